@@ -1,0 +1,64 @@
+import type { CheckVerdict, NodeRecord } from '../record/record.ts';
+
+/**
+ * What the agent can say of itself at one moment. The HTTP side only renders it: `/v1/self`, `/healthz`, `/readyz`
+ * and `/metrics` are four views of this one value.
+ */
+export interface AgentReport {
+  readonly version: string;
+  readonly session: string;
+  /** RFC 3339. */
+  readonly startedAt: string;
+  /** null until the instance id is known. */
+  readonly record: NodeRecord | null;
+  readonly lease: LeaseReport;
+  readonly checks: readonly CheckVerdict[];
+  readonly sources: readonly SourceReport[];
+  readonly loops: readonly LoopReport[];
+}
+
+export interface LeaseReport {
+  /** The store's URL without its password. */
+  readonly store: string;
+  readonly state: 'unregistered' | 'held' | 'superseded' | 'departed';
+  /** What the publisher does or waits for, in one line. */
+  readonly reason: string;
+  /** The lease is held and its last beat is less than one TTL ago. */
+  readonly believedGood: boolean;
+  readonly ttlMs: number;
+  /** Since the last beat that the store confirmed; null before the first. */
+  readonly lastBeatAgeMs: number | null;
+  /** null while calls to the store succeed. */
+  readonly lastError: string | null;
+  readonly counts: LeaseCounts;
+}
+
+/** Since the start of the process. */
+export interface LeaseCounts {
+  readonly registrations: number;
+  /** Times the lease was found gone, or had to be presumed gone. */
+  readonly losses: number;
+  readonly beats: number;
+  readonly failedBeats: number;
+  readonly recordWrites: number;
+  readonly storeErrors: number;
+}
+
+export interface SourceReport {
+  /** `imds` or `introspection`. */
+  readonly name: string;
+  /** Since the last complete answer; null before the first. */
+  readonly ageMs: number | null;
+  /** null while the source answers. */
+  readonly lastError: string | null;
+  readonly lastDurationMs: number | null;
+  readonly reads: number;
+  readonly failures: number;
+}
+
+/** A loop that has made no step for longer than its limit is stuck, and the process with it. */
+export interface LoopReport {
+  readonly name: string;
+  readonly ageMs: number;
+  readonly limitMs: number;
+}

@@ -1,0 +1,32 @@
+import type { buildConnector } from 'undici';
+import request from 'undici/lib/api/api-request.js';
+import Dispatcher from 'undici/lib/dispatcher/dispatcher.js';
+import Pool from 'undici/lib/dispatcher/pool.js';
+
+// What undici's own index does to give every dispatcher its `request`; see undici-deep.d.ts for why not the index.
+Object.assign(Dispatcher.prototype, { request });
+
+export type HttpPool = Pool;
+
+export interface HttpPoolOptions {
+  /** Highest number of sockets to this origin at once. */
+  readonly connections: number;
+  /** Limit of the TCP and TLS handshakes together. The caller's deadline, where shorter, wins. */
+  readonly connectTimeoutMs: number;
+  /** A connector of one's own, for TLS settings that are read again for each connection. */
+  readonly connect?: buildConnector.connector;
+}
+
+/** A pool of keep-alive HTTP/1.1 connections to one origin. It never follows redirects and reads no proxy variables. */
+export function openHttpPool(origin: string, options: HttpPoolOptions): HttpPool {
+  return new Pool(origin, {
+    connections: options.connections,
+    pipelining: 1,
+    // etcd serves gRPC on h2 and the JSON gateway on HTTP/1.1 of the same port; IMDS and ecs-agent speak HTTP/1.1 only.
+    allowH2: false,
+    connect: options.connect ?? { timeout: options.connectTimeoutMs },
+    // The deadlines of the callers rule; a streamed answer (a watch) may be silent for long.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+  });
+}

@@ -1,0 +1,89 @@
+/**
+ * The little that rollcall needs of a key-value store with revisions and leases, modelled on etcd v3. `RollStore`
+ * builds the store's contract on it once; each kind of store implements only this.
+ *
+ * All methods reject with a `StoreError` when the store cannot answer within its own request deadline, and with the
+ * signal's reason when `signal` aborts. Keys are given and returned without the store's prefix (`v1/records/i-…`).
+ */
+export interface Kv {
+  readonly label: string;
+
+  /** A new lease. `ttlMs` in the answer is what was granted: at least what was asked. */
+  grant(ttlMs: number, signal: AbortSignal): Promise<{ readonly lease: string; readonly ttlMs: number }>;
+
+  /** Restarts the lease's time; false when there is no such lease. Writes no revision. */
+  keepAlive(lease: string, signal: AbortSignal): Promise<boolean>;
+
+  /** Ends a lease that holds no keys (any more); does nothing when it holds some or is gone already. */
+  releaseEmpty(lease: string, signal: AbortSignal): Promise<void>;
+
+  /** One page of the keys that start with `prefix`, in byte order, from `from` on. Its size in memory is bounded. */
+  range(query: RangeQuery, signal: AbortSignal): Promise<RangePage>;
+
+  /**
+   * All of `guards` hold → all of `puts` and `deletes` happen, at one revision; else nothing does. Either way
+   * `reads` are answered as they were at that moment, before the writes.
+   * Rejects with a `LeaseNotFoundError` when a put names a lease that is gone.
+   */
+  txn(txn: Txn, signal: AbortSignal): Promise<TxnResult>;
+
+  /** As `Store.watch`, on raw keys. */
+  watch(revision: string, signal: AbortSignal): AsyncIterable<KvBatch>;
+
+  close(): Promise<void>;
+}
+
+export interface KeyValue {
+  readonly key: string;
+  readonly value: string;
+  /** `"0"`: no lease. */
+  readonly lease: string;
+  readonly modRevision: string;
+}
+
+export interface RangeQuery {
+  readonly prefix: string;
+  /** The first key of the page; default: the first with the prefix. */
+  readonly from?: string;
+  /** Read at this revision; default: the newest. Rejects with `CompactedError` when it is gone. */
+  readonly revision?: string;
+}
+
+export interface RangePage {
+  readonly revision: string;
+  readonly kvs: readonly KeyValue[];
+  /** Where the next page starts; null on the last. */
+  readonly next: string | null;
+}
+
+export type Guard =
+  | { readonly key: string; readonly lease: string }
+  /** `"0"`: the key does not exist. */
+  | { readonly key: string; readonly modRevision: string };
+
+export interface Txn {
+  readonly guards: readonly Guard[];
+  readonly puts: readonly { readonly key: string; readonly value: string; readonly lease: string }[];
+  readonly deletes: readonly string[];
+  readonly reads: readonly string[];
+}
+
+export interface TxnResult {
+  readonly succeeded: boolean;
+  readonly revision: string;
+  /** In the order of `Txn.reads`; null where there is no such key. */
+  readonly reads: readonly (KeyValue | null)[];
+}
+
+export interface KvEvent {
+  readonly key: string;
+  /** null: deleted, or its lease ran out. */
+  readonly value: string | null;
+  readonly previous: string | null;
+}
+
+/** All events of one revision; none in a batch that only confirms that the watcher is up to date. */
+export interface KvBatch {
+  readonly revision: string;
+  readonly events: readonly KvEvent[];
+}

@@ -1,0 +1,27 @@
+import { RollcallError } from '../errors.ts';
+
+/** The store could not answer, or refused. `retryable` is false where trying again cannot help (wrong password, bad certificate). */
+export class StoreError extends RollcallError {
+  override readonly name: string = 'StoreError';
+  override readonly retryable: boolean;
+  constructor(message: string, options: { retryable: boolean; cause?: unknown }) {
+    super(message, { cause: options.cause });
+    this.retryable = options.retryable;
+  }
+}
+
+/** The changes after the asked revision are gone: read a new snapshot. */
+export class CompactedError extends StoreError {
+  override readonly name = 'CompactedError';
+  constructor(message: string) {
+    super(message, { retryable: false });
+  }
+}
+
+/** The lease named in a write is gone; the write did not happen. */
+export class LeaseNotFoundError extends StoreError {
+  override readonly name = 'LeaseNotFoundError';
+  constructor(message: string) {
+    super(message, { retryable: true });
+  }
+}

@@ -1,0 +1,46 @@
+import type { Clock } from './clock.ts';
+
+/** Why a signal made by `withDeadline` aborted. `timeoutMs` is the limit that was passed. */
+export class DeadlineError extends Error {
+  override readonly name = 'DeadlineError';
+  readonly timeoutMs: number;
+  constructor(action: string, timeoutMs: number) {
+    super(`${action}: no answer within ${timeoutMs} ms`);
+    this.timeoutMs = timeoutMs;
+  }
+}
+
+/**
+ * Runs `work` with a signal that aborts when `signal` does or when `timeoutMs` has passed, whichever is first, and
+ * settles at that moment even when `work` ignores its signal.
+ * Written out instead of `AbortSignal.any`, because that keeps every derived signal reachable from a long-lived parent.
+ * @throws DeadlineError naming `action`, or the reason of `signal`
+ */
+export async function withDeadline<T>(
+  clock: Clock,
+  timeoutMs: number,
+  signal: AbortSignal,
+  action: string,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  signal.throwIfAborted();
+  const controller = new AbortController();
+  const timer = new AbortController();
+  const onAbort = () => controller.abort(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  clock.sleep(timeoutMs, timer.signal).then(
+    () => controller.abort(new DeadlineError(action, timeoutMs)),
+    () => {}, // the work ended first and stopped the timer
+  );
+  try {
+    return await Promise.race([
+      work(controller.signal),
+      new Promise<never>((_, reject) => {
+        controller.signal.addEventListener('abort', () => reject(controller.signal.reason), { once: true });
+      }),
+    ]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+    timer.abort();
+  }
+}
