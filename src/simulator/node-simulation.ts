@@ -1,0 +1,93 @@
+import type { Clock } from '../timing/clock.ts';
+import { answerImds } from './answer-imds.ts';
+import { type AgentVersion, answerIntrospection } from './answer-introspection.ts';
+import { deliver } from './delivery.ts';
+import { type Faults, NO_FAULTS } from './faults.ts';
+import { NO_NOTICES, type Notices } from './notices.ts';
+import type { SimulatedNode } from './simulated-node.ts';
+import { startSimulatedServer } from './simulated-server.ts';
+
+export interface NodeSimulationOptions {
+  readonly node: SimulatedNode;
+  readonly host: string;
+  /** 0: any free port. */
+  readonly imdsPort: number;
+  readonly introspectionPort: number;
+  readonly clock: Clock;
+  readonly allowV1: boolean;
+  readonly agentVersion: AgentVersion;
+}
+
+/** One node's two servers, and the switches of what goes wrong on it. */
+export interface NodeSimulation {
+  readonly node: SimulatedNode;
+  readonly imdsEndpoint: string;
+  readonly introspectionEndpoint: string;
+  faults(): Faults;
+  notices(): Notices;
+  /** A server that is not named keeps its fault. */
+  setFaults(faults: Partial<Faults>): Promise<void>;
+  setNotices(notices: Partial<Notices>): void;
+  /** Breaks ecs-agent's connections and starts it again; with its checkpoint wiped it registers under a new ARN. */
+  restartAgent(options: { readonly wipeCheckpoint: boolean }): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** @throws RollcallError when a port cannot be listened on; then nothing is left running */
+export async function startNodeSimulation(options: NodeSimulationOptions): Promise<NodeSimulation> {
+  const { node, host, clock, allowV1, agentVersion: version } = options;
+  let faults = NO_FAULTS;
+  let notices = NO_NOTICES;
+  let generation = 0;
+
+  const imds = await startSimulatedServer({
+    host,
+    port: options.imdsPort,
+    respond: (request) => {
+      const state = { node, notices, allowV1, tokenSecret: node.machineId, nowMs: clock.monotonicMs() };
+      return deliver(faults.imds, request, answerImds(state, request));
+    },
+  });
+  const startIntrospection = startSimulatedServer({
+    host,
+    port: options.introspectionPort,
+    respond: (request) => {
+      const fault = faults.introspection;
+      const variant = fault === 'null-arn' || fault === 'cluster-arn' ? fault : 'none';
+      return deliver(fault, request, answerIntrospection({ node, version, generation, variant }, request.path));
+    },
+  });
+  const introspection = await startIntrospection.catch(async (error: unknown) => {
+    await imds.close();
+    throw error;
+  });
+
+  return {
+    node,
+    imdsEndpoint: imds.url,
+    introspectionEndpoint: introspection.url,
+    faults: () => faults,
+    notices: () => notices,
+    setFaults: async (changed) => {
+      faults = { ...faults, ...changed };
+      // Who waits in vain under the old fault shall not go on waiting under the new one.
+      imds.releaseHeld();
+      introspection.releaseHeld();
+      await Promise.all([
+        imds.setListening(faults.imds !== 'refuse'),
+        introspection.setListening(faults.introspection !== 'refuse'),
+      ]);
+    },
+    setNotices: (changed) => {
+      notices = { ...notices, ...changed };
+    },
+    restartAgent: async ({ wipeCheckpoint }) => {
+      await introspection.setListening(false);
+      if (wipeCheckpoint) generation += 1;
+      await introspection.setListening(faults.introspection !== 'refuse');
+    },
+    close: async () => {
+      await Promise.all([imds.close(), introspection.close()]);
+    },
+  };
+}

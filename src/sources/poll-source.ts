@@ -1,0 +1,83 @@
+import { describeError } from '../errors.ts';
+import { Backoff } from '../timing/backoff.ts';
+import type { Clock } from '../timing/clock.ts';
+import { withDeadline } from '../timing/with-deadline.ts';
+
+/** What is known of a source's answers so far. Instants are on the monotonic clock. */
+export interface SourceStatus {
+  readonly name: string;
+  readonly lastSuccessAtMs: number | null;
+  readonly lastError: string | null;
+  readonly lastDurationMs: number | null;
+  readonly reads: number;
+  readonly failures: number;
+}
+
+/** `incomplete` says what an otherwise usable answer lacks; null when it lacks nothing. */
+export interface SourceAnswer<T> {
+  readonly value: T;
+  readonly incomplete: string | null;
+}
+
+export interface PollOptions<T> {
+  readonly name: string;
+  readonly read: (signal: AbortSignal) => Promise<SourceAnswer<T>>;
+  /** Between two reads, less up to a tenth, so that a fleet's reads spread. */
+  readonly intervalMs: number;
+  /** Of one whole read. */
+  readonly deadlineMs: number;
+  readonly clock: Clock;
+  readonly random: () => number;
+  /** Called after each read, with the answer or the error. */
+  readonly onRead: (result: { readonly value: T } | { readonly error: string }, status: SourceStatus) => void;
+  /** Called at each step of the loop: proof that it moves. */
+  readonly onStep: () => void;
+}
+
+/**
+ * Reads a source again and again until `signal` aborts. Until the first complete answer it asks sooner, at first within
+ * a second, with full jitter: a node is booting. Later failures keep to the interval, since checks count them.
+ */
+export async function pollSource<T>(options: PollOptions<T>, signal: AbortSignal): Promise<never> {
+  const { name, clock, random, intervalMs, deadlineMs } = options;
+  let status: SourceStatus = {
+    name,
+    lastSuccessAtMs: null,
+    lastError: null,
+    lastDurationMs: null,
+    reads: 0,
+    failures: 0,
+  };
+  let backoff = new Backoff(Math.min(1_000, intervalMs), intervalMs);
+  for (;;) {
+    options.onStep();
+    const startMs = clock.monotonicMs();
+    let result: { readonly value: T } | { readonly error: string };
+    let complaint: string | null;
+    try {
+      const answer = await withDeadline(clock, deadlineMs, signal, name, options.read);
+      result = { value: answer.value };
+      complaint = answer.incomplete;
+    } catch (error) {
+      signal.throwIfAborted();
+      complaint = describeError(error);
+      result = { error: complaint };
+    }
+    const nowMs = clock.monotonicMs();
+    const failed = complaint !== null;
+    status = {
+      name,
+      lastSuccessAtMs: failed ? status.lastSuccessAtMs : nowMs,
+      lastError: complaint,
+      lastDurationMs: nowMs - startMs,
+      reads: status.reads + 1,
+      failures: status.failures + (failed ? 1 : 0),
+    };
+    options.onRead(result, status);
+    const booting = status.lastSuccessAtMs === null;
+    const delayMs = booting ? backoff.delayMs(random()) : intervalMs * (1 - random() / 10);
+    backoff = backoff.next();
+    options.onStep();
+    await clock.sleep(delayMs, signal);
+  }
+}

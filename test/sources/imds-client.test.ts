@@ -1,0 +1,300 @@
+import assert from 'node:assert/strict';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { type TestContext, test } from 'node:test';
+import { describeError } from '../../src/errors.ts';
+import { startSimulator } from '../../src/simulator/simulator.ts';
+import { createImdsClient, type ImdsClient } from '../../src/sources/imds-client.ts';
+import { SourceError } from '../../src/sources/source-error.ts';
+import { type Clock, systemClock } from '../../src/timing/clock.ts';
+import { shiftedClock } from './shifted-clock.ts';
+import { startRawServer } from './start-raw-server.ts';
+
+const { signal } = new AbortController();
+const TOKEN_PATH = '/latest/api/token';
+const ID = 'meta-data/instance-id';
+
+function openClient(
+  t: TestContext,
+  endpoint: string,
+  options: { allowV1?: boolean; timeoutMs?: number; clock?: Clock } = {},
+): ImdsClient {
+  const client = createImdsClient({ endpoint, clock: systemClock, allowV1: false, ...options });
+  t.after(() => client.close());
+  return client;
+}
+
+/** A v2-only service whose tokens are numbered, and which honours only those in `good`. */
+async function startTokenServer(
+  t: TestContext,
+  onToken: (res: ServerResponse, number: number) => void = (res, number) => res.end(`TOKEN-${number}`),
+) {
+  const good = new Set<string>();
+  let issued = 0;
+  const server = await startRawServer(t, (req: IncomingMessage, res) => {
+    if (req.url === TOKEN_PATH) {
+      issued += 1;
+      good.add(`TOKEN-${issued}`);
+      onToken(res, issued);
+      return;
+    }
+    if (!good.has(String(req.headers['x-aws-ec2-metadata-token']))) res.writeHead(401).end('unauthorized');
+    else res.end('i-0123456789abcdef0');
+  });
+  return { ...server, good, issued: () => issued };
+}
+
+const failure = async (work: Promise<unknown>): Promise<SourceError> => {
+  const error = await work.then(
+    (value) => assert.fail(`expected an error, got ${value}`),
+    (reason: unknown) => reason,
+  );
+  assert.ok(error instanceof SourceError, String(error));
+  assert.equal(error.retryable, true);
+  return error;
+};
+
+test('one token serves many reads, also reads at the same time', async (t) => {
+  const server = await startTokenServer(t);
+  const client = openClient(t, server.endpoint);
+  await Promise.all(Array.from({ length: 8 }, () => client.get(ID, signal)));
+  assert.equal(await client.get(ID, signal), 'i-0123456789abcdef0');
+  assert.equal(server.issued(), 1);
+  assert.equal(server.requests.length, 10);
+});
+
+test('the token is asked for six hours and renewed before it ends, while the old one still serves', async (t) => {
+  const clock = shiftedClock();
+  let askedFor: unknown;
+  const server = await startRawServer(t, (req, res) => {
+    if (req.url !== TOKEN_PATH) return res.end('x');
+    askedFor = req.headers['x-aws-ec2-metadata-token-ttl-seconds'];
+    return res.writeHead(200, { 'x-aws-ec2-metadata-token-ttl-seconds': '21600' }).end('TOKEN');
+  });
+  const client = openClient(t, server.endpoint, { clock });
+  const tokens = () => server.requests.filter((one) => one === `PUT ${TOKEN_PATH}`).length;
+  await client.get(ID, signal);
+  assert.equal(askedFor, '21600');
+  clock.advance(17_900_000);
+  await client.get(ID, signal);
+  assert.equal(tokens(), 1);
+  clock.advance(101_000);
+  await client.get(ID, signal);
+  while (tokens() < 2) await new Promise(setImmediate);
+  await client.get(ID, signal);
+  assert.equal(tokens(), 2);
+});
+
+test('a shorter life than asked, echoed in the header, is respected', async (t) => {
+  const clock = shiftedClock();
+  const server = await startTokenServer(t, (res, number) =>
+    res.writeHead(200, { 'x-aws-ec2-metadata-token-ttl-seconds': '60' }).end(`TOKEN-${number}`),
+  );
+  const client = openClient(t, server.endpoint, { clock });
+  await client.get(ID, signal);
+  clock.advance(61_000);
+  server.good.clear();
+  await client.get(ID, signal);
+  assert.equal(server.issued(), 2);
+  assert.equal(server.requests.filter((one) => one.startsWith('GET')).length, 2);
+});
+
+test('a renewal that fails does not fail the read while the old token lasts', async (t) => {
+  const clock = shiftedClock();
+  const server = await startTokenServer(t, (res, number) =>
+    number === 1 ? res.end('TOKEN-1') : res.writeHead(500).end(),
+  );
+  const client = openClient(t, server.endpoint, { clock });
+  await client.get(ID, signal);
+  clock.advance(18_100_000);
+  assert.equal(await client.get(ID, signal), 'i-0123456789abcdef0');
+  while (server.issued() < 2) await new Promise(setImmediate);
+  assert.equal(await client.get(ID, signal), 'i-0123456789abcdef0');
+  clock.advance(3_600_000);
+  assert.match((await failure(client.get(ID, signal))).message, /^IMDS token: HTTP 500$/);
+});
+
+test('a token that ends in mid-life (401) is renewed once and the read goes on', async (t) => {
+  const server = await startTokenServer(t);
+  const client = openClient(t, server.endpoint);
+  await client.get(ID, signal);
+  server.good.clear();
+  const answers = await Promise.all([client.get(ID, signal), client.get(ID, signal), client.get(ID, signal)]);
+  assert.deepEqual(new Set(answers), new Set(['i-0123456789abcdef0']));
+  assert.equal(server.issued(), 2);
+});
+
+test('401 with a fresh token is an error, not a loop', async (t) => {
+  const server = await startTokenServer(t);
+  server.good.add = () => server.good;
+  const client = openClient(t, server.endpoint);
+  assert.equal((await failure(client.get(ID, signal))).message, `IMDS ${ID}: HTTP 401`);
+  assert.deepEqual(
+    server.requests.map((one) => one.split(' ')[0]),
+    ['PUT', 'GET', 'PUT', 'GET'],
+  );
+});
+
+test('a leaf that does not apply (404) is no data and no failure', async (t) => {
+  const simulator = await startSimulator({ nodes: 1, basePort: 0, cluster: 'demo', seed: 's', clock: systemClock });
+  t.after(() => simulator.close());
+  const client = openClient(t, simulator.nodes[0]?.imdsEndpoint ?? '');
+  assert.equal(await client.get('meta-data/public-ipv4', signal), null);
+});
+
+test('a hanging token request names the hop limit and the way out, also where the read has the shorter deadline', async (t) => {
+  const server = await startRawServer(t, () => {});
+  for (const timeoutMs of [undefined, 40]) {
+    const client = openClient(t, server.endpoint, { timeoutMs: 200, allowV1: true });
+    const error = await failure(client.get(ID, signal, timeoutMs));
+    assert.equal(
+      error.message,
+      `IMDS token at ${server.hostPort}: no answer within ${timeoutMs ?? 180} ms: from a bridged container a hop limit of 1 loses it; run with --net=host or set a hop limit of 2`,
+    );
+    assert.equal(error.unreachable, true);
+  }
+  assert.deepEqual(new Set(server.requests), new Set([`PUT ${TOKEN_PATH}`]), 'a silent service never leads to IMDSv1');
+});
+
+test('a hanging leaf says which, and not that the token was lost', async (t) => {
+  const server = await startRawServer(t, (req, res) => {
+    if (req.url === TOKEN_PATH) res.end('TOKEN');
+  });
+  const client = openClient(t, server.endpoint);
+  const error = await failure(client.get(ID, signal, 60));
+  assert.equal(error.message, `IMDS ${ID} at ${server.hostPort}: no answer within 60 ms`);
+  assert.equal(error.unreachable, false);
+});
+
+test('a reader that gives up does not take the shared token request with it', async (t) => {
+  let release: (() => void) | undefined;
+  const server = await startTokenServer(t, (res, number) => {
+    release = () => res.end(`TOKEN-${number}`);
+  });
+  const client = openClient(t, server.endpoint);
+  const impatient = failure(client.get(ID, signal, 30));
+  const patient = client.get(ID, signal);
+  await impatient;
+  release?.();
+  assert.equal(await patient, 'i-0123456789abcdef0');
+  assert.equal(server.issued(), 1);
+});
+
+test('IMDSv1 is used only where the service answers that it has no v2, and only when allowed', async (t) => {
+  for (const status of [403, 404, 405, 501]) {
+    const server = await startRawServer(t, (req, res) => {
+      if (req.method === 'PUT') res.writeHead(status).end();
+      else res.end(req.headers['x-aws-ec2-metadata-token'] === undefined ? 'without token' : 'with token');
+    });
+    const allowed = openClient(t, server.endpoint, { allowV1: true });
+    assert.equal(await allowed.get(ID, signal), 'without token');
+    assert.equal(await allowed.get(ID, signal), 'without token');
+    assert.equal(server.requests.filter((one) => one.startsWith('PUT')).length, 1);
+    const refused = await failure(openClient(t, server.endpoint).get(ID, signal));
+    assert.match(
+      refused.message,
+      new RegExp(`^IMDS token: HTTP ${status}: IMDSv2 is not offered, IMDSv1 is not allowed`),
+    );
+  }
+});
+
+test('400, 401, 429, 500 and 503 for the token are failures even where IMDSv1 is allowed', async (t) => {
+  for (const status of [400, 401, 429, 500, 503]) {
+    const server = await startRawServer(t, (req, res) => res.writeHead(req.method === 'PUT' ? status : 200).end('x'));
+    const error = await failure(openClient(t, server.endpoint, { allowV1: true }).get(ID, signal));
+    assert.equal(error.message, `IMDS token: HTTP ${status}`);
+    assert.equal(server.requests.length, 1);
+  }
+});
+
+test('a service that turns from v1 to v2-only is followed', async (t) => {
+  let v2 = false;
+  const server = await startRawServer(t, (req, res) => {
+    if (req.method === 'PUT') return v2 ? res.end('TOKEN') : res.writeHead(404).end();
+    return v2 && req.headers['x-aws-ec2-metadata-token'] !== 'TOKEN' ? res.writeHead(401).end() : res.end('ok');
+  });
+  const client = openClient(t, server.endpoint, { allowV1: true });
+  await client.get(ID, signal);
+  v2 = true;
+  assert.equal(await client.get(ID, signal), 'ok');
+});
+
+test('an HTML page with status 200 is not taken for a token', async (t) => {
+  const server = await startRawServer(t, (_req, res) => res.end('<html><body>Sign in</body></html>'));
+  const error = await failure(openClient(t, server.endpoint).get(ID, signal));
+  assert.match(error.message, /^IMDS token: the answer is not a token/);
+  assert.equal(server.requests.length, 1);
+});
+
+test('the token is in no error, not even where a proxy repeats our headers', async (t) => {
+  const secret = 'AQAEAsecretsecretsecret==';
+  let leaf: (req: IncomingMessage, res: ServerResponse) => void = () => {};
+  const server = await startRawServer(t, (req, res) => (req.url === TOKEN_PATH ? res.end(secret) : leaf(req, res)));
+  const client = openClient(t, server.endpoint, { timeoutMs: 200 });
+  const leaves: (typeof leaf)[] = [
+    (req, res) => res.end(JSON.stringify(req.headers)),
+    (req, res) => res.writeHead(500).end(JSON.stringify(req.headers)),
+    (req, res) => res.writeHead(401).end(JSON.stringify(req.headers)),
+    (_req, res) => res.destroy(),
+    () => {},
+  ];
+  for (leaf of leaves) {
+    const error = await failure(client.get(ID, signal));
+    assert.ok(!`${describeError(error)} ${error.stack} ${String(error.cause)}`.includes('secret'), error.stack);
+  }
+});
+
+test('a truncated body (content-length larger than what came) is an error', async (t) => {
+  const server = await startRawServer(t, (req, res) => {
+    if (req.url === TOKEN_PATH) return res.end('TOKEN');
+    res.writeHead(200, { 'content-length': '19' });
+    return res.write('i-01234567', () => res.destroy());
+  });
+  const error = await failure(openClient(t, server.endpoint).get(ID, signal));
+  assert.match(describeError(error), new RegExp(`^IMDS ${ID} at ${server.hostPort}: `));
+});
+
+test('an oversized body is cut off at 64 kB and is an error', async (t) => {
+  let written = 0;
+  const server = await startRawServer(t, (req, res) => {
+    if (req.url === TOKEN_PATH) return res.end('TOKEN');
+    const more = () => {
+      while (!res.destroyed && written < 64_000_000) {
+        written += 65_536;
+        if (!res.write(Buffer.alloc(65_536, 32))) return void res.once('drain', more);
+      }
+    };
+    return more();
+  });
+  const error = await failure(openClient(t, server.endpoint).get(ID, signal));
+  assert.match(describeError(error), /larger than 65536 bytes/);
+  assert.ok(written < 64_000_000, 'the connection was closed long before the end');
+});
+
+test('a refused connection says where nobody listens', async (t) => {
+  const server = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  const error = await failure(openClient(t, `http://127.0.0.1:${port}`).get(ID, signal));
+  assert.equal(error.message, `connection refused at 127.0.0.1:${port}: no EC2 metadata service there`);
+  assert.equal(error.unreachable, true);
+});
+
+test("an abort ends the read with the signal's own reason", async (t) => {
+  const server = await startRawServer(t, () => {});
+  const controller = new AbortController();
+  const read = openClient(t, server.endpoint).get(ID, controller.signal);
+  const reason = new Error('stopping');
+  controller.abort(reason);
+  await assert.rejects(read, (error) => error === reason);
+});
+
+test('close ends reads under way and refuses later ones', async (t) => {
+  const server = await startRawServer(t, () => {});
+  const client = openClient(t, server.endpoint, { timeoutMs: 60_000 });
+  const read = failure(client.get(ID, signal));
+  while (server.requests.length === 0) await new Promise(setImmediate);
+  await client.close();
+  await read;
+  assert.match((await failure(client.get(ID, signal))).message, /the client is closed$/);
+});

@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { describeError } from '../../src/errors.ts';
+import type { IntrospectionFault } from '../../src/simulator/faults.ts';
+import { containerInstanceArn } from '../../src/simulator/simulated-node.ts';
+import { startSimulator } from '../../src/simulator/simulator.ts';
+import { createIntrospectionReader } from '../../src/sources/read-introspection.ts';
+import { SourceError } from '../../src/sources/source-error.ts';
+import { systemClock } from '../../src/timing/clock.ts';
+import { startRawServer } from './start-raw-server.ts';
+
+const { signal } = new AbortController();
+
+function openReader(t: TestContext, endpoint: string, timeoutMs = 1_000) {
+  const read = createIntrospectionReader({ endpoint, clock: systemClock, timeoutMs });
+  t.after(() => read.close());
+  return read;
+}
+
+async function startNode(t: TestContext, agentVersion: '1.70.0' | '1.0.0' = '1.70.0') {
+  const options = { nodes: 1, basePort: 0, cluster: 'demo', seed: 's', clock: systemClock, agentVersion };
+  const simulator = await startSimulator(options);
+  t.after(() => simulator.close());
+  const [first] = simulator.nodes;
+  assert.ok(first);
+  const { instanceId } = first.node;
+  return {
+    ...first,
+    break: (introspection: IntrospectionFault) => simulator.setFault(instanceId, { introspection }),
+    wipe: () => simulator.restartAgent(instanceId, { wipeCheckpoint: true }),
+  };
+}
+
+test('a current ecs-agent gives its ARN, cluster and version', async (t) => {
+  const { node, introspectionEndpoint } = await startNode(t);
+  assert.deepEqual(await openReader(t, introspectionEndpoint)(signal), {
+    containerInstanceArn: containerInstanceArn(node, 0, true),
+    cluster: 'demo',
+    agentVersion: '1.70.0',
+    agentHash: '0e7482df',
+  });
+});
+
+test('an ecs-agent of 2015 gives the same as text/plain, with an ARN of the old form', async (t) => {
+  const { node, introspectionEndpoint } = await startNode(t, '1.0.0');
+  assert.deepEqual(await openReader(t, introspectionEndpoint)(signal), {
+    containerInstanceArn: containerInstanceArn(node, 0, false),
+    cluster: 'demo',
+    agentVersion: '1.0.0',
+    agentHash: null,
+  });
+});
+
+test('a wiped checkpoint shows as a new ARN of the same node', async (t) => {
+  const node = await startNode(t);
+  const read = openReader(t, node.introspectionEndpoint);
+  const before = await read(signal);
+  await node.wipe();
+  const after = await read(signal);
+  assert.notEqual(after.containerInstanceArn, before.containerInstanceArn);
+  assert.deepEqual({ ...after, containerInstanceArn: null }, { ...before, containerInstanceArn: null });
+});
+
+test('a null ARN and a cluster configured as an ARN are read', async (t) => {
+  const node = await startNode(t);
+  const read = openReader(t, node.introspectionEndpoint);
+  await node.break('null-arn');
+  assert.equal((await read(signal)).containerInstanceArn, null);
+  await node.break('cluster-arn');
+  assert.equal((await read(signal)).cluster, 'demo');
+});
+
+const faults: [IntrospectionFault, RegExp][] = [
+  ['refuse', /^connection refused at 127\.0\.0\.1:\d+: ecs-agent is not running or not registered yet$/],
+  ['hang', /^ecs-agent \/v1\/metadata at 127\.0\.0\.1:\d+: no answer within 200 ms$/],
+  ['error500', /^ecs-agent \/v1\/metadata at 127\.0\.0\.1:\d+: HTTP 500$/],
+  ['html', /^ecs-agent \/v1\/metadata: expected a JSON object, got "<!DOCTYPE html>/],
+  ['truncated', /^ecs-agent \/v1\/metadata at 127\.0\.0\.1:\d+: /],
+  ['oversized', /^ecs-agent \/v1\/metadata at .*larger than 65536 bytes/],
+  ['wrong-type', /^ecs-agent \/v1\/metadata: ContainerInstanceArn: expected .*, got "42"$/],
+];
+for (const [fault, message] of faults) {
+  test(`with the fault ${fault}, the error is one line that says what is wrong, and the reader recovers`, async (t) => {
+    const node = await startNode(t);
+    const read = openReader(t, node.introspectionEndpoint, 200);
+    await node.break(fault);
+    const error = await read(signal).catch((reason: unknown) => reason);
+    assert.ok(error instanceof SourceError, String(error));
+    assert.match(describeError(error), message);
+    await node.break('none');
+    assert.equal((await read(signal)).cluster, 'demo');
+  });
+}
+
+test('a server that answers any path with its commands and status 200 is not believed', async (t) => {
+  const server = await startRawServer(t, (_req, res) => res.end('{"AvailableCommands":["/v1/metadata","/v1/tasks"]}'));
+  await assert.rejects(openReader(t, server.endpoint)(signal), { message: /got the list of commands instead/ });
+});
+
+test('a redirect is not followed', async (t) => {
+  const server = await startRawServer(t, (_req, res) => res.writeHead(302, { location: 'http://127.0.0.1:1/' }).end());
+  await assert.rejects(openReader(t, server.endpoint)(signal), { message: /HTTP 302$/ });
+  assert.equal(server.requests.length, 1);
+});
+
+test("an abort ends the read with the signal's own reason", async (t) => {
+  const server = await startRawServer(t, () => {});
+  const controller = new AbortController();
+  const read = openReader(t, server.endpoint)(controller.signal);
+  const reason = new Error('stopping');
+  controller.abort(reason);
+  await assert.rejects(read, (error) => error === reason);
+});

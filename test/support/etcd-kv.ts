@@ -1,0 +1,59 @@
+import type { EtcdStoreConfig } from '../../src/config/store-config.ts';
+import { type EtcdDeps, openEtcdKv } from '../../src/store/etcd.ts';
+import type { Kv, KvBatch } from '../../src/store/kv.ts';
+import { systemClock } from '../../src/timing/clock.ts';
+
+/** For calls that nobody aborts. */
+export const never = new AbortController().signal;
+
+/** The real clock running `factor` times as fast; give the deadlines that much more. */
+export function fastClock(factor: number): typeof systemClock {
+  return {
+    monotonicMs: () => systemClock.monotonicMs() * factor,
+    wallMs: systemClock.wallMs,
+    sleep: (delayMs, signal) => systemClock.sleep(delayMs / factor, signal),
+  };
+}
+
+const opened = new Set<Kv>();
+
+/** Closes every store that is open, also those of a test that failed: an open connection keeps the process alive. */
+export async function closeTestKvs(): Promise<void> {
+  await Promise.all([...opened].map((kv) => kv.close()));
+  opened.clear();
+}
+
+/** A store below `/rollcall` that starts at the first endpoint. */
+export function openTestKv(
+  endpoints: readonly string[],
+  config: Partial<EtcdStoreConfig> = {},
+  deps: Partial<EtcdDeps> = {},
+): Kv {
+  const kv = openEtcdKv(
+    { kind: 'etcd', label: 'etcd://test', endpoints, prefix: '/rollcall', tls: null, credentials: null, ...config },
+    { clock: systemClock, random: () => 0, ...deps },
+  );
+  opened.add(kv);
+  return kv;
+}
+
+/** Puts keys without guards, all in one revision; answers that revision. */
+export async function putAll(kv: Kv, entries: Readonly<Record<string, string>>, lease = '0'): Promise<string> {
+  const puts = Object.entries(entries).map(([key, value]) => ({ key, value, lease }));
+  return (await kv.txn({ guards: [], puts, deletes: [], reads: [] }, never)).revision;
+}
+
+/** Collects from a watch until `enough` says so; fails after `limitMs`. */
+export async function collect(
+  kv: Kv,
+  revision: string,
+  enough: (batches: readonly KvBatch[]) => boolean,
+  limitMs = 10_000,
+): Promise<KvBatch[]> {
+  const batches: KvBatch[] = [];
+  for await (const batch of kv.watch(revision, AbortSignal.timeout(limitMs))) {
+    batches.push(batch);
+    if (enough(batches)) break;
+  }
+  return batches;
+}

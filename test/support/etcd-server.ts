@@ -1,0 +1,174 @@
+import { execFile, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import type { EtcdServerTls } from './etcd-certs.ts';
+import { freePorts } from './etcd-ports.ts';
+
+const START_LIMIT_MS = 20_000;
+const DEATH_WATCH = '/usr/bin/setpriv';
+
+export interface EtcdOptions {
+  /** More flags, after the fixture's own. */
+  readonly args?: readonly string[];
+  /** Default: a temporary directory that `dispose` removes. A directory given here stays. */
+  readonly dataDir?: string;
+  /** Serve TLS with these files; `etcdctl` then uses the good client certificate. */
+  readonly tls?: EtcdServerTls;
+  /** Flags for every `etcdctl` call, such as `--user=root:secret`. */
+  readonly etcdctlArgs?: readonly string[];
+  /** Only for members of a cluster. */
+  readonly member?: { readonly name: string; readonly ports: MemberPorts; readonly initialCluster: string };
+}
+
+export interface MemberPorts {
+  readonly client: number;
+  readonly peer: number;
+  readonly metrics: number;
+}
+
+/** A real etcd on loopback. */
+export interface EtcdServer {
+  /** `[clientUrl]`, ready for `EtcdStoreConfig.endpoints`. */
+  readonly endpoints: string[];
+  readonly clientUrl: string;
+  readonly peerUrl: string;
+  /** Plain HTTP without authentication: `/metrics` and `/health`. */
+  readonly metricsUrl: string;
+  readonly dataDir: string;
+  /** Of the process running now, or of the last one. Send it SIGSTOP for a server that hangs, SIGCONT to go on. */
+  readonly pid: number;
+  /** Ends the process and waits for its end. Default: SIGKILL, a crash; with SIGTERM etcd first says goodbye. */
+  stop(signal?: NodeJS.Signals): Promise<void>;
+  /** Starts it again on the same ports and data; stops it first where it still runs. */
+  restart(): Promise<void>;
+  /** Ends the process and removes what the fixture made. */
+  dispose(): Promise<void>;
+  /** What `etcdctl ARGS` prints; rejects when it fails. */
+  etcdctl(...args: string[]): Promise<string>;
+  /** The number a metric has now, summed over its labels. */
+  metric(name: string): Promise<number>;
+}
+
+/** Starts etcd and waits until it is healthy (it has a leader and answers a linearizable read). */
+export async function startEtcd(options: EtcdOptions = {}): Promise<EtcdServer> {
+  const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'rollcall-etcd-')));
+  const ports = options.member?.ports ?? (await freeMemberPorts());
+  const clientUrl = `${options.tls ? 'https' : 'http'}://127.0.0.1:${ports.client}`;
+  const peerUrl = `http://127.0.0.1:${ports.peer}`;
+  const metricsUrl = `http://127.0.0.1:${ports.metrics}`;
+  const name = options.member?.name ?? 'default';
+  const args = [
+    `--name=${name}`,
+    `--data-dir=${dataDir}`,
+    // A test does not survive a power cut anyway, and fsync on a shared disk takes up to a second.
+    '--unsafe-no-fsync',
+    `--listen-client-urls=${clientUrl}`,
+    `--advertise-client-urls=${clientUrl}`,
+    `--listen-peer-urls=${peerUrl}`,
+    `--initial-advertise-peer-urls=${peerUrl}`,
+    `--initial-cluster=${options.member?.initialCluster ?? `${name}=${peerUrl}`}`,
+    `--listen-metrics-urls=${metricsUrl}`,
+    '--logger=zap',
+    '--log-level=error',
+    ...(options.tls?.serverArgs ?? []),
+    ...(options.args ?? []),
+  ];
+  let running = await run(args, metricsUrl);
+
+  return {
+    endpoints: [clientUrl],
+    clientUrl,
+    peerUrl,
+    metricsUrl,
+    dataDir,
+    get pid() {
+      return running.pid;
+    },
+    stop: (signal = 'SIGKILL') => running.stop(signal),
+    restart: async () => {
+      await running.stop('SIGKILL');
+      running = await run(args, metricsUrl);
+    },
+    dispose: async () => {
+      await running.stop('SIGKILL');
+      if (options.dataDir === undefined) await rm(dataDir, { recursive: true, force: true });
+    },
+    etcdctl: async (...ctlArgs) => {
+      const flags = [`--endpoints=${clientUrl}`, ...(options.tls?.etcdctlArgs ?? []), ...(options.etcdctlArgs ?? [])];
+      const done = await promisify(execFile)('etcdctl', [...flags, ...ctlArgs], {
+        env: { ...process.env, ETCDCTL_API: '3' },
+        maxBuffer: 256 * 1024 * 1024,
+      });
+      return done.stdout;
+    },
+    metric: async (metricName) => {
+      const text = await (await fetch(`${metricsUrl}/metrics`)).text();
+      const lines = text.split('\n').filter((line) => /^[^{ ]+/.exec(line)?.[0] === metricName);
+      if (lines.length === 0) throw new Error(`etcd has no metric ${metricName}`);
+      return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
+    },
+  };
+}
+
+export async function freeMemberPorts(): Promise<MemberPorts> {
+  const [client = 0, peer = 0, metrics = 0] = await freePorts(3);
+  return { client, peer, metrics };
+}
+
+interface Running {
+  readonly pid: number;
+  stop(signal: NodeJS.Signals): Promise<void>;
+}
+
+async function run(args: readonly string[], metricsUrl: string): Promise<Running> {
+  // setpriv becomes etcd, with the kernel told to kill it should this process die without running its exit handlers.
+  const command = existsSync(DEATH_WATCH) ? [DEATH_WATCH, '--pdeathsig=KILL', 'etcd', ...args] : ['etcd', ...args];
+  const child = spawn(command[0] ?? 'etcd', command.slice(1), { stdio: ['ignore', 'ignore', 'pipe'] });
+  let output = '';
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+    output = (output + chunk).slice(-4_000);
+  });
+  const killNow = () => child.kill('SIGKILL');
+  process.once('exit', killNow);
+  let ended = false;
+  const end = new Promise<void>((resolve) => {
+    child.once('error', (error) => {
+      output += error.message;
+      ended = true;
+      resolve();
+    });
+    child.once('exit', () => {
+      ended = true;
+      process.removeListener('exit', killNow);
+      resolve();
+    });
+  });
+  const stop = async (signal: NodeJS.Signals) => {
+    if (ended) return;
+    child.kill(signal);
+    child.kill('SIGCONT'); // a stopped process takes no SIGTERM
+    await end;
+  };
+  const giveUpMs = performance.now() + START_LIMIT_MS;
+  while (!(await isHealthy(metricsUrl))) {
+    if (ended || performance.now() > giveUpMs) {
+      await stop('SIGKILL');
+      throw new Error(`etcd did not start: ${output}`);
+    }
+    await sleep(20);
+  }
+  return { pid: child.pid ?? 0, stop };
+}
+
+async function isHealthy(metricsUrl: string): Promise<boolean> {
+  try {
+    const response = await fetch(`${metricsUrl}/health`, { signal: AbortSignal.timeout(2_000) });
+    return response.ok && (await response.text()).includes('"true"');
+  } catch {
+    return false; // not listening yet
+  }
+}

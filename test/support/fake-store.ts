@@ -1,0 +1,151 @@
+import type { Roll, RollEntry, SkippedKey } from '../../src/record/roll.ts';
+import type { Change, Store, WatchBatch } from '../../src/store/store.ts';
+import { CompactedError, StoreError } from '../../src/store/store-error.ts';
+
+/**
+ * The read side of the `Store` contract in memory, with switches for what a store can do to its readers. Unlike a real
+ * one it confirms only when told to (`confirm`), so that a test owns the time.
+ */
+export interface FakeStore extends Store {
+  /** One revision with these entries put and these ids removed. */
+  commit(put: readonly RollEntry[], removed?: readonly string[]): void;
+  /** One revision with exactly these changes, whatever the entries. */
+  emit(changes: readonly Change[]): void;
+  /** An empty batch to all watchers. */
+  confirm(): void;
+  /** Watches under way fail; the next ones succeed. */
+  cutWatches(): void;
+  /** Changes up to now can be watched no more. Watches under way fail as compacted. */
+  compact(): void;
+  /** Goes back to this revision with nothing in it, as a restored backup does. */
+  restore(revision: number): void;
+  /** `down` rejects at once, `hung` answers nothing and ignores signals; watches under way fail or go silent. */
+  mode: 'up' | 'down' | 'hung';
+  skipped: readonly SkippedKey[];
+  readonly calls: { read: number; watch: number };
+  /** Watches under way. */
+  watchers(): number;
+}
+
+export function fakeStore(label = 'fake:'): FakeStore {
+  const entries = new Map<string, RollEntry>();
+  const watching = new Set<(error?: Error) => void>();
+  let log: WatchBatch[] = [];
+  let revision = 1;
+  let compacted = 0;
+  let mode: FakeStore['mode'] = 'up';
+
+  const wakeAll = (error?: Error) => {
+    for (const wake of [...watching]) wake(error);
+  };
+  const away = () => new StoreError(`${label}: connection refused`, { retryable: true });
+  const answer = async () => {
+    if (mode === 'hung') await new Promise(() => {});
+    if (mode === 'down') throw away();
+  };
+  const emit = (changes: readonly Change[]) => {
+    revision += 1;
+    log.push({ revision: String(revision), changes });
+    wakeAll();
+  };
+  const unused = () => Promise.reject(new Error('the fake store is for readers'));
+
+  return {
+    label,
+    calls: { read: 0, watch: 0 },
+    skipped: [],
+    register: unused,
+    renew: unused,
+    renewRetention: unused,
+    update: unused,
+    depart: unused,
+    readOne: unused,
+    close: async () => {},
+
+    async read(): Promise<Roll> {
+      this.calls.read += 1;
+      await answer();
+      const ids = [...entries.keys()].sort();
+      return {
+        revision: String(revision),
+        entries: ids.map((id) => entries.get(id) as RollEntry),
+        skipped: this.skipped,
+      };
+    },
+
+    async *watch(from, signal) {
+      this.calls.watch += 1;
+      await answer();
+      let last = Number(from);
+      let wake = Promise.withResolvers<void>();
+      const onWake = (error?: Error) => (error ? wake.reject(error) : wake.resolve());
+      const onAbort = () => {
+        wake.promise.catch(() => {}); // nobody waits for it while a batch is being looked at
+        wake.reject(signal.reason);
+      };
+      watching.add(onWake);
+      signal.addEventListener('abort', onAbort);
+      try {
+        for (;;) {
+          signal.throwIfAborted();
+          if (last < compacted) throw new CompactedError(`${label}: revision ${last} is compacted`);
+          if (mode === 'hung') await new Promise(() => {});
+          const due = log.filter((batch) => Number(batch.revision) > last);
+          for (const batch of due) {
+            yield batch;
+            last = Number(batch.revision);
+          }
+          if (due.length > 0) continue;
+          await wake.promise;
+          wake = Promise.withResolvers();
+          if (!log.some((batch) => Number(batch.revision) > last)) yield { revision: String(revision), changes: [] };
+        }
+      } finally {
+        watching.delete(onWake);
+        signal.removeEventListener('abort', onAbort);
+      }
+    },
+
+    commit(put, removed = []) {
+      const changes: Change[] = [];
+      for (const entry of put) {
+        const instanceId = entry.record.ec2InstanceId;
+        const old = entries.get(instanceId);
+        changes.push({ kind: 'record', instanceId, record: entry.record, previous: old?.record ?? null });
+        changes.push({ kind: 'presence', instanceId, presence: entry.presence, previous: old?.presence ?? null });
+        entries.set(instanceId, entry);
+      }
+      for (const instanceId of removed) {
+        const old = entries.get(instanceId);
+        changes.push({ kind: 'record', instanceId, record: null, previous: old?.record ?? null });
+        changes.push({ kind: 'presence', instanceId, presence: null, previous: old?.presence ?? null });
+        entries.delete(instanceId);
+      }
+      emit(changes);
+    },
+    emit,
+    confirm: () => wakeAll(),
+    cutWatches: () => wakeAll(new StoreError(`${label}: connection reset`, { retryable: true })),
+    compact() {
+      revision += 1;
+      compacted = revision;
+      log = [];
+      wakeAll(new CompactedError(`${label}: compacted at ${revision}`));
+    },
+    restore(to) {
+      revision = to;
+      log = [];
+      entries.clear();
+      wakeAll();
+    },
+    get mode() {
+      return mode;
+    },
+    set mode(next) {
+      mode = next;
+      if (next === 'down') wakeAll(away());
+      if (next === 'hung') wakeAll();
+    },
+    watchers: () => watching.size,
+  };
+}

@@ -1,0 +1,37 @@
+import type { Store } from '../../src/store/store.ts';
+import { StoreError } from '../../src/store/store-error.ts';
+
+/** A real store behind a network that can be cut: `refuse` answers each call with an error, `hang` never answers. */
+export interface FlakyStore extends Store {
+  network: 'up' | 'refuse' | 'hang';
+  /** Names of the calls made, refused and hung ones included. */
+  readonly calls: string[];
+}
+
+export function flakyStore(store: Store): FlakyStore {
+  const calls: string[] = [];
+  const through = async <T>(name: string, signal: AbortSignal, call: () => Promise<T>): Promise<T> => {
+    calls.push(name);
+    if (flaky.network === 'refuse') throw new StoreError('connection refused', { retryable: true });
+    if (flaky.network === 'hang') {
+      await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }));
+    }
+    return call();
+  };
+  const flaky: FlakyStore = {
+    network: 'up',
+    calls,
+    label: store.label,
+    register: (seat, record, options) =>
+      through('register', options.signal, () => store.register(seat, record, options)),
+    renew: (hold, signal) => through('renew', signal, () => store.renew(hold, signal)),
+    renewRetention: (hold, signal) => through('renewRetention', signal, () => store.renewRetention(hold, signal)),
+    update: (hold, record, signal) => through('update', signal, () => store.update(hold, record, signal)),
+    depart: (hold, record, signal) => through('depart', signal, () => store.depart(hold, record, signal)),
+    read: (signal) => through('read', signal, () => store.read(signal)),
+    readOne: (id, signal) => through('readOne', signal, () => store.readOne(id, signal)),
+    watch: (revision, signal) => store.watch(revision, signal),
+    close: () => store.close(),
+  };
+  return flaky;
+}

@@ -1,0 +1,87 @@
+import type { Clock } from '../../src/timing/clock.ts';
+
+export interface SimulatedClock extends Clock {
+  /**
+   * Moves both scales on by `ms` and fires the sleepers that fall due, in the order of their instants, each at its own
+   * instant. Between two of them (and at the end) pending promises, immediates and answered I/O get their turn, so a
+   * loop that sleeps again is seen within the same advance.
+   */
+  advance(ms: number): Promise<void>;
+  /** Sets the wall clock off by `ms` (negative: back), as a correction by NTP does. The monotonic scale does not notice. */
+  jumpWall(ms: number): void;
+  /** How many sleeps are under way. */
+  sleepers(): number;
+}
+
+export interface SimulatedClockOptions {
+  readonly monotonicMs?: number;
+  /** Default: 2026-01-01T00:00:00Z. */
+  readonly wallMs?: number;
+}
+
+interface Sleeper {
+  readonly dueMs: number;
+  readonly wake: () => void;
+}
+
+/** A clock that stands still until it is told to advance. */
+export function simulatedClock(options: SimulatedClockOptions = {}): SimulatedClock {
+  let nowMs = options.monotonicMs ?? 1_000_000;
+  let wallOffsetMs = (options.wallMs ?? Date.UTC(2026, 0, 1)) - nowMs;
+  // A Set keeps the order of insertion: sleepers due at one instant wake in the order in which they lay down.
+  const sleeping = new Set<Sleeper>();
+
+  const firstDueBy = (untilMs: number): Sleeper | undefined => {
+    let first: Sleeper | undefined;
+    for (const sleeper of sleeping) {
+      if (sleeper.dueMs <= untilMs && (first === undefined || sleeper.dueMs < first.dueMs)) first = sleeper;
+    }
+    return first;
+  };
+
+  return {
+    monotonicMs: () => nowMs,
+    wallMs: () => nowMs + wallOffsetMs,
+    sleep: (delayMs, signal) =>
+      new Promise((resolve, reject) => {
+        if (signal.aborted) {
+          reject(signal.reason);
+          return;
+        }
+        const onAbort = () => {
+          sleeping.delete(sleeper);
+          reject(signal.reason);
+        };
+        const sleeper: Sleeper = {
+          dueMs: nowMs + Math.max(delayMs, 0),
+          wake: () => {
+            sleeping.delete(sleeper);
+            signal.removeEventListener('abort', onAbort);
+            resolve();
+          },
+        };
+        sleeping.add(sleeper);
+        signal.addEventListener('abort', onAbort, { once: true });
+      }),
+    advance: async (ms) => {
+      const untilMs = nowMs + ms;
+      await settle();
+      for (let sleeper = firstDueBy(untilMs); sleeper; sleeper = firstDueBy(untilMs)) {
+        nowMs = Math.max(nowMs, sleeper.dueMs);
+        sleeper.wake();
+        await settle();
+      }
+      nowMs = Math.max(nowMs, untilMs);
+      await settle();
+    },
+    jumpWall: (ms) => {
+      wallOffsetMs += ms;
+    },
+    sleepers: () => sleeping.size,
+  };
+}
+
+/** Three turns of the event loop: enough for a chain of awaits that crosses an immediate or a loopback socket's callback. */
+async function settle(): Promise<void> {
+  for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+}
