@@ -1,0 +1,24 @@
+import type { StoreConfig } from './store-config.ts';
+
+/** All that an agent is told, parsed and within its limits. */
+export interface AgentConfig {
+  readonly store: StoreConfig;
+  /** Whole seconds. */
+  readonly presenceTtlMs: number;
+  /** Whole seconds, more than the presence TTL. */
+  readonly retentionMs: number;
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly labels: Readonly<Record<string, string>>;
+  /** Origin of the EC2 metadata service. */
+  readonly metadataEndpoint: string;
+  readonly metadataIntervalMs: number;
+  readonly allowImdsV1: boolean;
+  /** Origin of ecs-agent's introspection API. */
+  readonly introspectionEndpoint: string;
+  readonly introspectionIntervalMs: number;
+  readonly machineIdFile: string;
+  readonly logLevel: LogLevel;
+}
+
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];

@@ -1,0 +1,22 @@
+/** Keys and values travel as base64 in the JSON gateway. */
+export function toBase64(text: string): string {
+  return Buffer.from(text, 'utf8').toString('base64');
+}
+
+/** Bytes that are no UTF-8 become U+FFFD: nothing of ours is written so, and a foreign key must not break a list. */
+export function fromBase64(base64: string): string {
+  return Buffer.from(base64, 'base64').toString('utf8');
+}
+
+/** etcd's `range_end` for all keys that start with `prefix`, which is not empty. UTF-8 has no byte 0xff to carry over. */
+export function prefixEnd(prefix: string): string {
+  const end = Buffer.from(prefix, 'utf8');
+  const last = end.length - 1;
+  end[last] = (end[last] ?? 0) + 1;
+  return end.toString('base64');
+}
+
+/** The smallest key after `key`, both in base64. */
+export function keyAfter(key: string): string {
+  return Buffer.concat([Buffer.from(key, 'base64'), Buffer.of(0)]).toString('base64');
+}

@@ -1,0 +1,20 @@
+import type { KeyValue } from '../kv.ts';
+import { fromBase64 } from './bytes.ts';
+import { int64Field, type JsonObject, JunkAnswerError, textField } from './json-fields.ts';
+
+/** One `mvccpb.KeyValue`. @param root what every key of ours starts with; it is taken off */
+export function parseKeyValue(kv: JsonObject, root: string): KeyValue {
+  return {
+    key: parseKey(kv, root),
+    value: fromBase64(textField(kv, 'value')),
+    lease: int64Field(kv, 'lease'),
+    modRevision: int64Field(kv, 'mod_revision'),
+  };
+}
+
+/** @throws JunkAnswerError for a key outside of `root`: we asked for none */
+export function parseKey(kv: JsonObject, root: string): string {
+  const key = fromBase64(textField(kv, 'key'));
+  if (!key.startsWith(root)) throw new JunkAnswerError(`the answer has a key that does not start with ${root}`);
+  return key.slice(root.length);
+}

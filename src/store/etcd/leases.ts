@@ -1,0 +1,44 @@
+import type { Kv } from '../kv.ts';
+import { LeaseNotFoundError } from '../store-error.ts';
+import type { Gateway } from './gateway.ts';
+import { int64Field, JunkAnswerError } from './json-fields.ts';
+
+/** Lease ids are etcd's, as decimal text. */
+export function etcdLeases(gateway: Gateway): Pick<Kv, 'grant' | 'keepAlive' | 'releaseEmpty'> {
+  return {
+    grant: (ttlMs, signal) => {
+      const body = { TTL: String(Math.ceil(ttlMs / 1_000)) };
+      // Granted twice, the one that nobody heard of runs out by itself.
+      return gateway.call({ path: '/v3/lease/grant', body, repeatable: true }, signal, (answer) => {
+        const lease = int64Field(answer, 'ID');
+        const grantedMs = Number(int64Field(answer, 'TTL')) * 1_000;
+        if (lease === '0' || grantedMs <= 0) throw new JunkAnswerError('the answer grants no lease');
+        return { lease, ttlMs: grantedMs };
+      });
+    },
+
+    keepAlive: (lease, signal) =>
+      gateway.call({ path: '/v3/lease/keepalive', body: { ID: lease }, repeatable: true }, signal, (answer) => {
+        // Without it, `{}` from something that is no etcd would read as "gone" and make a healthy node register again.
+        if (int64Field(answer, 'ID') !== lease)
+          throw new JunkAnswerError('the answer is not about the lease that was asked for');
+        // A lease that is gone is answered with 200 and no TTL (observed on 3.4).
+        return int64Field(answer, 'TTL') !== '0';
+      }),
+
+    // Two steps, because etcd has no "revoke if empty": only its owner attaches keys to a lease, so none appear in between.
+    releaseEmpty: async (lease, signal) => {
+      const asked = { path: '/v3/lease/timetolive', body: { ID: lease, keys: true }, repeatable: true };
+      const empty = await gateway.call(asked, signal, (answer) => {
+        const keys = answer['keys'];
+        return int64Field(answer, 'TTL') !== '-1' && (!Array.isArray(keys) || keys.length === 0);
+      });
+      if (!empty) return;
+      try {
+        await gateway.call({ path: '/v3/lease/revoke', body: { ID: lease }, repeatable: true }, signal, () => {});
+      } catch (error) {
+        if (!(error instanceof LeaseNotFoundError)) throw error;
+      }
+    },
+  };
+}

@@ -1,0 +1,107 @@
+import type { Clock } from '../../timing/clock.ts';
+import type { Kv, KvBatch } from '../kv.ts';
+import { CompactedError } from '../store-error.ts';
+import type { EtcdContext } from './etcd-context.ts';
+import type { Gateway } from './gateway.ts';
+import { inbox } from './inbox.ts';
+import { JunkAnswerError } from './json-fields.ts';
+import { regroup } from './revision-batches.ts';
+import { judge } from './verdict.ts';
+import type { WatchAnswer } from './watch-answer.ts';
+import { type Proof, proveFresh, type WatchProgress } from './watch-proof.ts';
+import { openWatchStream } from './watch-stream.ts';
+
+/** With what a proof takes, a confirmation comes within the ten seconds that the contract gives. */
+const CONFIRM_EVERY_MS = 5_000;
+
+export interface WatchDeps {
+  readonly clock: Clock;
+  readonly context: EtcdContext;
+}
+
+type Turn =
+  | { readonly kind: 'answer'; readonly answer: WatchAnswer | null }
+  | { readonly kind: 'proof'; readonly proof: Proof }
+  | { readonly kind: 'failed'; readonly error: unknown };
+
+/**
+ * One stream, and no second one: it throws a retryable `StoreError` when that ends, fails or falls silent, and the
+ * caller watches again from the last revision it has, which then starts at another endpoint. What was confirmed but
+ * not received is never skipped: a confirmation repeats the revision of the last event.
+ */
+export function etcdWatch(gateway: Gateway, { clock, context }: WatchDeps): Kv['watch'] {
+  return async function* watch(revision, signal): AsyncGenerator<KvBatch, void, void> {
+    const stream = await openWatchStream(gateway, context.root, revision, signal);
+    const progress: WatchProgress = { received: BigInt(revision), same: BigInt(revision) };
+    // At most one answer and one proof are ever under way: that bounds what is read ahead of a slow consumer.
+    const turns = inbox<Turn>();
+    const report = (work: Promise<Turn>) => work.catch((error): Turn => ({ kind: 'failed', error })).then(turns.put);
+    const read = () => report(stream.next().then((answer) => ({ kind: 'answer', answer })));
+    const prove = async (delayMs: number): Promise<Turn> => {
+      await clock.sleep(delayMs, stream.signal);
+      return { kind: 'proof', proof: await proveFresh(gateway, context.root, stream, progress, clock) };
+    };
+    let held: Parameters<typeof regroup>[0] = [];
+    try {
+      read();
+      report(prove(0));
+      for (;;) {
+        const turn = await turns.take();
+        signal.throwIfAborted();
+        if (turn.kind === 'failed') throw turn.error;
+        if (turn.kind === 'proof') {
+          const step = judgeProof(turn.proof, progress);
+          if (step === 'confirm') yield { revision: String(progress.received), events: [] };
+          report(prove(step === 'confirm' ? CONFIRM_EVERY_MS : 0));
+          continue;
+        }
+        const { answer } = turn;
+        if (answer === null) throw new Error('the watch ended');
+        read();
+        if (answer.kind === 'compacted') throw compacted(stream.endpoint.url, revision, answer.compactRevision);
+        if (answer.kind === 'progress') advance(progress, BigInt(answer.revision));
+        if (answer.kind !== 'events') continue;
+        const regrouped = regroup(held, answer.events, answer.partial);
+        held = regrouped.held;
+        for (const batch of regrouped.batches) {
+          if (BigInt(batch.revision) <= progress.received) {
+            throw new JunkAnswerError(`the watch sent revision ${batch.revision} after ${progress.received}`);
+          }
+          progress.received = BigInt(batch.revision);
+          progress.same = progress.received;
+          yield batch;
+        }
+      }
+    } catch (error) {
+      signal.throwIfAborted();
+      const verdict = judge(error, stream.endpoint.url, context);
+      if (verdict.elsewhere) gateway.endpoints.avoid(stream.endpoint);
+      throw verdict.error;
+    } finally {
+      stream.close();
+    }
+  };
+}
+
+/** Everything up to `revision` was received, without an event of ours in it. */
+function advance(progress: WatchProgress, revision: bigint): void {
+  if (revision > progress.received) progress.received = revision;
+  if (revision > progress.same) progress.same = revision;
+}
+
+/** @throws Error when the stream keeps back events that are known to exist */
+function judgeProof({ from, revision, same }: Proof, progress: WatchProgress): 'confirm' | 'again' {
+  const { received } = progress;
+  if (received >= revision) return 'confirm';
+  // Events came while the proof was made, and it says nothing about what is still missing.
+  if (received !== from) return 'again';
+  if (!same) throw new Error(`the watch fell silent: changes after revision ${from} did not come`);
+  progress.same = revision > progress.same ? revision : progress.same;
+  return 'confirm';
+}
+
+function compacted(url: string, revision: string, compactRevision: string): CompactedError {
+  return new CompactedError(
+    `etcd at ${url}: the changes after revision ${revision} are compacted up to ${compactRevision}`,
+  );
+}

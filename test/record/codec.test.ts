@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { decodePresence, decodeRecord, encodePresence, encodeRecord } from '../../src/record/codec.ts';
+import { DEPARTURE_CAUSES, HEALTH_STATUSES, type NodeRecord, SCHEMA_VERSION } from '../../src/record/record.ts';
+import { sampleRecord } from '../support/sample-record.ts';
+
+/** Records with the prototype that parsed JSON has. */
+const plain = <T>(fields: { [K in keyof T]: fc.Arbitrary<T[K]> }) => fc.record<T>(fields, { noNullPrototype: true });
+const text = fc.string({ unit: 'grapheme' });
+const textOrNull = fc.option(text);
+const status = fc.constantFrom(...HEALTH_STATUSES);
+const instanceId = fc.stringMatching(/^m?i-[0-9a-f]{8,32}$/);
+
+// Valibot drops these three keys of a dictionary, as a guard against prototype pollution.
+const label = text.filter((key) => !['__proto__', 'prototype', 'constructor'].includes(key));
+
+const record: fc.Arbitrary<NodeRecord> = plain({
+  schemaVersion: fc.constant(SCHEMA_VERSION),
+  ec2InstanceId: instanceId,
+  containerInstanceArn: textOrNull,
+  cluster: textOrNull,
+  versionInfo: plain({ agentVersion: textOrNull, agentHash: textOrNull }),
+  privateIpAddress: textOrNull,
+  publicIpAddress: textOrNull,
+  privateDnsName: textOrNull,
+  availabilityZone: textOrNull,
+  region: textOrNull,
+  instanceType: textOrNull,
+  imageId: textOrNull,
+  accountId: textOrNull,
+  instanceLifecycle: textOrNull,
+  machineId: textOrNull,
+  labels: fc.dictionary(label, text, { noNullPrototype: true }),
+  health: plain({
+    status,
+    since: text,
+    checks: fc.array(plain({ name: text, status, reason: text, since: text }), { maxLength: 4 }),
+  }),
+  interruption: fc.option(plain({ kind: text, action: textOrNull, time: textOrNull })),
+  departure: fc.option(plain({ cause: fc.constantFrom(...DEPARTURE_CAUSES), at: text })),
+  registeredAt: text,
+  sidecar: plain({ version: text, session: text }),
+});
+
+/** The same value with the fields of every object in the opposite order. */
+function reversed<T>(value: T): T {
+  if (Array.isArray(value)) return value.map(reversed) as T;
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .reverse()
+      .map(([key, field]) => [key, reversed(field)]),
+  ) as T;
+}
+
+describe('the record codec', () => {
+  it('reads back what it wrote', () => {
+    fc.assert(
+      fc.property(record, (original) => {
+        const decoded = decodeRecord(original.ec2InstanceId, encodeRecord(original));
+        assert.deepEqual(decoded, { ok: true, value: original });
+      }),
+    );
+  });
+
+  it('writes equal records as equal text, in whatever order their fields were set', () => {
+    fc.assert(
+      fc.property(record, (original) => {
+        assert.equal(encodeRecord(reversed(original)), encodeRecord(original));
+      }),
+    );
+  });
+
+  it('answers junk with a reason of one line and never throws', () => {
+    const junk = fc.oneof(
+      fc.string(),
+      fc.json(),
+      // Almost a record: one field of it is something else.
+      fc.tuple(record, fc.nat(), fc.jsonValue()).map(([original, n, value]) => {
+        const fields = Object.keys(original);
+        return JSON.stringify({ ...original, [fields[n % fields.length] ?? '']: value });
+      }),
+    );
+    fc.assert(
+      fc.property(junk, (json) => {
+        for (const decoded of [decodeRecord('i-00000000', json), decodePresence(json)]) {
+          if (!decoded.ok) assert.match(decoded.reason, /^[^\n]+$/);
+        }
+      }),
+    );
+  });
+
+  it('ignores fields it does not know and fills in those an older writer did not', () => {
+    const { labels: _, interruption: __, imageId: ___, ...older } = sampleRecord();
+    const json = JSON.stringify({ ...older, future: { nested: true } });
+    const expected = { ...sampleRecord(), labels: {}, interruption: null, imageId: null };
+    assert.deepEqual(decodeRecord('i-00000000', json), { ok: true, value: expected });
+  });
+
+  it('refuses a newer schemaVersion and a record under another id', () => {
+    const newer = decodeRecord('i-00000000', JSON.stringify({ ...sampleRecord(), schemaVersion: 2 }));
+    assert.match(newer.ok ? '' : newer.reason, /schemaVersion 2 is newer than 1/);
+    const moved = decodeRecord('i-00000001', encodeRecord(sampleRecord()));
+    assert.match(moved.ok ? '' : moved.reason, /of i-00000000, the key of i-00000001/);
+  });
+
+  it('reads back a presence', () => {
+    fc.assert(
+      fc.property(plain({ session: text, since: text, ttlSeconds: fc.nat() }), (presence) => {
+        assert.deepEqual(decodePresence(encodePresence(presence)), { ok: true, value: presence });
+      }),
+    );
+  });
+});

@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { encodePresence, encodeRecord } from '../../src/record/codec.ts';
+import { decideDeparture, decideSeat, whyNotHeld } from '../../src/store/decide-seat.ts';
+import type { KeyValue } from '../../src/store/kv.ts';
+import type { Hold } from '../../src/store/store.ts';
+import { sampleRecord } from '../support/sample-record.ts';
+
+const seat = { instanceId: 'i-00000000', session: 'mine', since: 'x', ttlMs: 30_000, retentionMs: 60_000 };
+const hold: Hold = { seat, ttlMs: 30_000, presenceLease: '1', retentionLease: '2' };
+const kv = (key: string, value: string): KeyValue => ({ key, value, lease: '9', modRevision: '5' });
+const presenceOf = (session: string) =>
+  kv('v1/presence/i-00000000', encodePresence({ session, since: 'x', ttlSeconds: 30 }));
+const recordBy = (session: string) =>
+  kv('v1/records/i-00000000', encodeRecord(sampleRecord({ sidecar: { version: '1', session } })));
+const junk = kv('v1/presence/i-00000000', 'junk');
+
+describe('deciding about a seat', () => {
+  const guard = (modRevision: string) => ({
+    kind: 'take',
+    guards: [{ key: 'v1/presence/i-00000000', modRevision }],
+  });
+
+  it('takes one that is free, its own or held by nobody it can name', () => {
+    assert.deepEqual(decideSeat(seat, false, null), guard('0'));
+    assert.deepEqual(decideSeat(seat, false, presenceOf('mine')), guard('5'));
+    assert.deepEqual(decideSeat(seat, false, junk), guard('5'));
+  });
+
+  it('takes one of another session only where it is told to', () => {
+    assert.deepEqual(decideSeat(seat, true, presenceOf('other')), guard('5'));
+    assert.deepEqual(decideSeat(seat, false, presenceOf('other')), { kind: 'superseded', by: 'other' });
+  });
+
+  it('is superseded by a session that it can name, and has otherwise lost its lease', () => {
+    assert.deepEqual(whyNotHeld(hold, presenceOf('other')), { kind: 'superseded', by: 'other' });
+    for (const seen of [null, junk, presenceOf('mine')]) assert.deepEqual(whyNotHeld(hold, seen), { kind: 'lost' });
+  });
+});
+
+describe('deciding about a departure', () => {
+  it('leaves a seat alone that another session holds, even under a record of its own', () => {
+    const seen = { presence: presenceOf('other'), record: recordBy('mine') };
+    assert.deepEqual(decideDeparture(hold, '{}', seen), { kind: 'superseded', by: 'other' });
+  });
+
+  it('leaves a record alone that another session wrote, or that nobody can read', () => {
+    const other = decideDeparture(hold, '{}', { presence: null, record: recordBy('other') });
+    assert.deepEqual(other, { kind: 'superseded', by: 'other' });
+    for (const record of [null, kv('v1/records/i-00000000', 'junk')]) {
+      assert.deepEqual(decideDeparture(hold, '{}', { presence: null, record }), { kind: 'lost' });
+    }
+  });
+
+  it('writes over its own record while neither key changes', () => {
+    for (const [presence, modRevision] of [
+      [null, '0'],
+      [presenceOf('mine'), '5'],
+    ] as const) {
+      assert.deepEqual(decideDeparture(hold, '{}', { presence, record: recordBy('mine') }), {
+        kind: 'write',
+        guards: [
+          { key: 'v1/presence/i-00000000', modRevision },
+          { key: 'v1/records/i-00000000', modRevision: '5' },
+        ],
+      });
+    }
+  });
+
+  it('has nothing to do where the departure is there already', () => {
+    const record = recordBy('mine');
+    const decision = decideDeparture(hold, record.value, { presence: null, record });
+    assert.deepEqual(decision, { kind: 'written', revision: '5' });
+  });
+});

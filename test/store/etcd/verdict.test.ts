@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { GatewayRefusal } from '../../../src/store/etcd/gateway-refusal.ts';
+import { judge } from '../../../src/store/etcd/verdict.ts';
+import { CompactedError, LeaseNotFoundError } from '../../../src/store/store-error.ts';
+import { DeadlineError } from '../../../src/timing/with-deadline.ts';
+
+const context = { user: 'x', root: '/rollcall/', tls: null };
+const url = 'http://127.0.0.1:2379';
+const verdictOf = (code: number, message: string) => judge(new GatewayRefusal(code, message), url, context);
+
+describe('what a failed attempt means', () => {
+  it('is told by kind where the caller acts on it', () => {
+    const compacted = verdictOf(11, 'etcdserver: mvcc: required revision has been compacted');
+    assert.ok(compacted.error instanceof CompactedError);
+    const restored = verdictOf(11, 'etcdserver: mvcc: required revision is a future revision');
+    assert.ok(restored.error instanceof CompactedError);
+    assert.match(restored.error.message, /the store's revision went back/);
+    const lease = verdictOf(5, 'etcdserver: requested lease not found');
+    assert.ok(lease.error instanceof LeaseNotFoundError);
+    assert.equal(lease.elsewhere, false);
+  });
+
+  it('says what to do where a person has to act, and does not hope for another endpoint', () => {
+    const cases: [number, string, RegExp][] = [
+      [3, 'etcdserver: authentication failed, invalid user ID or password', /failed for user "x": check the user and/],
+      [7, 'etcdserver: permission denied', /permission denied for user "x" on keys below \/rollcall\/: grant it/],
+      [8, 'etcdserver: mvcc: database space exceeded', /its database is full: .*etcdctl alarm disarm/],
+    ];
+    for (const [code, message, expected] of cases) {
+      const { error, elsewhere } = verdictOf(code, message);
+      assert.match(error.message, expected);
+      assert.match(error.message, /^etcd at http:\/\/127\.0\.0\.1:2379: [^\n]*[^.\n]$/);
+      assert.equal(error.retryable, false, message);
+      assert.equal(elsewhere, false, message);
+    }
+  });
+
+  it('asks for credentials where none were given', () => {
+    const verdict = judge(new GatewayRefusal(3, 'etcdserver: user name is empty'), url, { ...context, user: null });
+    assert.match(verdict.error.message, /demands a user and password: give them with --etcd-user/);
+    assert.equal(verdict.error.retryable, false);
+  });
+
+  it('is worth another endpoint when this one cannot serve now', () => {
+    for (const message of ['etcdserver: no leader', 'etcdserver: leader changed', 'etcdserver: request timed out']) {
+      const verdict = verdictOf(14, message);
+      assert.equal(verdict.elsewhere, true, message);
+      assert.equal(verdict.error.retryable, true, message);
+    }
+  });
+
+  it('leaves open whether a write was carried out that timed out, lost its connection or met a new leader', () => {
+    assert.equal(verdictOf(14, 'etcdserver: leader changed').unsent, false);
+    assert.equal(verdictOf(14, 'etcdserver: request timed out').unsent, false);
+    assert.equal(judge(new DeadlineError('x', 800), url, context).unsent, false);
+    assert.equal(judge(Object.assign(new Error('x'), { code: 'ECONNRESET' }), url, context).unsent, false);
+    assert.equal(judge(Object.assign(new Error('x'), { code: 'ECONNREFUSED' }), url, context).unsent, true);
+    assert.equal(verdictOf(14, 'etcdserver: no leader').unsent, true);
+  });
+
+  it('finds the reason when every address of a name was refused', () => {
+    const refused = Object.assign(new Error('connect ECONNREFUSED ::1:2379'), { code: 'ECONNREFUSED' });
+    const verdict = judge(new AggregateError([refused], ''), url, context);
+    assert.equal(verdict.error.message, `etcd at ${url}: connection refused`);
+  });
+});

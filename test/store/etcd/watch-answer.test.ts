@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { GatewayRefusal } from '../../../src/store/etcd/gateway-refusal.ts';
+import { JunkAnswerError } from '../../../src/store/etcd/json-fields.ts';
+import { parseWatchAnswer } from '../../../src/store/etcd/watch-answer.ts';
+
+const parse = (line: string) => parseWatchAnswer(line, '/r/');
+const base64 = (text: string) => Buffer.from(text).toString('base64');
+
+describe('a line of a watch', () => {
+  it('confirms the watch', () => {
+    assert.deepEqual(parse('{"result":{"header":{"revision":"9"},"created":true}}'), { kind: 'created' });
+  });
+
+  it('carries puts and deletes with what was there before', () => {
+    const [a, b, one, two] = [base64('/r/a'), base64('/r/b'), base64('1'), base64('2')];
+    const line =
+      `{"result":{"header":{"revision":"9"},"events":[` +
+      `{"kv":{"key":"${a}","create_revision":"2","mod_revision":"3","version":"2","value":"${two}"},` +
+      `"prev_kv":{"key":"${a}","create_revision":"2","mod_revision":"2","version":"1","value":"${one}"}},` +
+      `{"type":"DELETE","kv":{"key":"${b}","mod_revision":"4"}}]}}`;
+    assert.deepEqual(parse(line), {
+      kind: 'events',
+      partial: false,
+      events: [
+        { revision: '3', event: { key: 'a', value: '2', previous: '1' } },
+        { revision: '4', event: { key: 'b', value: null, previous: null } },
+      ],
+    });
+  });
+
+  it('tells an empty value from none', () => {
+    const line = `{"result":{"header":{"revision":"9"},"fragment":true,"events":[{"kv":{"key":"${base64('/r/a')}","mod_revision":"3"},"prev_kv":{}}]}}`;
+    assert.deepEqual(parse(line), {
+      kind: 'events',
+      partial: true,
+      events: [{ revision: '3', event: { key: 'a', value: '', previous: '' } }],
+    });
+  });
+
+  it('tells progress and compaction', () => {
+    assert.deepEqual(parse('{"result":{"header":{"revision":"12"}}}'), { kind: 'progress', revision: '12' });
+    assert.deepEqual(parse('{"result":{"header":{},"canceled":true,"compact_revision":"6"}}'), {
+      kind: 'compacted',
+      compactRevision: '6',
+    });
+  });
+
+  it('is a refusal when etcd ends the watch, though it says created as well', () => {
+    const denied =
+      '{"result":{"header":{},"created":true,"canceled":true,"cancel_reason":"etcdserver: permission denied"}}';
+    assert.throws(() => parse(denied), { name: 'GatewayRefusal', code: 16, message: /permission denied/ });
+    assert.throws(() => parse('{"result":{"header":{},"canceled":true}}'), GatewayRefusal);
+  });
+
+  it('is junk with a key that was not asked for, or an event without a revision', () => {
+    const foreign = `{"result":{"events":[{"kv":{"key":"${base64('/x/a')}","mod_revision":"3"}}]}}`;
+    assert.throws(() => parse(foreign), JunkAnswerError);
+    assert.throws(() => parse(`{"result":{"events":[{"kv":{"key":"${base64('/r/a')}"}}]}}`), JunkAnswerError);
+    assert.throws(() => parse('{"result":{"events":[{"kv":"a"}]}}'), JunkAnswerError);
+  });
+});

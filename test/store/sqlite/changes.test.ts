@@ -1,0 +1,23 @@
+import assert from 'node:assert/strict';
+import { DatabaseSync } from 'node:sqlite';
+import { it } from 'node:test';
+import { MAX_CHANGES } from '../../../src/store/sqlite/changes.ts';
+import { createEngine } from '../../../src/store/sqlite/engine.ts';
+import { createTables } from '../../../src/store/sqlite/open-database.ts';
+import { prepareStatements } from '../../../src/store/sqlite/statements.ts';
+
+it('gives a watcher that is far behind only so many changes at a time, and says how far the store is', () => {
+  const db = new DatabaseSync(':memory:');
+  createTables(db);
+  const engine = createEngine(prepareStatements(db), 10_000);
+  const now = { bootId: 'boot-1', monotonicMs: 0, wallMs: 0 };
+  const writes = MAX_CHANGES + 100;
+  for (let n = 0; n < writes; n += 1) {
+    engine.txn(now, { guards: [], puts: [{ key: 'a', value: String(n), lease: '0' }], deletes: [], reads: [] });
+  }
+  const first = engine.changesAfter(now, '1');
+  assert.deepEqual([first.batches.length, first.revision], [MAX_CHANGES, String(writes + 1)]);
+  const rest = engine.changesAfter(now, first.batches.at(-1)?.revision ?? '');
+  assert.deepEqual([rest.batches.length, rest.batches.at(-1)?.revision], [100, rest.revision]);
+  db.close();
+});

@@ -1,0 +1,515 @@
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import { encodePresence, encodeRecord } from '../../src/record/codec.ts';
+import type { NodeRecord } from '../../src/record/record.ts';
+import { presenceState } from '../../src/record/roll.ts';
+import { MAX_SKIPPED } from '../../src/store/collect-roll.ts';
+import type { Kv, RangePage } from '../../src/store/kv.ts';
+import { createRollStore } from '../../src/store/roll-store.ts';
+import type { Hold, RegisterOutcome, Seat, Store } from '../../src/store/store.ts';
+import { CompactedError, StoreError } from '../../src/store/store-error.ts';
+import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
+import { type Follower, follow } from './follow.ts';
+
+/** An empty store of one kind, and what the suite does to it beside the contract. */
+export interface Backend {
+  /** The shortest presence TTL that the store grants as asked. */
+  readonly ttlMs: number;
+  /** Another client of the same store, as another process would be. */
+  open(): Promise<Kv>;
+  /** Lets `ms` go by: really, or on a simulated clock. */
+  pass(ms: number): Promise<void>;
+  /** Makes all changes up to now unavailable to watchers and readers of the past. */
+  compact(): Promise<void>;
+  /** Closes all clients. */
+  dispose(): Promise<void>;
+}
+
+/** The promises of `Store`, for every kind of store alike. */
+export function describeStoreContract(kind: string, start: () => Promise<Backend>): void {
+  describe(`the store contract on ${kind}`, () => {
+    const { signal } = new AbortController();
+    const followers: Follower[] = [];
+    let backend: Backend;
+    let kv: Kv;
+    let store: Store;
+
+    beforeEach(async () => {
+      backend = await start();
+      kv = await backend.open();
+      store = createRollStore(kv);
+    });
+
+    afterEach(async () => {
+      for (const follower of followers.splice(0)) await follower.stop();
+      await backend.dispose();
+    });
+
+    const id = sampleInstanceId();
+    const seat = (session: string, instanceId = id): Seat => ({
+      instanceId,
+      session,
+      since: '2026-01-01T00:00:00.000Z',
+      ttlMs: backend.ttlMs,
+      retentionMs: 3_600_000,
+    });
+    const recordOf = (session: string, overrides: Partial<NodeRecord> = {}) =>
+      sampleRecord({ sidecar: { version: '0.1.0', session }, ...overrides });
+    const register = async (session: string, options: { takeover?: boolean; by?: Store; instanceId?: string } = {}) => {
+      const { takeover = true, by = store, instanceId = id } = options;
+      const record = recordOf(session, { ec2InstanceId: instanceId });
+      return by.register(seat(session, instanceId), record, { takeover, signal });
+    };
+    const departureOf = (session: string) =>
+      recordOf(session, { departure: { cause: 'stopped', at: '2026-01-01T01:00:00.000Z' } });
+    const stateOf = async (instanceId = id) => {
+      const { entry } = await store.readOne(instanceId, signal);
+      return entry && presenceState(entry);
+    };
+    const followFrom = (revision: string, by = store) => {
+      const follower = follow(by, revision);
+      followers.push(follower);
+      return follower;
+    };
+    /** Lets time pass until `condition` holds; the limit is the TTL and the second that a reader may assume, and slack for a busy machine. */
+    const until = async (condition: () => boolean | Promise<boolean>, what: string) => {
+      for (let passedMs = 0; !(await condition()); passedMs += 100) {
+        if (passedMs > backend.ttlMs + 8_000) assert.fail(`still not: ${what}`);
+        await backend.pass(100);
+      }
+    };
+    const raw = (key: string, value: string) =>
+      kv.txn({ guards: [], puts: [{ key, value, lease: '0' }], deletes: [], reads: [] }, signal);
+
+    it('shows record and presence of a node that registered', async () => {
+      const outcome = await register('session-a');
+      const { instanceId: _, ...expected } = seat('session-a');
+      assert.equal(outcome.kind, 'registered');
+      const roll = await store.read(signal);
+      const presence = { session: 'session-a', since: expected.since, ttlSeconds: expected.ttlMs / 1_000 };
+      assert.deepEqual(roll.entries, [{ record: recordOf('session-a'), presence }]);
+      assert.deepEqual(roll.skipped, []);
+      assert.ok(BigInt(roll.revision) >= BigInt(heldBy(outcome).revision));
+    });
+
+    it('starts empty, at a revision that a watch can begin from', async () => {
+      const roll = await store.read(signal);
+      assert.deepEqual([roll.entries, roll.skipped], [[], []]);
+      assert.deepEqual(await store.readOne(id, signal), { revision: roll.revision, entry: null, skipped: [] });
+      const follower = followFrom(roll.revision);
+      await register('session-a');
+      await until(() => follower.changes().length > 0, 'a change is seen');
+    });
+
+    it('shows a registration and a departure to a watcher as one batch each', async () => {
+      const { revision } = await store.read(signal);
+      const follower = followFrom(revision);
+      const { hold, revision: registeredAt } = heldBy(await register('session-a'));
+      const departed = await store.depart(hold, departureOf('session-a'), signal);
+      assert.equal(departed.kind, 'written');
+      await until(() => follower.changes().length >= 4, 'two changes of each');
+      const batches = follower.withChanges();
+      assert.deepEqual(
+        batches.map((batch) => [batch.revision, batch.changes.map((change) => change.kind).sort()]),
+        [
+          [registeredAt, ['presence', 'record']],
+          [departed.kind === 'written' && departed.revision, ['presence', 'record']],
+        ],
+      );
+      const gone = batches[1]?.changes.find((change) => change.kind === 'presence');
+      assert.deepEqual([gone?.presence, gone?.previous?.session], [null, 'session-a']);
+      const record = batches[1]?.changes.find((change) => change.kind === 'record');
+      assert.deepEqual(
+        [record?.record?.departure?.cause, record?.previous?.departure],
+        ['stopped', null],
+        'the change says what it replaced',
+      );
+    });
+
+    it('replaces the record of a node whose presence is held', async () => {
+      const { hold } = heldBy(await register('session-a'));
+      const changed = recordOf('session-a', { privateIpAddress: '10.0.0.9' });
+      const outcome = await store.update(hold, changed, signal);
+      assert.equal(outcome.kind, 'written');
+      const { entry } = await store.readOne(id, signal);
+      assert.equal(entry?.record.privateIpAddress, '10.0.0.9');
+      assert.equal(entry?.presence?.session, 'session-a');
+    });
+
+    it('keeps a node present as long as it beats, at no revision', async () => {
+      const { hold, revision } = heldBy(await register('session-a'));
+      for (let beat = 0; beat < 4; beat += 1) {
+        await backend.pass(backend.ttlMs / 2);
+        assert.deepEqual(await store.renew(hold, signal), { kind: 'renewed' });
+        assert.deepEqual(await store.renewRetention(hold, signal), { kind: 'renewed' });
+      }
+      const roll = await store.read(signal);
+      assert.equal(roll.revision, revision);
+      assert.equal(roll.entries[0]?.presence?.session, 'session-a');
+    });
+
+    it('loses a node that beats no more: the record stays, a watcher sees the presence go', async () => {
+      const { hold, revision } = heldBy(await register('session-a'));
+      const follower = followFrom(revision);
+      await until(() => follower.changes().length > 0, 'the presence goes');
+      assert.deepEqual(
+        follower
+          .changes()
+          .map((change) => (change.kind === 'presence' ? [change.presence, change.previous?.session] : change.kind)),
+        [[null, 'session-a']],
+      );
+      assert.equal(await stateOf(), 'lost');
+      assert.deepEqual(await store.renew(hold, signal), { kind: 'lost' });
+      assert.deepEqual(await store.update(hold, recordOf('session-a'), signal), { kind: 'lost' });
+    });
+
+    it('lets a session that lost its lease take its seat again', async () => {
+      const { hold } = heldBy(await register('session-a'));
+      await until(
+        async () => (await store.renew(gone(hold), signal)).kind === 'lost' && (await stateOf()) === 'lost',
+        'it is lost',
+      );
+      heldBy(await register('session-a', { takeover: false }));
+      assert.equal(await stateOf(), 'present');
+    });
+
+    it('lets a session whose registration got no answer register again and keep only the newer hold', async () => {
+      const first = heldBy(await register('session-a'));
+      const second = heldBy(await register('session-a', { takeover: false }));
+      assert.deepEqual(await store.renew(second.hold, signal), { kind: 'renewed' });
+      assert.deepEqual(await store.renew(first.hold, signal), { kind: 'lost' });
+      assert.deepEqual(await store.update(first.hold, recordOf('session-a'), signal), { kind: 'lost' });
+      assert.equal((await store.update(second.hold, recordOf('session-a'), signal)).kind, 'written');
+    });
+
+    it('tells a session that another one took its seat, on whatever it does next', async () => {
+      const { hold: old } = heldBy(await register('session-a'));
+      const { hold: current } = heldBy(await register('session-b'));
+      const superseded = { kind: 'superseded', by: 'session-b' };
+      assert.deepEqual(await store.renew(old, signal), { kind: 'lost' });
+      assert.deepEqual(await store.renewRetention(old, signal), { kind: 'lost' });
+      assert.deepEqual(await register('session-a', { takeover: false }), superseded);
+      assert.deepEqual(await store.update(old, recordOf('session-a'), signal), superseded);
+      assert.deepEqual(await store.depart(old, departureOf('session-a'), signal), superseded);
+      const { entry } = await store.readOne(id, signal);
+      assert.deepEqual([entry?.presence?.session, entry?.record.sidecar.session], ['session-b', 'session-b']);
+      assert.equal(entry?.record.departure, null);
+      assert.deepEqual(await store.renew(current, signal), { kind: 'renewed' });
+    });
+
+    it('does not let a session that went away undo the departure of the one after it', async () => {
+      const { hold: old } = heldBy(await register('session-a'));
+      const { hold: current } = heldBy(await register('session-b'));
+      await store.depart(current, departureOf('session-b'), signal);
+      assert.deepEqual(await store.depart(old, departureOf('session-a'), signal), {
+        kind: 'superseded',
+        by: 'session-b',
+      });
+      assert.deepEqual(await store.update(old, recordOf('session-a'), signal), { kind: 'lost' });
+      assert.equal((await store.readOne(id, signal)).entry?.record.sidecar.session, 'session-b');
+    });
+
+    it('departs once however often it is told to', async () => {
+      const { hold } = heldBy(await register('session-a'));
+      const first = await store.depart(hold, departureOf('session-a'), signal);
+      assert.equal(first.kind, 'written');
+      assert.deepEqual(await store.depart(hold, departureOf('session-a'), signal), first);
+      assert.equal(await stateOf(), 'departed');
+      assert.deepEqual(await store.renew(hold, signal), { kind: 'lost' });
+    });
+
+    it('writes the departure of a node whose presence ran out before', async () => {
+      const { hold } = heldBy(await register('session-a'));
+      await until(async () => (await stateOf()) === 'lost', 'it is lost');
+      assert.equal((await store.depart(hold, departureOf('session-a'), signal)).kind, 'written');
+      assert.equal(await stateOf(), 'departed');
+    });
+
+    it('departs on a new retention lease where the old one is gone', async () => {
+      const { hold } = heldBy(await register('session-a'));
+      const bereft = { ...hold, retentionLease: gone(hold).presenceLease };
+      assert.deepEqual(await store.update(bereft, recordOf('session-a'), signal), { kind: 'lost' });
+      assert.equal((await store.depart(bereft, departureOf('session-a'), signal)).kind, 'written');
+      const page = await kv.range({ prefix: 'v1/records/' }, signal);
+      assert.notEqual(page.kvs[0]?.lease, '0');
+      assert.equal(await stateOf(), 'departed');
+    });
+
+    it('forgets a node when its retention runs out, and tells watchers', async () => {
+      const short = { ...seat('session-a'), retentionMs: backend.ttlMs };
+      const outcome = await store.register(short, recordOf('session-a'), { takeover: true, signal });
+      const follower = followFrom(heldBy(outcome).revision);
+      await until(() => follower.changes().length >= 2, 'both keys go');
+      assert.deepEqual(
+        follower
+          .changes()
+          .map((change) => change.kind)
+          .sort(),
+        ['presence', 'record'],
+      );
+      assert.deepEqual((await store.read(signal)).entries, []);
+    });
+
+    it('gives a seat that two sessions fight for to exactly one of them', async () => {
+      const other = createRollStore(await backend.open());
+      for (let round = 0; round < 5; round += 1) {
+        const outcomes = await Promise.all([register(`a${round}`), register(`b${round}`, { by: other })]);
+        const renewals = await Promise.all(
+          outcomes.map((outcome) => (outcome.kind === 'registered' ? store.renew(outcome.hold, signal) : null)),
+        );
+        const winners = outcomes.filter((_, i) => renewals[i]?.kind === 'renewed');
+        assert.equal(winners.length, 1);
+        const { entry } = await store.readOne(id, signal);
+        const winner = winners[0]?.kind === 'registered' ? winners[0].hold.seat.session : '';
+        assert.deepEqual([entry?.presence?.session, entry?.record.sidecar.session], [winner, winner]);
+      }
+    });
+
+    it('lets only one of two sessions in that would both give way', async () => {
+      const other = createRollStore(await backend.open());
+      const outcomes = await Promise.all([
+        register('session-a', { takeover: false }),
+        register('session-b', { takeover: false, by: other }),
+      ]);
+      assert.deepEqual(outcomes.map((outcome) => outcome.kind).sort(), ['registered', 'superseded']);
+    });
+
+    it('leaves no lease behind when it refuses a seat or replaces a hold', async () => {
+      const granted: string[] = [];
+      const spying: Kv = Object.assign(Object.create(kv), {
+        grant: async (ttlMs: number, grantSignal: AbortSignal) => {
+          const answer = await kv.grant(ttlMs, grantSignal);
+          granted.push(answer.lease);
+          return answer;
+        },
+      });
+      const spied = createRollStore(spying);
+      await register('session-a', { by: spied });
+      await register('session-b', { by: spied });
+      await register('session-a', { by: spied, takeover: false });
+      const alive = await Promise.all(granted.map((lease) => kv.keepAlive(lease, signal)));
+      assert.deepEqual(alive.slice(2, 4), [true, true], 'the second hold is the one that counts');
+      assert.deepEqual([granted.length, alive.filter(Boolean).length], [6, 2]);
+    });
+
+    it('skips foreign and broken keys, names them, and lists the rest', async () => {
+      await register('session-a');
+      const newer = { ...recordOf('x', { ec2InstanceId: sampleInstanceId(2) }), schemaVersion: 2 };
+      const wrongId = encodeRecord(recordOf('x', { ec2InstanceId: sampleInstanceId(3) }));
+      const presence = encodePresence({ session: 'x', since: '2026-01-01T00:00:00.000Z', ttlSeconds: 30 });
+      await raw(`v1/records/${sampleInstanceId(1)}`, '{"half');
+      await raw(`v1/presence/${sampleInstanceId(1)}`, presence);
+      await raw(`v1/records/${sampleInstanceId(2)}`, JSON.stringify(newer));
+      await raw(`v1/records/${sampleInstanceId(4)}`, wrongId);
+      await raw('v1/records/host-7', wrongId);
+      await raw('v1/other', 'x');
+      await raw(`v1/presence/${sampleInstanceId(5)}`, presence);
+      await raw(`v1/presence/${id}0`, 'null');
+      const { entries, skipped } = await store.read(signal);
+      assert.deepEqual(
+        entries.map(({ record }) => record.ec2InstanceId),
+        [id],
+      );
+      assert.deepEqual(
+        skipped.map(({ key }) => key).sort(),
+        [
+          'v1/other',
+          `v1/presence/${id}0`,
+          `v1/presence/${sampleInstanceId(5)}`,
+          `v1/records/${sampleInstanceId(1)}`,
+          `v1/records/${sampleInstanceId(2)}`,
+          `v1/records/${sampleInstanceId(4)}`,
+          'v1/records/host-7',
+        ].sort(),
+      );
+      const reasons = new Map(skipped.map(({ key, reason }) => [key, reason]));
+      assert.match(reasons.get(`v1/records/${sampleInstanceId(2)}`) ?? '', /schemaVersion 2 is newer/);
+      assert.match(reasons.get(`v1/presence/${sampleInstanceId(5)}`) ?? '', /without a record/);
+      const one = await store.readOne(sampleInstanceId(1), signal);
+      assert.deepEqual([one.entry, one.skipped[0]?.reason], [null, 'not JSON']);
+    });
+
+    it('names only so many unreadable keys, and counts the rest', async () => {
+      for (let n = 0; n < MAX_SKIPPED + 7; n += 1) await raw(`v1/junk/${n}`, 'x');
+      const { skipped } = await store.read(signal);
+      assert.equal(skipped.length, MAX_SKIPPED + 1);
+      assert.match(skipped.at(-1)?.reason ?? '', /^7 more keys/);
+    });
+
+    it('shows a watcher a record that became unreadable as gone and skipped, and goes on', async () => {
+      const { hold, revision } = heldBy(await register('session-a'));
+      const follower = followFrom(revision);
+      await raw(`v1/records/${id}`, 'junk');
+      await raw('v1/other', 'x');
+      await store.update(hold, recordOf('session-a'), signal);
+      await until(() => follower.withChanges().length >= 3, 'three batches');
+      const [broken, foreign, repaired] = follower.withChanges();
+      assert.deepEqual(
+        broken?.changes.map((c) => (c.kind === 'record' ? [c.record, c.previous?.ec2InstanceId] : c)),
+        [[null, id], { kind: 'skipped', skipped: { key: `v1/records/${id}`, reason: 'not JSON' } }],
+      );
+      assert.deepEqual(
+        foreign?.changes.map((c) => c.kind),
+        ['skipped'],
+      );
+      assert.deepEqual(
+        repaired?.changes.map((c) => (c.kind === 'record' ? [c.record?.ec2InstanceId, c.previous] : c)),
+        [[id, null]],
+      );
+    });
+
+    it('resumes a watch after a revision: nothing missed, nothing twice', async () => {
+      const { revision } = await store.read(signal);
+      const whole = followFrom(revision);
+      const { hold } = heldBy(await register('session-a'));
+      for (let n = 1; n <= 5; n += 1) {
+        await store.update(hold, recordOf('session-a', { privateIpAddress: `10.0.0.${n}` }), signal);
+      }
+      await store.depart(hold, departureOf('session-a'), signal);
+      await until(() => whole.withChanges().length >= 7, 'seven batches');
+      const batches = whole.withChanges();
+      for (const [index, { revision: at }] of batches.entries()) {
+        const rest = batches.slice(index + 1);
+        const resumed = followFrom(at, createRollStore(kv));
+        if (rest.length > 0) await until(() => resumed.withChanges().length >= rest.length, 'the rest is seen');
+        assert.deepEqual(resumed.withChanges(), rest);
+        await resumed.stop();
+      }
+    });
+
+    it('confirms to a watcher with nothing to see that it is up to date', async () => {
+      const { revision } = await store.read(signal);
+      const follower = followFrom(revision);
+      let waitedMs = 0;
+      for (; follower.batches.length === 0 && waitedMs <= 10_000; waitedMs += 250) await backend.pass(250);
+      assert.deepEqual(follower.batches[0], { revision, changes: [] });
+    });
+
+    it('says that changes were compacted, and lets the reader start over from a snapshot', async () => {
+      const { revision } = await store.read(signal);
+      const { hold } = heldBy(await register('session-a'));
+      await store.update(hold, recordOf('session-a', { cluster: 'other' }), signal);
+      await backend.compact();
+      const error = await followFrom(revision).ended;
+      assert.ok(error instanceof CompactedError, String(error));
+      const roll = await store.read(signal);
+      assert.equal(roll.entries[0]?.record.cluster, 'other');
+      const follower = followFrom(roll.revision);
+      await store.depart(hold, departureOf('session-a'), signal);
+      await until(() => follower.changes().length >= 2, 'the departure is seen');
+    });
+
+    it('lets two clients of one store see each other', async () => {
+      const other = createRollStore(await backend.open());
+      const follower = followFrom((await other.read(signal)).revision, other);
+      await register('session-a');
+      await register('session-b', { by: other, instanceId: sampleInstanceId(1) });
+      await until(() => follower.changes().length >= 4, 'both registrations are seen');
+      assert.deepEqual((await store.read(signal)).entries, (await other.read(signal)).entries);
+      assert.equal((await store.read(signal)).entries.length, 2);
+    });
+
+    it('ends every call and every watch by the reason of its signal', async () => {
+      const reason = new Error('enough');
+      const aborted = AbortSignal.abort(reason);
+      const { hold, revision } = heldBy(await register('session-a'));
+      const record = recordOf('session-a');
+      for (const call of [
+        store.register(seat('session-a'), record, { takeover: true, signal: aborted }),
+        store.renew(hold, aborted),
+        store.renewRetention(hold, aborted),
+        store.update(hold, record, aborted),
+        store.depart(hold, record, aborted),
+        store.read(aborted),
+        store.readOne(id, aborted),
+      ]) {
+        await assert.rejects(call, reason);
+      }
+      const follower = follow(store, revision);
+      await backend.pass(300);
+      assert.equal(await follower.stop(reason), reason);
+      assert.equal(await stateOf(), 'present', 'nothing of it was done');
+    });
+
+    it('rejects calls after it was closed, and ends its watches', async () => {
+      const other = createRollStore(await backend.open());
+      const follower = follow(other, (await other.read(signal)).revision);
+      await backend.pass(300);
+      await other.close();
+      assert.ok((await follower.ended) instanceof Error);
+      await assert.rejects(other.read(signal), StoreError);
+      assert.equal((await store.read(signal)).entries.length, 0, 'the other client still works');
+    });
+
+    it('lists 10,000 nodes in bounded pages at one revision, whatever is written or compacted meanwhile', async () => {
+      const count = 10_000;
+      await seed(kv, count, signal);
+      const pages: RangePage[] = [];
+      const disturbed = (afterPage: (pageNumber: number) => Promise<void>): Store =>
+        createRollStore(
+          Object.assign(Object.create(kv) as Kv, {
+            range: async (...[query, rangeSignal]: Parameters<Kv['range']>) => {
+              const page = await kv.range(query, rangeSignal);
+              pages.push(page);
+              await afterPage(pages.length);
+              return page;
+            },
+          }),
+        );
+      const last = sampleInstanceId(count - 1);
+      const overwrite = async (cluster: string) => {
+        const value = encodeRecord(recordOf('x', { ec2InstanceId: last, cluster }));
+        await raw(`v1/records/${last}`, value);
+      };
+
+      const before = await store.read(signal);
+      const roll = await disturbed((page) => (page === 1 ? overwrite('changed') : Promise.resolve())).read(signal);
+      assert.deepEqual([roll.entries.length, roll.skipped, roll.revision], [count, [], before.revision]);
+      assert.equal(
+        roll.entries.at(-1)?.record.cluster,
+        'demo',
+        'what was written after the first page is not in the list',
+      );
+      const sizes = pages.map((page) => page.kvs.reduce((sum, { key, value }) => sum + key.length + value.length, 0));
+      assert.ok(pages.length >= 4 && Math.max(...sizes) <= 6_000_000, `pages of ${sizes} characters`);
+
+      pages.length = 0;
+      const restarted = await disturbed(async (page) => {
+        if (page !== 1) return;
+        await overwrite('again');
+        await backend.compact();
+      }).read(signal);
+      assert.equal(restarted.entries.at(-1)?.record.cluster, 'again', 'compacted on the way, it starts over');
+
+      await assert.rejects(
+        disturbed(async () => {
+          await overwrite('and again');
+          await backend.compact();
+        }).read(signal),
+        (error) => error instanceof StoreError && error.retryable && !(error instanceof CompactedError),
+      );
+    });
+  });
+}
+
+function heldBy(outcome: RegisterOutcome) {
+  if (outcome.kind !== 'registered') assert.fail(`not registered: ${JSON.stringify(outcome)}`);
+  return outcome;
+}
+
+/** The same hold on a lease that never was. */
+function gone(hold: Hold): Hold {
+  return { ...hold, presenceLease: '4242' };
+}
+
+/** Nodes with record and presence, 50 to a transaction: etcd takes at most 128 operations in one. */
+async function seed(kv: Kv, count: number, signal: AbortSignal): Promise<void> {
+  const value = encodePresence({ session: 'x', since: '2026-01-01T00:00:00.000Z', ttlSeconds: 30 });
+  for (let first = 0; first < count; first += 50) {
+    const puts = Array.from({ length: 50 }, (_, n) => sampleInstanceId(first + n)).flatMap((ec2InstanceId) => [
+      { key: `v1/records/${ec2InstanceId}`, value: encodeRecord(sampleRecord({ ec2InstanceId })), lease: '0' },
+      { key: `v1/presence/${ec2InstanceId}`, value, lease: '0' },
+    ]);
+    await kv.txn({ guards: [], puts, deletes: [], reads: [] }, signal);
+  }
+}
