@@ -1,3 +1,5 @@
+import type { LoopAge } from '../lifecycle/loop-monitor.ts';
+import type { LeaseCounts } from '../publisher/publisher-state.ts';
 import type { CheckVerdict, NodeRecord } from '../record/record.ts';
 
 /**
@@ -14,13 +16,14 @@ export interface AgentReport {
   readonly lease: LeaseReport;
   readonly checks: readonly CheckVerdict[];
   readonly sources: readonly SourceReport[];
-  readonly loops: readonly LoopReport[];
+  /** A loop that has made no step for longer than its limit is stuck, and the process with it. */
+  readonly loops: readonly LoopAge[];
 }
 
 export interface LeaseReport {
   /** The store's URL without its password. */
   readonly store: string;
-  readonly state: 'unregistered' | 'held' | 'superseded' | 'departed';
+  readonly state: 'unregistered' | 'held' | 'lost' | 'superseded' | 'departed';
   /** What the publisher does or waits for, in one line. */
   readonly reason: string;
   /** The lease is held and its last beat is less than one TTL ago. */
@@ -33,17 +36,6 @@ export interface LeaseReport {
   readonly counts: LeaseCounts;
 }
 
-/** Since the start of the process. */
-export interface LeaseCounts {
-  readonly registrations: number;
-  /** Times the lease was found gone, or had to be presumed gone. */
-  readonly losses: number;
-  readonly beats: number;
-  readonly failedBeats: number;
-  readonly recordWrites: number;
-  readonly storeErrors: number;
-}
-
 export interface SourceReport {
   /** `imds` or `introspection`. */
   readonly name: string;
@@ -54,11 +46,4 @@ export interface SourceReport {
   readonly lastDurationMs: number | null;
   readonly reads: number;
   readonly failures: number;
-}
-
-/** A loop that has made no step for longer than its limit is stuck, and the process with it. */
-export interface LoopReport {
-  readonly name: string;
-  readonly ageMs: number;
-  readonly limitMs: number;
 }

@@ -1,0 +1,141 @@
+import { HEALTH_STATUSES, type HealthStatus } from '../record/record.ts';
+import type { RegistryStatus } from '../registry/registry.ts';
+import type { AgentReport, SourceReport } from './agent-report.ts';
+
+/** Every label has a fixed set of values: sources, loops and checks have names of ours, nodes never are one. */
+export interface Metric {
+  readonly name: string;
+  readonly type: 'gauge' | 'counter';
+  readonly help: string;
+  readonly samples: readonly Sample[];
+}
+
+export interface Sample {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly value: number;
+}
+
+/** What `/metrics` says, in base units. What is not known has no sample, for zero would be a claim. */
+export function metricSamples(report: AgentReport, registry: RegistryStatus, residentBytes: number): readonly Metric[] {
+  return [
+    gauge('rollcall_build_info', 'Version of this agent', [{ labels: { version: report.version }, value: 1 }]),
+    ...leaseMetrics(report),
+    ...sourceMetrics(report.sources),
+    gauge(
+      'rollcall_check_status',
+      'One for the verdict of each check, zero for the others',
+      report.checks.flatMap((check) => verdicts({ check: check.name }, check.status)),
+    ),
+    gauge(
+      'rollcall_health_status',
+      'One for the health in the record of this node, zero for the others',
+      report.record ? verdicts({}, report.record.health.status) : [],
+    ),
+    gauge(
+      'rollcall_loop_age_seconds',
+      'Time since the last step of each loop',
+      report.loops.flatMap(({ name, ageMs }) => labelled({ loop: name }, seconds(ageMs))),
+    ),
+    ...registryMetrics(registry),
+    gauge('process_resident_memory_bytes', 'Resident memory of the process', plain(residentBytes)),
+    gauge(
+      'process_start_time_seconds',
+      'Start of the process since the epoch',
+      plain(Date.parse(report.startedAt) / 1_000),
+    ),
+  ];
+}
+
+function leaseMetrics({ lease }: AgentReport): readonly Metric[] {
+  const { counts } = lease;
+  return [
+    gauge('rollcall_registered', 'One while this node holds its lease', plain(lease.state === 'held' ? 1 : 0)),
+    gauge(
+      'rollcall_lease_believed_good',
+      'One while the lease was confirmed within its TTL',
+      plain(lease.believedGood ? 1 : 0),
+    ),
+    gauge('rollcall_lease_last_beat_age_seconds', 'Time since the last confirmed beat', seconds(lease.lastBeatAgeMs)),
+    gauge('rollcall_lease_ttl_seconds', 'Time to live of the presence lease', seconds(lease.ttlMs)),
+    counter('rollcall_registrations_total', 'Times this node was registered', plain(counts.registrations)),
+    counter('rollcall_lease_losses_total', 'Times the lease was found or presumed gone', plain(counts.losses)),
+    counter('rollcall_beats_total', 'Keep-alives of the presence lease by outcome', [
+      { labels: { outcome: 'ok' }, value: counts.beats },
+      { labels: { outcome: 'failed' }, value: counts.failedBeats },
+    ]),
+    counter('rollcall_record_writes_total', 'Times the record was written', plain(counts.recordWrites)),
+    counter('rollcall_store_errors_total', 'Calls to the store that failed', plain(counts.storeErrors)),
+  ];
+}
+
+function sourceMetrics(sources: readonly SourceReport[]): readonly Metric[] {
+  const each = (samplesOf: (source: SourceReport) => readonly Sample[]) =>
+    sources.flatMap((source) => labelled({ source: source.name }, samplesOf(source)));
+  return [
+    gauge(
+      'rollcall_source_up',
+      'One while the last read of a source succeeded',
+      each(({ ageMs, lastError }) => plain(ageMs !== null && lastError === null ? 1 : 0)),
+    ),
+    gauge(
+      'rollcall_source_age_seconds',
+      'Time since the last complete answer',
+      each(({ ageMs }) => seconds(ageMs)),
+    ),
+    counter(
+      'rollcall_source_reads_total',
+      'Reads of a source by outcome',
+      // `reads` counts the failed ones too.
+      each(({ reads, failures }) => [
+        { labels: { outcome: 'ok' }, value: reads - failures },
+        { labels: { outcome: 'failed' }, value: failures },
+      ]),
+    ),
+    gauge(
+      'rollcall_source_duration_seconds',
+      'Duration of the last read of a source',
+      each(({ lastDurationMs }) => seconds(lastDurationMs)),
+    ),
+  ];
+}
+
+function registryMetrics(registry: RegistryStatus): readonly Metric[] {
+  const nodes = Object.entries(registry.nodes ?? {});
+  return [
+    gauge('rollcall_registry_watching', 'One while the roll is watched for readers', plain(registry.watching ? 1 : 0)),
+    gauge('rollcall_registry_age_seconds', 'Time since the roll was last proven up to date', seconds(registry.ageMs)),
+    gauge(
+      'rollcall_registry_nodes',
+      'Nodes on the watched roll by presence',
+      registry.watching ? nodes.map(([presence, value]) => ({ labels: { presence }, value })) : [],
+    ),
+    counter('rollcall_registry_snapshots_total', 'Times the whole roll was read', plain(registry.snapshots)),
+    counter('rollcall_registry_watch_restarts_total', 'Times a live watch broke', plain(registry.watchRestarts)),
+  ];
+}
+
+function gauge(name: string, help: string, samples: readonly Sample[]): Metric {
+  return { name, type: 'gauge', help, samples };
+}
+
+function counter(name: string, help: string, samples: readonly Sample[]): Metric {
+  return { name, type: 'counter', help, samples };
+}
+
+function plain(value: number): readonly Sample[] {
+  return [{ labels: {}, value }];
+}
+
+function seconds(ms: number | null): readonly Sample[] {
+  // To the microsecond: what floating point makes of the rest is noise.
+  return ms === null ? [] : plain(Math.round(ms * 1_000) / 1_000_000);
+}
+
+/** Samples with more labels, in front of their own. */
+function labelled(more: Sample['labels'], samples: readonly Sample[]): readonly Sample[] {
+  return samples.map(({ labels, value }) => ({ labels: { ...more, ...labels }, value }));
+}
+
+function verdicts(labels: Sample['labels'], status: HealthStatus): readonly Sample[] {
+  return HEALTH_STATUSES.map((each) => ({ labels: { ...labels, status: each }, value: each === status ? 1 : 0 }));
+}

@@ -1,0 +1,27 @@
+/** What a route sees of a request. */
+export interface RouteRequest {
+  /** As it was asked for, without the query. */
+  readonly path: string;
+  readonly params: Readonly<Record<string, string | undefined>>;
+  readonly query: URLSearchParams;
+  /** Aborts when the client goes away. */
+  readonly signal: AbortSignal;
+}
+
+export interface Reply {
+  readonly status: number;
+  readonly contentType: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Pieces are taken one by one, as fast as the client reads them. Of a HEAD request none is taken. */
+  readonly body: string | Iterable<string>;
+}
+
+/** Answers GET and HEAD alike. What it throws becomes a 500 without details, and its cause goes to `onError`. */
+export type Handler = (request: RouteRequest) => Reply | Promise<Reply>;
+
+/** Handlers by path; a path may have parameters, as in `/v1/containerInstances/:id`. */
+export type Routes = Readonly<Record<string, Handler>>;
+
+export function jsonReply(value: unknown): Reply {
+  return { status: 200, contentType: 'application/json', body: `${JSON.stringify(value)}\n` };
+}

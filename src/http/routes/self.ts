@@ -1,0 +1,39 @@
+import type { AgentReport } from '../agent-report.ts';
+import { type Handler, jsonReply } from '../reply.ts';
+
+/** This node as its agent sees it, whether the store answers or not. Field by field: the JSON is a contract, the report is not. */
+export function self(report: () => AgentReport): Handler {
+  return () => {
+    const { version, session, startedAt, record, lease, checks, sources, loops } = report();
+    return jsonReply({
+      version,
+      session,
+      startedAt,
+      record,
+      lease: {
+        store: lease.store,
+        state: lease.state,
+        reason: lease.reason,
+        believedGood: lease.believedGood,
+        ttlMs: lease.ttlMs,
+        lastBeatAgeMs: wholeMs(lease.lastBeatAgeMs),
+        lastError: lease.lastError,
+        counts: lease.counts,
+      },
+      checks,
+      sources: sources.map(({ name, ageMs, lastError, lastDurationMs, reads, failures }) => ({
+        name,
+        ageMs: wholeMs(ageMs),
+        lastError,
+        lastDurationMs: wholeMs(lastDurationMs),
+        reads,
+        failures,
+      })),
+      loops: loops.map(({ name, ageMs, limitMs }) => ({ name, ageMs: wholeMs(ageMs), limitMs })),
+    });
+  };
+}
+
+function wholeMs(ms: number | null): number | null {
+  return ms === null ? null : Math.round(ms);
+}

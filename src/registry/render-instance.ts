@@ -1,0 +1,14 @@
+import type { NodeRecord, Presence } from '../record/record.ts';
+import { type PresenceState, presenceState, type RollEntry } from '../record/roll.ts';
+
+/** One node as pipelines read it, from HTTP and from `rollcall list -o json` alike. */
+export interface InstanceJson extends NodeRecord {
+  /** All but `state` are null while the node is not present. */
+  readonly presence: { readonly state: PresenceState } & { readonly [K in keyof Presence]: Presence[K] | null };
+}
+
+/** The record's own fields, as ECS's DescribeContainerInstances has them, and the presence beside them. */
+export function instanceJson(entry: RollEntry): InstanceJson {
+  const { session = null, since = null, ttlSeconds = null } = entry.presence ?? {};
+  return { ...entry.record, presence: { state: presenceState(entry), session, since, ttlSeconds } };
+}

@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Presence } from '../../src/record/record.ts';
+import type { RollEntry } from '../../src/record/roll.ts';
+import { createView } from '../../src/registry/view.ts';
+import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
+
+const PRESENCE: Presence = { session: 'session-a', since: '2026-01-01T00:00:00.000Z', ttlSeconds: 30 };
+
+function entry(n: number, presence: Presence | null = PRESENCE): RollEntry {
+  return { record: sampleRecord({ ec2InstanceId: sampleInstanceId(n) }), presence };
+}
+
+function empty(revision = '1') {
+  return { revision, entries: [], skipped: [] };
+}
+
+function recordChange(n: number) {
+  const { record } = entry(n);
+  return { kind: 'record', instanceId: record.ec2InstanceId, record, previous: null } as const;
+}
+
+test('a registration in one batch adds one entry, in the order of ids', () => {
+  const view = createView({ revision: '1', entries: [entry(5)], skipped: [] });
+  const instanceId = sampleInstanceId(2);
+  const fits = view.apply({
+    revision: '7',
+    changes: [recordChange(2), { kind: 'presence', instanceId, presence: PRESENCE, previous: null }],
+  });
+  assert.equal(fits, true);
+  assert.equal(view.roll().revision, '7');
+  assert.deepEqual(view.roll().entries, [entry(2), entry(5)]);
+});
+
+test('a roll that was handed out does not change with later batches', () => {
+  const view = createView({ revision: '1', entries: [entry(1)], skipped: [] });
+  const before = view.roll();
+  view.apply({ revision: '2', changes: [{ ...presenceGone(1) }] });
+  assert.deepEqual(before, { revision: '1', entries: [entry(1)], skipped: [] });
+  assert.deepEqual(view.roll().entries, [entry(1, null)]);
+});
+
+test('presence that goes leaves the record as lost, and the record that goes too is forgotten', () => {
+  const view = createView({ revision: '1', entries: [entry(1)], skipped: [] });
+  view.apply({ revision: '2', changes: [presenceGone(1)] });
+  assert.deepEqual(view.count(), { present: 0, departed: 0, lost: 1 });
+  view.apply({
+    revision: '3',
+    changes: [{ kind: 'record', instanceId: sampleInstanceId(1), record: null, previous: entry(1).record }],
+  });
+  assert.deepEqual(view.count(), { present: 0, departed: 0, lost: 0 });
+  assert.deepEqual(view.roll(), empty('3'));
+});
+
+test('a record that goes under a living presence is named as skipped and comes back present', () => {
+  const view = createView({ revision: '1', entries: [entry(1)], skipped: [] });
+  const instanceId = sampleInstanceId(1);
+  view.apply({ revision: '2', changes: [{ kind: 'record', instanceId, record: null, previous: null }] });
+  assert.deepEqual(view.roll().skipped, [{ key: `v1/presence/${instanceId}`, reason: 'a presence without a record' }]);
+  assert.equal(view.apply({ revision: '3', changes: [recordChange(1)] }), true);
+  assert.deepEqual(view.roll(), { revision: '3', entries: [entry(1)], skipped: [] });
+});
+
+test('a record that comes back to a presence the snapshot skipped asks for a new snapshot instead of calling it lost', () => {
+  const skipped = [{ key: `v1/presence/${sampleInstanceId(1)}`, reason: 'presence without a record' }];
+  const view = createView({ revision: '1', entries: [], skipped });
+  assert.equal(view.apply({ revision: '2', changes: [recordChange(1)] }), false);
+});
+
+test('a skipped key is named until its record can be read, and junk without end is bounded', () => {
+  const view = createView(empty());
+  const key = `v1/records/${sampleInstanceId(1)}`;
+  view.apply({ revision: '2', changes: [{ kind: 'skipped', skipped: { key, reason: 'not JSON' } }] });
+  assert.deepEqual(view.roll().skipped, [{ key, reason: 'not JSON' }]);
+  view.apply({ revision: '3', changes: [recordChange(1)] });
+  assert.deepEqual(view.roll().skipped, []);
+  for (let n = 0; n < 1_000; n += 1) {
+    const junk = { key: `junk/${n}`, reason: 'foreign' };
+    view.apply({ revision: String(n + 4), changes: [{ kind: 'skipped', skipped: junk }] });
+  }
+  assert.equal(view.roll().skipped.length, 100);
+});
+
+test('ten thousand single-change batches are applied in far less than quadratic time', () => {
+  const all = Array.from({ length: 10_000 }, (_, n) => entry(n));
+  const view = createView({ revision: '1', entries: all, skipped: [] });
+  const startMs = performance.now();
+  for (let n = 0; n < 10_000; n += 1) view.apply({ revision: String(n + 2), changes: [presenceGone(n)] });
+  assert.equal(view.count().lost, 10_000);
+  assert.ok(performance.now() - startMs < 1_000);
+});
+
+function presenceGone(n: number) {
+  return { kind: 'presence', instanceId: sampleInstanceId(n), presence: null, previous: PRESENCE } as const;
+}
