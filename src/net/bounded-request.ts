@@ -37,17 +37,22 @@ export async function boundedRequest(pool: HttpPool, request: BoundedRequest): P
     signal,
     ...(body === undefined ? {} : { body }),
   });
+  return {
+    status: response.statusCode,
+    headers: response.headers as BoundedResponse['headers'],
+    text: await boundedText(response.body as AsyncIterable<Buffer>, maxBytes),
+  };
+}
+
+/** The rest of a body as UTF-8 text. @throws BodyTooLargeError past `maxBytes`, or what the stream fails with */
+export async function boundedText(body: AsyncIterable<Buffer>, maxBytes: number): Promise<string> {
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
-  for await (const chunk of response.body as AsyncIterable<Buffer>) {
+  for await (const chunk of body) {
     sizeBytes += chunk.length;
     // Leaving the loop destroys the body and with it the connection.
     if (sizeBytes > maxBytes) throw new BodyTooLargeError(maxBytes);
     chunks.push(chunk);
   }
-  return {
-    status: response.statusCode,
-    headers: response.headers as BoundedResponse['headers'],
-    text: Buffer.concat(chunks).toString('utf8'),
-  };
+  return Buffer.concat(chunks).toString('utf8');
 }

@@ -15,6 +15,8 @@ export interface HttpPoolOptions {
   readonly connectTimeoutMs: number;
   /** A connector of one's own, for TLS settings that are read again for each connection. */
   readonly connect?: buildConnector.connector;
+  /** How long an unused connection is kept open. Default: undici's 4 s. */
+  readonly idleTimeoutMs?: number;
 }
 
 /** A pool of keep-alive HTTP/1.1 connections to one origin. It never follows redirects and reads no proxy variables. */
@@ -25,6 +27,7 @@ export function openHttpPool(origin: string, options: HttpPoolOptions): HttpPool
     // etcd serves gRPC on h2 and the JSON gateway on HTTP/1.1 of the same port; IMDS and ecs-agent speak HTTP/1.1 only.
     allowH2: false,
     connect: options.connect ?? { timeout: options.connectTimeoutMs },
+    ...(options.idleTimeoutMs === undefined ? {} : { keepAliveTimeout: options.idleTimeoutMs }),
     // The deadlines of the callers rule; a streamed answer (a watch) may be silent for long.
     headersTimeout: 0,
     bodyTimeout: 0,

@@ -36,17 +36,26 @@ const recordSchema = v.object({
   sidecar: v.object({ version: v.string(), session: v.string() }),
 });
 
-const FIELDS = Object.keys(recordSchema.entries) as (keyof NodeRecord)[];
+const FIELDS = Object.keys(recordSchema.entries);
+const NESTED_FIELDS = [
+  ...['agentVersion', 'agentHash'],
+  ...['name', 'status', 'reason', 'since', 'checks'],
+  ...['kind', 'action', 'time'],
+  ...['cause', 'at'],
+  ...['version', 'session'],
+];
 
 const presenceSchema = v.object({ session: v.string(), since: v.string(), ttlSeconds: v.number() });
 
 export type Decoded<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly reason: string };
 
-/** The record as it is stored. Two equal records give equal text: fields in the schema's order, labels sorted. */
+/**
+ * The record as it is stored. Two equal records give equal text, however their objects were put together: fields in the
+ * schema's order, labels sorted.
+ */
 export function encodeRecord(record: NodeRecord): string {
-  const labels = Object.fromEntries(Object.entries(record.labels).sort(([a], [b]) => (a < b ? -1 : 1)));
-  const ordered = Object.fromEntries(FIELDS.map((field) => [field, record[field]]));
-  return JSON.stringify({ ...ordered, labels });
+  // JSON.stringify writes the properties that such a list names, in the list's order, at every depth.
+  return JSON.stringify(record, [...FIELDS, ...NESTED_FIELDS, ...Object.keys(record.labels).sort()]);
 }
 
 /** @param instanceId the id in the key, which the record must agree with @param json the stored value */

@@ -1,0 +1,141 @@
+import type { Logger } from 'pino';
+import type { AgentConfig } from '../config/agent-config.ts';
+import { describeError, SupersededError } from '../errors.ts';
+import type { AgentReport } from '../http/agent-report.ts';
+import { agentRoutes } from '../http/agent-routes.ts';
+import { startHttpServer } from '../http/server.ts';
+import { createLoopMonitor } from '../lifecycle/loop-monitor.ts';
+import { residentBytes } from '../lifecycle/resident-bytes.ts';
+import { runGroup } from '../lifecycle/run-group.ts';
+import type { Step } from '../publisher/plan.ts';
+import { runPublisher } from '../publisher/publisher.ts';
+import { type Desired, initialPublisherState, type PublisherState } from '../publisher/publisher-state.ts';
+import { encodeRecord } from '../record/codec.ts';
+import type { DepartureCause } from '../record/record.ts';
+import { createRegistry } from '../registry/registry.ts';
+import { readMachineId } from '../sources/read-machine-id.ts';
+import type { Store } from '../store/store.ts';
+import { type Cell, createCell } from '../timing/cell.ts';
+import type { Clock } from '../timing/clock.ts';
+import { buildReport } from './build-report.ts';
+import { observeNode } from './observe-node.ts';
+import { createPublishLog } from './publish-log.ts';
+
+/** What an agent works with. Whoever gives it also takes it away again. */
+export interface AgentDependencies {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Logger;
+  readonly version: string;
+  readonly session: string;
+  /** Set once, when the agent is to say goodbye and end. */
+  readonly leaving: Cell<DepartureCause | null>;
+}
+
+/** A departure that the store has not taken by then is given up: with the HTTP port's closing it stays under 3 s. */
+const DEPARTURE_LIMIT_MS = 2_400;
+
+/**
+ * The whole agent: answers HTTP, watches its node and publishes it, until it has departed.
+ * @param signal ends it at once, without a goodbye
+ * @throws SupersededError when another session took the seat; RollcallError when the port cannot be had
+ */
+export async function runAgent(config: AgentConfig, deps: AgentDependencies, signal: AbortSignal): Promise<void> {
+  const { store, clock, random, log, leaving } = deps;
+  const identity = {
+    machineId: await machineIdOrNull(config.machineIdFile, log),
+    labels: config.labels,
+    version: deps.version,
+    session: deps.session,
+    registeredAt: new Date(clock.wallMs()).toISOString(),
+  };
+  const monitor = createLoopMonitor(clock);
+  const desired = createCell<Desired | null>(null);
+  const node = observeNode(config, { clock, random, log, monitor, identity }, (record) => {
+    const json = encodeRecord(record);
+    if (json !== desired.get()?.json) desired.set({ record, json });
+  });
+  const publishStep = monitor.track('publisher', config.presenceTtlMs + 30_000);
+  const publishLog = createPublishLog(log);
+  let publisher: PublisherState = initialPublisherState(config.presenceTtlMs);
+  let step: Step = { action: 'wait', untilMs: 0, reason: 'starting' };
+
+  const report = (): AgentReport =>
+    buildReport({
+      identity,
+      storeLabel: store.label,
+      ttlMs: config.presenceTtlMs,
+      record: desired.get()?.record ?? null,
+      checks: node.checks(),
+      publisher,
+      step,
+      sources: node.sources(),
+      loops: monitor.ages(),
+      nowMs: clock.monotonicMs(),
+    });
+
+  const registry = createRegistry({ store, clock, random });
+  const routes = agentRoutes({ report, registry, residentBytes });
+  const onError = (error: unknown) => log.error(`answering a request failed: ${describeError(error)}`);
+  const server = await startHttpServer({ listen: config.listen, routes, clock, onError });
+  log.info({ url: server.url, store: store.label }, `rollcall ${deps.version} answers on ${server.url}`);
+  try {
+    const last = await runGroup<PublisherState | null>(
+      [
+        ...node.loops,
+        (groupSignal) =>
+          runPublisher(
+            {
+              store,
+              clock,
+              random,
+              session: deps.session,
+              ttlMs: config.presenceTtlMs,
+              retentionMs: config.retentionMs,
+              desired,
+              leaving,
+              onStep(nextStep, state) {
+                step = nextStep;
+                publisher = state;
+                publishStep();
+                publishLog(nextStep, state);
+              },
+            },
+            groupSignal,
+          ),
+        (groupSignal) => giveUpDeparture(leaving, clock, groupSignal),
+      ],
+      signal,
+    );
+    if (last === null) log.warn(`could not say goodbye within ${DEPARTURE_LIMIT_MS} ms: readers see this node as lost`);
+    if (last?.phase === 'superseded' && !leaving.get()) {
+      throw new SupersededError(
+        `agent: session ${last.supersededBy} took the seat of this node; this one ends for good`,
+      );
+    }
+  } finally {
+    await Promise.all([server.close(), registry.close(), node.close()]);
+  }
+}
+
+/** A node without a readable machine id is still a node. */
+async function machineIdOrNull(path: string, log: Logger): Promise<string | null> {
+  try {
+    return await readMachineId(path);
+  } catch (error) {
+    log.warn(describeError(error));
+    return null;
+  }
+}
+
+/** Resolves when the agent has been leaving for too long. */
+async function giveUpDeparture(leaving: Cell<DepartureCause | null>, clock: Clock, signal: AbortSignal): Promise<null> {
+  await new Promise<void>((resolve, reject) => {
+    if (leaving.get()) resolve();
+    leaving.onChange(resolve);
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+  await clock.sleep(DEPARTURE_LIMIT_MS, signal);
+  return null;
+}

@@ -1,0 +1,39 @@
+import { Command } from 'commander';
+import { runAgent } from '../agent/run-agent.ts';
+import { type AgentFlags, agentConfig, agentOptions } from '../config/agent-options.ts';
+import { storeOptions } from '../config/store-options.ts';
+import { createLog } from '../lifecycle/create-log.ts';
+import type { DepartureCause } from '../record/record.ts';
+import { openStore } from '../store/open-store.ts';
+import { createCell } from '../timing/cell.ts';
+import type { CliContext } from './cli-context.ts';
+
+const EXAMPLES = `
+Every flag has a variable, so a unit needs none: ROLLCALL_STORE=etcd://10.0.0.1:2379,10.0.0.2:2379 rollcall agent
+It ends with 0 after SIGTERM or SIGINT, 2 for wrong usage, 3 when another agent took this node's seat, else 1.
+
+Examples:
+  rollcall agent --store etcd://127.0.0.1:2379
+  rollcall agent --store etcds://etcd.internal:2379 --etcd-ca-file /etc/ssl/etcd/ca.pem --label role=node --label rack=3
+  rollcall agent --store sqlite:/tmp/roll.db --listen 127.0.0.1:0 --log-level debug`;
+
+export function agentCommand(context: CliContext): Command {
+  const command = new Command('agent').description(
+    'Publish this node and its health, and answer HTTP. What the unit runs on every node.',
+  );
+  for (const option of [...storeOptions(), ...agentOptions(context.env)]) command.addOption(option);
+  return command.addHelpText('after', EXAMPLES).action(async (flags: AgentFlags) => {
+    const config = agentConfig(flags);
+    const { clock, random, version } = context;
+    const leaving = createCell<DepartureCause | null>(null);
+    context.onStopSignal(() => leaving.set('stopped'));
+    const log = createLog(config.logLevel);
+    const store = await openStore(config.store, { clock, random, create: true });
+    try {
+      const session = crypto.randomUUID();
+      await runAgent(config, { store, clock, random, log, version, session, leaving }, context.signal);
+    } finally {
+      await store.close();
+    }
+  });
+}

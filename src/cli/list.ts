@@ -1,0 +1,97 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { type StoreFlags, storeOptions } from '../config/store-options.ts';
+import { HEALTH_STATUSES, type HealthStatus } from '../record/record.ts';
+import type { Roll, RollEntry } from '../record/roll.ts';
+import { filterRoll } from '../registry/filter-roll.ts';
+import { instanceJson } from '../registry/render-instance.ts';
+import type { CliContext } from './cli-context.ts';
+import { defaultFields, LIST_FIELD_NAMES, LIST_FIELDS, type ListFieldName } from './list-fields.ts';
+import { readFromStore, warnOfSkipped } from './read-from-store.ts';
+import { renderTable } from './render-table.ts';
+import { sortByAddress } from './sort-by-address.ts';
+
+type Format = 'text' | 'wide' | 'json' | 'ndjson';
+
+interface ListFlags extends StoreFlags {
+  readonly all: boolean;
+  readonly cluster?: string;
+  readonly health?: HealthStatus;
+  readonly output: Format;
+  readonly fields?: readonly ListFieldName[];
+  readonly legend: boolean;
+}
+
+const EXAMPLES = `
+Examples:
+  rollcall list --store etcd://127.0.0.1:2379
+  rollcall list --all -o wide
+  rollcall list --cluster demo --health critical
+  rollcall list --fields=ip,instance,arn --no-legend
+  rollcall list -o json | jq -r '.containerInstances[] | .ec2InstanceId + " " + .containerInstanceArn'`;
+
+export function listCommand(context: CliContext): Command {
+  const command = new Command('list')
+    .description('Print the roll: the nodes that are present, sorted by address.')
+    .addOption(
+      new Option('--all', 'also nodes that departed or were lost, with their state').env('ROLLCALL_ALL').default(false),
+    )
+    .addOption(new Option('--cluster <name>', 'only nodes of this ECS cluster').env('ROLLCALL_CLUSTER'))
+    .addOption(
+      new Option('--health <status>', 'only nodes of this health').env('ROLLCALL_HEALTH').choices([...HEALTH_STATUSES]),
+    )
+    .addOption(
+      new Option('-o, --output <format>', 'how to print it')
+        .env('ROLLCALL_OUTPUT')
+        .default('text')
+        .choices(['text', 'wide', 'json', 'ndjson']),
+    )
+    .addOption(
+      new Option('--fields <names>', `columns of text and wide: ${LIST_FIELD_NAMES.join(',')}`)
+        .env('ROLLCALL_FIELDS')
+        .argParser(fieldNames),
+    )
+    .addOption(new Option('--no-legend', 'leave out the header line').env('ROLLCALL_NO_LEGEND'))
+    .addHelpText('after', EXAMPLES);
+  for (const option of storeOptions()) command.addOption(option);
+  return command.action(async (flags: ListFlags) => {
+    const roll = await readFromStore(context, flags, 'list', (store, signal) => store.read(signal));
+    warnOfSkipped(context, roll.skipped);
+    const entries = filterRoll(sortByAddress(roll.entries), {
+      cluster: flags.cluster === undefined ? null : new Set([flags.cluster]),
+      health: flags.health === undefined ? null : new Set([flags.health]),
+      presence: flags.all ? null : new Set(['present']),
+      az: null,
+    });
+    await context.stdout(render(flags, roll, entries));
+    if (entries.length === 0) context.stderr(emptyHint(flags, roll));
+  });
+}
+
+function render(flags: ListFlags, roll: Roll, entries: readonly RollEntry[]): string {
+  if (flags.output === 'json') {
+    return `${JSON.stringify({ containerInstances: entries.map(instanceJson), revision: roll.revision }, null, 2)}\n`;
+  }
+  if (flags.output === 'ndjson') return entries.map((entry) => `${JSON.stringify(instanceJson(entry))}\n`).join('');
+  const fields = (flags.fields ?? defaultFields(flags.output, flags.all)).map((name) => LIST_FIELDS[name]);
+  const legend = flags.legend ? fields.map((field) => field.header) : null;
+  return renderTable(
+    legend,
+    entries.map((entry) => fields.map((field) => field.value(entry))),
+  );
+}
+
+/** An empty answer is right or a mistake; only the reader can tell, so say what was looked at. */
+function emptyHint(flags: ListFlags, roll: Roll): string {
+  if (roll.entries.length === 0)
+    return `no node has ever answered at this store, or all were forgotten (revision ${roll.revision})`;
+  const others = flags.all ? '' : '; --all shows those that departed or were lost';
+  return `none of the ${roll.entries.length} nodes on the roll matches${others}`;
+}
+
+function fieldNames(text: string): readonly ListFieldName[] {
+  return text.split(',').map((name) => {
+    const known = LIST_FIELD_NAMES.find((field) => field === name.trim().toLowerCase());
+    if (!known) throw new InvalidArgumentError(`"${name}" is no column; there are ${LIST_FIELD_NAMES.join(', ')}.`);
+    return known;
+  });
+}

@@ -1,0 +1,75 @@
+import { Command, CommanderError } from 'commander';
+import { describeError, RollcallError } from '../errors.ts';
+import { agentCommand } from './agent.ts';
+import type { CliContext } from './cli-context.ts';
+import { listCommand } from './list.ts';
+import { showCommand } from './show.ts';
+import { simulateCommand } from './simulate.ts';
+
+const HELP = `
+Every flag has a variable (in brackets); a flag outranks its variable.
+
+Examples:
+  rollcall simulate --nodes 3
+  rollcall agent --store etcd://127.0.0.1:2379
+  rollcall list --store etcd://127.0.0.1:2379
+  rollcall list --help`;
+
+/**
+ * Runs one command line and answers with its exit status: 0 done, 2 usage, 3 superseded, 1 any other failure. What
+ * went wrong stands on stderr in one line.
+ */
+export async function runProgram(args: readonly string[], context: CliContext): Promise<number> {
+  const program = buildProgram(context);
+  try {
+    await program.parseAsync([...args], { from: 'user' });
+    return 0;
+  } catch (error) {
+    if (error instanceof CommanderError) return commanderStatus(error, args, context);
+    context.stderr(`${commandName(args)}: ${describeError(error)}`);
+    return error instanceof RollcallError ? error.exitCode : 1;
+  }
+}
+
+function buildProgram(context: CliContext): Command {
+  const program = new Command('rollcall')
+    .description('Every ECS node answers the roll: who is there, where, and are they well?')
+    .version(context.version, '-V, --version', 'print the version')
+    .addHelpText('after', HELP);
+  const commands = [agentCommand, listCommand, showCommand, simulateCommand].map((make) => make(context));
+  for (const command of commands) program.addCommand(command);
+  for (const command of [program, ...commands]) {
+    // Commander would print its errors itself, in more than one line; help goes where it sends it.
+    command.exitOverride().configureOutput({ outputError: () => {}, getOutHelpWidth: () => 110 });
+    command.helpOption('-h, --help', 'print this help');
+    command.allowExcessArguments(false);
+    resolveSwitchVariables(command, context);
+  }
+  return program;
+}
+
+/** Commander takes a switch whose variable is set at all as given; `ROLLCALL_ALL=false` must mean what it says. */
+function resolveSwitchVariables(command: Command, context: CliContext): void {
+  for (const option of command.options.filter((each) => each.isBoolean() && each.envVar)) {
+    const text = context.env[option.envVar ?? '']?.toLowerCase();
+    if (text !== undefined && ['false', 'no', '0', 'off'].includes(text)) delete option.envVar;
+  }
+}
+
+function commanderStatus(error: CommanderError, args: readonly string[], context: CliContext): number {
+  if (error.code === 'commander.helpDisplayed' || error.code === 'commander.version') return 0;
+  // No command at all: commander has printed the help to stderr.
+  if (error.code === 'commander.help') return args[0] === 'help' ? 0 : 2;
+  const text = error.message
+    .replace(/^error: /, '')
+    .replace(/\s+/g, ' ')
+    .replace(/\.$/, '');
+  const name = commandName(args);
+  context.stderr(`${name}: ${text}; see ${name} --help`);
+  return 2;
+}
+
+function commandName(args: readonly string[]): string {
+  const command = ['agent', 'list', 'show', 'simulate'].find((name) => name === args[0]);
+  return command ? `rollcall ${command}` : 'rollcall';
+}

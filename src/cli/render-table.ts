@@ -1,0 +1,28 @@
+/** Longest cell that is shown whole in a table; JSON has everything. */
+const MAX_CELL = 200;
+
+/**
+ * Rows as a table for people: columns padded to their widest cell, two spaces apart, `-` for what is unknown, nothing
+ * after the last cell. Control characters, which could come from another node's record, never reach the terminal.
+ * @param legend the header row; null for none
+ */
+export function renderTable(legend: readonly string[] | null, rows: readonly (readonly (string | null)[])[]): string {
+  const cells = rows.map((row) => row.map(cellText));
+  if (legend) cells.unshift([...legend]);
+  const widths: number[] = [];
+  for (const row of cells) {
+    for (const [column, cell] of row.entries()) widths[column] = Math.max(widths[column] ?? 0, cell.length);
+  }
+  return cells
+    .map((row) => {
+      const last = row.length - 1;
+      return `${row.map((cell, column) => (column === last ? cell : cell.padEnd(widths[column] ?? 0))).join('  ')}\n`;
+    })
+    .join('');
+}
+
+function cellText(cell: string | null): string {
+  if (cell === null || cell === '') return '-';
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what this removes
+  return cell.replace(/[\u0000-\u001f\u007f-\u009f]/g, '?').slice(0, MAX_CELL);
+}

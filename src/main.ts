@@ -1,0 +1,48 @@
+import { runProgram } from './cli/program.ts';
+import { describeError } from './errors.ts';
+import { systemClock } from './timing/clock.ts';
+
+/** Put in by the bundler; a run from the sources has no version of its own. */
+declare const ROLLCALL_VERSION: string | undefined;
+
+const abort = new AbortController();
+/** What a command that leaves in good order wants to be told; it ends by itself soon after, so later signals are nothing new. */
+let stopListener: (() => void) | null = null;
+
+const onSignal = (name: NodeJS.Signals) => {
+  if (stopListener) stopListener();
+  else abort.abort(new Error(`ended by ${name}`));
+};
+process.on('SIGTERM', onSignal);
+process.on('SIGINT', onSignal);
+
+// A reader that has seen enough (`rollcall list | head -1`) is no failure of ours.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+process.stderr.on('error', () => {});
+
+// What nobody caught is a defect: one line for the journal, and the unit starts us again.
+process.on('uncaughtException', (error) => {
+  process.stderr.write(`rollcall: internal error: ${describeError(error)}\n`);
+  process.exit(1);
+});
+
+// An environment file often names a variable without a value: that is the same as not naming it.
+for (const [name, value] of Object.entries(process.env)) {
+  if (name.startsWith('ROLLCALL_') && value === '') delete process.env[name];
+}
+
+process.exitCode = await runProgram(process.argv.slice(2), {
+  env: process.env,
+  version: typeof ROLLCALL_VERSION === 'string' ? ROLLCALL_VERSION : 'from-sources',
+  clock: systemClock,
+  random: Math.random,
+  stdout: (text) => new Promise((resolve) => process.stdout.write(text, () => resolve())),
+  stderr: (line) => process.stderr.write(`${line}\n`),
+  onStopSignal: (listener) => {
+    stopListener = listener;
+  },
+  signal: abort.signal,
+  self: [...process.execArgv, process.argv[1] ?? ''],
+});
+// Nothing may keep a finished command alive, neither a socket nor a timer that was forgotten.
+process.exit();

@@ -1,0 +1,60 @@
+import type { DepartureCause } from '../record/record.ts';
+import { formatDuration } from '../timing/duration.ts';
+import type { Desired, PublisherState } from './publisher-state.ts';
+
+/** What to do next, and why, in words that an operator may read in `/v1/self`. */
+export type Step =
+  | { readonly action: 'register'; readonly takeover: boolean; readonly reason: string }
+  | { readonly action: 'renew' | 'renew-retention' | 'update' | 'depart'; readonly reason: string }
+  /** Nothing to do before `untilMs`, unless the desired record changes or the agent is told to stop. */
+  | { readonly action: 'wait'; readonly untilMs: number; readonly reason: string }
+  | { readonly action: 'done'; readonly reason: string };
+
+export interface PlanInput {
+  /** null until the instance id is known. */
+  readonly desired: Desired | null;
+  /** null while the agent is to stay. */
+  readonly leaving: DepartureCause | null;
+  readonly ttlMs: number;
+}
+
+/**
+ * The publisher's next step; pure. Beats go before updates: a late update is a late update, a late beat is a false death.
+ * @param nowMs on the monotonic clock
+ */
+export function plan(state: PublisherState, nowMs: number, input: PlanInput): Step {
+  const { desired, leaving, ttlMs } = input;
+  const patienceMs = nowMs + ttlMs / 3;
+  if (state.phase === 'superseded') {
+    return { action: 'done', reason: `session ${state.supersededBy} took the seat of this node` };
+  }
+  if (state.phase === 'departed') return { action: 'done', reason: 'departed' };
+  if (leaving) {
+    if (!state.hold) return { action: 'done', reason: 'left before it was registered' };
+    if (nowMs < state.retryAtMs) return waitToRetry(state);
+    return { action: 'depart', reason: `leaving: ${leaving}` };
+  }
+  if (!desired) return { action: 'wait', untilMs: patienceMs, reason: 'the instance id is not known yet' };
+  if (nowMs < state.retryAtMs) return waitToRetry(state);
+  if (state.phase === 'unregistered') return { action: 'register', takeover: true, reason: 'not registered yet' };
+  if (state.phase === 'lost') return { action: 'register', takeover: false, reason: 'the presence lease was lost' };
+  if (leaseOverdue(state, nowMs)) {
+    const silentMs = nowMs - state.beatAtMs;
+    const reason = `no confirmed beat for ${formatDuration(silentMs)}: the presence lease is presumed lost`;
+    return { action: 'register', takeover: false, reason };
+  }
+  if (nowMs >= state.nextBeatAtMs) return { action: 'renew', reason: 'a beat is due' };
+  if (desired.json !== state.publishedJson) return { action: 'update', reason: 'the record changed' };
+  if (nowMs >= state.nextRetentionBeatAtMs) return { action: 'renew-retention', reason: 'a retention beat is due' };
+  const untilMs = Math.min(state.nextBeatAtMs, state.nextRetentionBeatAtMs, patienceMs);
+  return { action: 'wait', untilMs, reason: 'registered, nothing to write' };
+}
+
+/** True once the store may have ended the presence lease without our hearing of it. */
+export function leaseOverdue(state: PublisherState, nowMs: number): boolean {
+  return state.hold !== null && nowMs >= state.beatAtMs + state.hold.ttlMs;
+}
+
+function waitToRetry(state: PublisherState): Step {
+  return { action: 'wait', untilMs: state.retryAtMs, reason: `retrying: ${state.lastError ?? 'the last call failed'}` };
+}

@@ -1,0 +1,125 @@
+import { encodeRecord } from '../record/codec.ts';
+import type { DepartureCause, NodeRecord } from '../record/record.ts';
+import type { Hold, RegisterOutcome, RenewOutcome, Seat, Store, WriteOutcome } from '../store/store.ts';
+import { type Cell, sleepUnlessChanged } from '../timing/cell.ts';
+import type { Clock } from '../timing/clock.ts';
+import { withDeadline } from '../timing/with-deadline.ts';
+import { type PlanInput, plan, type Step } from './plan.ts';
+import { type Desired, initialPublisherState, type PublisherState } from './publisher-state.ts';
+import { settle, settleFailure } from './settle.ts';
+
+/** What the publisher needs; it owns none of it. */
+export interface PublisherOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly session: string;
+  readonly ttlMs: number;
+  readonly retentionMs: number;
+  readonly desired: Cell<Desired | null>;
+  readonly leaving: Cell<DepartureCause | null>;
+  /** Called before and after each call of the store, and at each wait: proof that the loop moves. */
+  readonly onStep: (step: Step, state: PublisherState) => void;
+}
+
+/** No call of the store may hold the loop for longer; the store's own request deadline is shorter. */
+const CALL_DEADLINE_MS = 5_000;
+
+/**
+ * Carries out what `plan` says until there is nothing left to do: the node has departed or was superseded.
+ * A store that cannot be reached is not an end: it retries for as long as `signal` lets it.
+ * @returns the last state, with phase `departed`, `superseded`, or `unregistered` when it left before it was registered
+ */
+export async function runPublisher(options: PublisherOptions, signal: AbortSignal): Promise<PublisherState> {
+  const { clock, random, desired, leaving, onStep } = options;
+  let state = initialPublisherState(options.ttlMs);
+  for (;;) {
+    signal.throwIfAborted();
+    const input: PlanInput = { desired: desired.get(), leaving: leaving.get(), ttlMs: options.ttlMs };
+    const step = plan(state, clock.monotonicMs(), input);
+    onStep(step, state);
+    if (step.action === 'done') return state;
+    if (step.action === 'wait') {
+      await sleepUnlessChanged(clock, step.untilMs - clock.monotonicMs(), [desired, leaving], signal);
+      continue;
+    }
+    const sent = carriedRecord(step, input, clock);
+    const sentAtMs = clock.monotonicMs();
+    try {
+      const outcome = await interruptible(options, step, signal, (callSignal) =>
+        call(options, state.hold, step, sent, callSignal),
+      );
+      state = settle(state, {
+        step,
+        outcome,
+        sentAtMs,
+        nowMs: clock.monotonicMs(),
+        json: sent?.json ?? null,
+        random: random(),
+      });
+    } catch (error) {
+      signal.throwIfAborted();
+      // A call that was cut short because the agent is leaving did not fail; the departure must not wait for a backoff.
+      if (leaving.get() && step.action !== 'depart') continue;
+      state = settleFailure(state, step, error, clock.monotonicMs(), random());
+    }
+    onStep(step, state);
+  }
+}
+
+/** The record that goes with a step. A departure is the desired record, or the last one known, with its cause. */
+function carriedRecord(step: Step, input: PlanInput, clock: Clock): Desired | null {
+  if (step.action === 'register' || step.action === 'update') return input.desired;
+  if (step.action !== 'depart' || !input.desired || !input.leaving) return null;
+  const at = new Date(clock.wallMs()).toISOString();
+  const record = { ...input.desired.record, departure: { cause: input.leaving, at } };
+  return { record, json: encodeRecord(record) };
+}
+
+function call(
+  options: PublisherOptions,
+  hold: Hold | null,
+  step: Step,
+  sent: Desired | null,
+  signal: AbortSignal,
+): Promise<RegisterOutcome | RenewOutcome | WriteOutcome> {
+  const { store } = options;
+  if (step.action === 'register' && sent) {
+    return store.register(seatOf(options, sent.record), sent.record, { takeover: step.takeover, signal });
+  }
+  if (hold && step.action === 'renew') return store.renew(hold, signal);
+  if (hold && step.action === 'renew-retention') return store.renewRetention(hold, signal);
+  if (hold && sent && step.action === 'update') return store.update(hold, sent.record, signal);
+  if (hold && sent && step.action === 'depart') return store.depart(hold, sent.record, signal);
+  throw new Error(`the plan asked for ${step.action} without what it takes`);
+}
+
+function seatOf(options: PublisherOptions, record: NodeRecord): Seat {
+  const { session, ttlMs, retentionMs } = options;
+  return { instanceId: record.ec2InstanceId, session, since: record.registeredAt, ttlMs, retentionMs };
+}
+
+/**
+ * Runs a call with a deadline. A beat or an update ends as soon as the agent is told to leave; a registration does not,
+ * because one that happened unheard would leave a presence behind that only its TTL ends.
+ */
+async function interruptible<T>(
+  options: PublisherOptions,
+  step: Step,
+  signal: AbortSignal,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const { clock, leaving } = options;
+  const cut = new AbortController();
+  const stop = () => cut.abort(signal.reason);
+  signal.addEventListener('abort', stop, { once: true });
+  const stopListening = leaving.onChange(() => {
+    if (step.action !== 'depart' && step.action !== 'register') cut.abort(new Error('the agent is leaving'));
+  });
+  try {
+    return await withDeadline(clock, CALL_DEADLINE_MS, cut.signal, step.action, work);
+  } finally {
+    stopListening();
+    signal.removeEventListener('abort', stop);
+  }
+}

@@ -1,0 +1,43 @@
+import type { EcsAgentFacts, MetadataFacts } from './facts.ts';
+import { type Health, type Interruption, type NodeRecord, SCHEMA_VERSION } from './record.ts';
+
+/** Everything a record is made of; `null` is what nobody could say. */
+export interface RecordParts {
+  readonly metadata: MetadataFacts;
+  readonly ecsAgent: EcsAgentFacts | null;
+  readonly machineId: string | null;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly health: Health;
+  readonly interruption: Interruption | null;
+  /** RFC 3339. */
+  readonly registeredAt: string;
+  readonly sidecar: { readonly version: string; readonly session: string };
+}
+
+/** The record of a node that is there. A departure is added only by the publisher, when it leaves. */
+export function buildRecord(parts: RecordParts): NodeRecord {
+  const { metadata, ecsAgent } = parts;
+  return {
+    schemaVersion: SCHEMA_VERSION,
+    ec2InstanceId: metadata.ec2InstanceId,
+    containerInstanceArn: ecsAgent?.containerInstanceArn ?? null,
+    cluster: ecsAgent?.cluster ?? null,
+    versionInfo: { agentVersion: ecsAgent?.agentVersion ?? null, agentHash: ecsAgent?.agentHash ?? null },
+    privateIpAddress: metadata.privateIpAddress,
+    publicIpAddress: metadata.publicIpAddress,
+    privateDnsName: metadata.privateDnsName,
+    availabilityZone: metadata.availabilityZone,
+    region: metadata.region,
+    instanceType: metadata.instanceType,
+    imageId: metadata.imageId,
+    accountId: metadata.accountId,
+    instanceLifecycle: metadata.instanceLifecycle,
+    machineId: parts.machineId,
+    labels: parts.labels,
+    health: parts.health,
+    interruption: parts.interruption,
+    departure: null,
+    registeredAt: parts.registeredAt,
+    sidecar: parts.sidecar,
+  };
+}

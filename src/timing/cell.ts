@@ -1,0 +1,51 @@
+import type { Clock } from './clock.ts';
+
+/**
+ * A value that one side sets and another waits on: the newest value counts, those between are not kept. It joins
+ * loops that must not wait for one another, without a queue that could grow.
+ */
+export interface Cell<T> {
+  get(): T;
+  set(value: T): void;
+  /** Calls `listener` after each `set`; returns the way to stop that. */
+  onChange(listener: () => void): () => void;
+}
+
+export function createCell<T>(initial: T): Cell<T> {
+  let value = initial;
+  const listeners = new Set<() => void>();
+  return {
+    get: () => value,
+    set(next) {
+      value = next;
+      for (const listener of [...listeners]) listener();
+    },
+    onChange(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+  };
+}
+
+/** Sleeps for `delayMs`, or less when one of the cells is set meanwhile. Rejects with the reason of `signal`. */
+export async function sleepUnlessChanged(
+  clock: Clock,
+  delayMs: number,
+  cells: readonly Pick<Cell<unknown>, 'onChange'>[],
+  signal: AbortSignal,
+): Promise<void> {
+  signal.throwIfAborted();
+  const woken = new AbortController();
+  const wake = () => woken.abort();
+  const stops = cells.map((cell) => cell.onChange(wake));
+  signal.addEventListener('abort', wake, { once: true });
+  try {
+    await clock.sleep(delayMs, woken.signal);
+  } catch (error) {
+    if (!woken.signal.aborted) throw error;
+  } finally {
+    for (const stop of stops) stop();
+    signal.removeEventListener('abort', wake);
+  }
+  signal.throwIfAborted();
+}

@@ -1,0 +1,196 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type EtcdServer, startEtcd } from '../support/etcd-server.ts';
+import {
+  agentUrl,
+  getJson,
+  type Running,
+  rollcall,
+  rollStates,
+  startFleet,
+  startRollcall,
+  until,
+} from '../support/rollcall-process.ts';
+
+const TTL_MS = 3_000;
+/** What a test allows on top of a promise for processes that start on a busy machine. */
+const SLACK_MS = 4_000;
+
+interface World {
+  readonly etcd: EtcdServer;
+  readonly store: string;
+  readonly ids: readonly string[];
+  readonly agents: Running[];
+  start(n: number, args?: string[]): Promise<Running>;
+  setFaults(instanceId: string, faults: Record<string, string>): Promise<void>;
+  /** Waits until the roll is as told, and answers how long that took. */
+  expect(states: Record<string, string>, limitMs: number): Promise<number>;
+}
+
+async function world(t: TestContext, nodes: number): Promise<World> {
+  const etcd = await startEtcd();
+  t.after(() => etcd.dispose());
+  const fleet = await startFleet(t, nodes);
+  const store = etcd.clientUrl.replace('http', 'etcd');
+  const agents: Running[] = [];
+  return {
+    etcd,
+    store,
+    agents,
+    ids: fleet.instanceIds,
+    setFaults: fleet.setFaults,
+    async start(n, args = []) {
+      const env = await fleet.environment(n);
+      const agent = startRollcall(t, ['agent', '--store', store, '--presence-ttl', `${TTL_MS / 1_000}s`, ...args], env);
+      agents.push(agent);
+      return agent;
+    },
+    expect: (states, limitMs) =>
+      until(`the roll is ${JSON.stringify(states)}`, limitMs, async () => {
+        assert.deepEqual(await rollStates(store), states);
+        return true;
+      }),
+  };
+}
+
+function all(ids: readonly string[], state: string, others: Record<string, string> = {}): Record<string, string> {
+  return { ...Object.fromEntries(ids.map((id) => [id, state])), ...others };
+}
+
+test('three agents answer; one is killed and lost, one is stopped and departed, both come back', async (t) => {
+  const w = await world(t, 3);
+  const [a = '', b = '', c = ''] = w.ids;
+  const [first, second] = [await w.start(1), await w.start(2), await w.start(3)];
+  await w.expect(all(w.ids, 'present'), 10_000);
+
+  first.child.kill('SIGKILL');
+  await w.expect(all(w.ids, 'present', { [a]: 'lost' }), TTL_MS + 1_000 + SLACK_MS);
+
+  const askedAt = performance.now();
+  second.child.kill('SIGTERM');
+  assert.equal((await second.ended).code, 0);
+  assert.ok(performance.now() - askedAt < 1_000, 'an orderly stop takes less than a second');
+  assert.deepEqual(await rollStates(w.store), { [a]: 'lost', [b]: 'departed', [c]: 'present' });
+  const shown = await rollcall(['show', b, '-o', 'json', '--store', w.store]);
+  const record = JSON.parse(shown.stdout);
+  assert.equal(record.departure.cause, 'stopped');
+  assert.match(record.containerInstanceArn, /^arn:aws:ecs:us-east-1:\d{12}:container-instance\/demo\//);
+  assert.equal(record.presence.state, 'departed');
+
+  await Promise.all([w.start(1), w.start(2)]);
+  await w.expect(all(w.ids, 'present'), 10_000);
+});
+
+test('etcd is away for longer than the TTL: every agent lives on, and the roll is whole within TTL + 1 s of its return', async (t) => {
+  const w = await world(t, 3);
+  const agents = await Promise.all([1, 2, 3].map((n) => w.start(n)));
+  await w.expect(all(w.ids, 'present'), 10_000);
+  const urls = await Promise.all(agents.map(agentUrl));
+  // Somebody reads the roll before the outage, so that the agent has one to tell of in it.
+  await fetch(`${urls[0]}/v1/containerInstances`);
+
+  await w.etcd.stop();
+  await sleep(TTL_MS * 2);
+  for (const [index, agent] of agents.entries()) {
+    assert.equal(agent.child.exitCode, null);
+    assert.equal(
+      (await fetch(`${urls[index]}/healthz`)).status,
+      200,
+      'an outage of the store is no reason to be killed',
+    );
+    assert.equal((await fetch(`${urls[index]}/readyz`)).status, 503);
+  }
+  const { body: stale } = await getJson(`${urls[0]}/v1/containerInstances`);
+  assert.equal(stale.stale, true);
+  assert.equal(stale.containerInstances.length, 3);
+  assert.ok(stale.ageMs >= TTL_MS, `the roll says its age: ${stale.ageMs} ms`);
+
+  await w.etcd.restart();
+  await w.expect(all(w.ids, 'present'), TTL_MS + 1_000 + SLACK_MS);
+  for (const url of urls) assert.equal((await fetch(`${url}/readyz`)).status, 200);
+});
+
+test('an agent that starts while etcd is away serves health, and registers when etcd comes', async (t) => {
+  const w = await world(t, 1);
+  await w.etcd.stop();
+  const agent = await w.start(1);
+  const url = await agentUrl(agent);
+  await until('a call has failed', 10_000, async () => {
+    const { body } = await getJson(`${url}/v1/self`);
+    return body.lease.lastError !== null;
+  });
+  assert.equal((await fetch(`${url}/healthz`)).status, 200);
+  const ready = await getJson(`${url}/readyz`);
+  assert.equal(ready.status, 503);
+  assert.match(ready.body.detail, /connection refused/);
+  assert.equal((await fetch(`${url}/v1/containerInstances`)).status, 503);
+  await w.etcd.restart();
+  await w.expect(all(w.ids, 'present'), 10_000);
+});
+
+test('an agent paused for longer than the TTL is lost, and back as soon as it goes on', async (t) => {
+  const w = await world(t, 1);
+  const agent = await w.start(1);
+  await w.expect(all(w.ids, 'present'), 10_000);
+  agent.child.kill('SIGSTOP');
+  await w.expect(all(w.ids, 'lost'), TTL_MS + 1_000 + SLACK_MS);
+  agent.child.kill('SIGCONT');
+  await w.expect(all(w.ids, 'present'), 3_000 + SLACK_MS);
+  assert.equal(agent.child.exitCode, null);
+});
+
+test('a second agent on the node takes its seat; the first ends with status 3 and says why', async (t) => {
+  const w = await world(t, 1);
+  const old = await w.start(1);
+  await w.expect(all(w.ids, 'present'), 10_000);
+  const young = await w.start(1);
+  assert.equal((await old.ended).code, 3);
+  assert.match(old.stderr(), /session [0-9a-f-]+ took the seat/);
+  await sleep(TTL_MS + 1_000);
+  assert.deepEqual(await rollStates(w.store), all(w.ids, 'present'));
+  assert.equal(young.child.exitCode, null);
+});
+
+test('an agent whose etcd hangs still ends within three seconds of SIGTERM', async (t) => {
+  const w = await world(t, 1);
+  const agent = await w.start(1);
+  await w.expect(all(w.ids, 'present'), 10_000);
+  process.kill(w.etcd.pid, 'SIGSTOP');
+  const askedAt = performance.now();
+  agent.child.kill('SIGTERM');
+  assert.equal((await agent.ended).code, 0);
+  const tookMs = performance.now() - askedAt;
+  assert.ok(tookMs < 3_000, `it took ${Math.round(tookMs)} ms`);
+  assert.match(agent.stderr(), /could not say goodbye/);
+});
+
+test('a dead ecs-agent makes the node critical on the roll and takes nothing else away', async (t) => {
+  const w = await world(t, 1);
+  const [id = ''] = w.ids;
+  await w.start(1, ['--introspection-interval', '1s']);
+  await w.expect(all(w.ids, 'present'), 10_000);
+  await w.setFaults(id, { introspection: 'refuse' });
+  const record = async () => JSON.parse((await rollcall(['show', id, '-o', 'json', '--store', w.store])).stdout);
+  await until('the node is critical', 8_000 + SLACK_MS, async () => (await record()).health.status === 'critical');
+  const critical = await record();
+  assert.match(
+    critical.health.checks.find((check: { name: string }) => check.name === 'ecs-agent').reason,
+    /connection refused/,
+  );
+  assert.notEqual(critical.containerInstanceArn, null);
+  assert.equal(critical.presence.state, 'present');
+  await w.setFaults(id, { introspection: 'none' });
+  await until('the node is well again', 5_000 + SLACK_MS, async () => (await record()).health.status === 'passing');
+});
+
+test('while nothing changes nothing is written: etcd’s Raft log stands still over many beats', async (t) => {
+  const w = await world(t, 2);
+  await Promise.all([w.start(1), w.start(2)]);
+  await w.expect(all(w.ids, 'present'), 10_000);
+  await sleep(500);
+  const before = await w.etcd.metric('etcd_server_proposals_committed_total');
+  await sleep(TTL_MS * 3);
+  assert.equal(await w.etcd.metric('etcd_server_proposals_committed_total'), before);
+  assert.deepEqual(await rollStates(w.store), all(w.ids, 'present'));
+});

@@ -1,0 +1,36 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { DeadlineError, withDeadline } from '../../src/timing/with-deadline.ts';
+import { simulatedClock } from '../support/simulated-clock.ts';
+
+const forever = () => new Promise<never>(() => {});
+
+test('work that ignores its signal still ends at the deadline, and says after how long', async () => {
+  const clock = simulatedClock();
+  let given: AbortSignal | undefined;
+  const work = withDeadline(clock, 500, new AbortController().signal, 'renew', (signal) => {
+    given = signal;
+    return forever();
+  });
+  const ended = assert.rejects(
+    work,
+    (error) => error instanceof DeadlineError && error.message === 'renew: no answer within 500 ms',
+  );
+  await clock.advance(500);
+  await ended;
+  assert.ok(given?.aborted);
+});
+
+test('the caller’s signal ends it with its own reason', async () => {
+  const stop = new AbortController();
+  const work = withDeadline(simulatedClock(), 500, stop.signal, 'renew', forever);
+  stop.abort(new Error('leaving'));
+  await assert.rejects(work, /leaving/);
+});
+
+test('nothing is left behind after the work is done: no sleeper, no listener', async () => {
+  const clock = simulatedClock();
+  assert.equal(await withDeadline(clock, 500, new AbortController().signal, 'x', async () => 7), 7);
+  await clock.advance(0);
+  assert.equal(clock.sleepers(), 0);
+});
