@@ -58,6 +58,10 @@ export function labels(text: string, previous: Readonly<Record<string, string>> 
         `"${pair.slice(0, 80)}" is not KEY=VALUE: the key has up to 63 of A-Z a-z 0-9 . _ / -, the value up to 128 of these and space : @ +.`,
       );
     }
+    // Readers drop keys that are properties of every object, lest a record touch them.
+    if (match[1] === 'constructor' || match[1] === 'prototype') {
+      throw new InvalidArgumentError(`"${match[1]}" cannot be the key of a label.`);
+    }
     all[match[1] ?? ''] = match[2] ?? '';
   }
   if (Object.keys(all).length > MAX_LABELS) throw new InvalidArgumentError(`At most ${MAX_LABELS} labels are allowed.`);

@@ -7,11 +7,11 @@ import { UNKNOWN_BOOT } from './sqlite/now.ts';
 import type { Store } from './store.ts';
 
 export interface StoreDeps {
-  /** TEMP */
-  readonly create?: boolean;
   readonly clock: Clock;
   /** Evenly distributed in [0, 1). */
   readonly random: () => number;
+  /** Whether an embedded store that is not there may be made: writers do, readers would only hide a wrong path. */
+  readonly create: boolean;
 }
 
 /** @throws StoreError when an embedded store's file cannot be used. etcd is first asked by the first call. */

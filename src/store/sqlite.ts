@@ -13,6 +13,8 @@ export const KEPT_CHANGES = 10_000;
 export interface EmbeddedDeps extends RetryDeps {
   /** /proc/sys/kernel/random/boot_id, or `UNKNOWN_BOOT`. */
   readonly bootId: string;
+  /** Whether a file that is not there may be made. */
+  readonly create: boolean;
   /** Default: `KEPT_CHANGES`. */
   readonly keptChanges?: number;
 }
@@ -26,7 +28,7 @@ export async function openSqliteKv(config: SqliteStoreConfig, deps: EmbeddedDeps
   const { label, path } = config;
   const { DatabaseSync } = await import('node:sqlite');
   const open = () => {
-    const db = openDatabase(DatabaseSync, path);
+    const db = openDatabase(DatabaseSync, path, deps.create);
     const engine = createEngine(prepareStatements(db), deps.keptChanges ?? KEPT_CHANGES);
     return { db, engine, inode: inodeOf(path) };
   };

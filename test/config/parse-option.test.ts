@@ -35,5 +35,6 @@ test('labels add up over flags and commas', () => {
   assert.deepEqual(labels('b=2,c=', labels('a=1')), { a: '1', b: '2', c: '' });
   for (const bad of ['a', '=1', 'a=1,', 'a=\u0007', `${'k'.repeat(64)}=1`])
     assert.throws(() => labels(bad), /KEY=VALUE/);
+  assert.throws(() => labels('constructor=x'), /cannot be the key/);
   assert.throws(() => labels(Array.from({ length: 33 }, (_, n) => `k${n}=v`).join(',')), /At most 32/);
 });

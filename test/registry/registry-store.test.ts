@@ -9,7 +9,10 @@ const NEVER = new AbortController().signal;
 
 async function setUp(t: TestContext) {
   const clock = simulatedClock();
-  const store = await openStore({ kind: 'memory', label: 'memory:', name: t.name }, { clock, random: Math.random });
+  const store = await openStore(
+    { kind: 'memory', label: 'memory:', name: t.name },
+    { clock, random: Math.random, create: true },
+  );
   const registry = createRegistry({ store, clock, random: Math.random });
   t.after(async () => {
     await registry.close();

@@ -8,6 +8,7 @@ import { SourceError } from '../../src/sources/source-error.ts';
 import { type Clock, systemClock } from '../../src/timing/clock.ts';
 import { shiftedClock } from './shifted-clock.ts';
 import { startRawServer } from './start-raw-server.ts';
+import { waitUntil } from './wait-until.ts';
 
 const { signal } = new AbortController();
 const TOKEN_PATH = '/latest/api/token';
@@ -79,7 +80,7 @@ test('the token is asked for six hours and renewed before it ends, while the old
   assert.equal(tokens(), 1);
   clock.advance(101_000);
   await client.get(ID, signal);
-  while (tokens() < 2) await new Promise(setImmediate);
+  await waitUntil('the renewal', () => tokens() === 2);
   await client.get(ID, signal);
   assert.equal(tokens(), 2);
 });
@@ -107,7 +108,7 @@ test('a renewal that fails does not fail the read while the old token lasts', as
   await client.get(ID, signal);
   clock.advance(18_100_000);
   assert.equal(await client.get(ID, signal), 'i-0123456789abcdef0');
-  while (server.issued() < 2) await new Promise(setImmediate);
+  await waitUntil('the renewal', () => server.issued() === 2);
   assert.equal(await client.get(ID, signal), 'i-0123456789abcdef0');
   clock.advance(3_600_000);
   assert.match((await failure(client.get(ID, signal))).message, /^IMDS token: HTTP 500$/);
@@ -293,7 +294,7 @@ test('close ends reads under way and refuses later ones', async (t) => {
   const server = await startRawServer(t, () => {});
   const client = openClient(t, server.endpoint, { timeoutMs: 60_000 });
   const read = failure(client.get(ID, signal));
-  while (server.requests.length === 0) await new Promise(setImmediate);
+  await waitUntil('the request', () => server.requests.length > 0);
   await client.close();
   await read;
   assert.match((await failure(client.get(ID, signal))).message, /the client is closed$/);

@@ -23,7 +23,7 @@ export async function startSqlite(): Promise<SqliteBackend> {
     clock,
     open: async (deps = {}) => {
       const config = { kind: 'sqlite', label: `sqlite:${path}`, path } as const;
-      const kv = await openSqliteKv(config, { clock, random: Math.random, bootId: 'boot-1', ...deps });
+      const kv = await openSqliteKv(config, { clock, random: Math.random, bootId: 'boot-1', create: true, ...deps });
       opened.push(kv);
       return kv;
     },

@@ -217,10 +217,10 @@ describe('the embedded store', () => {
     const directory = dirname(backend.path);
     for (const [path, message] of [
       [directory, /it is not a file/],
-      [join(directory, 'none', 'roll.db'), /cannot be opened for writing/],
+      [join(directory, 'none', 'roll.db'), /there is no such file; start an agent on it/],
     ] as const) {
       const config = { kind: 'sqlite', label: `sqlite:${path}`, path } as const;
-      const deps = { clock: backend.clock, random: Math.random, bootId: 'boot-1' };
+      const deps = { clock: backend.clock, random: Math.random, bootId: 'boot-1', create: false };
       await assert.rejects(
         openSqliteKv(config, deps),
         (error) => error instanceof StoreError && message.test(error.message),

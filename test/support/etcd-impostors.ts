@@ -21,19 +21,19 @@ export function startFakeGateway(handler: RequestListener): Promise<Impostor> {
 export interface TcpProxy extends Impostor {
   /** From etcd to the client, over all connections. */
   readonly forwardedBytes: () => number;
-  /** The connections of now go silent, as when a router forgot them; later ones work. */
-  freeze(): void;
+  /** The connections whose last request was for `path` go silent, as when a router forgot them; others work. */
+  freeze(path: string): void;
 }
 
 /** Passes connections on to etcd at `target`. */
 export async function startTcpProxy(target: string): Promise<TcpProxy> {
   const { hostname, port } = new URL(target);
   let forwardedBytes = 0;
-  const pairs = new Set<readonly [Socket, Socket]>();
+  const pairs = new Map<readonly [Socket, Socket], string>();
   const server = createServer((client) => {
     const upstream = connect(Number(port), hostname);
     const pair = [client, upstream] as const;
-    pairs.add(pair);
+    client.on('data', (chunk) => pairs.set(pair, chunk.toString('latin1').split('\r\n', 1)[0] ?? ''));
     upstream.on('data', (chunk) => {
       forwardedBytes += chunk.length;
     });
@@ -52,8 +52,9 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
   return {
     ...impostor,
     forwardedBytes: () => forwardedBytes,
-    freeze: () => {
-      for (const [client, upstream] of pairs) {
+    freeze: (path) => {
+      for (const [[client, upstream], request] of pairs) {
+        if (!request.includes(` ${path} `)) continue;
         client.unpipe(upstream);
         upstream.unpipe(client);
         upstream.pause();

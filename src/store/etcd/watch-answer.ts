@@ -47,12 +47,14 @@ export function parseWatchAnswer(line: string, root: string): WatchAnswer {
 }
 
 /**
- * etcd 3.4 answers a watch whose token has expired with "permission denied" as well. It is given the code of a refused
- * token, so that a new one is tried before the denial is believed.
+ * 3.4.23 says "invalid auth token" of a watch whose token is gone, earlier releases say "permission denied" of it as of
+ * any other (source: `isWatchPermitted` in api/v3rpc/watch.go). Both get the code of a refused token, so that a new one
+ * is tried before the denial is believed.
  */
-function refusalOf(reason: string): GatewayRefusal {
-  const unauthenticated = reason.includes('permission denied') || reason.includes('auth token');
-  return new GatewayRefusal(unauthenticated ? 16 : 14, `the watch was canceled (${reason || 'no reason given'})`);
+function refusalOf(cancelReason: string): GatewayRefusal {
+  const reason = cancelReason.replace(/^rpc error: code = \w+ desc = /, '') || 'no reason given';
+  const unauthenticated = /permission denied|auth token|user name is empty/.test(reason);
+  return new GatewayRefusal(unauthenticated ? 16 : 14, `the watch was canceled (${reason})`);
 }
 
 function parseEvent(event: JsonObject, root: string): RevisionEvent {

@@ -1,4 +1,4 @@
-import { accessSync, closeSync, constants, openSync, readSync, statSync } from 'node:fs';
+import { accessSync, closeSync, constants, existsSync, mkdirSync, openSync, readSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
 import { StoreError } from '../store-error.ts';
@@ -7,13 +7,13 @@ import { BUSY_TIMEOUT_MS } from './retry-busy.ts';
 import { APPLICATION_ID, SCHEMA, SCHEMA_NUMBER } from './schema.ts';
 
 /**
- * Opens the database in the file at `path`, which is made where there is none: for its owner only (0600), because
- * whoever can read a WAL database can also write it, and so forge the roll. A file that is not ours is left as it is.
+ * Opens the database in the file at `path`. With `create` it is made where there is none, its folder included: for its
+ * owner only (0600), because whoever can read a WAL database can also write it, and so forge the roll. A file that is not ours is left as it is.
  * `Database` comes in so that nothing loads node:sqlite but a process that uses it.
  * @throws StoreError, or the driver's error when another process holds the lock
  */
-export function openDatabase(Database: typeof DatabaseSync, path: string): DatabaseSync {
-  requireUsable(path);
+export function openDatabase(Database: typeof DatabaseSync, path: string, create: boolean): DatabaseSync {
+  requireUsable(path, create);
   const db = new Database(path, { timeout: BUSY_TIMEOUT_MS, enableForeignKeyConstraints: false });
   try {
     createTables(db);
@@ -42,13 +42,22 @@ function schemaNumber(db: DatabaseSync): number {
   return Number(db.prepare('PRAGMA user_version').get()?.['user_version']);
 }
 
-function requireUsable(path: string): void {
+/** Only the last folder of the path: Node's recursive way never returns where the kernel refuses folders, as in /proc. */
+function makeFolder(path: string): void {
+  if (!existsSync(path)) mkdirSync(path);
+}
+
+function requireUsable(path: string, create: boolean): void {
   const fail = (cause: string, error?: unknown): never => {
     throw new StoreError(`open store sqlite:${path}: ${cause}`, { retryable: false, cause: error });
   };
   try {
     const stats = statSync(path, { throwIfNoEntry: false });
     if (stats && !stats.isFile()) fail('it is not a file; name a file in a directory that rollcall may write to');
+    if (!stats && !create) {
+      fail('there is no such file; start an agent on it, or name another store with --store or ROLLCALL_STORE');
+    }
+    if (!stats) makeFolder(dirname(path));
     accessSync(dirname(path), constants.W_OK);
     const file = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600);
     const header = Buffer.alloc(100);

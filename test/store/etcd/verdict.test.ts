@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { BodyTooLargeError } from '../../../src/net/bounded-request.ts';
 import { GatewayRefusal } from '../../../src/store/etcd/gateway-refusal.ts';
 import { judge } from '../../../src/store/etcd/verdict.ts';
 import { CompactedError, LeaseNotFoundError } from '../../../src/store/store-error.ts';
@@ -57,6 +58,10 @@ describe('what a failed attempt means', () => {
     assert.equal(judge(Object.assign(new Error('x'), { code: 'ECONNRESET' }), url, context).unsent, false);
     assert.equal(judge(Object.assign(new Error('x'), { code: 'ECONNREFUSED' }), url, context).unsent, true);
     assert.equal(verdictOf(14, 'etcdserver: no leader').unsent, true);
+  });
+
+  it('is the same everywhere when an answer is too large', () => {
+    assert.equal(judge(new BodyTooLargeError(9), url, context).elsewhere, false);
   });
 
   it('finds the reason when every address of a name was refused', () => {

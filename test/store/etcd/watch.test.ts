@@ -146,16 +146,16 @@ describe('a watch on etcd', () => {
     const cut = openTestKv([proxy.url], {}, { clock: fastClock(10), requestTimeoutMs: 25_000 });
     const direct = open();
     for (const change of [
-      () => putAll(direct, { 'f/1': 'put' }),
+      () => putAll(direct, { 'f/1': 'changed' }),
       () => direct.txn({ guards: [], puts: [], deletes: ['f/1'], reads: [] }, never),
     ]) {
-      const revision = await putAll(direct, { 'f/2': '1' });
+      const revision = await putAll(direct, { 'f/1': '1' });
       const got: KvBatch[] = [];
       const watching = (async () => {
         for await (const batch of cut.watch(revision, AbortSignal.timeout(20_000))) {
           got.push(batch);
           if (got.length > 1) continue;
-          proxy.freeze();
+          proxy.freeze('/v3/watch');
           await change();
         }
       })();

@@ -9,7 +9,7 @@ import { systemClock } from '../../../src/timing/clock.ts';
 const [mode, path = '', times = '0'] = process.argv.slice(2);
 const { signal } = new AbortController();
 const config = { kind: 'sqlite', label: `sqlite:${path}`, path } as const;
-const kv = await openSqliteKv(config, { clock: systemClock, random: Math.random, bootId: 'boot-1' });
+const kv = await openSqliteKv(config, { clock: systemClock, random: Math.random, bootId: 'boot-1', create: true });
 process.stdout.write('ready\n');
 if (mode === 'count') for (let n = 0; n < Number(times); n += 1) await addOne(kv);
 else for (let n = 0; ; n += 1) await putPair(kv, `${process.pid}-${n}`);
