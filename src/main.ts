@@ -31,7 +31,7 @@ for (const [name, value] of Object.entries(process.env)) {
   if (name.startsWith('ROLLCALL_') && value === '') delete process.env[name];
 }
 
-process.exitCode = await runProgram(process.argv.slice(2), {
+void runProgram(process.argv.slice(2), {
   env: process.env,
   version: typeof ROLLCALL_VERSION === 'string' ? ROLLCALL_VERSION : 'from-sources',
   clock: systemClock,
@@ -43,6 +43,7 @@ process.exitCode = await runProgram(process.argv.slice(2), {
   },
   signal: abort.signal,
   self: [...process.execArgv, process.argv[1] ?? ''],
+}).then((status) => {
+  // Nothing may keep a finished command alive, neither a socket nor a timer that was forgotten.
+  process.exit(status);
 });
-// Nothing may keep a finished command alive, neither a socket nor a timer that was forgotten.
-process.exit();

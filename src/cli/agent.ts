@@ -1,8 +1,6 @@
 import { Command } from 'commander';
-import { runAgent } from '../agent/run-agent.ts';
 import { type AgentFlags, agentConfig, agentOptions } from '../config/agent-options.ts';
 import { storeOptions } from '../config/store-options.ts';
-import { createLog } from '../lifecycle/create-log.ts';
 import type { DepartureCause } from '../record/record.ts';
 import { openStore } from '../store/open-store.ts';
 import { createCell } from '../timing/cell.ts';
@@ -23,6 +21,9 @@ export function agentCommand(context: CliContext): Command {
   );
   for (const option of [...storeOptions(), ...agentOptions(context.env)]) command.addOption(option);
   return command.addHelpText('after', EXAMPLES).action(async (flags: AgentFlags) => {
+    // Loaded here, so that a command that only reads the roll does not pay for a server and a logger.
+    const { runAgent } = await import('../agent/run-agent.ts');
+    const { createLog } = await import('../lifecycle/create-log.ts');
     const config = agentConfig(flags);
     const { clock, random, version } = context;
     const leaving = createCell<DepartureCause | null>(null);

@@ -6,7 +6,7 @@ import { integerBetween } from '../config/parse-option.ts';
 import { type StoreFlags, storeConfig, storeOptions } from '../config/store-options.ts';
 import { startAgents } from '../lifecycle/start-agents.ts';
 import { MAX_NODES } from '../simulator/simulated-node.ts';
-import { type Simulator, startSimulator } from '../simulator/simulator.ts';
+import type { Simulator } from '../simulator/simulator.ts';
 import type { CliContext } from './cli-context.ts';
 import { renderTable } from './render-table.ts';
 
@@ -64,6 +64,7 @@ export function simulateCommand(context: CliContext): Command {
     storeConfig(flags); // refuse a wrong store before anything is started
     const stopped = new Promise<void>((resolve) => context.onStopSignal(resolve));
     const { nodes, cluster, basePort, seed } = flags;
+    const { startSimulator } = await import('../simulator/simulator.ts');
     const simulator = await startSimulator({ nodes, cluster, basePort, seed, clock: context.clock });
     const folder = await makeFolder(flags.dir);
     try {

@@ -8,7 +8,7 @@ import type { KeyValue } from './kv.ts';
 export const MAX_SKIPPED = 100;
 
 export interface RollCollector {
-  /** Takes more keys, records in ascending order over all calls. */
+  /** Takes more keys, in any order. */
   add(kvs: readonly KeyValue[]): void;
   /** @param revision at which all added keys were read */
   finish(revision: string): Roll;
@@ -58,7 +58,9 @@ export function collectRoll(): RollCollector {
       const more = skippedCount - skipped.length;
       return {
         revision,
-        entries: [...records].map(([id, record]) => ({ record, presence: presences.get(id) ?? null })),
+        entries: [...records]
+          .sort(([a], [b]) => (a < b ? -1 : 1))
+          .map(([id, record]) => ({ record, presence: presences.get(id) ?? null })),
         skipped: more === 0 ? skipped : [...skipped, { key: ROOT, reason: `${more} more keys that cannot be read` }],
       };
     },

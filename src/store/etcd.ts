@@ -24,20 +24,27 @@ export interface EtcdDeps {
   readonly requestTimeoutMs?: number;
 }
 
-/** A store on etcd 3.4 to 3.6, through its JSON gateway. Opens no connection before the first call. */
+/**
+ * A store on etcd 3.4 to 3.6, through its JSON gateway; large reads take etcd's own gRPC where they can. Opens no
+ * connection before the first call.
+ */
 export function openEtcdKv(config: EtcdStoreConfig, deps: EtcdDeps): Kv {
   const requestTimeoutMs = deps.requestTimeoutMs ?? REQUEST_TIMEOUT_MS;
   const root = `${config.prefix}/`;
   const context: EtcdContext = { user: config.credentials?.user ?? null, root, tls: config.tls };
   const tls = config.tls ?? { caFile: null, certFile: null, keyFile: null };
-  const endpoints = config.endpoints.map((url) => ({
-    url,
-    pool: openHttpPool(url, {
-      connections: MAX_CONNECTIONS,
+  const openPool = (url: string, connections: number, http2: boolean) =>
+    openHttpPool(url, {
+      connections,
+      http2,
       connectTimeoutMs: requestTimeoutMs,
       idleTimeoutMs: IDLE_TIMEOUT_MS,
-      ...(url.startsWith('https:') ? { connect: tlsConnector(tls, deps.clock, requestTimeoutMs) } : {}),
-    }),
+      ...(url.startsWith('https:') ? { connect: tlsConnector(tls, deps.clock, requestTimeoutMs, http2) } : {}),
+    });
+  const endpoints = config.endpoints.map((url) => ({
+    url,
+    pool: openPool(url, MAX_CONNECTIONS, false),
+    grpcPool: openPool(url, 1, true),
   }));
   const gateway = openGateway(endpoints, config.credentials, { ...deps, requestTimeoutMs, context });
   return {
@@ -47,7 +54,7 @@ export function openEtcdKv(config: EtcdStoreConfig, deps: EtcdDeps): Kv {
     txn: etcdTxn(gateway, root),
     watch: etcdWatch(gateway, { clock: deps.clock, context }),
     close: async () => {
-      await Promise.all(endpoints.map(({ pool }) => pool.destroy()));
+      await Promise.all(endpoints.flatMap(({ pool, grpcPool }) => [pool.destroy(), grpcPool.destroy()]));
     },
   };
 }

@@ -45,6 +45,10 @@ export interface RangeQuery {
   readonly prefix: string;
   /** The first key of the page; default: the first with the prefix. */
   readonly from?: string;
+  /** The first key after all pages; default: the first after those with the prefix. */
+  readonly to?: string;
+  /** At most so many keys; the store may have a lower bound of its own. */
+  readonly limit?: number;
   /** Read at this revision; default: the newest. Rejects with `CompactedError` when it is gone. */
   readonly revision?: string;
 }

@@ -9,6 +9,8 @@ export interface Endpoint {
   /** Its origin, such as `https://10.0.0.1:2379`. */
   readonly url: string;
   readonly pool: HttpPool;
+  /** The same origin over HTTP/2, for gRPC. */
+  readonly grpcPool: HttpPool;
 }
 
 export interface Attempts {

@@ -2,7 +2,7 @@ import type { EtcdStoreConfig } from '../../config/store-config.ts';
 import { boundedRequest } from '../../net/bounded-request.ts';
 import { withDeadline } from '../../timing/with-deadline.ts';
 import { type AuthTokens, authTokens } from './auth-tokens.ts';
-import { type Endpoint, type Endpoints, type EndpointsDeps, openEndpoints } from './endpoints.ts';
+import { type Attempts, type Endpoint, type Endpoints, type EndpointsDeps, openEndpoints } from './endpoints.ts';
 import { GatewayRefusal, parseAnswer } from './gateway-refusal.ts';
 import { type JsonObject, textField } from './json-fields.ts';
 import { isTokenRefusal } from './verdict.ts';
@@ -21,9 +21,18 @@ export interface GatewayCall {
   readonly only?: Endpoint;
 }
 
+/** @param headers show who we are */
+export type GatewayWork<T> = (
+  endpoint: Endpoint,
+  headers: Readonly<Record<string, string>>,
+  signal: AbortSignal,
+) => Promise<T>;
+
 /** etcd's JSON gateway, with failover and authentication. */
 export interface Gateway {
   readonly endpoints: Endpoints;
+  /** Runs `work` at an endpoint, and at others where that may help. @throws StoreError, or the reason of `signal` */
+  run<T>(how: Attempts, signal: AbortSignal, work: GatewayWork<T>): Promise<T>;
   /** @throws StoreError, or the reason of `signal` */
   call<T>(call: GatewayCall, signal: AbortSignal, parse: (answer: JsonObject) => T): Promise<T>;
   /** Runs `work` with the headers that show who we are, and once more with a new token when etcd refuses the one it had. */
@@ -57,12 +66,18 @@ export function openGateway(
     }
   };
 
+  const run: Gateway['run'] = (how, signal, work) =>
+    endpoints.attempt(how, signal, (endpoint, attemptSignal) =>
+      withToken(endpoint, (headers) => work(endpoint, headers, attemptSignal)),
+    );
+
   return {
     endpoints,
     withToken,
+    run,
     call: ({ path, body, ...how }, signal, parse) =>
-      endpoints.attempt(how, signal, (endpoint, attemptSignal) =>
-        withToken(endpoint, async (headers) => parse(await post(endpoint, path, body, headers, attemptSignal))),
+      run(how, signal, async (endpoint, headers, attemptSignal) =>
+        parse(await post(endpoint, path, body, headers, attemptSignal)),
       ),
   };
 }
@@ -86,7 +101,8 @@ function tokenHeaders(token: string | null): Readonly<Record<string, string>> {
   return token === null ? {} : { authorization: token };
 }
 
-async function post(
+/** One unary call of the gateway. @throws GatewayRefusal, or what happened on the wire */
+export async function post(
   endpoint: Endpoint,
   path: string,
   body: unknown,

@@ -12,9 +12,12 @@ export function parseKeyValue(kv: JsonObject, root: string): KeyValue {
   };
 }
 
-/** @throws JunkAnswerError for a key outside of `root`: we asked for none */
 export function parseKey(kv: JsonObject, root: string): string {
-  const key = fromBase64(textField(kv, 'key'));
+  return withoutRoot(fromBase64(textField(kv, 'key')), root);
+}
+
+/** @throws JunkAnswerError for a key outside of `root`: we asked for none */
+export function withoutRoot(key: string, root: string): string {
   if (!key.startsWith(root)) throw new JunkAnswerError(`the answer has a key that does not start with ${root}`);
   return key.slice(root.length);
 }

@@ -2,9 +2,11 @@ import { BodyTooLargeError } from '../../net/bounded-request.ts';
 import type { Kv, RangePage, RangeQuery } from '../kv.ts';
 import { StoreError } from '../store-error.ts';
 import { fromBase64, keyAfter, prefixEnd, toBase64 } from './bytes.ts';
-import type { Gateway } from './gateway.ts';
+import { type Gateway, MAX_ANSWER_BYTES, post } from './gateway.ts';
+import { GatewayRefusal } from './gateway-refusal.ts';
+import { grpcRange, type RawPage } from './grpc-range.ts';
 import { flagField, headerRevision, type JsonObject, JunkAnswerError, objectsField, textField } from './json-fields.ts';
-import { parseKeyValue } from './kv-fields.ts';
+import { parseKeyValue, withoutRoot } from './kv-fields.ts';
 
 /**
  * Keys per page. etcd walks the index of all keys after the first for every page, so many small pages cost it more than
@@ -17,19 +19,32 @@ const RAW_CURSOR = '\0base64:';
 
 /** @param root what every key of ours starts with */
 export function etcdRange(gateway: Gateway, root: string): Kv['range'] {
+  // Where a proxy speaks HTTP/1.1 only there is no gRPC; asking once for that is enough.
+  let grpcAnswers = true;
+
   const page = (query: RangeQuery, limit: number, signal: AbortSignal): Promise<RangePage> => {
-    const body = {
-      key: query.from === undefined ? toBase64(root + query.prefix) : cursorKey(query.from, root),
-      range_end: prefixEnd(root + query.prefix),
-      limit: String(limit),
-      ...(query.revision === undefined ? {} : { revision: query.revision }),
-    };
-    const call = { path: '/v3/kv/range', body, repeatable: true };
-    return gateway.call(call, signal, (answer) => parsePage(answer, root, query.revision));
+    const key = query.from === undefined ? toBase64(root + query.prefix) : cursorKey(query.from, root);
+    const rangeEnd = query.to === undefined ? prefixEnd(root + query.prefix) : toBase64(root + query.to);
+    return gateway.run({ repeatable: true }, signal, async (endpoint, headers, attemptSignal) => {
+      const tryGrpc = grpcAnswers && query.limit === undefined;
+      if (tryGrpc) {
+        try {
+          const range = { key: bytes(key), rangeEnd: bytes(rangeEnd), limit, revision: query.revision ?? '0' };
+          return rawPage(await grpcRange(endpoint, headers, range, MAX_ANSWER_BYTES, attemptSignal), root, query);
+        } catch (error) {
+          if (attemptSignal.aborted || !isForeignToGrpc(error)) throw error;
+        }
+      }
+      const revision = query.revision === undefined ? {} : { revision: query.revision };
+      const body = { key, range_end: rangeEnd, limit: String(limit), ...revision };
+      const answer = await post(endpoint, '/v3/kv/range', body, headers, attemptSignal);
+      if (tryGrpc) grpcAnswers = false;
+      return parsePage(answer, root, query.revision);
+    });
   };
 
   return async (query, signal) => {
-    for (let limit = PAGE_KEYS; ; limit = Math.floor(limit / 2)) {
+    for (let limit = Math.min(query.limit ?? PAGE_KEYS, PAGE_KEYS); ; limit = Math.floor(limit / 2)) {
       try {
         return await page(query, limit, signal);
       } catch (error) {
@@ -39,6 +54,23 @@ export function etcdRange(gateway: Gateway, root: string): Kv['range'] {
       }
     }
   };
+}
+
+/** Whatever is no answer of etcd's: the connection broke over HTTP/2, or something else answered it. */
+function isForeignToGrpc(error: unknown): boolean {
+  const answered = error instanceof GatewayRefusal || error instanceof BodyTooLargeError || error instanceof StoreError;
+  return !answered;
+}
+
+function rawPage(page: RawPage, root: string, query: RangeQuery): RangePage {
+  if (page.more && page.lastKey === null) throw new JunkAnswerError('the answer promises more keys after none');
+  const next = page.more && page.lastKey ? cursor(keyAfter(page.lastKey.toString('base64')), root) : null;
+  const kvs = page.kvs.map((kv) => ({ ...kv, key: withoutRoot(kv.key, root) }));
+  return { revision: query.revision ?? page.revision, kvs, next };
+}
+
+function bytes(base64: string): Buffer {
+  return Buffer.from(base64, 'base64');
 }
 
 function parsePage(answer: JsonObject, root: string, revision: string | undefined): RangePage {

@@ -14,11 +14,21 @@ import { StoreError } from '../store-error.ts';
  * up without a restart. A file that is missing, malformed or out of date fails with a `StoreError` that names it: etcd
  * itself says no more than "bad certificate" to an expired client.
  */
-export function tlsConnector(tls: EtcdTls, clock: Clock, connectTimeoutMs: number): buildConnector.connector {
+export function tlsConnector(
+  tls: EtcdTls,
+  clock: Clock,
+  connectTimeoutMs: number,
+  http2 = false,
+): buildConnector.connector {
   return (options, callback) => {
     loadTls(tls, clock).then(
       (pems) => {
-        const connect = newConnector({ ...pems, allowH2: false, timeout: connectTimeoutMs }) as Connect;
+        const connect = newConnector({
+          ...pems,
+          allowH2: http2,
+          preferH2: http2,
+          timeout: connectTimeoutMs,
+        }) as Connect;
         const socket = connect(options, (...[error, connected]) => {
           if (error === null) callback(null, connected);
           else callback(handshakeError(error), null);

@@ -9,14 +9,19 @@ export const MAX_PAGE_KEYS = 1_000;
 export const MAX_PAGE_CHARS = 1_000_000;
 
 /** One page of a range, at the newest or a past revision. Runs inside of a transaction. */
-export function readPage(statements: Statements, { prefix, from, revision }: RangeQuery): RangePage {
+export function readPage(statements: Statements, { prefix, from, to, revision, ...query }: RangeQuery): RangePage {
   const at = revision === undefined ? readMeta(statements).revision : requireKept(statements, revision);
   const kvs: KeyValue[] = [];
   let chars = 0;
-  const limit = MAX_PAGE_KEYS + 1;
-  for (const row of statements.range.iterate({ from: from ?? prefix, end: endOf(prefix), at, limit })) {
+  const maxKeys = Math.min(query.limit ?? MAX_PAGE_KEYS, MAX_PAGE_KEYS);
+  for (const row of statements.range.iterate({
+    from: from ?? prefix,
+    end: to ?? endOf(prefix),
+    at,
+    limit: maxKeys + 1,
+  })) {
     const kv = keyValue(kvRow(row));
-    if (kvs.length === MAX_PAGE_KEYS || chars >= MAX_PAGE_CHARS) return { revision: String(at), kvs, next: kv.key };
+    if (kvs.length === maxKeys || chars >= MAX_PAGE_CHARS) return { revision: String(at), kvs, next: kv.key };
     kvs.push(kv);
     chars += kv.key.length + kv.value.length;
   }

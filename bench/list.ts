@@ -1,0 +1,109 @@
+import type { Store } from '../src/store/store.ts';
+import { sampleInstanceId, sampleRecord } from '../test/support/sample-record.ts';
+import type { BenchContext, Benchmark } from './benchmark.ts';
+import { plainFigure } from './figure.ts';
+import { quantile } from './quantile.ts';
+import { launchCommand } from './support/launch-command.ts';
+import { processMemory } from './support/process-memory.ts';
+import { startBenchEtcd } from './support/start-bench-etcd.ts';
+import { startChild } from './support/start-child.ts';
+
+const AT_ONCE = 32;
+const TTL_MS = 3_600_000;
+const MEMORY_LOOK_MS = 5;
+
+/** `rollcall list` of a large roll against etcd's own client reading the same keys. */
+export const list: Benchmark = {
+  name: 'list',
+  about:
+    'rollcall list against etcdctl get --prefix of the same keys, in turns, each to a pipe that is read to its end',
+  async run(context) {
+    const { nodes, warmups, pairs } = context.quick
+      ? { nodes: 500, warmups: 1, pairs: 2 }
+      : { nodes: 10_000, warmups: 1, pairs: 7 };
+    const etcd = await startBenchEtcd(context);
+    const store = await etcd.open();
+    context.progress(`registering ${nodes} nodes`);
+    await register(context, store, nodes);
+    await store.close();
+
+    const rollcall = await launchCommand(context, 'list');
+    const text = [...rollcall, 'list', '--store', etcd.url];
+    const json = [...text, '-o', 'json'];
+    const etcdctl = ['etcdctl', `--endpoints=${etcd.server.clientUrl}`, 'get', '--prefix', '/rollcall/v1/'];
+    const rounds: { textMs: number; etcdctlMs: number; jsonMs: number }[] = [];
+    for (let round = 1 - warmups; round <= pairs; round += 1) {
+      const result = {
+        textMs: await timeRun(context, text, nodes),
+        etcdctlMs: await timeRun(context, etcdctl, nodes),
+        jsonMs: await timeRun(context, json, nodes),
+      };
+      if (round >= 1) rounds.push(result);
+      context.progress(
+        `${round < 1 ? 'warm-up' : `pair ${round} of ${pairs}`}: ${result.textMs.toFixed(0)} ms, etcdctl ${result.etcdctlMs.toFixed(0)} ms`,
+      );
+    }
+    const median = (value: (round: (typeof rounds)[number]) => number) => quantile(rounds.map(value), 0.5);
+    const peer = { name: 'etcdctl', measured: median((round) => round.etcdctlMs) };
+    return [
+      {
+        name: `list of ${nodes} against etcdctl, median ratio`,
+        unit: 'times',
+        measured: median((round) => round.textMs / round.etcdctlMs),
+        limit: { relation: 'at most', value: 2 },
+        peer: null,
+      },
+      { name: 'list, median', unit: 'ms', measured: median((round) => round.textMs), limit: null, peer },
+      { name: 'list -o json, median', unit: 'ms', measured: median((round) => round.jsonMs), limit: null, peer },
+      plainFigure('list, peak resident', 'MB', await peakMb(context, text)),
+      plainFigure('list -o json, peak resident', 'MB', await peakMb(context, json)),
+    ];
+  },
+};
+
+/** Each as an agent would, with leases of its own. */
+async function register({ clock, signal }: BenchContext, store: Store, nodes: number): Promise<void> {
+  const since = new Date(clock.wallMs()).toISOString();
+  let next = 0;
+  const worker = async () => {
+    for (let n = next++; n < nodes; n = next++) {
+      const ec2InstanceId = sampleInstanceId(n);
+      const privateIpAddress = `10.113.${n >> 8}.${n & 255}`;
+      const record = sampleRecord({ ec2InstanceId, privateIpAddress, registeredAt: since });
+      const session = record.sidecar.session;
+      const seat = { instanceId: ec2InstanceId, session, since, ttlMs: TTL_MS, retentionMs: 2 * TTL_MS };
+      await store.register(seat, record, { takeover: true, signal });
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+}
+
+/** From the fork until it has ended and all of its output is read, which must name that many nodes. */
+async function timeRun(context: BenchContext, command: readonly string[], nodes: number): Promise<number> {
+  let lines = 0;
+  let complaint = '';
+  const child = startChild(context, command, {
+    onStdout: (chunk) => {
+      for (let at = chunk.indexOf(10); at !== -1; at = chunk.indexOf(10, at + 1)) lines += 1;
+    },
+    onStderr: (chunk) => {
+      complaint = (complaint + chunk).slice(0, 500);
+    },
+  });
+  const { code, endedMs } = await child.ended;
+  if (code === 0 && lines >= nodes) return endedMs - child.startedMs;
+  throw new Error(`${command.join(' ')}: exit status ${code}, ${lines} lines for ${nodes} nodes: ${complaint}`);
+}
+
+/** In a run of its own: looking every few milliseconds would slow a run that is timed. */
+async function peakMb(context: BenchContext, command: readonly string[]): Promise<number> {
+  const child = startChild(context, command);
+  let peak = 0;
+  // The kernel keeps the highest value, so only what is added after the last look is missed.
+  for (let seen = await processMemory(child.pid); seen; seen = await processMemory(child.pid)) {
+    peak = Math.max(peak, seen.peakMb);
+    await context.clock.sleep(MEMORY_LOOK_MS, context.signal);
+  }
+  await child.ended;
+  return peak;
+}

@@ -1,0 +1,100 @@
+import { parseArgs } from 'node:util';
+import { describeError, UsageError } from '../src/errors.ts';
+import { systemClock } from '../src/timing/clock.ts';
+import type { BenchContext, Benchmark } from './benchmark.ts';
+import { list } from './list.ts';
+import { memory } from './memory.ts';
+import { quiet } from './quiet.ts';
+import { type BenchmarkResult, renderReport, reportJson } from './render-report.ts';
+import { start } from './start.ts';
+import { createCleanup } from './support/cleanup.ts';
+import { describeMachine } from './support/describe-machine.ts';
+
+const BENCHMARKS: readonly Benchmark[] = [start, quiet, memory, list];
+const HELP = `scripts/bench [--json] [--quick] [${BENCHMARKS.map(({ name }) => name).join('|')} …]
+
+Measures and prints a table on stdout; with --json the table goes to stderr and JSON to stdout. --quick does a
+fraction of the work, to see that the benchmarks run. Ends with 0 also when a figure is over its limit, 1 when a
+benchmark could not run.
+`;
+
+const interrupt = new AbortController();
+const onSignal = (name: NodeJS.Signals) => {
+  // Whoever asks twice does not want to wait; exit handlers still end what was started.
+  if (interrupt.signal.aborted) process.exit(130);
+  interrupt.abort(new Error(`ended by ${name}`));
+};
+process.on('SIGINT', onSignal);
+process.on('SIGTERM', onSignal);
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  process.stderr.write(`scripts/bench: ${describeError(error)}\n`);
+  process.exitCode = error instanceof UsageError ? 2 : 1;
+}
+if (interrupt.signal.aborted) process.exitCode = 130;
+
+async function main(args: readonly string[]): Promise<number> {
+  const { json, quick, help, wanted } = parseCommandLine(args);
+  if (help) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  const machine = await describeMachine();
+  const results: BenchmarkResult[] = [];
+  for (const benchmark of wanted) {
+    if (!interrupt.signal.aborted) results.push(await measure(benchmark, quick));
+  }
+  if (interrupt.signal.aborted) throw interrupt.signal.reason;
+  const report = { machine, quick, results };
+  (json ? process.stderr : process.stdout).write(renderReport(report));
+  if (json) process.stdout.write(reportJson(report));
+  return results.some(({ error }) => error !== null) ? 1 : 0;
+}
+
+async function measure({ name, about, run }: Benchmark, quick: boolean): Promise<BenchmarkResult> {
+  const cleanup = createCleanup();
+  const progress = (line: string) => process.stderr.write(`${name}: ${line}\n`);
+  const context: BenchContext = {
+    clock: systemClock,
+    random: Math.random,
+    signal: interrupt.signal,
+    cleanup,
+    quick,
+    progress,
+  };
+  try {
+    return { name, about, figures: await run(context), error: null };
+  } catch (error) {
+    return { name, about, figures: [], error: describeError(error) };
+  } finally {
+    await cleanup.run().catch((error: unknown) => progress(`cleaning up failed: ${describeError(error)}`));
+  }
+}
+
+function parseCommandLine(args: readonly string[]) {
+  const flag = { type: 'boolean', default: false } as const;
+  const { values, positionals } = parsed(() =>
+    parseArgs({
+      args: [...args],
+      options: { json: flag, quick: flag, help: { ...flag, short: 'h' } },
+      allowPositionals: true,
+    }),
+  );
+  const unknown = positionals.find((name) => !BENCHMARKS.some((benchmark) => benchmark.name === name));
+  if (unknown !== undefined) {
+    const names = BENCHMARKS.map(({ name }) => name).join(', ');
+    throw new UsageError(`there is no benchmark "${unknown}": ${names}`);
+  }
+  const wanted = BENCHMARKS.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
+  return { ...values, wanted };
+}
+
+function parsed<T>(parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    throw new UsageError(`${describeError(error).replace(/[.]\s.*|[.]$/, '')}; --help shows what there is`);
+  }
+}

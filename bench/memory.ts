@@ -1,0 +1,102 @@
+import type { Store } from '../src/store/store.ts';
+import { withDeadline } from '../src/timing/with-deadline.ts';
+import type { Benchmark } from './benchmark.ts';
+import { plainFigure } from './figure.ts';
+import { launchCommand } from './support/launch-command.ts';
+import { type ProcessMemory, processMemory } from './support/process-memory.ts';
+import { readLease } from './support/read-lease.ts';
+import { startBenchAgent } from './support/start-bench-agent.ts';
+import { startBenchEtcd } from './support/start-bench-etcd.ts';
+import { startBenchNodes } from './support/start-bench-nodes.ts';
+import { startChild } from './support/start-child.ts';
+import { waitUntil } from './support/wait-until.ts';
+
+const PATHS = ['/v1/containerInstances', '/v1/self', '/metrics', '/healthz'];
+const IDLE_MS = 5_000;
+/** The least `--introspection-interval` there is: each change waits for the agent's next look at ecs-agent. */
+const LOOK_MS = 1_000;
+const CHANGE_LIMIT_MS = 15_000;
+const READS_PER_CHANGE = 10;
+
+/** How much memory an agent holds, idle and after it has worked. */
+export const memory: Benchmark = {
+  name: 'memory',
+  about: `of one agent, read 5 s after its start, then after HTTP reads of ${PATHS.join(', ')} between changes of its record`,
+  async run(context) {
+    const changes = context.quick ? 4 : 100;
+    const etcd = await startBenchEtcd(context);
+    const { simulator, nodes } = await startBenchNodes(context, 1);
+    const [node] = nodes;
+    if (!node) throw new Error('the simulator has no node');
+    const command = await launchCommand(context, 'agent');
+    const args = ['--store', etcd.url, '--introspection-interval', `${LOOK_MS / 1_000}s`];
+    const { child, listening } = startBenchAgent(context, command, node, { args, deathWatch: true });
+    const bare = startChild(context, [command[0] ?? '', '-e', 'setInterval(() => {}, 1e6)'], { deathWatch: true });
+    const { url } = await listening;
+    const limits = { everyMs: 50, limitMs: 10_000 };
+    await waitUntil(context, 'the agent is registered', limits, async (signal) =>
+      (await readLease(url, signal)).state === 'held' ? true : null,
+    );
+    await context.clock.sleep(IDLE_MS, context.signal);
+    const idle = await memoryOf(child.pid);
+
+    const store = await etcd.open();
+    const arns = newArns(store, (await store.read(context.signal)).revision, context.signal);
+    context.progress(`making ${changes} changes, about ${Math.round((changes * LOOK_MS) / 1_000)} s`);
+    for (let change = 1; change <= changes; change += 1) {
+      await simulator.restartAgent(node.instanceId, { wipeCheckpoint: true });
+      for (let read = 0; read < READS_PER_CHANGE; read += 1) {
+        await readWhole(`${url}${PATHS[read % PATHS.length]}`, context.signal);
+      }
+      await withDeadline(context.clock, CHANGE_LIMIT_MS, context.signal, 'see the new ARN', () => arns.next());
+    }
+    const loaded = await memoryOf(child.pid);
+    const { recordWrites } = (await readLease(url, context.signal)).counts;
+    return figures(idle, loaded, await memoryOf(bare.pid), { recordWrites, reads: changes * READS_PER_CHANGE });
+  },
+};
+
+function figures(
+  idle: ProcessMemory,
+  loaded: ProcessMemory,
+  bare: ProcessMemory,
+  work: { readonly recordWrites: number; readonly reads: number },
+) {
+  const unit = 'MB' as const;
+  const peer = (measured: number) => ({ name: 'bare node', measured });
+  const atMost = (value: number) => ({ relation: 'at most' as const, value });
+  const resident = { unit, peer: peer(bare.residentMb) };
+  const anonymous = { unit, peer: peer(bare.anonymousMb) };
+  return [
+    { name: 'resident, idle', ...resident, measured: idle.residentMb, limit: null },
+    { name: 'anonymous, idle', ...anonymous, measured: idle.anonymousMb, limit: null },
+    { name: 'resident, after the work', ...resident, measured: loaded.residentMb, limit: atMost(80) },
+    { name: 'anonymous, after the work', ...anonymous, measured: loaded.anonymousMb, limit: atMost(32) },
+    plainFigure('resident, highest ever', unit, loaded.peakMb),
+    plainFigure('HTTP reads', 'count', work.reads),
+    plainFigure('record writes', 'count', work.recordWrites),
+  ];
+}
+
+/** Ends never; each is an ARN that the store did not have before. */
+async function* newArns(store: Store, revision: string, signal: AbortSignal): AsyncGenerator<string> {
+  for await (const batch of store.watch(revision, signal)) {
+    for (const change of batch.changes) {
+      if (change.kind !== 'record') continue;
+      const arn = change.record?.containerInstanceArn;
+      if (arn && arn !== change.previous?.containerInstanceArn) yield arn;
+    }
+  }
+}
+
+async function readWhole(url: string, signal: AbortSignal): Promise<void> {
+  const answer = await fetch(url, { signal });
+  const text = await answer.text();
+  if (!answer.ok) throw new Error(`GET ${url}: ${answer.status}: ${text.slice(0, 500)}`);
+}
+
+async function memoryOf(pid: number): Promise<ProcessMemory> {
+  const found = await processMemory(pid);
+  if (!found) throw new Error(`process ${pid} has ended`);
+  return found;
+}

@@ -1,0 +1,51 @@
+import { BodyTooLargeError } from '../../net/bounded-request.ts';
+import type { HttpPool } from '../../net/http-pool.ts';
+import { GatewayRefusal } from './gateway-refusal.ts';
+import { JunkAnswerError } from './json-fields.ts';
+
+/** A flag (0: not compressed) and the message's length, before each message. */
+const PREFIX_BYTES = 5;
+
+/**
+ * One unary gRPC call over HTTP/2: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
+ * @param path such as `/etcdserverpb.KV/Range`
+ * @returns the answer's message
+ * @throws GatewayRefusal with gRPC's code, BodyTooLargeError, JunkAnswerError, or what happened on the wire
+ */
+export async function grpcCall(
+  pool: HttpPool,
+  path: string,
+  headers: Readonly<Record<string, string>>,
+  message: Buffer,
+  maxBytes: number,
+  signal: AbortSignal,
+): Promise<Buffer> {
+  const prefix = Buffer.alloc(PREFIX_BYTES);
+  prefix.writeUInt32BE(message.length, 1);
+  const response = await pool.request({
+    method: 'POST',
+    path,
+    headers: { ...headers, 'content-type': 'application/grpc', te: 'trailers' },
+    body: Buffer.concat([prefix, message]),
+    signal,
+  });
+  const chunks: Buffer[] = [];
+  let sizeBytes = 0;
+  for await (const chunk of response.body as AsyncIterable<Buffer>) {
+    sizeBytes += chunk.length;
+    if (sizeBytes > maxBytes) throw new BodyTooLargeError(maxBytes);
+    chunks.push(chunk);
+  }
+  // A refusal has no body, and its status stands in the headers; any other status follows the body.
+  const ended: Readonly<Record<string, unknown>> = { ...response.headers, ...(response.trailers as object) };
+  const status = ended['grpc-status'];
+  if (response.statusCode !== 200 || typeof status !== 'string') {
+    throw new JunkAnswerError(`no gRPC answer: HTTP status ${response.statusCode}`);
+  }
+  if (status !== '0') throw new GatewayRefusal(Number(status), decodeURIComponent(String(ended['grpc-message'] ?? '')));
+  const body = Buffer.concat(chunks);
+  if (body.length < PREFIX_BYTES || body.length !== PREFIX_BYTES + body.readUInt32BE(1)) {
+    throw new JunkAnswerError('a gRPC answer that is cut short');
+  }
+  return body.subarray(PREFIX_BYTES);
+}

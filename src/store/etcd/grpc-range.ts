@@ -1,0 +1,83 @@
+import type { KeyValue } from '../kv.ts';
+import type { Endpoint } from './endpoints.ts';
+import { grpcCall } from './grpc-call.ts';
+import { JunkAnswerError } from './json-fields.ts';
+import { encodeMessage, readFields } from './protobuf.ts';
+
+/** Bytes of keys as they are: a foreign key need not be UTF-8. */
+export interface RawRange {
+  readonly key: Buffer;
+  readonly rangeEnd: Buffer;
+  readonly limit: number;
+  /** `"0"`: the newest. */
+  readonly revision: string;
+}
+
+export interface RawPage {
+  readonly revision: string;
+  readonly kvs: readonly KeyValue[];
+  readonly more: boolean;
+  /** null where there is none. */
+  readonly lastKey: Buffer | null;
+}
+
+const NO_KEY = Buffer.alloc(0);
+
+/** `KV.Range` with the field numbers of etcd's api/etcdserverpb/rpc.proto and api/mvccpb/kv.proto, the same from 3.4 to 3.6. */
+export async function grpcRange(
+  endpoint: Endpoint,
+  headers: Readonly<Record<string, string>>,
+  range: RawRange,
+  maxBytes: number,
+  signal: AbortSignal,
+): Promise<RawPage> {
+  const request = encodeMessage([
+    [1, range.key],
+    [2, range.rangeEnd],
+    [3, range.limit],
+    [4, BigInt(range.revision)],
+  ]);
+  const answer = await grpcCall(endpoint.grpcPool, '/etcdserverpb.KV/Range', headers, request, maxBytes, signal);
+  try {
+    return parseRangeResponse(answer);
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw new JunkAnswerError(cause.message);
+  }
+}
+
+/** @throws RangeError for what is no such message */
+export function parseRangeResponse(message: Buffer): RawPage {
+  const kvs: KeyValue[] = [];
+  let revision = '0';
+  let more = false;
+  let lastKey: Buffer | null = null;
+  readFields(message, ({ id, varint, bytes }) => {
+    if (id === 1) {
+      readFields(bytes, (header) => {
+        if (header.id === 3) revision = String(header.varint);
+      });
+    } else if (id === 2) {
+      const { kv, key } = parseKeyValue(bytes);
+      kvs.push(kv);
+      lastKey = key;
+    } else if (id === 3) {
+      more = varint !== 0n;
+    }
+  });
+  return { revision, kvs, more, lastKey };
+}
+
+function parseKeyValue(message: Buffer): { kv: KeyValue; key: Buffer } {
+  let key: Buffer = NO_KEY;
+  let value = '';
+  let lease = '0';
+  let modRevision = '0';
+  readFields(message, ({ id, varint, bytes }) => {
+    if (id === 1) key = bytes;
+    else if (id === 3) modRevision = String(varint);
+    else if (id === 5) value = bytes.toString('utf8');
+    else if (id === 6) lease = String(varint);
+  });
+  return { kv: { key: key.toString('utf8'), value, lease, modRevision }, key };
+}
