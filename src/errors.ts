@@ -1,3 +1,5 @@
+import { printable } from './printable.ts';
+
 /**
  * Every failure a user may see. The message is one line: the action, the value, the limit or cause, and where it
  * helps the next step; no full stop. Whether a retry can help is a property of the error, not a guess of its catcher.
@@ -37,5 +39,5 @@ function oneLine(error: unknown): string {
   // Happy Eyeballs failures are AggregateErrors with an empty message; their first member says what happened.
   if (error instanceof AggregateError && error.message === '') return error.errors.map(oneLine).find(Boolean) ?? '';
   const text = error instanceof Error ? error.message : String(error);
-  return text.replace(/\s+/g, ' ').trim().slice(0, 500);
+  return printable(text.replace(/\s+/g, ' ')).trim().slice(0, 500);
 }

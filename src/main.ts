@@ -15,9 +15,17 @@ const onSignal = (name: NodeJS.Signals) => {
 };
 process.on('SIGTERM', onSignal);
 process.on('SIGINT', onSignal);
+process.on('SIGHUP', onSignal);
+// Only an agent that `simulate --agents` started has a parent that it should not outlive.
+if (process.connected) process.on('disconnect', () => onSignal('SIGHUP'));
 
 // A reader that has seen enough (`rollcall list | head -1`) is no failure of ours.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0);
+  process.stderr.write(`rollcall: cannot write to stdout: ${describeError(error)}
+`);
+  process.exit(1);
+});
 process.stderr.on('error', () => {});
 
 // What nobody caught is a defect: one line for the journal, and the unit starts us again.

@@ -27,7 +27,7 @@ export function buildReport(parts: ReportParts): AgentReport {
   return {
     version: identity.version,
     session: identity.session,
-    startedAt: identity.registeredAt,
+    startedAt: identity.startedAt,
     record,
     lease: leaseReport(parts),
     checks: parts.checks,

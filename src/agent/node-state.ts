@@ -11,7 +11,7 @@ export interface NodeIdentity {
   readonly version: string;
   readonly session: string;
   /** RFC 3339. */
-  readonly registeredAt: string;
+  readonly startedAt: string;
 }
 
 /** All that the agent knows of its node, from whatever answered so far. */
@@ -75,7 +75,7 @@ export function desiredRecord(state: NodeState, identity: NodeIdentity): NodeRec
     labels: identity.labels,
     health: state.health,
     interruption: null,
-    registeredAt: identity.registeredAt,
+    registeredAt: identity.startedAt,
     sidecar: { version: identity.version, session: identity.session },
   });
 }

@@ -79,8 +79,9 @@ export function observeNode(
         async read(readSignal) {
           const read = await readMetadata(imds, readSignal);
           const merged = mergeMetadata(state.metadata, read);
-          const complaints = merged.refused ? [merged.refused] : read.failures;
-          return { value: merged.facts, incomplete: complaints.length > 0 ? complaints.join('; ') : null };
+          // Why something could not be read says more than that it is missing.
+          const complaints = read.failures.length > 0 ? [...read.failures].sort() : [merged.refused];
+          return { value: merged.facts, incomplete: complaints.filter((each) => each !== null).join('; ') || null };
         },
         onRead(result, status) {
           const facts = 'value' in result ? result.value : state.metadata;

@@ -17,13 +17,13 @@ export function createPublishLog(log: Logger): (step: Step, state: PublisherStat
       log.warn({ action: step.action }, `cannot ${step.action}: ${state.lastError}; retrying`);
     }
     if (state.lastError === null && before.lastError !== null) log.info('the store answers again');
+    if (counts.losses > before.counts.losses) log.warn('the presence lease was lost; registering again');
     if (counts.registrations > before.counts.registrations) {
       const ttlSeconds = (state.hold?.ttlMs ?? 0) / 1_000;
       log.info({ ttlSeconds }, `registered ${state.hold?.seat.instanceId}: ${step.reason}`);
     } else if (counts.recordWrites > before.counts.recordWrites && state.phase === 'held') {
       log.info('the record changed and was written');
     }
-    if (counts.losses > before.counts.losses) log.warn('the presence lease was lost; registering again');
     if (state.phase === 'superseded' && before.phase !== 'superseded') {
       log.error(`superseded: session ${state.supersededBy} took the seat of this node; this agent ends`);
     }

@@ -34,7 +34,7 @@ export interface AgentDependencies {
 }
 
 /** A departure that the store has not taken by then is given up: with the HTTP port's closing it stays under 3 s. */
-const DEPARTURE_LIMIT_MS = 2_400;
+const DEPARTURE_LIMIT_MS = 2_000;
 
 /**
  * The whole agent: answers HTTP, watches its node and publishes it, until it has departed.
@@ -48,7 +48,7 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
     labels: config.labels,
     version: deps.version,
     session: deps.session,
-    registeredAt: new Date(clock.wallMs()).toISOString(),
+    startedAt: new Date(clock.wallMs()).toISOString(),
   };
   const monitor = createLoopMonitor(clock);
   const desired = createCell<Desired | null>(null);
@@ -111,7 +111,7 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
     if (last === null) log.warn(`could not say goodbye within ${DEPARTURE_LIMIT_MS} ms: readers see this node as lost`);
     if (last?.phase === 'superseded' && !leaving.get()) {
       throw new SupersededError(
-        `agent: session ${last.supersededBy} took the seat of this node; this one ends for good`,
+        `session ${last.supersededBy} took the seat of this node; this agent ends for good: one agent a node is enough`,
       );
     }
   } finally {

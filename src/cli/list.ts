@@ -1,18 +1,19 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { type StoreFlags, storeOptions } from '../config/store-options.ts';
+import { logLevelOption } from '../config/log-level.ts';
+import { storeOptions } from '../config/store-options.ts';
+import { instanceJson } from '../record/instance-json.ts';
 import { HEALTH_STATUSES, type HealthStatus } from '../record/record.ts';
 import type { Roll, RollEntry } from '../record/roll.ts';
 import { filterRoll } from '../registry/filter-roll.ts';
-import { instanceJson } from '../registry/render-instance.ts';
 import type { CliContext } from './cli-context.ts';
 import { defaultFields, LIST_FIELD_NAMES, LIST_FIELDS, type ListFieldName } from './list-fields.ts';
-import { readFromStore, warnOfSkipped } from './read-from-store.ts';
+import { type ReadFlags, readFromStore, warnOfSkipped } from './read-from-store.ts';
 import { renderTable } from './render-table.ts';
 import { sortByAddress } from './sort-by-address.ts';
 
 type Format = 'text' | 'wide' | 'json' | 'ndjson';
 
-interface ListFlags extends StoreFlags {
+interface ListFlags extends ReadFlags {
   readonly all: boolean;
   readonly cluster?: string;
   readonly health?: HealthStatus;
@@ -46,16 +47,16 @@ export function listCommand(context: CliContext): Command {
         .choices(['text', 'wide', 'json', 'ndjson']),
     )
     .addOption(
-      new Option('--fields <names>', `columns of text and wide: ${LIST_FIELD_NAMES.join(',')}`)
+      new Option('--fields <names>', `columns of text and wide: ${LIST_FIELD_NAMES.join(', ')}`)
         .env('ROLLCALL_FIELDS')
         .argParser(fieldNames),
     )
     .addOption(new Option('--no-legend', 'leave out the header line').env('ROLLCALL_NO_LEGEND'))
     .addHelpText('after', EXAMPLES);
-  for (const option of storeOptions()) command.addOption(option);
+  for (const option of [...storeOptions(), logLevelOption()]) command.addOption(option);
   return command.action(async (flags: ListFlags) => {
     const roll = await readFromStore(context, flags, 'list', (store, signal) => store.read(signal));
-    warnOfSkipped(context, roll.skipped);
+    warnOfSkipped(context, flags, roll.skipped);
     const entries = filterRoll(sortByAddress(roll.entries), {
       cluster: flags.cluster === undefined ? null : new Set([flags.cluster]),
       health: flags.health === undefined ? null : new Set([flags.health]),

@@ -50,7 +50,7 @@ function buildProgram(context: CliContext): Command {
 
 /** Commander takes a switch whose variable is set at all as given; `ROLLCALL_ALL=false` must mean what it says. */
 function resolveSwitchVariables(command: Command, context: CliContext): void {
-  for (const option of command.options.filter((each) => each.isBoolean() && each.envVar)) {
+  for (const option of command.options.filter((each) => (each.isBoolean() || each.negate) && each.envVar)) {
     const text = context.env[option.envVar ?? '']?.toLowerCase();
     if (text !== undefined && ['false', 'no', '0', 'off'].includes(text)) delete option.envVar;
   }

@@ -1,3 +1,5 @@
+import { printable } from '../printable.ts';
+
 /** Longest cell that is shown whole in a table; JSON has everything. */
 const MAX_CELL = 200;
 
@@ -23,6 +25,5 @@ export function renderTable(legend: readonly string[] | null, rows: readonly (re
 
 function cellText(cell: string | null): string {
   if (cell === null || cell === '') return '-';
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what this removes
-  return cell.replace(/[\u0000-\u001f\u007f-\u009f]/g, '?').slice(0, MAX_CELL);
+  return printable(cell).slice(0, MAX_CELL);
 }

@@ -1,15 +1,16 @@
 import { Command, Option } from 'commander';
-import { type StoreFlags, storeOptions } from '../config/store-options.ts';
+import { logLevelOption } from '../config/log-level.ts';
+import { storeOptions } from '../config/store-options.ts';
 import { RollcallError, UsageError } from '../errors.ts';
-import { INSTANCE_ID } from '../record/codec.ts';
+import { instanceJson } from '../record/instance-json.ts';
+import { INSTANCE_ID } from '../record/read-record.ts';
 import type { RollEntry } from '../record/roll.ts';
-import { instanceJson } from '../registry/render-instance.ts';
 import type { CliContext } from './cli-context.ts';
-import { readFromStore, warnOfSkipped } from './read-from-store.ts';
+import { type ReadFlags, readFromStore, warnOfSkipped } from './read-from-store.ts';
 import { renderInstance } from './render-instance.ts';
 
-interface ShowFlags extends StoreFlags {
-  readonly output: 'text' | 'json';
+interface ShowFlags extends ReadFlags {
+  readonly output: 'text' | 'wide' | 'json' | 'ndjson';
 }
 
 const EXAMPLES = `
@@ -25,10 +26,10 @@ export function showCommand(context: CliContext): Command {
       new Option('-o, --output <format>', 'how to print it')
         .env('ROLLCALL_OUTPUT')
         .default('text')
-        .choices(['text', 'json']),
+        .choices(['text', 'wide', 'json', 'ndjson']),
     )
     .addHelpText('after', EXAMPLES);
-  for (const option of storeOptions()) command.addOption(option);
+  for (const option of [...storeOptions(), logLevelOption()]) command.addOption(option);
   return command.action(async (instanceId: string, flags: ShowFlags) => {
     if (!INSTANCE_ID.test(instanceId)) {
       throw new UsageError(
@@ -39,7 +40,7 @@ export function showCommand(context: CliContext): Command {
       ...(await store.readOne(instanceId, signal)),
       label: store.label,
     }));
-    warnOfSkipped(context, skipped);
+    warnOfSkipped(context, flags, skipped);
     if (!entry)
       throw new RollcallError(`${instanceId} is not on the roll at ${label}; rollcall list --all prints who is`);
     await context.stdout(render(flags, entry, context.clock.wallMs()));
@@ -47,6 +48,8 @@ export function showCommand(context: CliContext): Command {
 }
 
 function render(flags: ShowFlags, entry: RollEntry, nowMs: number): string {
+  // The same names as in list, so that one ROLLCALL_OUTPUT serves both; a single node is shown whole anyway.
+  if (flags.output === 'ndjson') return `${JSON.stringify(instanceJson(entry))}\n`;
   if (flags.output === 'json') return `${JSON.stringify(instanceJson(entry), null, 2)}\n`;
   return renderInstance(entry, nowMs);
 }

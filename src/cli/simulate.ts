@@ -1,9 +1,11 @@
+import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { integerBetween } from '../config/parse-option.ts';
-import { type StoreFlags, storeConfig, storeOptions } from '../config/store-options.ts';
+import { type StoreFlags, storeConfig, storeOptions, storeVariables } from '../config/store-options.ts';
+import { describeError, RollcallError } from '../errors.ts';
 import { startAgents } from '../lifecycle/start-agents.ts';
 import { MAX_NODES } from '../simulator/simulated-node.ts';
 import type { Simulator } from '../simulator/simulator.ts';
@@ -73,7 +75,7 @@ export function simulateCommand(context: CliContext): Command {
       if (!flags.agents) return await stopped;
       const agents = startAgents(
         context,
-        environments.map((environment) => ({ ...environment, ROLLCALL_STORE: flags.store })),
+        environments.map((environment) => ({ ...environment, ...storeVariables(flags) })),
       );
       await Promise.race([stopped, agents.allEnded]);
       await agents.stop();
@@ -85,12 +87,19 @@ export function simulateCommand(context: CliContext): Command {
 }
 
 async function makeFolder(given: string | undefined): Promise<{ path: string; remove: () => Promise<void> }> {
-  if (given !== undefined) {
-    await mkdir(given, { recursive: true });
+  try {
+    if (given === undefined) {
+      const path = await mkdtemp(join(tmpdir(), 'rollcall-simulate-'));
+      return { path, remove: () => rm(path, { recursive: true, force: true }) };
+    }
+    // Only the last folder of the path: Node's recursive way never returns where the kernel refuses folders, as in /proc.
+    if (!existsSync(given)) await mkdir(given);
     return { path: given, remove: async () => {} };
+  } catch (error) {
+    throw new RollcallError(
+      `cannot make the folder for the environment files: ${describeError(error)}; choose one with --dir`,
+    );
   }
-  const path = await mkdtemp(join(tmpdir(), 'rollcall-simulate-'));
-  return { path, remove: () => rm(path, { recursive: true, force: true }) };
 }
 
 /** The variables that make an agent believe it runs on a simulated node, also as files for `env` and systemd. */
@@ -103,7 +112,8 @@ async function writeEnvironments(
     simulator.nodes.map(async ({ node, imdsEndpoint, introspectionEndpoint }, index) => {
       const machineIdFile = join(folder, `node-${index + 1}.machine-id`);
       const environment = {
-        AWS_EC2_METADATA_SERVICE_ENDPOINT: imdsEndpoint,
+        // Not AWS's variable: this one outranks whatever the shell has.
+        ROLLCALL_METADATA_ENDPOINT: imdsEndpoint,
         ROLLCALL_INTROSPECTION_ENDPOINT: introspectionEndpoint,
         ROLLCALL_MACHINE_ID_FILE: machineIdFile,
         ROLLCALL_LISTEN: `127.0.0.1:${listenBase === 0 ? 0 : listenBase + index}`,

@@ -1,3 +1,4 @@
+import type { LogLevel } from './log-level.ts';
 import type { StoreConfig } from './store-config.ts';
 
 /** All that an agent is told, parsed and within its limits. */
@@ -19,6 +20,3 @@ export interface AgentConfig {
   readonly machineIdFile: string;
   readonly logLevel: LogLevel;
 }
-
-export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
-export type LogLevel = (typeof LOG_LEVELS)[number];

@@ -1,8 +1,9 @@
 import { Option } from 'commander';
-import { UsageError } from '../errors.ts';
-import { minimumTtlMs } from '../store/minimum-ttl.ts';
+import { describeError, UsageError } from '../errors.ts';
 import { formatDuration } from '../timing/duration.ts';
-import { type AgentConfig, LOG_LEVELS, type LogLevel } from './agent-config.ts';
+import type { AgentConfig } from './agent-config.ts';
+import { type LogLevel, logLevelOption } from './log-level.ts';
+import { minimumTtlMs } from './minimum-ttl.ts';
 import { durationBetween, httpOrigin, labels, listenAddress } from './parse-option.ts';
 import { type StoreFlags, storeConfig } from './store-options.ts';
 
@@ -53,10 +54,7 @@ export function agentOptions(env: Readonly<Record<string, string | undefined>>):
     new Option('--machine-id-file <path>', 'where the machine id of systemd (and fleet) stands')
       .env('ROLLCALL_MACHINE_ID_FILE')
       .default('/etc/machine-id'),
-    new Option('--log-level <level>', 'least severe log lines written to stderr')
-      .env('ROLLCALL_LOG_LEVEL')
-      .default('info')
-      .choices([...LOG_LEVELS]),
+    logLevelOption(),
   ];
 }
 
@@ -72,6 +70,15 @@ export interface AgentFlags extends StoreFlags {
   readonly introspectionInterval: number;
   readonly machineIdFile: string;
   readonly logLevel: LogLevel;
+}
+
+/** A default is not parsed by commander, and this one may come from AWS's variable. */
+function metadataOrigin(text: string): string {
+  try {
+    return httpOrigin(text);
+  } catch (error) {
+    throw new UsageError(`cannot use "${text}" of AWS_EC2_METADATA_SERVICE_ENDPOINT: ${describeError(error)}`);
+  }
 }
 
 /** @throws UsageError where values that are right alone do not fit together */
@@ -95,7 +102,7 @@ export function agentConfig(flags: AgentFlags): AgentConfig {
     retentionMs: flags.retention,
     listen: flags.listen,
     labels: flags.label,
-    metadataEndpoint: flags.metadataEndpoint,
+    metadataEndpoint: metadataOrigin(flags.metadataEndpoint),
     metadataIntervalMs: flags.metadataInterval,
     allowImdsV1: flags.allowImdsV1,
     introspectionEndpoint: flags.introspectionEndpoint,

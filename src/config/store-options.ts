@@ -61,3 +61,13 @@ function readPassword(path: string): string {
     throw new UsageError(`cannot read the etcd password file ${path}: ${describeError(error)}`);
   }
 }
+
+/** The same settings as variables, for a child process. */
+export function storeVariables(flags: StoreFlags): Record<string, string> {
+  const given = storeOptions().map(
+    (option) => [option.envVar, flags[option.attributeName() as keyof StoreFlags]] as const,
+  );
+  return Object.fromEntries(
+    given.filter((pair): pair is [string, string] => pair[0] !== undefined && pair[1] !== undefined),
+  );
+}

@@ -1,5 +1,5 @@
 import pino, { type Logger } from 'pino';
-import type { LogLevel } from '../config/agent-config.ts';
+import type { LogLevel } from '../config/log-level.ts';
 
 /**
  * JSON lines on stderr, which journald keeps with the unit. Written synchronously: an agent that logs a few lines a

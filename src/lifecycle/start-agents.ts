@@ -29,7 +29,8 @@ export function startAgents(
   const children = environments.map((environment, index) => {
     const child = spawn(process.execPath, [...launcher.self, 'agent'], {
       env: { ROLLCALL_LOG_LEVEL: 'warn', ...launcher.env, ...environment },
-      stdio: ['ignore', 'ignore', 'inherit'],
+      // The channel is never written to: its end tells an agent that whoever started it is gone.
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });
     child.on('error', (error) => launcher.stderr(`agent ${index + 1}: cannot start: ${error.message}`));
     child.on('exit', (code, signal) => {

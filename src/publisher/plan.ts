@@ -31,7 +31,8 @@ export function plan(state: PublisherState, nowMs: number, input: PlanInput): St
   if (state.phase === 'departed') return { action: 'done', reason: 'departed' };
   if (leaving) {
     if (!state.hold) return { action: 'done', reason: 'left before it was registered' };
-    if (nowMs < state.retryAtMs) return waitToRetry(state);
+    // Only a departure that failed has to wait: the pause after a failed beat says nothing about the store now.
+    if (nowMs < state.retryAtMs && state.failedAction === 'depart') return waitToRetry(state);
     return { action: 'depart', reason: `leaving: ${leaving}` };
   }
   if (!desired) return { action: 'wait', untilMs: patienceMs, reason: 'the instance id is not known yet' };

@@ -1,6 +1,7 @@
 import type { NodeRecord } from '../record/record.ts';
 import type { Hold } from '../store/store.ts';
 import { Backoff } from '../timing/backoff.ts';
+import type { Step } from './plan.ts';
 
 /** What the publisher wants the store to say of this node. */
 export interface Desired {
@@ -27,7 +28,10 @@ export interface PublisherState {
   /** After a failure: no call before this instant. */
   readonly retryAtMs: number;
   readonly backoff: Backoff;
+  /** null while calls succeed. */
   readonly lastError: string | null;
+  /** What failed with `lastError`; only its own success, or a new registration, ends the trouble. */
+  readonly failedAction: Step['action'] | null;
   readonly supersededBy: string | null;
   readonly counts: LeaseCounts;
 }
@@ -55,6 +59,7 @@ export function initialPublisherState(ttlMs: number): PublisherState {
     // The ceiling derives from the TTL: after an outage every node is back well within one TTL of the store's return.
     backoff: new Backoff(Math.min(250, ttlMs / 12), ttlMs / 6),
     lastError: null,
+    failedAction: null,
     supersededBy: null,
     counts: { registrations: 0, losses: 0, beats: 0, failedBeats: 0, recordWrites: 0, storeErrors: 0 },
   };

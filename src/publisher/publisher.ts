@@ -22,8 +22,8 @@ export interface PublisherOptions {
   readonly onStep: (step: Step, state: PublisherState) => void;
 }
 
-/** No call of the store may hold the loop for longer; the store's own request deadline is shorter. */
-const CALL_DEADLINE_MS = 5_000;
+/** No call of the store may hold the loop for longer, nor for so long that a hung beat costs the lease. */
+const MAX_CALL_MS = 5_000;
 
 /**
  * Carries out what `plan` says until there is nothing left to do: the node has departed or was superseded.
@@ -33,6 +33,7 @@ const CALL_DEADLINE_MS = 5_000;
 export async function runPublisher(options: PublisherOptions, signal: AbortSignal): Promise<PublisherState> {
   const { clock, random, desired, leaving, onStep } = options;
   let state = initialPublisherState(options.ttlMs);
+  let farewell: Desired | null = null;
   for (;;) {
     signal.throwIfAborted();
     const input: PlanInput = { desired: desired.get(), leaving: leaving.get(), ttlMs: options.ttlMs };
@@ -43,7 +44,9 @@ export async function runPublisher(options: PublisherOptions, signal: AbortSigna
       await sleepUnlessChanged(clock, step.untilMs - clock.monotonicMs(), [desired, leaving], signal);
       continue;
     }
-    const sent = carriedRecord(step, input, clock);
+    // Sent again it must be the same to the letter, or one departure would be two events.
+    if (step.action === 'depart') farewell ??= departureOf(input, clock);
+    const sent = step.action === 'depart' ? farewell : carriedRecord(step, input);
     const sentAtMs = clock.monotonicMs();
     try {
       const outcome = await interruptible(options, step, signal, (callSignal) =>
@@ -67,12 +70,15 @@ export async function runPublisher(options: PublisherOptions, signal: AbortSigna
   }
 }
 
-/** The record that goes with a step. A departure is the desired record, or the last one known, with its cause. */
-function carriedRecord(step: Step, input: PlanInput, clock: Clock): Desired | null {
-  if (step.action === 'register' || step.action === 'update') return input.desired;
-  if (step.action !== 'depart' || !input.desired || !input.leaving) return null;
+function carriedRecord(step: Step, input: PlanInput): Desired | null {
+  return step.action === 'register' || step.action === 'update' ? input.desired : null;
+}
+
+/** The record as it is when the node leaves, with the cause. */
+function departureOf({ desired, leaving }: PlanInput, clock: Clock): Desired | null {
+  if (!desired || !leaving) return null;
   const at = new Date(clock.wallMs()).toISOString();
-  const record = { ...input.desired.record, departure: { cause: input.leaving, at } };
+  const record = { ...desired.record, departure: { cause: leaving, at } };
   return { record, json: encodeRecord(record) };
 }
 
@@ -117,7 +123,7 @@ async function interruptible<T>(
     if (step.action !== 'depart' && step.action !== 'register') cut.abort(new Error('the agent is leaving'));
   });
   try {
-    return await withDeadline(clock, CALL_DEADLINE_MS, cut.signal, step.action, work);
+    return await withDeadline(clock, Math.min(MAX_CALL_MS, options.ttlMs / 3), cut.signal, step.action, work);
   } finally {
     stopListening();
     signal.removeEventListener('abort', stop);

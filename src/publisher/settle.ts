@@ -19,7 +19,9 @@ export interface Answered {
 /** The publisher's state after an answer of the store; pure. */
 export function settle(state: PublisherState, answered: Answered): PublisherState {
   const { step, outcome, sentAtMs, nowMs, json, random } = answered;
-  const calm = { ...state, backoff: state.backoff.reset(), retryAtMs: Number.NEGATIVE_INFINITY, lastError: null };
+  // A beat that succeeds says nothing of a write that was refused: a full or read-only store still takes beats.
+  const over = state.failedAction === step.action || outcome.kind === 'registered';
+  const calm: PublisherState = over ? { ...state, ...untroubled(state) } : state;
   switch (outcome.kind) {
     case 'superseded':
       return { ...calm, phase: 'superseded', supersededBy: outcome.by };
@@ -70,10 +72,17 @@ export function settleFailure(
   return {
     ...state,
     lastError: describeError(error),
+    failedAction: step.action,
+    // The update may have happened: only a write that is answered tells what the store has.
+    publishedJson: step.action === 'update' ? null : state.publishedJson,
     retryAtMs: nowMs + state.backoff.delayMs(random),
     backoff: state.backoff.next(),
     counts: count(state, { storeErrors: 1, failedBeats }),
   };
+}
+
+function untroubled(state: PublisherState): Partial<PublisherState> {
+  return { backoff: state.backoff.reset(), retryAtMs: Number.NEGATIVE_INFINITY, lastError: null, failedAction: null };
 }
 
 /** TTL/3, up to a tenth of it early. */

@@ -1,98 +1,55 @@
-import * as v from 'valibot';
-import { DEPARTURE_CAUSES, HEALTH_STATUSES, type NodeRecord, type Presence, SCHEMA_VERSION } from './record.ts';
-
-/** EC2 instance ids (`i-…`) and ECS Anywhere's (`mi-…`): https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/resource-ids.html */
-export const INSTANCE_ID = /^m?i-[0-9a-f]{8,32}$/;
-
-const text = v.nullish(v.string(), null);
-const status = v.picklist(HEALTH_STATUSES);
-
-// Fields that an older or newer writer may lack become `null`; only what a reader cannot do without is required.
-const recordSchema = v.object({
-  schemaVersion: v.number(),
-  ec2InstanceId: v.pipe(v.string(), v.regex(INSTANCE_ID)),
-  containerInstanceArn: text,
-  cluster: text,
-  versionInfo: v.nullish(v.object({ agentVersion: text, agentHash: text }), { agentVersion: null, agentHash: null }),
-  privateIpAddress: text,
-  publicIpAddress: text,
-  privateDnsName: text,
-  availabilityZone: text,
-  region: text,
-  instanceType: text,
-  imageId: text,
-  accountId: text,
-  instanceLifecycle: text,
-  machineId: text,
-  labels: v.nullish(v.record(v.string(), v.string()), {}),
-  health: v.object({
-    status,
-    since: v.string(),
-    checks: v.array(v.object({ name: v.string(), status, reason: v.string(), since: v.string() })),
-  }),
-  interruption: v.nullish(v.object({ kind: v.string(), action: text, time: text }), null),
-  departure: v.nullish(v.object({ cause: v.picklist(DEPARTURE_CAUSES), at: v.string() }), null),
-  registeredAt: v.string(),
-  sidecar: v.object({ version: v.string(), session: v.string() }),
-});
-
-const FIELDS = Object.keys(recordSchema.entries);
-const NESTED_FIELDS = [
-  ...['agentVersion', 'agentHash'],
-  ...['name', 'status', 'reason', 'since', 'checks'],
-  ...['kind', 'action', 'time'],
-  ...['cause', 'at'],
-  ...['version', 'session'],
-];
-
-const presenceSchema = v.object({ session: v.string(), since: v.string(), ttlSeconds: v.number() });
+import { FieldError, field } from './field.ts';
+import { readRecord } from './read-record.ts';
+import { type NodeRecord, type Presence, SCHEMA_VERSION } from './record.ts';
 
 export type Decoded<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly reason: string };
 
-/**
- * The record as it is stored. Two equal records give equal text, however their objects were put together: fields in the
- * schema's order, labels sorted.
- */
+/** The record as it is stored. Two equal records give equal text, however their objects were put together. */
 export function encodeRecord(record: NodeRecord): string {
-  // JSON.stringify writes the properties that such a list names, in the list's order, at every depth.
-  return JSON.stringify(record, [...FIELDS, ...NESTED_FIELDS, ...Object.keys(record.labels).sort()]);
+  const ordered = readRecord(record);
+  const labels = Object.fromEntries(Object.entries(ordered.labels).sort(([a], [b]) => (a < b ? -1 : 1)));
+  return JSON.stringify({ ...ordered, labels });
 }
 
 /** @param instanceId the id in the key, which the record must agree with @param json the stored value */
 export function decodeRecord(instanceId: string, json: string): Decoded<NodeRecord> {
-  const parsed = parseJson(json);
-  if (!parsed.ok) return parsed;
-  const version = (parsed.value as { schemaVersion?: unknown } | null)?.schemaVersion;
-  if (typeof version === 'number' && version > SCHEMA_VERSION) {
-    return { ok: false, reason: `schemaVersion ${version} is newer than ${SCHEMA_VERSION}; upgrade this reader` };
-  }
-  const decoded = check(recordSchema, parsed.value);
-  if (decoded.ok && decoded.value.ec2InstanceId !== instanceId) {
-    return { ok: false, reason: `the record is of ${decoded.value.ec2InstanceId}, the key of ${instanceId}` };
-  }
-  return decoded;
+  return decode(json, (value) => {
+    const version = (value as { schemaVersion?: unknown } | null)?.schemaVersion;
+    if (typeof version === 'number' && version > SCHEMA_VERSION) {
+      throw new FieldError(`schemaVersion ${version} is newer than ${SCHEMA_VERSION}; upgrade this reader`);
+    }
+    const record = readRecord(value);
+    if (record.ec2InstanceId === instanceId) return record;
+    throw new FieldError(`the record is of ${record.ec2InstanceId}, the key of ${instanceId}`);
+  });
 }
 
-export function encodePresence(presence: Presence): string {
-  return JSON.stringify(presence, ['session', 'since', 'ttlSeconds']);
+export function encodePresence({ session, since, ttlSeconds }: Presence): string {
+  return JSON.stringify({ session, since, ttlSeconds });
 }
 
 export function decodePresence(json: string): Decoded<Presence> {
-  const parsed = parseJson(json);
-  return parsed.ok ? check(presenceSchema, parsed.value) : parsed;
+  return decode(json, (value) => {
+    const from = field.object(value, 'value');
+    return {
+      session: field.text(from, 'session'),
+      since: field.text(from, 'since'),
+      ttlSeconds: field.number(from, 'ttlSeconds'),
+    };
+  });
 }
 
-function parseJson(json: string): Decoded<unknown> {
+function decode<T>(json: string, read: (value: unknown) => T): Decoded<T> {
+  let value: unknown;
   try {
-    return { ok: true, value: JSON.parse(json) };
+    value = JSON.parse(json);
   } catch {
     return { ok: false, reason: 'not JSON' };
   }
-}
-
-function check<S extends v.GenericSchema>(schema: S, value: unknown): Decoded<v.InferOutput<S>> {
-  const result = v.safeParse(schema, value, { abortEarly: true });
-  if (result.success) return { ok: true, value: result.output };
-  const issue = result.issues[0];
-  return { ok: false, reason: `${v.getDotPath(issue) ?? 'value'}: ${issue.message}` };
+  try {
+    return { ok: true, value: read(value) };
+  } catch (error) {
+    if (error instanceof FieldError) return { ok: false, reason: error.message };
+    throw error;
+  }
 }

@@ -69,7 +69,7 @@ export interface NodeRecord {
 export interface Presence {
   /** The agent process that holds the seat. */
   readonly session: string;
-  /** RFC 3339 instant at which that session took the seat. */
+  /** RFC 3339 instant at which that agent started. Of two agents on one node the one that started last keeps the seat. */
   readonly since: string;
   readonly ttlSeconds: number;
 }

@@ -1,6 +1,6 @@
 import { isIPv4 } from 'node:net';
-import { INSTANCE_ID } from '../record/codec.ts';
 import type { MetadataFacts } from '../record/facts.ts';
+import { INSTANCE_ID } from '../record/read-record.ts';
 
 /** Where one fact is found in IMDS, and what it may look like. */
 export interface MetadataField {

@@ -1,4 +1,5 @@
 import { decodePresence, decodeRecord } from '../record/codec.ts';
+import type { Presence } from '../record/record.ts';
 import { presenceKey, recordKey } from './keys.ts';
 import type { Guard, KeyValue } from './kv.ts';
 import type { Hold, Seat, Superseded } from './store.ts';
@@ -14,16 +15,20 @@ export type SeatDecision = { readonly kind: 'take'; readonly guards: readonly Gu
 /**
  * May `seat.session` take its seat? Its own presence is no obstacle: it stems from an attempt whose answer was lost,
  * or from a lease that the store still held. Nor is one that nobody can read: no agent knows it as its own.
+ * Of two that take over the one that started later wins, whoever's write comes last: else an agent whose registration
+ * got no answer would oust the newer one that took its seat meanwhile.
  */
 export function decideSeat(seat: Seat, takeover: boolean, seen: KeyValue | null): SeatDecision {
-  const holder = holderOf(seen);
-  if (holder !== null && holder !== seat.session && !takeover) return { kind: 'superseded', by: holder };
+  const holder = presenceOf(seen);
+  if (holder !== null && holder.session !== seat.session && !(takeover && !isLater(holder.since, seat.since))) {
+    return { kind: 'superseded', by: holder.session };
+  }
   return { kind: 'take', guards: [unchanged(presenceKey(seat.instanceId), seen)] };
 }
 
 /** Why a write guarded by "the presence is on this hold's lease" did not happen. */
 export function whyNotHeld(hold: Hold, presence: KeyValue | null): { readonly kind: 'lost' } | Superseded {
-  const holder = holderOf(presence);
+  const holder = presenceOf(presence)?.session ?? null;
   return holder === null || holder === hold.seat.session ? { kind: 'lost' } : { kind: 'superseded', by: holder };
 }
 
@@ -40,7 +45,7 @@ export type DepartureDecision =
  */
 export function decideDeparture(hold: Hold, json: string, seen: SeatState): DepartureDecision {
   const { instanceId, session } = hold.seat;
-  const holder = holderOf(seen.presence);
+  const holder = presenceOf(seen.presence)?.session ?? null;
   if (holder !== null && holder !== session) return { kind: 'superseded', by: holder };
   if (seen.record === null) return { kind: 'lost' };
   if (seen.presence === null && seen.record.value === json)
@@ -55,12 +60,18 @@ export function decideDeparture(hold: Hold, json: string, seen: SeatState): Depa
   };
 }
 
-function holderOf(presence: KeyValue | null): string | null {
-  if (presence === null) return null;
-  const decoded = decodePresence(presence.value);
-  return decoded.ok ? decoded.value.session : null;
+function presenceOf(seen: KeyValue | null): Presence | null {
+  if (seen === null) return null;
+  const decoded = decodePresence(seen.value);
+  return decoded.ok ? decoded.value : null;
 }
 
-function unchanged(key: string, seen: KeyValue | null): Guard {
+/** Of two RFC 3339 instants; false where one of them is none. */
+function isLater(a: string, b: string): boolean {
+  return Date.parse(a) > Date.parse(b);
+}
+
+/** "This key is as it was seen." */
+export function unchanged(key: string, seen: KeyValue | null): { readonly key: string; readonly modRevision: string } {
   return { key, modRevision: seen?.modRevision ?? '0' };
 }

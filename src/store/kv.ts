@@ -14,7 +14,10 @@ export interface Kv {
   /** Restarts the lease's time; false when there is no such lease. Writes no revision. */
   keepAlive(lease: string, signal: AbortSignal): Promise<boolean>;
 
-  /** Ends a lease that holds no keys (any more); does nothing when it holds some or is gone already. */
+  /**
+   * Ends a lease that holds no keys (any more); does nothing when it holds some or is gone already. Not for a lease that
+   * a write without an answer may still use: carried out between the look and the end, it would lose its keys again.
+   */
   releaseEmpty(lease: string, signal: AbortSignal): Promise<void>;
 
   /** One page of the keys that start with `prefix`, in byte order, from `from` on. Its size in memory is bounded. */

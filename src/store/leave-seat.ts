@@ -3,13 +3,16 @@ import type { NodeRecord } from '../record/record.ts';
 import { decideDeparture } from './decide-seat.ts';
 import { presenceKey, recordKey } from './keys.ts';
 import type { Guard, Kv, TxnResult } from './kv.ts';
-import { releaseLeases } from './release-leases.ts';
 import type { Hold, WriteOutcome } from './store.ts';
 import { LeaseNotFoundError, StoreError } from './store-error.ts';
 
 const MAX_ATTEMPTS = 3;
 
-/** `Store.depart` over any key-value store. */
+/**
+ * `Store.depart` over any key-value store. It needs no guard on the record's revision as an update does: it ends the
+ * presence, and with it the guard of every earlier write of this hold that may still be on its way. The leases are left
+ * to run out: the process is about to exit, and a departure that happened must not wait for tidying.
+ */
 export async function leaveSeat(kv: Kv, hold: Hold, record: NodeRecord, signal: AbortSignal): Promise<WriteOutcome> {
   const { instanceId } = hold.seat;
   const json = encodeRecord(record);
@@ -17,11 +20,8 @@ export async function leaveSeat(kv: Kv, hold: Hold, record: NodeRecord, signal: 
   // As in registering, a lost race needs no pause: it was lost because somebody else got on.
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
     const result = await writeDeparture(kv, hold, json, guards, signal);
+    if (result.succeeded) return { kind: 'written', revision: result.revision };
     const [presence, stored] = [result.reads[0] ?? null, result.reads[1] ?? null];
-    if (result.succeeded) {
-      if (presence) await releaseLeases(kv, [presence.lease], signal);
-      return { kind: 'written', revision: result.revision };
-    }
     const decision = decideDeparture(hold, json, { presence, record: stored });
     if (decision.kind !== 'write') return decision;
     guards = decision.guards;
@@ -47,12 +47,5 @@ async function writeDeparture(
     if (!(error instanceof LeaseNotFoundError)) throw error;
   }
   const { lease } = await kv.grant(retentionMs, signal);
-  try {
-    const result = await put(lease);
-    if (!result.succeeded) await releaseLeases(kv, [lease], signal);
-    return result;
-  } catch (error) {
-    void releaseLeases(kv, [lease], new AbortController().signal);
-    throw error;
-  }
+  return put(lease);
 }

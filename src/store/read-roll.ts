@@ -5,8 +5,8 @@ import type { Kv, RangePage } from './kv.ts';
 import { CompactedError, StoreError } from './store-error.ts';
 
 const MAX_ATTEMPTS = 3;
-/** Records and presences of 250 nodes. */
-const SMALL_ROLL_KEYS = 500;
+/** Records and presences of 50 nodes. */
+const SMALL_ROLL_KEYS = 100;
 const PARALLEL_PIECES = 4;
 
 /** `Store.read` over any key-value store: the first page fixes the revision at which all others are read. */

@@ -1,41 +1,30 @@
-import { encodeRecord } from '../record/codec.ts';
 import { collectRoll } from './collect-roll.ts';
-import { whyNotHeld } from './decide-seat.ts';
+import { createHoldNotes } from './hold-notes.ts';
 import { interpretBatch } from './interpret-batch.ts';
 import { presenceKey, recordKey } from './keys.ts';
 import type { Kv } from './kv.ts';
 import { leaveSeat } from './leave-seat.ts';
 import { readRoll } from './read-roll.ts';
+import { renewPresence } from './renew-presence.ts';
 import type { Store } from './store.ts';
-import { LeaseNotFoundError } from './store-error.ts';
 import { takeSeat } from './take-seat.ts';
+import { updateRecord } from './update-record.ts';
 
 /** The store's contract over any key-value store that has revisions and leases. */
 export function createRollStore(kv: Kv): Store {
-  const renewLease = async (lease: string, signal: AbortSignal) =>
-    (await kv.keepAlive(lease, signal)) ? ({ kind: 'renewed' } as const) : ({ kind: 'lost' } as const);
+  const notesOf = createHoldNotes();
 
   return {
     label: kv.label,
-    register: (seat, record, options) => takeSeat(kv, seat, record, options),
-    renew: (hold, signal) => renewLease(hold.presenceLease, signal),
-    renewRetention: (hold, signal) => renewLease(hold.retentionLease, signal),
-    update: async (hold, record, signal) => {
-      const { instanceId } = hold.seat;
-      const presence = presenceKey(instanceId);
-      const put = { key: recordKey(instanceId), value: encodeRecord(record), lease: hold.retentionLease };
-      try {
-        const guards = [{ key: presence, lease: hold.presenceLease }];
-        const result = await kv.txn({ guards, puts: [put], deletes: [], reads: [presence] }, signal);
-        return result.succeeded
-          ? { kind: 'written', revision: result.revision }
-          : whyNotHeld(hold, result.reads[0] ?? null);
-      } catch (error) {
-        // The retention lease ran out under a living presence: registering makes both anew.
-        if (error instanceof LeaseNotFoundError) return { kind: 'lost' };
-        throw error;
-      }
+    register: async (seat, record, options) => {
+      const outcome = await takeSeat(kv, seat, record, options);
+      if (outcome.kind === 'registered') notesOf(outcome.hold).recordRevision = outcome.revision;
+      return outcome;
     },
+    renew: (hold, signal) => renewPresence(kv, hold, notesOf(hold), signal),
+    renewRetention: async (hold, signal) =>
+      (await kv.keepAlive(hold.retentionLease, signal)) ? { kind: 'renewed' } : { kind: 'lost' },
+    update: (hold, record, signal) => updateRecord(kv, hold, notesOf(hold), record, signal),
     depart: (hold, record, signal) => leaveSeat(kv, hold, record, signal),
     read: (signal) => readRoll(kv, signal),
     readOne: async (instanceId, signal) => {

@@ -15,7 +15,9 @@ export interface Store {
 
   /**
    * Takes the seat of `seat.instanceId`: record and presence become visible at one revision.
-   * - `takeover: true` (a new agent): whoever holds the seat loses it, and that session's next call says `superseded`.
+   * - `takeover: true` (a new agent): the newest start wins. A session that holds the seat since the same instant or an
+   *   earlier one loses it: its writes say `superseded` from then on, its beats at the latest by the third. One that
+   *   holds it since later (`Seat.since`) keeps it, and the answer is `superseded`.
    * - `takeover: false` (the same session after it lost its lease): answers `superseded` when another session holds the seat.
    * The store may grant a longer presence TTL than asked (etcd's minimum); `hold.ttlMs` is what it granted.
    */
@@ -23,19 +25,25 @@ export interface Store {
 
   /**
    * Keeps the presence lease alive. Writes no revision and wakes no watcher. `lost`: the lease is gone and with it the
-   * presence. A rejection says only that this beat failed; the lease may be alive.
+   * presence, or, which every third beat looks for, somebody deleted the presence or the record. `superseded`: another
+   * session was found there. A rejection says only that this beat failed; the lease may be alive.
    */
   renew(hold: Hold, signal: AbortSignal): Promise<RenewOutcome>;
 
   /** The same for the retention lease, which keeps the last record readable after the presence is gone. */
   renewRetention(hold: Hold, signal: AbortSignal): Promise<RenewOutcome>;
 
-  /** Replaces the record, guarded by "the presence is still this hold's". Nothing is written unless the outcome is `written`. */
+  /**
+   * Replaces the record, guarded by "the presence is still this hold's". Nothing is written unless the outcome is
+   * `written`. Of two updates of one hold the later call wins, even when the earlier one was rejected and the store
+   * carries it out late: then it is not carried out at all.
+   */
   update(hold: Hold, record: NodeRecord, signal: AbortSignal): Promise<WriteOutcome>;
 
   /**
    * Writes the record (with its departure) and removes the presence at one revision, guarded as `update`, or, when the
    * presence is already gone, by "the record is still the one this hold wrote". Sent twice, it answers `written` twice.
+   * The hold is over then; its leases run out by themselves.
    */
   depart(hold: Hold, record: NodeRecord, signal: AbortSignal): Promise<WriteOutcome>;
 
@@ -62,7 +70,7 @@ export interface Store {
 export interface Seat {
   readonly instanceId: string;
   readonly session: string;
-  /** Presence since this instant (RFC 3339). */
+  /** When this agent started (RFC 3339). */
   readonly since: string;
   /** Whole seconds, at least the store's minimum. */
   readonly ttlMs: number;

@@ -5,7 +5,7 @@ import { presenceKey, recordKey } from './keys.ts';
 import type { Kv, TxnResult } from './kv.ts';
 import { releaseLeases } from './release-leases.ts';
 import type { Hold, RegisterOptions, RegisterOutcome, Seat } from './store.ts';
-import { StoreError } from './store-error.ts';
+import { LeaseNotFoundError, StoreError } from './store-error.ts';
 
 /** How often a seat may change hands between our look at it and our write before the caller is told to come again later. */
 const MAX_ATTEMPTS = 3;
@@ -24,6 +24,7 @@ export async function takeSeat(
     kv.txn({ guards: [], puts: [], deletes: [], reads }, signal),
   ]);
   const granted = [presenceLease, retentionLease].flatMap((g) => (g.status === 'fulfilled' ? [g.value.lease] : []));
+  let mayBeWritten = false;
   try {
     const presence = settledValue(presenceLease);
     const hold: Hold = {
@@ -32,16 +33,25 @@ export async function takeSeat(
       presenceLease: presence.lease,
       retentionLease: settledValue(retentionLease).lease,
     };
-    const outcome = await takeWith(kv, hold, record, takeover, settledValue(seen), signal);
-    if (outcome.kind === 'superseded') await releaseLeases(kv, granted, signal);
-    return outcome;
+    const firstSeen = settledValue(seen);
+    mayBeWritten = true;
+    const outcome = await takeWith(kv, hold, record, takeover, firstSeen, signal);
+    mayBeWritten = outcome?.kind === 'registered';
+    if (outcome) return outcome;
   } catch (error) {
-    // The signal may be the reason, so these run on a signal of their own within the store's deadline; nobody waits for them.
-    void releaseLeases(kv, granted, new AbortController().signal);
+    if (error instanceof LeaseNotFoundError) mayBeWritten = false;
     throw error;
+  } finally {
+    // A write without an answer may still be carried out, and releasing its leases could then delete what it wrote.
+    // Unused, the presence lease ends by itself after its TTL and the other one after the retention.
+    if (!mayBeWritten) releaseLeases(kv, granted);
   }
+  throw new StoreError(`register ${seat.instanceId}: the seat changed hands ${MAX_ATTEMPTS} times meanwhile`, {
+    retryable: true,
+  });
 }
 
+/** @returns null when the seat changed hands each time. Rejects where it is not known whether the write happened. */
 async function takeWith(
   kv: Kv,
   hold: Hold,
@@ -49,7 +59,7 @@ async function takeWith(
   takeover: boolean,
   firstSeen: TxnResult,
   signal: AbortSignal,
-): Promise<RegisterOutcome> {
+): Promise<RegisterOutcome | null> {
   const { instanceId, session, since } = hold.seat;
   const keys = [presenceKey(instanceId), recordKey(instanceId)] as const;
   const puts = [
@@ -67,15 +77,16 @@ async function takeWith(
     if (decision.kind === 'superseded') return decision;
     seen = await kv.txn({ guards: decision.guards, puts, deletes: [], reads: keys }, signal);
     if (seen.succeeded) {
-      // Ending the leases of what was overwritten is how a superseded agent learns of it: its next keep-alive finds none.
-      const overwritten = seen.reads.flatMap((kv) => (kv ? [kv.lease] : []));
-      await releaseLeases(kv, overwritten, signal);
+      // Ending the leases of what was overwritten is how a superseded agent learns of it soonest: its next keep-alive
+      // finds none. Without that, its next write or its next look at its seat tells it.
+      releaseLeases(
+        kv,
+        seen.reads.flatMap((kv) => (kv ? [kv.lease] : [])),
+      );
       return { kind: 'registered', hold, revision: seen.revision };
     }
   }
-  throw new StoreError(`register ${instanceId}: the seat changed hands ${MAX_ATTEMPTS} times meanwhile`, {
-    retryable: true,
-  });
+  return null;
 }
 
 function settledValue<T>(result: PromiseSettledResult<T>): T {

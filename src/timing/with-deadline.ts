@@ -5,7 +5,7 @@ export class DeadlineError extends Error {
   override readonly name = 'DeadlineError';
   readonly timeoutMs: number;
   constructor(action: string, timeoutMs: number) {
-    super(`${action}: no answer within ${timeoutMs} ms`);
+    super(`${action}: no answer within ${Math.round(timeoutMs)} ms`);
     this.timeoutMs = timeoutMs;
   }
 }

@@ -10,7 +10,7 @@ import {
 import { encodeRecord } from '../../src/record/codec.ts';
 import type { MetadataFacts } from '../../src/record/facts.ts';
 
-const identity = { machineId: null, labels: {}, version: '1', session: 's', registeredAt: '2026-01-01T00:00:00.000Z' };
+const identity = { machineId: null, labels: {}, version: '1', session: 's', startedAt: '2026-01-01T00:00:00.000Z' };
 const facts: MetadataFacts = {
   ec2InstanceId: 'i-12345678',
   privateIpAddress: '10.113.0.23',

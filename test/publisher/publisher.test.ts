@@ -10,7 +10,7 @@ import { openStore } from '../../src/store/open-store.ts';
 import type { Store } from '../../src/store/store.ts';
 import { createCell } from '../../src/timing/cell.ts';
 import { type FlakyStore, flakyStore } from '../support/flaky-store.ts';
-import { sampleRecord } from '../support/sample-record.ts';
+import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 import { seededRandom } from '../support/seeded-random.ts';
 import { type SimulatedClock, simulatedClock } from '../support/simulated-clock.ts';
 
@@ -206,4 +206,94 @@ test('a session that slept through the loss of its seat finds the new one there 
   await b.clock.advance(TTL_MS / 3);
   assert.equal((await old.ended).phase, 'superseded');
   assert.equal(await b.state(), 'present');
+});
+
+test('leaving does not wait for the pause after a failed beat', async (t) => {
+  const b = await bench(t);
+  const agent = publish(t, b);
+  agent.want();
+  await b.clock.advance(0);
+  agent.network.network = 'refuse';
+  // Long enough that the pauses have grown to seconds.
+  await b.clock.advance(25_000);
+  agent.network.network = 'up';
+  agent.leaving.set('stopped');
+  await b.clock.advance(0);
+  assert.equal((await agent.ended).phase, 'departed');
+});
+
+test('an update whose answer was lost is made good, also when the record is back to what it was before', async (t) => {
+  const b = await bench(t);
+  const agent = publish(t, b);
+  agent.want();
+  await b.clock.advance(0);
+  agent.network.loseAnswers = true;
+  agent.want({ containerInstanceArn: null });
+  await b.clock.advance(0);
+  agent.want();
+  agent.network.loseAnswers = false;
+  await b.clock.advance(5_000);
+  const { entry } = await b.store.readOne(record.ec2InstanceId, new AbortController().signal);
+  assert.equal(entry?.record.containerInstanceArn, record.containerInstanceArn);
+});
+
+test('beats go on while writes are refused, and do not hide that they are', async (t) => {
+  const b = await bench(t);
+  const agent = publish(t, b);
+  agent.want();
+  await b.clock.advance(0);
+  agent.network.refused = ['update'];
+  agent.want({ privateIpAddress: '10.0.0.9' });
+  const errors = new Set<string | null>();
+  for (let second = 0; second < 120; second += 1) {
+    await b.clock.advance(1_000);
+    errors.add(agent.seen.state?.lastError ?? null);
+  }
+  assert.deepEqual([...errors], ['connection refused'], 'one trouble, told without a break');
+  assert.equal(await b.state(), 'present');
+  const updates = agent.network.calls.filter((call) => call === 'update').length;
+  assert.ok(updates < 60, `${updates} tries in two minutes: the pauses keep growing`);
+});
+
+test('a departure that is sent again is the same to the letter', async (t) => {
+  const b = await bench(t);
+  const agent = publish(t, b);
+  agent.want();
+  await b.clock.advance(0);
+  agent.network.loseAnswers = true;
+  agent.leaving.set('stopped');
+  await b.clock.advance(0);
+  const revision = await b.revision();
+  agent.network.loseAnswers = false;
+  await b.clock.advance(2_000);
+  assert.equal((await agent.ended).phase, 'departed');
+  assert.equal(await b.revision(), revision, 'nothing was written twice');
+});
+
+test('a thousand nodes outlive an outage of their store: none is lost for longer than a TTL after it', async (t) => {
+  const clock = simulatedClock();
+  const random = seededRandom(7);
+  const config = { kind: 'memory', label: 'memory:', name: randomUUID() } as const;
+  const store = await openStore(config, { clock, random, create: true });
+  t.after(() => store.close());
+  const stop = new AbortController();
+  t.after(() => stop.abort());
+  const network = flakyStore(store);
+  for (let n = 0; n < 1_000; n += 1) {
+    const sidecar = { version: '1', session: `s${n}` };
+    const own = sampleRecord({ ec2InstanceId: sampleInstanceId(n), sidecar });
+    const desired = createCell<Desired | null>({ record: own, json: encodeRecord(own) });
+    const leaving = createCell<DepartureCause | null>(null);
+    const options = { store: network, clock, random, session: sidecar.session, ttlMs: TTL_MS, retentionMs: 86_400_000 };
+    runPublisher({ ...options, desired, leaving, onStep: () => {} }, stop.signal).catch(() => {});
+  }
+  const present = async () => (await store.read(stop.signal)).entries.filter((entry) => entry.presence).length;
+  await clock.advance(1_000);
+  assert.equal(await present(), 1_000);
+  network.network = 'refuse';
+  await clock.advance(60_000);
+  assert.equal(await present(), 0);
+  network.network = 'up';
+  await clock.advance(TTL_MS / 3);
+  assert.equal(await present(), 1_000);
 });

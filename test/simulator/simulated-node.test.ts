@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { INSTANCE_ID } from '../../src/record/codec.ts';
+import { INSTANCE_ID } from '../../src/record/read-record.ts';
 import { containerInstanceArn, MAX_NODES, simulatedNode } from '../../src/simulator/simulated-node.ts';
 import { isContainerInstanceArn } from '../../src/sources/ecs-arn.ts';
 

@@ -4,6 +4,10 @@ import { StoreError } from '../../src/store/store-error.ts';
 /** A real store behind a network that can be cut: `refuse` answers each call with an error, `hang` never answers. */
 export interface FlakyStore extends Store {
   network: 'up' | 'refuse' | 'hang';
+  /** Calls are carried out, but the caller never hears of it. */
+  loseAnswers: boolean;
+  /** Names of calls that are refused while the network is up. */
+  refused: readonly string[];
   /** Names of the calls made, refused and hung ones included. */
   readonly calls: string[];
 }
@@ -12,14 +16,19 @@ export function flakyStore(store: Store): FlakyStore {
   const calls: string[] = [];
   const through = async <T>(name: string, signal: AbortSignal, call: () => Promise<T>): Promise<T> => {
     calls.push(name);
-    if (flaky.network === 'refuse') throw new StoreError('connection refused', { retryable: true });
+    if (flaky.network === 'refuse' || flaky.refused.includes(name))
+      throw new StoreError('connection refused', { retryable: true });
     if (flaky.network === 'hang') {
       await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }));
     }
-    return call();
+    const answer = await call();
+    if (flaky.loseAnswers) throw new StoreError('connection reset', { retryable: true });
+    return answer;
   };
   const flaky: FlakyStore = {
     network: 'up',
+    loseAnswers: false,
+    refused: [],
     calls,
     label: store.label,
     register: (seat, record, options) =>

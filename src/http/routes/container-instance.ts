@@ -1,6 +1,6 @@
-import { INSTANCE_ID } from '../../record/codec.ts';
+import { instanceJson } from '../../record/instance-json.ts';
+import { INSTANCE_ID } from '../../record/read-record.ts';
 import type { Registry } from '../../registry/registry.ts';
-import { instanceJson } from '../../registry/render-instance.ts';
 import { problem } from '../problem.ts';
 import { readRoll, rollUnknown } from '../read-roll.ts';
 import { type Handler, jsonReply } from '../reply.ts';

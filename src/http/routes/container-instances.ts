@@ -1,7 +1,7 @@
+import { instanceJson } from '../../record/instance-json.ts';
 import type { RollEntry } from '../../record/roll.ts';
 import { filterRoll } from '../../registry/filter-roll.ts';
 import type { Registry, RegistryRead } from '../../registry/registry.ts';
-import { instanceJson } from '../../registry/render-instance.ts';
 import { parseRollQuery } from '../parse-roll-query.ts';
 import { problem } from '../problem.ts';
 import { readRoll } from '../read-roll.ts';

@@ -2,7 +2,7 @@ import type { KeyValue } from '../kv.ts';
 import type { Endpoint } from './endpoints.ts';
 import { grpcCall } from './grpc-call.ts';
 import { JunkAnswerError } from './json-fields.ts';
-import { encodeMessage, readFields } from './protobuf.ts';
+import { encodeMessage, fieldCursor } from './protobuf.ts';
 
 /** Bytes of keys as they are: a foreign key need not be UTF-8. */
 export interface RawRange {
@@ -52,20 +52,31 @@ export function parseRangeResponse(message: Buffer): RawPage {
   let revision = '0';
   let more = false;
   let lastKey: Buffer | null = null;
-  readFields(message, ({ id, varint, bytes }) => {
+  const fields = fieldCursor(message);
+  for (let id = fields.next(); id !== 0; id = fields.next()) {
     if (id === 1) {
-      readFields(bytes, (header) => {
-        if (header.id === 3) revision = String(header.varint);
-      });
+      revision = parseRevision(fields.bytes());
     } else if (id === 2) {
-      const { kv, key } = parseKeyValue(bytes);
+      const { kv, key } = parseKeyValue(fields.bytes());
       kvs.push(kv);
       lastKey = key;
     } else if (id === 3) {
-      more = varint !== 0n;
+      more = fields.int64() !== '0';
+    } else {
+      fields.skip();
     }
-  });
+  }
   return { revision, kvs, more, lastKey };
+}
+
+function parseRevision(header: Buffer): string {
+  let revision = '0';
+  const fields = fieldCursor(header);
+  for (let id = fields.next(); id !== 0; id = fields.next()) {
+    if (id === 3) revision = fields.int64();
+    else fields.skip();
+  }
+  return revision;
 }
 
 function parseKeyValue(message: Buffer): { kv: KeyValue; key: Buffer } {
@@ -73,11 +84,13 @@ function parseKeyValue(message: Buffer): { kv: KeyValue; key: Buffer } {
   let value = '';
   let lease = '0';
   let modRevision = '0';
-  readFields(message, ({ id, varint, bytes }) => {
-    if (id === 1) key = bytes;
-    else if (id === 3) modRevision = String(varint);
-    else if (id === 5) value = bytes.toString('utf8');
-    else if (id === 6) lease = String(varint);
-  });
+  const fields = fieldCursor(message);
+  for (let id = fields.next(); id !== 0; id = fields.next()) {
+    if (id === 1) key = fields.bytes();
+    else if (id === 3) modRevision = fields.int64();
+    else if (id === 5) value = fields.bytes().toString('utf8');
+    else if (id === 6) lease = fields.int64();
+    else fields.skip();
+  }
   return { kv: { key: key.toString('utf8'), value, lease, modRevision }, key };
 }

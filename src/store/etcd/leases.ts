@@ -26,7 +26,8 @@ export function etcdLeases(gateway: Gateway): Pick<Kv, 'grant' | 'keepAlive' | '
         return int64Field(answer, 'TTL') !== '0';
       }),
 
-    // Two steps, because etcd has no "revoke if empty": only its owner attaches keys to a lease, so none appear in between.
+    // Two steps, because etcd has no "revoke if empty". A write that is still on its way could attach keys in between:
+    // the caller must know that none is.
     releaseEmpty: async (lease, signal) => {
       const asked = { path: '/v3/lease/timetolive', body: { ID: lease, keys: true }, repeatable: true };
       const empty = await gateway.call(asked, signal, (answer) => {

@@ -1,4 +1,4 @@
-import type { StoreConfig } from '../config/store-config.ts';
+import type { StoreConfig } from './store-config.ts';
 
 /**
  * The shortest presence TTL a store keeps as asked. etcd's is one and a half election timeouts (1 s by default), in

@@ -1,5 +1,5 @@
-import type { NodeRecord, Presence } from '../record/record.ts';
-import { type PresenceState, presenceState, type RollEntry } from '../record/roll.ts';
+import type { NodeRecord, Presence } from './record.ts';
+import { type PresenceState, presenceState, type RollEntry } from './roll.ts';
 
 /** One node as pipelines read it, from HTTP and from `rollcall list -o json` alike. */
 export interface InstanceJson extends NodeRecord {

@@ -1,0 +1,19 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { renderTable } from '../../src/cli/render-table.ts';
+
+test('columns are as wide as their widest cell; nothing follows the last', () => {
+  const table = renderTable(
+    ['IP', 'INSTANCE'],
+    [
+      ['10.0.0.1', 'i-1'],
+      ['10.0.0.100', null],
+    ],
+  );
+  assert.equal(table, 'IP          INSTANCE\n10.0.0.1    i-1\n10.0.0.100  -\n');
+  assert.equal(renderTable(null, []), '');
+});
+
+test('control characters of a foreign record never reach the terminal', () => {
+  assert.equal(renderTable(null, [['a\u001b[2Jb\nc\u009d', '']]), 'a?[2Jb?c?  -\n');
+});
