@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import { runProgram } from './cli/program.ts';
 import { describeError } from './errors.ts';
 import { systemClock } from './timing/clock.ts';
@@ -8,10 +9,12 @@ declare const ROLLCALL_VERSION: string | undefined;
 const abort = new AbortController();
 /** What a command that leaves in good order wants to be told; it ends by itself soon after, so later signals are nothing new. */
 let stopListener: (() => void) | null = null;
+let endedBy: NodeJS.Signals | null = null;
 
 const onSignal = (name: NodeJS.Signals) => {
   if (stopListener) stopListener();
   else abort.abort(new Error(`ended by ${name}`));
+  endedBy ??= name;
 };
 process.on('SIGTERM', onSignal);
 process.on('SIGINT', onSignal);
@@ -53,5 +56,6 @@ void runProgram(process.argv.slice(2), {
   self: [...process.execArgv, process.argv[1] ?? ''],
 }).then((status) => {
   // Nothing may keep a finished command alive, neither a socket nor a timer that was forgotten.
-  process.exit(status);
+  // What a shell and systemd expect of a program that a signal cut short.
+  process.exit(abort.signal.aborted && endedBy ? 128 + constants.signals[endedBy] : status);
 });

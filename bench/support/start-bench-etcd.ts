@@ -22,7 +22,8 @@ export async function startBenchEtcd({ clock, random, cleanup }: BenchContext): 
     server,
     url,
     open: async (prefix = '') => {
-      const store = await openStore(parseStoreUrl(`${url}${prefix}`, none), { clock, random, create: false });
+      const { signal } = new AbortController();
+      const store = await openStore(parseStoreUrl(`${url}${prefix}`, none), { clock, random, signal, create: false });
       cleanup.defer(() => store.close());
       return store;
     },

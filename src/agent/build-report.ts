@@ -1,7 +1,8 @@
 import type { AgentReport, LeaseReport, SourceReport } from '../http/agent-report.ts';
 import type { LoopAge } from '../lifecycle/loop-monitor.ts';
-import { leaseOverdue, type Step } from '../publisher/plan.ts';
+import { leaseOverdue } from '../publisher/plan.ts';
 import type { PublisherState } from '../publisher/publisher-state.ts';
+import type { Step } from '../publisher/step.ts';
 import type { CheckVerdict, NodeRecord } from '../record/record.ts';
 import type { SourceStatus } from '../sources/poll-source.ts';
 import type { NodeIdentity } from './node-state.ts';
@@ -37,13 +38,14 @@ export function buildReport(parts: ReportParts): AgentReport {
 }
 
 function leaseReport({ publisher, step, storeLabel, ttlMs, nowMs }: ReportParts): LeaseReport {
-  const { phase } = publisher;
+  const overdue = publisher.phase === 'held' && leaseOverdue(publisher, nowMs);
+  const phase = overdue ? 'lost' : publisher.phase;
   const beaten = Number.isFinite(publisher.beatAtMs);
   return {
     store: storeLabel,
     state: phase,
     reason: step.reason,
-    believedGood: phase === 'held' && !leaseOverdue(publisher, nowMs),
+    believedGood: phase === 'held',
     ttlMs: publisher.hold?.ttlMs ?? ttlMs,
     lastBeatAgeMs: beaten ? nowMs - publisher.beatAtMs : null,
     lastError: publisher.lastError,

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
-import type { Step } from '../publisher/plan.ts';
 import type { PublisherState } from '../publisher/publisher-state.ts';
+import type { Step } from '../publisher/step.ts';
 
 /**
  * Turns the publisher's steps into few log lines: what changed, once, never each retry. An outage of an hour is two

@@ -26,10 +26,11 @@ export function agentCommand(context: CliContext): Command {
     const { createLog } = await import('../lifecycle/create-log.ts');
     const config = agentConfig(flags);
     const { clock, random, version } = context;
+    const log = createLog(config.logLevel);
+    // Before signals mean "leave in good order": there is nothing to leave yet, and opening may wait for a lock.
+    const store = await openStore(config.store, { clock, random, signal: context.signal, create: true });
     const leaving = createCell<DepartureCause | null>(null);
     context.onStopSignal(() => leaving.set('stopped'));
-    const log = createLog(config.logLevel);
-    const store = await openStore(config.store, { clock, random, create: true });
     try {
       const session = crypto.randomUUID();
       await runAgent(config, { store, clock, random, log, version, session, leaving }, context.signal);

@@ -83,6 +83,7 @@ function render(flags: ListFlags, roll: Roll, entries: readonly RollEntry[]): st
 
 /** An empty answer is right or a mistake; only the reader can tell, so say what was looked at. */
 function emptyHint(flags: ListFlags, roll: Roll): string {
+  if (roll.entries.length === 0 && roll.skipped.length > 0) return 'no record on the roll can be read';
   if (roll.entries.length === 0)
     return `no node has ever answered at this store, or all were forgotten (revision ${roll.revision})`;
   const others = flags.all ? '' : '; --all shows those that departed or were lost';

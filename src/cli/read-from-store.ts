@@ -26,7 +26,7 @@ export async function readFromStore<T>(
   read: (store: Store, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const { clock, random } = context;
-  const store = await openStore(storeConfig(flags), { clock, random, create: false });
+  const store = await openStore(storeConfig(flags), { clock, random, signal: context.signal, create: false });
   try {
     return await withDeadline(clock, READ_DEADLINE_MS, context.signal, action, (signal) => read(store, signal));
   } finally {

@@ -61,5 +61,6 @@ function age(instant: string, nowMs: number): string {
 }
 
 function title(header: string): string {
-  return header.length <= 3 ? header : header.charAt(0) + header.slice(1).toLowerCase();
+  const words = header.toLowerCase().replace(/\b(ip|az|dns|ecs|arn)\b/g, (acronym) => acronym.toUpperCase());
+  return words.charAt(0).toUpperCase() + words.slice(1);
 }

@@ -10,7 +10,7 @@ export interface StoreSettings {
   readonly password: string | null;
 }
 
-const FORMS = 'etcd://HOST:2379[,HOST:2379…][/PREFIX], etcds://… for TLS, sqlite:PATH or memory:NAME';
+const FORMS = 'etcd://HOST:2379[,HOST:2379…][/PREFIX], etcds://… for TLS, or sqlite:PATH';
 const DEFAULT_ETCD_PORT = 2379;
 const DEFAULT_PREFIX = '/rollcall';
 /** More endpoints than any etcd cluster has members. */

@@ -1,7 +1,7 @@
 import type { NodeRecord } from '../record/record.ts';
 import type { Hold } from '../store/store.ts';
 import { Backoff } from '../timing/backoff.ts';
-import type { Step } from './plan.ts';
+import type { Step } from './step.ts';
 
 /** What the publisher wants the store to say of this node. */
 export interface Desired {
@@ -33,6 +33,9 @@ export interface PublisherState {
   /** What failed with `lastError`; only its own success, or a new registration, ends the trouble. */
   readonly failedAction: Step['action'] | null;
   readonly supersededBy: string | null;
+  /** Who was found in the seat, started later than we, when we first asked for it; null where nobody was. */
+  readonly contestedBy: string | null;
+  readonly ttlMs: number;
   readonly counts: LeaseCounts;
 }
 
@@ -61,6 +64,8 @@ export function initialPublisherState(ttlMs: number): PublisherState {
     lastError: null,
     failedAction: null,
     supersededBy: null,
+    contestedBy: null,
+    ttlMs,
     counts: { registrations: 0, losses: 0, beats: 0, failedBeats: 0, recordWrites: 0, storeErrors: 0 },
   };
 }

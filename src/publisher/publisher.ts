@@ -4,9 +4,10 @@ import type { Hold, RegisterOutcome, RenewOutcome, Seat, Store, WriteOutcome } f
 import { type Cell, sleepUnlessChanged } from '../timing/cell.ts';
 import type { Clock } from '../timing/clock.ts';
 import { withDeadline } from '../timing/with-deadline.ts';
-import { type PlanInput, plan, type Step } from './plan.ts';
+import { type PlanInput, plan } from './plan.ts';
 import { type Desired, initialPublisherState, type PublisherState } from './publisher-state.ts';
 import { settle, settleFailure } from './settle.ts';
+import type { Step } from './step.ts';
 
 /** What the publisher needs; it owns none of it. */
 export interface PublisherOptions {

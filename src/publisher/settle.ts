@@ -1,7 +1,8 @@
 import { describeError } from '../errors.ts';
 import type { RegisterOutcome, RenewOutcome, WriteOutcome } from '../store/store.ts';
-import { leaseOverdue, type Step } from './plan.ts';
+import { leaseOverdue } from './plan.ts';
 import type { LeaseCounts, PublisherState } from './publisher-state.ts';
+import type { Step } from './step.ts';
 
 /** A call that the store answered, with what it takes to judge the answer. */
 export interface Answered {
@@ -24,6 +25,8 @@ export function settle(state: PublisherState, answered: Answered): PublisherStat
   const calm: PublisherState = over ? { ...state, ...untroubled(state) } : state;
   switch (outcome.kind) {
     case 'superseded':
+      if (state.phase === 'unregistered' && state.contestedBy !== outcome.by)
+        return contested(state, outcome.by, nowMs);
       return { ...calm, phase: 'superseded', supersededBy: outcome.by };
     case 'lost':
       // Only a departure can end here without anything left to do: record and presence belong to nobody we know.
@@ -79,6 +82,15 @@ export function settleFailure(
     backoff: state.backoff.next(),
     counts: count(state, { storeErrors: 1, failedBeats }),
   };
+}
+
+/**
+ * Before its first registration an agent that finds a later start in the seat waits for a TTL: a clock that was set
+ * back makes every earlier agent look later, but a dead one's presence ends by then. A living one is there still.
+ */
+function contested(state: PublisherState, by: string, nowMs: number): PublisherState {
+  const lastError = `session ${by}, which started later, has the seat of this node`;
+  return { ...state, contestedBy: by, lastError, failedAction: 'register', retryAtMs: nowMs + state.ttlMs * 1.1 };
 }
 
 function untroubled(state: PublisherState): Partial<PublisherState> {

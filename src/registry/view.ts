@@ -47,6 +47,10 @@ export function createView(snapshot: Roll): View {
           if (skipped.size < MAX_SKIPPED) skipped.set(change.skipped.key, change.skipped);
           continue;
         }
+        if (change.kind === 'unskipped') {
+          skipped.delete(change.key);
+          continue;
+        }
         if (change.kind === 'record') {
           if (!nodes.has(change.instanceId)) newcomers.push(change.instanceId);
           skipped.delete(recordKey(change.instanceId));

@@ -2,14 +2,14 @@ import { decodePresence, decodeRecord } from '../record/codec.ts';
 import type { NodeRecord, Presence } from '../record/record.ts';
 import type { Roll, SkippedKey } from '../record/roll.ts';
 import { parseKey, presenceKey, ROOT } from './keys.ts';
-import type { KeyValue } from './kv.ts';
+import type { RangeEntry } from './kv.ts';
 
 /** A prefix shared with somebody else may hold any number of foreign keys; a list names this many and counts the rest. */
 export const MAX_SKIPPED = 100;
 
-export interface RollCollector {
+interface RollCollector {
   /** Takes more keys, in any order. */
-  add(kvs: readonly KeyValue[]): void;
+  add(kvs: readonly RangeEntry[]): void;
   /** @param revision at which all added keys were read */
   finish(revision: string): Roll;
 }
@@ -27,7 +27,7 @@ export function collectRoll(): RollCollector {
     if (skipped.length < MAX_SKIPPED) skipped.push({ key, reason });
   };
 
-  const add = ({ key, value }: KeyValue) => {
+  const add = ({ key, value }: RangeEntry) => {
     const parsed = parseKey(key);
     if (parsed.kind === 'foreign') {
       skip(key, parsed.reason);

@@ -5,12 +5,12 @@ import type { Guard, KeyValue } from './kv.ts';
 import type { Hold, Seat, Superseded } from './store.ts';
 
 /** The two keys of a seat as they were at one moment; null: not there. */
-export interface SeatState {
+interface SeatState {
   readonly presence: KeyValue | null;
   readonly record: KeyValue | null;
 }
 
-export type SeatDecision = { readonly kind: 'take'; readonly guards: readonly Guard[] } | Superseded;
+type SeatDecision = { readonly kind: 'take'; readonly guards: readonly Guard[] } | Superseded;
 
 /**
  * May `seat.session` take its seat? Its own presence is no obstacle: it stems from an attempt whose answer was lost,
@@ -32,7 +32,7 @@ export function whyNotHeld(hold: Hold, presence: KeyValue | null): { readonly ki
   return holder === null || holder === hold.seat.session ? { kind: 'lost' } : { kind: 'superseded', by: holder };
 }
 
-export type DepartureDecision =
+type DepartureDecision =
   | { readonly kind: 'write'; readonly guards: readonly Guard[] }
   | { readonly kind: 'written'; readonly revision: string }
   | { readonly kind: 'lost' }

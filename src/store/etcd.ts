@@ -8,6 +8,7 @@ import { etcdRange } from './etcd/range.ts';
 import { tlsConnector } from './etcd/tls-connector.ts';
 import { etcdTxn } from './etcd/txn.ts';
 import { etcdWatch } from './etcd/watch.ts';
+import { createWitness } from './etcd/witness.ts';
 import type { Kv } from './kv.ts';
 
 const REQUEST_TIMEOUT_MS = 2_500;
@@ -46,13 +47,14 @@ export function openEtcdKv(config: EtcdStoreConfig, deps: EtcdDeps): Kv {
     pool: openPool(url, MAX_CONNECTIONS, false),
     grpcPool: openPool(url, 1, true),
   }));
+  const witness = createWitness(root);
   const gateway = openGateway(endpoints, config.credentials, { ...deps, requestTimeoutMs, context });
   return {
     label: config.label,
     ...etcdLeases(gateway),
-    range: etcdRange(gateway, root),
+    range: etcdRange(gateway, { clock: deps.clock, root, witness }),
     txn: etcdTxn(gateway, root),
-    watch: etcdWatch(gateway, { clock: deps.clock, context }),
+    watch: etcdWatch(gateway, { clock: deps.clock, context, witness }),
     close: async () => {
       await Promise.all(endpoints.flatMap(({ pool, grpcPool }) => [pool.destroy(), grpcPool.destroy()]));
     },

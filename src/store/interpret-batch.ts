@@ -3,7 +3,7 @@ import { parseKey, ROOT } from './keys.ts';
 import type { KvBatch, KvEvent } from './kv.ts';
 import type { Change, WatchBatch } from './store.ts';
 
-/** What a revision's raw changes mean. Foreign keys become `skipped` when written and nothing when deleted. */
+/** What a revision's raw changes mean. A foreign key is `skipped` when written and `unskipped` when deleted. */
 export function interpretBatch(batch: KvBatch): WatchBatch {
   return { revision: batch.revision, changes: batch.events.flatMap(interpretEvent) };
 }
@@ -11,7 +11,8 @@ export function interpretBatch(batch: KvBatch): WatchBatch {
 function interpretEvent({ key, value, previous }: KvEvent): Change[] {
   if (!key.startsWith(ROOT)) return [];
   const parsed = parseKey(key);
-  if (parsed.kind === 'foreign') return value === null ? [] : [skippedChange(key, parsed.reason)];
+  if (parsed.kind === 'foreign')
+    return [value === null ? { kind: 'unskipped', key } : skippedChange(key, parsed.reason)];
   const { instanceId } = parsed;
   if (parsed.kind === 'record') {
     const now = readable(key, value, (json) => decodeRecord(instanceId, json));

@@ -14,7 +14,7 @@ export function presenceKey(instanceId: string): string {
   return `${ROOT}presence/${instanceId}`;
 }
 
-export type ParsedKey =
+type ParsedKey =
   | { readonly kind: 'record' | 'presence'; readonly instanceId: string }
   | { readonly kind: 'foreign'; readonly reason: string };
 

@@ -36,12 +36,16 @@ export interface Kv {
   close(): Promise<void>;
 }
 
-export interface KeyValue {
+/** A key of a page. Its lease is left out: nobody asks a whole range for it, and a page holds 5,000. */
+export interface RangeEntry {
   readonly key: string;
   readonly value: string;
+  readonly modRevision: string;
+}
+
+export interface KeyValue extends RangeEntry {
   /** `"0"`: no lease. */
   readonly lease: string;
-  readonly modRevision: string;
 }
 
 export interface RangeQuery {
@@ -58,7 +62,7 @@ export interface RangeQuery {
 
 export interface RangePage {
   readonly revision: string;
-  readonly kvs: readonly KeyValue[];
+  readonly kvs: readonly RangeEntry[];
   /** Where the next page starts; null on the last. */
   readonly next: string | null;
 }

@@ -14,7 +14,10 @@ interface Shared {
 const stores = new Map<string, Shared>();
 
 /** The embedded store without a file: one per name and process, for as long as anybody has it open. */
-export async function openMemoryKv(config: MemoryStoreConfig, deps: Omit<EmbeddedDeps, 'create'>): Promise<Kv> {
+export async function openMemoryKv(
+  config: MemoryStoreConfig,
+  deps: Omit<EmbeddedDeps, 'create' | 'signal'>,
+): Promise<Kv> {
   const { label, name } = config;
   const { DatabaseSync } = await import('node:sqlite');
   const shared = stores.get(name) ?? { statements: emptyDatabase(new DatabaseSync(':memory:')), users: 0 };

@@ -10,11 +10,13 @@ export interface StoreDeps {
   readonly clock: Clock;
   /** Evenly distributed in [0, 1). */
   readonly random: () => number;
+  /** Ends the opening, which may wait for another process; not what is opened. */
+  readonly signal: AbortSignal;
   /** Whether an embedded store that is not there may be made: writers do, readers would only hide a wrong path. */
   readonly create: boolean;
 }
 
-/** @throws StoreError when an embedded store's file cannot be used. etcd is first asked by the first call. */
+/** @throws StoreError when an embedded store's file cannot be used, or the reason of the signal. etcd is first asked by the first call. */
 export async function openStore(config: StoreConfig, deps: StoreDeps): Promise<Store> {
   return createRollStore(await openKv(config, deps));
 }

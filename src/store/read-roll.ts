@@ -37,7 +37,7 @@ async function readPages(kv: Kv, signal: AbortSignal): Promise<Roll> {
     return roll.finish(revision);
   }
   const pieces = pieceBounds();
-  const readPieces = async (): Promise<void> => {
+  const readPieces = async (signal: AbortSignal): Promise<void> => {
     for (let piece = pieces.shift(); piece; piece = pieces.shift()) {
       for (let from: string | null = piece.from; from !== null; ) {
         const page: RangePage = await kv.range({ prefix: ROOT, ...piece, from, revision }, signal);
@@ -46,8 +46,27 @@ async function readPages(kv: Kv, signal: AbortSignal): Promise<Roll> {
       }
     }
   };
-  await Promise.all(Array.from({ length: PARALLEL_PIECES }, readPieces));
+  await allOrNone(PARALLEL_PIECES, readPieces, signal);
   return roll.finish(revision);
+}
+
+/**
+ * Runs `work` that many times at once. The first failure stops the others, and is thrown when all have come to rest:
+ * what follows must not compete with answers that nobody wants any more.
+ */
+async function allOrNone(times: number, work: (signal: AbortSignal) => Promise<void>, signal: AbortSignal) {
+  signal.throwIfAborted();
+  const stop = new AbortController();
+  const onAbort = () => stop.abort(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    // A second abort changes nothing: the reason stays the first failure.
+    const runs = Array.from({ length: times }, () => work(stop.signal).catch((error) => stop.abort(error)));
+    await Promise.all(runs);
+    stop.signal.throwIfAborted();
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
 }
 
 /**

@@ -5,7 +5,7 @@ import type { Kv } from './kv.ts';
 import type { Hold, RenewOutcome } from './store.ts';
 
 /** A beat proves the lease and not the keys, so every so many beats look at these, too: once in a TTL. */
-export const LOOK_EVERY_BEATS = 3;
+const LOOK_EVERY_BEATS = 3;
 
 /** `Store.renew` over any key-value store. */
 export async function renewPresence(kv: Kv, hold: Hold, notes: HoldNotes, signal: AbortSignal): Promise<RenewOutcome> {

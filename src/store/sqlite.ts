@@ -13,6 +13,8 @@ export const KEPT_CHANGES = 10_000;
 export interface EmbeddedDeps extends RetryDeps {
   /** /proc/sys/kernel/random/boot_id, or `UNKNOWN_BOOT`. */
   readonly bootId: string;
+  /** Ends the wait for another process that keeps the file locked while it is being opened. */
+  readonly signal: AbortSignal;
   /** Whether a file that is not there may be made. */
   readonly create: boolean;
   /** Default: `KEPT_CHANGES`. */
@@ -22,7 +24,7 @@ export interface EmbeddedDeps extends RetryDeps {
 /**
  * The embedded store: one SQLite file (WAL) for all processes of one machine. Leases are judged by the monotonic clock
  * of the boot that renewed them last, and after a reboot by the wall clock: correcting the clock ends nobody's lease.
- * @throws StoreError when the file cannot be used
+ * @throws StoreError when the file cannot be used, or the reason of the signal
  */
 export async function openSqliteKv(config: SqliteStoreConfig, deps: EmbeddedDeps): Promise<Kv> {
   const { label, path } = config;
@@ -32,7 +34,7 @@ export async function openSqliteKv(config: SqliteStoreConfig, deps: EmbeddedDeps
     const engine = createEngine(prepareStatements(db), deps.keptChanges ?? KEPT_CHANGES);
     return { db, engine, inode: inodeOf(path) };
   };
-  let opened = await retryBusy(deps, new AbortController().signal, `open store ${label}`, open);
+  let opened = await retryBusy(deps, deps.signal, `open store ${label}`, open);
   const current = () => {
     if (inodeOf(path) !== opened.inode) {
       // Somebody deleted or replaced the file. To go on in the old one would be to talk to nobody.

@@ -122,7 +122,9 @@ export type Change =
       readonly presence: Presence | null;
       readonly previous: Presence | null;
     }
-  | { readonly kind: 'skipped'; readonly skipped: SkippedKey };
+  | { readonly kind: 'skipped'; readonly skipped: SkippedKey }
+  /** A key that is none of ours was deleted. */
+  | { readonly kind: 'unskipped'; readonly key: string };
 
 /** All changes of one revision. A record that became unreadable is a change to `null` and a `skipped`. */
 export interface WatchBatch {

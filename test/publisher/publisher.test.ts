@@ -15,6 +15,7 @@ import { seededRandom } from '../support/seeded-random.ts';
 import { type SimulatedClock, simulatedClock } from '../support/simulated-clock.ts';
 
 const TTL_MS = 30_000;
+const never = new AbortController().signal;
 const record = sampleRecord();
 
 interface Bench {
@@ -27,7 +28,7 @@ interface Bench {
 async function bench(t: TestContext): Promise<Bench> {
   const clock = simulatedClock();
   const config = { kind: 'memory', label: 'memory:', name: randomUUID() } as const;
-  const store = await openStore(config, { clock, random: seededRandom(1), create: true });
+  const store = await openStore(config, { clock, random: seededRandom(1), create: true, signal: never });
   t.after(() => store.close());
   const signal = new AbortController().signal;
   return {
@@ -136,18 +137,19 @@ for (const network of ['refuse', 'hang'] as const) {
   });
 }
 
-test('a lease that ended under a living agent is noticed at the next beat and taken again at once', async (t) => {
+test('a presence that was deleted under a living agent is noticed within a TTL and put back', async (t) => {
   const b = await bench(t);
   const agent = publish(t, b);
   agent.want();
   await b.clock.advance(0);
   const hold = agent.seen.state?.hold;
   assert.ok(hold);
-  // Another reader of the same store ends the lease, as `etcdctl lease revoke` would: depart with the same hold does.
-  await b.store.depart(hold, { ...record, sidecar: { version: '1', session: 's1' } }, new AbortController().signal);
+  // The keep-alives go on: the lease is alive, only its key is gone, as after `etcdctl del --prefix`.
+  await b.store.depart(hold, { ...record, sidecar: { version: '1', session: 's1' } }, never);
   assert.equal(await b.state(), 'lost');
-  await b.clock.advance(TTL_MS / 3);
+  await b.clock.advance(TTL_MS);
   assert.equal(await b.state(), 'present');
+  assert.equal(agent.seen.state?.counts.losses, 1);
 });
 
 test('leaving departs with the cause and the ARN; the end says so', async (t) => {
@@ -255,6 +257,29 @@ test('beats go on while writes are refused, and do not hide that they are', asyn
   assert.ok(updates < 60, `${updates} tries in two minutes: the pauses keep growing`);
 });
 
+test('a later start in the seat is believed only when it is alive: a clock set back must not end a node for good', async (t) => {
+  const b = await bench(t);
+  const dead = publish(t, b, 'dead');
+  dead.want({ registeredAt: '2026-01-01T01:00:00.000Z' });
+  await b.clock.advance(0);
+  dead.network.network = 'hang';
+  const young = publish(t, b, 'young');
+  young.want();
+  await b.clock.advance(0);
+  assert.equal(young.seen.state?.phase, 'unregistered');
+  await b.clock.advance(TTL_MS * 1.2);
+  assert.equal(young.seen.state?.phase, 'held');
+
+  const alive = publish(t, b, 'alive');
+  alive.want({ registeredAt: '2026-01-01T01:00:00.000Z' });
+  await b.clock.advance(TTL_MS);
+  const earlier = publish(t, b, 'earlier');
+  earlier.want();
+  await b.clock.advance(TTL_MS * 1.2);
+  assert.equal((await earlier.ended).phase, 'superseded');
+  assert.equal(alive.seen.state?.phase, 'held');
+});
+
 test('a departure that is sent again is the same to the letter', async (t) => {
   const b = await bench(t);
   const agent = publish(t, b);
@@ -274,7 +299,7 @@ test('a thousand nodes outlive an outage of their store: none is lost for longer
   const clock = simulatedClock();
   const random = seededRandom(7);
   const config = { kind: 'memory', label: 'memory:', name: randomUUID() } as const;
-  const store = await openStore(config, { clock, random, create: true });
+  const store = await openStore(config, { clock, random, create: true, signal: never });
   t.after(() => store.close());
   const stop = new AbortController();
   t.after(() => stop.abort());

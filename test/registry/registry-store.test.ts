@@ -11,7 +11,7 @@ async function setUp(t: TestContext) {
   const clock = simulatedClock();
   const store = await openStore(
     { kind: 'memory', label: 'memory:', name: t.name },
-    { clock, random: Math.random, create: true },
+    { clock, random: Math.random, signal: NEVER, create: true },
   );
   const registry = createRegistry({ store, clock, random: Math.random });
   t.after(async () => {

@@ -81,6 +81,15 @@ test('a skipped key is named until its record can be read, and junk without end 
   assert.equal(view.roll().skipped.length, 100);
 });
 
+test('a foreign key is named until somebody deletes it', () => {
+  const view = createView(empty());
+  const skipped = { key: 'v1/other', reason: 'neither a record nor a presence' };
+  view.apply({ revision: '2', changes: [{ kind: 'skipped', skipped }] });
+  assert.deepEqual(view.roll().skipped, [skipped]);
+  view.apply({ revision: '3', changes: [{ kind: 'unskipped', key: 'v1/other' }] });
+  assert.deepEqual(view.roll(), empty('3'));
+});
+
 test('ten thousand single-change batches are applied in far less than quadratic time', () => {
   const all = Array.from({ length: 10_000 }, (_, n) => entry(n));
   const view = createView({ revision: '1', entries: all, skipped: [] });

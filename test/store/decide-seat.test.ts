@@ -8,9 +8,10 @@ import { sampleRecord } from '../support/sample-record.ts';
 
 const seat = { instanceId: 'i-00000000', session: 'mine', since: 'x', ttlMs: 30_000, retentionMs: 60_000 };
 const hold: Hold = { seat, ttlMs: 30_000, presenceLease: '1', retentionLease: '2' };
+const at = (second: number) => `2026-01-01T00:00:0${second}Z`;
 const kv = (key: string, value: string): KeyValue => ({ key, value, lease: '9', modRevision: '5' });
-const presenceOf = (session: string) =>
-  kv('v1/presence/i-00000000', encodePresence({ session, since: 'x', ttlSeconds: 30 }));
+const presenceOf = (session: string, since = 'x') =>
+  kv('v1/presence/i-00000000', encodePresence({ session, since, ttlSeconds: 30 }));
 const recordBy = (session: string) =>
   kv('v1/records/i-00000000', encodeRecord(sampleRecord({ sidecar: { version: '1', session } })));
 const junk = kv('v1/presence/i-00000000', 'junk');
@@ -30,6 +31,22 @@ describe('deciding about a seat', () => {
   it('takes one of another session only where it is told to', () => {
     assert.deepEqual(decideSeat(seat, true, presenceOf('other')), guard('5'));
     assert.deepEqual(decideSeat(seat, false, presenceOf('other')), { kind: 'superseded', by: 'other' });
+  });
+
+  it('leaves it to another session that started later, and takes it where that is not certain', () => {
+    const decide = (ours: string, theirs: string) =>
+      decideSeat({ ...seat, since: ours }, true, presenceOf('other', theirs)).kind;
+    assert.equal(decide(at(1), at(2)), 'superseded');
+    for (const [ours, theirs] of [
+      [at(2), at(2)],
+      [at(2), at(1)],
+      ['x', at(2)],
+      [at(2), 'x'],
+      [at(2), '2026-01-01T01:00:01+01:00'],
+    ] as const) {
+      assert.equal(decide(ours, theirs), 'take', `${ours} against ${theirs}`);
+    }
+    assert.equal(decideSeat({ ...seat, since: at(1) }, true, presenceOf('mine', at(2))).kind, 'take', 'its own');
   });
 
   it('is superseded by a session that it can name, and has otherwise lost its lease', () => {

@@ -12,7 +12,7 @@ import { systemClock } from '../../src/timing/clock.ts';
 import { sampleRecord } from '../support/sample-record.ts';
 
 const { signal } = new AbortController();
-const deps = { clock: systemClock, random: Math.random, create: true };
+const deps = { clock: systemClock, random: Math.random, signal, create: true };
 
 const etcd: StoreConfig = {
   kind: 'etcd',
@@ -46,7 +46,7 @@ it('opens etcd without asking it anything, and without loading SQLite', async ()
     const { openStore } = await import(${JSON.stringify(import.meta.resolve('../../src/store/open-store.ts'))});
     const { systemClock } = await import(${JSON.stringify(import.meta.resolve('../../src/timing/clock.ts'))});
     const loaded = () => process.moduleLoadList.includes('NativeModule sqlite');
-    const deps = { clock: systemClock, random: Math.random, create: true };
+    const deps = { clock: systemClock, random: Math.random, signal: new AbortController().signal, create: true };
     await (await openStore(${JSON.stringify(etcd)}, deps)).close();
     const before = loaded();
     await (await openStore({ kind: 'memory', label: 'memory:', name: '' }, deps)).close();

@@ -23,7 +23,8 @@ export async function startSqlite(): Promise<SqliteBackend> {
     clock,
     open: async (deps = {}) => {
       const config = { kind: 'sqlite', label: `sqlite:${path}`, path } as const;
-      const kv = await openSqliteKv(config, { clock, random: Math.random, bootId: 'boot-1', create: true, ...deps });
+      const defaults = { clock, random: Math.random, bootId: 'boot-1', signal: anySignal, create: true };
+      const kv = await openSqliteKv(config, { ...defaults, ...deps });
       opened.push(kv);
       return kv;
     },

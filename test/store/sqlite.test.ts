@@ -213,17 +213,33 @@ describe('the embedded store', () => {
     await put(kv, 'v1/a', '1');
   });
 
+  it('stops waiting for a lock while it is being opened when its signal says so', async () => {
+    await (await backend.open()).close();
+    const blocker = new DatabaseSync(backend.path);
+    blocker.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
+    const controller = new AbortController();
+    const reason = new Error('enough');
+    const opening = backend.open({ signal: controller.signal });
+    controller.abort(reason);
+    await assert.rejects(opening, reason);
+    blocker.close();
+    const kv = await backend.open({ signal: controller.signal }).catch((error: unknown) => error);
+    assert.equal(kv, reason, 'nor does it begin');
+  });
+
   it('says what is wrong with a path that it cannot use', async () => {
     const directory = dirname(backend.path);
-    for (const [path, message] of [
-      [directory, /it is not a file/],
-      [join(directory, 'none', 'roll.db'), /there is no such file; start an agent on it/],
+    const missing = join(directory, 'none');
+    for (const [path, message, create] of [
+      [directory, /it is not a file/, false],
+      [join(missing, 'roll.db'), /there is no such file; start an agent on it/, false],
+      [join(missing, 'deeper', 'roll.db'), new RegExp(`its folder ${missing} does not exist; make it$`), true],
     ] as const) {
       const config = { kind: 'sqlite', label: `sqlite:${path}`, path } as const;
-      const deps = { clock: backend.clock, random: Math.random, bootId: 'boot-1', create: false };
+      const deps = { clock: backend.clock, random: Math.random, bootId: 'boot-1', signal: anySignal, create };
       await assert.rejects(
         openSqliteKv(config, deps),
-        (error) => error instanceof StoreError && message.test(error.message),
+        (error) => error instanceof StoreError && message.test(describeError(error)),
       );
     }
   });

@@ -177,7 +177,7 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       const first = heldBy(await register('session-a'));
       const second = heldBy(await register('session-a', { takeover: false }));
       assert.deepEqual(await store.renew(second.hold, signal), { kind: 'renewed' });
-      assert.deepEqual(await store.renew(first.hold, signal), { kind: 'lost' });
+      await until(async () => (await store.renew(first.hold, signal)).kind === 'lost', 'the older hold is over');
       assert.deepEqual(await store.update(first.hold, recordOf('session-a'), signal), { kind: 'lost' });
       assert.equal((await store.update(second.hold, recordOf('session-a'), signal)).kind, 'written');
     });
@@ -186,8 +186,6 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       const { hold: old } = heldBy(await register('session-a'));
       const { hold: current } = heldBy(await register('session-b'));
       const superseded = { kind: 'superseded', by: 'session-b' };
-      assert.deepEqual(await store.renew(old, signal), { kind: 'lost' });
-      assert.deepEqual(await store.renewRetention(old, signal), { kind: 'lost' });
       assert.deepEqual(await register('session-a', { takeover: false }), superseded);
       assert.deepEqual(await store.update(old, recordOf('session-a'), signal), superseded);
       assert.deepEqual(await store.depart(old, departureOf('session-a'), signal), superseded);
@@ -195,6 +193,20 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       assert.deepEqual([entry?.presence?.session, entry?.record.sidecar.session], ['session-b', 'session-b']);
       assert.equal(entry?.record.departure, null);
       assert.deepEqual(await store.renew(current, signal), { kind: 'renewed' });
+      await until(async () => (await store.renew(old, signal)).kind === 'lost', 'its presence lease is ended');
+      await until(async () => (await store.renewRetention(old, signal)).kind === 'lost', 'its other lease is ended');
+    });
+
+    it('leaves a seat to the session that started last, whoever registers last', async () => {
+      const since = (session: string, at: string) =>
+        store.register({ ...seat(session), since: at }, recordOf(session), { takeover: true, signal });
+      heldBy(await since('session-b', '2026-01-01T00:00:02.000Z'));
+      const superseded = { kind: 'superseded', by: 'session-b' };
+      assert.deepEqual(await since('session-a', '2026-01-01T01:00:01.000+01:00'), superseded);
+      assert.equal((await store.readOne(id, signal)).entry?.record.sidecar.session, 'session-b');
+      heldBy(await since('session-c', '2026-01-01T00:00:02Z'));
+      heldBy(await since('session-d', '2026-01-01T00:00:03Z'));
+      assert.equal((await store.readOne(id, signal)).entry?.record.sidecar.session, 'session-d');
     });
 
     it('does not let a session that went away undo the departure of the one after it', async () => {
@@ -215,7 +227,22 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       assert.equal(first.kind, 'written');
       assert.deepEqual(await store.depart(hold, departureOf('session-a'), signal), first);
       assert.equal(await stateOf(), 'departed');
-      assert.deepEqual(await store.renew(hold, signal), { kind: 'lost' });
+      assert.deepEqual(await store.update(hold, recordOf('session-a'), signal), { kind: 'lost' });
+    });
+
+    it('tells a session within three beats that somebody deleted a key of its seat, and lets it register anew', async () => {
+      for (const keys of [[`v1/presence/${id}`], [`v1/records/${id}`], [`v1/presence/${id}`, `v1/records/${id}`]]) {
+        const { hold } = heldBy(await register('session-a'));
+        for (let beat = 0; beat < 6; beat += 1) {
+          assert.deepEqual(await store.renew(hold, signal), { kind: 'renewed' }, `beat ${beat} before the deletion`);
+        }
+        await kv.txn({ guards: [], puts: [], deletes: keys, reads: [] }, signal);
+        const outcomes = [];
+        for (let beat = 0; beat < 3; beat += 1) outcomes.push((await store.renew(hold, signal)).kind);
+        assert.deepEqual(outcomes, ['renewed', 'renewed', 'lost'], keys.join());
+        heldBy(await register('session-a', { takeover: false }));
+        assert.equal(await stateOf(), 'present');
+      }
     });
 
     it('writes the departure of a node whose presence ran out before', async () => {
@@ -230,8 +257,10 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       const bereft = { ...hold, retentionLease: gone(hold).presenceLease };
       assert.deepEqual(await store.update(bereft, recordOf('session-a'), signal), { kind: 'lost' });
       assert.equal((await store.depart(bereft, departureOf('session-a'), signal)).kind, 'written');
-      const page = await kv.range({ prefix: 'v1/records/' }, signal);
-      assert.notEqual(page.kvs[0]?.lease, '0');
+      const [stored] = (await kv.range({ prefix: 'v1/records/' }, signal)).kvs;
+      const reads = [stored?.key ?? ''];
+      const seen = await kv.txn({ guards: [], puts: [], deletes: [], reads }, signal);
+      assert.notEqual(seen.reads[0]?.lease, '0');
       assert.equal(await stateOf(), 'departed');
     });
 
@@ -254,10 +283,14 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       const other = createRollStore(await backend.open());
       for (let round = 0; round < 5; round += 1) {
         const outcomes = await Promise.all([register(`a${round}`), register(`b${round}`, { by: other })]);
-        const renewals = await Promise.all(
-          outcomes.map((outcome) => (outcome.kind === 'registered' ? store.renew(outcome.hold, signal) : null)),
+        const updates = await Promise.all(
+          outcomes.map((outcome) =>
+            outcome.kind === 'registered'
+              ? store.update(outcome.hold, recordOf(outcome.hold.seat.session, { cluster: 'won' }), signal)
+              : null,
+          ),
         );
-        const winners = outcomes.filter((_, i) => renewals[i]?.kind === 'renewed');
+        const winners = outcomes.filter((_, i) => updates[i]?.kind === 'written');
         assert.equal(winners.length, 1);
         const { entry } = await store.readOne(id, signal);
         const winner = winners[0]?.kind === 'registered' ? winners[0].hold.seat.session : '';
@@ -287,9 +320,12 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       await register('session-a', { by: spied });
       await register('session-b', { by: spied });
       await register('session-a', { by: spied, takeover: false });
-      const alive = await Promise.all(granted.map((lease) => kv.keepAlive(lease, signal)));
-      assert.deepEqual(alive.slice(2, 4), [true, true], 'the second hold is the one that counts');
-      assert.deepEqual([granted.length, alive.filter(Boolean).length], [6, 2]);
+      let alive: boolean[] = [];
+      await until(async () => {
+        alive = await Promise.all(granted.map((lease) => kv.keepAlive(lease, signal)));
+        return alive.filter(Boolean).length <= 2;
+      }, 'the leases that nobody needs are ended');
+      assert.deepEqual(alive, [false, false, true, true, false, false], 'the second hold is the one that counts');
     });
 
     it('skips foreign and broken keys, names them, and lists the rest', async () => {
@@ -343,7 +379,10 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       await raw('v1/other', 'x');
       await store.update(hold, recordOf('session-a'), signal);
       await until(() => follower.withChanges().length >= 3, 'three batches');
-      const [broken, foreign, repaired] = follower.withChanges();
+      await kv.txn({ guards: [], puts: [], deletes: ['v1/other'], reads: [] }, signal);
+      await until(() => follower.withChanges().length >= 4, 'four batches');
+      const [broken, foreign, repaired, tidied] = follower.withChanges();
+      assert.deepEqual(tidied?.changes, [{ kind: 'unskipped', key: 'v1/other' }]);
       assert.deepEqual(
         broken?.changes.map((c) => (c.kind === 'record' ? [c.record, c.previous?.ec2InstanceId] : c)),
         [[null, id], { kind: 'skipped', skipped: { key: `v1/records/${id}`, reason: 'not JSON' } }],

@@ -45,6 +45,8 @@ export interface EtcdServer {
   stop(signal?: NodeJS.Signals): Promise<void>;
   /** Starts it again on the same ports and data; stops it first where it still runs. */
   restart(): Promise<void>;
+  /** Goes back to a file that `etcdctl snapshot save` wrote, as an operator would: same name, URLs and cluster token. */
+  restore(snapshot: string): Promise<void>;
   /** Ends the process and removes what the fixture made. */
   dispose(): Promise<void>;
   /** What `etcdctl ARGS` prints; rejects when it fails. */
@@ -61,6 +63,7 @@ export async function startEtcd(options: EtcdOptions = {}): Promise<EtcdServer> 
   const peerUrl = `http://127.0.0.1:${ports.peer}`;
   const metricsUrl = `http://127.0.0.1:${ports.metrics}`;
   const name = options.member?.name ?? 'default';
+  const initialCluster = options.member?.initialCluster ?? `${name}=${peerUrl}`;
   const args = [
     `--name=${name}`,
     `--data-dir=${dataDir}`,
@@ -70,7 +73,7 @@ export async function startEtcd(options: EtcdOptions = {}): Promise<EtcdServer> 
     `--advertise-client-urls=${clientUrl}`,
     `--listen-peer-urls=${peerUrl}`,
     `--initial-advertise-peer-urls=${peerUrl}`,
-    `--initial-cluster=${options.member?.initialCluster ?? `${name}=${peerUrl}`}`,
+    `--initial-cluster=${initialCluster}`,
     `--listen-metrics-urls=${metricsUrl}`,
     '--logger=zap',
     '--log-level=error',
@@ -91,6 +94,19 @@ export async function startEtcd(options: EtcdOptions = {}): Promise<EtcdServer> 
     stop: (signal = 'SIGKILL') => running.stop(signal),
     restart: async () => {
       await running.stop('SIGKILL');
+      running = await run(args, metricsUrl);
+    },
+    restore: async (snapshot) => {
+      await running.stop('SIGKILL');
+      await rm(dataDir, { recursive: true, force: true });
+      const identity = [
+        `--name=${name}`,
+        `--initial-cluster=${initialCluster}`,
+        `--initial-advertise-peer-urls=${peerUrl}`,
+      ];
+      await promisify(execFile)('etcdctl', ['snapshot', 'restore', snapshot, `--data-dir=${dataDir}`, ...identity], {
+        env: { ...process.env, ETCDCTL_API: '3' },
+      });
       running = await run(args, metricsUrl);
     },
     dispose: async () => {

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 const SCRIPT = fileURLToPath(new URL('../../scripts/rollcall', import.meta.url));
 
 /** An environment without a developer's own ROLLCALL_ or AWS_ settings. */
-const CLEAN_ENV = Object.fromEntries(
+export const CLEAN_ENV = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !/^(ROLLCALL|AWS|NODE)_/.test(name)),
 );
 

@@ -7,7 +7,7 @@ export function readyz(report: () => AgentReport): Handler {
   return ({ path }) => {
     const { state, believedGood, reason, lastError } = report().lease;
     if (state === 'held' && believedGood) return jsonReply({ status: 'ready' });
-    const detail = lastError === null ? reason : `${reason}: ${lastError}`;
+    const detail = lastError === null || reason.includes(lastError) ? reason : `${reason}: ${lastError}`;
     return problem(503, detail, { instance: path, extension: { leaseState: state } });
   };
 }

@@ -10,7 +10,7 @@ import { isTokenRefusal } from './verdict.ts';
 /** The most of one answer that is read, in bytes: ten times etcd's largest value. */
 export const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 
-export interface GatewayCall {
+interface GatewayCall {
   /** Such as `/v3/kv/range`. */
   readonly path: string;
   /** JSON with keys and values in base64 and 64-bit numbers as text. */
@@ -22,7 +22,7 @@ export interface GatewayCall {
 }
 
 /** @param headers show who we are */
-export type GatewayWork<T> = (
+type GatewayWork<T> = (
   endpoint: Endpoint,
   headers: Readonly<Record<string, string>>,
   signal: AbortSignal,

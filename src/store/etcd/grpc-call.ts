@@ -42,10 +42,22 @@ export async function grpcCall(
   if (response.statusCode !== 200 || typeof status !== 'string') {
     throw new JunkAnswerError(`no gRPC answer: HTTP status ${response.statusCode}`);
   }
-  if (status !== '0') throw new GatewayRefusal(Number(status), decodeURIComponent(String(ended['grpc-message'] ?? '')));
+  if (status !== '0') throw new GatewayRefusal(Number(status), statusMessage(ended['grpc-message']));
   const body = Buffer.concat(chunks);
   if (body.length < PREFIX_BYTES || body.length !== PREFIX_BYTES + body.readUInt32BE(1)) {
     throw new JunkAnswerError('a gRPC answer that is cut short');
   }
+  // Nothing was said about compression, so nothing may be compressed.
+  if (body[0] !== 0) throw new JunkAnswerError('a gRPC answer that is compressed');
   return body.subarray(PREFIX_BYTES);
+}
+
+/** It travels percent-encoded; what is not is taken as it is. */
+function statusMessage(message: unknown): string {
+  if (typeof message !== 'string' || message === '') return 'no reason given';
+  try {
+    return decodeURIComponent(message);
+  } catch {
+    return message;
+  }
 }

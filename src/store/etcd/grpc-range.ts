@@ -1,11 +1,11 @@
-import type { KeyValue } from '../kv.ts';
+import type { RangeEntry } from '../kv.ts';
 import type { Endpoint } from './endpoints.ts';
 import { grpcCall } from './grpc-call.ts';
 import { JunkAnswerError } from './json-fields.ts';
 import { encodeMessage, fieldCursor } from './protobuf.ts';
 
 /** Bytes of keys as they are: a foreign key need not be UTF-8. */
-export interface RawRange {
+interface RawRange {
   readonly key: Buffer;
   readonly rangeEnd: Buffer;
   readonly limit: number;
@@ -15,7 +15,7 @@ export interface RawRange {
 
 export interface RawPage {
   readonly revision: string;
-  readonly kvs: readonly KeyValue[];
+  readonly kvs: readonly RangeEntry[];
   readonly more: boolean;
   /** null where there is none. */
   readonly lastKey: Buffer | null;
@@ -48,7 +48,7 @@ export async function grpcRange(
 
 /** @throws RangeError for what is no such message */
 export function parseRangeResponse(message: Buffer): RawPage {
-  const kvs: KeyValue[] = [];
+  const kvs: RangeEntry[] = [];
   let revision = '0';
   let more = false;
   let lastKey: Buffer | null = null;
@@ -66,6 +66,7 @@ export function parseRangeResponse(message: Buffer): RawPage {
       fields.skip();
     }
   }
+  if (revision === '0') throw new RangeError('a range response without a revision');
   return { revision, kvs, more, lastKey };
 }
 
@@ -79,18 +80,16 @@ function parseRevision(header: Buffer): string {
   return revision;
 }
 
-function parseKeyValue(message: Buffer): { kv: KeyValue; key: Buffer } {
+function parseKeyValue(message: Buffer): { kv: RangeEntry; key: Buffer } {
   let key: Buffer = NO_KEY;
   let value = '';
-  let lease = '0';
   let modRevision = '0';
   const fields = fieldCursor(message);
   for (let id = fields.next(); id !== 0; id = fields.next()) {
     if (id === 1) key = fields.bytes();
     else if (id === 3) modRevision = fields.int64();
     else if (id === 5) value = fields.bytes().toString('utf8');
-    else if (id === 6) lease = fields.int64();
     else fields.skip();
   }
-  return { kv: { key: key.toString('utf8'), value, lease, modRevision }, key };
+  return { kv: { key: key.toString('utf8'), value, modRevision }, key };
 }

@@ -1,5 +1,5 @@
 /** Brings several sources into one order of arrival. Each source puts again only after its last item was taken. */
-export interface Inbox<T> {
+interface Inbox<T> {
   readonly put: (item: T) => void;
   /** The oldest item; waits for one. Only one taker at a time. */
   take(): Promise<T>;

@@ -1,13 +1,17 @@
-import type { KeyValue } from '../kv.ts';
+import type { KeyValue, RangeEntry } from '../kv.ts';
 import { fromBase64 } from './bytes.ts';
 import { int64Field, type JsonObject, JunkAnswerError, textField } from './json-fields.ts';
 
 /** One `mvccpb.KeyValue`. @param root what every key of ours starts with; it is taken off */
 export function parseKeyValue(kv: JsonObject, root: string): KeyValue {
+  return { ...parseRangeEntry(kv, root), lease: int64Field(kv, 'lease') };
+}
+
+/** The same without the lease. */
+export function parseRangeEntry(kv: JsonObject, root: string): RangeEntry {
   return {
     key: parseKey(kv, root),
     value: fromBase64(textField(kv, 'value')),
-    lease: int64Field(kv, 'lease'),
     modRevision: int64Field(kv, 'mod_revision'),
   };
 }

@@ -18,7 +18,7 @@ export function encodeMessage(fields: readonly (readonly [id: number, value: num
  * one of the others takes its value. A cursor instead of field objects, since a page holds 60,000 fields.
  * All throw RangeError where the bytes are no protobuf message.
  */
-export interface FieldCursor {
+interface FieldCursor {
   next(): number;
   bytes(): Buffer;
   /** An int64 as decimal text: a lease id has more digits than a number can hold. */
@@ -68,8 +68,9 @@ export function fieldCursor(message: Buffer): FieldCursor {
       if (at >= end) return 0;
       const tag = number();
       type = tag & 7;
-      if (type !== 0 && type !== 2) throw new RangeError(`a protobuf field of wire type ${type}`);
-      return Math.floor(tag / 8);
+      const id = Math.floor(tag / 8);
+      if (id === 0) throw new RangeError('a protobuf field without a number');
+      return id;
     },
     bytes() {
       expect(2);
@@ -81,7 +82,11 @@ export function fieldCursor(message: Buffer): FieldCursor {
     },
     skip() {
       if (type === 0) number();
-      else bytes();
+      else if (type === 2) bytes();
+      // Of fixed length. A range has none today; a field that comes with a later release must not break it.
+      else if (type === 1 || type === 5) at += type === 1 ? 8 : 4;
+      else throw new RangeError(`a protobuf field of wire type ${type}`);
+      if (at > end) throw cut();
     },
   };
 }

@@ -2,7 +2,7 @@ import type { KvBatch } from '../kv.ts';
 import type { RevisionEvent } from './watch-answer.ts';
 
 /** Events that may not be all of their revision, and the revisions that are whole. */
-export interface Regrouped {
+interface Regrouped {
   readonly batches: readonly KvBatch[];
   readonly held: readonly RevisionEvent[];
 }

@@ -81,6 +81,11 @@ export function isTokenRefusal(refusal: GatewayRefusal): boolean {
   );
 }
 
+/** Restored from a backup or made anew, and already past the revision of a reader, which is of another history. */
+export function replaced(url: string): CompactedError {
+  return new CompactedError(`etcd at ${url}: the store was replaced, as by a restore from a backup`);
+}
+
 /** Restored from a backup: what was read before is of another history. */
 export function wentBack(url: string): CompactedError {
   return new CompactedError(`etcd at ${url}: the store's revision went back, as after a restore from a backup`);

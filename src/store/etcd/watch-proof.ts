@@ -24,6 +24,8 @@ export interface Proof {
   readonly revision: bigint;
   /** Our keys are the same at `from` and at `revision`. False: they differ, and their events did not come in good time. */
   readonly same: boolean;
+  /** It took reads that make etcd look at all our keys. */
+  readonly scanned: boolean;
 }
 
 /**
@@ -50,11 +52,11 @@ export async function proveFresh(
   const before = { ...progress };
   const head = await read({ key: toBase64(root), count_only: true }, (answer) => BigInt(headerRevision(answer)));
   if (head < before.same) throw wentBack(stream.endpoint.url);
-  if (head === before.same) return { from: before.received, revision: head, same: true };
+  if (head === before.same) return { from: before.received, revision: head, same: true, scanned: false };
 
   await clock.sleep(GRACE_MS, stream.signal);
   const { received: from, same: since } = { ...progress };
-  if (from >= head) return { from, revision: from, same: true };
+  if (from >= head) return { from, revision: from, same: true, scanned: false };
   // Two reads and not one transaction: etcd 3.4 panics when a compaction meets a transaction that reads an old revision.
   const countThen = await read({ ...all, revision: String(since), count_only: true }, countOf);
   const newer = { ...all, min_mod_revision: String(since + 1n), keys_only: true, limit: '1' };
@@ -65,7 +67,7 @@ export async function proveFresh(
   }));
   const same = !now.changed && now.count === countThen;
   if (!same && progress.received === from) await clock.sleep(SILENCE_MS, stream.signal);
-  return { from, revision: now.revision, same };
+  return { from, revision: now.revision, same, scanned: true };
 }
 
 function countOf(answer: JsonObject): string {

@@ -6,17 +6,21 @@ import type { Gateway } from './gateway.ts';
 import { inbox } from './inbox.ts';
 import { JunkAnswerError } from './json-fields.ts';
 import { regroup } from './revision-batches.ts';
-import { judge } from './verdict.ts';
+import { judge, replaced } from './verdict.ts';
 import type { WatchAnswer } from './watch-answer.ts';
 import { type Proof, proveFresh, type WatchProgress } from './watch-proof.ts';
-import { openWatchStream } from './watch-stream.ts';
+import { openWatchStream, type WatchStream } from './watch-stream.ts';
+import type { Witness } from './witness.ts';
 
 /** With what a proof takes, a confirmation comes within the ten seconds that the contract gives. */
 const CONFIRM_EVERY_MS = 5_000;
+/** The same after a proof that made etcd look at all our keys: others write to it, so the next one will, too. */
+const CONFIRM_LATER_MS = 8_000;
 
-export interface WatchDeps {
+interface WatchDeps {
   readonly clock: Clock;
   readonly context: EtcdContext;
+  readonly witness: Witness;
 }
 
 type Turn =
@@ -29,7 +33,7 @@ type Turn =
  * caller watches again from the last revision it has, which then starts at another endpoint. What was confirmed but
  * not received is never skipped: a confirmation repeats the revision of the last event.
  */
-export function etcdWatch(gateway: Gateway, { clock, context }: WatchDeps): Kv['watch'] {
+export function etcdWatch(gateway: Gateway, { clock, context, witness }: WatchDeps): Kv['watch'] {
   return async function* watch(revision, signal): AsyncGenerator<KvBatch, void, void> {
     const stream = await openWatchStream(gateway, context.root, revision, signal);
     const progress: WatchProgress = { received: BigInt(revision), same: BigInt(revision) };
@@ -43,6 +47,7 @@ export function etcdWatch(gateway: Gateway, { clock, context }: WatchDeps): Kv['
     };
     let held: Parameters<typeof regroup>[0] = [];
     try {
+      if (!(await isSameStore(gateway, stream, witness, revision))) throw replaced(stream.endpoint.url);
       read();
       report(prove(0));
       for (;;) {
@@ -52,7 +57,7 @@ export function etcdWatch(gateway: Gateway, { clock, context }: WatchDeps): Kv['
         if (turn.kind === 'proof') {
           const step = judgeProof(turn.proof, progress);
           if (step === 'confirm') yield { revision: String(progress.received), events: [] };
-          report(prove(step === 'confirm' ? CONFIRM_EVERY_MS : 0));
+          report(prove(step === 'again' ? 0 : turn.proof.scanned ? CONFIRM_LATER_MS : CONFIRM_EVERY_MS));
           continue;
         }
         const { answer } = turn;
@@ -69,6 +74,7 @@ export function etcdWatch(gateway: Gateway, { clock, context }: WatchDeps): Kv['
           }
           progress.received = BigInt(batch.revision);
           progress.same = progress.received;
+          witness.sawEvents(batch.revision, batch.events);
           yield batch;
         }
       }
@@ -81,6 +87,20 @@ export function etcdWatch(gateway: Gateway, { clock, context }: WatchDeps): Kv['
       stream.close();
     }
   };
+}
+
+/** Whether what was seen at `revision` is there: a revision of the same number may be of another history. */
+async function isSameStore(
+  gateway: Gateway,
+  stream: WatchStream,
+  witness: Witness,
+  revision: string,
+): Promise<boolean> {
+  const testimony = witness.at(revision);
+  if (testimony === null) return true;
+  const body = { ...testimony.query, revision };
+  const call = { path: '/v3/kv/range', body, repeatable: true, only: stream.endpoint };
+  return gateway.call(call, stream.signal, testimony.isTrue);
 }
 
 /** Everything up to `revision` was received, without an event of ours in it. */

@@ -2,7 +2,7 @@ import type { EtcdTls } from '../../config/store-config.ts';
 import { describeError } from '../../errors.ts';
 import { JunkAnswerError } from './json-fields.ts';
 
-export interface WireError {
+interface WireError {
   readonly text: string;
   readonly retryable: boolean;
   /** The request did not reach etcd. */

@@ -6,19 +6,11 @@ import type { Statements } from './statements.ts';
 /** A watcher that is far behind is given about this many changes at a time, but whole revisions in any case. */
 export const MAX_CHANGES = 500;
 
-export interface ChangeLogPage {
-  /** The store's newest revision at that moment. */
-  readonly revision: string;
-  /** The next revisions after the asked one, oldest first. Empty: there are none. */
-  readonly batches: readonly KvBatch[];
-}
-
-/** The log after `revision`. Runs inside of a transaction. */
-export function changesAfter(statements: Statements, revision: string): ChangeLogPage {
+/** The next revisions after `revision`, oldest first; none when it is the newest. Runs inside of a transaction. */
+export function changesAfter(statements: Statements, revision: string): readonly KvBatch[] {
   const after = requireKept(statements, revision);
-  const newest = String(readMeta(statements).revision);
   const batches: { revision: string; events: KvEvent[] }[] = [];
-  if (newest === revision) return { revision: newest, batches };
+  if (after === readMeta(statements).revision) return batches;
   let count = 0;
   for (const row of statements.changesAfter.iterate(after)) {
     const at = String(row['revision']);
@@ -30,7 +22,7 @@ export function changesAfter(statements: Statements, revision: string): ChangeLo
     batches.at(-1)?.events.push({ key: String(row['key']), value, previous });
     count += 1;
   }
-  return { revision: newest, batches };
+  return batches;
 }
 
 function textOrNull(value: unknown): string | null {

@@ -5,12 +5,12 @@ import { type Now, nowOf } from './now.ts';
 import { type RetryDeps, retryBusy } from './retry-busy.ts';
 
 /** How soon a watcher sees a change, and at most how long after its deadline a lease ends while anybody watches. */
-export const POLL_MS = 200;
+const POLL_MS = 200;
 
 /** How often a watcher with nothing to see is told that it is up to date. */
-export const CONFIRM_MS = 5_000;
+const CONFIRM_MS = 5_000;
 
-export interface EngineKvDeps extends RetryDeps {
+interface EngineKvDeps extends RetryDeps {
   readonly bootId: string;
   /** Frees the database. Called once. */
   readonly release: () => void;
@@ -42,19 +42,19 @@ export function engineKv(label: string, current: () => Engine, deps: EngineKvDep
     closing.signal.addEventListener('abort', onClose);
     try {
       for (;;) {
-        const page = await call(signal, 'watch', (engine, now) => {
+        const batches = await call(signal, 'watch', (engine, now) => {
           watched ??= engine;
           // Its revisions count from one again: what follows `revision` there is not what followed it here.
           if (engine !== watched) throw new CompactedError(`watch ${label}: the store was replaced by a new one`);
           return engine.changesAfter(now, revision);
         });
-        for (const batch of page.batches) {
+        for (const batch of batches) {
           yield batch;
           signal.throwIfAborted();
           revision = batch.revision;
           confirmedMs = clock.monotonicMs();
         }
-        if (page.batches.length > 0) continue;
+        if (batches.length > 0) continue;
         if (clock.monotonicMs() - confirmedMs >= CONFIRM_MS) {
           confirmedMs = clock.monotonicMs();
           yield { revision, events: [] };

@@ -1,6 +1,6 @@
-import type { KeyValue, RangePage, RangeQuery, Txn, TxnResult } from '../kv.ts';
+import type { KeyValue, KvBatch, RangePage, RangeQuery, Txn, TxnResult } from '../kv.ts';
 import { LeaseNotFoundError } from '../store-error.ts';
-import { type ChangeLogPage, changesAfter } from './changes.ts';
+import { changesAfter } from './changes.ts';
 import { deadlines, sweep } from './leases.ts';
 import { appendRevision, readKey, type Write } from './log.ts';
 import type { Now } from './now.ts';
@@ -16,7 +16,7 @@ export interface Engine {
   releaseEmpty(now: Now, lease: string): void;
   range(now: Now, query: RangeQuery): RangePage;
   txn(now: Now, txn: Txn): TxnResult;
-  changesAfter(now: Now, revision: string): ChangeLogPage;
+  changesAfter(now: Now, revision: string): readonly KvBatch[];
 }
 
 export function createEngine(statements: Statements, keptChanges: number): Engine {

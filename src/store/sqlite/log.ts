@@ -8,7 +8,7 @@ export interface Write {
   readonly previous: KvRow | null;
 }
 
-export interface Meta {
+interface Meta {
   readonly revision: number;
   /** The changes up to this revision are gone from the log. */
   readonly compacted: number;

@@ -44,7 +44,10 @@ function schemaNumber(db: DatabaseSync): number {
 
 /** Only the last folder of the path: Node's recursive way never returns where the kernel refuses folders, as in /proc. */
 function makeFolder(path: string): void {
-  if (!existsSync(path)) mkdirSync(path);
+  if (existsSync(path)) return;
+  const parent = dirname(path);
+  if (!existsSync(parent)) throw new Error(`its folder ${parent} does not exist; make it`);
+  mkdirSync(path);
 }
 
 function requireUsable(path: string, create: boolean): void {

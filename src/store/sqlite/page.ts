@@ -5,8 +5,8 @@ import { keyValue, kvRow } from './rows.ts';
 import type { Statements } from './statements.ts';
 
 /** Bounds of one page. The last key may exceed the number of characters, so that every page holds at least one. */
-export const MAX_PAGE_KEYS = 1_000;
-export const MAX_PAGE_CHARS = 1_000_000;
+const MAX_PAGE_KEYS = 1_000;
+const MAX_PAGE_CHARS = 1_000_000;
 
 /** One page of a range, at the newest or a past revision. Runs inside of a transaction. */
 export function readPage(statements: Statements, { prefix, from, to, revision, ...query }: RangeQuery): RangePage {

@@ -2,7 +2,7 @@ import type { SQLOutputValue } from 'node:sqlite';
 import type { KeyValue } from '../kv.ts';
 
 /** A row of the driver: every column by its name. */
-export type Row = Record<string, SQLOutputValue>;
+type Row = Record<string, SQLOutputValue>;
 
 /** A row of table `kv`. Revisions and leases are below 2^53: the driver refuses to round. */
 export interface KvRow {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { ETCD_LIMITED, startEtcdWithAuth } from '../../support/etcd-auth.ts';
-import { startFakeGateway } from '../../support/etcd-impostors.ts';
+import { startFakeGateway, startTcpProxy } from '../../support/etcd-impostors.ts';
 import { closeTestKvs, collect, never, openTestKv, putAll } from '../../support/etcd-kv.ts';
 import { type EtcdServer, startEtcd } from '../../support/etcd-server.ts';
 
@@ -23,6 +23,26 @@ describe('authentication at etcd', () => {
     assert.equal(await kv.keepAlive(lease, never), true);
     await kv.releaseEmpty(lease, never);
     assert.deepEqual(await collect(kv, revision, ({ length }) => length === 1), [{ revision, events: [] }]);
+  });
+
+  it('is sent over gRPC, too, and renewed there', async () => {
+    const proxy = await startTcpProxy(server.clientUrl);
+    const kv = openTestKv([proxy.url], { credentials: ETCD_LIMITED });
+    await putAll(kv, { a: '1' });
+    const { http1 } = { ...proxy.connections() };
+    for (const round of ['first', 'second']) {
+      assert.equal((await kv.range({ prefix: '' }, never)).kvs.length, 1, round);
+      await server.etcdctl('auth', 'disable');
+      await server.etcdctl('auth', 'enable');
+    }
+    const other = openTestKv([proxy.url], { credentials: ETCD_LIMITED, prefix: '/other' });
+    await assert.rejects(
+      other.range({ prefix: '' }, never),
+      /permission denied for user "node" on keys below \/other\//,
+    );
+    assert.equal(proxy.connections().http2, 2);
+    assert.ok(proxy.connections().http1 <= http1 + 2, 'nothing but tokens came over HTTP/1.1');
+    await proxy.close();
   });
 
   it('fails with a wrong password in words that do not hold it', async () => {

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { Kv } from '../../../src/store/kv.ts';
+import { createRollStore } from '../../../src/store/roll-store.ts';
 import { startFakeGateway } from '../../support/etcd-impostors.ts';
 import { closeTestKvs, collect, never, openTestKv, putAll } from '../../support/etcd-kv.ts';
 import { type EtcdServer, startEtcd } from '../../support/etcd-server.ts';
+import { sampleRecord } from '../../support/sample-record.ts';
 
 describe('a lease of etcd', () => {
   let server: EtcdServer;
@@ -50,6 +52,28 @@ describe('a lease of etcd', () => {
     assert.equal(await proposals(), before);
     await putAll(kv, { 'p/a': '2' }, lease);
     assert.equal(await proposals(), before + 1, 'the metric counts writes');
+  });
+
+  it('costs no Raft write in beats that look at the seat as well', async () => {
+    let looks = 0;
+    const spying = Object.assign(Object.create(kv) as Kv, {
+      txn: (...call: Parameters<Kv['txn']>) => {
+        looks += call[0].puts.length === 0 ? 1 : 0;
+        return kv.txn(...call);
+      },
+    });
+    const store = createRollStore(spying);
+    const record = sampleRecord();
+    const seat = { instanceId: record.ec2InstanceId, session: 'a', since: 'x', ttlMs: 30_000, retentionMs: 60_000 };
+    const outcome = await store.register(seat, record, { takeover: true, signal: never });
+    if (outcome.kind !== 'registered') assert.fail(outcome.kind);
+    const before = await server.metric('etcd_server_proposals_committed_total');
+    looks = 0;
+    for (let beat = 0; beat < 30; beat += 1) {
+      assert.deepEqual(await store.renew(outcome.hold, never), { kind: 'renewed' });
+    }
+    assert.equal(looks, 10);
+    assert.equal(await server.metric('etcd_server_proposals_committed_total'), before);
   });
 
   it('is not given up for an answer that says nothing about it', async () => {

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
-import type { KeyValue, Kv } from '../../../src/store/kv.ts';
+import { after, afterEach, before, describe, it } from 'node:test';
+import type { Kv, RangeEntry } from '../../../src/store/kv.ts';
+import { createRollStore } from '../../../src/store/roll-store.ts';
 import { CompactedError } from '../../../src/store/store-error.ts';
-import { startFakeGateway } from '../../support/etcd-impostors.ts';
+import { systemClock } from '../../../src/timing/clock.ts';
+import { startFakeGateway, startFakeHttp2, startSilentServer, startTcpProxy } from '../../support/etcd-impostors.ts';
 import { closeTestKvs, never, openTestKv, putAll } from '../../support/etcd-kv.ts';
+import { freePorts } from '../../support/etcd-ports.ts';
 import { type EtcdServer, startEtcd } from '../../support/etcd-server.ts';
 
 describe('a range of etcd', () => {
@@ -18,8 +21,8 @@ describe('a range of etcd', () => {
     await server.dispose();
   });
 
-  const all = async (prefix: string): Promise<{ pages: number; kvs: KeyValue[] }> => {
-    const kvs: KeyValue[] = [];
+  const all = async (prefix: string): Promise<{ pages: number; kvs: RangeEntry[] }> => {
+    const kvs: RangeEntry[] = [];
     let page = await kv.range({ prefix }, never);
     for (let pages = 1; ; pages += 1) {
       kvs.push(...page.kvs);
@@ -41,7 +44,6 @@ describe('a range of etcd', () => {
         ['o/ä', '3'],
       ],
     );
-    assert.ok(kvs.every(({ lease }) => lease === '0'));
   });
 
   it('comes in pages, each key once', async () => {
@@ -118,5 +120,107 @@ describe('a range of etcd', () => {
     });
     assert.equal(limits.at(-1), '1');
     await gateway.close();
+  });
+
+  it('is the same over gRPC as over the gateway', async () => {
+    const { lease } = await kv.grant(600_000, never);
+    await putAll(kv, { 's/a': 'ä', 's/b': '', 's/c': 'x'.repeat(300) }, lease);
+    await putAll(kv, { 's/d': 'on no lease' });
+    const overGateway = await kv.range({ prefix: 's/', limit: 5_000 }, never);
+    assert.deepEqual(await kv.range({ prefix: 's/' }, never), overGateway);
+    const past = { prefix: 's/', revision: String(BigInt(overGateway.revision) - 1n) };
+    assert.deepEqual(await kv.range(past, never), await kv.range({ ...past, limit: 5_000 }, never));
+    const part = { prefix: 's/', from: 's/b', to: 's/d' };
+    assert.deepEqual(await kv.range(part, never), await kv.range({ ...part, limit: 5_000 }, never));
+  });
+});
+
+describe('a large range', () => {
+  let server: EtcdServer;
+  const closing: (() => Promise<void>)[] = [];
+  before(async () => {
+    server = await startEtcd();
+    await putAll(openTestKv(server.endpoints), { a: '1' });
+  });
+  afterEach(async () => {
+    await closeTestKvs();
+    for (const close of closing.splice(0)) await close();
+  });
+  after(() => server.dispose());
+
+  const closed = <T extends { close(): Promise<void> }>(impostor: T): T => {
+    closing.push(() => impostor.close());
+    return impostor;
+  };
+  const keysOf = async (kv: Kv) => (await kv.range({ prefix: '' }, never)).kvs.map(({ key }) => key);
+
+  it('takes one connection over HTTP/2, and small rolls none', async () => {
+    const proxy = closed(await startTcpProxy(server.clientUrl));
+    const kv = openTestKv([proxy.url], { prefix: '/small' });
+    assert.deepEqual((await createRollStore(kv).read(never)).entries, []);
+    await kv.range({ prefix: '', limit: 10 }, never);
+    const { http1, http2 } = { ...proxy.connections() };
+    assert.equal(http2, 0);
+    await Promise.all([1, 2, 3, 4].map(() => kv.range({ prefix: '' }, never)));
+    assert.deepEqual(proxy.connections(), { http1, http2: 1 });
+  });
+
+  it('falls back to the gateway where something in between speaks HTTP/1.1 only, stays there and tries again later', async () => {
+    const http1Only = closed(await startFakeGateway((_, response) => response.end('{}')));
+    const proxy = closed(await startTcpProxy(server.clientUrl, http1Only.url));
+    let aheadMs = 0;
+    const clock = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + aheadMs };
+    const kv = openTestKv([proxy.url], {}, { clock });
+    for (let n = 0; n < 3; n += 1) {
+      assert.deepEqual(await keysOf(kv), ['a']);
+      aheadMs += 200_000;
+    }
+    assert.equal(proxy.connections().http2, 1);
+    aheadMs += 1;
+    assert.deepEqual(await keysOf(kv), ['a']);
+    assert.equal(proxy.connections().http2, 2);
+  });
+
+  it('falls back where something that is no etcd speaks HTTP/2', async () => {
+    for (const headers of [{ ':status': 404 }, { ':status': 200, 'grpc-status': '12' }]) {
+      const other = closed(
+        await startFakeHttp2((_, response) => {
+          response.stream.respond(headers);
+          response.stream.end('<html>');
+        }),
+      );
+      const proxy = closed(await startTcpProxy(server.clientUrl, other.url));
+      assert.deepEqual(await keysOf(openTestKv([proxy.url])), ['a']);
+    }
+  });
+
+  it('does not take what etcd refuses over gRPC to the gateway', async () => {
+    const refusing = closed(
+      await startFakeHttp2((_, response) => {
+        response.writeHead(200, { 'grpc-status': '11', 'grpc-message': 'required revision has been compacted' }).end();
+      }),
+    );
+    const proxy = closed(await startTcpProxy(server.clientUrl, refusing.url));
+    await assert.rejects(keysOf(openTestKv([proxy.url])), CompactedError);
+    assert.equal(proxy.connections().http1, 0);
+  });
+
+  it('uses the gateway after gRPC was silent for the whole deadline', async () => {
+    const silent = closed(await startSilentServer());
+    const proxy = closed(await startTcpProxy(server.clientUrl, silent.url));
+    const kv = openTestKv([proxy.url], {}, { requestTimeoutMs: 400 });
+    await assert.rejects(keysOf(kv), { name: 'StoreError', retryable: true, message: /no answer within 400 ms/ });
+    assert.deepEqual(await keysOf(kv), ['a']);
+  });
+
+  it('fails as any other call where nothing listens, and takes gRPC once something does', async () => {
+    const [port = 0] = await freePorts(1);
+    const url = `http://127.0.0.1:${port}`;
+    const kv = openTestKv([url]);
+    const refused = { name: 'StoreError', retryable: true, message: `etcd at ${url}: connection refused` };
+    await assert.rejects(keysOf(kv), refused);
+    const proxy = closed(await startTcpProxy(server.clientUrl, server.clientUrl, port));
+    assert.deepEqual(await keysOf(kv), ['a']);
+    assert.deepEqual(proxy.connections(), { http1: 0, http2: 1 });
   });
 });

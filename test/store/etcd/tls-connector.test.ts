@@ -5,6 +5,7 @@ import { after, afterEach, before, describe, it } from 'node:test';
 import type { EtcdTls } from '../../../src/config/store-config.ts';
 import type { Kv } from '../../../src/store/kv.ts';
 import { type EtcdCerts, makeEtcdCerts } from '../../support/etcd-certs.ts';
+import { startTcpProxy } from '../../support/etcd-impostors.ts';
 import { closeTestKvs, collect, never, openTestKv } from '../../support/etcd-kv.ts';
 import { type EtcdServer, startEtcd } from '../../support/etcd-server.ts';
 
@@ -42,6 +43,16 @@ describe('TLS to etcd', () => {
       assert.deepEqual(await collect(kv, revision, ({ length }) => length === 1), [{ revision, events: [] }]);
     });
     await withKv({}, (kv) => kv.range({ prefix: '' }, never), server.clientUrl.replace('127.0.0.1', 'localhost'));
+  });
+
+  it('works over gRPC as well', async () => {
+    const proxy = await startTcpProxy(server.clientUrl);
+    const url = proxy.url.replace('http:', 'https:');
+    await withKv({}, (kv) => kv.range({ prefix: '' }, never), url);
+    assert.deepEqual(proxy.connections(), { http1: 0, http2: 1 });
+    await withKv({}, (kv) => kv.range({ prefix: '', limit: 1 }, never), url);
+    assert.deepEqual(proxy.connections(), { http1: 1, http2: 1 });
+    await proxy.close();
   });
 
   it('names a client certificate that has expired, and when', () =>

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { rm } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Kv, KvBatch } from '../../../src/store/kv.ts';
@@ -109,6 +111,75 @@ describe('a watch on etcd', () => {
       collect(open(), '999999', () => false),
       { name: 'CompactedError', message: /the store's revision went back/ },
     );
+  });
+
+  it('says when the store was restored from a backup and has its revision again with other changes behind it', async () => {
+    const other = await startEtcd();
+    const backup = join(other.dataDir, '..', `${basename(other.dataDir)}.backup`);
+    try {
+      const ours = openTestKv(other.endpoints);
+      await putAll(ours, { 'v1/a': 'old', 'v1/b': 'old' });
+      await other.etcdctl('snapshot', 'save', backup);
+      const overtake = async (past: string) => {
+        await other.restore(backup);
+        // Another process writes: this one has seen nothing of the restored store before it watches again.
+        for (let revision = '0'; BigInt(revision) <= BigInt(past) + 2n; ) {
+          const answer = JSON.parse(await other.etcdctl('put', '/rollcall/v1/c', 'new', '-w', 'json'));
+          revision = String(answer.header.revision);
+        }
+      };
+      const replaced = { name: 'CompactedError', message: /the store was replaced, as by a restore from a backup/ };
+
+      await putAll(ours, { 'v1/a': 'newer' });
+      const { revision: read } = await ours.range({ prefix: 'v1/', limit: 100 }, never);
+      await overtake(read);
+      await assert.rejects(
+        collect(ours, read, () => false),
+        replaced,
+        'after a snapshot',
+      );
+
+      const again = await ours.range({ prefix: 'v1/' }, never);
+      assert.deepEqual(await collect(ours, again.revision, ({ length }) => length === 1), [
+        { revision: again.revision, events: [] },
+      ]);
+      await putAll(openTestKv(other.endpoints), { 'v1/a': 'newest' });
+      const [batch] = changes(await collect(ours, again.revision, (batches) => changes(batches).length > 0));
+      await overtake(batch?.revision ?? '');
+      await assert.rejects(
+        collect(ours, batch?.revision ?? '', () => false),
+        replaced,
+        'after a batch',
+      );
+    } finally {
+      await other.dispose();
+      await rm(backup, { force: true });
+    }
+  });
+
+  it('goes on without an objection after keys were deleted, overwritten or are no text', async () => {
+    const mine = openTestKv(server.endpoints, { prefix: '/resumed' });
+    const foreign = Buffer.concat([Buffer.from('/resumed/z'), Buffer.of(0xc0)]).toString('base64');
+    await putAll(mine, { a: '1', b: '2' });
+    let { revision } = await mine.range({ prefix: '' }, never);
+    const putForeign = () =>
+      fetch(`${server.clientUrl}/v3/kv/put`, { method: 'POST', body: JSON.stringify({ key: foreign }) });
+    for (const change of [
+      () => mine.txn({ guards: [], puts: [], deletes: ['a'], reads: [] }, never),
+      () => putAll(mine, { b: '3' }),
+      putForeign,
+      () => mine.txn({ guards: [], puts: [{ key: 'c', value: '', lease: '0' }], deletes: ['b'], reads: [] }, never),
+    ]) {
+      await change();
+      const [batch, ...rest] = changes(await collect(mine, revision, (batches) => changes(batches).length > 0));
+      assert.ok(batch && rest.length === 0);
+      revision = batch.revision;
+      await putAll(open(), { 'elsewhere/x': revision });
+    }
+    await putForeign();
+    const read = await mine.range({ prefix: '' }, never);
+    assert.equal(read.kvs.length, 2);
+    await collect(mine, read.revision, ({ length }) => length === 1);
   });
 
   it('is confirmed at once and again and again where nothing changes, at the revision of its last event', async () => {
