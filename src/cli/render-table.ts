@@ -13,14 +13,13 @@ export function renderTable(legend: readonly string[] | null, rows: readonly (re
   if (legend) cells.unshift([...legend]);
   const widths: number[] = [];
   for (const row of cells) {
-    for (const [column, cell] of row.entries()) widths[column] = Math.max(widths[column] ?? 0, cell.length);
+    row.forEach((cell, column) => {
+      widths[column] = Math.max(widths[column] ?? 0, cell.length);
+    });
   }
-  return cells
-    .map((row) => {
-      const last = row.length - 1;
-      return `${row.map((cell, column) => (column === last ? cell : cell.padEnd(widths[column] ?? 0))).join('  ')}\n`;
-    })
-    .join('');
+  const padded = (cell: string, column: number) =>
+    column < widths.length - 1 ? cell.padEnd(widths[column] ?? 0) : cell;
+  return cells.map((row) => `${row.map(padded).join('  ')}\n`).join('');
 }
 
 function cellText(cell: string | null): string {

@@ -1,3 +1,5 @@
+import type { MetadataFacts } from './facts.ts';
+
 /** The record's contract with other people's pipelines; a reader must skip what is newer. */
 export const SCHEMA_VERSION = 1;
 
@@ -40,21 +42,11 @@ export interface Departure {
  * What a node publishes about itself. Names follow ECS's DescribeContainerInstances wherever it has one. It holds no
  * instant that ticks and no counter, so that a node where nothing happens has nothing to write. Unknown is `null`.
  */
-export interface NodeRecord {
+export interface NodeRecord extends MetadataFacts {
   readonly schemaVersion: number;
-  readonly ec2InstanceId: string;
   readonly containerInstanceArn: string | null;
   readonly cluster: string | null;
   readonly versionInfo: { readonly agentVersion: string | null; readonly agentHash: string | null };
-  readonly privateIpAddress: string | null;
-  readonly publicIpAddress: string | null;
-  readonly privateDnsName: string | null;
-  readonly availabilityZone: string | null;
-  readonly region: string | null;
-  readonly instanceType: string | null;
-  readonly imageId: string | null;
-  readonly accountId: string | null;
-  readonly instanceLifecycle: string | null;
   /** 32 hex digits of /etc/machine-id: what fleet calls the machine. */
   readonly machineId: string | null;
   readonly labels: Readonly<Record<string, string>>;

@@ -6,12 +6,14 @@ export const ROOT = 'v1/';
 /** Where the records begin; presences come before. */
 export const RECORDS = `${ROOT}records/`;
 
+const PRESENCES = `${ROOT}presence/`;
+
 export function recordKey(instanceId: string): string {
   return `${RECORDS}${instanceId}`;
 }
 
 export function presenceKey(instanceId: string): string {
-  return `${ROOT}presence/${instanceId}`;
+  return `${PRESENCES}${instanceId}`;
 }
 
 type ParsedKey =
@@ -20,10 +22,9 @@ type ParsedKey =
 
 /** What a key below `ROOT` stands for. */
 export function parseKey(key: string): ParsedKey {
-  const [, folder, instanceId] = /^v1\/(records|presence)\/(.*)$/s.exec(key) ?? [];
-  if (folder === undefined || instanceId === undefined) {
-    return { kind: 'foreign', reason: 'neither a record nor a presence' };
-  }
+  const kind = key.startsWith(RECORDS) ? 'record' : key.startsWith(PRESENCES) ? 'presence' : null;
+  if (kind === null) return { kind: 'foreign', reason: 'neither a record nor a presence' };
+  const instanceId = key.slice(kind === 'record' ? RECORDS.length : PRESENCES.length);
   if (!INSTANCE_ID.test(instanceId)) return { kind: 'foreign', reason: 'not named after an instance id' };
-  return { kind: folder === 'records' ? 'record' : 'presence', instanceId };
+  return { kind, instanceId };
 }

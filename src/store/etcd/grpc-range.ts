@@ -51,15 +51,14 @@ export function parseRangeResponse(message: Buffer): RawPage {
   const kvs: RangeEntry[] = [];
   let revision = '0';
   let more = false;
-  let lastKey: Buffer | null = null;
+  let last: Buffer | null = null;
   const fields = fieldCursor(message);
   for (let id = fields.next(); id !== 0; id = fields.next()) {
     if (id === 1) {
       revision = parseRevision(fields.bytes());
     } else if (id === 2) {
-      const { kv, key } = parseKeyValue(fields.bytes());
-      kvs.push(kv);
-      lastKey = key;
+      last = fields.bytes();
+      kvs.push(parseKeyValue(last));
     } else if (id === 3) {
       more = fields.int64() !== '0';
     } else {
@@ -67,7 +66,7 @@ export function parseRangeResponse(message: Buffer): RawPage {
     }
   }
   if (revision === '0') throw new RangeError('a range response without a revision');
-  return { revision, kvs, more, lastKey };
+  return { revision, kvs, more, lastKey: last && parseKey(last) };
 }
 
 function parseRevision(header: Buffer): string {
@@ -80,16 +79,26 @@ function parseRevision(header: Buffer): string {
   return revision;
 }
 
-function parseKeyValue(message: Buffer): { kv: RangeEntry; key: Buffer } {
-  let key: Buffer = NO_KEY;
+function parseKeyValue(message: Buffer): RangeEntry {
+  let key = '';
   let value = '';
   let modRevision = '0';
   const fields = fieldCursor(message);
   for (let id = fields.next(); id !== 0; id = fields.next()) {
-    if (id === 1) key = fields.bytes();
+    if (id === 1) key = fields.text();
     else if (id === 3) modRevision = fields.int64();
-    else if (id === 5) value = fields.bytes().toString('utf8');
+    else if (id === 5) value = fields.text();
     else fields.skip();
   }
-  return { kv: { key: key.toString('utf8'), value, modRevision }, key };
+  return { key, value, modRevision };
+}
+
+/** The key's own bytes, which its text may not keep. */
+function parseKey(message: Buffer): Buffer {
+  const fields = fieldCursor(message);
+  for (let id = fields.next(); id !== 0; id = fields.next()) {
+    if (id === 1) return fields.bytes();
+    fields.skip();
+  }
+  return NO_KEY;
 }

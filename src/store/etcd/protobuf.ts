@@ -21,6 +21,8 @@ export function encodeMessage(fields: readonly (readonly [id: number, value: num
 interface FieldCursor {
   next(): number;
   bytes(): Buffer;
+  /** The same as UTF-8. */
+  text(): string;
   /** An int64 as decimal text: a lease id has more digits than a number can hold. */
   int64(): string;
   skip(): void;
@@ -53,11 +55,12 @@ export function fieldCursor(message: Buffer): FieldCursor {
     for (let index = at - 1; index >= start; index -= 1) exact = (exact << 7n) | BigInt((message[index] ?? 0) & 0x7f);
     return String(BigInt.asIntN(64, exact));
   };
-  const bytes = (): Buffer => {
+  /** Moves behind a length-delimited value and answers where it starts. */
+  const pass = (): number => {
     const length = number();
     if (at + length > end) throw cut();
     at += length;
-    return message.subarray(at - length, at);
+    return at - length;
   };
   const expect = (wanted: number): void => {
     if (type !== wanted) throw new RangeError(`a protobuf field of wire type ${type} instead of ${wanted}`);
@@ -74,7 +77,13 @@ export function fieldCursor(message: Buffer): FieldCursor {
     },
     bytes() {
       expect(2);
-      return bytes();
+      const start = pass();
+      return message.subarray(start, at);
+    },
+    text() {
+      expect(2);
+      const start = pass();
+      return message.toString('utf8', start, at);
     },
     int64() {
       expect(0);
@@ -82,7 +91,7 @@ export function fieldCursor(message: Buffer): FieldCursor {
     },
     skip() {
       if (type === 0) number();
-      else if (type === 2) bytes();
+      else if (type === 2) pass();
       // Of fixed length. A range has none today; a field that comes with a later release must not break it.
       else if (type === 1 || type === 5) at += type === 1 ? 8 : 4;
       else throw new RangeError(`a protobuf field of wire type ${type}`);
