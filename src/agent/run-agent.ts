@@ -108,7 +108,9 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
       ],
       signal,
     );
-    if (last === null) log.warn(`could not say goodbye within ${DEPARTURE_LIMIT_MS} ms: readers see this node as lost`);
+    if (last === null && publisher.hold) {
+      log.warn(`could not say goodbye within ${DEPARTURE_LIMIT_MS} ms: readers see this node as lost`);
+    }
     if (last?.phase === 'superseded' && !leaving.get()) {
       throw new SupersededError(
         `session ${last.supersededBy} took the seat of this node; this agent ends for good: one agent a node is enough`,

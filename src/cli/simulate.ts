@@ -77,8 +77,9 @@ export function simulateCommand(context: CliContext): Command {
         context,
         environments.map((environment) => ({ ...environment, ...storeVariables(flags) })),
       );
-      await Promise.race([stopped, agents.allEnded]);
+      const endedAlone = await Promise.race([stopped.then(() => false), agents.allEnded.then(() => true)]);
       await agents.stop();
+      if (endedAlone) throw new RollcallError(`all ${nodes} agents ended by themselves; the lines above say why`);
     } finally {
       await simulator.close();
       await folder.remove();

@@ -25,11 +25,11 @@ export function plan(state: PublisherState, nowMs: number, input: PlanInput): St
   if (leaving) {
     if (!state.hold) return { action: 'done', reason: 'left before it was registered' };
     // Only a departure that failed has to wait: the pause after a failed beat says nothing about the store now.
-    if (nowMs < state.retryAtMs && state.failedAction === 'depart') return waitToRetry(state);
+    if (nowMs < state.retryAtMs && state.failedAction === 'depart') return waitToRetry(state, patienceMs);
     return { action: 'depart', reason: `leaving: ${leaving}` };
   }
   if (!desired) return { action: 'wait', untilMs: patienceMs, reason: 'the instance id is not known yet' };
-  if (nowMs < state.retryAtMs) return waitToRetry(state);
+  if (nowMs < state.retryAtMs) return waitToRetry(state, patienceMs);
   if (state.phase === 'unregistered') return { action: 'register', takeover: true, reason: 'not registered yet' };
   if (state.phase === 'lost') return { action: 'register', takeover: false, reason: 'the presence lease was lost' };
   if (leaseOverdue(state, nowMs)) {
@@ -38,8 +38,11 @@ export function plan(state: PublisherState, nowMs: number, input: PlanInput): St
     return { action: 'register', takeover: false, reason };
   }
   if (nowMs >= state.nextBeatAtMs) return { action: 'renew', reason: 'a beat is due' };
-  if (desired.json !== state.publishedJson) return { action: 'update', reason: 'the record changed' };
-  if (nowMs >= state.nextRetentionBeatAtMs) return { action: 'renew-retention', reason: 'a retention beat is due' };
+  const retentionDue = nowMs >= state.nextRetentionBeatAtMs;
+  // Before the update, since one that is refused stays due; after it, where the retention beat is what fails.
+  const first = retentionDue && state.failedAction !== 'renew-retention';
+  if (desired.json !== state.publishedJson && !first) return { action: 'update', reason: 'the record changed' };
+  if (retentionDue) return { action: 'renew-retention', reason: 'a retention beat is due' };
   const untilMs = Math.min(state.nextBeatAtMs, state.nextRetentionBeatAtMs, patienceMs);
   return { action: 'wait', untilMs, reason: 'registered, nothing to write' };
 }
@@ -49,6 +52,8 @@ export function leaseOverdue(state: PublisherState, nowMs: number): boolean {
   return state.hold !== null && nowMs >= state.beatAtMs + state.hold.ttlMs;
 }
 
-function waitToRetry(state: PublisherState): Step {
-  return { action: 'wait', untilMs: state.retryAtMs, reason: `retrying: ${state.lastError ?? 'the last call failed'}` };
+/** Never longer than `patienceMs`: a loop that makes no step is taken for a stuck one. */
+function waitToRetry(state: PublisherState, patienceMs: number): Step {
+  const untilMs = Math.min(state.retryAtMs, patienceMs);
+  return { action: 'wait', untilMs, reason: `retrying: ${state.lastError ?? 'the last call failed'}` };
 }

@@ -12,9 +12,13 @@ export async function renewPresence(kv: Kv, hold: Hold, notes: HoldNotes, signal
   const look = (notes.renewals + 1) % LOOK_EVERY_BEATS === 0;
   // A look that fails says nothing about the beat, and nothing about the keys.
   const looking = look ? lookAtSeat(kv, hold, signal).catch(() => RENEWED) : RENEWED;
-  const [alive, seen] = await Promise.all([kv.keepAlive(hold.presenceLease, signal), looking]);
+  const keeping = kv.keepAlive(hold.presenceLease, signal).then((alive) => {
+    // Counted at once: a look that takes too long for its caller must not be made again with every further beat.
+    if (alive) notes.renewals += 1;
+    return alive;
+  });
+  const [alive, seen] = await Promise.all([keeping, looking]);
   if (!alive) return { kind: 'lost' };
-  notes.renewals += 1;
   return seen;
 }
 

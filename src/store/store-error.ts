@@ -4,9 +4,12 @@ import { RollcallError } from '../errors.ts';
 export class StoreError extends RollcallError {
   override readonly name: string = 'StoreError';
   override readonly retryable: boolean;
-  constructor(message: string, options: { retryable: boolean; cause?: unknown }) {
+  /** It is certain that a write was not carried out, nor will be. */
+  readonly notCarriedOut: boolean;
+  constructor(message: string, options: { retryable: boolean; notCarriedOut?: boolean; cause?: unknown }) {
     super(message, { cause: options.cause });
     this.retryable = options.retryable;
+    this.notCarriedOut = options.notCarriedOut ?? false;
   }
 }
 
@@ -22,6 +25,6 @@ export class CompactedError extends StoreError {
 export class LeaseNotFoundError extends StoreError {
   override readonly name = 'LeaseNotFoundError';
   constructor(message: string) {
-    super(message, { retryable: true });
+    super(message, { retryable: true, notCarriedOut: true });
   }
 }

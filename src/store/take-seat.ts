@@ -5,7 +5,7 @@ import { presenceKey, recordKey } from './keys.ts';
 import type { Kv, TxnResult } from './kv.ts';
 import { releaseLeases } from './release-leases.ts';
 import type { Hold, RegisterOptions, RegisterOutcome, Seat } from './store.ts';
-import { LeaseNotFoundError, StoreError } from './store-error.ts';
+import { StoreError } from './store-error.ts';
 
 /** How often a seat may change hands between our look at it and our write before the caller is told to come again later. */
 const MAX_ATTEMPTS = 3;
@@ -39,7 +39,7 @@ export async function takeSeat(
     mayBeWritten = outcome?.kind === 'registered';
     if (outcome) return outcome;
   } catch (error) {
-    if (error instanceof LeaseNotFoundError) mayBeWritten = false;
+    if (error instanceof StoreError && error.notCarriedOut) mayBeWritten = false;
     throw error;
   } finally {
     // A write without an answer may still be carried out, and releasing its leases could then delete what it wrote.

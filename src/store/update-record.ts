@@ -36,6 +36,9 @@ export async function updateRecord(
       const [presence, stored] = [result.reads[0] ?? null, result.reads[1] ?? null];
       if (presence?.lease !== hold.presenceLease) return whyNotHeld(hold, presence);
       notes.recordRevision = unchanged(keys[1], stored).modRevision;
+      // Written by an attempt whose answer was lost: once more would be a change with nothing changed.
+      if (stored?.value === put.value && stored.lease === put.lease)
+        return { kind: 'written', revision: stored.modRevision };
     }
   } catch (error) {
     // The retention lease ran out under a living presence: registering makes both anew.

@@ -280,6 +280,23 @@ test('a later start in the seat is believed only when it is alive: a clock set b
   assert.equal(alive.seen.state?.phase, 'held');
 });
 
+test('the last record outlives its retention while updates are refused: its keep-alives go before them', async (t) => {
+  const b = await bench(t);
+  const agent = publish(t, b);
+  agent.want();
+  await b.clock.advance(0);
+  agent.network.refused = ['update'];
+  agent.want({ privateIpAddress: '10.0.0.9' });
+  await b.clock.advance(10 * 3_600_000);
+  assert.ok(agent.network.calls.filter((call) => call === 'renewRetention').length >= 4);
+  agent.network.refused = ['renewRetention'];
+  await b.clock.advance(3 * 3_600_000);
+  agent.want({ privateIpAddress: '10.0.0.10' });
+  await b.clock.advance(20_000);
+  const { entry } = await b.store.readOne(record.ec2InstanceId, never);
+  assert.equal(entry?.record.privateIpAddress, '10.0.0.10', 'nor does a refused keep-alive hold up an update');
+});
+
 test('a departure that is sent again is the same to the letter', async (t) => {
   const b = await bench(t);
   const agent = publish(t, b);

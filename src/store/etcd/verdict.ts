@@ -44,7 +44,8 @@ function judgeRefusal(refusal: GatewayRefusal, url: string, { user, root }: Etcd
   const { code, message } = refusal;
   const at = `etcd at ${url}`;
   const final = (error: StoreError): Verdict => ({ error, elsewhere: false, unsent: true });
-  const refused = (text: string, retryable = false) => final(new StoreError(`${at}: ${text}`, { retryable }));
+  const refused = (text: string, retryable = false) =>
+    final(new StoreError(`${at}: ${text}`, { retryable, notCarriedOut: true }));
 
   if (message.includes('required revision has been compacted')) return final(new CompactedError(`${at}: ${message}`));
   if (message.includes('required revision is a future revision')) return final(wentBack(url));
