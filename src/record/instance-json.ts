@@ -9,6 +9,10 @@ export interface InstanceJson extends NodeRecord {
 
 /** The record's own fields, as ECS's DescribeContainerInstances has them, and the presence beside them. */
 export function instanceJson(entry: RollEntry): InstanceJson {
+  return { ...entry.record, presence: presenceJson(entry) };
+}
+
+export function presenceJson(entry: RollEntry): InstanceJson['presence'] {
   const { session = null, since = null, ttlSeconds = null } = entry.presence ?? {};
-  return { ...entry.record, presence: { state: presenceState(entry), session, since, ttlSeconds } };
+  return { state: presenceState(entry), session, since, ttlSeconds };
 }

@@ -1,0 +1,98 @@
+import type { RollEvent } from './event.ts';
+import { INSTANCE_EVENT_KINDS } from './event.ts';
+import { type InstanceJson, presenceJson } from './instance-json.ts';
+import type { NodeRecord } from './record.ts';
+
+/** An event as consumers read it, from every way out: CloudEvents 1.0 in its JSON format. */
+export interface CloudEvent {
+  readonly specversion: '1.0';
+  /** Derived from the revision: the same for every consumer of a store, so that duplicates can be dropped. */
+  readonly id: string;
+  readonly source: string;
+  readonly type: string;
+  /** The instance id; events about the whole roll have none. */
+  readonly subject?: string;
+  /** RFC 3339 instant at which the process that tells it saw it. */
+  readonly time: string;
+  readonly datacontenttype: 'application/json';
+  /** The store revision at which it happened. An extension attribute, as the next. */
+  readonly revision: string;
+  /** Present, and true, in a snapshot: this is what is so, not what just happened. */
+  readonly snapshot?: true;
+  readonly data: CloudEventData;
+}
+
+export type CloudEventData = InstanceData | SyncedData | UncertainData | CertainData;
+
+export interface InstanceData {
+  readonly record: NodeRecord | null;
+  readonly previous: NodeRecord | null;
+  readonly presence: InstanceJson['presence'] | null;
+}
+
+export interface SyncedData {
+  /** Whoever is not among these is gone. */
+  readonly instanceIds: readonly string[];
+}
+
+export interface UncertainData {
+  readonly vanished: number;
+  readonly nodes: number;
+  readonly limitShare: number;
+  readonly limitCount: number;
+  readonly since: string;
+  readonly until: string;
+}
+
+export interface CertainData {
+  readonly returned: number;
+  readonly lost: number;
+}
+
+const INSTANCE_KINDS: ReadonlySet<string> = new Set(INSTANCE_EVENT_KINDS);
+
+/** `rollcall.instance.lost`, `rollcall.roll.synced`. */
+export function eventType(kind: RollEvent['kind']): string {
+  return `rollcall.${INSTANCE_KINDS.has(kind) ? 'instance' : 'roll'}.${kind}`;
+}
+
+/** @param storeId what `Store.id` says @param wallMs ms since the epoch */
+export function cloudEvent(event: RollEvent, storeId: string, wallMs: number): CloudEvent {
+  const about = 'instanceId' in event ? { subject: event.instanceId } : {};
+  return {
+    specversion: '1.0',
+    id: eventId(event),
+    source: `rollcall:${storeId}`,
+    type: eventType(event.kind),
+    ...about,
+    time: new Date(wallMs).toISOString(),
+    datacontenttype: 'application/json',
+    revision: event.revision,
+    ...('snapshot' in event && event.snapshot ? { snapshot: true } : {}),
+    data: eventData(event),
+  };
+}
+
+function eventId(event: RollEvent): string {
+  if (!('instanceId' in event)) return `${event.revision}/${event.kind}`;
+  // What a snapshot restates at a revision is not what happened at it.
+  const restated = event.snapshot ? '/snapshot' : '';
+  return `${event.revision}/${event.instanceId}/${event.kind}${restated}`;
+}
+
+function eventData(event: RollEvent): CloudEventData {
+  switch (event.kind) {
+    case 'synced':
+      return { instanceIds: event.entries.map((entry) => entry.record.ec2InstanceId) };
+    case 'uncertain':
+      return { ...event.uncertainty };
+    case 'certain':
+      return { returned: event.returned, lost: event.lost };
+    default:
+      return {
+        record: event.after?.record ?? null,
+        previous: event.before?.record ?? null,
+        presence: event.after ? presenceJson(event.after) : null,
+      };
+  }
+}
