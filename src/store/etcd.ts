@@ -5,6 +5,7 @@ import type { EtcdContext } from './etcd/etcd-context.ts';
 import { openGateway } from './etcd/gateway.ts';
 import { etcdLeases } from './etcd/leases.ts';
 import { etcdRange } from './etcd/range.ts';
+import { etcdStoreId } from './etcd/store-id.ts';
 import { tlsConnector } from './etcd/tls-connector.ts';
 import { etcdTxn } from './etcd/txn.ts';
 import { etcdWatch } from './etcd/watch.ts';
@@ -51,6 +52,7 @@ export function openEtcdKv(config: EtcdStoreConfig, deps: EtcdDeps): Kv {
   const gateway = openGateway(endpoints, config.credentials, { ...deps, requestTimeoutMs, context });
   return {
     label: config.label,
+    id: etcdStoreId(gateway, root),
     ...etcdLeases(gateway),
     range: etcdRange(gateway, { clock: deps.clock, root, witness }),
     txn: etcdTxn(gateway, root),

@@ -8,11 +8,17 @@
 export interface Kv {
   readonly label: string;
 
+  /** As `Store.id`. */
+  id(signal: AbortSignal): Promise<string>;
+
   /** A new lease. `ttlMs` in the answer is what was granted: at least what was asked. */
   grant(ttlMs: number, signal: AbortSignal): Promise<{ readonly lease: string; readonly ttlMs: number }>;
 
   /** Restarts the lease's time; false when there is no such lease. Writes no revision. */
   keepAlive(lease: string, signal: AbortSignal): Promise<boolean>;
+
+  /** In the order of `leases`: what is left of each, null where it is gone. Writes no revision. */
+  remaining(leases: readonly string[], signal: AbortSignal): Promise<readonly (LeaseTime | null)[]>;
 
   /**
    * Ends a lease that holds no keys (any more); does nothing when it holds some or is gone already. Not for a lease that
@@ -34,6 +40,12 @@ export interface Kv {
   watch(revision: string, signal: AbortSignal): AsyncIterable<KvBatch>;
 
   close(): Promise<void>;
+}
+
+/** Of what was granted; as exact as the store tells it, for etcd to half a second. */
+export interface LeaseTime {
+  readonly remainingMs: number;
+  readonly grantedMs: number;
 }
 
 /** A key of a page. Its lease is left out: nobody asks a whole range for it, and a page holds 5,000. */

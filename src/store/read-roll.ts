@@ -9,11 +9,11 @@ const MAX_ATTEMPTS = 3;
 const SMALL_ROLL_KEYS = 100;
 const PARALLEL_PIECES = 4;
 
-/** `Store.read` over any key-value store: the first page fixes the revision at which all others are read. */
-export async function readRoll(kv: Kv, signal: AbortSignal): Promise<Roll> {
+/** `Store.read` over any key-value store: the first page that arrives fixes the revision at which all others are read. */
+export async function readRoll(kv: Kv, hurry: boolean, signal: AbortSignal): Promise<Roll> {
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
     try {
-      return await readPages(kv, signal);
+      return hurry ? await readPieces(kv, null, signal) : await readThriftily(kv, signal);
     } catch (error) {
       // The revision was compacted between two pages. Starting over needs no pause: it asks for a newer one.
       if (!(error instanceof CompactedError)) throw error;
@@ -24,30 +24,39 @@ export async function readRoll(kv: Kv, signal: AbortSignal): Promise<Roll> {
   });
 }
 
-/**
- * A small roll is one page. Of a larger one that page only fixes the revision, and its pieces are then read some at a
- * time: etcd writes its JSON on several cores, and the next answers are on their way while one is decoded.
- */
-async function readPages(kv: Kv, signal: AbortSignal): Promise<Roll> {
-  const roll = collectRoll();
+/** A small roll is one page of few keys. Of a larger one that page only fixes the revision. */
+async function readThriftily(kv: Kv, signal: AbortSignal): Promise<Roll> {
   const first = await kv.range({ prefix: ROOT, limit: SMALL_ROLL_KEYS }, signal);
-  const { revision } = first;
-  if (first.next === null) {
-    roll.add(first.kvs);
-    return roll.finish(revision);
-  }
+  if (first.next !== null) return readPieces(kv, first.revision, signal);
+  const roll = collectRoll();
+  roll.add(first.kvs);
+  return roll.finish(first.revision);
+}
+
+/**
+ * Reads the roll in pieces, some at a time: etcd makes its answers on several cores, and the next ones are on their way
+ * while one is decoded.
+ * @param fixed the revision to read at; null: that of the first page to arrive, all at once
+ */
+async function readPieces(kv: Kv, fixed: string | null, signal: AbortSignal): Promise<Roll> {
+  const roll = collectRoll();
   const pieces = pieceBounds();
-  const readPieces = async (signal: AbortSignal): Promise<void> => {
-    for (let piece = pieces.shift(); piece; piece = pieces.shift()) {
-      for (let from: string | null = piece.from; from !== null; ) {
-        const page: RangePage = await kv.range({ prefix: ROOT, ...piece, from, revision }, signal);
-        roll.add(page.kvs);
-        from = page.next;
-      }
+  let revision = fixed;
+  const page = (piece: Piece, signal: AbortSignal): Promise<RangePage> =>
+    kv.range({ prefix: ROOT, ...piece, ...(revision === null ? {} : { revision }) }, signal);
+
+  const work = async (signal: AbortSignal): Promise<void> => {
+    for (let piece = pieces.shift(); piece; ) {
+      let read = await page(piece, signal);
+      revision ??= read.revision;
+      // Something was written between this page and the first.
+      if (read.revision !== revision) read = await page(piece, signal);
+      roll.add(read.kvs);
+      piece = read.next === null ? pieces.shift() : { ...piece, from: read.next };
     }
   };
-  await allOrNone(PARALLEL_PIECES, readPieces, signal);
-  return roll.finish(revision);
+  await allOrNone(PARALLEL_PIECES, work, signal);
+  return roll.finish(revision ?? '0');
 }
 
 /**
@@ -69,13 +78,18 @@ async function allOrNone(times: number, work: (signal: AbortSignal) => Promise<v
   }
 }
 
+interface Piece {
+  readonly from: string;
+  readonly to?: string;
+}
+
 /**
  * Cuts at ids that part both kinds evenly, EC2's long ids (`i-0` and 16 random digits) and its old ones (8 digits):
  * https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/resource-ids.html
  */
-const CUTS = ['i-04', 'i-08', 'i-0c', 'i-1', 'i-8'];
+const CUTS = ['i-02', 'i-04', 'i-06', 'i-08', 'i-0a', 'i-0c', 'i-0e', 'i-1', 'i-4', 'i-8', 'i-c'];
 
-function pieceBounds(): { readonly from: string; readonly to?: string }[] {
+function pieceBounds(): Piece[] {
   const starts = [ROOT, ...CUTS.map(presenceKey), RECORDS, ...CUTS.map(recordKey)];
   return starts.map((from, index) => {
     const to = starts[index + 1];

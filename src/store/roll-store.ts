@@ -1,4 +1,5 @@
 import { collectRoll } from './collect-roll.ts';
+import { countOverdue } from './count-overdue.ts';
 import { createHoldNotes } from './hold-notes.ts';
 import { interpretBatch } from './interpret-batch.ts';
 import { presenceKey, recordKey } from './keys.ts';
@@ -16,6 +17,7 @@ export function createRollStore(kv: Kv): Store {
 
   return {
     label: kv.label,
+    id: (signal) => kv.id(signal),
     register: async (seat, record, options) => {
       const outcome = await takeSeat(kv, seat, record, options);
       if (outcome.kind === 'registered') notesOf(outcome.hold).recordRevision = outcome.revision;
@@ -26,7 +28,7 @@ export function createRollStore(kv: Kv): Store {
       (await kv.keepAlive(hold.retentionLease, signal)) ? { kind: 'renewed' } : { kind: 'lost' },
     update: (hold, record, signal) => updateRecord(kv, hold, notesOf(hold), record, signal),
     depart: (hold, record, signal) => leaveSeat(kv, hold, record, signal),
-    read: (signal) => readRoll(kv, signal),
+    read: (signal, { hurry = false } = {}) => readRoll(kv, hurry, signal),
     readOne: async (instanceId, signal) => {
       const reads = [presenceKey(instanceId), recordKey(instanceId)];
       const result = await kv.txn({ guards: [], puts: [], deletes: [], reads }, signal);
@@ -38,6 +40,7 @@ export function createRollStore(kv: Kv): Store {
     watch: async function* (revision, signal) {
       for await (const batch of kv.watch(revision, signal)) yield interpretBatch(batch);
     },
+    overdue: (instanceIds, signal) => countOverdue(kv, instanceIds, signal),
     close: () => kv.close(),
   };
 }

@@ -14,6 +14,13 @@ export interface Store {
   readonly label: string;
 
   /**
+   * Tells this store's data apart from any other's: the same text for all its readers, whatever endpoints or spelling of
+   * a path they use. etcd: the cluster's id in hex and the prefix, `cdf818194e3a8c32/rollcall`; the embedded store: 32
+   * hex digits drawn when its tables were made. It stays what it was in a store that is restored from a backup.
+   */
+  id(signal: AbortSignal): Promise<string>;
+
+  /**
    * Takes the seat of `seat.instanceId`: record and presence become visible at one revision.
    * - `takeover: true` (a new agent): the newest start wins. A session that holds the seat since the same instant or an
    *   earlier one loses it: its writes say `superseded` from then on, its beats at the latest by the third. One that
@@ -48,7 +55,7 @@ export interface Store {
   depart(hold: Hold, record: NodeRecord, signal: AbortSignal): Promise<WriteOutcome>;
 
   /** The whole roll at one revision. Foreign or broken keys are in `skipped`. Entries are in the order of their ids. */
-  read(signal: AbortSignal): Promise<Roll>;
+  read(signal: AbortSignal, options?: ReadOptions): Promise<Roll>;
 
   /** One node at one revision; `entry` is null when the store has no record of it. */
   readOne(instanceId: string, signal: AbortSignal): Promise<OneRead>;
@@ -61,6 +68,13 @@ export interface Store {
    * while the store answers.
    */
   watch(revision: string, signal: AbortSignal): AsyncIterable<WatchBatch>;
+
+  /**
+   * How many of these nodes' presences have used up more than half of their granted TTL and so missed their beat, which
+   * comes each third of it. At most the first `MAX_ASKED_PRESENCES` ids are asked for: give a random sample of more.
+   * A node without a presence counts neither as asked nor as overdue. Writes nothing, and no revision.
+   */
+  overdue(instanceIds: readonly string[], signal: AbortSignal): Promise<OverdueCount>;
 
   /** Frees connections and files. Calls under way reject. */
   close(): Promise<void>;
@@ -76,6 +90,11 @@ export interface Seat {
   readonly ttlMs: number;
   /** Whole seconds, at least `ttlMs`. */
   readonly retentionMs: number;
+}
+
+export interface ReadOptions {
+  /** All at once, whatever it takes in memory: for a command that prints the roll and ends. Default: false. */
+  readonly hurry?: boolean;
 }
 
 export interface RegisterOptions {
@@ -106,6 +125,11 @@ export interface OneRead {
   readonly revision: string;
   readonly entry: RollEntry | null;
   readonly skipped: readonly SkippedKey[];
+}
+
+export interface OverdueCount {
+  readonly asked: number;
+  readonly overdue: number;
 }
 
 /** What happened to one node in one revision, or to a key that is none of ours. `null`: not there (deleted, lease ran out, or never was). */

@@ -57,7 +57,7 @@ it('reads every key of a large roll exactly once, whatever its ids are and where
   for (const ids of [...IDS, [...new Set(IDS.flat())].sort()]) {
     for (const pageSize of [1, 2, 3, 7, 100, 499]) {
       const { kv, queries, keysRead, skipped } = pagedKv(ids, pageSize);
-      const roll = await readRoll(kv, signal);
+      const roll = await readRoll(kv, false, signal);
       const what = `${ids[0]} and ${ids.length - 1} more in pages of ${pageSize}`;
       // As one text: where it differs, comparing it as a list takes minutes.
       assert.equal(roll.entries.map(({ record }) => record.ec2InstanceId).join(' '), ids.join(' '), what);
@@ -79,9 +79,33 @@ it('reads every key of a large roll exactly once, whatever its ids are and where
   }
 });
 
+it('reads every key at the revision of the first page to arrive when it is in a hurry, whatever is written meanwhile', async () => {
+  const ids = [...new Set(IDS.flat())].sort();
+  for (const pageSize of [7, 100, 5_000]) {
+    const { kv, queries } = pagedKv(ids, pageSize);
+    let read = 0;
+    const range: Kv['range'] = async (query, pageSignal) => {
+      const page = await kv.range(query, pageSignal);
+      read += 1;
+      // After the first page somebody has written: what the others say of another revision must not be used.
+      return query.revision === undefined && read > 1 ? { revision: '8', kvs: [], next: null } : page;
+    };
+    const roll = await readRoll({ range } as Kv, true, signal);
+    assert.equal(roll.entries.map(({ record }) => record.ec2InstanceId).join(' '), ids.join(' '));
+    assert.ok(roll.entries.every((entry) => entry.presence !== null));
+    assert.equal(roll.skipped.length, FOREIGN.length);
+    const asked = new Set(queries.map(({ revision }) => revision));
+    assert.deepEqual(
+      asked,
+      new Set([undefined, roll.revision]),
+      'one revision, and pages that came before it was known',
+    );
+  }
+});
+
 it('reads a small roll in one page', async () => {
   const { kv, queries } = pagedKv(IDS[0]?.slice(0, 40) ?? [], 5_000);
-  assert.equal((await readRoll(kv, signal)).entries.length, 40);
+  assert.equal((await readRoll(kv, false, signal)).entries.length, 40);
   assert.equal(queries.length, 1);
   assert.ok(queries[0]?.limit, 'a store may read pages without a limit in a way that is dear for a small roll');
 });
@@ -110,7 +134,7 @@ function stuckKv(fails: (piece: number) => Error | null): { kv: Kv; asked: () =>
 it('stops the pages under way when one fails, and says why it failed', async () => {
   const failure = new StoreError('connection reset', { retryable: true });
   const { kv, asked } = stuckKv((piece) => (piece === 3 ? failure : null));
-  await assert.rejects(readRoll(kv, signal), failure);
+  await assert.rejects(readRoll(kv, false, signal), failure);
   assert.equal(asked(), 4, 'no piece is begun after the failure');
 });
 
@@ -127,7 +151,7 @@ it('starts over only when all pages of the compacted attempt have come to rest',
       underWay -= 1;
     }
   };
-  await assert.rejects(readRoll({ range } as Kv, signal), /compacted during each of 3 attempts/);
+  await assert.rejects(readRoll({ range } as Kv, false, signal), /compacted during each of 3 attempts/);
   assert.deepEqual(atRestart, [0, 0, 0]);
 });
 
@@ -138,5 +162,5 @@ it('ends by the reason of its signal while pages are under way', async () => {
     if (piece === 4) setImmediate(() => controller.abort(reason));
     return null;
   });
-  await assert.rejects(readRoll(kv, controller.signal), reason);
+  await assert.rejects(readRoll(kv, false, controller.signal), reason);
 });

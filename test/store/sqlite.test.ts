@@ -50,6 +50,38 @@ describe('the embedded store', () => {
     await follower.stop();
   });
 
+  it('counts what is left of a lease on the clock that ends it', async () => {
+    const kv = await backend.open();
+    const { lease } = await kv.grant(30_000, anySignal);
+    const leftMs = async (of: typeof kv) => (await of.remaining([lease], anySignal))[0]?.remainingMs;
+    await backend.clock.advance(10_000);
+    backend.clock.jumpWall(5_000);
+    assert.equal(await leftMs(kv), 20_000);
+    // After the boot the monotonic scale starts anew, and the wall clock judges.
+    const clock = simulatedClock({ monotonicMs: 5_000, wallMs: backend.clock.wallMs() });
+    assert.equal(await leftMs(await backend.open({ clock, bootId: 'boot-2' })), 15_000);
+    assert.equal(await leftMs(await backend.open({ clock, bootId: 'unknown' })), 15_000);
+  });
+
+  it('gives a database from before it had an id one, once, and keeps what is in it', async () => {
+    const kv = await backend.open();
+    await put(kv, 'v1/a', '1');
+    await kv.close();
+    makeDatabase(backend.path, 'DROP TABLE identity');
+    const both = [await backend.open(), await backend.open()];
+    const ids = await Promise.all(both.map((one) => one.id(anySignal)));
+    assert.match(ids[0] ?? '', /^[0-9a-f]{32}$/);
+    assert.equal(ids[1], ids[0]);
+    assert.deepEqual(await keys(both[0] ?? kv), ['v1/a']);
+  });
+
+  it('has another id when it was deleted and made anew', async () => {
+    const kv = await backend.open();
+    const id = await kv.id(anySignal);
+    rmSync(backend.path);
+    assert.notEqual(await kv.id(anySignal), id);
+  });
+
   it('does not end a lease because the wall clock was set', async () => {
     const kv = await backend.open();
     const { lease } = await kv.grant(30_000, anySignal);

@@ -4,6 +4,7 @@ import { encodePresence, encodeRecord } from '../../src/record/codec.ts';
 import type { NodeRecord } from '../../src/record/record.ts';
 import { presenceState } from '../../src/record/roll.ts';
 import { MAX_SKIPPED } from '../../src/store/collect-roll.ts';
+import { MAX_ASKED_PRESENCES } from '../../src/store/count-overdue.ts';
 import type { Kv, RangePage } from '../../src/store/kv.ts';
 import { createRollStore } from '../../src/store/roll-store.ts';
 import type { Hold, RegisterOutcome, Seat, Store } from '../../src/store/store.ts';
@@ -305,6 +306,62 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
         register('session-b', { takeover: false, by: other }),
       ]);
       assert.deepEqual(outcomes.map((outcome) => outcome.kind).sort(), ['registered', 'superseded']);
+    });
+
+    it('has one id for all who read it', async () => {
+      const id = await store.id(signal);
+      assert.match(id, /^[0-9a-f]{8,}(\/[\w.-]+)*$/);
+      assert.equal(await createRollStore(await backend.open()).id(signal), id);
+      await register('session-a');
+      assert.equal(await store.id(signal), id, 'it does not change with what is in it');
+    });
+
+    it('counts those as overdue who missed a beat, without a revision', async () => {
+      const ids = [0, 1, 2].map(sampleInstanceId);
+      const holds: Hold[] = [];
+      for (const instanceId of ids) holds.push(heldBy(await register('session-a', { instanceId })).hold);
+      const beat = (some: readonly Hold[]) => Promise.all(some.map((hold) => store.renew(hold, signal)));
+      await beat(holds);
+      const { revision } = await store.read(signal);
+      assert.deepEqual(await store.overdue(ids, signal), { asked: 3, overdue: 0 });
+      const other = createRollStore(await backend.open());
+      let counted = await other.overdue(ids, signal);
+      for (let passedMs = 0; counted.overdue === 0; passedMs += 100) {
+        assert.ok(passedMs < backend.ttlMs, 'still not overdue');
+        await backend.pass(100);
+        await beat(holds.slice(1));
+        counted = await other.overdue(ids, signal);
+      }
+      assert.deepEqual(counted, { asked: 3, overdue: 1 });
+      assert.equal(await stateOf(ids[0]), 'present', 'it is late and not lost');
+      assert.equal((await store.read(signal)).revision, revision);
+    });
+
+    it('counts no node as asked that has no presence, or one without a lease', async () => {
+      const { hold } = heldBy(await register('session-a'));
+      await raw(`v1/presence/${sampleInstanceId(1)}`, 'by hand');
+      const ids = [0, 1, 2].map(sampleInstanceId);
+      assert.deepEqual(await store.overdue(ids, signal), { asked: 1, overdue: 0 });
+      await store.depart(hold, departureOf('session-a'), signal);
+      assert.deepEqual(await store.overdue(ids, signal), { asked: 0, overdue: 0 });
+      assert.deepEqual(await store.overdue([], signal), { asked: 0, overdue: 0 });
+    });
+
+    it('asks for no more presences than it says, and for the first ones', async () => {
+      const { lease } = await kv.grant(30_000, signal);
+      const ids = Array.from({ length: MAX_ASKED_PRESENCES + 8 }, (_, n) => sampleInstanceId(n));
+      const puts = ids.slice(8).map((instanceId) => ({ key: `v1/presence/${instanceId}`, value: 'x', lease }));
+      await kv.txn({ guards: [], puts, deletes: [], reads: [] }, signal);
+      assert.deepEqual(await store.overdue(ids, signal), { asked: MAX_ASKED_PRESENCES - 8, overdue: 0 });
+    });
+
+    it('says how much is left of each lease, and null of one that is gone', async () => {
+      const [long, short] = [await kv.grant(60_000, signal), await kv.grant(backend.ttlMs, signal)];
+      const [, none, left] = await kv.remaining([short.lease, '4242', long.lease], signal);
+      assert.equal(none, null);
+      assert.equal(left?.grantedMs, 60_000);
+      assert.ok(left.remainingMs > 55_000 && left.remainingMs <= 60_000, `${left.remainingMs} ms`);
+      await until(async () => (await kv.remaining([short.lease], signal))[0] === null, 'the short one is gone');
     });
 
     it('leaves no lease behind when it refuses a seat or replaces a hold', async () => {

@@ -1,4 +1,5 @@
 import type { Roll, RollEntry, SkippedKey } from '../../src/record/roll.ts';
+import { MAX_ASKED_PRESENCES } from '../../src/store/count-overdue.ts';
 import type { Change, Store, WatchBatch } from '../../src/store/store.ts';
 import { CompactedError, StoreError } from '../../src/store/store-error.ts';
 
@@ -11,6 +12,8 @@ export interface FakeStore extends Store {
   commit(put: readonly RollEntry[], removed?: readonly string[]): void;
   /** One revision with exactly these changes, whatever the entries. */
   emit(changes: readonly Change[]): void;
+  /** Somebody else writes to the same store. */
+  foreign(): void;
   /** An empty batch to all watchers. */
   confirm(): void;
   /** Watches under way fail; the next ones succeed. */
@@ -22,7 +25,11 @@ export interface FakeStore extends Store {
   /** `down` rejects at once, `hung` answers nothing and ignores signals; watches under way fail or go silent. */
   mode: 'up' | 'down' | 'hung';
   skipped: readonly SkippedKey[];
+  /** Ids whose presence `overdue` calls overdue, while they have one. */
+  overdueIds: ReadonlySet<string>;
   readonly calls: { read: number; watch: number };
+  /** How often `overdue` was asked. */
+  looks: number;
   /** Watches under way. */
   watchers(): number;
 }
@@ -53,14 +60,32 @@ export function fakeStore(label = 'fake:'): FakeStore {
   return {
     label,
     calls: { read: 0, watch: 0 },
+    looks: 0,
     skipped: [],
+    overdueIds: new Set(),
     register: unused,
     renew: unused,
     renewRetention: unused,
     update: unused,
     depart: unused,
-    readOne: unused,
     close: async () => {},
+
+    async id() {
+      await answer();
+      return label;
+    },
+
+    async overdue(instanceIds) {
+      this.looks += 1;
+      await answer();
+      const asked = instanceIds.slice(0, MAX_ASKED_PRESENCES).filter((id) => entries.get(id)?.presence);
+      return { asked: asked.length, overdue: asked.filter((id) => this.overdueIds.has(id)).length };
+    },
+
+    async readOne(instanceId) {
+      await answer();
+      return { revision: String(revision), entry: entries.get(instanceId) ?? null, skipped: [] };
+    },
 
     async read(): Promise<Roll> {
       this.calls.read += 1;
@@ -98,7 +123,9 @@ export function fakeStore(label = 'fake:'): FakeStore {
           if (due.length > 0) continue;
           await wake.promise;
           wake = Promise.withResolvers();
-          if (!log.some((batch) => Number(batch.revision) > last)) yield { revision: String(revision), changes: [] };
+          // As etcd does, whatever others wrote; where the store went back it says so.
+          const confirmed = String(Math.min(last, revision));
+          if (!log.some((batch) => Number(batch.revision) > last)) yield { revision: confirmed, changes: [] };
         }
       } finally {
         watching.delete(onWake);
@@ -124,6 +151,9 @@ export function fakeStore(label = 'fake:'): FakeStore {
       emit(changes);
     },
     emit,
+    foreign() {
+      revision += 1;
+    },
     confirm: () => wakeAll(),
     cutWatches: () => wakeAll(new StoreError(`${label}: connection reset`, { retryable: true })),
     compact() {
@@ -134,6 +164,7 @@ export function fakeStore(label = 'fake:'): FakeStore {
     },
     restore(to) {
       revision = to;
+      compacted = 0;
       log = [];
       entries.clear();
       wakeAll();

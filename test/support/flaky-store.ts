@@ -39,6 +39,8 @@ export function flakyStore(store: Store): FlakyStore {
     depart: (hold, record, signal) => through('depart', signal, () => store.depart(hold, record, signal)),
     read: (signal) => through('read', signal, () => store.read(signal)),
     readOne: (id, signal) => through('readOne', signal, () => store.readOne(id, signal)),
+    id: (signal) => through('id', signal, () => store.id(signal)),
+    overdue: (ids, signal) => through('overdue', signal, () => store.overdue(ids, signal)),
     watch: (revision, signal) => store.watch(revision, signal),
     close: () => store.close(),
   };

@@ -1,4 +1,4 @@
-import type { AgentReport, LeaseReport } from '../../src/http/agent-report.ts';
+import type { AgentReport, CheckReport, LeaseReport } from '../../src/http/agent-report.ts';
 import { sampleRecord } from './sample-record.ts';
 
 export function sampleLease(overrides: Partial<LeaseReport> = {}): LeaseReport {
@@ -15,6 +15,21 @@ export function sampleLease(overrides: Partial<LeaseReport> = {}): LeaseReport {
   };
 }
 
+export function sampleCheck(overrides: Partial<CheckReport> = {}): CheckReport {
+  return {
+    name: 'ecs-agent',
+    status: 'warning',
+    reason: 'no answer',
+    since: '2026-01-01T00:00:00.000Z',
+    published: true,
+    ageMs: 2_000.7,
+    lastDurationMs: 3.4,
+    looks: 12,
+    failures: 5,
+    ...overrides,
+  };
+}
+
 /** A healthy, registered agent; `overrides` replace top-level fields. */
 export function sampleReport(overrides: Partial<AgentReport> = {}): AgentReport {
   return {
@@ -23,7 +38,8 @@ export function sampleReport(overrides: Partial<AgentReport> = {}): AgentReport 
     startedAt: '2026-01-01T00:00:00.000Z',
     record: sampleRecord(),
     lease: sampleLease(),
-    checks: [{ name: 'ecs-agent', status: 'warning', reason: 'no answer', since: '2026-01-01T00:00:00.000Z' }],
+    checks: [sampleCheck()],
+    interruption: null,
     sources: [
       { name: 'imds', ageMs: 1_500.4, lastError: null, lastDurationMs: 12.5, reads: 10, failures: 1 },
       { name: 'introspection', ageMs: null, lastError: 'refused', lastDurationMs: null, reads: 7, failures: 7 },

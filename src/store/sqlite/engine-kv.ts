@@ -69,6 +69,7 @@ export function engineKv(label: string, current: () => Engine, deps: EngineKvDep
 
   return {
     label,
+    id: (signal) => call(signal, 'identify', (engine) => engine.id()),
     grant: (ttlMs, signal) => {
       // Drawn, not counted: a lease of a store that was deleted and made anew is never taken for one of the new store.
       const id = 1 + Math.floor(random() * (2 ** 53 - 1));
@@ -78,6 +79,7 @@ export function engineKv(label: string, current: () => Engine, deps: EngineKvDep
       });
     },
     keepAlive: (lease, signal) => call(signal, 'renew a lease of', (engine, now) => engine.keepAlive(now, lease)),
+    remaining: (leases, signal) => call(signal, 'ask for leases of', (engine, now) => engine.remaining(now, leases)),
     releaseEmpty: (lease, signal) =>
       call(signal, 'release a lease of', (engine, now) => engine.releaseEmpty(now, lease)),
     range: (query, signal) => call(signal, 'read', (engine, now) => engine.range(now, query)),

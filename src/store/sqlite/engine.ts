@@ -1,7 +1,7 @@
-import type { KeyValue, KvBatch, RangePage, RangeQuery, Txn, TxnResult } from '../kv.ts';
+import type { KeyValue, KvBatch, LeaseTime, RangePage, RangeQuery, Txn, TxnResult } from '../kv.ts';
 import { LeaseNotFoundError } from '../store-error.ts';
 import { changesAfter } from './changes.ts';
-import { deadlines, sweep } from './leases.ts';
+import { deadlines, leaseTime, sweep } from './leases.ts';
 import { appendRevision, readKey, type Write } from './log.ts';
 import type { Now } from './now.ts';
 import { readPage } from './page.ts';
@@ -11,8 +11,10 @@ import { transaction } from './transaction.ts';
 
 /** The operations of `Kv` on a database, at a given moment, each done when it returns. */
 export interface Engine {
+  id(): string;
   grant(now: Now, ttlMs: number, id: number): void;
   keepAlive(now: Now, lease: string): boolean;
+  remaining(now: Now, leases: readonly string[]): readonly (LeaseTime | null)[];
   releaseEmpty(now: Now, lease: string): void;
   range(now: Now, query: RangeQuery): RangePage;
   txn(now: Now, txn: Txn): TxnResult;
@@ -47,6 +49,7 @@ export function createEngine(statements: Statements, keptChanges: number): Engin
   };
 
   return {
+    id: () => String(statements.identity.get()?.['id']),
     grant: (now, ttlMs, id) => {
       swept(now, 'touch', () => statements.addLease.run({ id, ttlMs, ...deadlines(now, ttlMs) }));
     },
@@ -57,6 +60,7 @@ export function createEngine(statements: Statements, keptChanges: number): Engin
         statements.extendLease.run({ id: lease, ...deadlines(now, Number(row['ttl_ms'])) });
         return true;
       }),
+    remaining: (now, leases) => swept(now, 'read', () => leases.map((lease) => leaseTime(statements, now, lease))),
     releaseEmpty: (now, lease) => {
       swept(now, 'touch', () => statements.removeEmptyLease.run({ id: lease }));
     },

@@ -1,3 +1,4 @@
+import type { LeaseTime } from '../kv.ts';
 import { appendRevision } from './log.ts';
 import { type Now, UNKNOWN_BOOT } from './now.ts';
 import { kvRow } from './rows.ts';
@@ -10,6 +11,17 @@ const MAX_EXPIRED_AT_ONCE = 500;
 /** When a lease of `ttlMs` that starts now is over, on both scales. */
 export function deadlines(now: Now, ttlMs: number) {
   return { bootId: now.bootId, monotonicMs: now.monotonicMs + ttlMs, wallMs: now.wallMs + ttlMs };
+}
+
+/** What is left of a lease; null when there is none. */
+export function leaseTime(statements: Statements, now: Now, lease: string): LeaseTime | null {
+  const row = statements.lease.get(lease);
+  if (!row) return null;
+  const inItsBoot = now.bootId !== UNKNOWN_BOOT && row['boot_id'] === now.bootId;
+  const remainingMs = inItsBoot
+    ? Number(row['deadline_monotonic_ms']) - now.monotonicMs
+    : Number(row['deadline_wall_ms']) - now.wallMs;
+  return { remainingMs, grantedMs: Number(row['ttl_ms']) };
 }
 
 /**

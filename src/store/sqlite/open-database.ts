@@ -4,7 +4,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import { StoreError } from '../store-error.ts';
 import { judgeHeader } from './judge-header.ts';
 import { BUSY_TIMEOUT_MS } from './retry-busy.ts';
-import { APPLICATION_ID, SCHEMA, SCHEMA_NUMBER } from './schema.ts';
+import { APPLICATION_ID, IDENTITY_SCHEMA, SCHEMA, SCHEMA_NUMBER } from './schema.ts';
 
 /**
  * Opens the database in the file at `path`. With `create` it is made where there is none, its folder included: for its
@@ -26,12 +26,13 @@ export function openDatabase(Database: typeof DatabaseSync, path: string, create
   }
 }
 
-/** In one transaction and only where there are none: several processes may open a new file at the same time. */
+/** In one transaction and only what is not there: several processes may open a new file at the same time. */
 export function createTables(db: DatabaseSync): void {
-  if (schemaNumber(db) === SCHEMA_NUMBER) return;
+  if (schemaNumber(db) === SCHEMA_NUMBER && hasIdentity(db)) return;
   db.exec('BEGIN IMMEDIATE');
   try {
     if (schemaNumber(db) === 0) db.exec(SCHEMA);
+    if (!hasIdentity(db)) db.exec(IDENTITY_SCHEMA);
     db.exec('COMMIT');
   } finally {
     if (db.isTransaction) db.exec('ROLLBACK');
@@ -40,6 +41,10 @@ export function createTables(db: DatabaseSync): void {
 
 function schemaNumber(db: DatabaseSync): number {
   return Number(db.prepare('PRAGMA user_version').get()?.['user_version']);
+}
+
+function hasIdentity(db: DatabaseSync): boolean {
+  return db.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'identity'").get() !== undefined;
 }
 
 /** Only the last folder of the path: Node's recursive way never returns where the kernel refuses folders, as in /proc. */

@@ -1,7 +1,7 @@
 /** "RlCl", at offset 68 of the file: tells our files from those of other applications (https://sqlite.org/fileformat2.html#application_id). */
 export const APPLICATION_ID = 0x526c436c;
 
-/** `user_version`, at offset 60. Raise it with every change to the tables. */
+/** `user_version`, at offset 60. Raise it with every change to the tables that an older program could not live with. */
 export const SCHEMA_NUMBER = 1;
 
 /**
@@ -29,4 +29,13 @@ export const SCHEMA = `
   CREATE INDEX change_by_key ON change (key, revision);
   PRAGMA application_id = ${APPLICATION_ID};
   PRAGMA user_version = ${SCHEMA_NUMBER};
+`;
+
+/**
+ * What tells this store's data apart from any other's. Databases from before it get it when they are next opened; older
+ * programs do not look at it, so that those of one machine may be replaced one after the other.
+ */
+export const IDENTITY_SCHEMA = `
+  CREATE TABLE identity (id TEXT NOT NULL) STRICT;
+  INSERT INTO identity VALUES (lower(hex(randomblob(16))));
 `;

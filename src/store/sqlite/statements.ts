@@ -7,6 +7,7 @@ export function prepareStatements(db: DatabaseSync) {
   return {
     db,
     meta: db.prepare('SELECT revision, compacted FROM meta'),
+    identity: db.prepare('SELECT id FROM identity'),
     setRevision: db.prepare('UPDATE meta SET revision = ?'),
     setCompacted: db.prepare('UPDATE meta SET compacted = ?'),
 
@@ -29,7 +30,7 @@ export function prepareStatements(db: DatabaseSync) {
     ),
 
     addLease: db.prepare('INSERT INTO lease VALUES (:id, :ttlMs, :bootId, :monotonicMs, :wallMs)'),
-    lease: db.prepare('SELECT ttl_ms FROM lease WHERE id = ?'),
+    lease: db.prepare('SELECT ttl_ms, boot_id, deadline_monotonic_ms, deadline_wall_ms FROM lease WHERE id = ?'),
     extendLease: db.prepare(
       `UPDATE lease SET boot_id = :bootId, deadline_monotonic_ms = :monotonicMs, deadline_wall_ms = :wallMs WHERE id = :id`,
     ),

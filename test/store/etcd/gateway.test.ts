@@ -25,6 +25,13 @@ describe('authentication at etcd', () => {
     assert.deepEqual(await collect(kv, revision, ({ length }) => length === 1), [{ revision, events: [] }]);
   });
 
+  it('lets such a user ask which store it is, and what is left of leases', async () => {
+    const kv = openTestKv(server.endpoints, { credentials: ETCD_LIMITED });
+    assert.match(await kv.id(never), /^[0-9a-f]+\/rollcall$/);
+    const { lease } = await kv.grant(60_000, never);
+    assert.equal((await kv.remaining([lease], never))[0]?.grantedMs, 60_000);
+  });
+
   it('is sent over gRPC, too, and renewed there', async () => {
     const proxy = await startTcpProxy(server.clientUrl);
     const kv = openTestKv([proxy.url], { credentials: ETCD_LIMITED });

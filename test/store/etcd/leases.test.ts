@@ -54,6 +54,14 @@ describe('a lease of etcd', () => {
     assert.equal(await proposals(), before + 1, 'the metric counts writes');
   });
 
+  it('costs no Raft write when many are asked how much is left of them', async () => {
+    const leases = await Promise.all(Array.from({ length: 32 }, async () => (await kv.grant(60_000, never)).lease));
+    const before = await server.metric('etcd_server_proposals_committed_total');
+    const times = await kv.remaining(leases, never);
+    assert.equal(times.filter((time) => time?.grantedMs === 60_000).length, 32);
+    assert.equal(await server.metric('etcd_server_proposals_committed_total'), before);
+  });
+
   it('costs no Raft write in beats that look at the seat as well', async () => {
     let looks = 0;
     const spying = Object.assign(Object.create(kv) as Kv, {
@@ -81,6 +89,8 @@ describe('a lease of etcd', () => {
     const fooled = openTestKv([gateway.url]);
     await assert.rejects(fooled.keepAlive('77', never), { name: 'StoreError', retryable: true });
     await assert.rejects(fooled.grant(30_000, never), { name: 'StoreError', retryable: true });
+    await assert.rejects(fooled.remaining(['77'], never), { name: 'StoreError', retryable: true });
+    await assert.rejects(fooled.id(never), { name: 'StoreError', retryable: true });
     await gateway.close();
   });
 });

@@ -1,0 +1,88 @@
+import type { Store } from '../store/store.ts';
+import type { Clock } from '../timing/clock.ts';
+import { withDeadline } from '../timing/with-deadline.ts';
+import { collectChanges } from './collect-changes.ts';
+import type { EventLog, LogPosition, LogReader } from './event-log.ts';
+import type { EventBatch } from './event-source.ts';
+import { type PastBatch, retell, type ToldRoll } from './retell.ts';
+import { createSlots } from './slots.ts';
+
+export interface CatchUpOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly log: EventLog;
+  /** What the log's next batch will follow. */
+  readonly now: () => ToldRoll;
+}
+
+export interface CatchUp {
+  /**
+   * What happened after `since`, which the log no longer has, and a reader of the log from there on; null when the store
+   * has it no more, when it is too much, or takes too long: then a snapshot says less and costs less.
+   * Rejects by the reason of `signal` only.
+   */
+  resume(since: string, signal: AbortSignal): Promise<Resumed | null>;
+  /** Times the store was asked. */
+  count(): number;
+}
+
+export interface Resumed {
+  readonly batches: readonly EventBatch[];
+  readonly reader: LogReader;
+}
+
+const CATCH_UP_TIMEOUT_MS = 10_000;
+const MAX_AT_ONCE = 2;
+
+/** What was told from the past last. Readers who come back together, as after a restart of their agent, share it. */
+interface Past {
+  readonly since: string;
+  readonly batches: readonly PastBatch[];
+  readonly position: LogPosition;
+}
+
+export function createCatchUp({ store, clock, log, now }: CatchUpOptions): CatchUp {
+  const slots = createSlots(MAX_AT_ONCE);
+  let last: Past | null = null;
+  let count = 0;
+
+  async function run(since: string, signal: AbortSignal): Promise<Past> {
+    count += 1;
+    // Taken together, before anything is waited for: what follows the roll is in the log from that position on.
+    const told = now();
+    const position = log.here();
+    const options = { store, clock, timeoutMs: CATCH_UP_TIMEOUT_MS };
+    const batches = retell(told, await collectChanges(options, since, told.roll.revision, signal), since);
+    return { since, batches, position };
+  }
+
+  function from(past: Past, since: string): Resumed | null {
+    const reader = log.readFrom(past.position);
+    if (reader === null || BigInt(past.since) > BigInt(since)) return null;
+    const batches = past.batches.filter((batch) => BigInt(batch.revision) > BigInt(since));
+    return { reader, batches: [...batches, { events: [], cursor: past.position.cursor }] };
+  }
+
+  return {
+    count: () => count,
+    async resume(since, signal) {
+      const action = `read the changes after revision ${since} from ${store.label}`;
+      try {
+        return await withDeadline(clock, CATCH_UP_TIMEOUT_MS, signal, action, (within) =>
+          slots(within, async () => {
+            const shared = last && from(last, since);
+            if (shared) return shared;
+            const past = await run(since, within);
+            // The one that reaches back furthest serves most of those who still wait.
+            if (last === null || from(last, since) === null) last = past;
+            return from(past, since);
+          }),
+        );
+      } catch {
+        // Whatever it was, a snapshot is the way on; where the store is away, whoever follows it says so.
+        signal.throwIfAborted();
+        return null;
+      }
+    },
+  };
+}

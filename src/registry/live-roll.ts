@@ -1,0 +1,149 @@
+import { entryChanges } from '../record/entry-change.ts';
+import type { RollEvent } from '../record/event.ts';
+import { presenceState, type Roll, type RollEntry } from '../record/roll.ts';
+import type { Store, WatchBatch } from '../store/store.ts';
+import type { Clock } from '../timing/clock.ts';
+import type { EventLog } from './event-log.ts';
+import { createGuardRunner } from './guard-runner.ts';
+import { isConfirmation } from './is-confirmation.ts';
+import type { GuardState, MassLossLimits } from './loss-guard.ts';
+import { cursorAt, type ToldRoll } from './retell.ts';
+import { createView, type View } from './view.ts';
+
+export interface LiveRollOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly massLoss: MassLossLimits | null;
+  readonly log: EventLog;
+}
+
+/**
+ * The roll as the store has it, the part of it that readers of events were told, and the log of what they are told next.
+ * All three move in one step, so that whoever looks between two steps finds that they agree.
+ */
+export interface LiveRoll {
+  /** The next snapshot is the first of a new watch: nobody reads, and what it differs in is no news. */
+  restart(): void;
+  onSnapshot(roll: Roll): void;
+  /** @returns false when the batch does not fit and a new snapshot is needed */
+  onBatch(batch: WatchBatch): boolean;
+  /** What the store holds now may differ. */
+  onBroken(): void;
+  /** A snapshot came since `restart`: log and roll agree. */
+  isBased(): boolean;
+  /** null while no roll was ever read; the last known one outlives its watch. */
+  view(): View | null;
+  told(): ToldRoll;
+  /** The roll as readers were told it. */
+  shown(): Roll;
+  guard(): GuardState;
+  /** Ends what is under way. */
+  stop(): void;
+}
+
+/** A roll of that age is told from: little happens meanwhile, and a loss is told a little later at most. */
+const FRESH_MS = 1_000;
+/** The store is asked about so many at a time. */
+const SAMPLE = 32;
+
+export function createLiveRoll(options: LiveRollOptions): LiveRoll {
+  const { store, clock, random, log } = options;
+  let view: View | null = null;
+  let based = false;
+  // Not so while a watch that broke is catching up: until the store confirms, there may be more to come.
+  let upToDate = false;
+  let provenAtMs = 0;
+  let lastShown: { entries: readonly RollEntry[]; held: GuardState['held']; roll: Roll } | null = null;
+
+  const guard = createGuardRunner({
+    clock,
+    limits: options.massLoss,
+    look: (signal) => store.overdue(sample(), signal),
+    isFresh: () => upToDate && clock.monotonicMs() - provenAtMs <= FRESH_MS,
+    tell,
+  });
+
+  function requireView(): View {
+    if (!view) throw new Error('the roll was never read');
+    return view;
+  }
+
+  function tell(events: readonly RollEvent[]) {
+    const revision = requireView().revision();
+    const cursor = cursorAt(revision, guard.state().heldAfter);
+    if (events.length > 0) log.append(revision, { events, cursor });
+    else log.confirm(revision, cursor);
+  }
+
+  /** Present nodes, drawn evenly. */
+  function sample(): readonly string[] {
+    const present = requireView()
+      .roll()
+      .entries.filter((entry) => presenceState(entry) === 'present')
+      .map((entry) => entry.record.ec2InstanceId);
+    for (let drawn = 0; drawn < Math.min(SAMPLE, present.length); drawn += 1) {
+      const other = drawn + Math.floor(random() * (present.length - drawn));
+      [present[drawn], present[other]] = [present[other] as string, present[drawn] as string];
+    }
+    return present.slice(0, SAMPLE);
+  }
+
+  function proven() {
+    provenAtMs = clock.monotonicMs();
+    if (upToDate) guard.proven();
+  }
+
+  function shown(): Roll {
+    const roll = requireView().roll();
+    const { held } = guard.state();
+    if (held.size === 0) return roll;
+    // Many readers may ask at once: they share one.
+    if (lastShown?.entries !== roll.entries || lastShown.held !== held) {
+      const entries = roll.entries.map((entry) => held.get(entry.record.ec2InstanceId) ?? entry);
+      lastShown = { entries: roll.entries, held, roll: { ...roll, entries } };
+    }
+    return lastShown.roll;
+  }
+
+  return {
+    restart() {
+      guard.reset();
+      based = false;
+    },
+    onSnapshot(roll) {
+      const changes = based ? entryChanges(shown(), roll) : null;
+      const { revision } = roll;
+      view = createView(roll);
+      upToDate = true;
+      based = true;
+      log.restart(revision);
+      if (changes) guard.feed({ kind: 'snapshot', revision, changes, present: view.count().present });
+      proven();
+    },
+    onBatch(batch) {
+      const confirmed = isConfirmation(batch, requireView().revision());
+      const changes = requireView().apply(batch);
+      if (changes === null) return false;
+      const { revision } = batch;
+      if (confirmed) upToDate = true;
+      if (changes.length > 0) {
+        guard.feed({ kind: 'changes', revision, changes, present: requireView().count().present });
+      } else {
+        tell([]);
+      }
+      proven();
+      return true;
+    },
+    onBroken() {
+      upToDate = false;
+      guard.pause(provenAtMs);
+    },
+    isBased: () => based,
+    view: () => view,
+    told: () => ({ roll: requireView().roll(), held: guard.state().held, heldAfter: guard.state().heldAfter }),
+    shown,
+    guard: () => guard.state(),
+    stop: () => guard.reset(),
+  };
+}

@@ -1,0 +1,66 @@
+import type { Uncertainty } from '../record/event.ts';
+import type { RollEntry } from '../record/roll.ts';
+import { type LossMap, lossMap } from './loss-map.ts';
+
+/** What the loss guard remembers. It is never changed, only replaced. */
+export interface GuardState {
+  /** Nodes that vanished and were not told as lost, with their entries as readers were last told: still present. */
+  readonly held: LossMap<RollEntry>;
+  /**
+   * The revision to resume after so that no held loss is missed; null while none is held. It stays at the first loss
+   * until nothing is held. `"0"` for what a snapshot brought: nobody knows when in its gap it happened.
+   */
+  readonly heldAfter: string | null;
+  /** null while the losses, if any, are few. */
+  readonly uncertainty: Uncertainty | null;
+
+  /** Of the same nodes as `held`. */
+  readonly losses: LossMap<HeldLoss>;
+  /** When the last of them is due; 0 while there is none. */
+  readonly lastDueMs: number;
+  readonly phase: GuardPhase;
+  /** Losses that were told, for as long as they count as recent: see `loss-window.ts`. */
+  readonly told: ReadonlyMap<number, number>;
+  readonly lookedAtMs: number;
+  /** Of the last changes or snapshot. */
+  readonly revision: string;
+  /** Nodes that are really present, at that revision. */
+  readonly present: number;
+}
+
+export interface HeldLoss {
+  /** The entry now. */
+  readonly after: RollEntry;
+  /** At which the presence went. */
+  readonly revision: string;
+  /** Monotonic; a TTL after it went. */
+  readonly dueAtMs: number;
+}
+
+/** Instants are monotonic. */
+export type GuardPhase =
+  | { readonly kind: 'rest' }
+  /** Something vanished, and it is not yet known whether the store is what failed. */
+  | { readonly kind: 'suspicion'; readonly deadlineMs: number; readonly looking: boolean }
+  | {
+      readonly kind: 'uncertain';
+      readonly untilMs: number;
+      /** `untilMs` never moves beyond it. */
+      readonly capMs: number;
+      /** The number of vanished nodes that readers were told. */
+      readonly announced: number;
+      readonly returned: number;
+    };
+
+export const initialGuardState: GuardState = {
+  held: lossMap(),
+  heldAfter: null,
+  uncertainty: null,
+  losses: lossMap(),
+  lastDueMs: 0,
+  phase: { kind: 'rest' },
+  told: new Map(),
+  lookedAtMs: Number.NEGATIVE_INFINITY,
+  revision: '0',
+  present: 0,
+};

@@ -1,0 +1,218 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { encodeRecord } from '../../src/record/codec.ts';
+import type { RollEntry } from '../../src/record/roll.ts';
+import { type EventBatch, SlowReaderError } from '../../src/registry/event-source.ts';
+import { createRegistry, type Registry } from '../../src/registry/registry.ts';
+import { recordKey } from '../../src/store/keys.ts';
+import { openStore } from '../../src/store/open-store.ts';
+import type { Store } from '../../src/store/store.ts';
+import { systemClock } from '../../src/timing/clock.ts';
+import { applyEvent } from '../support/apply-event.ts';
+import { startTcpProxy } from '../support/etcd-impostors.ts';
+import { openTestKv, putAll } from '../support/etcd-kv.ts';
+import { type EtcdServer, startEtcd } from '../support/etcd-server.ts';
+import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
+
+const NEVER = new AbortController().signal;
+let etcd: EtcdServer;
+let prefixes = 0;
+
+before(async () => {
+  etcd = await startEtcd();
+});
+after(() => etcd.dispose());
+
+/** A registry over `endpoint`, and a store without anything in between to write with; each test has keys of its own. */
+async function setUp(t: TestContext, endpoint = etcd.clientUrl) {
+  prefixes += 1;
+  const prefix = `/t${prefixes}`;
+  const open = (url: string) =>
+    openStore(
+      { kind: 'etcd', label: 'etcd://test', endpoints: [url], prefix, tls: null, credentials: null },
+      { clock: systemClock, random: Math.random, signal: NEVER, create: false },
+    );
+  const [store, writer] = await Promise.all([open(endpoint), open(etcd.clientUrl)]);
+  const openRegistry = () => {
+    const registry = createRegistry({ store, clock: systemClock, random: Math.random });
+    t.after(() => registry.close());
+    return registry;
+  };
+  const registry = openRegistry();
+  t.after(() => Promise.all([store.close(), writer.close()]));
+  return { prefix, writer, registry, openRegistry };
+}
+
+async function register(store: Store, n: number) {
+  const instanceId = sampleInstanceId(n);
+  const seat = {
+    instanceId,
+    session: `s-${n}`,
+    since: '2026-01-01T00:00:00.000Z',
+    ttlMs: 30_000,
+    retentionMs: 86_400_000,
+  };
+  const record = sampleRecord({ ec2InstanceId: instanceId });
+  const outcome = await store.register(seat, record, { takeover: true, signal: NEVER });
+  assert.ok(outcome.kind === 'registered');
+  const { hold, revision } = outcome;
+  const update = async (cluster: string) => {
+    const written = await store.update(hold, { ...record, cluster }, NEVER);
+    assert.ok(written.kind === 'written');
+    return written.revision;
+  };
+  return { revision, update };
+}
+
+/** A consumer that reads until it is stopped. */
+async function consume(t: TestContext, registry: Registry, since: string | null = null) {
+  const controller = new AbortController();
+  t.after(() => controller.abort());
+  const events = await registry.events({ since, signal: controller.signal });
+  const batches: EventBatch[] = [];
+  let roll: ReadonlyMap<string, RollEntry> = new Map();
+  const run = async () => {
+    for await (const batch of events) {
+      batches.push(batch);
+      roll = batch.events.reduce(applyEvent, roll);
+    }
+  };
+  const ended = run().catch((error: unknown) => error);
+  const told = () => batches.flatMap((batch) => batch.events);
+  return {
+    ended,
+    told,
+    kinds: () => told().map(({ kind }) => kind),
+    cursor: () => batches.findLast((batch) => batch.cursor !== null)?.cursor ?? '0',
+    roll: () => [...roll.values()],
+  };
+}
+
+async function until(condition: () => boolean, what: string): Promise<void> {
+  const giveUpMs = performance.now() + 20_000;
+  while (!condition()) {
+    assert.ok(performance.now() < giveUpMs, `waited too long until ${what}`);
+    await sleep(10);
+  }
+}
+
+/** The consumer knows what the store has. */
+async function agrees(consumer: Awaited<ReturnType<typeof consume>>, store: Store): Promise<void> {
+  const { entries } = await store.read(NEVER);
+  await until(() => JSON.stringify(sorted(consumer.roll())) === JSON.stringify(entries), 'the consumer has the roll');
+}
+
+function sorted(entries: readonly RollEntry[]): readonly RollEntry[] {
+  return entries.toSorted((a, b) => (a.record.ec2InstanceId < b.record.ec2InstanceId ? -1 : 1));
+}
+
+test('a connection that is cut costs readers neither an event nor a snapshot', async (t) => {
+  const proxy = await startTcpProxy(etcd.clientUrl);
+  t.after(() => proxy.close());
+  const { writer, registry } = await setUp(t, proxy.url);
+  const consumer = await consume(t, registry);
+  await register(writer, 1);
+  await until(() => consumer.kinds().length === 2, 'the first registration is told');
+  await proxy.close();
+  const { update } = await register(writer, 2);
+  await update('other');
+  const again = await startTcpProxy(etcd.clientUrl, etcd.clientUrl, Number(new URL(proxy.url).port));
+  t.after(() => again.close());
+  await agrees(consumer, writer);
+  assert.deepEqual(consumer.kinds(), ['synced', 'registered', 'registered', 'updated']);
+  assert.ok(registry.status().watchRestarts >= 1);
+});
+
+test('a compaction behind a cut connection is answered with a new snapshot and synced', async (t) => {
+  const proxy = await startTcpProxy(etcd.clientUrl);
+  t.after(() => proxy.close());
+  const { writer, registry } = await setUp(t, proxy.url);
+  const { update } = await register(writer, 1);
+  const consumer = await consume(t, registry);
+  await until(() => consumer.kinds().includes('synced'), 'the snapshot is complete');
+  await proxy.close();
+  await register(writer, 2);
+  await etcd.etcdctl('compact', await update('other'));
+  const again = await startTcpProxy(etcd.clientUrl, etcd.clientUrl, Number(new URL(proxy.url).port));
+  t.after(() => again.close());
+  await agrees(consumer, writer);
+  assert.equal(consumer.kinds().filter((kind) => kind === 'synced').length, 2);
+});
+
+test('an older revision is resumed from exactly, and from a snapshot once it is compacted', async (t) => {
+  const { writer, registry, openRegistry } = await setUp(t);
+  const { revision, update } = await register(writer, 1);
+  await update('a');
+  await register(writer, 2);
+  const last = await update('b');
+  const consumer = await consume(t, registry, revision);
+  await until(() => consumer.cursor() === last, 'the past is told');
+  assert.deepEqual(consumer.kinds(), ['updated', 'registered', 'updated']);
+  await etcd.etcdctl('compact', last);
+  const late = await consume(t, openRegistry(), revision);
+  await until(() => late.kinds().includes('synced'), 'the snapshot is complete');
+  assert.deepEqual(late.kinds(), ['registered', 'registered', 'synced']);
+});
+
+test('a past in which only others wrote ends soon, without a snapshot', async (t) => {
+  const { writer, registry } = await setUp(t);
+  const { revision } = await register(writer, 1);
+  await etcd.etcdctl('put', '/others', '1');
+  const consumer = await consume(t, registry, revision);
+  await until(() => BigInt(consumer.cursor()) > BigInt(revision), 'the cursor moves on');
+  assert.deepEqual(consumer.kinds(), []);
+  await register(writer, 2);
+  await until(() => consumer.kinds().length > 0, 'what we wrote is told');
+  assert.deepEqual(consumer.kinds(), ['registered']);
+});
+
+test('after a restore from a backup every reader gets a new snapshot and synced', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'rollcall-backup-'));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  const { writer, registry } = await setUp(t);
+  await register(writer, 1);
+  await etcd.etcdctl('snapshot', 'save', join(folder, 'backup.db'));
+  await register(writer, 2);
+  await register(writer, 3);
+  const consumer = await consume(t, registry);
+  await until(() => consumer.kinds().includes('synced'), 'the snapshot is complete');
+  await etcd.restore(join(folder, 'backup.db'));
+  await agrees(consumer, writer);
+  assert.equal(consumer.roll().length, 1);
+  assert.equal(consumer.kinds().at(-1), 'synced');
+  await assert.rejects(registry.events({ since: '1000000', signal: NEVER }), /resume after revision 1000000/);
+});
+
+test('a thousand readers share one watch of etcd, and each gets every event', async (t) => {
+  const { writer, registry } = await setUp(t);
+  const before = await etcd.metric('etcd_debugging_mvcc_watcher_total');
+  const consumers = await Promise.all(Array.from({ length: 1_000 }, () => consume(t, registry)));
+  for (let n = 0; n < 20; n += 1) await register(writer, n);
+  await until(() => consumers.every(({ told }) => told().length === 21), 'all readers got all events');
+  assert.equal((await etcd.metric('etcd_debugging_mvcc_watcher_total')) - before, 1);
+  assert.equal(registry.status().eventReaders, 1_000);
+});
+
+test('a reader that does not read is cut off, and the others go on', async (t) => {
+  const { prefix, writer, registry } = await setUp(t);
+  const kv = openTestKv([etcd.clientUrl], { prefix });
+  t.after(() => kv.close());
+  const putRecords = (cluster: string) => {
+    const records = Array.from({ length: 100 }, (_, n) =>
+      sampleRecord({ ec2InstanceId: sampleInstanceId(n), cluster }),
+    );
+    return putAll(kv, Object.fromEntries(records.map((each) => [recordKey(each.ec2InstanceId), encodeRecord(each)])));
+  };
+  await putRecords('first');
+  const slow = (await registry.events({ since: null, signal: NEVER }))[Symbol.asyncIterator]();
+  await slow.next();
+  const quick = await consume(t, registry);
+  for (let round = 0; round < 43; round += 1) await putRecords(`c${round}`);
+  await agrees(quick, writer);
+  await assert.rejects(slow.next(), SlowReaderError);
+  assert.equal(quick.told().length, 44 * 100 + 1);
+});

@@ -1,0 +1,232 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import type { RollEvent } from '../../src/record/event.ts';
+import { presenceState, type RollEntry } from '../../src/record/roll.ts';
+import type { EventBatch } from '../../src/registry/event-source.ts';
+import { createRegistry, type RegistryOptions } from '../../src/registry/registry.ts';
+import { applyEvent } from '../support/apply-event.ts';
+import { fakeStore } from '../support/fake-store.ts';
+import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
+import { type SimulatedClock, simulatedClock } from '../support/simulated-clock.ts';
+
+const NEVER = new AbortController().signal;
+const PRESENCE = { session: 'session-a', since: '2026-01-01T00:00:00.000Z', ttlSeconds: 30 };
+
+function nodes(from: number, to: number, presence: RollEntry['presence'] = PRESENCE): readonly RollEntry[] {
+  return Array.from({ length: to - from }, (_, n) => ({
+    record: sampleRecord({ ec2InstanceId: sampleInstanceId(from + n) }),
+    presence,
+  }));
+}
+
+/** Twenty present nodes, at revision 2, and a registry that is read. */
+async function setUp(t: TestContext, options: Partial<RegistryOptions> = {}) {
+  const store = fakeStore();
+  const clock = simulatedClock();
+  const registry = createRegistry({ store, clock, random: () => 0.5, ...options });
+  t.after(() => registry.close());
+  store.commit(nodes(0, 20));
+  const read = async (since: string | null = null) => {
+    const started = reader(registry, since);
+    await clock.advance(0);
+    return started;
+  };
+  const consumer = await read();
+  consumer.take();
+  return { store, clock, registry, read, consumer };
+}
+
+function reader(registry: ReturnType<typeof createRegistry>, since: string | null) {
+  const batches: EventBatch[] = [];
+  let roll: ReadonlyMap<string, RollEntry> = new Map();
+  const run = async () => {
+    for await (const batch of await registry.events({ since, signal: NEVER })) {
+      batches.push(batch);
+      roll = batch.events.reduce(applyEvent, roll);
+    }
+  };
+  run().catch(() => {}); // what a reader got is what a test looks at
+  return {
+    take: () => batches.splice(0).map(({ events, cursor }) => [brief(events), cursor] as const),
+    states: () => count([...roll.values()].map(presenceState)),
+  };
+}
+
+/** `lost×3 synced`: kinds in order, with how often they follow one another. */
+function brief(events: readonly RollEvent[]): string {
+  const runs: { kind: string; times: number }[] = [];
+  for (const { kind } of events) {
+    const last = runs.at(-1);
+    if (last?.kind === kind) last.times += 1;
+    else runs.push({ kind, times: 1 });
+  }
+  return runs.map(({ kind, times }) => (times > 1 ? `${kind}×${times}` : kind)).join(' ');
+}
+
+function count(states: readonly string[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const state of states) counts[state] = (counts[state] ?? 0) + 1;
+  return counts;
+}
+
+async function passHealthy(clock: SimulatedClock, store: ReturnType<typeof fakeStore>, ms: number) {
+  for (let leftMs = ms; leftMs > 0; leftMs -= 5_000) {
+    await clock.advance(Math.min(leftMs, 5_000));
+    store.confirm();
+    await clock.advance(0);
+  }
+}
+
+test('a lone loss is told as soon as the store was asked about the others', async (t) => {
+  const { store, clock, registry, consumer } = await setUp(t);
+  store.commit(nodes(3, 4, null));
+  await clock.advance(0);
+  assert.deepEqual(consumer.take(), [['lost', '3']]);
+  assert.equal(store.looks, 1);
+  const { uncertainty, heldLosses } = registry.status();
+  assert.deepEqual({ uncertainty, heldLosses }, { uncertainty: null, heldLosses: 0 });
+});
+
+test('with the guard off a loss is told at once, and the store is not asked', async (t) => {
+  const { store, clock, consumer } = await setUp(t, { massLoss: null });
+  store.commit(nodes(0, 20, null));
+  await clock.advance(0);
+  assert.deepEqual(consumer.take(), [['lost×20', '3']]);
+  assert.equal(store.looks, 0);
+});
+
+test('a loss about which the store does not answer is told without it, while the watch brings proof', async (t) => {
+  const { store, clock, consumer } = await setUp(t);
+  store.overdue = () => new Promise(() => {});
+  store.commit(nodes(3, 4, null));
+  await clock.advance(499);
+  assert.deepEqual(consumer.take(), []);
+  await clock.advance(1);
+  assert.deepEqual(consumer.take(), [['lost', '3']]);
+});
+
+test('many losses are uncertain first; who returns within a TTL was never lost, and the others are told', async (t) => {
+  const { store, clock, registry, consumer } = await setUp(t);
+  store.commit(nodes(0, 10, null));
+  await clock.advance(0);
+  assert.deepEqual(consumer.take(), [['uncertain', '2']]);
+  const { uncertainty, held, roll } = await registry.read(NEVER);
+  assert.deepEqual([uncertainty?.vanished, uncertainty?.nodes, held.size], [10, 20, 10]);
+  assert.equal(roll.entries.filter((entry) => presenceState(entry) === 'lost').length, 10);
+  assert.deepEqual([registry.status().uncertainty, registry.status().heldLosses], [uncertainty, 10]);
+
+  await passHealthy(clock, store, 10_000);
+  store.commit(nodes(0, 8));
+  await clock.advance(0);
+  assert.deepEqual(consumer.take(), []);
+  await passHealthy(clock, store, 25_000);
+  const told = consumer.take();
+  assert.deepEqual(told, [['certain lost×2', '4']]);
+  assert.deepEqual(consumer.states(), { present: 18, lost: 2 });
+  assert.deepEqual([registry.status().uncertainty, registry.status().heldLosses], [null, 0]);
+});
+
+test('who comes while it is uncertain gets the roll as it is shown, with uncertain, and a cursor from before the losses', async (t) => {
+  const { store, clock, read } = await setUp(t);
+  store.commit(nodes(0, 10, null));
+  await clock.advance(0);
+  const late = await read();
+  assert.deepEqual(late.take(), [
+    ['registered×20', null],
+    ['uncertain synced', '2'],
+  ]);
+  store.commit(nodes(20, 21));
+  await clock.advance(0);
+  assert.deepEqual(late.take(), [['registered', '2']]);
+  await passHealthy(clock, store, 35_000);
+  assert.deepEqual(late.take(), [['certain lost×10', '4']]);
+  assert.deepEqual(late.states(), { present: 11, lost: 10 });
+});
+
+test('who resumes with the cursor it was given while losses were held misses none of them', async (t) => {
+  const { store, clock, read } = await setUp(t);
+  store.commit(nodes(0, 10, null));
+  await clock.advance(0);
+  const resumed = await read('2');
+  assert.deepEqual(resumed.take(), [['uncertain', '2']]);
+  await passHealthy(clock, store, 35_000);
+  assert.deepEqual(resumed.take(), [['certain lost×10', '3']]);
+});
+
+test('a past that is read while losses are held does not tell them either', async (t) => {
+  const { store, clock, read } = await setUp(t);
+  store.commit(nodes(0, 10, null));
+  await clock.advance(0);
+  const resumed = await read('1');
+  assert.deepEqual(resumed.take(), [
+    ['registered×20', '2'],
+    ['', '2'],
+  ]);
+  await passHealthy(clock, store, 35_000);
+  assert.deepEqual(resumed.take(), [['certain lost×10', '3']]);
+  assert.deepEqual(resumed.states(), { present: 10, lost: 10 });
+});
+
+test('while the store is away nobody is told as lost, and the time to return does not run', async (t) => {
+  const { store, clock, consumer } = await setUp(t);
+  store.commit(nodes(0, 10, null));
+  await clock.advance(0);
+  consumer.take();
+  await passHealthy(clock, store, 20_000);
+  store.mode = 'down';
+  await clock.advance(120_000);
+  assert.deepEqual(consumer.take(), []);
+  store.commit(nodes(0, 4));
+  store.mode = 'up';
+  await clock.advance(5_000);
+  store.confirm();
+  await clock.advance(9_000);
+  store.commit(nodes(4, 8));
+  await clock.advance(900);
+  assert.deepEqual(consumer.take(), []);
+  await clock.advance(100);
+  assert.deepEqual(consumer.take(), [['certain lost×2', '5']]);
+});
+
+test('nobody is told as lost by a watch that may have gone silent, until it says something', async (t) => {
+  const { store, clock, consumer } = await setUp(t);
+  store.commit(nodes(0, 10, null));
+  await passHealthy(clock, store, 15_000);
+  consumer.take();
+  await clock.advance(20_000);
+  assert.deepEqual(consumer.take(), []);
+  store.confirm();
+  await clock.advance(0);
+  assert.deepEqual(consumer.take(), [['certain lost×10', '3']]);
+});
+
+test('losses that a new snapshot brings are held as well, and shown as present in it', async (t) => {
+  const { store, clock, consumer } = await setUp(t);
+  store.cutWatches();
+  store.commit(nodes(0, 10, null));
+  store.compact();
+  await clock.advance(5_000);
+  assert.deepEqual(consumer.take(), [
+    ['registered×20', null],
+    ['uncertain synced', null],
+  ]);
+  await passHealthy(clock, store, 35_000);
+  assert.deepEqual(consumer.take(), [['certain lost×10', '4']]);
+  assert.deepEqual(consumer.states(), { present: 10, lost: 10 });
+});
+
+test('what is held is not forgotten because nobody reads for a while', async (t) => {
+  const store = fakeStore();
+  const clock = simulatedClock();
+  const registry = createRegistry({ store, clock, random: () => 0.5, idleMs: 1_000 });
+  t.after(() => registry.close());
+  store.commit(nodes(0, 20));
+  await registry.read(NEVER);
+  store.commit(nodes(0, 10, null));
+  await clock.advance(0);
+  await passHealthy(clock, store, 25_000);
+  assert.deepEqual([registry.status().watching, (await registry.read(NEVER)).held.size], [true, 10]);
+  await passHealthy(clock, store, 15_000);
+  assert.deepEqual([registry.status().watching, registry.status().heldLosses], [false, 0]);
+  assert.equal(clock.sleepers(), 0);
+});

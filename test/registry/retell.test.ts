@@ -1,0 +1,120 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { diffRolls } from '../../src/record/diff.ts';
+import type { Presence } from '../../src/record/record.ts';
+import type { Roll, RollEntry } from '../../src/record/roll.ts';
+import { retell } from '../../src/registry/retell.ts';
+import { rewind } from '../../src/registry/rewind.ts';
+import type { Change, WatchBatch } from '../../src/store/store.ts';
+import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
+
+const PRESENCE: Presence = { session: 'session-a', since: '2026-01-01T00:00:00.000Z', ttlSeconds: 30 };
+const NOTHING_HELD = { held: new Map(), heldAfter: null };
+
+function record(n: number, cluster = 'demo') {
+  return sampleRecord({ ec2InstanceId: sampleInstanceId(n), cluster });
+}
+
+function presenceOf(n: number, presence: Presence | null, previous: Presence | null): Change {
+  return { kind: 'presence', instanceId: sampleInstanceId(n), presence, previous };
+}
+
+interface Step {
+  readonly n: number;
+  readonly cluster: string | null;
+  readonly session: string | null;
+}
+
+/** Carries out `steps`, each one at a revision of its own: the rolls on the way, and the batches between them. */
+function history(steps: readonly Step[]) {
+  const entries = new Map<string, RollEntry>();
+  const rolls: Roll[] = [{ revision: '0', entries: [], skipped: [] }];
+  const batches: WatchBatch[] = [];
+  for (const [index, { n, cluster, session }] of steps.entries()) {
+    const revision = String((index + 1) * 2);
+    const instanceId = sampleInstanceId(n);
+    const old = entries.get(instanceId);
+    const next =
+      cluster === null ? null : { record: record(n, cluster), presence: session ? { ...PRESENCE, session } : null };
+    if (next) entries.set(instanceId, next);
+    else entries.delete(instanceId);
+    const changes: Change[] = [
+      presenceOf(n, next?.presence ?? null, old?.presence ?? null),
+      { kind: 'record', instanceId, record: next?.record ?? null, previous: old?.record ?? null },
+    ];
+    batches.push({ revision, changes });
+    const sorted = [...entries.values()].sort((a, b) => (a.record.ec2InstanceId < b.record.ec2InstanceId ? -1 : 1));
+    rolls.push({ revision, entries: sorted, skipped: [] });
+  }
+  return { rolls, batches };
+}
+
+const step = fc.record({
+  n: fc.nat(3),
+  cluster: fc.constantFrom('demo', 'other', null),
+  session: fc.constantFrom('a', 'b', null),
+});
+
+test('a roll that is rewound is what it was, and what is retold is what happened', () => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 20 }), fc.nat(20), (steps, cut) => {
+      const { rolls, batches } = history(steps);
+      const from = Math.min(cut, steps.length);
+      const [then, now] = [rolls[from] as Roll, rolls.at(-1) as Roll];
+      const later = batches.slice(from);
+      assert.deepEqual(rewind(now, later, then.revision), then);
+      const told = retell({ roll: now, ...NOTHING_HELD }, later, then.revision);
+      const happened = rolls
+        .slice(from)
+        .flatMap((roll, index) => (index ? diffRolls(rolls[from + index - 1] as Roll, roll) : []));
+      assert.deepEqual(
+        told.flatMap(({ events }) => events),
+        happened,
+      );
+      for (const { events, revision, cursor } of told) {
+        assert.ok(events.length > 0);
+        assert.deepEqual([revision, cursor], [events[0]?.revision, revision]);
+      }
+    }),
+  );
+});
+
+test('what is rewound leaves alone what it does not know', () => {
+  const skipped = { kind: 'skipped', skipped: { key: 'v1/junk', reason: 'foreign' } } as const;
+  const roll = { revision: '5', entries: [{ record: record(1), presence: PRESENCE }], skipped: [] };
+  assert.deepEqual(rewind(roll, [{ revision: '5', changes: [skipped] }], '4'), { ...roll, revision: '4' });
+});
+
+test('a loss that is held back is not told from the past either, and the cursor stays before it', () => {
+  const shown = { record: record(1), presence: PRESENCE };
+  const now: Roll = {
+    revision: '9',
+    entries: [
+      { record: record(1, 'other'), presence: null },
+      { record: record(2), presence: null },
+    ],
+    skipped: [],
+  };
+  const batches: readonly WatchBatch[] = [
+    { revision: '6', changes: [presenceOf(2, null, PRESENCE)] },
+    { revision: '7', changes: [presenceOf(1, null, PRESENCE)] },
+    {
+      revision: '8',
+      changes: [{ kind: 'record', instanceId: sampleInstanceId(1), record: record(1, 'other'), previous: record(1) }],
+    },
+    {
+      revision: '9',
+      changes: [{ kind: 'record', instanceId: sampleInstanceId(2), record: record(2), previous: record(2, 'b') }],
+    },
+  ];
+  const held = new Map([[sampleInstanceId(1), shown]]);
+  const told = retell({ roll: now, held, heldAfter: '6' }, batches, '5');
+  assert.deepEqual(
+    told.map(({ events, cursor }) => [events.map(({ kind }) => kind), cursor]),
+    [
+      [['lost'], '6'],
+      [['updated'], '6'],
+    ],
+  );
+});

@@ -1,0 +1,82 @@
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { freePorts } from './etcd-ports.ts';
+
+const DEATH_WATCH = '/usr/bin/setpriv';
+
+export interface ActiveTarget {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly discoveredLabels: Readonly<Record<string, string>>;
+  readonly scrapeUrl: string;
+  readonly health: 'up' | 'down' | 'unknown';
+  readonly lastError: string;
+}
+
+export interface PrometheusServer {
+  activeTargets(): Promise<readonly ActiveTarget[]>;
+  /** Labels and newest value of each series that a PromQL expression gives. */
+  query(expression: string): Promise<readonly { readonly metric: Record<string, string>; readonly value: number }[]>;
+}
+
+/** Starts a real Prometheus on loopback; the test's end kills it. @param config its prometheus.yml, as YAML or JSON */
+export async function startPrometheus(t: TestContext, config: object): Promise<PrometheusServer> {
+  const dir = await mkdtemp(join(tmpdir(), 'rollcall-prometheus-'));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  const configFile = join(dir, 'prometheus.yml');
+  await writeFile(configFile, JSON.stringify(config));
+  const [port] = await freePorts(1);
+  const args = [
+    `--config.file=${configFile}`,
+    `--storage.tsdb.path=${join(dir, 'data')}`,
+    `--web.listen-address=127.0.0.1:${port}`,
+  ];
+  // Nothing of it outlives the test process, however that ends.
+  const command = existsSync(DEATH_WATCH) ? [DEATH_WATCH, '--pdeathsig=KILL', 'prometheus'] : ['prometheus'];
+  const child = spawn(command[0] ?? '', [...command.slice(1), ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
+  let log = '';
+  child.stderr.on('data', (chunk) => {
+    log += chunk;
+  });
+  const ended = once(child, 'exit');
+  t.after(async () => {
+    child.kill('SIGKILL');
+    await ended;
+  });
+  const url = `http://127.0.0.1:${port}`;
+  for (;;) {
+    if (child.exitCode !== null) throw new Error(`prometheus ended: ${log}`);
+    const ready = await fetch(`${url}/-/ready`).catch(() => null);
+    await ready?.body?.cancel();
+    if (ready?.ok) break;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  const api = async (path: string) => {
+    const { data } = (await (await fetch(`${url}/api/v1/${path}`)).json()) as { data: ReturnType<typeof JSON.parse> };
+    return data;
+  };
+  return {
+    activeTargets: async () => (await api('targets?state=active')).activeTargets,
+    async query(expression) {
+      const { result } = await api(`query?query=${encodeURIComponent(expression)}`);
+      return result.map((series: { metric: Record<string, string>; value: [number, string] }) => ({
+        metric: series.metric,
+        value: Number(series.value[1]),
+      }));
+    },
+  };
+}
+
+/** What `promtool check metrics` has to say of a page; empty when it is clean. */
+export function checkMetrics(page: string): Promise<string> {
+  return new Promise((resolve) => {
+    const child = execFile('promtool', ['check', 'metrics'], (error, stdout, stderr) =>
+      resolve(`${stdout}${stderr}${error && stderr === '' ? error.message : ''}`),
+    );
+    child.stdin?.end(page);
+  });
+}
