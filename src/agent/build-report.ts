@@ -1,20 +1,24 @@
-import type { AgentReport, LeaseReport, SourceReport } from '../http/agent-report.ts';
+import { checkVerdict } from '../checks/check-verdict.ts';
+import type { AgentReport, CheckReport, LeaseReport, SourceReport } from '../http/agent-report.ts';
 import type { LoopAge } from '../lifecycle/loop-monitor.ts';
 import { leaseOverdue } from '../publisher/plan.ts';
 import type { PublisherState } from '../publisher/publisher-state.ts';
 import type { Step } from '../publisher/step.ts';
-import type { CheckVerdict, NodeRecord } from '../record/record.ts';
+import type { Interruption, NodeRecord } from '../record/record.ts';
 import type { SourceStatus } from '../sources/poll-source.ts';
+import type { WatchedCheck } from './check-looks.ts';
 import type { NodeIdentity } from './node-state.ts';
 
-/** What the report is made of; instants of `publisher` and `sources` are on the monotonic clock, as is `nowMs`. */
+/** What the report is made of; instants of `publisher`, `sources` and the looks at checks are on the monotonic clock, as is `nowMs`. */
 export interface ReportParts {
   readonly identity: NodeIdentity;
   readonly storeLabel: string;
   readonly ttlMs: number;
   readonly record: NodeRecord | null;
   /** Also while there is no record yet. */
-  readonly checks: readonly CheckVerdict[];
+  readonly checks: readonly WatchedCheck[];
+  readonly storeCheck: WatchedCheck | null;
+  readonly interruption: Interruption | null;
   readonly publisher: PublisherState;
   readonly step: Step;
   readonly sources: readonly SourceStatus[];
@@ -31,7 +35,11 @@ export function buildReport(parts: ReportParts): AgentReport {
     startedAt: identity.startedAt,
     record,
     lease: leaseReport(parts),
-    checks: parts.checks,
+    checks: [
+      ...parts.checks.map((watched) => checkReport(watched, true, nowMs)),
+      ...(parts.storeCheck ? [checkReport(parts.storeCheck, false, nowMs)] : []),
+    ],
+    interruption: parts.interruption,
     sources: parts.sources.map((source) => sourceReport(source, nowMs)),
     loops: parts.loops,
   };
@@ -50,6 +58,18 @@ function leaseReport({ publisher, step, storeLabel, ttlMs, nowMs }: ReportParts)
     lastBeatAgeMs: beaten ? nowMs - publisher.beatAtMs : null,
     lastError: publisher.lastError,
     counts: publisher.counts,
+  };
+}
+
+function checkReport({ check, looks }: WatchedCheck, published: boolean, nowMs: number): CheckReport {
+  const { lookedAtMs, lastDurationMs } = looks;
+  return {
+    ...checkVerdict(check),
+    published,
+    ageMs: nowMs - lookedAtMs,
+    lastDurationMs,
+    looks: looks.looks,
+    failures: looks.failures,
   };
 }
 

@@ -1,33 +1,38 @@
 import type { Logger } from 'pino';
+import type { Observation } from '../checks/observe-check.ts';
+import type { Probe } from '../checks/probe.ts';
+import { firstLookMs } from '../checks/stagger.ts';
 import type { AgentConfig } from '../config/agent-config.ts';
 import type { LoopMonitor } from '../lifecycle/loop-monitor.ts';
 import type { Task } from '../lifecycle/run-group.ts';
-import type { CheckVerdict, NodeRecord } from '../record/record.ts';
-import { createImdsClient } from '../sources/imds-client.ts';
-import { mergeMetadata } from '../sources/merge-metadata.ts';
-import { pollSource, type SourceStatus } from '../sources/poll-source.ts';
-import { createIntrospectionReader } from '../sources/read-introspection.ts';
-import { readMetadata } from '../sources/read-metadata.ts';
+import type { Interruption, NodeRecord } from '../record/record.ts';
+import { mostUrgent } from '../sources/notices.ts';
+import type { SourceStatus } from '../sources/poll-source.ts';
 import type { Clock } from '../timing/clock.ts';
+import { type CheckLooks, countLook, type WatchedCheck } from './check-looks.ts';
 import {
   desiredRecord,
   initialNodeState,
+  lookOf,
   type NodeEvent,
   type NodeIdentity,
   type NodeState,
   reduceNode,
 } from './node-state.ts';
+import { createObserveLog } from './observe-log.ts';
+import { runProbe } from './run-probe.ts';
+import { createSourceLoops } from './source-loops.ts';
 
-/** HAProxy's rise and fall: two good looks to recover, three bad ones in a row to believe in trouble. */
-const DAMPING = { rise: 2, fall: 3 };
-/** Of one whole read of a source; its single requests have shorter ones. */
-const READ_DEADLINE_MS = 4_000;
-/** How long the first registration waits for ecs-agent's first answer, so that it need not be written twice. */
+/** How long the first registration waits for the first answers, so that it need not be written twice. */
 const FIRST_LOOK_MS = 500;
+/** Without these a record would say of a restarted agent's node what is not so: no ARN, no notice. */
+const FIRST_LOOKS = ['introspection', 'notices'];
 
 export interface NodeObserver {
   readonly loops: readonly Task<null>[];
-  checks(): readonly CheckVerdict[];
+  /** Of the record, in its order. */
+  checks(): readonly WatchedCheck[];
+  interruption(): Interruption | null;
   sources(): readonly SourceStatus[];
   /** Ends connections that the loops left open. */
   close(): Promise<unknown>;
@@ -39,90 +44,80 @@ interface ObserverDependencies {
   readonly log: Logger;
   readonly monitor: LoopMonitor;
   readonly identity: NodeIdentity;
+  readonly probes: readonly Probe[];
 }
 
-/** Polls the sources of one node and calls `publish` with the record they add up to, whenever they were read. */
+/** Reads the sources of one node and runs its probes; calls `publish` with the record they add up to, whenever one answered. */
 export function observeNode(
   config: AgentConfig,
   deps: ObserverDependencies,
   publish: (record: NodeRecord) => void,
 ): NodeObserver {
-  const { clock, random, log, monitor, identity } = deps;
-  const imds = createImdsClient({ endpoint: config.metadataEndpoint, clock, allowV1: config.allowImdsV1 });
-  const introspection = createIntrospectionReader({ endpoint: config.introspectionEndpoint, clock });
+  const { clock, random, log, monitor, identity, probes } = deps;
+  const observeLog = createObserveLog(log);
   const statuses = new Map<string, SourceStatus>();
+  const looks = new Map<string, CheckLooks>();
+  const awaited = new Set(FIRST_LOOKS);
   let state: NodeState = initialNodeState;
-  let firstLookOver = false;
 
   const offer = () => {
-    const record = firstLookOver ? desiredRecord(state, identity) : null;
+    const record = awaited.size === 0 ? desiredRecord(state, identity) : null;
     if (record) publish(record);
   };
-  const learn = (event: NodeEvent, status: SourceStatus) => {
-    const before = statuses.get(status.name);
-    // Only a change of mood is worth a line; the checks carry the rest.
-    if (status.lastError !== null && !before?.lastError) log.warn(`${status.name}: ${status.lastError}`);
-    if (status.lastError === null && before?.lastError) log.info(`${status.name} answers again`);
-    statuses.set(status.name, status);
-    state = reduceNode(state, event, DAMPING, clock.wallMs());
+  const learn = (event: NodeEvent, durationMs: number | null) => {
+    const look = lookOf(event);
+    if (look) {
+      const counted = countLook(looks.get(look.name) ?? null, look.seen, durationMs, clock.monotonicMs());
+      looks.set(look.name, counted);
+    }
+    const before = state;
+    state = reduceNode(state, event, config.checks, clock.wallMs());
+    observeLog.state(before, state);
     offer();
   };
 
-  const metadataLoop: Task<null> = (signal) =>
-    pollSource(
-      {
-        name: 'imds',
-        intervalMs: config.metadataIntervalMs,
-        deadlineMs: READ_DEADLINE_MS,
-        clock,
-        random,
-        async read(readSignal) {
-          const read = await readMetadata(imds, readSignal);
-          const merged = mergeMetadata(state.metadata, read);
-          // Why something could not be read says more than that it is missing.
-          const complaints = read.failures.length > 0 ? [...read.failures].sort() : [merged.refused];
-          return { value: merged.facts, incomplete: complaints.filter((each) => each !== null).join('; ') || null };
-        },
-        onRead(result, status) {
-          const facts = 'value' in result ? result.value : state.metadata;
-          learn({ kind: 'metadata', facts, error: status.lastError }, status);
-        },
-        onStep: monitor.track('imds', config.metadataIntervalMs + 30_000),
-      },
-      signal,
-    );
+  const sources = createSourceLoops(config, {
+    clock,
+    random,
+    monitor,
+    facts: () => state.metadata,
+    onRead(event, status) {
+      observeLog.source(statuses.get(status.name) ?? null, status);
+      statuses.set(status.name, status);
+      awaited.delete(status.name);
+      if (event) learn(event, status.lastDurationMs);
+      else offer();
+    },
+  });
 
-  const introspectionLoop: Task<null> = (signal) =>
-    pollSource(
-      {
-        name: 'introspection',
-        intervalMs: config.introspectionIntervalMs,
-        deadlineMs: READ_DEADLINE_MS,
-        clock,
-        random,
-        read: async (readSignal) => ({ value: await introspection(readSignal), incomplete: null }),
-        onRead(result, status) {
-          firstLookOver = true;
-          if ('value' in result) learn({ kind: 'ecs-agent', facts: result.value }, status);
-          else learn({ kind: 'ecs-agent-failed', error: result.error }, status);
-        },
-        onStep: monitor.track('introspection', config.introspectionIntervalMs + 30_000),
+  const probeLoops = probes.map(
+    (probe, index): Task<null> =>
+      (signal) => {
+        const onStep = monitor.track('checks', probe.intervalMs + probe.timeoutMs + 30_000);
+        const delayMs = firstLookMs(index, probes.length, probe.intervalMs);
+        const onLook = (seen: Observation, durationMs: number) =>
+          learn({ kind: 'check', name: probe.name, seen }, durationMs);
+        return runProbe({ probe, delayMs, clock, onLook, onStep }, signal);
       },
-      signal,
-    );
+  );
 
   const endFirstLook: Task<null> = async (signal) => {
     await clock.sleep(FIRST_LOOK_MS, signal);
-    firstLookOver = true;
+    awaited.clear();
     offer();
     // A group's first task to end ends the group; this one has nothing more to do, so it waits with the others.
     return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }));
   };
 
   return {
-    loops: [metadataLoop, introspectionLoop, endFirstLook],
-    checks: () => state.health?.checks ?? [],
+    loops: [...sources.loops, ...probeLoops, endFirstLook],
+    checks: () =>
+      state.checks.flatMap((check) => {
+        const counted = looks.get(check.name);
+        return counted ? [{ check, looks: counted }] : [];
+      }),
+    interruption: () => mostUrgent(state.notices),
     sources: () => [...statuses.values()],
-    close: () => Promise.all([imds.close(), introspection.close()]),
+    close: sources.close,
   };
 }

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { Probe } from '../checks/probe.ts';
 import type { AgentConfig } from '../config/agent-config.ts';
 import { describeError, SupersededError } from '../errors.ts';
 import type { AgentReport } from '../http/agent-report.ts';
@@ -11,7 +12,6 @@ import { runPublisher } from '../publisher/publisher.ts';
 import { type Desired, initialPublisherState, type PublisherState } from '../publisher/publisher-state.ts';
 import type { Step } from '../publisher/step.ts';
 import { encodeRecord } from '../record/codec.ts';
-import type { DepartureCause } from '../record/record.ts';
 import { createRegistry } from '../registry/registry.ts';
 import { readMachineId } from '../sources/read-machine-id.ts';
 import type { Store } from '../store/store.ts';
@@ -20,6 +20,7 @@ import type { Clock } from '../timing/clock.ts';
 import { buildReport } from './build-report.ts';
 import { observeNode } from './observe-node.ts';
 import { createPublishLog } from './publish-log.ts';
+import { createStoreCheck } from './store-check.ts';
 
 /** What an agent works with. Whoever gives it also takes it away again. */
 export interface AgentDependencies {
@@ -29,12 +30,17 @@ export interface AgentDependencies {
   readonly log: Logger;
   readonly version: string;
   readonly session: string;
-  /** Set once, when the agent is to say goodbye and end. */
-  readonly leaving: Cell<DepartureCause | null>;
+  /** Set to true once, when the agent is to say goodbye and end. */
+  readonly leaving: Cell<boolean>;
+  /** The operator's own and those of the node's parts; whoever opened them closes them. */
+  readonly probes: readonly Probe[];
 }
 
 /** A departure that the store has not taken by then is given up: with the HTTP port's closing it stays under 3 s. */
 const DEPARTURE_LIMIT_MS = 2_000;
+
+/** While it watches, the registry moves at least every 35 s. */
+const REGISTRY_LIMIT_MS = 65_000;
 
 /**
  * The whole agent: answers HTTP, watches its node and publishes it, until it has departed.
@@ -52,12 +58,13 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
   };
   const monitor = createLoopMonitor(clock);
   const desired = createCell<Desired | null>(null);
-  const node = observeNode(config, { clock, random, log, monitor, identity }, (record) => {
+  const node = observeNode(config, { clock, random, log, monitor, identity, probes: deps.probes }, (record) => {
     const json = encodeRecord(record);
     if (json !== desired.get()?.json) desired.set({ record, json });
   });
   const publishStep = monitor.track('publisher', config.presenceTtlMs + 30_000);
   const publishLog = createPublishLog(log);
+  const storeCheck = createStoreCheck(clock, config.checks);
   let publisher: PublisherState = initialPublisherState(config.presenceTtlMs);
   let step: Step = { action: 'wait', untilMs: 0, reason: 'starting' };
 
@@ -68,6 +75,8 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
       ttlMs: config.presenceTtlMs,
       record: desired.get()?.record ?? null,
       checks: node.checks(),
+      storeCheck: storeCheck.watched(),
+      interruption: node.interruption(),
       publisher,
       step,
       sources: node.sources(),
@@ -75,8 +84,10 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
       nowMs: clock.monotonicMs(),
     });
 
-  const registry = createRegistry({ store, clock, random });
-  const routes = agentRoutes({ report, registry, residentBytes });
+  const watches = (): boolean => registry.status().watching;
+  const registryStep = monitor.track('registry', REGISTRY_LIMIT_MS, watches);
+  const registry = createRegistry({ store, clock, random, massLoss: config.massLoss, onStep: registryStep });
+  const routes = agentRoutes({ report, registry, residentBytes, clock, random });
   const onError = (error: unknown) => log.error(`answering a request failed: ${describeError(error)}`);
   const server = await startHttpServer({ listen: config.listen, routes, clock, onError });
   log.info({ url: server.url, store: store.label }, `rollcall ${deps.version} answers on ${server.url}`);
@@ -99,6 +110,7 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
                 step = nextStep;
                 publisher = state;
                 publishStep();
+                storeCheck.onStep(nextStep, state);
                 publishLog(nextStep, state);
               },
             },
@@ -132,7 +144,7 @@ async function machineIdOrNull(path: string, log: Logger): Promise<string | null
 }
 
 /** Resolves when the agent has been leaving for too long. */
-async function giveUpDeparture(leaving: Cell<DepartureCause | null>, clock: Clock, signal: AbortSignal): Promise<null> {
+async function giveUpDeparture(leaving: Cell<boolean>, clock: Clock, signal: AbortSignal): Promise<null> {
   await new Promise<void>((resolve, reject) => {
     if (leaving.get()) resolve();
     leaving.onChange(resolve);

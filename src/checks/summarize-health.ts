@@ -1,4 +1,5 @@
 import type { Health, HealthStatus } from '../record/record.ts';
+import { checkVerdict } from './check-verdict.ts';
 import type { CheckState } from './observe-check.ts';
 import { severity } from './severity.ts';
 
@@ -11,11 +12,6 @@ export function summarizeHealth(previous: Health | null, checks: readonly CheckS
   return {
     status,
     since: previous?.status === status ? previous.since : new Date(nowMs).toISOString(),
-    checks: checks.map(({ name, status, reason, sinceMs }) => ({
-      name,
-      status,
-      reason,
-      since: new Date(sinceMs).toISOString(),
-    })),
+    checks: checks.map(checkVerdict),
   };
 }

@@ -1,7 +1,6 @@
 import { Command } from 'commander';
 import { type AgentFlags, agentConfig, agentOptions } from '../config/agent-options.ts';
 import { storeOptions } from '../config/store-options.ts';
-import type { DepartureCause } from '../record/record.ts';
 import { openStore } from '../store/open-store.ts';
 import { createCell } from '../timing/cell.ts';
 import type { CliContext } from './cli-context.ts';
@@ -24,18 +23,20 @@ export function agentCommand(context: CliContext): Command {
     // Loaded here, so that a command that only reads the roll does not pay for a server and a logger.
     const { runAgent } = await import('../agent/run-agent.ts');
     const { createLog } = await import('../lifecycle/create-log.ts');
+    const { openProbes } = await import('../checks/open-probes.ts');
     const config = agentConfig(flags);
-    const { clock, random, version } = context;
+    const { clock, random, version, env } = context;
     const log = createLog(config.logLevel);
     // Before signals mean "leave in good order": there is nothing to leave yet, and opening may wait for a lock.
     const store = await openStore(config.store, { clock, random, signal: context.signal, create: true });
-    const leaving = createCell<DepartureCause | null>(null);
-    context.onStopSignal(() => leaving.set('stopped'));
+    const { probes, close: closeProbes } = openProbes(config.checks, { clock, env });
+    const leaving = createCell(false);
+    context.onStopSignal(() => leaving.set(true));
     try {
       const session = crypto.randomUUID();
-      await runAgent(config, { store, clock, random, log, version, session, leaving }, context.signal);
+      await runAgent(config, { store, clock, random, log, version, session, leaving, probes }, context.signal);
     } finally {
-      await store.close();
+      await Promise.all([store.close(), closeProbes()]);
     }
   });
 }

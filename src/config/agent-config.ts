@@ -1,3 +1,5 @@
+import type { MassLossLimits } from '../registry/loss-guard.ts';
+import type { CheckConfig } from './check-config.ts';
 import type { LogLevel } from './log-level.ts';
 import type { StoreConfig } from './store-config.ts';
 
@@ -17,6 +19,11 @@ export interface AgentConfig {
   /** Origin of ecs-agent's introspection API. */
   readonly introspectionEndpoint: string;
   readonly introspectionIntervalMs: number;
+  /** How often AWS's notices about this node are read. */
+  readonly noticeIntervalMs: number;
+  readonly checks: CheckConfig;
+  /** Null: losses are told at once, however many. */
+  readonly massLoss: MassLossLimits | null;
   readonly machineIdFile: string;
   readonly logLevel: LogLevel;
 }

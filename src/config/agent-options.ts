@@ -2,7 +2,9 @@ import { Option } from 'commander';
 import { describeError, UsageError } from '../errors.ts';
 import { formatDuration } from '../timing/duration.ts';
 import type { AgentConfig } from './agent-config.ts';
+import { type CheckFlags, checkConfig, checkOptions } from './check-options.ts';
 import { type LogLevel, logLevelOption } from './log-level.ts';
+import { type MassLossFlags, massLossLimits, massLossOptions } from './mass-loss-options.ts';
 import { minimumTtlMs } from './minimum-ttl.ts';
 import { durationBetween, httpOrigin, labels, listenAddress } from './parse-option.ts';
 import { type StoreFlags, storeConfig } from './store-options.ts';
@@ -51,6 +53,12 @@ export function agentOptions(env: Readonly<Record<string, string | undefined>>):
       .env('ROLLCALL_INTROSPECTION_INTERVAL')
       .default(10_000, '10s')
       .argParser(durationBetween(1_000, HOUR_MS)),
+    new Option('--notice-interval <duration>', 'how often notices of interruption and maintenance are read')
+      .env('ROLLCALL_NOTICE_INTERVAL')
+      .default(5_000, '5s')
+      .argParser(durationBetween(1_000, HOUR_MS)),
+    ...checkOptions(env),
+    ...massLossOptions(),
     new Option('--machine-id-file <path>', 'where the machine id of systemd (and fleet) stands')
       .env('ROLLCALL_MACHINE_ID_FILE')
       .default('/etc/machine-id'),
@@ -58,7 +66,7 @@ export function agentOptions(env: Readonly<Record<string, string | undefined>>):
   ];
 }
 
-export interface AgentFlags extends StoreFlags {
+export interface AgentFlags extends StoreFlags, CheckFlags, MassLossFlags {
   readonly presenceTtl: number;
   readonly retention: number;
   readonly listen: { readonly host: string; readonly port: number };
@@ -68,6 +76,7 @@ export interface AgentFlags extends StoreFlags {
   readonly allowImdsV1: boolean;
   readonly introspectionEndpoint: string;
   readonly introspectionInterval: number;
+  readonly noticeInterval: number;
   readonly machineIdFile: string;
   readonly logLevel: LogLevel;
 }
@@ -107,6 +116,9 @@ export function agentConfig(flags: AgentFlags): AgentConfig {
     allowImdsV1: flags.allowImdsV1,
     introspectionEndpoint: flags.introspectionEndpoint,
     introspectionIntervalMs: flags.introspectionInterval,
+    noticeIntervalMs: flags.noticeInterval,
+    checks: checkConfig(flags),
+    massLoss: massLossLimits(flags),
     machineIdFile: flags.machineIdFile,
     logLevel: flags.logLevel,
   };

@@ -1,6 +1,6 @@
 import type { LoopAge } from '../lifecycle/loop-monitor.ts';
 import type { LeaseCounts } from '../publisher/publisher-state.ts';
-import type { CheckVerdict, NodeRecord } from '../record/record.ts';
+import type { CheckVerdict, Interruption, NodeRecord } from '../record/record.ts';
 
 /**
  * What the agent can say of itself at one moment. The HTTP side only renders it: `/v1/self`, `/healthz`, `/readyz`
@@ -14,16 +14,20 @@ export interface AgentReport {
   /** null until the instance id is known. */
   readonly record: NodeRecord | null;
   readonly lease: LeaseReport;
-  readonly checks: readonly CheckVerdict[];
+  readonly checks: readonly CheckReport[];
+  /** What EC2 has announced to this node, also while there is no record yet; null while nothing is known of. */
+  readonly interruption: Interruption | null;
   readonly sources: readonly SourceReport[];
   /** A loop that has made no step for longer than its limit is stuck, and the process with it. */
   readonly loops: readonly LoopAge[];
 }
 
+export const LEASE_STATES = ['unregistered', 'held', 'lost', 'superseded', 'departed'] as const;
+
 export interface LeaseReport {
   /** The store's URL without its password. */
   readonly store: string;
-  readonly state: 'unregistered' | 'held' | 'lost' | 'superseded' | 'departed';
+  readonly state: (typeof LEASE_STATES)[number];
   /** What the publisher does or waits for, in one line. */
   readonly reason: string;
   /** The lease is held and its last beat is less than one TTL ago. */
@@ -36,8 +40,20 @@ export interface LeaseReport {
   readonly counts: LeaseCounts;
 }
 
+export interface CheckReport extends CheckVerdict {
+  /** False: of this process alone, and never in the record. */
+  readonly published: boolean;
+  /** Since the last look; null before the first. */
+  readonly ageMs: number | null;
+  readonly lastDurationMs: number | null;
+  /** Since the start of the process, as the next. */
+  readonly looks: number;
+  /** Looks that did not pass, whatever the verdict made of them. */
+  readonly failures: number;
+}
+
 export interface SourceReport {
-  /** `imds` or `introspection`. */
+  /** `imds`, `introspection` or `notices`. */
   readonly name: string;
   /** Since the last complete answer; null before the first. */
   readonly ageMs: number | null;

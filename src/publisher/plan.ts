@@ -1,13 +1,13 @@
-import type { DepartureCause } from '../record/record.ts';
 import { formatDuration } from '../timing/duration.ts';
+import { departureCause } from './departure-cause.ts';
 import type { Desired, PublisherState } from './publisher-state.ts';
 import type { Step } from './step.ts';
 
 export interface PlanInput {
   /** null until the instance id is known. */
   readonly desired: Desired | null;
-  /** null while the agent is to stay. */
-  readonly leaving: DepartureCause | null;
+  /** The agent is to say goodbye and end. */
+  readonly leaving: boolean;
   readonly ttlMs: number;
 }
 
@@ -26,7 +26,7 @@ export function plan(state: PublisherState, nowMs: number, input: PlanInput): St
     if (!state.hold) return { action: 'done', reason: 'left before it was registered' };
     // Only a departure that failed has to wait: the pause after a failed beat says nothing about the store now.
     if (nowMs < state.retryAtMs && state.failedAction === 'depart') return waitToRetry(state, patienceMs);
-    return { action: 'depart', reason: `leaving: ${leaving}` };
+    return { action: 'depart', reason: `leaving: ${desired ? departureCause(desired.record) : 'stopped'}` };
   }
   if (!desired) return { action: 'wait', untilMs: patienceMs, reason: 'the instance id is not known yet' };
   if (nowMs < state.retryAtMs) return waitToRetry(state, patienceMs);

@@ -1,9 +1,10 @@
 import { encodeRecord } from '../record/codec.ts';
-import type { DepartureCause, NodeRecord } from '../record/record.ts';
+import type { NodeRecord } from '../record/record.ts';
 import type { Hold, RegisterOutcome, RenewOutcome, Seat, Store, WriteOutcome } from '../store/store.ts';
 import { type Cell, sleepUnlessChanged } from '../timing/cell.ts';
 import type { Clock } from '../timing/clock.ts';
 import { withDeadline } from '../timing/with-deadline.ts';
+import { departureCause } from './departure-cause.ts';
 import { type PlanInput, plan } from './plan.ts';
 import { type Desired, initialPublisherState, type PublisherState } from './publisher-state.ts';
 import { settle, settleFailure } from './settle.ts';
@@ -18,7 +19,7 @@ export interface PublisherOptions {
   readonly ttlMs: number;
   readonly retentionMs: number;
   readonly desired: Cell<Desired | null>;
-  readonly leaving: Cell<DepartureCause | null>;
+  readonly leaving: Cell<boolean>;
   /** Called before and after each call of the store, and at each wait: proof that the loop moves. */
   readonly onStep: (step: Step, state: PublisherState) => void;
 }
@@ -76,10 +77,10 @@ function carriedRecord(step: Step, input: PlanInput): Desired | null {
 }
 
 /** The record as it is when the node leaves, with the cause. */
-function departureOf({ desired, leaving }: PlanInput, clock: Clock): Desired | null {
-  if (!desired || !leaving) return null;
+function departureOf({ desired }: PlanInput, clock: Clock): Desired | null {
+  if (!desired) return null;
   const at = new Date(clock.wallMs()).toISOString();
-  const record = { ...desired.record, departure: { cause: leaving, at } };
+  const record = { ...desired.record, departure: { cause: departureCause(desired.record), at } };
   return { record, json: encodeRecord(record) };
 }
 

@@ -1,5 +1,6 @@
 import { describeError } from '../errors.ts';
 import type { MetadataFacts } from '../record/facts.ts';
+import { attempt } from './attempt.ts';
 import type { ImdsClient } from './imds-client.ts';
 import { METADATA_FIELDS, METADATA_NAMES } from './metadata-fields.ts';
 import { parseIdentityDocument } from './parse-identity-document.ts';
@@ -53,13 +54,4 @@ async function readLeaf(imds: ImdsClient, name: keyof MetadataFacts, signal: Abo
   // Every instance has an id: here alone "no data" is a failure.
   if (text === null && name === 'ec2InstanceId') throw new SourceError(`IMDS ${field.leaf}: HTTP 404`);
   return text === null ? null : parseLeaf(field, text);
-}
-
-async function attempt<T>(work: () => Promise<T>): Promise<{ value: T } | { error: SourceError }> {
-  try {
-    return { value: await work() };
-  } catch (error) {
-    if (error instanceof SourceError) return { error };
-    throw error; // the signal's reason, or a defect
-  }
 }

@@ -74,3 +74,68 @@ test('reading the same again and again gives the same record, to the letter', ()
   assert.ok(one && many);
   assert.equal(encodeRecord(many), encodeRecord(one));
 });
+
+const passing = { status: 'passing', reason: '' } as const;
+const failing = { status: 'critical', reason: 'exit status 2' } as const;
+const check = (name: string, seen: typeof passing | typeof failing): NodeEvent => ({ kind: 'check', name, seen });
+
+test('checks keep one order, ours first and then by name, whichever was looked at first', () => {
+  const looks = [
+    check('web', passing),
+    check('disk', passing),
+    ecsAgent,
+    check('app', passing),
+    check('docker', passing),
+  ];
+  const expected = ['metadata', 'ecs-agent', 'docker', 'disk', 'app', 'web'];
+  for (const events of [
+    [metadata, ...looks],
+    [...looks.reverse(), metadata],
+  ]) {
+    const record = desiredRecord(after(...events), identity);
+    assert.deepEqual(
+      record?.health.checks.map(({ name }) => name),
+      expected,
+    );
+  }
+});
+
+test('an operator’s check is in the record after three bad looks and out again after two good ones', () => {
+  const looks = (...seen: (typeof passing | typeof failing)[]) =>
+    desiredRecord(after(metadata, ecsAgent, ...seen.map((each) => check('app', each))), identity)?.health;
+  assert.equal(looks(passing, failing, failing)?.status, 'passing');
+  const bad = looks(passing, failing, failing, failing);
+  assert.deepEqual([bad?.status, bad?.checks.at(-1)?.reason], ['critical', 'exit status 2']);
+  assert.equal(looks(passing, failing, failing, failing, passing)?.status, 'critical');
+  assert.equal(looks(passing, failing, failing, failing, passing, passing)?.status, 'passing');
+});
+
+test('one verdict, one change of the record, however often it is looked at', () => {
+  const texts = new Set<string>();
+  let state = after(metadata, ecsAgent, check('app', passing));
+  for (let second = 0; second < 40; second += 1) {
+    const seen = second >= 10 && second < 20 ? failing : passing;
+    state = reduceNode(state, check('app', seen), { rise: 2, fall: 3 }, 10_000 + second * 1_000);
+    const record = desiredRecord(state, identity);
+    assert.ok(record);
+    texts.add(encodeRecord(record));
+  }
+  assert.equal(texts.size, 3, 'well, ill, and well again since a later moment');
+});
+
+const spot = { kind: 'spot-interruption', action: 'terminate', time: null };
+const rebalance = { kind: 'rebalance-recommendation', action: null, time: null };
+const noticesOf = (...events: NodeEvent[]) => desiredRecord(after(metadata, ...events), identity)?.interruption;
+const notices = (read: Extract<NodeEvent, { kind: 'notices' }>['notices']): NodeEvent => ({
+  kind: 'notices',
+  notices: read,
+});
+
+test('the most urgent notice is in the record; one that could not be read again stays, one that is read as none goes', () => {
+  const both = notices({ 'spot-interruption': spot, 'rebalance-recommendation': rebalance });
+  assert.deepEqual(noticesOf(both), spot);
+  assert.deepEqual(noticesOf(both, notices({ maintenance: null })), spot);
+  assert.deepEqual(noticesOf(both, notices({})), spot);
+  assert.deepEqual(noticesOf(both, notices({ 'spot-interruption': null })), rebalance);
+  assert.equal(noticesOf(both, notices({ 'spot-interruption': null, 'rebalance-recommendation': null })), null);
+});

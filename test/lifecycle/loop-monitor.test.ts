@@ -16,3 +16,29 @@ test('a loop’s age is the time since its last step, each loop’s for itself',
     { name: 'imds', ageMs: 41_000, limitMs: 90_000 },
   ]);
 });
+
+test('a loop that does not run is not late, and counts from the step with which it starts again', async () => {
+  const clock = simulatedClock();
+  const monitor = createLoopMonitor(clock);
+  let runs = false;
+  const step = monitor.track('registry', 60_000, () => runs);
+  await clock.advance(600_000);
+  assert.deepEqual(monitor.ages(), []);
+  runs = true;
+  step();
+  await clock.advance(1_000);
+  assert.deepEqual(monitor.ages(), [{ name: 'registry', ageMs: 1_000, limitMs: 60_000 }]);
+});
+
+test('loops of one kind have one name, and the one nearest to its limit speaks for them', async () => {
+  const clock = simulatedClock();
+  const monitor = createLoopMonitor(clock);
+  monitor.track('checks', 600_000);
+  const quick = monitor.track('checks', 10_000);
+  await clock.advance(20_000);
+  assert.deepEqual(monitor.ages(), [{ name: 'checks', ageMs: 20_000, limitMs: 10_000 }]);
+  quick();
+  await clock.advance(595_000);
+  quick();
+  assert.deepEqual(monitor.ages(), [{ name: 'checks', ageMs: 615_000, limitMs: 600_000 }]);
+});

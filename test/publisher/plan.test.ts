@@ -8,8 +8,8 @@ import { sampleRecord } from '../support/sample-record.ts';
 const TTL_MS = 30_000;
 const record = sampleRecord();
 const desired = { record, json: encodeRecord(record) };
-const stay: PlanInput = { desired, leaving: null, ttlMs: TTL_MS };
-const leave: PlanInput = { ...stay, leaving: 'stopped' };
+const stay: PlanInput = { desired, leaving: false, ttlMs: TTL_MS };
+const leave: PlanInput = { ...stay, leaving: true };
 const NOW_MS = 1_000_000;
 
 const seat = { instanceId: record.ec2InstanceId, session: 's', since: '', ttlMs: TTL_MS, retentionMs: 86_400_000 };

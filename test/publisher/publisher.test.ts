@@ -4,7 +4,7 @@ import { type TestContext, test } from 'node:test';
 import { runPublisher } from '../../src/publisher/publisher.ts';
 import type { Desired, PublisherState } from '../../src/publisher/publisher-state.ts';
 import { encodeRecord } from '../../src/record/codec.ts';
-import type { DepartureCause, NodeRecord } from '../../src/record/record.ts';
+import type { NodeRecord } from '../../src/record/record.ts';
 import { presenceState } from '../../src/record/roll.ts';
 import { openStore } from '../../src/store/open-store.ts';
 import type { Store } from '../../src/store/store.ts';
@@ -44,7 +44,7 @@ async function bench(t: TestContext): Promise<Bench> {
 
 function publish(t: TestContext, { clock, store }: Bench, session = 's1') {
   const desired = createCell<Desired | null>(null);
-  const leaving = createCell<DepartureCause | null>(null);
+  const leaving = createCell(false);
   const network: FlakyStore = flakyStore(store);
   const stop = new AbortController();
   t.after(() => stop.abort());
@@ -157,13 +157,27 @@ test('leaving departs with the cause and the ARN; the end says so', async (t) =>
   const agent = publish(t, b);
   agent.want();
   await b.clock.advance(5_000);
-  agent.leaving.set('stopped');
+  agent.leaving.set(true);
   await b.clock.advance(0);
   assert.equal((await agent.ended).phase, 'departed');
   const { entry } = await b.store.readOne(record.ec2InstanceId, new AbortController().signal);
   assert.equal(entry?.presence, null);
   assert.equal(entry?.record.departure?.cause, 'stopped');
   assert.equal(entry?.record.containerInstanceArn, record.containerInstanceArn);
+});
+
+test('a departure after a notice has the notice as its cause', async (t) => {
+  const b = await bench(t);
+  const agent = publish(t, b);
+  const interruption = { kind: 'spot-interruption', action: 'terminate', time: null };
+  agent.want({ interruption });
+  await b.clock.advance(5_000);
+  agent.leaving.set(true);
+  await b.clock.advance(0);
+  await agent.ended;
+  const { entry } = await b.store.readOne(record.ec2InstanceId, never);
+  assert.equal(entry?.record.departure?.cause, 'spot-interruption');
+  assert.deepEqual(entry?.record.interruption, interruption);
 });
 
 test('leaving while a beat hangs does not wait for the beat', async (t) => {
@@ -175,7 +189,7 @@ test('leaving while a beat hangs does not wait for the beat', async (t) => {
   await b.clock.advance(10_000);
   assert.equal(agent.network.calls.at(-1), 'renew');
   agent.network.network = 'up';
-  agent.leaving.set('stopped');
+  agent.leaving.set(true);
   await b.clock.advance(0);
   assert.equal((await agent.ended).phase, 'departed');
 });
@@ -219,7 +233,7 @@ test('leaving does not wait for the pause after a failed beat', async (t) => {
   // Long enough that the pauses have grown to seconds.
   await b.clock.advance(25_000);
   agent.network.network = 'up';
-  agent.leaving.set('stopped');
+  agent.leaving.set(true);
   await b.clock.advance(0);
   assert.equal((await agent.ended).phase, 'departed');
 });
@@ -303,7 +317,7 @@ test('a departure that is sent again is the same to the letter', async (t) => {
   agent.want();
   await b.clock.advance(0);
   agent.network.loseAnswers = true;
-  agent.leaving.set('stopped');
+  agent.leaving.set(true);
   await b.clock.advance(0);
   const revision = await b.revision();
   agent.network.loseAnswers = false;
@@ -325,7 +339,7 @@ test('a thousand nodes outlive an outage of their store: none is lost for longer
     const sidecar = { version: '1', session: `s${n}` };
     const own = sampleRecord({ ec2InstanceId: sampleInstanceId(n), sidecar });
     const desired = createCell<Desired | null>({ record: own, json: encodeRecord(own) });
-    const leaving = createCell<DepartureCause | null>(null);
+    const leaving = createCell(false);
     const options = { store: network, clock, random, session: sidecar.session, ttlMs: TTL_MS, retentionMs: 86_400_000 };
     runPublisher({ ...options, desired, leaving, onStep: () => {} }, stop.signal).catch(() => {});
   }

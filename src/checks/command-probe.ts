@@ -1,0 +1,53 @@
+import type { ExecCheckConfig } from '../config/check-config.ts';
+import { type CommandResult, runCommand } from '../lifecycle/run-command.ts';
+import type { Clock } from '../timing/clock.ts';
+import { noAnswer } from './look-within.ts';
+import type { Observation } from './observe-check.ts';
+import type { OpenProbe } from './probe.ts';
+import { reasonFrom } from './reason.ts';
+
+interface CommandProbeOptions {
+  readonly check: ExecCheckConfig;
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly clock: Clock;
+}
+
+/** Only the first line is used. */
+const MAX_OUTPUT_BYTES = 4_096;
+
+/**
+ * An operator's own command: exit status 0 passes, 1 warns, all else is critical, as with Nagios and Consul:
+ * https://nagios-plugins.org/doc/guidelines.html#AEN78
+ */
+export function commandProbe(options: CommandProbeOptions): OpenProbe {
+  const { check, intervalMs, timeoutMs, env, clock } = options;
+  const running = new Set<Promise<unknown>>();
+  return {
+    name: check.name,
+    intervalMs,
+    timeoutMs,
+    async look(signal) {
+      const { argv } = check;
+      const output = 'capture';
+      const run = runCommand({ argv, env, timeoutMs, maxOutputBytes: MAX_OUTPUT_BYTES, output, clock, signal });
+      running.add(run);
+      try {
+        return judgeResult(await run, timeoutMs);
+      } finally {
+        running.delete(run);
+      }
+    },
+    // Whoever aborted a look may not have waited for it; its children are killed all the same.
+    close: () => Promise.allSettled(running),
+  };
+}
+
+/** Pure. What a command says while all is well is not kept: plugins like to print numbers, and those tick. */
+function judgeResult(result: CommandResult, timeoutMs: number): Observation {
+  if (result.timedOut) return noAnswer(timeoutMs);
+  if (result.status === 0) return { status: 'passing', reason: '' };
+  const ending = result.status === null ? `ended by ${result.signal}` : `exit status ${result.status}`;
+  return { status: result.status === 1 ? 'warning' : 'critical', reason: reasonFrom(result.output) || ending };
+}

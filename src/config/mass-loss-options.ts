@@ -1,0 +1,42 @@
+import { InvalidArgumentError, Option } from 'commander';
+import type { MassLossLimits } from '../registry/loss-guard.ts';
+import { integerBetween } from './parse-option.ts';
+import { percentBetween } from './parse-percent.ts';
+
+export interface MassLossFlags {
+  /** Percent. */
+  readonly massLossShare: number | 'off';
+  readonly massLossCount: number;
+}
+
+/** The flags of every command that tells events: when losses are too many at once to be believed at once. */
+export function massLossOptions(): Option[] {
+  return [
+    new Option(
+      '--mass-loss-share <percent>',
+      'when more than this share of the nodes vanishes at once, say "uncertain" first and hold the losses for one more TTL; "off" tells every loss at once',
+    )
+      .env('ROLLCALL_MASS_LOSS_SHARE')
+      .default(30, '30%')
+      .argParser(shareOrOff),
+    new Option('--mass-loss-count <n>', 'fewer losses than this are never held, whatever their share')
+      .env('ROLLCALL_MASS_LOSS_COUNT')
+      .default(5)
+      .argParser(integerBetween(1, 1_000_000)),
+  ];
+}
+
+/** Null: losses are told at once, however many. */
+export function massLossLimits(flags: MassLossFlags): MassLossLimits | null {
+  if (flags.massLossShare === 'off') return null;
+  return { share: flags.massLossShare / 100, count: flags.massLossCount };
+}
+
+function shareOrOff(text: string): number | 'off' {
+  if (text === 'off') return 'off';
+  try {
+    return percentBetween(1, 100)(text);
+  } catch {
+    throw new InvalidArgumentError('Write a percentage from 1% to 100%, such as 30%, or off.');
+  }
+}

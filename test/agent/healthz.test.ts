@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict';
+import { suite, type TestContext, test } from 'node:test';
+import type { Probe } from '../../src/checks/probe.ts';
+import type { Store } from '../../src/store/store.ts';
+import { shiftedClock } from '../sources/shifted-clock.ts';
+import { flakyStore } from '../support/flaky-store.ts';
+import { getJson, until } from '../support/rollcall-process.ts';
+import { startWorld } from './start-agent.ts';
+
+/** More than any loop may stand still. */
+const LONG_MS = 90_000;
+const never = new Promise<never>(() => {});
+const quick = { noticeIntervalMs: 800 };
+const probe: Probe = {
+  name: 'app',
+  intervalMs: 1_600,
+  timeoutMs: 100,
+  look: async () => ({ status: 'passing', reason: '' }),
+};
+
+interface Source {
+  readonly lastError: string | null;
+}
+
+const silentWatch: Store['watch'] = () => ({ [Symbol.asyncIterator]: () => ({ next: () => never }) });
+
+/** The clock of a loop that stands still: once blocked, sleeps of these lengths do not end until they are aborted. */
+function blockingClock(fromMs: number, toMs: number) {
+  const clock = shiftedClock();
+  let blocked = 0;
+  return {
+    ...clock,
+    blocked: () => blocked,
+    sleep(delayMs: number, signal: AbortSignal): Promise<void> {
+      if (delayMs < fromMs || delayMs > toMs) return clock.sleep(delayMs, signal);
+      blocked += 1;
+      return new Promise((_, reject) => {
+        if (signal.aborted) reject(signal.reason);
+        signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+      });
+    },
+  };
+}
+
+/** Loop, and the lengths of its sleeps under the intervals above: each has its own. */
+const loops: readonly [string, number, number][] = [
+  ['imds', 180, 200],
+  ['introspection', 360, 400],
+  ['notices', 720, 800],
+  ['checks', 1_500, 1_600],
+  ['publisher', 1_790, 1_999],
+  ['registry', 30_000, 30_000],
+];
+suite('/healthz', { concurrency: true }, () => {
+  test('a loop that stands still for real fails /healthz, which names it and no other', {
+    concurrency: 6,
+  }, async (t) => {
+    const blocks = async (t: TestContext, name: string, fromMs: number, toMs: number) => {
+      const world = await startWorld(t);
+      const clock = blockingClock(fromMs, toMs);
+      const network =
+        name === 'registry' ? { ...flakyStore(world.store), watch: silentWatch } : flakyStore(world.store);
+      const agent = await world.startAgent({ clock, network, probes: [probe], config: quick });
+      if (name === 'registry') await getJson(`${agent.url}/v1/containerInstances`);
+      await until('the loop stands', 5_000, () => clock.blocked() > 0);
+      assert.equal((await getJson(`${agent.url}/healthz`)).status, 200);
+      clock.advance(LONG_MS);
+      await until('only that loop is stuck', 6_000, async () => {
+        const { status, body } = await getJson(`${agent.url}/healthz`);
+        assert.deepEqual([status, body.loops.map((loop: { name: string }) => loop.name)], [503, [name]]);
+        assert.match(body.detail, new RegExp(`loop ${name} made no step for \\d+ ms`));
+        return true;
+      });
+    };
+    await Promise.all(loops.map(([name, fromMs, toMs]) => t.test(name, (tt) => blocks(tt, name, fromMs, toMs))));
+  });
+
+  test('store, IMDS and ecs-agent are away and a probe hangs: /healthz passes, for a restart mends nothing', {
+    concurrency: 2,
+  }, async (t) => {
+    const outage = async (t: TestContext, fault: 'refuse' | 'hang') => {
+      const world = await startWorld(t);
+      const clock = shiftedClock();
+      const hanging: Probe = { name: 'hang', intervalMs: 500, timeoutMs: 100, look: () => never };
+      const agent = await world.startAgent({ clock, probes: [hanging, probe], config: { presenceTtlMs: 1_500 } });
+      await getJson(`${agent.url}/v1/containerInstances`);
+      agent.network.network = fault;
+      await world.setFault({ imds: fault, introspection: fault });
+      clock.advance(LONG_MS);
+      const allAway = async () => {
+        const { sources, checks } = await agent.self();
+        const store = checks.find((check: { name: string }) => check.name === 'store');
+        return sources.every(({ lastError }: Source) => lastError !== null) && store.status === 'critical';
+      };
+      const passing = async () => (await fetch(`${agent.url}/healthz`)).status === 200;
+      await until('all is known to be away, and all loops moved', 10_000, async () => (await allAway()) && passing());
+      assert.equal((await fetch(`${agent.url}/readyz`)).status, 503);
+      const { checks } = await agent.self();
+      const status = (name: string) => checks.find((check: { name: string }) => check.name === name)?.status;
+      assert.equal(status('hang'), 'critical');
+      assert.equal(status('app'), 'passing');
+    };
+    await Promise.all((['refuse', 'hang'] as const).map((fault) => t.test(fault, (tt) => outage(tt, fault))));
+  });
+
+  test('a registry that nobody reads is no stuck loop, nor is one that is read again after a long time', async (t) => {
+    const world = await startWorld(t);
+    const clock = shiftedClock();
+    const agent = await world.startAgent({ clock, config: { presenceTtlMs: 1_500 } });
+    clock.advance(LONG_MS * 10);
+    const names = async () => {
+      const { body } = await getJson(`${agent.url}/v1/self`);
+      return body.loops.map((loop: { name: string }) => loop.name);
+    };
+    assert.ok(!(await names()).includes('registry'));
+    await until('the others have moved', 5_000, async () => (await fetch(`${agent.url}/healthz`)).status === 200);
+    // The store is slow, so that it is the start of the watch that counts, and not its first snapshot.
+    agent.network.network = 'hang';
+    const reader = new AbortController();
+    fetch(`${agent.url}/v1/containerInstances`, { signal: reader.signal }).catch(() => {});
+    await until('the registry runs', 2_000, async () => (await names()).includes('registry'));
+    assert.equal((await fetch(`${agent.url}/healthz`)).status, 200);
+    reader.abort();
+  });
+});

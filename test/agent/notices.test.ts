@@ -1,0 +1,93 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Notices } from '../../src/simulator/notices.ts';
+import { startRawServer } from '../sources/start-raw-server.ts';
+import { until } from '../support/rollcall-process.ts';
+import { startWorld } from './start-agent.ts';
+
+const event = { Code: 'system-reboot', NotBefore: '21 Jan 2027 09:00:43 GMT', Description: 'd', EventId: 'e' };
+const active: Partial<Notices> = { maintenance: [{ ...event, State: 'active' }] };
+
+const cases: readonly [string, Partial<Notices>, string, string][] = [
+  [
+    'spot-interruption',
+    { spot: { action: 'stop', time: '2026-11-22T10:26:18Z' }, ...active },
+    'stop',
+    'spot-interruption',
+  ],
+  ['asg-termination', { lifecycleState: 'Terminated', ...active }, 'terminate', 'asg-termination'],
+  ['maintenance', active, 'system-reboot', 'maintenance'],
+  ['rebalance-recommendation', { rebalance: { noticeTime: '2026-11-22T10:26:18Z' } }, 'null', 'stopped'],
+];
+for (const [kind, notices, action, cause] of cases) {
+  test(`a notice of ${kind} is in the record, and a departure after it says ${cause}`, async (t) => {
+    const world = await startWorld(t);
+    const agent = await world.startAgent();
+    assert.equal((await world.record())?.interruption, null);
+    await world.setNotices(notices);
+    await until('the notice is published', 2_000, async () => (await world.record())?.interruption !== null);
+    const announced = await world.record();
+    assert.deepEqual([announced?.interruption?.kind, String(announced?.interruption?.action)], [kind, action]);
+    assert.equal(agent.log().filter((line) => line.startsWith('EC2 announces')).length, 1);
+    await agent.leave();
+    const departed = await world.record();
+    assert.equal(departed?.departure?.cause, cause);
+    assert.deepEqual(departed?.interruption, announced?.interruption);
+  });
+}
+
+test('maintenance that is completed or cancelled is none: it goes from the record, and is no cause', async (t) => {
+  const world = await startWorld(t);
+  const agent = await world.startAgent();
+  for (const State of ['completed', 'canceled'] as const) {
+    await world.setNotices(active);
+    await until(
+      'the notice is published',
+      2_000,
+      async () => (await world.record())?.interruption?.kind === 'maintenance',
+    );
+    await world.setNotices({ maintenance: [{ ...event, State }] });
+    await until('the notice is gone', 2_000, async () => (await world.record())?.interruption === null);
+  }
+  await agent.leave();
+  assert.equal((await world.record())?.departure?.cause, 'stopped');
+});
+
+test('a notice stays while IMDS cannot be read, without a write, and goes when it is read as none', async (t) => {
+  const world = await startWorld(t);
+  const agent = await world.startAgent();
+  await world.setNotices({ lifecycleState: 'Terminated' });
+  await until('the notice is published', 2_000, async () => (await world.record())?.interruption !== null);
+  await world.setNotices({ lifecycleState: 'InService' });
+  await world.setFault({ imds: 'error500' });
+  const writes = world.records();
+  const failing = async () =>
+    (await agent.self()).sources.find((s: { name: string }) => s.name === 'notices').lastError;
+  await until('reads fail', 2_000, async () => (await failing()) !== null);
+  const reads = await agent.reads('notices');
+  await until('they fail for a while', 5_000, async () => (await agent.reads('notices')) > reads + 5);
+  assert.equal((await world.record())?.interruption?.kind, 'asg-termination');
+  assert.ok(writes.every(({ interruption }) => interruption === null || interruption.kind === 'asg-termination'));
+  await world.setFault({ imds: 'none' });
+  await until('the notice is gone', 3_000, async () => (await world.record())?.interruption === null);
+  assert.equal(agent.log().filter((line) => line.startsWith('notices: ')).length, 1, 'one outage, one line');
+});
+
+test('an agent that starts on a node with a notice registers with it, and writes once, also where the notice comes last', async (t) => {
+  const world = await startWorld(t);
+  const imds = await startRawServer(t, (req, res) => {
+    const path = req.url?.replace(/^\/latest\/(meta-data\/)?/, '') ?? '';
+    if (path === 'api/token') res.end('TOKEN');
+    else if (path === 'instance-id') res.end('i-0123456789abcdef0');
+    else if (path === 'local-ipv4') res.end('10.113.0.23');
+    else if (path === 'autoscaling/target-lifecycle-state') setTimeout(() => res.end('Terminated'), 250);
+    else res.writeHead(404).end();
+  });
+  const records = world.records();
+  const agent = await world.startAgent({ config: { metadataEndpoint: imds.endpoint } });
+  const reads = await agent.reads('notices');
+  await until('it has read more', 3_000, async () => (await agent.reads('notices')) > reads + 1);
+  assert.equal(records.length, 1);
+  assert.equal(records[0]?.interruption?.kind, 'asg-termination');
+  assert.match(records[0]?.containerInstanceArn ?? '', /^arn:/);
+});

@@ -1,0 +1,47 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import pino from 'pino';
+import { initialNodeState, type NodeEvent, type NodeState, reduceNode } from '../../src/agent/node-state.ts';
+import { createObserveLog } from '../../src/agent/observe-log.ts';
+
+function logged(...events: NodeEvent[]): string[] {
+  const lines: string[] = [];
+  const log = createObserveLog(pino({}, { write: (line) => lines.push(JSON.parse(line).msg) }));
+  let state: NodeState = initialNodeState;
+  for (const event of events) {
+    const before = state;
+    state = reduceNode(state, event, { rise: 1, fall: 1 }, 0);
+    log.state(before, state);
+  }
+  return lines;
+}
+
+const look = (status: 'passing' | 'critical', reason: string): NodeEvent => ({
+  kind: 'check',
+  name: 'app',
+  seen: { status, reason },
+});
+const notice = (time: string | null): NodeEvent => ({
+  kind: 'notices',
+  notices: { 'spot-interruption': time === null ? null : { kind: 'spot-interruption', action: 'stop', time } },
+});
+
+test('a check is told when its status changes, not at each look nor for another reason', () => {
+  const lines = logged(
+    look('passing', ''),
+    look('critical', 'a'),
+    look('critical', 'a'),
+    look('critical', 'b'),
+    look('passing', ''),
+  );
+  assert.deepEqual(lines, ['check app is critical: a', 'check app passes again']);
+});
+
+test('a notice is told once, again when it changes, and when it is taken back', () => {
+  const [first, later] = ['2026-11-22T10:26:18.000Z', '2026-11-22T10:30:00.000Z'];
+  assert.deepEqual(logged(notice(null), notice(first), notice(first), notice(later), notice(null), notice(null)), [
+    `EC2 announces spot-interruption stop at ${first}`,
+    `EC2 announces spot-interruption stop at ${later}`,
+    'EC2 took back its notice: spot-interruption',
+  ]);
+});

@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import type { TestContext } from 'node:test';
+import pino from 'pino';
+import { runAgent } from '../../src/agent/run-agent.ts';
+import type { Probe } from '../../src/checks/probe.ts';
+import type { AgentConfig } from '../../src/config/agent-config.ts';
+import type { NodeRecord } from '../../src/record/record.ts';
+import { startSimulator } from '../../src/simulator/simulator.ts';
+import { openStore } from '../../src/store/open-store.ts';
+import { createCell } from '../../src/timing/cell.ts';
+import { type Clock, systemClock } from '../../src/timing/clock.ts';
+import { type FlakyStore, flakyStore } from '../support/flaky-store.ts';
+import { getJson, until } from '../support/rollcall-process.ts';
+import { seededRandom } from '../support/seeded-random.ts';
+
+/** A simulated node and the store that agents of one test share. */
+export async function startWorld(t: TestContext) {
+  const stop = new AbortController();
+  const simulator = await startSimulator({ nodes: 1, basePort: 0, cluster: 'demo', seed: 's', clock: systemClock });
+  const config = { kind: 'memory', label: 'memory:', name: randomUUID() } as const;
+  const options = { clock: systemClock, random: seededRandom(1), create: true, signal: stop.signal };
+  const store = await openStore(config, options);
+  const [first] = simulator.nodes;
+  assert.ok(first);
+  const instanceId = first.node.instanceId;
+  const ends: Promise<unknown>[] = [];
+  t.after(async () => {
+    stop.abort(new Error('the test ended'));
+    await Promise.all(ends);
+    await Promise.all([store.close(), simulator.close()]);
+  });
+  return {
+    instanceId,
+    /** Every record that was written, in order. */
+    records(): readonly NodeRecord[] {
+      const seen: NodeRecord[] = [];
+      ends.push(
+        (async () => {
+          for await (const { changes } of store.watch('0', stop.signal)) {
+            for (const change of changes) if (change.kind === 'record' && change.record) seen.push(change.record);
+          }
+        })().catch(() => {}),
+      );
+      return seen;
+    },
+    record: async () => (await store.readOne(instanceId, stop.signal)).entry?.record ?? null,
+    setNotices: (notices: Parameters<typeof simulator.setNotices>[1]) => simulator.setNotices(instanceId, notices),
+    setFault: (faults: Parameters<typeof simulator.setFault>[1]) => simulator.setFault(instanceId, faults),
+    /** An agent in this process, registered unless its network says otherwise. */
+    async startAgent(options: StartOptions = {}) {
+      const { clock = systemClock, probes = [], network = flakyStore(store) } = options;
+      const config: AgentConfig = {
+        store: { kind: 'memory', label: 'memory:', name: 'unused' },
+        presenceTtlMs: 6_000,
+        retentionMs: 86_400_000,
+        listen: { host: '127.0.0.1', port: 0 },
+        labels: {},
+        metadataEndpoint: first.imdsEndpoint,
+        metadataIntervalMs: 200,
+        allowImdsV1: false,
+        introspectionEndpoint: first.introspectionEndpoint,
+        introspectionIntervalMs: 400,
+        noticeIntervalMs: 100,
+        checks: { dockerSocket: null, disk: null, http: [], exec: [], intervalMs: 1, timeoutMs: 1, rise: 2, fall: 3 },
+        massLoss: null,
+        machineIdFile: '/nonexistent',
+        logLevel: 'info',
+        ...options.config,
+      };
+      const lines: { msg: string; url?: string }[] = [];
+      const log = pino({}, { write: (line) => lines.push(JSON.parse(line)) });
+      const leaving = createCell(false);
+      const deps = {
+        store: network,
+        clock,
+        random: Math.random,
+        log,
+        version: '1',
+        session: randomUUID(),
+        leaving,
+        probes,
+      };
+      const ended = runAgent(config, deps, stop.signal);
+      ends.push(ended.catch(() => {}));
+      await until('the agent answers', 5_000, () => lines.some(({ url }) => url));
+      const url = lines.find((line) => line.url)?.url ?? '';
+      const self = async () => (await getJson(`${url}/v1/self`)).body;
+      if (network.network === 'up') {
+        await until('the agent is registered', 5_000, async () => (await self()).lease.state === 'held');
+      }
+      return {
+        network,
+        url,
+        self,
+        log: () => lines.map(({ msg }) => msg),
+        /** How often a source was read. */
+        reads: async (name: string): Promise<number> =>
+          (await self()).sources.find((source: { name: string }) => source.name === name)?.reads ?? 0,
+        async leave() {
+          leaving.set(true);
+          await ended;
+        },
+      };
+    },
+    store,
+  };
+}
+
+interface StartOptions {
+  readonly clock?: Clock;
+  readonly probes?: readonly Probe[];
+  readonly network?: FlakyStore;
+  readonly config?: Partial<AgentConfig>;
+}

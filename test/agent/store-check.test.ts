@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { type TestContext, test } from 'node:test';
+import { createStoreCheck } from '../../src/agent/store-check.ts';
+import { runPublisher } from '../../src/publisher/publisher.ts';
+import type { Desired } from '../../src/publisher/publisher-state.ts';
+import { encodeRecord } from '../../src/record/codec.ts';
+import { openStore } from '../../src/store/open-store.ts';
+import { createCell } from '../../src/timing/cell.ts';
+import { type FlakyStore, flakyStore } from '../support/flaky-store.ts';
+import { sampleRecord } from '../support/sample-record.ts';
+import { seededRandom } from '../support/seeded-random.ts';
+import { simulatedClock } from '../support/simulated-clock.ts';
+
+const TTL_MS = 30_000;
+
+/** A publisher on a network that can be cut, and the check on it. */
+async function publishing(t: TestContext, first: FlakyStore['network'] = 'up') {
+  const clock = simulatedClock();
+  const stop = new AbortController();
+  const config = { kind: 'memory', label: 'memory:', name: randomUUID() } as const;
+  const store = await openStore(config, { clock, random: seededRandom(1), create: true, signal: stop.signal });
+  t.after(() => {
+    stop.abort();
+    return store.close();
+  });
+  const network = flakyStore(store);
+  network.network = first;
+  const record = sampleRecord({ sidecar: { version: '1', session: 's' } });
+  const desired = createCell<Desired | null>({ record, json: encodeRecord(record) });
+  const leaving = createCell(false);
+  const check = createStoreCheck(clock, { rise: 2, fall: 3 });
+  const options = { store: network, clock, random: () => 0.5, session: 's', ttlMs: TTL_MS, retentionMs: 86_400_000 };
+  runPublisher({ ...options, desired, leaving, onStep: check.onStep }, stop.signal).catch(() => {});
+  const verdict = () => check.watched()?.check.status;
+  return { clock, network, check, verdict };
+}
+
+test('passes while calls succeed, warns while they fail and the lease lives, is critical once it is gone, and recovers', async (t) => {
+  const { clock, network, check, verdict } = await publishing(t);
+  assert.equal(check.watched(), null);
+  await clock.advance(0);
+  assert.equal(verdict(), 'passing');
+  network.network = 'refuse';
+  await clock.advance(TTL_MS * 0.9);
+  assert.equal(verdict(), 'warning');
+  assert.equal(check.watched()?.check.reason, 'connection refused');
+  await clock.advance(TTL_MS);
+  assert.equal(verdict(), 'critical');
+  assert.match(check.watched()?.check.reason ?? '', /lease is lost: connection refused/);
+  network.network = 'up';
+  await clock.advance(TTL_MS);
+  assert.equal(verdict(), 'passing');
+});
+
+test('a call that fails once is no change of the verdict, but counted', async (t) => {
+  const { clock, network, check, verdict } = await publishing(t);
+  await clock.advance(TTL_MS);
+  const looks = check.watched()?.looks;
+  network.refused = ['renew'];
+  while (check.watched()?.looks.failures === 0) await clock.advance(100);
+  network.refused = [];
+  await clock.advance(TTL_MS);
+  assert.equal(verdict(), 'passing');
+  assert.equal(check.watched()?.looks.failures, 1);
+  assert.ok((check.watched()?.looks.looks ?? 0) > (looks?.looks ?? 0) + 1);
+});
+
+test('is critical from the first answer on while the node cannot register', async (t) => {
+  const { clock, verdict, check } = await publishing(t, 'refuse');
+  await clock.advance(10_000);
+  assert.equal(verdict(), 'critical');
+  assert.equal(check.watched()?.check.reason, 'not registered: connection refused');
+});

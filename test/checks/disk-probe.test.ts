@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type DiskUse, diskProbe, judgeDisk } from '../../src/checks/disk-probe.ts';
+import { systemClock } from '../../src/timing/clock.ts';
+import { simulatedClock } from '../support/simulated-clock.ts';
+
+const disk = { path: '/var/lib/docker', warningPercent: 15, criticalPercent: 5 };
+const never = new AbortController().signal;
+const use = (bavail: number, ffree: number): DiskUse => ({ blocks: 105, bfree: bavail + 5, bavail, files: 100, ffree });
+
+test('space and inodes are judged as df reckons; the reason names the limit, not the number', () => {
+  assert.deepEqual(judgeDisk(use(15, 15), disk), { status: 'passing', reason: '' });
+  assert.deepEqual(judgeDisk(use(14, 50), disk), {
+    status: 'warning',
+    reason: 'less than 15% free on /var/lib/docker',
+  });
+  assert.deepEqual(judgeDisk(use(4, 14), disk), {
+    status: 'critical',
+    reason: 'less than 5% free on /var/lib/docker',
+  });
+  assert.deepEqual(judgeDisk(use(14, 4), disk), {
+    status: 'critical',
+    reason: 'less than 5% of the inodes free on /var/lib/docker',
+  });
+  assert.equal(judgeDisk(use(50, 14), disk).reason, 'less than 15% of the inodes free on /var/lib/docker');
+});
+
+test('a file system without a number of inodes or blocks is not out of them', () => {
+  assert.equal(judgeDisk({ ...use(50, 0), files: 0 }, disk).status, 'passing');
+  assert.equal(judgeDisk({ blocks: 0, bfree: 0, bavail: 0, files: 0, ffree: 0 }, disk).status, 'passing');
+});
+
+test('a real file system is looked at, and a path that is not there is critical', async () => {
+  const limits = { intervalMs: 10_000, timeoutMs: 5_000, clock: systemClock };
+  const all = { path: '/', warningPercent: 100, criticalPercent: 0 };
+  // No file system is wholly free, and none has less than nothing.
+  assert.equal((await diskProbe({ ...limits, disk: all }).look(never)).status, 'warning');
+  assert.deepEqual(await diskProbe({ ...limits, disk: { ...disk, path: '/nonexistent' } }).look(never), {
+    status: 'critical',
+    reason: 'cannot look at /nonexistent: there is no such path; in a container it must be mounted',
+  });
+});
+
+test('a file system that hangs is critical in time, and is asked once until it answers', async () => {
+  const clock = simulatedClock();
+  const answers: ((answer: DiskUse) => void)[] = [];
+  const read = () => new Promise<DiskUse>((resolve) => answers.push(resolve));
+  const probe = diskProbe({ disk, intervalMs: 10_000, timeoutMs: 5_000, clock, read });
+  for (let look = 0; look < 3; look += 1) {
+    const looking = probe.look(never);
+    await clock.advance(5_000);
+    assert.deepEqual(await looking, { status: 'critical', reason: 'no answer within 5s' });
+  }
+  assert.equal(answers.length, 1);
+  const waiting = probe.look(never);
+  answers[0]?.(use(50, 50));
+  assert.equal((await waiting).status, 'passing');
+  const fresh = probe.look(never);
+  answers[1]?.(use(1, 50));
+  assert.equal((await fresh).status, 'critical');
+  assert.equal(clock.sleepers(), 0);
+});
