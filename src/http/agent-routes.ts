@@ -1,13 +1,16 @@
 import type { Registry } from '../registry/registry.ts';
+import type { Clock } from '../timing/clock.ts';
 import type { AgentReport } from './agent-report.ts';
 import type { Routes } from './reply.ts';
 import { containerInstance } from './routes/container-instance.ts';
 import { containerInstances } from './routes/container-instances.ts';
+import { events } from './routes/events.ts';
 import { healthz } from './routes/healthz.ts';
 import { indexPage } from './routes/index-page.ts';
 import { metrics } from './routes/metrics.ts';
 import { readyz } from './routes/readyz.ts';
 import { self } from './routes/self.ts';
+import { targets } from './routes/targets.ts';
 
 export interface AgentRouteDeps {
   /** Called once per request. */
@@ -15,10 +18,12 @@ export interface AgentRouteDeps {
   readonly registry: Registry;
   /** Resident memory of the process. */
   readonly residentBytes: () => number;
+  readonly clock: Pick<Clock, 'wallMs'>;
+  readonly random: () => number;
 }
 
 /** Every path that an agent's HTTP port answers. */
-export function agentRoutes({ report, registry, residentBytes }: AgentRouteDeps): Routes {
+export function agentRoutes({ report, registry, residentBytes, clock, random }: AgentRouteDeps): Routes {
   const routes: Routes = {
     '/': indexPage(
       () => report().version,
@@ -26,9 +31,11 @@ export function agentRoutes({ report, registry, residentBytes }: AgentRouteDeps)
     ),
     '/healthz': healthz(report),
     '/readyz': readyz(report),
-    '/v1/self': self(report),
+    '/v1/self': self(report, registry),
     '/v1/containerInstances': containerInstances(registry),
     '/v1/containerInstances/:id': containerInstance(registry),
+    '/v1/events': events({ feed: registry, clock, random }),
+    '/v1/targets': targets(registry),
     '/metrics': metrics(report, registry, residentBytes),
   };
   return routes;

@@ -25,13 +25,14 @@ export function createAnswer(routes: Routes, listenHost: string, limits: ServerL
     if (!found) return problem(404, 'nothing is here; / lists what is', { instance: path });
     const handler: Handler | null = found.store;
     if (!handler) return problem(400, 'the path is not valid percent-encoding', { instance: path });
-    if (req.method !== 'GET' && req.method !== 'HEAD') {
-      const detail = `method ${req.method} is not allowed; GET and HEAD are`;
+    const { method, headers, socket } = req;
+    if (method !== 'GET' && method !== 'HEAD') {
+      const detail = `method ${method} is not allowed; GET and HEAD are`;
       return problem(405, detail, { instance: path, headers: { Allow: 'GET, HEAD' } });
     }
     if (hasBody(req)) return problem(413, 'this server takes no request bodies', { instance: path });
     const query = new URLSearchParams(req.url?.split('?').slice(1).join('?'));
-    return handler({ path, params: found.params, query, signal });
+    return handler({ method, path, params: found.params, query, headers, port: socket.localPort ?? 0, signal });
   };
 }
 

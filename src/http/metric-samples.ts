@@ -1,19 +1,8 @@
-import { HEALTH_STATUSES, type HealthStatus } from '../record/record.ts';
+import { HEALTH_STATUSES } from '../record/record.ts';
 import type { RegistryStatus } from '../registry/registry.ts';
-import type { AgentReport, SourceReport } from './agent-report.ts';
-
-/** Every label has a fixed set of values: sources, loops and checks have names of ours, nodes never are one. */
-export interface Metric {
-  readonly name: string;
-  readonly type: 'gauge' | 'counter';
-  readonly help: string;
-  readonly samples: readonly Sample[];
-}
-
-export interface Sample {
-  readonly labels: Readonly<Record<string, string>>;
-  readonly value: number;
-}
+import { INTERRUPTION_KINDS } from '../sources/notices.ts';
+import { type AgentReport, type CheckReport, LEASE_STATES, type SourceReport } from './agent-report.ts';
+import { counter, gauge, labelled, type Metric, oneHot, plain, type Sample, seconds } from './metric.ts';
 
 /** What `/metrics` says, in base units. What is not known has no sample, for zero would be a claim. */
 export function metricSamples(report: AgentReport, registry: RegistryStatus, residentBytes: number): readonly Metric[] {
@@ -21,15 +10,16 @@ export function metricSamples(report: AgentReport, registry: RegistryStatus, res
     gauge('rollcall_build_info', 'Version of this agent', [{ labels: { version: report.version }, value: 1 }]),
     ...leaseMetrics(report),
     ...sourceMetrics(report.sources),
-    gauge(
-      'rollcall_check_status',
-      'One for the verdict of each check, zero for the others',
-      report.checks.flatMap((check) => verdicts({ check: check.name }, check.status)),
-    ),
+    ...checkMetrics(report.checks),
     gauge(
       'rollcall_health_status',
       'One for the health in the record of this node, zero for the others',
-      report.record ? verdicts({}, report.record.health.status) : [],
+      report.record ? oneHot('status', HEALTH_STATUSES, report.record.health.status) : [],
+    ),
+    gauge(
+      'rollcall_interruption',
+      'One for what EC2 has announced to this node, zero for the others',
+      oneHot('kind', INTERRUPTION_KINDS, report.interruption?.kind),
     ),
     gauge(
       'rollcall_loop_age_seconds',
@@ -49,6 +39,11 @@ export function metricSamples(report: AgentReport, registry: RegistryStatus, res
 function leaseMetrics({ lease }: AgentReport): readonly Metric[] {
   const { counts } = lease;
   return [
+    gauge(
+      'rollcall_lease_state',
+      'One for the state of the lease, zero for the others',
+      oneHot('state', LEASE_STATES, lease.state),
+    ),
     gauge('rollcall_registered', 'One while this node holds its lease', plain(lease.state === 'held' ? 1 : 0)),
     gauge(
       'rollcall_lease_believed_good',
@@ -99,6 +94,37 @@ function sourceMetrics(sources: readonly SourceReport[]): readonly Metric[] {
   ];
 }
 
+function checkMetrics(checks: readonly CheckReport[]): readonly Metric[] {
+  const each = (samplesOf: (check: CheckReport) => readonly Sample[]) =>
+    checks.flatMap((check) => labelled({ check: check.name }, samplesOf(check)));
+  return [
+    gauge(
+      'rollcall_check_status',
+      'One for the verdict of each check, zero for the others',
+      each(({ status }) => oneHot('status', HEALTH_STATUSES, status)),
+    ),
+    gauge(
+      'rollcall_check_age_seconds',
+      'Time since the last look of a check',
+      each(({ ageMs }) => seconds(ageMs)),
+    ),
+    gauge(
+      'rollcall_check_duration_seconds',
+      'Duration of the last look of a check',
+      each(({ lastDurationMs }) => seconds(lastDurationMs)),
+    ),
+    counter(
+      'rollcall_check_looks_total',
+      'Looks of a check by outcome, before damping',
+      // `looks` counts the failed ones too.
+      each(({ looks, failures }) => [
+        { labels: { outcome: 'ok' }, value: looks - failures },
+        { labels: { outcome: 'failed' }, value: failures },
+      ]),
+    ),
+  ];
+}
+
 function registryMetrics(registry: RegistryStatus): readonly Metric[] {
   const nodes = Object.entries(registry.nodes ?? {});
   return [
@@ -111,31 +137,14 @@ function registryMetrics(registry: RegistryStatus): readonly Metric[] {
     ),
     counter('rollcall_registry_snapshots_total', 'Times the whole roll was read', plain(registry.snapshots)),
     counter('rollcall_registry_watch_restarts_total', 'Times a live watch broke', plain(registry.watchRestarts)),
+    gauge(
+      'rollcall_registry_uncertain',
+      'One while so many nodes vanished at once that their losses are held back',
+      plain(registry.uncertainty ? 1 : 0),
+    ),
+    gauge('rollcall_registry_held_losses', 'Nodes whose loss is held back', plain(registry.heldLosses)),
+    gauge('rollcall_event_readers', 'Readers that follow the events now', plain(registry.eventReaders)),
+    counter('rollcall_event_readers_cut_total', 'Readers cut off for being too slow', plain(registry.slowReaders)),
+    counter('rollcall_event_catch_ups_total', 'Times old events were read from the store', plain(registry.catchUps)),
   ];
-}
-
-function gauge(name: string, help: string, samples: readonly Sample[]): Metric {
-  return { name, type: 'gauge', help, samples };
-}
-
-function counter(name: string, help: string, samples: readonly Sample[]): Metric {
-  return { name, type: 'counter', help, samples };
-}
-
-function plain(value: number): readonly Sample[] {
-  return [{ labels: {}, value }];
-}
-
-function seconds(ms: number | null): readonly Sample[] {
-  // To the microsecond: what floating point makes of the rest is noise.
-  return ms === null ? [] : plain(Math.round(ms * 1_000) / 1_000_000);
-}
-
-/** Samples with more labels, in front of their own. */
-function labelled(more: Sample['labels'], samples: readonly Sample[]): readonly Sample[] {
-  return samples.map(({ labels, value }) => ({ labels: { ...more, ...labels }, value }));
-}
-
-function verdicts(labels: Sample['labels'], status: HealthStatus): readonly Sample[] {
-  return HEALTH_STATUSES.map((each) => ({ labels: { ...labels, status: each }, value: each === status ? 1 : 0 }));
 }

@@ -8,16 +8,19 @@ import type { Reply, RouteRequest } from './reply.ts';
 const RETRY_AFTER = { 'Retry-After': '5' };
 
 /** The roll for a route, or the 503 that says why there is none. */
-export async function readRoll(registry: Registry, { path, signal }: RouteRequest): Promise<RegistryRead | Reply> {
+export async function readRoll(
+  registry: Pick<Registry, 'read'>,
+  { path, signal }: RouteRequest,
+): Promise<RegistryRead | Reply> {
   try {
     return await registry.read(signal);
   } catch (error) {
     if (!(error instanceof StoreError)) throw error;
-    return rollUnknown(describeError(error), path);
+    return unavailable(describeError(error), path);
   }
 }
 
-/** Never an empty list or a 404 in its place: those would say that nodes are gone. */
-export function rollUnknown(detail: string, path: string): Reply {
+/** For now. Never an empty list or a 404 in its place: those would say that nodes are gone. */
+export function unavailable(detail: string, path: string): Reply {
   return problem(503, detail, { instance: path, headers: RETRY_AFTER });
 }

@@ -1,10 +1,16 @@
+import type { IncomingHttpHeaders } from 'node:http';
+
 /** What a route sees of a request. */
 export interface RouteRequest {
+  readonly method: 'GET' | 'HEAD';
   /** As it was asked for, without the query. */
   readonly path: string;
   readonly params: Readonly<Record<string, string | undefined>>;
   readonly query: URLSearchParams;
-  /** Aborts when the client goes away. */
+  readonly headers: IncomingHttpHeaders;
+  /** The port of ours that the request came to. */
+  readonly port: number;
+  /** Aborts when the client goes away, and for a stream when the server closes. */
   readonly signal: AbortSignal;
 }
 
@@ -13,7 +19,12 @@ export interface Reply {
   readonly contentType: string;
   readonly headers?: Readonly<Record<string, string>>;
   /** Pieces are taken one by one, as fast as the client reads them. Of a HEAD request none is taken. */
-  readonly body: string | Iterable<string>;
+  readonly body: string | Iterable<string> | AsyncIterable<string>;
+  /**
+   * Makes the reply a stream that goes on until the client leaves or the server closes: called three times within the
+   * limit for idle connections for a text that keeps it open, but never while the client has not read what came before.
+   */
+  readonly heartbeat?: () => string;
 }
 
 /** Answers GET and HEAD alike. What it throws becomes a 500 without details, and its cause goes to `onError`. */

@@ -6,7 +6,7 @@ import type { Reply } from './reply.ts';
 /**
  * Writes a reply, a body in pieces only as fast as the client reads: 10,000 records are 8 MB, which must neither be
  * held at once nor block the loop that beats.
- * @param signal aborts when the client goes away; the rest is then not made
+ * @param signal aborts when the client goes away, or a stream is to end; the rest is then not made
  */
 export async function sendReply(
   req: IncomingMessage,
@@ -32,11 +32,24 @@ export async function sendReply(
     res.end(body);
     return;
   }
-  for (const piece of body) {
-    if (!res.write(piece)) await once(res, 'drain', { signal }).catch(() => {}); // aborted: seen in the next line
-    // A fast client drains within the same turn: without this, nothing else would get one until the body's end.
-    await nextTurn();
-    if (signal.aborted) return;
+  await writePieces(res, body, signal);
+  if (!res.destroyed) res.end();
+}
+
+async function writePieces(
+  res: ServerResponse,
+  pieces: Iterable<string> | AsyncIterable<string>,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    for await (const piece of pieces) {
+      if (signal.aborted) return;
+      if (!res.write(piece)) await once(res, 'drain', { signal });
+      // A fast client drains within the same turn: without this, nothing else would get one until the body's end.
+      await nextTurn();
+    }
+  } catch (error) {
+    // How the pieces end when nobody wants them any more is up to them.
+    if (!signal.aborted) throw error;
   }
-  res.end();
 }

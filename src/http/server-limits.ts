@@ -5,12 +5,16 @@ export interface ServerLimits {
   readonly keepAliveTimeoutMs: number;
   /** How often the two timeouts above are looked at: a slow client may have that much longer. */
   readonly checkIntervalMs: number;
-  /** A connection on which nothing moves is closed, so that a client that stops reading does not hold an answer. */
+  /**
+   * A connection on which nothing moves is closed, so that a client that stops reading does not hold an answer. Streams
+   * have a heartbeat three times within it.
+   */
   readonly socketIdleMs: number;
   /** How long `close` lets answers under way finish. */
   readonly closeGraceMs: number;
   readonly maxHeaderBytes: number;
   readonly maxUrlChars: number;
+  /** More than there may be event readers: probes and scrapes must come through beside them. */
   readonly maxConnections: number;
   readonly maxRequestsPerSocket: number;
 }
@@ -24,6 +28,6 @@ export const DEFAULT_LIMITS: ServerLimits = {
   closeGraceMs: 500,
   maxHeaderBytes: 8_192,
   maxUrlChars: 2_048,
-  maxConnections: 1_024,
+  maxConnections: 1_280,
   maxRequestsPerSocket: 1_000,
 };

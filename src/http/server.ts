@@ -7,6 +7,7 @@ import { clientErrorAnswer } from './client-error.ts';
 import { listenError } from './listen-error.ts';
 import { problem } from './problem.ts';
 import type { Routes } from './reply.ts';
+import { sendHeartbeats } from './send-heartbeats.ts';
 import { sendReply } from './send-reply.ts';
 import { DEFAULT_LIMITS, type ServerLimits } from './server-limits.ts';
 
@@ -23,7 +24,7 @@ export interface HttpServerOptions {
 export interface HttpServer {
   /** With the port it got: `http://127.0.0.1:51690`. */
   readonly url: string;
-  /** Stops accepting, lets answers under way finish for `closeGraceMs`, then ends what is left. */
+  /** Stops accepting, ends streams, lets answers under way finish for `closeGraceMs`, then ends what is left. */
   close(): Promise<void>;
 }
 
@@ -36,6 +37,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const answer = createAnswer(routes, listen.host, limits);
   const answering = new WeakSet<Socket>();
+  const streams = new Set<AbortController>();
 
   const onRequest: RequestListener = (req, res) => {
     const { socket } = req;
@@ -44,6 +46,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     answering.add(socket);
     res.once('close', () => {
       answering.delete(socket);
+      streams.delete(controller);
       controller.abort();
     });
     answer(req, signal)
@@ -53,7 +56,13 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
         return problem(500, 'a defect of this server; its log has the cause', { instance: pathOf(req) });
       })
       .then((reply) => {
-        if (!server.listening || hasBody(req)) res.setHeader('Connection', 'close');
+        const { heartbeat } = reply;
+        if (!server.listening || hasBody(req) || heartbeat) res.setHeader('Connection', 'close');
+        if (heartbeat) {
+          if (!server.listening) return sendReply(req, res, problem(503, 'this server is closing'), signal);
+          streams.add(controller);
+          sendHeartbeats(res, heartbeat, limits.socketIdleMs / 3, clock, signal).catch(onError);
+        }
         return sendReply(req, res, reply, signal);
       })
       .catch((error: unknown) => {
@@ -99,6 +108,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
       const grace = new AbortController();
       const closed = once(server, 'close').then(() => grace.abort());
       server.close();
+      for (const stream of streams) stream.abort();
       await clock.sleep(limits.closeGraceMs, grace.signal).catch(() => {}); // all ended sooner
       server.closeAllConnections();
       await closed;

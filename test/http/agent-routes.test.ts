@@ -7,13 +7,22 @@ import { boundedRequest } from '../../src/net/bounded-request.ts';
 import { openHttpPool } from '../../src/net/http-pool.ts';
 import { instanceJson } from '../../src/record/instance-json.ts';
 import type { RollEntry } from '../../src/record/roll.ts';
-import { createRegistry } from '../../src/registry/registry.ts';
+import { createRegistry, type Registry, type RegistryRead, type RegistryStatus } from '../../src/registry/registry.ts';
 import { systemClock } from '../../src/timing/clock.ts';
 import { fakeStore } from '../support/fake-store.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 import { sampleLease, sampleReport } from '../support/sample-report.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
+import { openSse } from './sse-reader.ts';
 
+const UNCERTAINTY = {
+  vanished: 40,
+  nodes: 100,
+  limitShare: 0.3,
+  limitCount: 5,
+  since: '2026-01-01T00:00:00.000Z',
+  until: '2026-01-01T00:00:30.000Z',
+};
 const PRESENCE = { session: 'session-a', since: '2026-01-01T00:00:00.000Z', ttlSeconds: 30 };
 
 function node(n: number, overrides = {}, presence: RollEntry['presence'] = PRESENCE): RollEntry {
@@ -24,11 +33,24 @@ async function setUp(t: TestContext) {
   const store = fakeStore();
   const clock = simulatedClock();
   const registry = createRegistry({ store, clock, random: () => 0.5 });
+  // What a registry says only in trouble that other tests make for real.
+  const trouble: { read: Partial<RegistryRead>; status: Partial<RegistryStatus> } = { read: {}, status: {} };
+  const troubled: Registry = {
+    ...registry,
+    read: async (signal) => ({ ...(await registry.read(signal)), ...trouble.read }),
+    status: () => ({ ...registry.status(), ...trouble.status }),
+  };
   const agent: { report: AgentReport } = { report: sampleReport() };
   const errors: unknown[] = [];
   const server = await startHttpServer({
     listen: { host: '127.0.0.1', port: 0 },
-    routes: agentRoutes({ report: () => agent.report, registry, residentBytes: () => 12_345_678 }),
+    routes: agentRoutes({
+      report: () => agent.report,
+      registry: troubled,
+      residentBytes: () => 12_345_678,
+      clock,
+      random: () => 0.5,
+    }),
     clock: systemClock,
     onError: (error) => errors.push(error),
   });
@@ -45,7 +67,7 @@ async function setUp(t: TestContext) {
     const answer = await text(path);
     return { status: answer.status, headers: answer.headers, body: JSON.parse(answer.text) };
   };
-  return { store, clock, agent, text, json };
+  return { store, clock, agent, trouble, text, json, url: server.url };
 }
 
 test('/healthz is ok while every loop keeps its limit, also in a store outage', async (t) => {
@@ -91,17 +113,47 @@ test('/readyz is ok only while the lease is held and believed good, else says wh
 });
 
 test('/v1/self tells everything the agent knows of itself, in whole milliseconds', async (t) => {
-  const { json } = await setUp(t);
-  const report = sampleReport();
+  const { agent, json } = await setUp(t);
+  const interruption = { kind: 'spot-interruption', action: 'terminate', time: '2026-01-01T00:02:00.000Z' };
+  const report = sampleReport({ interruption });
+  agent.report = report;
   assert.deepEqual((await json('/v1/self')).body, {
     ...report,
+    checks: [{ ...report.checks[0], ageMs: 2_001, lastDurationMs: 3 }],
     lease: { ...report.lease, lastBeatAgeMs: 2_000 },
     sources: [
       { ...report.sources[0], ageMs: 1_500, lastDurationMs: 13 },
       { ...report.sources[1], ageMs: null, lastDurationMs: null },
     ],
     loops: [{ name: 'publisher', ageMs: 400, limitMs: 60_000 }],
+    roll: {
+      watching: false,
+      ageMs: null,
+      nodes: null,
+      uncertainty: null,
+      heldLosses: 0,
+      eventReaders: 0,
+      lastError: null,
+    },
   });
+});
+
+test('/v1/self says how the roll is known, and asks the store nothing for it', async (t) => {
+  const { store, clock, trouble, json } = await setUp(t);
+  store.commit([node(1), node(2, {}, null)]);
+  await json('/v1/containerInstances');
+  await clock.advance(1_500);
+  trouble.status = { uncertainty: UNCERTAINTY, heldLosses: 40, eventReaders: 3, lastError: 'refused' };
+  assert.deepEqual((await json('/v1/self')).body.roll, {
+    watching: true,
+    ageMs: 1_500,
+    nodes: { present: 1, departed: 0, lost: 1 },
+    uncertainty: UNCERTAINTY,
+    heldLosses: 40,
+    eventReaders: 3,
+    lastError: 'refused',
+  });
+  assert.deepEqual(store.calls, { read: 1, watch: 1 });
 });
 
 test('/v1/containerInstances is the present nodes with revision and age', async (t) => {
@@ -112,7 +164,14 @@ test('/v1/containerInstances is the present nodes with revision and age', async 
   const { status, headers, body } = await json('/v1/containerInstances');
   assert.deepEqual([status, headers['content-type']], [200, 'application/json']);
   const containerInstances = [instanceJson(node(1)), instanceJson(node(3))];
-  assert.deepEqual(body, { containerInstances, revision: '2', ageMs: 0, stale: false, skipped: [key] });
+  const rest = { revision: '2', ageMs: 0, stale: false, uncertainty: null, skipped: [key] };
+  assert.deepEqual(body, { containerInstances, ...rest });
+});
+
+test('/v1/containerInstances tells when too many vanished at once to be believed', async (t) => {
+  const { trouble, json } = await setUp(t);
+  trouble.read = { uncertainty: UNCERTAINTY };
+  assert.deepEqual((await json('/v1/containerInstances')).body.uncertainty, UNCERTAINTY);
 });
 
 test('/v1/containerInstances filters, and an empty answer is whole JSON', async (t) => {
@@ -174,11 +233,61 @@ test('in an outage the last known roll is stale with its age, and an unknown nod
 test('a roll that was never known is a 503 that says why, never an empty list', async (t) => {
   const { store, json } = await setUp(t);
   store.mode = 'down';
-  for (const path of ['/v1/containerInstances', `/v1/containerInstances/${sampleInstanceId(1)}`]) {
+  for (const path of [
+    '/v1/containerInstances',
+    `/v1/containerInstances/${sampleInstanceId(1)}`,
+    '/v1/targets',
+    '/v1/events',
+  ]) {
     const { status, headers, body } = await json(path);
     assert.deepEqual([status, headers['retry-after'], body.instance], [503, '5', path]);
     assert.equal(body.detail, 'the roll is not known: fake:: connection refused');
   }
+});
+
+test('/v1/targets is the present nodes at the port that was asked, or another', async (t) => {
+  const { store, json, url } = await setUp(t);
+  assert.deepEqual((await json('/v1/targets')).body, []);
+  store.commit([node(1, { privateIpAddress: '10.0.0.1' }), node(2, { privateIpAddress: null }), node(3, {}, null)]);
+  const { status, headers, body } = await json('/v1/targets');
+  assert.deepEqual([status, headers['content-type']], [200, 'application/json']);
+  assert.deepEqual(
+    body.map((group: { targets: string[] }) => group.targets),
+    [[`10.0.0.1:${new URL(url).port}`]],
+  );
+  assert.equal(body[0].labels.__meta_rollcall_instance_id, sampleInstanceId(1));
+  assert.deepEqual((await json('/v1/targets?port=9100&az=us-east-1a')).body[0].targets, ['10.0.0.1:9100']);
+  assert.deepEqual((await json('/v1/targets?cluster=other')).body, []);
+  assert.deepEqual((await json('/v1/targets?presence=lost')).body[0].labels.__meta_rollcall_presence, 'lost');
+  assert.match((await json('/v1/targets?port=0')).body.detail, /port "0" is not one; allowed: 1 to 65535/);
+});
+
+test('/v1/targets keeps the nodes whose loss is uncertain', async (t) => {
+  const { store, trouble, json } = await setUp(t);
+  store.commit([node(1), node(2, {}, null), node(3, {}, null)]);
+  trouble.read = { held: new Set([sampleInstanceId(2)]) };
+  const told = async (query: string) =>
+    (await json(`/v1/targets${query}`)).body.map(({ labels }: { labels: Record<string, string> }) => [
+      labels['__meta_rollcall_instance_id'],
+      labels['__meta_rollcall_presence'],
+    ]);
+  const kept = [
+    [sampleInstanceId(1), 'present'],
+    [sampleInstanceId(2), 'uncertain'],
+  ];
+  assert.deepEqual(await told(''), kept);
+  assert.deepEqual(await told('?presence=lost'), [[sampleInstanceId(3), 'lost']]);
+  assert.deepEqual(await told('?presence=all'), [...kept, [sampleInstanceId(3), 'lost']]);
+  assert.deepEqual(await told('?cluster=other'), []);
+});
+
+test('/v1/targets goes on from the last known roll in an outage', async (t) => {
+  const { store, clock, json } = await setUp(t);
+  store.commit([node(1)]);
+  await json('/v1/targets');
+  store.mode = 'down';
+  await clock.advance(20_000);
+  assert.equal((await json('/v1/targets')).body.length, 1);
 });
 
 test('/metrics has every sample in base units and asks the store nothing', async (t) => {
@@ -189,6 +298,11 @@ test('/metrics has every sample in base units and asks the store nothing', async
   const samples = page.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
   assert.deepEqual(samples, [
     'rollcall_build_info{version="0.1.0"} 1',
+    'rollcall_lease_state{state="unregistered"} 0',
+    'rollcall_lease_state{state="held"} 1',
+    'rollcall_lease_state{state="lost"} 0',
+    'rollcall_lease_state{state="superseded"} 0',
+    'rollcall_lease_state{state="departed"} 0',
     'rollcall_registered 1',
     'rollcall_lease_believed_good 1',
     'rollcall_lease_last_beat_age_seconds 1.9996',
@@ -210,16 +324,68 @@ test('/metrics has every sample in base units and asks the store nothing', async
     'rollcall_check_status{check="ecs-agent",status="passing"} 0',
     'rollcall_check_status{check="ecs-agent",status="warning"} 1',
     'rollcall_check_status{check="ecs-agent",status="critical"} 0',
+    'rollcall_check_age_seconds{check="ecs-agent"} 2.0007',
+    'rollcall_check_duration_seconds{check="ecs-agent"} 0.0034',
+    'rollcall_check_looks_total{check="ecs-agent",outcome="ok"} 7',
+    'rollcall_check_looks_total{check="ecs-agent",outcome="failed"} 5',
     'rollcall_health_status{status="passing"} 1',
     'rollcall_health_status{status="warning"} 0',
     'rollcall_health_status{status="critical"} 0',
+    'rollcall_interruption{kind="spot-interruption"} 0',
+    'rollcall_interruption{kind="asg-termination"} 0',
+    'rollcall_interruption{kind="maintenance"} 0',
+    'rollcall_interruption{kind="rebalance-recommendation"} 0',
     'rollcall_loop_age_seconds{loop="publisher"} 0.4002',
     'rollcall_registry_watching 0',
     'rollcall_registry_snapshots_total 0',
     'rollcall_registry_watch_restarts_total 0',
+    'rollcall_registry_uncertain 0',
+    'rollcall_registry_held_losses 0',
+    'rollcall_event_readers 0',
+    'rollcall_event_readers_cut_total 0',
+    'rollcall_event_catch_ups_total 0',
     'process_resident_memory_bytes 12345678',
     'process_start_time_seconds 1767225600',
   ]);
+});
+
+test('/metrics tells of the interruption, the uncertainty and the readers', async (t) => {
+  const { agent, trouble, text } = await setUp(t);
+  agent.report = sampleReport({ interruption: { kind: 'maintenance', action: null, time: null } });
+  trouble.status = { uncertainty: UNCERTAINTY, heldLosses: 40, eventReaders: 3, slowReaders: 2, catchUps: 5 };
+  const { text: page } = await text('/metrics');
+  for (const sample of [
+    'rollcall_interruption{kind="maintenance"} 1',
+    'rollcall_interruption{kind="spot-interruption"} 0',
+    'rollcall_registry_uncertain 1',
+    'rollcall_registry_held_losses 40',
+    'rollcall_event_readers 3',
+    'rollcall_event_readers_cut_total 2',
+    'rollcall_event_catch_ups_total 5',
+  ]) {
+    assert.ok(page.includes(`\n${sample}\n`), sample);
+  }
+});
+
+test('/v1/events follows the roll: a snapshot, and what happens then', async (t) => {
+  const { store, url, json } = await setUp(t);
+  store.commit([node(1)]);
+  const reader = await openSse(t, `${url}/v1/events`);
+  await reader.until(() => reader.told().length === 2);
+  store.commit([node(1, {}, null)]);
+  await reader.until(() => reader.told().length === 3);
+  assert.deepEqual(
+    reader.told().map(({ type, lastEventId }) => [type, lastEventId]),
+    [
+      ['rollcall.instance.registered', ''],
+      ['rollcall.roll.synced', '2'],
+      ['rollcall.instance.lost', '3'],
+    ],
+  );
+  assert.equal((await json('/v1/self')).body.roll.eventReaders, 1);
+  const future = await json('/v1/events?since=99');
+  assert.equal(future.status, 400);
+  assert.match(future.body.detail, /^resume after revision 99: the store is at 3/);
 });
 
 test('/metrics counts the nodes of the roll while it is watched, and no longer', async (t) => {
@@ -239,7 +405,15 @@ test('/ lists the paths', async (t) => {
   const { status, text: page } = await text('/');
   assert.equal(status, 200);
   assert.match(page, /^rollcall 0\.1\.0\n/);
-  for (const path of ['/healthz', '/readyz', '/v1/self', '/v1/containerInstances/:id', '/metrics']) {
+  for (const path of [
+    '/healthz',
+    '/readyz',
+    '/v1/self',
+    '/v1/containerInstances/:id',
+    '/v1/events',
+    '/v1/targets',
+    '/metrics',
+  ]) {
     assert.ok(page.includes(`\n${path}\n`), path);
   }
 });

@@ -13,7 +13,7 @@ function detail(query: string): string {
 
 test('without parameters it is the present nodes', () => {
   const filter = { cluster: null, health: null, presence: new Set(['present']), az: null };
-  assert.deepEqual(parse(''), { ok: true, filter });
+  assert.deepEqual(parse(''), { ok: true, value: filter });
 });
 
 test('values come with commas or by repetition', () => {
@@ -25,13 +25,13 @@ test('values come with commas or by repetition', () => {
   };
   const query =
     'cluster=My-ECS-Cluster&health=warning,critical&presence=lost&presence=departed&az=us-east-1a,us-east-1b';
-  assert.deepEqual(parse(query), { ok: true, filter });
+  assert.deepEqual(parse(query), { ok: true, value: filter });
 });
 
 test('presence=all asks for every presence', () => {
   for (const query of ['presence=all', 'presence=all,lost']) {
     const parsed = parse(query);
-    assert.equal(parsed.ok && parsed.filter.presence, null);
+    assert.equal(parsed.ok && parsed.value.presence, null);
   }
 });
 

@@ -2,11 +2,11 @@ import { instanceJson } from '../../record/instance-json.ts';
 import { INSTANCE_ID } from '../../record/read-record.ts';
 import type { Registry } from '../../registry/registry.ts';
 import { problem } from '../problem.ts';
-import { readRoll, rollUnknown } from '../read-roll.ts';
+import { readRoll, unavailable } from '../read-roll.ts';
 import { type Handler, jsonReply } from '../reply.ts';
 
 /** One node by its instance id, whatever its presence. */
-export function containerInstance(registry: Registry): Handler {
+export function containerInstance(registry: Pick<Registry, 'read'>): Handler {
   return async (request) => {
     const { path: instance, params } = request;
     const id = params['id'] ?? '';
@@ -21,6 +21,6 @@ export function containerInstance(registry: Registry): Handler {
     if (entry) return jsonReply({ containerInstance: instanceJson(entry), revision: roll.revision, ageMs, stale });
     const detail = `${id} is not on the roll at revision ${roll.revision}`;
     // What was not there a while ago may be there now.
-    return stale ? rollUnknown(`${detail}, which is ${ageMs} ms old`, instance) : problem(404, detail, { instance });
+    return stale ? unavailable(`${detail}, which is ${ageMs} ms old`, instance) : problem(404, detail, { instance });
   };
 }

@@ -5,7 +5,11 @@ import { METRICS_CONTENT_TYPE, renderMetrics } from '../render-metrics.ts';
 import type { Handler } from '../reply.ts';
 
 /** Prometheus text. Made of what is known already: a scrape asks the store nothing. */
-export function metrics(report: () => AgentReport, registry: Registry, residentBytes: () => number): Handler {
+export function metrics(
+  report: () => AgentReport,
+  registry: Pick<Registry, 'status'>,
+  residentBytes: () => number,
+): Handler {
   return async () => ({
     status: 200,
     contentType: METRICS_CONTENT_TYPE,

@@ -1,10 +1,12 @@
+import type { Registry } from '../../registry/registry.ts';
 import type { AgentReport } from '../agent-report.ts';
 import { type Handler, jsonReply } from '../reply.ts';
 
 /** This node as its agent sees it, whether the store answers or not. Field by field: the JSON is a contract, the report is not. */
-export function self(report: () => AgentReport): Handler {
+export function self(report: () => AgentReport, registry: Pick<Registry, 'status'>): Handler {
   return () => {
-    const { version, session, startedAt, record, lease, checks, sources, loops } = report();
+    const { version, session, startedAt, record, lease, checks, interruption, sources, loops } = report();
+    const { watching, ageMs, nodes, uncertainty, heldLosses, eventReaders, lastError } = registry.status();
     return jsonReply({
       version,
       session,
@@ -20,7 +22,18 @@ export function self(report: () => AgentReport): Handler {
         lastError: lease.lastError,
         counts: lease.counts,
       },
-      checks,
+      checks: checks.map(({ name, status, reason, since, published, ageMs, lastDurationMs, looks, failures }) => ({
+        name,
+        status,
+        reason,
+        since,
+        published,
+        ageMs: wholeMs(ageMs),
+        lastDurationMs: wholeMs(lastDurationMs),
+        looks,
+        failures,
+      })),
+      interruption,
       sources: sources.map(({ name, ageMs, lastError, lastDurationMs, reads, failures }) => ({
         name,
         ageMs: wholeMs(ageMs),
@@ -30,6 +43,7 @@ export function self(report: () => AgentReport): Handler {
         failures,
       })),
       loops: loops.map(({ name, ageMs, limitMs }) => ({ name, ageMs: wholeMs(ageMs), limitMs })),
+      roll: { watching, ageMs: wholeMs(ageMs), nodes, uncertainty, heldLosses, eventReaders, lastError },
     });
   };
 }

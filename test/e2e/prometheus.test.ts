@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { agentRoutes } from '../../src/http/agent-routes.ts';
+import { startHttpServer } from '../../src/http/server.ts';
+import { createRegistry } from '../../src/registry/registry.ts';
+import { openStore } from '../../src/store/open-store.ts';
+import type { Hold } from '../../src/store/store.ts';
+import { systemClock } from '../../src/timing/clock.ts';
+import { freePorts } from '../support/etcd-ports.ts';
+import { checkMetrics, startPrometheus } from '../support/prometheus-server.ts';
+import { until } from '../support/rollcall-process.ts';
+import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
+import { sampleReport } from '../support/sample-report.ts';
+
+const { signal } = new AbortController();
+const NODES = [1, 2, 3];
+
+/** Three nodes on one store, each with an HTTP port of its own at its private address. */
+async function fleet(t: TestContext) {
+  const [port = 0] = await freePorts(1);
+  const config = { kind: 'memory', label: 'memory:', name: t.name } as const;
+  const store = await openStore(config, { clock: systemClock, random: Math.random, signal, create: true });
+  t.after(() => store.close());
+  const holds: Hold[] = [];
+  for (const n of NODES) {
+    const record = recordOf(n);
+    const registry = createRegistry({ store, clock: systemClock, random: Math.random });
+    const server = await startHttpServer({
+      listen: { host: `127.0.1.${n}`, port },
+      routes: agentRoutes({
+        report: () => sampleReport({ record }),
+        registry,
+        residentBytes: () => 12_345_678,
+        clock: systemClock,
+        random: Math.random,
+      }),
+      clock: systemClock,
+      onError: (error) => t.diagnostic(String(error)),
+    });
+    t.after(async () => {
+      await server.close();
+      await registry.close();
+    });
+    const { ec2InstanceId: instanceId, registeredAt: since } = record;
+    const seat = { instanceId, session: `session-${n}`, since, ttlMs: 60_000, retentionMs: 120_000 };
+    const outcome = await store.register(seat, record, { takeover: true, signal });
+    assert.ok(outcome.kind === 'registered');
+    holds.push(outcome.hold);
+  }
+  return { store, holds, port };
+}
+
+function recordOf(n: number) {
+  const ec2InstanceId = sampleInstanceId(n);
+  return sampleRecord({ ec2InstanceId, privateIpAddress: `127.0.1.${n}`, labels: { 'team/name': `team-${n}` } });
+}
+
+test('Prometheus finds the nodes through any one of them, scrapes them, and drops who departs', async (t) => {
+  const { store, holds, port } = await fleet(t);
+  const relabel = (source: string, target: string) => ({
+    source_labels: [`__meta_rollcall_${source}`],
+    target_label: target,
+  });
+  const prometheus = await startPrometheus(t, {
+    global: { scrape_interval: '500ms', scrape_timeout: '400ms' },
+    scrape_configs: [
+      {
+        job_name: 'rollcall',
+        http_sd_configs: [{ url: `http://127.0.1.1:${port}/v1/targets?cluster=demo`, refresh_interval: '500ms' }],
+        relabel_configs: [
+          relabel('instance_id', 'instance'),
+          relabel('availability_zone', 'zone'),
+          relabel('cluster', 'cluster'),
+          relabel('label_team_name', 'team'),
+        ],
+      },
+    ],
+  });
+  await until('all targets are up', 20_000, async () => {
+    const targets = await prometheus.activeTargets();
+    return targets.length === NODES.length && targets.every(({ health }) => health === 'up');
+  });
+  const targets = [...(await prometheus.activeTargets())].sort((a, b) => (a.scrapeUrl < b.scrapeUrl ? -1 : 1));
+  assert.deepEqual(
+    targets.map(({ scrapeUrl, labels }) => ({ scrapeUrl, ...labels })),
+    NODES.map((n) => ({
+      scrapeUrl: `http://127.0.1.${n}:${port}/metrics`,
+      job: 'rollcall',
+      instance: sampleInstanceId(n),
+      zone: 'us-east-1a',
+      cluster: 'demo',
+      team: `team-${n}`,
+    })),
+  );
+  assert.equal(targets[0]?.discoveredLabels['__meta_rollcall_presence'], 'present');
+  const held = () => prometheus.query('rollcall_lease_state{state="held"} == 1');
+  await until('every node was scraped', 10_000, async () => (await held()).length === NODES.length);
+  assert.deepEqual(
+    new Set((await held()).map(({ metric }) => metric['team'])),
+    new Set(['team-1', 'team-2', 'team-3']),
+  );
+
+  const [, , last] = holds;
+  assert.ok(last);
+  const departure = { cause: 'stopped', at: '2026-01-01T00:00:00.000Z' } as const;
+  await store.depart(last, { ...recordOf(3), departure }, signal);
+  await until('the departed node is no target', 10_000, async () => {
+    const left = await prometheus.activeTargets();
+    return left.length === 2 && left.every(({ scrapeUrl }) => !scrapeUrl.includes('127.0.1.3'));
+  });
+});
+
+test('promtool has nothing to say against the page of metrics', async (t) => {
+  const { port } = await fleet(t);
+  // Read first, so that the metrics of the roll are on the page too.
+  await (await fetch(`http://127.0.1.1:${port}/v1/targets`)).json();
+  const page = await (await fetch(`http://127.0.1.1:${port}/metrics`)).text();
+  assert.match(page, /^rollcall_registry_nodes\{presence="present"\} 3$/m);
+  assert.equal(await checkMetrics(page), '');
+  assert.match(await checkMetrics('# TYPE wrong counter\nwrong 1\n'), /wrong/);
+});

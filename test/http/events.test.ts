@@ -1,0 +1,374 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type IncomingMessage, request } from 'node:http';
+import { connect } from 'node:net';
+import { type TestContext, test } from 'node:test';
+import { type EventsRouteOptions, events } from '../../src/http/routes/events.ts';
+import { type HttpServerOptions, startHttpServer } from '../../src/http/server.ts';
+import type { InstanceEvent, RollEvent } from '../../src/record/event.ts';
+import type { RollEntry } from '../../src/record/roll.ts';
+import { FutureRevisionError, SlowReaderError } from '../../src/registry/event-source.ts';
+import { StoreError } from '../../src/store/store-error.ts';
+import { systemClock } from '../../src/timing/clock.ts';
+import { rawExchange } from '../support/raw-exchange.ts';
+import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
+import { fakeFeed } from './fake-feed.ts';
+import { openSse } from './sse-reader.ts';
+
+const PRESENCE = { session: 'session-a', since: '2026-01-01T00:00:00.000Z', ttlSeconds: 30 };
+const WALL_MS = Date.UTC(2026, 0, 1);
+
+function entry(n: number, overrides = {}): RollEntry {
+  return { record: sampleRecord({ ec2InstanceId: sampleInstanceId(n), ...overrides }), presence: PRESENCE };
+}
+
+function registered(n: number, revision: string, overrides = {}): InstanceEvent {
+  const after = entry(n, overrides);
+  return { kind: 'registered', revision, instanceId: sampleInstanceId(n), before: null, after, snapshot: false };
+}
+
+interface Options {
+  readonly route?: Partial<EventsRouteOptions>;
+  readonly limits?: HttpServerOptions['limits'];
+}
+
+async function setUp(t: TestContext, { route = {}, limits = {} }: Options = {}) {
+  const feed = fakeFeed();
+  const errors: unknown[] = [];
+  let writes = 0;
+  const clock = {
+    wallMs() {
+      writes += 1;
+      return WALL_MS;
+    },
+  };
+  const server = await startHttpServer({
+    listen: { host: '127.0.0.1', port: 0 },
+    routes: {
+      '/v1/events': events({ feed, clock, random: () => 0.25, ...route }),
+      '/healthz': () => ({ status: 200, contentType: 'text/plain', body: 'ok' }),
+    },
+    clock: systemClock,
+    onError: (error) => errors.push(error),
+    limits,
+  });
+  t.after(async () => {
+    await server.close();
+    assert.deepEqual(errors, []);
+  });
+  const url = `${server.url}/v1/events`;
+  const ask = async (query = '', options = {}) => {
+    const req = request(`${url}${query}`, { agent: false, ...options });
+    req.end();
+    const [res] = (await once(req, 'response')) as [IncomingMessage];
+    let text = '';
+    for await (const chunk of res) text += chunk;
+    return { status: res.statusCode, headers: res.headers, text };
+  };
+  return { feed, server, url, ask, errors, writes: () => writes };
+}
+
+/** Waits for what the server does on its own time; the test's own limit ends a wait in vain. */
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
+}
+
+test('an event is its type, its CloudEvent on one line, and the cursor behind the last of a batch', async (t) => {
+  const { feed, url } = await setUp(t);
+  const reader = await openSse(t, url);
+  assert.equal(reader.headers['content-type'], 'text/event-stream');
+  assert.equal(reader.headers['cache-control'], 'no-store');
+  feed.tell({ events: [registered(1, '7'), registered(2, '7', { labels: { note: 'two\nlines' } })], cursor: '7' });
+  await reader.until(() => reader.told().length === 2);
+  const lines = reader.text().split('\n');
+  assert.deepEqual(lines.slice(0, 3), ['retry: 1500', '', 'event: rollcall.instance.registered']);
+  assert.deepEqual(
+    lines.slice(2).map((line) => line.replace(/:.*/, '')),
+    ['event', 'data', '', 'event', 'data', 'id', '', ''],
+  );
+  const [first, second] = reader.told();
+  assert.deepEqual([first?.lastEventId, second?.lastEventId], ['', '7']);
+  const told = JSON.parse(second?.data ?? '');
+  assert.deepEqual(
+    [told.specversion, told.id, told.source, told.subject, told.time, told.data.record.labels.note],
+    [
+      '1.0',
+      `7/${sampleInstanceId(2)}/registered`,
+      'rollcall:store-a',
+      sampleInstanceId(2),
+      '2026-01-01T00:00:00.000Z',
+      'two\nlines',
+    ],
+  );
+});
+
+test('Last-Event-ID, else since, is where the reader resumes', async (t) => {
+  const { feed, url } = await setUp(t);
+  await openSse(t, url);
+  await openSse(t, `${url}?since=5`);
+  await openSse(t, `${url}?since=5`, { 'Last-Event-ID': '8' });
+  assert.deepEqual(
+    feed.asked.map(({ since }) => since),
+    [null, '5', '8'],
+  );
+});
+
+test('filters keep events out, never the cursor of their batch', async (t) => {
+  const { feed, url } = await setUp(t, { limits: { socketIdleMs: 60 } });
+  const reader = await openSse(t, `${url}?cluster=demo&types=registered`);
+  feed.tell({ events: [registered(1, '7'), registered(2, '7', { cluster: 'other' })], cursor: '7' });
+  await reader.until(() => reader.told().length === 1);
+  assert.equal(reader.told()[0]?.lastEventId, '7');
+  feed.tell({ events: [{ kind: 'synced', revision: '9', entries: [entry(1)] }], cursor: '9' });
+  await reader.until(() => reader.lastEventId() === '9');
+  assert.equal(reader.told().length, 1);
+});
+
+test('a synced event names the nodes of the asked cluster alone', async (t) => {
+  const { feed, url } = await setUp(t);
+  const reader = await openSse(t, `${url}?cluster=demo`);
+  feed.tell({
+    events: [{ kind: 'synced', revision: '9', entries: [entry(1), entry(2, { cluster: 'b' })] }],
+    cursor: '9',
+  });
+  await reader.until(() => reader.told().length === 1);
+  assert.deepEqual(JSON.parse(reader.told()[0]?.data ?? '').data, { instanceIds: [sampleInstanceId(1)] });
+});
+
+test('cursors without events wait for the heartbeat, which is a comment when there is none', async (t) => {
+  const { feed, url } = await setUp(t, { limits: { socketIdleMs: 300 } });
+  const reader = await openSse(t, url);
+  for (let cursor = 10; cursor <= 500; cursor += 1) feed.tell({ events: [], cursor: String(cursor) });
+  await reader.until(() => reader.lastEventId() === '500' && reader.text().endsWith('\n:\n\n'));
+  assert.ok(reader.text().split('id:').length < 10, 'a block for each cursor');
+  assert.deepEqual(reader.told(), []);
+});
+
+test('what happens together goes out in order, and a cursor never before the events it covers', async (t) => {
+  const { feed, url } = await setUp(t);
+  const reader = await openSse(t, url);
+  for (let revision = 10; revision < 110; revision += 1) {
+    feed.tell({ events: [registered(revision, `${revision}`)], cursor: `${revision}` });
+    feed.tell({ events: [], cursor: `${revision}` });
+  }
+  await reader.until(() => reader.told().length === 100);
+  assert.deepEqual(
+    reader.told().map(({ data, lastEventId }) => [JSON.parse(data).revision, lastEventId]),
+    Array.from({ length: 100 }, (_, n) => [`${n + 10}`, `${n + 10}`]),
+  );
+});
+
+test('a snapshot in mid-stream withdraws the last event id until it is complete', async (t) => {
+  const { feed, url } = await setUp(t);
+  let storeId = 'store-a';
+  feed.storeId = async () => storeId;
+  const reader = await openSse(t, `${url}?since=90`);
+  feed.tell({ events: [registered(1, '95')], cursor: '95' });
+  await reader.until(() => reader.lastEventId() === '95');
+  storeId = 'store-b';
+  const restated: RollEvent = { ...registered(1, '3'), snapshot: true };
+  feed.tell({ events: [restated], cursor: null });
+  feed.tell({ events: [{ ...restated, instanceId: sampleInstanceId(2) }], cursor: null });
+  feed.tell({ events: [{ kind: 'synced', revision: '3', entries: [] }], cursor: '3' });
+  await reader.until(() => reader.told().length === 4);
+  assert.deepEqual(
+    reader.told().map(({ lastEventId }) => lastEventId),
+    ['95', '', '', '3'],
+  );
+  assert.equal(reader.text().split('\nid:').length, 4, 'an id line more than needed');
+  // It is the backup of another time: its events must not be taken for those of before.
+  assert.deepEqual(
+    reader.told().map(({ data }) => JSON.parse(data).source),
+    ['rollcall:store-a', 'rollcall:store-b', 'rollcall:store-b', 'rollcall:store-b'],
+  );
+});
+
+test('an event is written once for all its readers', async (t) => {
+  const { feed, url, writes } = await setUp(t);
+  const readers = await Promise.all(Array.from({ length: 20 }, () => openSse(t, url)));
+  feed.tell({ events: [registered(1, '7')], cursor: '7' });
+  for (const reader of readers) await reader.until(() => reader.told().length === 1);
+  assert.equal(writes(), 1);
+});
+
+test('what cannot be asked for is a 400 that names it, and opens no stream', async (t) => {
+  const { feed, ask } = await setUp(t);
+  for (const [query, headers, detail] of [
+    ['?since=x1', {}, /since "x1" is not a revision/],
+    ['', { 'Last-Event-ID': 'x2' }, /Last-Event-ID "x2" is not a revision/],
+    ['?types=died', {}, /types "died" is not known; allowed: registered/],
+    ['?health=passing', {}, /unknown parameter "health"; allowed: since, cluster, types/],
+  ] as const) {
+    const { status, headers: answered, text } = await ask(query, { headers });
+    assert.deepEqual([status, answered['content-type']], [400, 'application/problem+json'], query);
+    assert.match(JSON.parse(text).detail, detail);
+  }
+  assert.deepEqual(feed.asked, []);
+  feed.refusal = new FutureRevisionError('99', '42');
+  const future = await ask('?since=99');
+  assert.equal(future.status, 400);
+  assert.match(JSON.parse(future.text).detail, /^resume after revision 99: the store is at 42/);
+});
+
+test('a store that is away and never was known is a 503 that says when to ask again', async (t) => {
+  const { feed, ask } = await setUp(t);
+  feed.refusal = new StoreError('the roll is not known', { retryable: true });
+  const { status, headers, text } = await ask();
+  assert.deepEqual([status, headers['retry-after']], [503, '5']);
+  assert.equal(JSON.parse(text).detail, 'the roll is not known');
+});
+
+test('HEAD says what it would be and opens no stream', async (t) => {
+  const { feed, ask } = await setUp(t);
+  const { status, headers, text } = await ask('', { method: 'HEAD' });
+  assert.deepEqual([status, headers['content-type'], text], [200, 'text/event-stream', '']);
+  assert.equal((await ask('?since=x', { method: 'HEAD' })).status, 400);
+  assert.deepEqual(feed.asked, []);
+});
+
+test('a slow reader is told so, with the cursor to resume from, and its stream ends', async (t) => {
+  const { feed, url } = await setUp(t);
+  const reader = await openSse(t, url);
+  feed.tell({ events: [registered(1, '7')], cursor: '7' });
+  feed.fail(new SlowReaderError('too slow'));
+  await reader.until(() => reader.ended() !== null);
+  assert.equal(reader.ended(), 'whole');
+  const last = reader.told().at(-1);
+  assert.equal(last?.type, 'error');
+  const told = { type: 'about:blank', title: 'Slow reader', detail: 'too slow', cursor: '7' };
+  assert.deepEqual(JSON.parse(last?.data ?? ''), told);
+  assert.equal(reader.told().length, 2);
+});
+
+test('a stream whose source fails in another way is cut, so that it does not look whole', async (t) => {
+  const { feed, url, errors } = await setUp(t);
+  const reader = await openSse(t, url);
+  feed.fail(new Error('a defect'));
+  await reader.until(() => reader.ended() !== null);
+  assert.equal(reader.ended(), 'cut');
+  assert.deepEqual(errors.splice(0).map(String), ['Error: a defect']);
+});
+
+test('a reader too many is a 503, and a seat that becomes free is given again', async (t) => {
+  const { feed, url, ask } = await setUp(t, { route: { maxReaders: 2 } });
+  const first = await openSse(t, url);
+  await openSse(t, url);
+  const refused = await ask();
+  assert.deepEqual([refused.status, refused.headers['retry-after']], [503, '5']);
+  assert.match(JSON.parse(refused.text).detail, /^2 readers follow the events here, and no more can/);
+  first.leave();
+  await until(() => feed.readers() === 1);
+  await openSse(t, url);
+});
+
+test('a reader that leaves is let go, also while it is still being let in', async (t) => {
+  const { feed, url } = await setUp(t, { route: { maxReaders: 1 } });
+  const reader = await openSse(t, url);
+  reader.leave();
+  await until(() => feed.readers() === 0);
+  const opened = Promise.withResolvers<void>();
+  const { storeId } = feed;
+  feed.storeId = async () => {
+    opened.resolve();
+    return new Promise(() => {});
+  };
+  const req = request(url, { agent: false });
+  req.on('error', () => {});
+  req.end();
+  await opened.promise;
+  feed.storeId = storeId;
+  req.destroy();
+  // The only seat is free again as soon as the server has seen it leave.
+  let again: unknown = null;
+  while (!again) again = await openSse(t, url).catch(() => null);
+});
+
+test('a stream outlives every limit of a request while its heartbeat comes', async (t) => {
+  const limits = {
+    headersTimeoutMs: 30,
+    requestTimeoutMs: 30,
+    keepAliveTimeoutMs: 30,
+    checkIntervalMs: 10,
+    socketIdleMs: 90,
+    maxRequestsPerSocket: 1,
+  };
+  const { feed, url } = await setUp(t, { limits });
+  const reader = await openSse(t, url);
+  await reader.until(() => reader.text().split(':\n\n').length > 10);
+  feed.tell({ events: [registered(1, '7')], cursor: '7' });
+  await reader.until(() => reader.told().length === 1);
+  assert.equal(reader.ended(), null);
+});
+
+test('a reader that never reads costs a bounded memory and is cut off, while others go on', async (t) => {
+  const { feed, url } = await setUp(t, { limits: { socketIdleMs: 400 } });
+  const socket = connect(Number(new URL(url).port), '127.0.0.1');
+  t.after(() => socket.destroy());
+  socket.on('error', () => {});
+  socket.pause();
+  socket.write('GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n');
+  await until(() => feed.readers() === 1);
+  const note = 'x'.repeat(64 * 1024);
+  for (let revision = 1; revision <= 1_000; revision += 1) {
+    feed.tell({ events: [registered(1, `${revision}`, { labels: { note } })], cursor: `${revision}` });
+  }
+  const other = await openSse(t, url);
+  // Of 64 MB the system takes its buffers full, and we no more: the rest stays with the source.
+  let before = -1;
+  for (let still = 0; still < 20; still = feed.untaken() === before ? still + 1 : 0) {
+    before = feed.untaken();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  assert.ok(feed.untaken() > 700, `${1_000 - feed.untaken()} batches were taken for nobody`);
+  await until(() => feed.readers() === 1);
+  feed.tell({ events: [registered(2, '2000')], cursor: '2000' });
+  await other.until(() => other.told().length === 1);
+});
+
+test('when the server closes, streams end whole and at once, without using up the grace', async (t) => {
+  const { feed, url, server } = await setUp(t, { limits: { closeGraceMs: 60_000 } });
+  const readers = await Promise.all(Array.from({ length: 5 }, () => openSse(t, url)));
+  // A client that would keep its connection for another request.
+  const kept = rawExchange(server.url, 'GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n');
+  await until(() => feed.readers() === 6);
+  await server.close();
+  assert.match(await kept, /\r\n0\r\n\r\n$/);
+  for (const reader of readers) {
+    await reader.until(() => reader.ended() !== null);
+    assert.equal(reader.ended(), 'whole');
+  }
+  assert.equal(feed.readers(), 0);
+});
+
+test('a source that ends ends its streams whole', async (t) => {
+  const { feed, url } = await setUp(t);
+  const reader = await openSse(t, url);
+  feed.end();
+  await reader.until(() => reader.ended() !== null);
+  assert.equal(reader.ended(), 'whole');
+});
+
+test('a thousand readers get an event soon, and probes are answered beside them', async (t) => {
+  const { feed, url, server, ask } = await setUp(t);
+  const texts: string[] = [];
+  for (let n = 0; n < 1_000; n += 1) {
+    const socket = connect(Number(new URL(url).port), '127.0.0.1');
+    t.after(() => socket.destroy());
+    socket.setEncoding('utf8');
+    texts.push('');
+    socket.on('data', (text: string) => {
+      texts[n] += text;
+    });
+    socket.write('GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n');
+  }
+  await until(() => texts.every((text) => text.includes('retry:')));
+  assert.equal((await ask()).status, 503);
+  const startMs = performance.now();
+  feed.tell({ events: [registered(1, '7')], cursor: '7' });
+  await until(() => texts.every((text) => text.includes('id: 7\n')));
+  assert.ok(performance.now() - startMs < 2_000);
+  assert.match(
+    await rawExchange(server.url, 'GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n'),
+    / 200 OK/,
+  );
+});

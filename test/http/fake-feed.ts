@@ -1,0 +1,70 @@
+import type { EventFeed } from '../../src/http/routes/events.ts';
+import type { EventBatch, EventsOptions } from '../../src/registry/event-source.ts';
+
+/** A source of events that says what a test tells it to, to every reader that is there. */
+export interface FakeFeed extends EventFeed {
+  tell(batch: EventBatch): void;
+  /** The readers get this after what was told before. */
+  fail(error: unknown): void;
+  /** The readers' streams end. */
+  end(): void;
+  /** What the next readers are refused with. */
+  refusal: unknown;
+  readonly asked: EventsOptions[];
+  /** Readers whose signal has not aborted. */
+  readers(): number;
+  /** Batches that the readers have not taken yet. */
+  untaken(): number;
+}
+
+type Told = { readonly batch: EventBatch } | { readonly error: unknown } | 'end';
+
+interface Reader {
+  readonly queue: Told[];
+  wake: () => void;
+}
+
+export function fakeFeed(): FakeFeed {
+  const readers = new Set<Reader>();
+  const asked: EventsOptions[] = [];
+  const give = (told: Told) => {
+    for (const reader of readers) {
+      reader.queue.push(told);
+      reader.wake();
+    }
+  };
+
+  async function* read(reader: Reader, signal: AbortSignal): AsyncGenerator<EventBatch, void, undefined> {
+    for (;;) {
+      signal.throwIfAborted();
+      const told = reader.queue.shift();
+      if (told === 'end') return;
+      if (!told) await new Promise<void>((resolve) => Object.assign(reader, { wake: resolve }));
+      else if ('error' in told) throw told.error;
+      else yield told.batch;
+    }
+  }
+
+  return {
+    asked,
+    refusal: null,
+    storeId: async () => 'store-a',
+    async events(options) {
+      asked.push(options);
+      if (this.refusal) throw this.refusal;
+      const { signal } = options;
+      const reader: Reader = { queue: [], wake: () => {} };
+      readers.add(reader);
+      signal.addEventListener('abort', () => {
+        readers.delete(reader);
+        reader.wake();
+      });
+      return read(reader, signal);
+    },
+    tell: (batch) => give({ batch }),
+    fail: (error) => give({ error }),
+    end: () => give('end'),
+    readers: () => readers.size,
+    untaken: () => [...readers].reduce((sum, reader) => sum + reader.queue.length, 0),
+  };
+}
