@@ -8,8 +8,10 @@ export function sortByAddress(entries: readonly RollEntry[]): RollEntry[] {
     .map(({ entry }) => entry);
 }
 
+const IPV4 = /^\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}$/;
+
 function addressKey(address: string | null): number {
-  const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(address ?? '');
-  if (!match) return Number.MAX_SAFE_INTEGER;
-  return match.slice(1).reduce((sum, part) => sum * 256 + Number(part), 0);
+  if (address === null || !IPV4.test(address)) return Number.MAX_SAFE_INTEGER;
+  const [a, b, c, d] = address.split('.');
+  return ((Number(a) * 256 + Number(b)) * 256 + Number(c)) * 256 + Number(d);
 }
