@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { logLevelOption } from '../config/log-level.ts';
+import { isLogged, logLevelOption } from '../config/log-level.ts';
+import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/mass-loss-options.ts';
 import { storeOptions } from '../config/store-options.ts';
 import { instanceJson } from '../record/instance-json.ts';
 import { HEALTH_STATUSES, type HealthStatus } from '../record/record.ts';
@@ -7,13 +8,14 @@ import type { Roll, RollEntry } from '../record/roll.ts';
 import { filterRoll } from '../registry/filter-roll.ts';
 import type { CliContext } from './cli-context.ts';
 import { defaultFields, LIST_FIELD_NAMES, LIST_FIELDS, type ListFieldName } from './list-fields.ts';
+import { massLossNote } from './mass-loss-note.ts';
 import { type ReadFlags, readFromStore, warnOfSkipped } from './read-from-store.ts';
 import { renderTable } from './render-table.ts';
 import { sortByAddress } from './sort-by-address.ts';
 
 type Format = 'text' | 'wide' | 'json' | 'ndjson';
 
-interface ListFlags extends ReadFlags {
+interface ListFlags extends ReadFlags, MassLossFlags {
   readonly all: boolean;
   readonly cluster?: string;
   readonly health?: HealthStatus;
@@ -53,18 +55,22 @@ export function listCommand(context: CliContext): Command {
     )
     .addOption(new Option('--no-legend', 'leave out the header line').env('ROLLCALL_NO_LEGEND'))
     .addHelpText('after', EXAMPLES);
-  for (const option of [...storeOptions(), logLevelOption()]) command.addOption(option);
+  for (const option of [...massLossOptions(), ...storeOptions(), logLevelOption()]) command.addOption(option);
   return command.action(async (flags: ListFlags) => {
-    const roll = await readFromStore(context, flags, 'list', (store, signal) => store.read(signal));
+    const roll = await readFromStore(context, flags, 'list', (store, signal) => store.read(signal, { hurry: true }));
     warnOfSkipped(context, flags, roll.skipped);
-    const entries = filterRoll(sortByAddress(roll.entries), {
-      cluster: flags.cluster === undefined ? null : new Set([flags.cluster]),
+    const cluster = flags.cluster === undefined ? null : new Set([flags.cluster]);
+    const asked = filterRoll(sortByAddress(roll.entries), { cluster, health: null, presence: null, az: null });
+    const entries = filterRoll(asked, {
+      cluster: null,
       health: flags.health === undefined ? null : new Set([flags.health]),
       presence: flags.all ? null : new Set(['present']),
       az: null,
     });
     await context.stdout(render(flags, roll, entries));
     if (entries.length === 0) context.stderr(emptyHint(flags, roll));
+    const note = massLossNote(asked, massLossLimits(flags), flags.all);
+    if (note !== null && isLogged(flags.logLevel, 'warn')) context.stderr(note);
   });
 }
 

@@ -5,6 +5,7 @@ import type { CliContext } from './cli-context.ts';
 import { listCommand } from './list.ts';
 import { showCommand } from './show.ts';
 import { simulateCommand } from './simulate.ts';
+import { watchCommand } from './watch.ts';
 
 const HELP = `
 Every flag has a variable (in brackets); a flag outranks its variable.
@@ -13,6 +14,7 @@ Examples:
   rollcall simulate --nodes 3
   rollcall agent --store etcd://127.0.0.1:2379
   rollcall list --store etcd://127.0.0.1:2379
+  rollcall watch --store etcd://127.0.0.1:2379
   rollcall list --help`;
 
 /**
@@ -36,7 +38,7 @@ function buildProgram(context: CliContext): Command {
     .description('Every ECS node answers the roll: who is there, where, and are they well?')
     .version(context.version, '-V, --version', 'print the version')
     .addHelpText('after', HELP);
-  const commands = [agentCommand, listCommand, showCommand, simulateCommand].map((make) => make(context));
+  const commands = [agentCommand, listCommand, showCommand, watchCommand, simulateCommand].map((make) => make(context));
   for (const command of commands) program.addCommand(command);
   for (const command of [program, ...commands]) {
     // Commander would print its errors itself, in more than one line; help goes where it sends it.
@@ -70,6 +72,6 @@ function commanderStatus(error: CommanderError, args: readonly string[], context
 }
 
 function commandName(args: readonly string[]): string {
-  const command = ['agent', 'list', 'show', 'simulate'].find((name) => name === args[0]);
+  const command = ['agent', 'list', 'show', 'watch', 'simulate'].find((name) => name === args[0]);
   return command ? `rollcall ${command}` : 'rollcall';
 }

@@ -12,8 +12,10 @@ export async function countOverdue(kv: Kv, instanceIds: readonly string[], signa
   const presences = await kv.txn({ guards: [], puts: [], deletes: [], reads }, signal);
   // A presence that somebody wrote by hand has no lease, and never runs out.
   const leases = presences.reads.flatMap((presence) => (presence && presence.lease !== '0' ? [presence.lease] : []));
+  // Whoever asks believes that they are all present: one that is gone has just gone the same way as those it knows of.
+  const gone = presences.reads.filter((presence) => presence === null).length;
   const times = await kv.remaining(leases, signal);
-  return { asked: leases.length, overdue: times.filter(isOverdue).length };
+  return { asked: gone + leases.length, overdue: gone + times.filter(isOverdue).length };
 }
 
 /** A lease that ended between the two reads is overdue for certain. */

@@ -72,7 +72,8 @@ export interface Store {
   /**
    * How many of these nodes' presences have used up more than half of their granted TTL and so missed their beat, which
    * comes each third of it. At most the first `MAX_ASKED_PRESENCES` ids are asked for: give a random sample of more.
-   * A node without a presence counts neither as asked nor as overdue. Writes nothing, and no revision.
+   * The caller believes that they are present: one whose presence is gone counts as overdue, one whose presence has no
+   * lease does not count at all. Writes nothing, and no revision.
    */
   overdue(instanceIds: readonly string[], signal: AbortSignal): Promise<OverdueCount>;
 

@@ -337,13 +337,13 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       assert.equal((await store.read(signal)).revision, revision);
     });
 
-    it('counts no node as asked that has no presence, or one without a lease', async () => {
+    it('counts a node whose presence is gone as overdue, and one without a lease not at all', async () => {
       const { hold } = heldBy(await register('session-a'));
       await raw(`v1/presence/${sampleInstanceId(1)}`, 'by hand');
       const ids = [0, 1, 2].map(sampleInstanceId);
-      assert.deepEqual(await store.overdue(ids, signal), { asked: 1, overdue: 0 });
+      assert.deepEqual(await store.overdue(ids, signal), { asked: 2, overdue: 1 });
       await store.depart(hold, departureOf('session-a'), signal);
-      assert.deepEqual(await store.overdue(ids, signal), { asked: 0, overdue: 0 });
+      assert.deepEqual(await store.overdue(ids, signal), { asked: 2, overdue: 2 });
       assert.deepEqual(await store.overdue([], signal), { asked: 0, overdue: 0 });
     });
 
@@ -352,7 +352,7 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       const ids = Array.from({ length: MAX_ASKED_PRESENCES + 8 }, (_, n) => sampleInstanceId(n));
       const puts = ids.slice(8).map((instanceId) => ({ key: `v1/presence/${instanceId}`, value: 'x', lease }));
       await kv.txn({ guards: [], puts, deletes: [], reads: [] }, signal);
-      assert.deepEqual(await store.overdue(ids, signal), { asked: MAX_ASKED_PRESENCES - 8, overdue: 0 });
+      assert.deepEqual(await store.overdue(ids, signal), { asked: MAX_ASKED_PRESENCES, overdue: 8 });
     });
 
     it('says how much is left of each lease, and null of one that is gone', async () => {

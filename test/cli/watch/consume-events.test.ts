@@ -1,0 +1,143 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type Consumer, consumeEvents } from '../../../src/cli/watch/consume-events.ts';
+import type { RollEvent } from '../../../src/record/event.ts';
+import {
+  type EventBatch,
+  type EventSource,
+  FutureRevisionError,
+  SlowReaderError,
+} from '../../../src/registry/event-source.ts';
+import { sampleRecord } from '../../support/sample-record.ts';
+
+const ALL = { kinds: null, cluster: null };
+
+function certain(revision: string): RollEvent {
+  return { kind: 'certain', revision, returned: 0, lost: 0 };
+}
+
+function batch(revision: string, cursor: string | null = revision): EventBatch {
+  return { events: [certain(revision)], cursor };
+}
+
+type Opening = Error | readonly (EventBatch | Error)[];
+
+/** Each call of `events` gets the next opening; after the last of its batches a reader waits until the abort. */
+function consume(openings: readonly Opening[], options: Partial<Consumer> = {}) {
+  const abort = new AbortController();
+  const log: string[] = [];
+  const left = [...openings];
+  let idle = () => {};
+  const waiting = new Promise<void>((resolve) => {
+    idle = resolve;
+  });
+  const source: EventSource = {
+    async events({ since, signal }) {
+      log.push(`open after ${since}`);
+      const opening = left.shift() ?? [];
+      if (opening instanceof Error) throw opening;
+      return (async function* () {
+        for (const item of opening) {
+          if (item instanceof Error) throw item;
+          log.push(`pull ${item.cursor}`);
+          yield item;
+        }
+        idle();
+        await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+      })();
+    },
+  };
+  const ended = consumeEvents({
+    source,
+    since: null,
+    filter: ALL,
+    deliver: async (events) => {
+      log.push(`deliver ${events.map((event) => event.revision)}`);
+    },
+    onFinished: (cursor, told) => log.push(`finished ${cursor}${told ? '' : ' quietly'}`),
+    patience: { whileAway: (work) => work() },
+    signal: abort.signal,
+    ...options,
+  });
+  return { log, abort, ended, waiting };
+}
+
+test('a batch is finished once it is delivered, and only then is the next one pulled', async () => {
+  const { log, abort, ended, waiting } = consume([[batch('1', null), batch('2')]]);
+  await waiting;
+  assert.deepEqual(log, ['open after null', 'pull null', 'deliver 1', 'pull 2', 'deliver 2', 'finished 2']);
+  abort.abort(new Error('ended by SIGTERM'));
+  await assert.rejects(ended, /ended by SIGTERM/);
+});
+
+test('a consumer that does not take its events stops the pulling', async () => {
+  const { log, abort, ended } = consume([[batch('1'), batch('2')]], {
+    deliver: () =>
+      new Promise((_, reject) => abort.signal.addEventListener('abort', () => reject(abort.signal.reason))),
+  });
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(log, ['open after null', 'pull 1']);
+  abort.abort(new Error('ended by SIGTERM'));
+  await assert.rejects(ended, /ended by SIGTERM/);
+});
+
+test('events the filter drops are not delivered, and the cursor moves on without them', async () => {
+  const filter = { kinds: new Set(['lost'] as const), cluster: null };
+  const { log, waiting, abort, ended } = consume([[batch('1'), { events: [], cursor: '5' }]], { filter });
+  await waiting;
+  assert.deepEqual(log.slice(1), ['pull 1', 'finished 1 quietly', 'pull 5', 'finished 5 quietly']);
+  abort.abort();
+  await assert.rejects(ended);
+});
+
+test('a consumer that was too slow resumes after what it has finished', async () => {
+  const slow = new SlowReaderError('too slow');
+  const { log, waiting, abort, ended } = consume(
+    [[batch('1'), batch('2', '1'), batch('3', null), slow], [batch('2')]],
+    {
+      since: '0',
+    },
+  );
+  await waiting;
+  assert.deepEqual(
+    log.filter((line) => line.startsWith('open')),
+    ['open after 0', 'open after 1'],
+  );
+  assert.deepEqual(log.slice(-3), ['pull 2', 'deliver 2', 'finished 2']);
+  abort.abort();
+  await assert.rejects(ended);
+});
+
+test('a cursor ahead of the store at the start is the end; later on it begins anew with a snapshot', async () => {
+  const future = new FutureRevisionError('9', '3');
+  await assert.rejects(consume([future], { since: '9' }).ended, future);
+  const { log, waiting, abort, ended } = consume([[batch('9'), new SlowReaderError('too slow')], future, [batch('4')]]);
+  await waiting;
+  assert.deepEqual(
+    log.filter((line) => line.startsWith('open')),
+    ['open after null', 'open after 9', 'open after null'],
+  );
+  abort.abort();
+  await assert.rejects(ended);
+});
+
+test('what goes wrong while delivering ends it', async () => {
+  const error = new Error('a defect');
+  await assert.rejects(consume([[batch('1')]], { deliver: () => Promise.reject(error) }).ended, error);
+});
+
+test('the event carries what it concerns of the cluster only', async () => {
+  const entries = ['demo', 'other'].map((cluster) => ({ record: sampleRecord({ cluster }), presence: null }));
+  const seen: RollEvent[] = [];
+  const synced: EventBatch = { events: [{ kind: 'synced', revision: '1', entries }], cursor: '1' };
+  const { waiting, abort, ended } = consume([[synced]], {
+    filter: { kinds: null, cluster: new Set(['other']) },
+    deliver: async (events) => {
+      seen.push(...events);
+    },
+  });
+  await waiting;
+  assert.deepEqual(seen, [{ kind: 'synced', revision: '1', entries: entries.slice(1) }]);
+  abort.abort();
+  await assert.rejects(ended);
+});
