@@ -1,0 +1,171 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { applyEvent } from '../../src/client/apply-event.ts';
+import { connect } from '../../src/client/connect.ts';
+import type { WatchedEvent } from '../../src/client/roll-cloud-event.ts';
+import type { RollcallClient, WatchOptions } from '../../src/client/rollcall-client.ts';
+import { parseStoreUrl } from '../../src/config/parse-store-url.ts';
+import { agentRoutes } from '../../src/http/agent-routes.ts';
+import { startHttpServer } from '../../src/http/server.ts';
+import type { InstanceJson } from '../../src/record/instance-json.ts';
+import type { NodeRecord } from '../../src/record/record.ts';
+import { FutureRevisionError } from '../../src/registry/event-source.ts';
+import { createRegistry } from '../../src/registry/registry.ts';
+import { openStore } from '../../src/store/open-store.ts';
+import type { Hold } from '../../src/store/store.ts';
+import { systemClock } from '../../src/timing/clock.ts';
+import { until } from '../support/rollcall-process.ts';
+import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
+import { sampleReport } from '../support/sample-report.ts';
+
+const { signal } = new AbortController();
+const NO_SETTINGS = { caFile: null, certFile: null, keyFile: null, user: null, password: null };
+
+/** A real store, an agent's HTTP port on it, and a client of each: whatever is asked, both are to answer the same. */
+async function world(t: TestContext) {
+  const directory = await mkdtemp(join(tmpdir(), 'rollcall-client-'));
+  const url = `sqlite:${join(directory, 'roll.db')}`;
+  const deps = { clock: systemClock, random: Math.random };
+  const store = await openStore(parseStoreUrl(url, NO_SETTINGS), { ...deps, signal, create: true });
+  const registry = createRegistry({ ...deps, store });
+  const server = await startHttpServer({
+    listen: { host: '127.0.0.1', port: 0 },
+    routes: agentRoutes({ ...deps, report: sampleReport, registry, residentBytes: () => 1 }),
+    clock: systemClock,
+    onError: (error) => assert.fail(String(error)),
+  });
+  const clients = { store: connect(url), agent: connect(server.url) };
+  t.after(async () => {
+    await Promise.all(Object.values(clients).map((client) => client.close()));
+    await registry.close();
+    await server.close();
+    await store.close();
+    await rm(directory, { recursive: true, force: true });
+  });
+  const record = (n: number, overrides: Partial<NodeRecord> = {}) =>
+    sampleRecord({ ec2InstanceId: sampleInstanceId(n), ...overrides });
+  return {
+    store,
+    clients,
+    record,
+    async register(n: number, overrides: Partial<NodeRecord> = {}): Promise<Hold> {
+      const since = new Date().toISOString();
+      const seat = { instanceId: sampleInstanceId(n), session: `s${n}`, since, ttlMs: 60_000, retentionMs: 60_000 };
+      const outcome = await store.register(seat, record(n, overrides), { takeover: true, signal });
+      assert.ok(outcome.kind === 'registered');
+      return outcome.hold;
+    },
+  };
+}
+
+/** Reads `count` events into `events`, then leaves. */
+async function take(
+  client: RollcallClient,
+  count: number,
+  options: WatchOptions = {},
+  events: WatchedEvent[] = [],
+): Promise<WatchedEvent[]> {
+  for await (const event of client.watch({ ...options, signal: AbortSignal.timeout(10_000) })) {
+    events.push(event);
+    if (events.length === count) break;
+  }
+  return events;
+}
+
+/** What must not depend on the way: all but the instant at which it was told. */
+const timeless = (events: readonly WatchedEvent[]) => events.map(({ time: _, ...event }) => event);
+
+async function takeBoth(
+  clients: Record<'store' | 'agent', RollcallClient>,
+  count: number,
+  options?: WatchOptions,
+): Promise<WatchedEvent[]> {
+  const [direct, served] = await Promise.all([
+    take(clients.store, count, options),
+    take(clients.agent, count, options),
+  ]);
+  assert.deepEqual(timeless(served), timeless(direct));
+  return direct;
+}
+
+test('a list is the same from the store and from an agent, with every filter', async (t) => {
+  const { clients, register, store, record } = await world(t);
+  await register(1);
+  await register(2, { cluster: 'other', availabilityZone: null });
+  const departure = { cause: 'stopped', at: '2026-01-01T00:00:00.000Z' } as const;
+  await store.depart(await register(3), record(3, { departure }), signal);
+  const cases = [
+    [{}, 2],
+    [{ cluster: 'other' }, 1],
+    [{ cluster: ['other', 'demo'], presence: 'all' }, 3],
+    [{ presence: ['departed', 'lost'] }, 1],
+    [{ health: 'critical' }, 0],
+    [{ az: 'us-east-1a' }, 1],
+  ] as const;
+  for (const [options, count] of cases) {
+    const { ageMs: _, ...direct } = await clients.store.list(options);
+    const { ageMs: __, ...served } = await clients.agent.list(options);
+    assert.deepEqual(served, direct);
+    assert.equal(direct.containerInstances.length, count, JSON.stringify(options));
+    assert.equal(direct.stale, false);
+  }
+  await assert.rejects(
+    clients.store.list({ health: 'bad' as 'passing' }),
+    /health "bad" is not known; allowed: passing/,
+  );
+  await assert.rejects(clients.agent.list({ az: '' }), /az has an empty value/);
+});
+
+test('a snapshot and what follows it are the same from the store and from an agent, and make the roll', async (t) => {
+  const { clients, register, store, record } = await world(t);
+  await register(1);
+  const hold = await register(2);
+  const [direct, served]: WatchedEvent[][] = [[], []];
+  const following = Promise.all([take(clients.store, 6, {}, direct), take(clients.agent, 6, {}, served)]);
+  await until('both have their snapshot', 5_000, () => direct?.length === 3 && served?.length === 3);
+  const interruption = { kind: 'spot', action: 'terminate', time: null };
+  await store.update(hold, record(2, { interruption }), signal);
+  await register(3);
+  const departure = { cause: 'stopped', at: '2026-01-01T00:00:00.000Z' } as const;
+  await store.depart(hold, record(2, { interruption, departure }), signal);
+  const [events, others] = await following;
+  assert.deepEqual(timeless(others), timeless(events));
+  assert.deepEqual(events.map(({ type, subject }) => `${type.replace(/.*\./, '')} ${subject ?? ''}`.trim()).slice(-4), [
+    'synced',
+    'interruption i-00000002',
+    'registered i-00000003',
+    'departed i-00000002',
+  ]);
+
+  const instances = new Map<string, InstanceJson>();
+  for (const event of events) applyEvent(instances, event);
+  const { containerInstances, revision } = await clients.store.list({ presence: 'all' });
+  assert.deepEqual([...instances.values()], containerInstances);
+  assert.equal(events.at(-1)?.cursor, revision);
+});
+
+test('a watch goes on after a cursor, filtered, over both ways; a revision from the future is refused by both', async (t) => {
+  const { clients, register } = await world(t);
+  const [, synced] = [await register(1), await take(clients.store, 2)];
+  const since = synced.at(-1)?.cursor ?? null;
+  assert.ok(since !== null);
+  await register(2, { cluster: 'other' });
+  await register(3);
+  await register(4, { cluster: 'other' });
+  const events = await takeBoth(clients, 2, { since, cluster: 'other', types: ['rollcall.instance.registered'] });
+  assert.deepEqual(
+    events.map(({ subject }) => subject),
+    ['i-00000002', 'i-00000004'],
+  );
+  for (const client of Object.values(clients)) {
+    await assert.rejects(take(client, 1, { since: '999999999' }), (error: FutureRevisionError) => {
+      assert.ok(error instanceof FutureRevisionError);
+      assert.equal(error.since, '999999999');
+      assert.match(error.message, /the store is at \d+, so it is another store/);
+      return true;
+    });
+  }
+});

@@ -1,0 +1,140 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { applyEvent } from '../../src/client/apply-event.ts';
+import { connect } from '../../src/client/connect.ts';
+import type { WatchedEvent } from '../../src/client/roll-cloud-event.ts';
+import type { RollcallClient } from '../../src/client/rollcall-client.ts';
+import { parseStoreUrl } from '../../src/config/parse-store-url.ts';
+import { agentRoutes } from '../../src/http/agent-routes.ts';
+import { startHttpServer } from '../../src/http/server.ts';
+import type { InstanceJson } from '../../src/record/instance-json.ts';
+import { createRegistry } from '../../src/registry/registry.ts';
+import { openStore } from '../../src/store/open-store.ts';
+import { systemClock } from '../../src/timing/clock.ts';
+import { startEtcd } from '../support/etcd-server.ts';
+import { until } from '../support/rollcall-process.ts';
+import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
+import { sampleReport } from '../support/sample-report.ts';
+
+const { signal } = new AbortController();
+
+/** etcd, an agent's HTTP port on it, and a client of each. */
+async function world(t: TestContext) {
+  const etcd = await startEtcd();
+  t.after(() => etcd.dispose());
+  const url = etcd.clientUrl.replace('http', 'etcd');
+  const deps = { clock: systemClock, random: Math.random };
+  const settings = { caFile: null, certFile: null, keyFile: null, user: null, password: null };
+  const store = await openStore(parseStoreUrl(url, settings), { ...deps, signal, create: true });
+  const port = { registry: createRegistry({ ...deps, store }), stop: async () => {} };
+  const serve = async (at: number) => {
+    const registry = createRegistry({ ...deps, store });
+    const server = await startHttpServer({
+      listen: { host: '127.0.0.1', port: at },
+      routes: agentRoutes({ ...deps, report: sampleReport, registry, residentBytes: () => 1 }),
+      clock: systemClock,
+      onError: (error) => assert.fail(String(error)),
+    });
+    port.stop = async () => {
+      await registry.close();
+      await server.close();
+    };
+    return server.url;
+  };
+  const agentUrl = await serve(0);
+  const clients = [connect(url), connect(agentUrl)];
+  t.after(async () => {
+    await Promise.all(clients.map((client) => client.close()));
+    await port.stop();
+    await store.close();
+  });
+  return {
+    etcd,
+    clients,
+    async restartAgent() {
+      await port.stop();
+      await serve(Number(new URL(agentUrl).port));
+    },
+    async register(n: number) {
+      const instanceId = sampleInstanceId(n);
+      const seat = {
+        instanceId,
+        session: `s${n}`,
+        since: new Date().toISOString(),
+        ttlMs: 60_000,
+        retentionMs: 60_000,
+      };
+      await store.register(seat, sampleRecord({ ec2InstanceId: instanceId }), { takeover: true, signal });
+    },
+  };
+}
+
+/** A consumer that never ends by itself. */
+function consume(client: RollcallClient) {
+  const instances = new Map<string, InstanceJson>();
+  const events: WatchedEvent[] = [];
+  const retries: string[] = [];
+  const outcome = (async () => {
+    for await (const event of client.watch({ onRetry: (error) => retries.push(error.message) })) {
+      events.push(event);
+      applyEvent(instances, event);
+    }
+    return 'ended';
+  })().catch((error) => error);
+  const count = (type: string) => events.filter((event) => event.type === type).length;
+  return { instances, events, retries, outcome, count };
+}
+
+test('a watch lives through an outage of etcd and a restart of its agent, and tells what happened meanwhile once', async (t) => {
+  const { etcd, clients, register, restartAgent } = await world(t);
+  await register(1);
+  const consumers = clients.map(consume);
+  for (const { count } of consumers) await until('synced', 10_000, () => count('rollcall.roll.synced') === 1);
+  await etcd.stop();
+  await until('the list is stale', 10_000, async () => (await clients[1]?.list())?.stale === true);
+  await etcd.restart();
+  await register(2);
+  for (const { instances } of consumers) await until('the second is told', 15_000, () => instances.size === 2);
+  await restartAgent();
+  await register(3);
+  for (const { instances } of consumers) await until('the third is told', 15_000, () => instances.size === 3);
+  for (const { events, outcome, count } of consumers) {
+    assert.equal(count('rollcall.roll.synced'), 1, 'it went on where it was');
+    assert.equal(new Set(events.map(({ id }) => id)).size, events.length, 'nothing was told twice');
+    outcome.then((end) => assert.equal(end, 'ended'));
+  }
+  assert.notEqual(consumers[1]?.retries.length, 0);
+});
+
+test('an etcd restored from a backup is told as a new snapshot, and who is not in it is gone', async (t) => {
+  const { etcd, clients, register } = await world(t);
+  await register(1);
+  const directory = await mkdtemp(join(tmpdir(), 'rollcall-client-'));
+  t.after(() => rm(directory, { recursive: true, force: true }));
+  await etcd.etcdctl('snapshot', 'save', join(directory, 'backup'));
+  await register(2);
+  await register(3);
+  const consumers = clients.map(consume);
+  for (const { instances } of consumers) await until('three are told', 10_000, () => instances.size === 3);
+  await etcd.restore(join(directory, 'backup'));
+  for (const { instances, count } of consumers) {
+    await until('one is left', 20_000, () => instances.size === 1 && count('rollcall.roll.synced') === 2);
+  }
+  await register(4);
+  for (const { instances } of consumers) await until('the fourth is told', 10_000, () => instances.size === 2);
+});
+
+test('a watch that starts while etcd is away begins when it comes', async (t) => {
+  const { etcd, clients, register } = await world(t);
+  await register(1);
+  await etcd.stop();
+  const consumers = clients.map(consume);
+  for (const { retries } of consumers) await until('it tries again', 20_000, () => retries.length > 0);
+  await assert.rejects(clients[0]?.list() ?? Promise.resolve(), /the roll is not known/);
+  await assert.rejects(clients[1]?.list() ?? Promise.resolve(), /HTTP 503: the roll is not known/);
+  await etcd.restart();
+  for (const { instances } of consumers) await until('the node is told', 20_000, () => instances.size === 1);
+});

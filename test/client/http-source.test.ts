@@ -1,0 +1,224 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { AgentError } from '../../src/client/agent-error.ts';
+import { connect } from '../../src/client/connect.ts';
+import { openHttpSource } from '../../src/client/http-source.ts';
+import type { RollCloudEvent } from '../../src/client/roll-cloud-event.ts';
+import type { CloudBatch } from '../../src/client/roll-source.ts';
+import { instanceJson } from '../../src/record/instance-json.ts';
+import { FutureRevisionError, SlowReaderError } from '../../src/registry/event-source.ts';
+import { systemClock } from '../../src/timing/clock.ts';
+import { DeadlineError } from '../../src/timing/with-deadline.ts';
+import { until } from '../support/rollcall-process.ts';
+import { simulatedClock } from '../support/simulated-clock.ts';
+import { lost, registered, sampleEntry, synced } from './sample-events.ts';
+import { json, type ScriptedAgent, startScriptedAgent, stream } from './scripted-agent.ts';
+
+const ALL = { since: null, cluster: null, kinds: null };
+const empty = { containerInstances: [], revision: '7', ageMs: 12, stale: false, uncertainty: null, skipped: [] };
+
+function client(t: TestContext, agent: ScriptedAgent) {
+  const opened = connect(agent.url);
+  t.after(() => opened.close());
+  return opened;
+}
+
+function source(t: TestContext, agent: ScriptedAgent, clock = systemClock) {
+  const opened = openHttpSource(agent.url, clock);
+  t.after(() => opened.close());
+  return opened;
+}
+
+async function collect(batches: AsyncIterable<CloudBatch>, into: CloudBatch[]): Promise<void> {
+  for await (const batch of batches) into.push(batch);
+}
+
+function text(event: RollCloudEvent, id?: string): string {
+  return `event: ${event.type}\ndata: ${JSON.stringify(event)}\n${id === undefined ? '' : `id: ${id}\n`}\n`;
+}
+
+test('a list asks with its criteria and answers what the agent says, grown by the time it took', async (t) => {
+  const containerInstances = [1, 2].map((n) => instanceJson(sampleEntry(n)));
+  const clock = simulatedClock();
+  const agent = await startScriptedAgent(t, async (req, res) => {
+    await clock.advance(40);
+    json(200, { ...empty, containerInstances })(req, res);
+  });
+  const query = new URLSearchParams([
+    ['cluster', 'a b'],
+    ['cluster', 'c'],
+  ]);
+  const list = await source(t, agent, clock).list(query, new AbortController().signal);
+  assert.deepEqual(list, { ...empty, containerInstances, ageMs: 52 });
+  await client(t, agent).list({ cluster: ['a b', 'c'], health: 'passing', presence: 'all' });
+  assert.deepEqual(agent.asked, [
+    '/v1/containerInstances?cluster=a+b&cluster=c',
+    '/v1/containerInstances?cluster=a+b&cluster=c&health=passing&presence=all',
+  ]);
+});
+
+test('nodes that a newer agent wrote are skipped and named; an uncertainty and what the agent skipped are passed on', async (t) => {
+  const uncertainty = { vanished: 6, nodes: 10, limitShare: 0.3, limitCount: 5, since: 'a', until: 'b' };
+  const node = instanceJson(sampleEntry(1));
+  const containerInstances = [node, { ...instanceJson(sampleEntry(2)), schemaVersion: 2 }, 7];
+  const skipped = [{ key: 'v1/records/x', reason: 'not JSON' }];
+  const agent = await startScriptedAgent(t, json(200, { ...empty, containerInstances, uncertainty, skipped }));
+  const list = await client(t, agent).list();
+  assert.deepEqual(list.containerInstances, [node]);
+  assert.deepEqual(list.uncertainty, uncertainty);
+  assert.deepEqual(list.skipped, [
+    ...skipped,
+    { key: 'i-00000002', reason: 'schemaVersion 2 is newer than 1; upgrade this reader' },
+    { key: 'containerInstances', reason: 'instance: expected an object' },
+  ]);
+});
+
+test('a list that is refused, junk, or not answered rejects with one line that says why', async (t) => {
+  const problem = { title: 'Service Unavailable', status: 503, detail: 'the roll is not known' };
+  const cases: [Parameters<typeof startScriptedAgent>[1], RegExp, boolean][] = [
+    [json(503, problem), /^list the roll at http:\S+: HTTP 503: the roll is not known$/, true],
+    [json(404, 'what?'), /^list the roll at http:\S+: HTTP 404$/, false],
+    [json(200, { containerInstances: 1 }), /: cannot read the answer: skipped: expected a list$/, false],
+    [(_, res) => res.end('<html>'), /: cannot read the answer: Unexpected token/, false],
+    [(_, res) => res.destroy(), /: other side closed|ECONNRESET/, true],
+  ];
+  for (const [answer, message, retryable] of cases) {
+    const agent = await startScriptedAgent(t, answer);
+    await assert.rejects(client(t, agent).list(), (error: AgentError) => {
+      assert.ok(error instanceof AgentError);
+      assert.match(error.message, message);
+      assert.equal(error.retryable, retryable);
+      return true;
+    });
+  }
+  const silent = await startScriptedAgent(t, () => {});
+  await assert.rejects(client(t, silent).list({ timeoutMs: 50 }), DeadlineError);
+  const signal = AbortSignal.timeout(50);
+  await assert.rejects(client(t, silent).list({ signal }), (error) => error === signal.reason);
+});
+
+test('a stream is told block by block: events, the cursor of a batch, a cursor alone, and one that is withdrawn', async (t) => {
+  const newer = { ...registered(9, 3), type: 'rollcall.instance.unheard-of' };
+  const agent = await startScriptedAgent(
+    t,
+    stream(
+      [
+        'retry: 1000\n\n',
+        text(registered(7, 1, true)),
+        text(synced(7, 1), '7'),
+        ':\n\nid: 8\n\n',
+        text(newer as unknown as RollCloudEvent, '9'),
+        'id:\n\n',
+        text(lost(10, 1), '10'),
+      ].join(''),
+      'end',
+    ),
+  );
+  const seen: CloudBatch[] = [];
+  const request = { since: '5', cluster: ['a', 'b'], kinds: ['lost', 'synced'] } as const;
+  await collect(source(t, agent).stream(request, new AbortController().signal), seen);
+  assert.deepEqual(seen, [
+    { events: [registered(7, 1, true)] },
+    { events: [synced(7, 1)], cursor: '7' },
+    { events: [], cursor: '8' },
+    { events: [], cursor: '9' },
+    { events: [], cursor: null },
+    { events: [lost(10, 1)], cursor: '10' },
+  ]);
+  assert.deepEqual(agent.asked, ['/v1/events?since=5&cluster=a&cluster=b&types=lost&types=synced']);
+});
+
+test('a stream that fails says how: cut off for slowness, refused, not an agent’s, junk, an id that is no revision', async (t) => {
+  const slow = 'event: error\ndata: {"title":"Slow reader","detail":"too slow","cursor":"7"}\n\n';
+  const future = { status: 400, detail: 'resume after …', since: '9', current: '7' };
+  const html = (_: unknown, res: { setHeader(name: string, value: string): void; end(text: string): void }) => {
+    res.setHeader('Content-Type', 'text/html');
+    res.end('<html>');
+  };
+  const cases: [Parameters<typeof startScriptedAgent>[1], new (...args: never[]) => Error, RegExp, boolean][] = [
+    [stream(slow), SlowReaderError, /^watch the roll at http:\S+: too slow$/, true],
+    [json(400, future), FutureRevisionError, /^resume after revision 9: the store is at 7, so /, false],
+    [json(400, { detail: 'types "x" is not known' }), AgentError, /HTTP 400: types "x" is not known$/, false],
+    [json(404, {}), AgentError, /HTTP 404$/, false],
+    [html, AgentError, /it answers with text\/html: name the URL of a rollcall agent$/, false],
+    [stream('data: {\n\n'), AgentError, /cannot read the answer: /, false],
+    [stream(': \n\nid: seven\n\n'), AgentError, /cannot read the answer: id "seven": expected a revision$/, false],
+    [stream(':\n\n', 'cut'), AgentError, /^watch the roll at http:/, true],
+  ];
+  for (const [answer, kind, message, retryable] of cases) {
+    const agent = await startScriptedAgent(t, answer);
+    const failing = collect(source(t, agent).stream(ALL, new AbortController().signal), []);
+    await assert.rejects(failing, (error: AgentError) => {
+      assert.ok(error instanceof kind, String(error));
+      assert.match(error.message, message);
+      assert.equal(error.retryable, retryable);
+      return true;
+    });
+  }
+  const busy = await startScriptedAgent(t, json(503, { detail: 'no more readers' }, { 'Retry-After': '5' }));
+  await assert.rejects(collect(source(t, busy).stream(ALL, new AbortController().signal), []), {
+    status: 503,
+    retryable: true,
+    retryAfterMs: 5_000,
+  });
+});
+
+test('a stream without a byte for 30 s is broken, and so is one whose head does not come within 20 s', async (t) => {
+  const clock = simulatedClock();
+  let beat = () => false;
+  const beating = await startScriptedAgent(t, (_, res) => {
+    res.writeHead(200, { 'Content-Type': 'text/event-stream' });
+    res.write('id: 7\n\n');
+    beat = () => res.write('id: 8\n\n');
+  });
+  const seen: CloudBatch[] = [];
+  const outcome = collect(source(t, beating, clock).stream(ALL, new AbortController().signal), seen).catch((e) => e);
+  await until('the first block is read', 5_000, () => seen.length === 1);
+  await clock.advance(29_000);
+  beat();
+  await until('the second block is read', 5_000, () => seen.length === 2);
+  await clock.advance(29_000);
+  await clock.advance(999);
+  assert.equal(clock.sleepers(), 1, 'it still waits');
+  await clock.advance(1);
+  assert.ok((await outcome) instanceof DeadlineError);
+  await until('the connection is closed', 5_000, async () => (await beating.connections()) === 0);
+
+  const silent = await startScriptedAgent(t, () => {});
+  const waiting = collect(source(t, silent, clock).stream(ALL, new AbortController().signal), []).catch((e) => e);
+  await until('it is asked', 5_000, () => silent.asked.length === 1);
+  await clock.advance(20_000);
+  assert.ok((await waiting) instanceof DeadlineError);
+  await until('the connection is closed', 5_000, async () => (await silent.connections()) === 0);
+});
+
+test('a watch goes on from its cursor through an agent that restarts, is busy, or cuts it off; leaving it closes the connection', async (t) => {
+  const agent = await startScriptedAgent(
+    t,
+    stream(text(registered(7, 1, true)) + text(synced(7, 1), '7'), 'cut'),
+    json(503, { detail: 'starting' }),
+    stream(`${text(lost(8, 1), '8')}event: error\ndata: {"detail":"too slow"}\n\n`, 'end'),
+    stream(text(registered(9, 1), '9')),
+  );
+  const opened = client(t, agent);
+  const cursors: (string | null)[] = [];
+  for await (const event of opened.watch()) {
+    cursors.push(event.cursor);
+    if (event.cursor === '9') break;
+  }
+  assert.deepEqual(cursors, [null, '7', '8', '9']);
+  assert.deepEqual(agent.asked, ['/v1/events?', '/v1/events?since=7', '/v1/events?since=7', '/v1/events?since=8']);
+  await until('the connection is closed', 5_000, async () => (await agent.connections()) === 0);
+});
+
+test('closing a client cuts a stream whose consumer is still busy with an event', async (t) => {
+  const agent = await startScriptedAgent(t, stream(text(registered(7, 1, true)) + text(synced(7, 1), '7')));
+  const opened = client(t, agent);
+  let seen = 0;
+  for await (const _ of opened.watch()) {
+    seen += 1;
+    await opened.close();
+  }
+  assert.equal(seen, 1);
+  await until('the connection is closed', 5_000, async () => (await agent.connections()) === 0);
+});

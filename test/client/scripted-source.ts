@@ -1,0 +1,45 @@
+import type { CloudBatch, RollSource, StreamRequest } from '../../src/client/roll-source.ts';
+
+/** One connection: batches and then an error or, without one, an end. `hold` waits for the signal in place of either. */
+export interface Connection {
+  readonly batches?: readonly CloudBatch[];
+  readonly error?: Error;
+  readonly hold?: boolean;
+}
+
+export interface ScriptedSource extends RollSource {
+  /** Where each stream was asked to go on. */
+  readonly asked: (string | null)[];
+  /** Streams under way. */
+  open(): number;
+}
+
+/** A source whose every connection goes as written; after the last it holds. */
+export function scriptedSource(connections: readonly Connection[]): ScriptedSource {
+  const asked: (string | null)[] = [];
+  let open = 0;
+  return {
+    label: 'script:',
+    asked,
+    open: () => open,
+    list: () => Promise.reject(new Error('the script is of events')),
+    async *stream(request: StreamRequest, signal: AbortSignal) {
+      const { batches = [], error, hold = false } = connections[asked.length] ?? { hold: true };
+      asked.push(request.since);
+      open += 1;
+      try {
+        yield* batches;
+        if (error) throw error;
+        if (hold) {
+          await new Promise((_, reject) => {
+            if (signal.aborted) reject(signal.reason);
+            signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+          });
+        }
+      } finally {
+        open -= 1;
+      }
+    },
+    close: async () => {},
+  };
+}
