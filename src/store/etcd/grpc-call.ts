@@ -1,4 +1,4 @@
-import { BodyTooLargeError } from '../../net/bounded-request.ts';
+import { boundedAnswer } from '../../net/bounded-request.ts';
 import type { HttpPool } from '../../net/http-pool.ts';
 import { GatewayRefusal } from './gateway-refusal.ts';
 import { JunkAnswerError } from './json-fields.ts';
@@ -22,28 +22,22 @@ export async function grpcCall(
 ): Promise<Buffer> {
   const prefix = Buffer.alloc(PREFIX_BYTES);
   prefix.writeUInt32BE(message.length, 1);
-  const response = await pool.request({
+  const answer = await boundedAnswer(pool, {
     method: 'POST',
     path,
     headers: { ...headers, 'content-type': 'application/grpc', te: 'trailers' },
     body: Buffer.concat([prefix, message]),
+    maxBytes,
     signal,
   });
-  const chunks: Buffer[] = [];
-  let sizeBytes = 0;
-  for await (const chunk of response.body as AsyncIterable<Buffer>) {
-    sizeBytes += chunk.length;
-    if (sizeBytes > maxBytes) throw new BodyTooLargeError(maxBytes);
-    chunks.push(chunk);
-  }
   // A refusal has no body, and its status stands in the headers; any other status follows the body.
-  const ended: Readonly<Record<string, unknown>> = { ...response.headers, ...(response.trailers as object) };
+  const ended: Readonly<Record<string, unknown>> = { ...answer.headers, ...answer.trailers };
   const status = ended['grpc-status'];
-  if (response.statusCode !== 200 || typeof status !== 'string') {
-    throw new JunkAnswerError(`no gRPC answer: HTTP status ${response.statusCode}`);
+  if (answer.status !== 200 || typeof status !== 'string') {
+    throw new JunkAnswerError(`no gRPC answer: HTTP status ${answer.status}`);
   }
   if (status !== '0') throw new GatewayRefusal(Number(status), statusMessage(ended['grpc-message']));
-  const body = Buffer.concat(chunks);
+  const { body } = answer;
   if (body.length < PREFIX_BYTES || body.length !== PREFIX_BYTES + body.readUInt32BE(1)) {
     throw new JunkAnswerError('a gRPC answer that is cut short');
   }

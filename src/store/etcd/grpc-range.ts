@@ -2,7 +2,7 @@ import type { RangeEntry } from '../kv.ts';
 import type { Endpoint } from './endpoints.ts';
 import { grpcCall } from './grpc-call.ts';
 import { JunkAnswerError } from './json-fields.ts';
-import { encodeMessage, fieldCursor } from './protobuf.ts';
+import { encodeMessage, type FieldCursor, fieldCursor } from './protobuf.ts';
 
 /** Bytes of keys as they are: a foreign key need not be UTF-8. */
 interface RawRange {
@@ -51,14 +51,18 @@ export function parseRangeResponse(message: Buffer): RawPage {
   const kvs: RangeEntry[] = [];
   let revision = '0';
   let more = false;
-  let last: Buffer | null = null;
+  let lastAt: number | null = null;
   const fields = fieldCursor(message);
   for (let id = fields.next(); id !== 0; id = fields.next()) {
     if (id === 1) {
-      revision = parseRevision(fields.bytes());
+      const outer = fields.enter();
+      revision = parseRevision(fields);
+      fields.leave(outer);
     } else if (id === 2) {
-      last = fields.bytes();
-      kvs.push(parseKeyValue(last));
+      const outer = fields.enter();
+      lastAt = fields.position();
+      kvs.push(parseKeyValue(fields));
+      fields.leave(outer);
     } else if (id === 3) {
       more = fields.int64() !== '0';
     } else {
@@ -66,12 +70,11 @@ export function parseRangeResponse(message: Buffer): RawPage {
     }
   }
   if (revision === '0') throw new RangeError('a range response without a revision');
-  return { revision, kvs, more, lastKey: last && parseKey(last) };
+  return { revision, kvs, more, lastKey: lastAt === null ? null : parseKey(fieldCursor(message.subarray(lastAt))) };
 }
 
-function parseRevision(header: Buffer): string {
+function parseRevision(fields: FieldCursor): string {
   let revision = '0';
-  const fields = fieldCursor(header);
   for (let id = fields.next(); id !== 0; id = fields.next()) {
     if (id === 3) revision = fields.int64();
     else fields.skip();
@@ -79,11 +82,10 @@ function parseRevision(header: Buffer): string {
   return revision;
 }
 
-function parseKeyValue(message: Buffer): RangeEntry {
+function parseKeyValue(fields: FieldCursor): RangeEntry {
   let key = '';
   let value = '';
   let modRevision = '0';
-  const fields = fieldCursor(message);
   for (let id = fields.next(); id !== 0; id = fields.next()) {
     if (id === 1) key = fields.text();
     else if (id === 3) modRevision = fields.int64();
@@ -94,8 +96,7 @@ function parseKeyValue(message: Buffer): RangeEntry {
 }
 
 /** The key's own bytes, which its text may not keep. */
-function parseKey(message: Buffer): Buffer {
-  const fields = fieldCursor(message);
+function parseKey(fields: FieldCursor): Buffer {
   for (let id = fields.next(); id !== 0; id = fields.next()) {
     if (id === 1) return fields.bytes();
     fields.skip();

@@ -18,8 +18,17 @@ export function encodeMessage(fields: readonly (readonly [id: number, value: num
  * one of the others takes its value. A cursor instead of field objects, since a page holds 60,000 fields.
  * All throw RangeError where the bytes are no protobuf message.
  */
-interface FieldCursor {
+export interface FieldCursor {
   next(): number;
+  /**
+   * Goes into the message that the field holds: `next` then ends with that message. One cursor for all of them, since a
+   * page holds 10,000 and each cursor costs more than its message.
+   * @returns what `leave` takes to go on behind it
+   */
+  enter(): number;
+  leave(outerEnd: number): void;
+  /** Where the next field begins, as an index of the whole message. */
+  position(): number;
   bytes(): Buffer;
   /** The same as UTF-8. */
   text(): string;
@@ -29,7 +38,7 @@ interface FieldCursor {
 }
 
 export function fieldCursor(message: Buffer): FieldCursor {
-  const end = message.length;
+  let end = message.length;
   let at = 0;
   let type = 0;
 
@@ -75,6 +84,19 @@ export function fieldCursor(message: Buffer): FieldCursor {
       if (id === 0) throw new RangeError('a protobuf field without a number');
       return id;
     },
+    enter() {
+      expect(2);
+      const outerEnd = end;
+      const start = pass();
+      end = at;
+      at = start;
+      return outerEnd;
+    },
+    leave(outerEnd) {
+      at = end;
+      end = outerEnd;
+    },
+    position: () => at,
     bytes() {
       expect(2);
       const start = pass();
