@@ -18,9 +18,6 @@ export interface SimulatedNode {
   readonly cluster: string;
 }
 
-/** Highest number of nodes: each takes two ports, and the addresses stay within 10.113.0.0/16. */
-export const MAX_NODES = 1_000;
-
 const FIRST_ADDRESS = 23;
 const REGION = 'us-east-1';
 export const ACCOUNT_ID = '123456789012';

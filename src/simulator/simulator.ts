@@ -4,9 +4,10 @@ import type { Clock } from '../timing/clock.ts';
 import type { AgentVersion } from './answer-introspection.ts';
 import { startControlServer } from './control-server.ts';
 import type { Faults } from './faults.ts';
+import { MAX_NODES } from './max-nodes.ts';
 import { type NodeSimulation, startNodeSimulation } from './node-simulation.ts';
 import type { Notices } from './notices.ts';
-import { MAX_NODES, simulatedNode } from './simulated-node.ts';
+import { simulatedNode } from './simulated-node.ts';
 
 export interface SimulatorOptions {
   /** 1…1000. */

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { INSTANCE_ID } from '../../src/record/read-record.ts';
-import { containerInstanceArn, MAX_NODES, simulatedNode } from '../../src/simulator/simulated-node.ts';
+import { MAX_NODES } from '../../src/simulator/max-nodes.ts';
+import { containerInstanceArn, simulatedNode } from '../../src/simulator/simulated-node.ts';
 import { isContainerInstanceArn } from '../../src/sources/ecs-arn.ts';
 
 const fleet = { seed: 'seed', cluster: 'demo' };
