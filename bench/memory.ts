@@ -3,7 +3,7 @@ import { withDeadline } from '../src/timing/with-deadline.ts';
 import type { Benchmark } from './benchmark.ts';
 import { plainFigure } from './figure.ts';
 import { launchCommand } from './support/launch-command.ts';
-import { type ProcessMemory, processMemory } from './support/process-memory.ts';
+import { memoryOf, type ProcessMemory } from './support/process-memory.ts';
 import { readLease } from './support/read-lease.ts';
 import { startBenchAgent } from './support/start-bench-agent.ts';
 import { startBenchEtcd } from './support/start-bench-etcd.ts';
@@ -93,10 +93,4 @@ async function readWhole(url: string, signal: AbortSignal): Promise<void> {
   const answer = await fetch(url, { signal });
   const text = await answer.text();
   if (!answer.ok) throw new Error(`GET ${url}: ${answer.status}: ${text.slice(0, 500)}`);
-}
-
-async function memoryOf(pid: number): Promise<ProcessMemory> {
-  const found = await processMemory(pid);
-  if (!found) throw new Error(`process ${pid} has ended`);
-  return found;
 }

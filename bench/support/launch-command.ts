@@ -11,7 +11,10 @@ const SCRIPT = fileURLToPath(new URL('../../scripts/rollcall', import.meta.url))
  * The program that `scripts/rollcall COMMAND` becomes after its set-up check, with its runtime flags, up to and
  * without COMMAND. It is read from the running process, so that what is measured is what users run.
  */
-export async function launchCommand(context: BenchContext, command: 'agent' | 'list'): Promise<readonly string[]> {
+export async function launchCommand(
+  context: BenchContext,
+  command: 'agent' | 'list' | 'watch',
+): Promise<readonly string[]> {
   // A store that says nothing keeps either command alive until it was seen.
   const silent = await startSilentServer();
   context.cleanup.defer(() => silent.close());

@@ -19,3 +19,10 @@ export async function processMemory(pid: number): Promise<ProcessMemory | null> 
   if (residentMb == null || anonymousMb == null || peakMb == null) return null;
   return { residentMb, anonymousMb, peakMb };
 }
+
+/** Of a process that has to be there. */
+export async function memoryOf(pid: number): Promise<ProcessMemory> {
+  const found = await processMemory(pid);
+  if (!found) throw new Error(`process ${pid} has ended`);
+  return found;
+}

@@ -1,4 +1,4 @@
-import type { CheckVerdict } from '../record/record.ts';
+import type { CheckVerdict, Interruption } from '../record/record.ts';
 import { presenceState, type RollEntry } from '../record/roll.ts';
 
 /** A column of `rollcall list`. */
@@ -26,6 +26,7 @@ export const LIST_FIELDS = {
   agent: { header: 'ECS AGENT', value: ({ record }) => record.versionInfo.agentVersion },
   machine: { header: 'MACHINE', value: ({ record }) => record.machineId },
   labels: { header: 'LABELS', value: ({ record }) => labelText(record.labels) },
+  notice: { header: 'NOTICE', value: ({ record }) => noticeText(record.interruption) },
   cause: { header: 'CAUSE', value: ({ record }) => record.departure?.cause ?? null },
   reason: { header: 'REASON', value: ({ record }) => reasonText(record.health.checks) },
 } satisfies Record<string, ListField>;
@@ -50,6 +51,7 @@ export function defaultFields(format: 'text' | 'wide', all: boolean): readonly L
     'agent',
     'machine',
     'arn',
+    'notice',
     'cause',
     'reason',
   ];
@@ -61,6 +63,13 @@ function labelText(labels: Readonly<Record<string, string>>): string | null {
       .map(([key, value]) => `${key}=${value}`)
       .join(',') || null
   );
+}
+
+/** What EC2 has announced, as `spot-interruption terminate 2030-01-01T00:00:00Z`. */
+function noticeText(interruption: Interruption | null): string | null {
+  if (!interruption) return null;
+  const { kind, action, time } = interruption;
+  return [kind, action, time].filter((part) => part !== null).join(' ');
 }
 
 function reasonText(checks: readonly CheckVerdict[]): string | null {

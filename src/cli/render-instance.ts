@@ -5,6 +5,7 @@ import { LIST_FIELDS, type ListFieldName } from './list-fields.ts';
 import { renderTable } from './render-table.ts';
 
 const FIELDS: readonly ListFieldName[] = [
+  'notice',
   'instance',
   'ip',
   'public-ip',

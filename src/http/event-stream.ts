@@ -15,13 +15,25 @@ export interface EventStreamOptions {
 }
 
 export interface EventStream {
-  readonly pieces: AsyncIterable<string>;
+  readonly pieces: AsyncIterable<string | Uint8Array>;
   /** What to send when nothing happens: the newest cursor where it moved, else a comment. */
   heartbeat(): string;
 }
 
-/** What is ready at the same time goes out in one write of about this many characters. */
-const MAX_PIECE_CHARS = 16_384;
+type Taken = IteratorResult<EventBatch> | { readonly done: true; readonly error: unknown };
+
+/** What is ready at the same time goes out in one write of about this many bytes. */
+const MAX_PIECE_BYTES = 16_384;
+
+let turn: Promise<void> | null = null;
+
+/** Resolves when all that is ready in this turn of the loop has come: one timer for all streams. */
+function turnEnd(): Promise<void> {
+  turn ??= nextTurn().then(() => {
+    turn = null;
+  });
+  return turn;
+}
 
 /**
  * Batches as Server-Sent Events (WHATWG HTML, section 9.2). Only the last event of a batch has an `id`, its cursor, so
@@ -40,35 +52,47 @@ export function createEventStream(options: EventStreamOptions): EventStream {
     return line;
   }
 
-  function render({ events, cursor }: EventBatch, eventText: EventText): string {
+  function render({ events, cursor }: EventBatch, eventText: EventText): Buffer | null {
     // In a snapshot the old id is withdrawn: in a store that was restored from a backup it would be from the future.
     const id = cursor ?? '';
     if (id !== lastId) {
       lastId = id;
       idDue = true;
     }
-    const wanted = events.map((event) => filterEvent(event, filter)).filter((event) => event !== null);
-    return wanted.length === 0 ? '' : `${wanted.map(eventText).join('\n')}${takeIdLine()}\n`;
+    const told = events.map((event) => filterEvent(event, filter));
+    const wanted = told.filter((event) => event !== null);
+    if (wanted.length === 0) return null;
+    // The array of the batch where it is told as it is, which others read as well.
+    const asItIs = told.every((event, index) => event === events[index]);
+    return eventText(asItIs ? events : wanted, takeIdLine());
   }
 
-  async function* pieces(): AsyncGenerator<string, void, undefined> {
+  async function* pieces(): AsyncGenerator<string | Uint8Array, void, undefined> {
     yield `retry: ${Math.round(retryMs)}\n\n`;
     const iterator = batches[Symbol.asyncIterator]();
-    // An error as a value: nobody may be waiting for the batch at the moment at which it comes.
-    const take = () => iterator.next().catch((error: unknown) => ({ done: true as const, error }));
+    let arrived: Taken | null = null;
+    const take = async () => {
+      arrived = null;
+      // An error as a value: nobody may be waiting for the batch at the moment at which it comes.
+      arrived = await iterator.next().catch((error: unknown) => ({ done: true as const, error }));
+      return arrived;
+    };
     let coming = take();
     let eventText = await options.eventText();
     for (;;) {
-      let taken: Awaited<typeof coming> | null = await coming;
-      const turn = nextTurn(null);
-      let piece = '';
+      let taken: Taken | null = await coming;
+      const rendered: Buffer[] = [];
+      let sizeBytes = 0;
       while (taken && !taken.done) {
         if (taken.value.cursor === null) eventText = await options.eventText();
-        piece += render(taken.value, eventText);
+        const bytes = render(taken.value, eventText);
+        if (bytes) rendered.push(bytes);
+        sizeBytes += bytes?.length ?? 0;
         coming = take();
-        taken = piece.length < MAX_PIECE_CHARS ? await Promise.race([coming, turn]) : null;
+        await turnEnd();
+        taken = sizeBytes < MAX_PIECE_BYTES ? arrived : null;
       }
-      if (piece !== '') yield piece;
+      if (rendered[0]) yield rendered.length === 1 ? rendered[0] : Buffer.concat(rendered);
       if (!taken) continue;
       if (!('error' in taken)) return;
       if (!(taken.error instanceof SlowReaderError)) throw taken.error;

@@ -19,13 +19,16 @@ export interface Reply {
   readonly contentType: string;
   readonly headers?: Readonly<Record<string, string>>;
   /** Pieces are taken one by one, as fast as the client reads them. Of a HEAD request none is taken. */
-  readonly body: string | Iterable<string> | AsyncIterable<string>;
+  readonly body: string | Pieces;
   /**
    * Makes the reply a stream that goes on until the client leaves or the server closes: called three times within the
    * limit for idle connections for a text that keeps it open, but never while the client has not read what came before.
+   * Its pieces are to leave the loop to others now and then by themselves.
    */
   readonly heartbeat?: () => string;
 }
+
+export type Pieces = Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>;
 
 /** Answers GET and HEAD alike. What it throws becomes a 500 without details, and its cause goes to `onError`. */
 export type Handler = (request: RouteRequest) => Reply | Promise<Reply>;

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Reply } from './reply.ts';
+import type { Pieces, Reply } from './reply.ts';
 
 /**
  * Writes a reply, a body in pieces only as fast as the client reads: 10,000 records are 8 MB, which must neither be
@@ -32,21 +32,17 @@ export async function sendReply(
     res.end(body);
     return;
   }
-  await writePieces(res, body, signal);
+  await writePieces(res, body, reply.heartbeat !== undefined, signal);
   if (!res.destroyed) res.end();
 }
 
-async function writePieces(
-  res: ServerResponse,
-  pieces: Iterable<string> | AsyncIterable<string>,
-  signal: AbortSignal,
-): Promise<void> {
+async function writePieces(res: ServerResponse, pieces: Pieces, isStream: boolean, signal: AbortSignal): Promise<void> {
   try {
     for await (const piece of pieces) {
       if (signal.aborted) return;
       if (!res.write(piece)) await once(res, 'drain', { signal });
       // A fast client drains within the same turn: without this, nothing else would get one until the body's end.
-      await nextTurn();
+      if (!isStream) await nextTurn();
     }
   } catch (error) {
     // How the pieces end when nobody wants them any more is up to them.

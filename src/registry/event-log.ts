@@ -45,6 +45,8 @@ const KEPT = 4_096;
 
 interface Logged {
   readonly revision: bigint;
+  /** Of the batch, zero for none. */
+  readonly cursor: bigint;
   readonly batch: EventBatch;
 }
 
@@ -122,8 +124,10 @@ export function createEventLog(): EventLog {
           for (let logged = kept[next - first]; logged; logged = kept[next - first]) {
             next += 1;
             if (logged.revision <= skipTo) continue;
-            told = max(told, number(logged.batch.cursor));
-            return { events: logged.batch.events, cursor: text(told) };
+            if (logged.cursor < told) return { events: logged.batch.events, cursor: text(told) };
+            told = logged.cursor;
+            // The same object for all readers: what is made of it need be made only once.
+            return logged.batch;
           }
           if (cursor > told) {
             told = cursor;
@@ -149,7 +153,7 @@ export function createEventLog(): EventLog {
     append(revision, batch) {
       head = BigInt(revision);
       cursor = number(batch.cursor);
-      kept.push({ revision: head, batch });
+      kept.push({ revision: head, cursor, batch });
       keptEvents += batch.events.length;
       trim();
       wake();
@@ -183,8 +187,4 @@ function number(cursor: string | null): bigint {
 
 function text(cursor: bigint): string | null {
   return cursor === 0n ? null : String(cursor);
-}
-
-function max(a: bigint, b: bigint): bigint {
-  return a > b ? a : b;
 }

@@ -14,25 +14,31 @@ export interface EventParts {
 /**
  * One reader's events. It begins with what leads up to a place in the log, and goes on from there; where the log starts
  * over, so does the reader.
+ * @param onEnd called when nothing more is read
  */
 export async function* readEvents(
   parts: EventParts,
   since: string | null,
   signal: AbortSignal,
+  onEnd: () => void,
 ): AsyncGenerator<EventBatch, void, undefined> {
-  let resumed = since === null ? null : await resume(parts, since, signal);
-  for (;;) {
-    const { batches, reader } = resumed ?? snapshot(parts);
-    for (const batch of batches) {
-      signal.throwIfAborted();
-      if (!reader.isCurrent()) break;
-      yield batch;
+  try {
+    let resumed = since === null ? null : await resume(parts, since, signal);
+    for (;;) {
+      const { batches, reader } = resumed ?? snapshot(parts);
+      for (const batch of batches) {
+        signal.throwIfAborted();
+        if (!reader.isCurrent()) break;
+        yield batch;
+      }
+      for (let next = await reader.next(signal); next !== 'restarted'; next = await reader.next(signal)) {
+        if (next === null) return;
+        yield next;
+      }
+      resumed = null;
     }
-    for (let next = await reader.next(signal); next !== 'restarted'; next = await reader.next(signal)) {
-      if (next === null) return;
-      yield next;
-    }
-    resumed = null;
+  } finally {
+    onEnd();
   }
 }
 

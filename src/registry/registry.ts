@@ -154,13 +154,7 @@ export function createRegistry(options: RegistryOptions): Registry {
         leave();
         throw error;
       }
-      return (async function* () {
-        try {
-          yield* readEvents(parts, since, signal);
-        } finally {
-          leave();
-        }
-      })();
+      return readEvents(parts, since, signal, leave);
     },
 
     async storeId(signal) {

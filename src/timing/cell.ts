@@ -27,6 +27,9 @@ export function createCell<T>(initial: T): Cell<T> {
   };
 }
 
+/** One for all: an abort without a reason makes an exception with a stack each time. */
+const WOKEN = new Error('woken before its time');
+
 /** Sleeps for `delayMs`, or less when one of the cells is set meanwhile. Rejects with the reason of `signal`. */
 export async function sleepUnlessChanged(
   clock: Clock,
@@ -36,7 +39,7 @@ export async function sleepUnlessChanged(
 ): Promise<void> {
   signal.throwIfAborted();
   const woken = new AbortController();
-  const wake = () => woken.abort();
+  const wake = () => woken.abort(WOKEN);
   const stops = cells.map((cell) => cell.onChange(wake));
   signal.addEventListener('abort', wake, { once: true });
   try {

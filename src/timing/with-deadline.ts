@@ -10,6 +10,9 @@ export class DeadlineError extends Error {
   }
 }
 
+/** One for all: without a reason each abort makes a DOMException with a stack, the dearest part of a short call. */
+const WORK_ENDED = new Error('the work ended before its deadline');
+
 /**
  * Runs `work` with a signal that aborts when `signal` does or when `timeoutMs` has passed, whichever is first, and
  * settles at that moment even when `work` ignores its signal.
@@ -41,6 +44,6 @@ export async function withDeadline<T>(
     ]);
   } finally {
     signal.removeEventListener('abort', onAbort);
-    timer.abort();
+    timer.abort(WORK_ENDED);
   }
 }

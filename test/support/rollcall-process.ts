@@ -7,7 +7,8 @@ import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
-const SCRIPT = fileURLToPath(new URL('../../scripts/rollcall', import.meta.url));
+/** `scripts/rollcall`. */
+export const SCRIPT = fileURLToPath(new URL('../../scripts/rollcall', import.meta.url));
 
 /** An environment without a developer's own ROLLCALL_ or AWS_ settings. */
 export const CLEAN_ENV = Object.fromEntries(
