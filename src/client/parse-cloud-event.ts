@@ -15,18 +15,18 @@ type Json = Readonly<Record<string, unknown>>;
  */
 export function parseCloudEvent(text: string): RollCloudEvent | null {
   const from = field.object(JSON.parse(text), 'event');
-  const kind = parseEventKind(field.text(from, 'type'));
+  const kind = parseEventKind(field.text(from['type'], 'type'));
   if (kind === undefined) return null;
   const isRoll = kind === 'synced' || kind === 'uncertain' || kind === 'certain';
   const event = {
-    specversion: field.oneOf(['1.0'], from, 'specversion', ''),
-    id: field.text(from, 'id'),
-    source: field.text(from, 'source'),
+    specversion: field.oneOf(['1.0'], from['specversion'], 'specversion'),
+    id: field.text(from['id'], 'id'),
+    source: field.text(from['source'], 'source'),
     type: eventType(kind),
-    ...(isRoll ? {} : { subject: field.text(from, 'subject') }),
-    time: field.text(from, 'time'),
+    ...(isRoll ? {} : { subject: field.text(from['subject'], 'subject') }),
+    time: field.text(from['time'], 'time'),
     datacontenttype: 'application/json',
-    revision: field.text(from, 'revision'),
+    revision: field.text(from['revision'], 'revision'),
     ...(from['snapshot'] === true ? { snapshot: true } : {}),
     data: readData(kind, field.object(from['data'], 'data')),
   };
@@ -37,15 +37,15 @@ export function parseCloudEvent(text: string): RollCloudEvent | null {
 function readData(kind: EventKind, from: Json): CloudEventData {
   switch (kind) {
     case 'synced':
-      return { instanceIds: field.list(from, 'instanceIds', 'data.').map(String) };
+      return { instanceIds: field.list(from['instanceIds'], 'data.instanceIds').map(String) };
     case 'uncertain':
       return readUncertainty(from);
     case 'certain':
-      return { returned: field.number(from, 'returned'), lost: field.number(from, 'lost') };
+      return { returned: field.number(from['returned'], 'returned'), lost: field.number(from['lost'], 'lost') };
     default:
       return {
         record: kind === 'forgotten' ? null : readKnownRecord(from['record']),
-        previous: field.optional(from, 'previous', readKnownRecord),
+        previous: field.optional(from['previous'], 'previous', readKnownRecord),
         presence: kind === 'forgotten' ? null : readPresence(from['presence']),
       };
   }

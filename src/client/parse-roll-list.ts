@@ -13,8 +13,8 @@ import type { RollList } from './rollcall-client.ts';
 export function parseRollList(text: string): RollList {
   const from = field.object(JSON.parse(text), 'body');
   const containerInstances: InstanceJson[] = [];
-  const skipped: SkippedKey[] = field.list(from, 'skipped', '').map(readSkipped);
-  for (const value of field.list(from, 'containerInstances', '')) {
+  const skipped: SkippedKey[] = field.list(from['skipped'], 'skipped').map(readSkipped);
+  for (const value of field.list(from['containerInstances'], 'containerInstances')) {
     try {
       containerInstances.push(readInstance(value));
     } catch (error) {
@@ -24,17 +24,17 @@ export function parseRollList(text: string): RollList {
   }
   return {
     containerInstances,
-    revision: field.text(from, 'revision'),
-    ageMs: field.number(from, 'ageMs'),
+    revision: field.text(from['revision'], 'revision'),
+    ageMs: field.number(from['ageMs'], 'ageMs'),
     stale: from['stale'] === true,
-    uncertainty: field.optional(from, 'uncertainty', readUncertainty),
+    uncertainty: field.optional(from['uncertainty'], 'uncertainty', readUncertainty),
     skipped,
   };
 }
 
 function readSkipped(value: unknown): SkippedKey {
   const from = field.object(value, 'skipped');
-  return { key: field.text(from, 'key', 'skipped.'), reason: field.text(from, 'reason', 'skipped.') };
+  return { key: field.text(from['key'], 'skipped.key'), reason: field.text(from['reason'], 'skipped.reason') };
 }
 
 function nameOf(instance: unknown): string {

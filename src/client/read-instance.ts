@@ -21,9 +21,9 @@ export function readKnownRecord(value: unknown): NodeRecord {
 export function readPresence(value: unknown): InstanceJson['presence'] {
   const from = field.object(value, 'presence');
   return {
-    state: field.oneOf(PRESENCE_STATES, from, 'state', 'presence.'),
-    session: field.optionalText(from, 'session', 'presence.'),
-    since: field.optionalText(from, 'since', 'presence.'),
-    ttlSeconds: from['ttlSeconds'] == null ? null : field.number(from, 'ttlSeconds'),
+    state: field.oneOf(PRESENCE_STATES, from['state'], 'presence.state'),
+    session: field.optionalText(from['session'], 'presence.session'),
+    since: field.optionalText(from['since'], 'presence.since'),
+    ttlSeconds: from['ttlSeconds'] == null ? null : field.number(from['ttlSeconds'], 'ttlSeconds'),
   };
 }

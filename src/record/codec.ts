@@ -32,9 +32,9 @@ export function decodePresence(json: string): Decoded<Presence> {
   return decode(json, (value) => {
     const from = field.object(value, 'value');
     return {
-      session: field.text(from, 'session'),
-      since: field.text(from, 'since'),
-      ttlSeconds: field.number(from, 'ttlSeconds'),
+      session: field.text(from['session'], 'session'),
+      since: field.text(from['since'], 'since'),
+      ttlSeconds: field.number(from['ttlSeconds'], 'ttlSeconds'),
     };
   });
 }

@@ -14,57 +14,56 @@ export function readRecord(value: unknown): NodeRecord {
   const health = field.object(from['health'], 'health');
   const sidecar = field.object(from['sidecar'], 'sidecar');
   const versionInfo = field.object(from['versionInfo'] ?? {}, 'versionInfo');
-  const ec2InstanceId = field.text(from, 'ec2InstanceId');
+  const ec2InstanceId = field.text(from['ec2InstanceId'], 'ec2InstanceId');
   if (!INSTANCE_ID.test(ec2InstanceId)) throw new FieldError('ec2InstanceId: expected an instance id');
   return {
-    schemaVersion: field.number(from, 'schemaVersion'),
+    schemaVersion: field.number(from['schemaVersion'], 'schemaVersion'),
     ec2InstanceId,
-    containerInstanceArn: field.optionalText(from, 'containerInstanceArn'),
-    cluster: field.optionalText(from, 'cluster'),
+    containerInstanceArn: field.optionalText(from['containerInstanceArn'], 'containerInstanceArn'),
+    cluster: field.optionalText(from['cluster'], 'cluster'),
     versionInfo: {
-      agentVersion: field.optionalText(versionInfo, 'agentVersion', 'versionInfo.'),
-      agentHash: field.optionalText(versionInfo, 'agentHash', 'versionInfo.'),
+      agentVersion: field.optionalText(versionInfo['agentVersion'], 'versionInfo.agentVersion'),
+      agentHash: field.optionalText(versionInfo['agentHash'], 'versionInfo.agentHash'),
     },
-    privateIpAddress: field.optionalText(from, 'privateIpAddress'),
-    publicIpAddress: field.optionalText(from, 'publicIpAddress'),
-    privateDnsName: field.optionalText(from, 'privateDnsName'),
-    availabilityZone: field.optionalText(from, 'availabilityZone'),
-    region: field.optionalText(from, 'region'),
-    instanceType: field.optionalText(from, 'instanceType'),
-    imageId: field.optionalText(from, 'imageId'),
-    accountId: field.optionalText(from, 'accountId'),
-    instanceLifecycle: field.optionalText(from, 'instanceLifecycle'),
-    machineId: field.optionalText(from, 'machineId'),
-    labels: field.texts(from, 'labels'),
+    privateIpAddress: field.optionalText(from['privateIpAddress'], 'privateIpAddress'),
+    publicIpAddress: field.optionalText(from['publicIpAddress'], 'publicIpAddress'),
+    privateDnsName: field.optionalText(from['privateDnsName'], 'privateDnsName'),
+    availabilityZone: field.optionalText(from['availabilityZone'], 'availabilityZone'),
+    region: field.optionalText(from['region'], 'region'),
+    instanceType: field.optionalText(from['instanceType'], 'instanceType'),
+    imageId: field.optionalText(from['imageId'], 'imageId'),
+    accountId: field.optionalText(from['accountId'], 'accountId'),
+    instanceLifecycle: field.optionalText(from['instanceLifecycle'], 'instanceLifecycle'),
+    machineId: field.optionalText(from['machineId'], 'machineId'),
+    labels: field.texts(from['labels'], 'labels'),
     health: {
-      status: field.oneOf(HEALTH_STATUSES, health, 'status', 'health.'),
-      since: field.text(health, 'since', 'health.'),
-      checks: field.list(health, 'checks', 'health.').map(readCheck),
+      status: field.oneOf(HEALTH_STATUSES, health['status'], 'health.status'),
+      since: field.text(health['since'], 'health.since'),
+      checks: field.list(health['checks'], 'health.checks').map(readCheck),
     },
-    interruption: field.optional(from, 'interruption', (notice) => ({
-      kind: field.text(notice, 'kind', 'interruption.'),
-      action: field.optionalText(notice, 'action', 'interruption.'),
-      time: field.optionalText(notice, 'time', 'interruption.'),
+    interruption: field.optional(from['interruption'], 'interruption', (notice) => ({
+      kind: field.text(notice['kind'], 'interruption.kind'),
+      action: field.optionalText(notice['action'], 'interruption.action'),
+      time: field.optionalText(notice['time'], 'interruption.time'),
     })),
-    departure: field.optional(from, 'departure', (departure) => ({
-      cause: field.oneOf(DEPARTURE_CAUSES, departure, 'cause', 'departure.'),
-      at: field.text(departure, 'at', 'departure.'),
+    departure: field.optional(from['departure'], 'departure', (departure) => ({
+      cause: field.oneOf(DEPARTURE_CAUSES, departure['cause'], 'departure.cause'),
+      at: field.text(departure['at'], 'departure.at'),
     })),
-    registeredAt: field.text(from, 'registeredAt'),
+    registeredAt: field.text(from['registeredAt'], 'registeredAt'),
     sidecar: {
-      version: field.text(sidecar, 'version', 'sidecar.'),
-      session: field.text(sidecar, 'session', 'sidecar.'),
+      version: field.text(sidecar['version'], 'sidecar.version'),
+      session: field.text(sidecar['session'], 'sidecar.session'),
     },
   };
 }
 
 function readCheck(value: unknown): NodeRecord['health']['checks'][number] {
-  const path = 'health.checks.';
   const check = field.object(value, 'health.checks');
   return {
-    name: field.text(check, 'name', path),
-    status: field.oneOf(HEALTH_STATUSES, check, 'status', path),
-    reason: field.text(check, 'reason', path),
-    since: field.text(check, 'since', path),
+    name: field.text(check['name'], 'health.checks.name'),
+    status: field.oneOf(HEALTH_STATUSES, check['status'], 'health.checks.status'),
+    reason: field.text(check['reason'], 'health.checks.reason'),
+    since: field.text(check['since'], 'health.checks.since'),
   };
 }
