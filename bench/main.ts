@@ -3,6 +3,7 @@ import { describeError, UsageError } from '../src/errors.ts';
 import { systemClock } from '../src/timing/clock.ts';
 import type { BenchContext, Benchmark } from './benchmark.ts';
 import { events } from './events.ts';
+import { http } from './http.ts';
 import { list } from './list.ts';
 import { memory } from './memory.ts';
 import { quiet } from './quiet.ts';
@@ -11,7 +12,7 @@ import { start } from './start.ts';
 import { createCleanup } from './support/cleanup.ts';
 import { describeMachine } from './support/describe-machine.ts';
 
-const BENCHMARKS: readonly Benchmark[] = [start, quiet, memory, list, events];
+const BENCHMARKS: readonly Benchmark[] = [start, quiet, memory, list, events, http];
 const HELP = `scripts/bench [--json] [--quick] [${BENCHMARKS.map(({ name }) => name).join('|')} …]
 
 Measures and prints a table on stdout; with --json the table goes to stderr and JSON to stdout. --quick does a

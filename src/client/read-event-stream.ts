@@ -58,5 +58,6 @@ function toCursor(id: string): string | null {
 
 /** The agent ends a stream with an event that says why. */
 function errorDetail(data: string): string {
-  return field.optionalText(field.object(JSON.parse(data), 'error'), 'detail') ?? 'the agent ended the stream';
+  const { detail } = field.object(JSON.parse(data), 'error');
+  return field.optionalText(detail, 'detail') ?? 'the agent ended the stream';
 }

@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { RollEvent } from '../record/event.ts';
 import { type EventFilter, filterEvent } from '../record/event-filter.ts';
 import { type EventBatch, SlowReaderError } from '../registry/event-source.ts';
 import type { EventText } from './event-text.ts';
@@ -41,6 +42,7 @@ function turnEnd(): Promise<void> {
  */
 export function createEventStream(options: EventStreamOptions): EventStream {
   const { batches, filter, retryMs } = options;
+  const acceptsAll = filter.kinds === null && filter.cluster === null;
   // What the client has as its last event id once all that was made is sent; '' is none.
   let lastId = options.since ?? '';
   // The client does not have `lastId` yet.
@@ -59,12 +61,16 @@ export function createEventStream(options: EventStreamOptions): EventStream {
       lastId = id;
       idDue = true;
     }
+    if (events.length === 0) return null;
+    const told = acceptsAll ? events : filtered(events);
+    return told.length === 0 ? null : eventText(told, takeIdLine());
+  }
+
+  /** The same array where all are told as they are, because others read it as well. */
+  function filtered(events: readonly RollEvent[]): readonly RollEvent[] {
     const told = events.map((event) => filterEvent(event, filter));
-    const wanted = told.filter((event) => event !== null);
-    if (wanted.length === 0) return null;
-    // The array of the batch where it is told as it is, which others read as well.
-    const asItIs = told.every((event, index) => event === events[index]);
-    return eventText(asItIs ? events : wanted, takeIdLine());
+    if (told.every((event, index) => event === events[index])) return events;
+    return told.filter((event) => event !== null);
   }
 
   async function* pieces(): AsyncGenerator<string | Uint8Array, void, undefined> {

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { handlerEnvironment } from '../../src/cli/watch/handler-environment.ts';
 import { CLEAN_ENV, rollcall } from '../support/rollcall-process.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -62,8 +63,21 @@ test('the README has blocks that are run, among them list, show, jq and curl', (
   }
 });
 
+test('the README shows the example for Node programs as it is tested', async () => {
+  assert.ok(README.includes(`\`\`\`js\n${await readFile(`${ROOT}/examples/watch.mjs`, 'utf8')}\`\`\``));
+});
+
+test('the README and docs/events.md name only variables that a handler of events gets', async () => {
+  const event = { kind: 'certain', revision: '1', returned: 0, lost: 0 } as const;
+  const given = Object.keys(handlerEnvironment(event, { id: '1/certain' }));
+  const named = `${README}${await readFile(`${ROOT}/docs/events.md`, 'utf8')}`.match(/ROLLCALL_EVENT_[A-Z_]+/g) ?? [];
+  assert.deepEqual([...new Set(named)].sort(), given.sort());
+});
+
 test('the README and the help texts name the same flags and variables', async () => {
-  const helps = await Promise.all(['agent', 'list', 'show', 'simulate'].map((name) => rollcall([name, '--help'])));
+  const helps = await Promise.all(
+    ['agent', 'list', 'show', 'watch', 'simulate'].map((name) => rollcall([name, '--help'])),
+  );
   const options = helps.flatMap(({ stdout }) => stdout.replace(/^Examples:.*/ms, ''));
   const found = (texts: readonly string[], pattern: RegExp) =>
     [...new Set(texts.flatMap((text) => text.match(pattern) ?? []))].sort();
@@ -75,5 +89,8 @@ test('the README and the help texts name the same flags and variables', async ()
   assert.deepEqual(found(tables, /--[a-z][a-z0-9-]+/g), flags);
   // The password is hidden in the help: a flag would show it in every process list.
   const variables = [...found(options, /ROLLCALL_[A-Z0-9_]+/g), 'ROLLCALL_ETCD_PASSWORD'].sort();
-  assert.deepEqual(found([README], /ROLLCALL_[A-Z0-9_]+/g), variables);
+  // What a handler of events gets is not ours to set.
+  const ofEvents = /^ROLLCALL_EVENT_/;
+  const settings = (names: readonly string[]) => names.filter((name) => !ofEvents.test(name));
+  assert.deepEqual(settings(found([README], /ROLLCALL_[A-Z0-9_]+/g)), settings(variables));
 });
