@@ -55,7 +55,7 @@ export function listCommand(context: CliContext): Command {
     )
     .addOption(new Option('--no-legend', 'leave out the header line').env('ROLLCALL_NO_LEGEND'))
     .addHelpText('after', EXAMPLES);
-  for (const option of [...massLossOptions(), ...storeOptions(), logLevelOption()]) command.addOption(option);
+  for (const option of [...massLossOptions('note'), ...storeOptions(), logLevelOption()]) command.addOption(option);
   return command.action(async (flags: ListFlags) => {
     const roll = await readFromStore(context, flags, 'list', (store, signal) => store.read(signal, { hurry: true }));
     warnOfSkipped(context, flags, roll.skipped);

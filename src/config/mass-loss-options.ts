@@ -9,17 +9,31 @@ export interface MassLossFlags {
   readonly massLossCount: number;
 }
 
-/** The flags of every command that tells events: when losses are too many at once to be believed at once. */
-export function massLossOptions(): Option[] {
-  return [
-    new Option(
-      '--mass-loss-share <percent>',
+const TEXTS = {
+  events: {
+    share:
       'when more than this share of the nodes vanishes at once, say "uncertain" first and hold the losses for one more TTL; "off" tells every loss at once',
-    )
+    count: 'fewer losses than this are never held, whatever their share',
+  },
+  note: {
+    share:
+      'when more than this share of the nodes is lost, a note says that the store may be what failed; "off": never',
+    count: 'fewer losses than this are not worth the note, whatever their share',
+  },
+} as const;
+
+/**
+ * When losses are too many at once to be believed at once.
+ * @param use `events`: the command tells events and holds them back; `note`: it prints the roll and says so
+ */
+export function massLossOptions(use: keyof typeof TEXTS = 'events'): Option[] {
+  const { share, count } = TEXTS[use];
+  return [
+    new Option('--mass-loss-share <percent>', share)
       .env('ROLLCALL_MASS_LOSS_SHARE')
       .default(30, '30%')
       .argParser(shareOrOff),
-    new Option('--mass-loss-count <n>', 'fewer losses than this are never held, whatever their share')
+    new Option('--mass-loss-count <n>', count)
       .env('ROLLCALL_MASS_LOSS_COUNT')
       .default(5)
       .argParser(integerBetween(1, 1_000_000)),

@@ -37,11 +37,17 @@ export interface HeldLoss {
   readonly dueAtMs: number;
 }
 
+/** The fleet as it was when the store was asked: the answer is about that one, whatever vanished since. */
+export interface LookedAt {
+  readonly vanished: number;
+  readonly present: number;
+}
+
 /** Instants are monotonic. */
 export type GuardPhase =
   | { readonly kind: 'rest' }
-  /** Something vanished, and it is not yet known whether the store is what failed. */
-  | { readonly kind: 'suspicion'; readonly deadlineMs: number; readonly looking: boolean }
+  /** Something vanished, and it is not yet known whether the store is what failed; `look`: it is being asked. */
+  | { readonly kind: 'suspicion'; readonly deadlineMs: number; readonly look: LookedAt | null }
   | {
       readonly kind: 'uncertain';
       readonly untilMs: number;

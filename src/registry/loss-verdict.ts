@@ -1,6 +1,6 @@
 import type { GuardInput, GuardStep, GuardTime, MassLossLimits } from './loss-guard.ts';
 import { atRest, lossesInOrder, lostEvents } from './loss-release.ts';
-import type { GuardState } from './loss-state.ts';
+import type { GuardState, LookedAt } from './loss-state.ts';
 import { becomeUncertain, judgeUncertainty } from './loss-uncertainty.ts';
 import { countTold, withTold } from './loss-window.ts';
 
@@ -27,30 +27,34 @@ function judgeSuspicion(state: GuardState, input: GuardInput, now: GuardTime, li
   const vanished = state.held.size + countTold(state.told, nowMs);
   const nodes = state.present + vanished;
   const answered = input.kind === 'looked' && input.asked > 0;
-  const overdue = answered ? Math.round((input.overdue / input.asked) * state.present) : 0;
-  const gone = vanished + overdue;
+  const { phase } = state;
+  const asNow: LookedAt = { vanished, present: state.present };
+  const asLookedAt = (phase.kind === 'suspicion' && phase.look) || asNow;
+  const overdue = answered ? Math.round((input.overdue / input.asked) * asLookedAt.present) : 0;
+  // Who vanished since the store was asked is among those that were overdue then; who departed is gone in another way.
+  const alsoGone = overdue - Math.max(0, vanished - asLookedAt.vanished);
+  const gone = vanished + Math.min(Math.max(0, alsoGone), state.present);
   if (gone / nodes > limits.share && gone >= limits.count) return becomeUncertain(state, gone, now, limits);
   // Else they are few; or nobody is left to be asked about; or all nodes together are too few to pass the limits.
   if (answered || state.present === 0 || nodes < limits.count) return tellAll(state, nowMs);
 
-  const { phase } = state;
   const deadlineMs = phase.kind === 'suspicion' ? phase.deadlineMs : nowMs + SUSPICION_MS;
   if (input.kind === 'tick' && nowMs >= deadlineMs) {
     // A store that does not answer is one that may have lost their leases, too.
     return vanished >= limits.count ? becomeUncertain(state, vanished, now, limits) : tellAll(state, nowMs);
   }
-  const waiting = phase.kind === 'suspicion' && phase.looking && input.kind !== 'looked';
+  const asked = phase.kind === 'suspicion' && input.kind !== 'looked' ? phase.look : null;
   const lookAtMs = state.lookedAtMs + LOOK_GAP_MS;
-  const look = !waiting && nowMs >= lookAtMs;
+  const look = asked === null && nowMs >= lookAtMs;
   return {
     state: {
       ...state,
-      phase: { kind: 'suspicion', deadlineMs, looking: waiting || look },
+      phase: { kind: 'suspicion', deadlineMs, look: look ? asNow : asked },
       lookedAtMs: look ? nowMs : state.lookedAtMs,
     },
     events: [],
     look,
-    wakeAtMs: waiting || look ? deadlineMs : Math.min(deadlineMs, lookAtMs),
+    wakeAtMs: look || asked !== null ? deadlineMs : Math.min(deadlineMs, lookAtMs),
   };
 }
 

@@ -18,7 +18,7 @@ export interface RegistryOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly random: () => number;
-  /** The watch is dropped when nobody has read for this long; default 60 s. */
+  /** The watch is dropped when nobody has read for this long; default 3 min, three times as long as Prometheus waits. */
   readonly idleMs?: number;
   /** How long the first readers wait for the snapshot before they get the last known roll; default 3 s. */
   readonly readTimeoutMs?: number;
@@ -80,7 +80,7 @@ const DEFAULT_MASS_LOSS: MassLossLimits = { share: 0.3, count: 5 };
 const SOME_ID = 'i-00000000';
 
 export function createRegistry(options: RegistryOptions): Registry {
-  const { store, clock, random, idleMs = 60_000, readTimeoutMs = 3_000, staleAfterMs = 15_000 } = options;
+  const { store, clock, random, idleMs = 180_000, readTimeoutMs = 3_000, staleAfterMs = 15_000 } = options;
   const { massLoss = DEFAULT_MASS_LOSS, onStep = () => {} } = options;
   let eventReaders = 0;
   let storeId: string | null = null;

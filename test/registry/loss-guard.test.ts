@@ -63,6 +63,13 @@ test('the first loss of many is told as uncertain, and nobody as lost who return
   assert.equal(run.looks, 1);
 });
 
+test('who vanishes while the store is being asked is counted once', () => {
+  const run = fleet(10, () => ({ asked: 9, overdue: 5, afterMs: 10 }));
+  for (const id of ids(4)) run.change(run.lost(id));
+  run.pass(10);
+  assert.equal(run.state.uncertainty?.vanished, 6);
+});
+
 test('those who do not return are told as lost after a TTL, behind the numbers, at the revisions of their losses', () => {
   const run = fleet(20, answering(0));
   run.change(...ids(10).map(run.lost));
@@ -416,7 +423,8 @@ test('no loss is told before the uncertain when the look says that the limits ar
       const run = fleet(size, answering(overdue));
       for (const id of ids(vanished)) run.change(run.lost(id));
       run.pass(10);
-      const gone = vanished + Math.round((overdue / 32) * (size - vanished));
+      // The store is asked when the first one is gone, and the others are among those that were overdue then.
+      const gone = Math.max(vanished, 1 + Math.round((overdue / 32) * (size - 1)));
       const passed = gone / size > LIMITS.share && gone >= LIMITS.count;
       assert.equal(run.told[0]?.event.kind, passed ? 'uncertain' : 'lost');
       assert.equal(run.instanceEvents().length, passed ? 0 : vanished);

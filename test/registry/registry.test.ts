@@ -17,7 +17,7 @@ function node(n: number) {
 function setUp(t: TestContext, options: Partial<RegistryOptions> = {}) {
   const store = fakeStore();
   const clock = simulatedClock();
-  const registry = createRegistry({ store, clock, random: () => 0.5, ...options });
+  const registry = createRegistry({ store, clock, random: () => 0.5, idleMs: 60_000, ...options });
   t.after(() => registry.close());
   const ids = async () => (await registry.read(NEVER)).roll.entries.map((entry) => entry.record.ec2InstanceId);
   /** Time passes in a healthy store: it confirms every 5 s. */
@@ -60,7 +60,7 @@ test('later readers get what the watch brought, without another call', async (t)
   assert.deepEqual(store.calls, { read: 1, watch: 1 });
 });
 
-test('the watch is dropped 60 s after the last reader, and the next reader gets a new snapshot', async (t) => {
+test('the watch is dropped when nobody has read for the idle time, and the next reader gets a new snapshot', async (t) => {
   const { store, clock, registry, ids, passHealthy } = setUp(t);
   await ids();
   await passHealthy(50_000);

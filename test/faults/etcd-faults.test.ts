@@ -1,0 +1,247 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { openSse } from '../http/sse-reader.ts';
+import { type EtcdCluster, startEtcdCluster } from '../support/etcd-cluster.ts';
+import { startTcpProxy } from '../support/etcd-impostors.ts';
+import { startEtcd } from '../support/etcd-server.ts';
+import { startRollcall, until } from '../support/rollcall-process.ts';
+import { sampleInstanceId } from '../support/sample-record.ts';
+import { agree, type Consumer, consumer, jsonLines, LIMIT_MS, startOutside } from './consumers.ts';
+import { openSampleWriter } from './sample-writer.ts';
+import { brief } from './told-roll.ts';
+
+const [A, B, C] = [1, 2, 3].map(sampleInstanceId) as [string, string, string];
+
+/** An etcd that its readers reach through a connection that can be cut; writers reach it directly. */
+async function cuttable(t: TestContext) {
+  const etcd = await startEtcd();
+  t.after(() => etcd.dispose());
+  let proxy = await startTcpProxy(etcd.clientUrl);
+  t.after(() => proxy.close());
+  const port = Number(new URL(proxy.url).port);
+  return {
+    etcd,
+    store: proxy.url.replace('http', 'etcd'),
+    writer: await openSampleWriter(t, etcd.endpoints),
+    cut: () => proxy.close(),
+    async mend() {
+      proxy = await startTcpProxy(etcd.clientUrl, etcd.clientUrl, port);
+    },
+  };
+}
+
+async function folder(t: TestContext): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'rollcall-faults-'));
+  t.after(() => rm(path, { recursive: true, force: true }));
+  return path;
+}
+
+/** What came after the first snapshot, which the readers here all begin with. */
+function afterSnapshot(events: ReturnType<Consumer['events']>): string[] {
+  return events.slice(events.findIndex((event) => event.type === 'rollcall.roll.synced') + 1).map(brief);
+}
+
+/** Nothing was told twice. */
+function assertOnce({ name, events }: Consumer) {
+  assert.equal(new Set(events().map(({ id }) => id)).size, events().length, `${name}: told twice`);
+}
+
+test('a connection that is cut while much happens costs nobody an event, and nothing is told twice', async (t) => {
+  const { store, writer, cut, mend } = await cuttable(t);
+  const a = await writer.register(1);
+  const { consumers } = await startOutside(t, store);
+  await cut();
+  const b = await writer.register(2);
+  await writer.update(b, { cluster: 'other' });
+  await writer.depart(a);
+  await mend();
+  await agree(consumers, writer);
+  for (const each of consumers) {
+    assert.deepEqual(afterSnapshot(each.events()), [`registered ${B}`, `updated ${B}`, `departed ${A}`], each.name);
+    assertOnce(each);
+  }
+});
+
+test('what was compacted behind a cut connection is covered by a new snapshot, in which who is gone is not', async (t) => {
+  const { etcd, store, writer, cut, mend } = await cuttable(t);
+  await writer.register(1);
+  const b = await writer.register(2);
+  const { consumers } = await startOutside(t, store);
+  await cut();
+  await writer.register(3);
+  await etcd.etcdctl('del', '--prefix', `/rollcall/v1/records/${A}`);
+  await etcd.etcdctl('del', '--prefix', `/rollcall/v1/presence/${A}`);
+  await etcd.etcdctl('compact', await writer.update(b, { cluster: 'other' }));
+  await mend();
+  await agree(consumers, writer);
+  for (const { name, count, roll } of consumers) {
+    assert.equal(count('rollcall.roll.synced'), 2, name);
+    assert.ok(!roll().has(A) && roll().has(C), name);
+  }
+});
+
+test('a watch that is stopped while more happens than its connection holds, and is compacted, gets a new snapshot', async (t) => {
+  const { etcd, store, writer } = await cuttable(t);
+  const padding = 'x'.repeat(1_000);
+  const labels = Object.fromEntries(Array.from({ length: 20 }, (_, n) => [`label-${n}`, padding]));
+  const node = await writer.register(1, { labels });
+  const { watch, consumers } = await startOutside(t, store);
+  watch.child.kill('SIGSTOP');
+  let last = '';
+  for (let count = 1; count <= 1_000; count += 1) {
+    last = await writer.update(node, { labels: { ...labels, count: `${count}` } });
+  }
+  await etcd.etcdctl('compact', last);
+  await writer.register(2);
+  watch.child.kill('SIGCONT');
+  await agree(consumers, writer);
+  const [stopped, other] = consumers;
+  assert.equal(stopped?.count('rollcall.roll.synced'), 2);
+  assert.equal(other?.count('rollcall.roll.synced'), 1, 'whoever was not stopped was told everything');
+  assert.equal(other?.count('rollcall.instance.updated'), 1_000);
+});
+
+test('whoever comes back after a compaction with an older cursor begins with a snapshot and synced', async (t) => {
+  const { etcd, store, writer } = await cuttable(t);
+  const cursor = join(await folder(t), 'cursor');
+  const a = await writer.register(1);
+  await writer.register(2);
+  const { agentUrl: url } = await startOutside(t, store);
+  const args = ['watch', '--store', store, '--cursor', cursor];
+  const first = startRollcall(t, args);
+  await until('the snapshot is told', LIMIT_MS, () => first.stdout().includes('rollcall.roll.synced'));
+  first.child.kill('SIGTERM');
+  await first.ended;
+  const revision = await writer.depart(a);
+  await writer.register(3);
+  const second = startRollcall(t, args);
+  await until('it went on', LIMIT_MS, () => jsonLines(second.stdout()).length === 2);
+  const resumed = jsonLines(second.stdout()).map((line) => brief(JSON.parse(line)));
+  assert.deepEqual(resumed, [`departed ${A}`, `registered ${C}`]);
+  second.child.kill('SIGTERM');
+  await second.ended;
+
+  const last = await writer.update(await writer.register(2), { cluster: 'other' });
+  await etcd.etcdctl('compact', last);
+  const third = startRollcall(t, args);
+  // A reader that comes back to an agent whose registry began after that: one that was started again.
+  const { agentUrl: other } = await startOutside(t, store);
+  const stream = await openSse(t, `${other}/v1/events`, { 'Last-Event-ID': revision });
+  const consumers = [
+    consumer('watch', () => jsonLines(third.stdout())),
+    consumer(url, () => stream.told().map(({ data }) => data)),
+  ];
+  await agree(consumers, writer);
+  for (const { name, count } of consumers) assert.equal(count('rollcall.roll.synced'), 1, name);
+});
+
+test('a backup that was restored, and has reached the old revisions again, is told as a new snapshot', async (t) => {
+  const { etcd, store, writer, cut, mend } = await cuttable(t);
+  const backup = join(await folder(t), 'backup.db');
+  const a = await writer.register(1);
+  // Before the backup is made: what the agent writes would be gone with it.
+  const { consumers } = await startOutside(t, store);
+  await etcd.etcdctl('snapshot', 'save', backup);
+  await writer.update(a, { cluster: 'before' });
+  const b = await writer.register(2);
+  await writer.update(b, { cluster: 'before' });
+  const seen = await writer.register(3);
+  await agree(consumers, writer);
+  const told = BigInt(consumers[0]?.events().at(-1)?.revision ?? 0);
+  await cut();
+  await etcd.restore(backup);
+  let revision = 0n;
+  for (let count = 0; revision <= told + 5n; count += 1) {
+    revision = BigInt(await writer.update(await writer.register(4), { cluster: `c${count}` }));
+  }
+  await mend();
+  await agree(consumers, writer);
+  for (const { name, roll, count } of consumers) {
+    assert.equal(count('rollcall.roll.synced'), 2, name);
+    assert.ok(!roll().has(B) && !roll().has(seen.record.ec2InstanceId), name);
+    assert.equal(roll().get(A)?.cluster, 'demo', name);
+  }
+});
+
+test('a backup that was restored under the open connections is told as a new snapshot', async (t) => {
+  const { etcd, store, writer } = await cuttable(t);
+  const backup = join(await folder(t), 'backup.db');
+  await writer.register(1);
+  const { consumers } = await startOutside(t, store);
+  await etcd.etcdctl('snapshot', 'save', backup);
+  await writer.register(2);
+  await agree(consumers, writer);
+  await etcd.restore(backup);
+  await agree(consumers, writer);
+  for (const { name, roll } of consumers) assert.ok(!roll().has(B), name);
+  await writer.register(3);
+  await agree(consumers, writer);
+  for (const { name, count, events } of consumers) {
+    assert.equal(count('rollcall.roll.synced'), 2, name);
+    const last = events().at(-1);
+    assert.equal(last && brief(last), `registered ${C}`, name);
+  }
+});
+
+test('members of a cluster are killed in turn, the leader among them, and nobody misses an event', async (t) => {
+  const cluster = await startEtcdCluster(3);
+  t.after(() => cluster.dispose());
+  const writer = await openSampleWriter(t, cluster.endpoints);
+  const { consumers } = await startOutside(t, storeUrl(cluster));
+  const nodes: string[] = [];
+  for (const member of cluster.members) {
+    await member.stop();
+    await cluster.leader();
+    nodes.push(await registerPatiently(writer, nodes.length + 1));
+    await agree(consumers, writer);
+    await member.restart();
+    nodes.push(await registerPatiently(writer, nodes.length + 1));
+    await agree(consumers, writer);
+  }
+  for (const each of consumers) {
+    assert.deepEqual(
+      afterSnapshot(each.events()),
+      nodes.map((id) => `registered ${id}`),
+      each.name,
+    );
+    assertOnce(each);
+  }
+});
+
+test('a member that is watched hangs, and whoever watched it goes on at another without a gap', async (t) => {
+  const cluster = await startEtcdCluster(3);
+  t.after(() => cluster.dispose());
+  const writer = await openSampleWriter(t, cluster.endpoints);
+  const { consumers } = await startOutside(t, storeUrl(cluster));
+  const watchers = await Promise.all(
+    cluster.members.map((member) => member.metric('etcd_debugging_mvcc_watcher_total')),
+  );
+  const hung = cluster.members[watchers.findIndex((count) => count > 0)];
+  assert.ok(hung, 'some member is watched');
+  process.kill(hung.pid, 'SIGSTOP');
+  try {
+    await registerPatiently(writer, 1);
+    await agree(consumers, writer);
+  } finally {
+    process.kill(hung.pid, 'SIGCONT');
+  }
+  await registerPatiently(writer, 2);
+  await agree(consumers, writer);
+  for (const each of consumers) {
+    assert.deepEqual(afterSnapshot(each.events()), [`registered ${A}`, `registered ${B}`], each.name);
+    assertOnce(each);
+  }
+});
+
+function storeUrl({ endpoints }: EtcdCluster): string {
+  return `etcd://${endpoints.map((url) => new URL(url).host).join(',')}`;
+}
+
+/** While there is no leader, a write fails; sent again it does no harm. Answers the id. */
+async function registerPatiently(writer: Awaited<ReturnType<typeof openSampleWriter>>, n: number): Promise<string> {
+  await until(`node ${n} is registered`, LIMIT_MS, async () => (await writer.register(n)) !== null);
+  return sampleInstanceId(n);
+}
