@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Pieces, Reply } from './reply.ts';
+import { writeStream } from './write-stream.ts';
 
 /**
  * Writes a reply, a body in pieces only as fast as the client reads: 10,000 records are 8 MB, which must neither be
@@ -32,20 +33,20 @@ export async function sendReply(
     res.end(body);
     return;
   }
-  await writePieces(res, body, reply.heartbeat !== undefined, signal);
-  if (!res.destroyed) res.end();
-}
-
-async function writePieces(res: ServerResponse, pieces: Pieces, isStream: boolean, signal: AbortSignal): Promise<void> {
   try {
-    for await (const piece of pieces) {
-      if (signal.aborted) return;
-      if (!res.write(piece)) await once(res, 'drain', { signal });
-      // A fast client drains within the same turn: without this, nothing else would get one until the body's end.
-      if (!isStream) await nextTurn();
-    }
+    await (reply.heartbeat ? writeStream : writePieces)(res, body, signal);
   } catch (error) {
     // How the pieces end when nobody wants them any more is up to them.
     if (!signal.aborted) throw error;
+  }
+  if (!res.destroyed) res.end();
+}
+
+async function writePieces(res: ServerResponse, pieces: Pieces, signal: AbortSignal): Promise<void> {
+  for await (const piece of pieces) {
+    if (signal.aborted) return;
+    if (!res.write(piece)) await once(res, 'drain', { signal });
+    // A fast client drains within the same turn: without this, nothing else would get one until the body's end.
+    await nextTurn();
   }
 }

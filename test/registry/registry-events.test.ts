@@ -24,7 +24,7 @@ function nodes(count: number, presence: RollEntry['presence'] = PRESENCE): reado
 function setUp(t: TestContext, options: Partial<RegistryOptions> = {}) {
   const store = fakeStore();
   const clock = simulatedClock();
-  const registry = createRegistry({ store, clock, random: () => 0.5, massLoss: null, ...options });
+  const registry = createRegistry({ store, clock, random: () => 0.5, idleMs: 60_000, massLoss: null, ...options });
   t.after(() => registry.close());
   return { store, clock, registry, read: (since: string | null = null) => reader(registry, since) };
 }

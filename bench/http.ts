@@ -1,0 +1,103 @@
+import { Agent } from 'node:http';
+import { fileURLToPath } from 'node:url';
+import * as v from 'valibot';
+import type { BenchContext, Benchmark } from './benchmark.ts';
+import { type Figure, plainFigure } from './figure.ts';
+import { quantile } from './quantile.ts';
+import { launchCommand } from './support/launch-command.ts';
+import { memoryOf } from './support/process-memory.ts';
+import { registerNodes } from './support/register-nodes.ts';
+import { startBenchEtcd } from './support/start-bench-etcd.ts';
+import { startChild } from './support/start-child.ts';
+import { startIdleAgent } from './support/start-idle-agent.ts';
+import { timedGet } from './support/timed-get.ts';
+
+const MEASURE_VIEW = fileURLToPath(new URL('./support/measure-view.ts', import.meta.url));
+const SETTLED_MS = 3_000;
+const COLD_LIMIT = { relation: 'under', value: 1_000 } as const;
+const WARM_LIMIT = { relation: 'under', value: 100 } as const;
+const VIEW_LIMIT = { relation: 'at most', value: 3_000 } as const;
+
+/** What a large roll costs an agent that is asked for it over HTTP. */
+export const http: Benchmark = {
+  name: 'http',
+  about:
+    'GET /v1/containerInstances of one agent until the last byte: the first ever (cold), then again and again on one connection, while /healthz is asked on another; the view is measured in a process that holds only it, all garbage collected',
+  async run(context) {
+    const { nodes, reads } = context.quick ? { nodes: 500, reads: 3 } : { nodes: 10_000, reads: 50 };
+    const etcd = await startBenchEtcd(context);
+    const store = await etcd.open();
+    context.progress(`registering ${nodes} nodes`);
+    await registerNodes(context, store, nodes);
+    await store.close();
+    const agent = await startIdleAgent(context, etcd.url);
+    const url = `${agent.url}/v1/containerInstances`;
+    const connection = new Agent({ keepAlive: true, maxSockets: 1 });
+
+    const idle = await memoryOf(agent.pid);
+    const cold = await timedGet(context, url, connection);
+    await context.clock.sleep(SETTLED_MS, context.signal);
+    const holding = await memoryOf(agent.pid);
+    const probes = probe(context, `${agent.url}/healthz`);
+    const warm: number[] = [];
+    for (let read = 0; read < reads; read += 1) warm.push((await timedGet(context, url, connection)).wholeMs);
+    const probed = await probes.stop();
+    const read = await memoryOf(agent.pid);
+    connection.destroy();
+    return [
+      { name: `cold, ${nodes} nodes`, unit: 'ms', measured: cold.wholeMs, limit: COLD_LIMIT, peer: null },
+      plainFigure('cold, first byte', 'ms', cold.firstMs),
+      plainFigure('warm, median', 'ms', quantile(warm, 0.5)),
+      { name: 'warm, p99', unit: 'ms', measured: quantile(warm, 0.99), limit: WARM_LIMIT, peer: null },
+      plainFigure('/healthz meanwhile, median', 'ms', quantile(probed, 0.5)),
+      plainFigure('/healthz meanwhile, max', 'ms', quantile(probed, 1)),
+      plainFigure('body', 'MB', cold.bytes / 1e6),
+      await viewFigure(context, etcd.url),
+      plainFigure('agent resident, idle', 'MB', idle.residentMb),
+      plainFigure('agent resident, holding the view', 'MB', holding.residentMb),
+      plainFigure('agent resident, after the reads', 'MB', read.residentMb),
+      plainFigure('agent resident, highest ever', 'MB', read.peakMb),
+    ];
+  },
+};
+
+/** Asks again and again until stopped. */
+function probe(context: BenchContext, url: string): { stop(): Promise<readonly number[]> } {
+  const connection = new Agent({ keepAlive: true, maxSockets: 1 });
+  const took: number[] = [];
+  let stopped = false;
+  const run = async () => {
+    while (!stopped) {
+      took.push((await timedGet(context, url, connection)).wholeMs);
+      await context.clock.sleep(5, context.signal);
+    }
+  };
+  const running = run();
+  running.catch(() => {}); // told by `stop`
+  return {
+    async stop() {
+      stopped = true;
+      await running;
+      connection.destroy();
+      return took;
+    },
+  };
+}
+
+const viewSchema = v.object({ nodes: v.number(), beforeBytes: v.number(), withViewBytes: v.number() });
+
+async function viewFigure(context: BenchContext, storeUrl: string): Promise<Figure> {
+  const flags = (await launchCommand(context, 'agent')).slice(1, -1);
+  let output = '';
+  const child = startChild(context, [process.execPath, ...flags, '--expose-gc', MEASURE_VIEW, storeUrl], {
+    deathWatch: true,
+    onStdout: (chunk) => {
+      output += chunk;
+    },
+    onStderr: (chunk) => context.progress(String(chunk).trim()),
+  });
+  await child.ended;
+  const { nodes, beforeBytes, withViewBytes } = v.parse(viewSchema, JSON.parse(output));
+  const measured = (withViewBytes - beforeBytes) / nodes;
+  return { name: 'view, bytes a node', unit: 'count', measured, limit: VIEW_LIMIT, peer: null };
+}

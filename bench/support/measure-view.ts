@@ -1,0 +1,34 @@
+// What a view costs in a process that holds nothing else: node --expose-gc measure-view.ts STORE_URL
+// Prints the JavaScript heap (and what it holds outside of it) before the view and with it, all garbage collected.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseStoreUrl } from '../../src/config/parse-store-url.ts';
+import { createRegistry } from '../../src/registry/registry.ts';
+import { openStore } from '../../src/store/open-store.ts';
+import { systemClock } from '../../src/timing/clock.ts';
+
+const [url = ''] = process.argv.slice(2);
+const { signal } = new AbortController();
+const none = { caFile: null, certFile: null, keyFile: null, user: null, password: null };
+const parts = { clock: systemClock, random: Math.random, signal };
+const store = await openStore(parseStoreUrl(url, none), { ...parts, create: false });
+// The first view brings what is no part of it: connections, code, memory that later ones use again.
+const first = createRegistry({ ...parts, store });
+await first.read(signal);
+await first.close();
+const beforeBytes = await heapBytes();
+const registry = createRegistry({ ...parts, store });
+const nodes = (await registry.read(signal)).roll.entries.length;
+const withViewBytes = await heapBytes();
+process.stdout.write(`${JSON.stringify({ nodes, beforeBytes, withViewBytes })}\n`);
+await registry.close();
+await store.close();
+
+/** Buffers of answers are freed in the turns after their last use. */
+async function heapBytes(): Promise<number> {
+  for (let round = 0; round < 3; round += 1) {
+    globalThis.gc?.();
+    await sleep(200);
+  }
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
+}
