@@ -1,4 +1,5 @@
 import { type CheckState, type Damping, type Observation, observeCheck } from '../checks/observe-check.ts';
+import { reasonFrom } from '../checks/reason.ts';
 import { summarizeHealth } from '../checks/summarize-health.ts';
 import { buildRecord } from '../record/build.ts';
 import type { EcsAgentFacts, MetadataFacts } from '../record/facts.ts';
@@ -70,7 +71,8 @@ export function lookOf(event: NodeEvent): { readonly name: string; readonly seen
     case 'metadata': {
       // Once the identity is known, stale metadata is a nuisance, not a danger to the tasks on the node.
       const status = event.error === null ? 'passing' : event.facts ? 'warning' : 'critical';
-      return { name: 'metadata', seen: { status, reason: event.error ?? '' } };
+      // Ten leaves may have failed, each with a sentence of its own: the record is read by all, `/v1/self` has the whole.
+      return { name: 'metadata', seen: { status, reason: reasonFrom(event.error ?? '') } };
     }
     case 'ecs-agent':
       return {
@@ -80,7 +82,7 @@ export function lookOf(event: NodeEvent): { readonly name: string; readonly seen
           : { status: 'warning', reason: 'ecs-agent runs but is not registered in a cluster yet' },
       };
     case 'ecs-agent-failed':
-      return { name: 'ecs-agent', seen: { status: 'critical', reason: event.error } };
+      return { name: 'ecs-agent', seen: { status: 'critical', reason: reasonFrom(event.error) } };
     case 'notices':
       // They come from where metadata comes from, and its check speaks for both.
       return null;

@@ -1,6 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { isLogged, logLevelOption } from '../config/log-level.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/mass-loss-options.ts';
+import { nonEmpty } from '../config/parse-option.ts';
 import { storeOptions } from '../config/store-options.ts';
 import { instanceJson } from '../record/instance-json.ts';
 import { HEALTH_STATUSES, type HealthStatus } from '../record/record.ts';
@@ -38,7 +39,9 @@ export function listCommand(context: CliContext): Command {
     .addOption(
       new Option('--all', 'also nodes that departed or were lost, with their state').env('ROLLCALL_ALL').default(false),
     )
-    .addOption(new Option('--cluster <name>', 'only nodes of this ECS cluster').env('ROLLCALL_CLUSTER'))
+    .addOption(
+      new Option('--cluster <name>', 'only nodes of this ECS cluster').env('ROLLCALL_CLUSTER').argParser(nonEmpty),
+    )
     .addOption(
       new Option('--health <status>', 'only nodes of this health').env('ROLLCALL_HEALTH').choices([...HEALTH_STATUSES]),
     )

@@ -1,12 +1,7 @@
+import type { MassLossLimits } from '../config/mass-loss-limits.ts';
 import { presenceState, type RollEntry } from '../record/roll.ts';
 
 const USUAL_TTL_SECONDS = 30;
-
-export interface MassLossLimits {
-  /** From 0 to 1. */
-  readonly share: number;
-  readonly count: number;
-}
 
 /** One line when so many nodes are lost that the store or the network may be what failed; else null. */
 export function massLossNote(

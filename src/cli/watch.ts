@@ -2,7 +2,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { logLevelOption } from '../config/log-level.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/mass-loss-options.ts';
 import { parseCommand } from '../config/parse-command.ts';
-import { durationBetween, integerBetween } from '../config/parse-option.ts';
+import { durationBetween, integerBetween, nonEmpty } from '../config/parse-option.ts';
 import { storeConfig, storeOptions, storeVariables } from '../config/store-options.ts';
 import { UsageError } from '../errors.ts';
 import { EVENT_KINDS, type EventKind } from '../record/event.ts';
@@ -46,7 +46,9 @@ export function watchCommand(context: CliContext): Command {
         .env('ROLLCALL_SINCE')
         .argParser(revision),
     )
-    .addOption(new Option('--cluster <name>', 'only nodes of this ECS cluster').env('ROLLCALL_CLUSTER'))
+    .addOption(
+      new Option('--cluster <name>', 'only nodes of this ECS cluster').env('ROLLCALL_CLUSTER').argParser(nonEmpty),
+    )
     .addOption(
       new Option('--types <names>', `only these events: ${EVENT_KINDS.join(', ')}`)
         .env('ROLLCALL_TYPES')
@@ -66,9 +68,9 @@ export function watchCommand(context: CliContext): Command {
         .argParser(integerBetween(0, 1_000)),
     )
     .addOption(
-      new Option('--cursor <file>', 'keep there what is finished, and continue from it after a restart').env(
-        'ROLLCALL_CURSOR',
-      ),
+      new Option('--cursor <file>', 'keep there what is finished, and continue from it after a restart')
+        .env('ROLLCALL_CURSOR')
+        .argParser(nonEmpty),
     )
     .addHelpText('after', HELP);
   for (const option of [...massLossOptions(), ...storeOptions(), logLevelOption()]) command.addOption(option);

@@ -1,5 +1,6 @@
 /** The package `rollcall/client`: everything a Node program needs to read the roll and follow it. */
 
+export type { MassLossLimits } from '../config/mass-loss-limits.ts';
 export { RollcallError, UsageError } from '../errors.ts';
 export type {
   CertainData,
@@ -20,7 +21,6 @@ export type {
 } from '../record/record.ts';
 export type { PresenceState, SkippedKey } from '../record/roll.ts';
 export { FutureRevisionError } from '../registry/event-source.ts';
-export type { MassLossLimits } from '../registry/loss-guard.ts';
 export { StoreError } from '../store/store-error.ts';
 export { DeadlineError } from '../timing/with-deadline.ts';
 export { AgentError } from './agent-error.ts';

@@ -1,4 +1,4 @@
-import type { MassLossLimits } from '../registry/loss-guard.ts';
+import type { MassLossLimits } from '../config/mass-loss-limits.ts';
 
 export interface ConnectOptions {
   /** PEM files for `etcds://`; they are read again for each connection, so that rotated ones are taken up. */

@@ -1,14 +1,12 @@
+import { DEFAULT_MASS_LOSS, type MassLossLimits } from '../config/mass-loss-limits.ts';
 import { parseStoreUrl } from '../config/parse-store-url.ts';
 import type { StoreConfig } from '../config/store-config.ts';
 import { UsageError } from '../errors.ts';
-import type { MassLossLimits } from '../registry/loss-guard.ts';
 import type { ConnectOptions } from './connect-options.ts';
 
 export type Target =
   | { readonly kind: 'agent'; readonly origin: string }
   | { readonly kind: 'store'; readonly config: StoreConfig; readonly massLoss: MassLossLimits | null };
-
-const DEFAULT_MASS_LOSS: MassLossLimits = { share: 0.3, count: 5 };
 
 /** @throws UsageError */
 export function parseTarget(url: string, options: ConnectOptions): Target {

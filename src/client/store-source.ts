@@ -1,3 +1,4 @@
+import type { MassLossLimits } from '../config/mass-loss-limits.ts';
 import type { StoreConfig } from '../config/store-config.ts';
 import { UsageError } from '../errors.ts';
 import { parseRollQuery } from '../http/parse-roll-query.ts';
@@ -5,7 +6,6 @@ import { cloudEvent } from '../record/cloud-event.ts';
 import { filterEvent } from '../record/event-filter.ts';
 import { instanceJson } from '../record/instance-json.ts';
 import { filterRoll } from '../registry/filter-roll.ts';
-import type { MassLossLimits } from '../registry/loss-guard.ts';
 import { createRegistry, type Registry } from '../registry/registry.ts';
 import { openStore } from '../store/open-store.ts';
 import type { Store } from '../store/store.ts';
@@ -64,8 +64,10 @@ export function openStoreSource(config: StoreConfig, options: StoreSourceOptions
     async *stream({ since, cluster, kinds }, signal) {
       const source = await registry(signal);
       const filter = { kinds: kinds && new Set(kinds), cluster: cluster && new Set(cluster) };
-      const storeId = await source.storeId(signal);
+      let storeId = await source.storeId(signal);
       for await (const batch of await source.events({ since, signal })) {
+        // A snapshot in mid-stream may be of another store: one that was restored from a backup.
+        if (batch.cursor === null) storeId = await source.storeId(signal);
         const wallMs = clock.wallMs();
         const events = batch.events
           .map((event) => filterEvent(event, filter))

@@ -1,6 +1,6 @@
-import type { MassLossLimits } from '../registry/loss-guard.ts';
 import type { CheckConfig } from './check-config.ts';
 import type { LogLevel } from './log-level.ts';
+import type { MassLossLimits } from './mass-loss-limits.ts';
 import type { StoreConfig } from './store-config.ts';
 
 /** All that an agent is told, parsed and within its limits. */

@@ -1,5 +1,5 @@
 import { InvalidArgumentError, Option } from 'commander';
-import type { MassLossLimits } from '../registry/loss-guard.ts';
+import { DEFAULT_MASS_LOSS, type MassLossLimits } from './mass-loss-limits.ts';
 import { integerBetween } from './parse-option.ts';
 import { percentBetween } from './parse-percent.ts';
 
@@ -31,11 +31,11 @@ export function massLossOptions(use: keyof typeof TEXTS = 'events'): Option[] {
   return [
     new Option('--mass-loss-share <percent>', share)
       .env('ROLLCALL_MASS_LOSS_SHARE')
-      .default(30, '30%')
+      .default(DEFAULT_MASS_LOSS.share * 100, `${DEFAULT_MASS_LOSS.share * 100}%`)
       .argParser(shareOrOff),
     new Option('--mass-loss-count <n>', count)
       .env('ROLLCALL_MASS_LOSS_COUNT')
-      .default(5)
+      .default(DEFAULT_MASS_LOSS.count)
       .argParser(integerBetween(1, 1_000_000)),
   ];
 }

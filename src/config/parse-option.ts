@@ -28,6 +28,12 @@ export function integerBetween(min: number, max: number): (text: string) => numb
   };
 }
 
+/** Any text but none: what an unset variable of a shell leaves of a value is a mistake, and would match or name nothing. */
+export function nonEmpty(text: string): string {
+  if (text === '') throw new InvalidArgumentError('It is empty: give it a value or leave it out.');
+  return text;
+}
+
 /** `http://HOST[:PORT]`, as an origin without a trailing slash. */
 export function httpOrigin(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;

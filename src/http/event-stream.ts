@@ -47,6 +47,8 @@ export function createEventStream(options: EventStreamOptions): EventStream {
   let lastId = options.since ?? '';
   // The client does not have `lastId` yet.
   let idDue = false;
+  // Events are made and not written yet: a cursor that overtook them would skip them if the connection broke then.
+  let unwritten = false;
 
   function takeIdLine(): string {
     const line = idDue ? `id: ${lastId}\n` : '';
@@ -92,13 +94,17 @@ export function createEventStream(options: EventStreamOptions): EventStream {
       while (taken && !taken.done) {
         if (taken.value.cursor === null) eventText = await options.eventText();
         const bytes = render(taken.value, eventText);
-        if (bytes) rendered.push(bytes);
+        if (bytes) {
+          rendered.push(bytes);
+          unwritten = true;
+        }
         sizeBytes += bytes?.length ?? 0;
         coming = take();
         await turnEnd();
         taken = sizeBytes < MAX_PIECE_BYTES ? arrived : null;
       }
       if (rendered[0]) yield rendered.length === 1 ? rendered[0] : Buffer.concat(rendered);
+      unwritten = false;
       if (!taken) continue;
       if (!('error' in taken)) return;
       if (!(taken.error instanceof SlowReaderError)) throw taken.error;
@@ -112,5 +118,5 @@ export function createEventStream(options: EventStreamOptions): EventStream {
     return `event: error\ndata: ${JSON.stringify(told)}\n${takeIdLine()}\n`;
   }
 
-  return { pieces: pieces(), heartbeat: () => (idDue ? `${takeIdLine()}\n` : ':\n\n') };
+  return { pieces: pieces(), heartbeat: () => (idDue && !unwritten ? `${takeIdLine()}\n` : ':\n\n') };
 }

@@ -17,7 +17,12 @@ export async function writeStream(res: ServerResponse, pieces: Pieces, signal: A
   for await (const piece of pieces) {
     if (signal.aborted || !socket) return;
     const bytes = typeof piece === 'string' ? Buffer.from(piece) : piece;
-    if (!socket.write(res.chunkedEncoding ? chunk(bytes) : bytes)) await once(socket, 'drain', { signal });
+    if (socket.write(res.chunkedEncoding ? chunk(bytes) : bytes)) continue;
+    try {
+      await once(socket, 'drain', { signal });
+    } catch {
+      return; // the client broke the connection, which is its right, or the stream is to end
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-import type { RollEvent } from './event.ts';
+import type { RollEvent, Uncertainty } from './event.ts';
 import { INSTANCE_EVENT_KINDS } from './event.ts';
 import { type InstanceJson, presenceJson } from './instance-json.ts';
 import type { NodeRecord } from './record.ts';
@@ -35,14 +35,7 @@ export interface SyncedData {
   readonly instanceIds: readonly string[];
 }
 
-export interface UncertainData {
-  readonly vanished: number;
-  readonly nodes: number;
-  readonly limitShare: number;
-  readonly limitCount: number;
-  readonly since: string;
-  readonly until: string;
-}
+export type UncertainData = Uncertainty;
 
 export interface CertainData {
   readonly returned: number;

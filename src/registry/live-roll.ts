@@ -1,13 +1,14 @@
+import type { MassLossLimits } from '../config/mass-loss-limits.ts';
 import { entryChanges } from '../record/entry-change.ts';
 import type { RollEvent } from '../record/event.ts';
 import { presenceState, type Roll, type RollEntry } from '../record/roll.ts';
 import type { Store, WatchBatch } from '../store/store.ts';
 import type { Clock } from '../timing/clock.ts';
-import type { EventLog } from './event-log.ts';
-import { createGuardRunner } from './guard-runner.ts';
-import { isConfirmation } from './is-confirmation.ts';
-import type { GuardState, MassLossLimits } from './loss-guard.ts';
-import { cursorAt, type ToldRoll } from './retell.ts';
+import type { EventLog } from './events/event-log.ts';
+import { cursorAt, type ToldRoll } from './events/retell.ts';
+import { isConfirmation } from './follow/watch-batches.ts';
+import { createGuardRunner } from './losses/guard-runner.ts';
+import type { GuardState } from './losses/loss-state.ts';
 import { createView, type View } from './view.ts';
 
 export interface LiveRollOptions {

@@ -1,18 +1,19 @@
-import { describeError } from '../errors.ts';
+import { DEFAULT_MASS_LOSS, type MassLossLimits } from '../config/mass-loss-limits.ts';
+import { describeError, RollcallError } from '../errors.ts';
 import type { Uncertainty } from '../record/event.ts';
 import type { PresenceState, Roll } from '../record/roll.ts';
 import type { Store } from '../store/store.ts';
 import { StoreError } from '../store/store-error.ts';
 import type { Clock } from '../timing/clock.ts';
+import { unlessAborted } from '../timing/unless-aborted.ts';
 import { withDeadline } from '../timing/with-deadline.ts';
-import { createCatchUp } from './catch-up.ts';
-import { createEventLog } from './event-log.ts';
 import { type EventSource, FutureRevisionError } from './event-source.ts';
-import { createFollower } from './follower.ts';
+import { createCatchUp } from './events/catch-up.ts';
+import { createEventLog } from './events/event-log.ts';
+import { readEvents } from './events/read-events.ts';
+import { createSnapshots } from './events/snapshot-batches.ts';
+import { createFollower } from './follow/follower.ts';
 import { createLiveRoll } from './live-roll.ts';
-import type { MassLossLimits } from './loss-guard.ts';
-import { readEvents } from './read-events.ts';
-import { createSnapshots } from './snapshot-batches.ts';
 
 export interface RegistryOptions {
   readonly store: Store;
@@ -60,8 +61,6 @@ export interface RegistryStatus {
   readonly slowReaders: number;
   /** Times the store was asked for the past since the start of the process. */
   readonly catchUps: number;
-  /** null while nobody asked. */
-  readonly storeId: string | null;
 }
 
 /** The read side of one process: all readers share one watch, and an agent nobody asks costs the store nothing. */
@@ -75,7 +74,6 @@ export interface Registry extends EventSource {
   close(): Promise<void>;
 }
 
-const DEFAULT_MASS_LOSS: MassLossLimits = { share: 0.3, count: 5 };
 /** Any id does for asking at which revision the store is. */
 const SOME_ID = 'i-00000000';
 
@@ -83,11 +81,12 @@ export function createRegistry(options: RegistryOptions): Registry {
   const { store, clock, random, idleMs = 180_000, readTimeoutMs = 3_000, staleAfterMs = 15_000 } = options;
   const { massLoss = DEFAULT_MASS_LOSS, onStep = () => {} } = options;
   let eventReaders = 0;
-  let storeId: string | null = null;
+  const life = new AbortController();
+  let identity: Promise<string> | null = null;
   const log = createEventLog();
   const live = createLiveRoll({ store, clock, random, massLoss, log });
   const catchUp = createCatchUp({ store, clock, log, now: live.told });
-  const parts = { live, log, catchUp, snapshots: createSnapshots() };
+  const parts = { log, catchUp, snapshot: createSnapshots(live, log) };
   const follower = createFollower({
     store,
     clock,
@@ -98,13 +97,23 @@ export function createRegistry(options: RegistryOptions): Registry {
     // What is held back is still to be told or taken back: it is not forgotten because nobody asks for a while.
     isInUse: () => eventReaders > 0 || live.guard().held.size > 0,
     onStartOver() {
-      storeId = null;
+      identity = null;
     },
     onStep,
   });
 
   function notKnown(): StoreError {
     return new StoreError('the roll is not known', { retryable: true, cause: follower.lastError() });
+  }
+
+  /** One question for all: a thousand readers come back together. After a failure the next to come asks again. */
+  function identify(): Promise<string> {
+    const asked = store.id(life.signal);
+    identity = asked;
+    asked.catch(() => {
+      if (identity === asked) identity = null;
+    });
+    return asked;
   }
 
   /** Another process of ours may be ahead of this one; only the store knows whether a revision was reached. */
@@ -157,10 +166,7 @@ export function createRegistry(options: RegistryOptions): Registry {
       return readEvents(parts, since, signal, leave);
     },
 
-    async storeId(signal) {
-      storeId ??= await store.id(signal);
-      return storeId;
-    },
+    storeId: (signal) => unlessAborted(identity ?? identify(), signal),
 
     status() {
       const view = live.view();
@@ -177,11 +183,11 @@ export function createRegistry(options: RegistryOptions): Registry {
         eventReaders,
         slowReaders: log.slowReaders(),
         catchUps: catchUp.count(),
-        storeId,
       };
     },
 
     async close() {
+      life.abort(new RollcallError('read the roll: this process is stopping'));
       log.close();
       await follower.close();
     },

@@ -57,6 +57,19 @@ test('a dead ecs-agent does not take the ARN away, and is critical only when it 
   assert.deepEqual([lasting?.containerInstanceArn, lasting?.health.status], [arn, 'critical']);
 });
 
+test('a reason in the record is short, however much a source has to say', () => {
+  const long = Array.from({ length: 10 }, (_, n) => `IMDS meta-data/leaf-${n}: no answer within 500 ms`).join('; ');
+  const record = desiredRecord(
+    after({ kind: 'metadata', facts, error: long }, { kind: 'ecs-agent-failed', error: long }),
+    identity,
+  );
+  for (const { reason } of record?.health.checks ?? []) {
+    assert.equal([...reason].length, 200);
+    assert.match(reason, /^IMDS meta-data\/leaf-0: no answer within 500 ms; .*…$/);
+  }
+  assert.equal(record?.health.checks.length, 2);
+});
+
 test('an ecs-agent that is not registered is a warning', () => {
   const unregistered: NodeEvent = { ...ecsAgent, facts: { ...ecsAgent.facts, containerInstanceArn: null } };
   assert.equal(desiredRecord(after(metadata, unregistered), identity)?.health.status, 'warning');

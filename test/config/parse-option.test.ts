@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { durationBetween, httpOrigin, integerBetween, labels, listenAddress } from '../../src/config/parse-option.ts';
+import {
+  durationBetween,
+  httpOrigin,
+  integerBetween,
+  labels,
+  listenAddress,
+  nonEmpty,
+} from '../../src/config/parse-option.ts';
 
 test('durations are read within their limits', () => {
   const parse = durationBetween(1_000, 3_600_000, 's');
@@ -16,6 +23,11 @@ test('durations are read within their limits', () => {
 test('integers are read within their limits', () => {
   assert.equal(integerBetween(1, 9)('9'), 9);
   for (const bad of ['0', '10', '1.5', 'x', '', '1e1']) assert.throws(() => integerBetween(1, 9)(bad), /from 1 to 9/);
+});
+
+test('an empty text is no value', () => {
+  assert.equal(nonEmpty(' a'), ' a');
+  assert.throws(() => nonEmpty(''), /empty: give it a value or leave it out/);
 });
 
 test('origins lose their slash; paths, queries and other schemes are refused', () => {

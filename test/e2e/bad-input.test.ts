@@ -33,6 +33,7 @@ test('wrong usage: one line that names the flag or variable, the value and what 
     /"http:\/\/h:2379": there is no store of kind "http"; the forms are etcd:/,
   );
   await complains(['list', '--store', 'etcd://h:notaport'], 2, /"h:notaport" is not HOST or HOST:PORT/);
+  await complains(['list', '--cluster', ''], 2, /--cluster.*It is empty: give it a value or leave it out/);
   await complains(['list', '-o', 'yaml'], 2, /'yaml' is invalid. Allowed choices are text, wide, json, ndjson/);
   await complains(['list', '--fields', 'ip,nope'], 2, /"nope" is no column; there are ip, instance/);
   await complains(['list'], 2, /'bad' from env 'ROLLCALL_OUTPUT' is invalid/, { ROLLCALL_OUTPUT: 'bad' });

@@ -328,6 +328,8 @@ test('what a watch cannot begin with is one line and an exit status, and a curso
   );
   await complains(['--types', 'lost,gone'], 2, /"gone" is no type of event; there are registered, updated, .*certain/);
   await complains([], 2, /ROLLCALL_TYPES.*"no" is no type/, { ROLLCALL_TYPES: 'no' });
+  await complains(['--cursor', ''], 2, /--cursor.*It is empty/);
+  await complains(['--cluster', ''], 2, /--cluster.*It is empty/);
   await complains(['--exec', 'no-such-handler -x'], 2, /--exec no-such-handler: no such program on PATH \(\/.*\)/);
   await complains(['--exec', `${w.dir}/none`], 2, /none: no executable file is there/);
   await complains(['--exec', "sh -c 'echo"], 2, /--exec.*not closed/);

@@ -325,6 +325,22 @@ test('a reader that never reads costs a bounded memory and is cut off, while oth
   await other.until(() => other.told().length === 1);
 });
 
+test('a reader that breaks its connection in the middle of an event is no error of ours', async (t) => {
+  const { feed, url } = await setUp(t);
+  const socket = connect(Number(new URL(url).port), '127.0.0.1');
+  socket.on('error', () => {});
+  socket.pause();
+  socket.write('GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n');
+  await until(() => feed.readers() === 1);
+  // More than the system's buffers take.
+  const note = 'x'.repeat(64 * 1024 * 1024);
+  feed.tell({ events: [registered(1, '7', { labels: { note } })], cursor: '7' });
+  await until(() => feed.untaken() === 0);
+  for (let turns = 0; turns < 10; turns += 1) await new Promise((resolve) => setImmediate(resolve));
+  socket.resetAndDestroy();
+  await until(() => feed.readers() === 0);
+});
+
 test('when the server closes, streams end whole and at once, without using up the grace', async (t) => {
   const { feed, url, server } = await setUp(t, { limits: { closeGraceMs: 60_000 } });
   const readers = await Promise.all(Array.from({ length: 5 }, () => openSse(t, url)));

@@ -91,17 +91,24 @@ test('a large roll comes in pieces, and only its synced has a cursor', async (t)
   );
 });
 
-test('readers at one revision are given the same snapshot events, so that their text is made once', async (t) => {
+test('readers who come at about the same time share one snapshot, and a later one gets a snapshot of its own', async (t) => {
   const { store, clock, read } = setUp(t);
   store.commit(nodes(3));
-  const [first, second] = [read(), read()];
+  const first = read();
   await clock.advance(0);
-  assert.equal(first.batches[0]?.events[0], second.batches[0]?.events[0]);
   store.commit([node(9)]);
   await clock.advance(0);
-  const third = read();
+  const second = read();
   await clock.advance(0);
-  assert.equal(third.batches[0]?.events.length, 4);
+  assert.equal(first.batches[0]?.events[0], second.batches[0]?.events[0], 'so that their text is made once');
+  assert.deepEqual(second.roll(), first.roll());
+  assert.deepEqual(second.take(), first.take());
+  for (let n = 10; n < 80; n += 1) store.commit([node(n)]);
+  await clock.advance(0);
+  const late = read();
+  await clock.advance(0);
+  assert.equal(late.batches[0]?.events.length, 64);
+  assert.deepEqual(late.roll(), first.roll());
 });
 
 test('all readers share one snapshot and one watch, and the watch goes on for as long as one is there', async (t) => {
@@ -367,13 +374,26 @@ test('close ends the readers, and nothing is left behind', async (t) => {
   await assert.rejects(registry.events({ since: null, signal: NEVER }), /this process is stopping/);
 });
 
-test('the id of the store is asked once', async (t) => {
+test('the id of the store is asked once for all, again after a failure, and not for who left', async (t) => {
   const { registry, store } = setUp(t);
-  assert.equal(registry.status().storeId, null);
-  assert.equal(await registry.storeId(NEVER), 'fake:');
+  const { id } = store;
+  let asked = 0;
+  store.id = (signal) => {
+    asked += 1;
+    return id(signal);
+  };
+  store.mode = 'down';
+  await assert.rejects(registry.storeId(NEVER), /connection refused/);
+  store.mode = 'up';
+  const left = new AbortController();
+  const leaving = assert.rejects(registry.storeId(left.signal), /left/);
+  const others = [registry.storeId(NEVER), registry.storeId(NEVER)];
+  left.abort(new Error('left'));
+  await leaving;
+  assert.deepEqual(await Promise.all(others), ['fake:', 'fake:']);
   store.mode = 'down';
   assert.equal(await registry.storeId(NEVER), 'fake:');
-  assert.equal(registry.status().storeId, 'fake:');
+  assert.equal(asked, 2);
 });
 
 test('each move of what follows the store is a step: its start, a snapshot, a batch and a failure', async (t) => {

@@ -133,7 +133,8 @@ test('who comes while it is uncertain gets the roll as it is shown, with uncerta
   const late = await read();
   assert.deepEqual(late.take(), [
     ['registered×20', null],
-    ['uncertain synced', '2'],
+    ['synced', '2'],
+    ['uncertain', '2'],
   ]);
   store.commit(nodes(20, 21));
   await clock.advance(0);

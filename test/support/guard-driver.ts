@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import type { MassLossLimits } from '../../src/config/mass-loss-limits.ts';
 import type { RollEvent } from '../../src/record/event.ts';
 import { presenceState, type RollEntry } from '../../src/record/roll.ts';
-import { type GuardInput, guardLosses, initialGuardState, type MassLossLimits } from '../../src/registry/loss-guard.ts';
+import { guardLosses } from '../../src/registry/losses/loss-guard.ts';
+import { type GuardInput, initialGuardState } from '../../src/registry/losses/loss-state.ts';
 import { sampleInstanceId, sampleRecord } from './sample-record.ts';
 
 const WALL_AT_ZERO_MS = Date.parse('2026-01-01T00:00:00Z');

@@ -7,6 +7,7 @@ import { FutureRevisionError } from '../../registry/event-source.ts';
 import { createRegistry } from '../../registry/registry.ts';
 import { openStore } from '../../store/open-store.ts';
 import type { Store } from '../../store/store.ts';
+import { unlessAborted } from '../../timing/unless-aborted.ts';
 import type { CliContext } from '../cli-context.ts';
 import { consumeEvents } from './consume-events.ts';
 import { type CursorFile, cursorRefusal, openCursorFile } from './cursor-file.ts';
@@ -15,7 +16,6 @@ import { handleEvent } from './handle-event.ts';
 import { handlerEnvironment } from './handler-environment.ts';
 import type { SavedCursor } from './parse-cursor.ts';
 import { createStorePatience } from './store-patience.ts';
-import { unlessAborted } from './unless-aborted.ts';
 import type { HandlerConfig, WatchConfig } from './watch-config.ts';
 import type { WatchDeps } from './watch-deps.ts';
 

@@ -28,14 +28,17 @@ export function createStorePatience({ clock, random, signal, log }: WatchDeps): 
   return {
     observe,
     async whileAway(work) {
+      let failed = false;
       for (let backoff = new Backoff(FIRST_RETRY_MS, MAX_RETRY_MS); ; backoff = backoff.next()) {
         try {
           const result = await work();
-          observe(null);
+          // Only then: what succeeds at once may never have asked the store, which somebody else knows to be away.
+          if (failed) observe(null);
           return result;
         } catch (error) {
           signal.throwIfAborted();
           if (!isAway(error)) throw error;
+          failed = true;
           observe(error);
         }
         await clock.sleep(backoff.delayMs(random()), signal);

@@ -1,4 +1,5 @@
 import type { LogLevel } from '../../config/log-level.ts';
+import type { MassLossLimits } from '../../config/mass-loss-limits.ts';
 import type { StoreConfig } from '../../config/store-config.ts';
 import type { EventFilter } from '../../record/event-filter.ts';
 
@@ -12,7 +13,7 @@ export interface WatchConfig {
   readonly handler: HandlerConfig | null;
   readonly cursorFile: string | null;
   /** null: losses are told at once, however many. */
-  readonly massLoss: { readonly share: number; readonly count: number } | null;
+  readonly massLoss: MassLossLimits | null;
   readonly logLevel: LogLevel;
 }
 

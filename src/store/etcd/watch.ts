@@ -47,7 +47,10 @@ export function etcdWatch(gateway: Gateway, { clock, context, witness }: WatchDe
     };
     let held: Parameters<typeof regroup>[0] = [];
     try {
-      if (!(await isSameStore(gateway, stream, witness, revision))) throw replaced(stream.endpoint.url);
+      if (!(await isSameStore(gateway, stream, witness, revision))) {
+        witness.refute();
+        throw replaced(stream.endpoint.url);
+      }
       read();
       report(prove(0));
       for (;;) {

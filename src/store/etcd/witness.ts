@@ -17,6 +17,8 @@ export interface Witness {
   sawEvents(revision: string, events: readonly KvEvent[]): void;
   /** What a member must have for `revision` to be the one that was seen; null when nothing is known about it. */
   at(revision: string): Testimony | null;
+  /** A member has something else there. It is still asked about, by whoever else goes on from there, until keys are read anew. */
+  refute(): void;
 }
 
 interface Testimony {
@@ -36,23 +38,28 @@ interface Seen {
 /** @param root what every key of ours starts with */
 export function createWitness(root: string): Witness {
   let seen: Seen | null = null;
+  let refuted = false;
 
   return {
     sawKeys: (revision, kvs) => {
       // Of all pages read at one revision the key that changed last: the later, the less a backup has of it.
-      let newest = seen?.revision === revision ? seen : null;
+      // The store that took another's place may be at the very same revision: nothing of the old one is kept then.
+      let newest = seen?.revision === revision && !refuted ? seen : null;
       for (const { key, value, modRevision } of kvs) {
         if (newest === null || isLater(modRevision, newest.modRevision)) {
           if (isText(key)) newest = { revision, key, value, modRevision };
         }
       }
       seen = newest;
+      refuted = false;
     },
     sawEvents: (revision, events) => {
       // What was written says more: many histories have a key missing.
       const known = events.filter(({ key }) => isText(key));
       const event = known.find(({ value }) => value !== null) ?? known[0];
-      if (event) seen = { revision, key: event.key, value: event.value, modRevision: revision };
+      if (!event) return;
+      seen = { revision, key: event.key, value: event.value, modRevision: revision };
+      refuted = false;
     },
     at: (revision) => {
       if (seen?.revision !== revision) return null;
@@ -65,6 +72,9 @@ export function createWitness(root: string): Witness {
           return int64Field(kv, 'mod_revision') === modRevision && fromBase64(textField(kv, 'value')) === value;
         },
       };
+    },
+    refute: () => {
+      refuted = true;
     },
   };
 }

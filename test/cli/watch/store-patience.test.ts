@@ -72,6 +72,14 @@ test('the same outage is told once, whoever sees it', async () => {
   assert.equal(lines.length, 2);
 });
 
+test('work that did not have to wait is no word of the store: an outage that somebody else sees goes on', async () => {
+  const { lines, observe, whileAway } = patience();
+  observe(AWAY);
+  assert.equal(await whileAway(async () => 'known already'), 'known already');
+  observe(AWAY);
+  assert.deepEqual(lines, ['warn: warning: etcd://h: connection refused; trying again until the store answers']);
+});
+
 test('an abort ends the wait', async () => {
   const { clock, abort, whileAway } = patience();
   const work = whileAway(() => Promise.reject(AWAY));

@@ -1,8 +1,7 @@
-import { diffEntry } from '../record/diff.ts';
-import type { RollEvent } from '../record/event.ts';
-import { presenceState, type RollEntry } from '../record/roll.ts';
-import type { GuardInput } from './loss-guard.ts';
-import type { GuardState } from './loss-state.ts';
+import { diffEntry } from '../../record/diff.ts';
+import type { RollEvent } from '../../record/event.ts';
+import { presenceState, type RollEntry } from '../../record/roll.ts';
+import type { GuardInput, GuardState } from './loss-state.ts';
 
 /** The TTL is what a node wrote about itself. No mistake in it holds a loss back for longer. */
 const MAX_HOLD_MS = 300_000;

@@ -1,9 +1,9 @@
-import type { Roll } from '../record/roll.ts';
-import type { Store, WatchBatch } from '../store/store.ts';
-import { CompactedError, StoreError } from '../store/store-error.ts';
-import { Backoff } from '../timing/backoff.ts';
-import type { Clock } from '../timing/clock.ts';
-import { withDeadline } from '../timing/with-deadline.ts';
+import type { Roll } from '../../record/roll.ts';
+import type { Store, WatchBatch } from '../../store/store.ts';
+import { CompactedError, StoreError } from '../../store/store-error.ts';
+import { Backoff } from '../../timing/backoff.ts';
+import type { Clock } from '../../timing/clock.ts';
+import { withDeadline } from '../../timing/with-deadline.ts';
 import { watchBatches } from './watch-batches.ts';
 
 export interface FollowOptions {

@@ -1,7 +1,7 @@
-import type { RollEvent, Uncertainty } from '../record/event.ts';
-import type { GuardInput, GuardStep, GuardTime, MassLossLimits } from './loss-guard.ts';
+import type { MassLossLimits } from '../../config/mass-loss-limits.ts';
+import type { RollEvent, Uncertainty } from '../../record/event.ts';
 import { atRest, lossesInOrder, lostEvents } from './loss-release.ts';
-import type { GuardPhase, GuardState } from './loss-state.ts';
+import type { GuardInput, GuardPhase, GuardState, GuardStep, GuardTime } from './loss-state.ts';
 import { countTold } from './loss-window.ts';
 
 /** An uncertainty that goes on because more and more nodes vanish is settled after this many times its first length. */

@@ -1,6 +1,6 @@
-import type { NodeRecord, Presence } from '../record/record.ts';
-import type { Roll, RollEntry } from '../record/roll.ts';
-import type { WatchBatch } from '../store/store.ts';
+import type { NodeRecord, Presence } from '../../record/record.ts';
+import type { Roll, RollEntry } from '../../record/roll.ts';
+import type { WatchBatch } from '../../store/store.ts';
 
 /**
  * The roll as it was before `batches`, of which each change says what it replaced.

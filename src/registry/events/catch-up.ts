@@ -1,11 +1,11 @@
-import type { Store } from '../store/store.ts';
-import type { Clock } from '../timing/clock.ts';
-import { withDeadline } from '../timing/with-deadline.ts';
+import type { Store } from '../../store/store.ts';
+import type { Clock } from '../../timing/clock.ts';
+import { withDeadline } from '../../timing/with-deadline.ts';
 import { collectChanges } from './collect-changes.ts';
-import type { EventLog, LogPosition, LogReader } from './event-log.ts';
-import type { EventBatch } from './event-source.ts';
+import type { EventLog, LogPosition } from './event-log.ts';
 import { type PastBatch, retell, type ToldRoll } from './retell.ts';
 import { createSlots } from './slots.ts';
+import type { Beginning } from './snapshot-batches.ts';
 
 export interface CatchUpOptions {
   readonly store: Store;
@@ -21,14 +21,9 @@ export interface CatchUp {
    * has it no more, when it is too much, or takes too long: then a snapshot says less and costs less.
    * Rejects by the reason of `signal` only.
    */
-  resume(since: string, signal: AbortSignal): Promise<Resumed | null>;
+  resume(since: string, signal: AbortSignal): Promise<Beginning | null>;
   /** Times the store was asked. */
   count(): number;
-}
-
-export interface Resumed {
-  readonly batches: readonly EventBatch[];
-  readonly reader: LogReader;
 }
 
 const CATCH_UP_TIMEOUT_MS = 10_000;
@@ -56,7 +51,7 @@ export function createCatchUp({ store, clock, log, now }: CatchUpOptions): Catch
     return { since, batches, position };
   }
 
-  function from(past: Past, since: string): Resumed | null {
+  function from(past: Past, since: string): Beginning | null {
     const reader = log.readFrom(past.position);
     if (reader === null || BigInt(past.since) > BigInt(since)) return null;
     const batches = past.batches.filter((batch) => BigInt(batch.revision) > BigInt(since));

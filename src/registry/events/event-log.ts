@@ -1,4 +1,4 @@
-import { type EventBatch, SlowReaderError } from './event-source.ts';
+import { type EventBatch, SlowReaderError } from '../event-source.ts';
 
 /**
  * The newest events of a process, once for all of its readers. Each reads at its own pace; what is kept does not grow
@@ -40,8 +40,11 @@ export interface LogReader {
   isCurrent(): boolean;
 }
 
-/** What is kept at least, beside the newest batch: 4,096 events in at most as many batches. */
+/** What is kept at least, beside what was appended last: 4,096 events in at most as many batches. */
 const KEPT = 4_096;
+
+/** Events of a batch that are handed out together: a mass loss is thousands. */
+export const PIECE_EVENTS = 64;
 
 interface Logged {
   readonly revision: bigint;
@@ -53,6 +56,8 @@ interface Logged {
 export function createEventLog(): EventLog {
   let generation = 0;
   let kept: Logged[] = [];
+  /** In what portions, the oldest first. */
+  let appended: { readonly batches: number; readonly events: number }[] = [];
   let keptEvents = 0;
   /** The number of the first kept batch, counted since the log started over. */
   let first = 0;
@@ -87,14 +92,15 @@ export function createEventLog(): EventLog {
     });
   }
 
+  /** What was appended together goes together, and the newest stays: else one huge change would cut everybody off. */
   function trim() {
-    for (let oldest = kept[0]; oldest && kept.length > 1; oldest = kept[0]) {
-      const newer = keptEvents - oldest.batch.events.length;
-      if (newer < KEPT && kept.length <= KEPT) return;
-      kept.shift();
-      keptEvents = newer;
-      floor = oldest.revision;
-      first += 1;
+    for (let oldest = appended[0]; oldest && appended.length > 1; oldest = appended[0]) {
+      if (keptEvents - oldest.events < KEPT && kept.length <= KEPT) return;
+      appended.shift();
+      keptEvents -= oldest.events;
+      floor = kept[oldest.batches - 1]?.revision ?? floor;
+      kept = kept.slice(oldest.batches);
+      first += oldest.batches;
     }
   }
 
@@ -143,6 +149,7 @@ export function createEventLog(): EventLog {
     restart(revision) {
       generation += 1;
       kept = [];
+      appended = [];
       keptEvents = 0;
       first = 0;
       floor = BigInt(revision);
@@ -152,8 +159,11 @@ export function createEventLog(): EventLog {
     },
     append(revision, batch) {
       head = BigInt(revision);
+      const before = cursor;
       cursor = number(batch.cursor);
-      kept.push({ revision: head, cursor, batch });
+      const pieces = cut(batch, text(before));
+      for (const piece of pieces) kept.push({ revision: head, cursor: number(piece.cursor), batch: piece });
+      appended.push({ batches: pieces.length, events: batch.events.length });
       keptEvents += batch.events.length;
       trim();
       wake();
@@ -179,6 +189,16 @@ export function createEventLog(): EventLog {
     },
     slowReaders: () => slowReaders,
   };
+}
+
+/** In pieces that hold up nobody. Only with the last one the batch is finished. */
+function cut({ events, cursor }: EventBatch, before: string | null): readonly EventBatch[] {
+  const pieces: EventBatch[] = [];
+  for (let from = 0; from < events.length || from === 0; from += PIECE_EVENTS) {
+    const isLast = from + PIECE_EVENTS >= events.length;
+    pieces.push({ events: events.slice(from, from + PIECE_EVENTS), cursor: isLast ? cursor : before });
+  }
+  return pieces;
 }
 
 function number(cursor: string | null): bigint {

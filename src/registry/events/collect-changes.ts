@@ -1,8 +1,7 @@
-import type { Store, WatchBatch } from '../store/store.ts';
-import { CompactedError, StoreError } from '../store/store-error.ts';
-import type { Clock } from '../timing/clock.ts';
-import { isConfirmation } from './is-confirmation.ts';
-import { watchBatches } from './watch-batches.ts';
+import type { Store, WatchBatch } from '../../store/store.ts';
+import { CompactedError, StoreError } from '../../store/store-error.ts';
+import type { Clock } from '../../timing/clock.ts';
+import { isConfirmation, watchBatches } from '../follow/watch-batches.ts';
 
 /** Of several kB each at worst: some ten MB. A roll is cheaper to read than more of them. */
 const MAX_CHANGES = 20_000;

@@ -1,4 +1,4 @@
-import type { Clock } from '../timing/clock.ts';
+import type { Clock } from '../../timing/clock.ts';
 
 export interface SessionOptions {
   readonly clock: Clock;

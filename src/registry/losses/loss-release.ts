@@ -1,7 +1,6 @@
-import { diffEntry } from '../record/diff.ts';
-import type { RollEvent } from '../record/event.ts';
-import type { GuardStep } from './loss-guard.ts';
-import { type GuardState, type HeldLoss, initialGuardState } from './loss-state.ts';
+import { diffEntry } from '../../record/diff.ts';
+import type { RollEvent } from '../../record/event.ts';
+import { type GuardState, type GuardStep, type HeldLoss, initialGuardState } from './loss-state.ts';
 
 export type IdentifiedLoss = readonly [instanceId: string, loss: HeldLoss];
 

@@ -1,14 +1,12 @@
-import type { CatchUp, Resumed } from './catch-up.ts';
+import type { EventBatch } from '../event-source.ts';
+import type { CatchUp } from './catch-up.ts';
 import type { EventLog } from './event-log.ts';
-import type { EventBatch } from './event-source.ts';
-import type { LiveRoll } from './live-roll.ts';
-import type { Shown } from './snapshot-batches.ts';
+import type { Beginning } from './snapshot-batches.ts';
 
 export interface EventParts {
-  readonly live: LiveRoll;
   readonly log: EventLog;
   readonly catchUp: CatchUp;
-  readonly snapshots: (shown: Shown) => readonly EventBatch[];
+  readonly snapshot: () => Beginning;
 }
 
 /**
@@ -25,7 +23,7 @@ export async function* readEvents(
   try {
     let resumed = since === null ? null : await resume(parts, since, signal);
     for (;;) {
-      const { batches, reader } = resumed ?? snapshot(parts);
+      const { batches, reader } = resumed ?? parts.snapshot();
       for (const batch of batches) {
         signal.throwIfAborted();
         if (!reader.isCurrent()) break;
@@ -42,16 +40,7 @@ export async function* readEvents(
   }
 }
 
-async function resume({ log, catchUp }: EventParts, since: string, signal: AbortSignal): Promise<Resumed | null> {
+async function resume({ log, catchUp }: EventParts, since: string, signal: AbortSignal): Promise<Beginning | null> {
   const reader = log.readAfter(since);
   return reader ? { batches: [], reader } : await catchUp.resume(since, signal);
-}
-
-/** The roll and the place in the log belong together: nothing is waited for between them. */
-function snapshot({ live, log, snapshots }: EventParts): Resumed {
-  const position = log.here();
-  const reader = log.readFrom(position);
-  if (reader === null) throw new Error('the log does not have its own end');
-  const shown = { roll: live.shown(), uncertainty: live.guard().uncertainty, cursor: position.cursor };
-  return { batches: snapshots(shown), reader };
 }

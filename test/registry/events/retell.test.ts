@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { diffRolls } from '../../src/record/diff.ts';
-import type { Presence } from '../../src/record/record.ts';
-import type { Roll, RollEntry } from '../../src/record/roll.ts';
-import { retell } from '../../src/registry/retell.ts';
-import { rewind } from '../../src/registry/rewind.ts';
-import type { Change, WatchBatch } from '../../src/store/store.ts';
-import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
+import { diffRolls } from '../../../src/record/diff.ts';
+import type { Presence } from '../../../src/record/record.ts';
+import type { Roll, RollEntry } from '../../../src/record/roll.ts';
+import { retell } from '../../../src/registry/events/retell.ts';
+import { rewind } from '../../../src/registry/events/rewind.ts';
+import type { Change, WatchBatch } from '../../../src/store/store.ts';
+import { sampleInstanceId, sampleRecord } from '../../support/sample-record.ts';
 
 const PRESENCE: Presence = { session: 'session-a', since: '2026-01-01T00:00:00.000Z', ttlSeconds: 30 };
 const NOTHING_HELD = { held: new Map(), heldAfter: null };

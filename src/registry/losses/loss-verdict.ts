@@ -1,6 +1,6 @@
-import type { GuardInput, GuardStep, GuardTime, MassLossLimits } from './loss-guard.ts';
+import type { MassLossLimits } from '../../config/mass-loss-limits.ts';
 import { atRest, lossesInOrder, lostEvents } from './loss-release.ts';
-import type { GuardState, LookedAt } from './loss-state.ts';
+import type { GuardInput, GuardState, GuardStep, GuardTime, LookedAt } from './loss-state.ts';
 import { becomeUncertain, judgeUncertainty } from './loss-uncertainty.ts';
 import { countTold, withTold } from './loss-window.ts';
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { lossMap } from '../../src/registry/loss-map.ts';
-import { sampleInstanceId } from '../support/sample-record.ts';
+import { lossMap } from '../../../src/registry/losses/loss-map.ts';
+import { sampleInstanceId } from '../../support/sample-record.ts';
 
 const sorted = <V>(entries: Iterable<[string, V]>) => [...entries].sort(([a], [b]) => (a < b ? -1 : 1));
 

@@ -1,10 +1,10 @@
-import { RollcallError } from '../errors.ts';
-import type { Store } from '../store/store.ts';
-import { CompactedError } from '../store/store-error.ts';
-import type { Clock } from '../timing/clock.ts';
-import { DeadlineError, withDeadline } from '../timing/with-deadline.ts';
+import { RollcallError } from '../../errors.ts';
+import type { Store } from '../../store/store.ts';
+import { CompactedError } from '../../store/store-error.ts';
+import type { Clock } from '../../timing/clock.ts';
+import { DeadlineError, withDeadline } from '../../timing/with-deadline.ts';
+import type { LiveRoll } from '../live-roll.ts';
 import { followRoll } from './follow-roll.ts';
-import type { LiveRoll } from './live-roll.ts';
 import { type Session, startSession } from './session.ts';
 
 export interface FollowerOptions {

@@ -1,7 +1,9 @@
-import type { RollEvent } from '../record/event.ts';
-import type { Clock } from '../timing/clock.ts';
-import { withDeadline } from '../timing/with-deadline.ts';
-import { type GuardInput, type GuardState, guardLosses, initialGuardState, type MassLossLimits } from './loss-guard.ts';
+import type { MassLossLimits } from '../../config/mass-loss-limits.ts';
+import type { RollEvent } from '../../record/event.ts';
+import type { Clock } from '../../timing/clock.ts';
+import { withDeadline } from '../../timing/with-deadline.ts';
+import { guardLosses } from './loss-guard.ts';
+import { type GuardInput, type GuardState, initialGuardState } from './loss-state.ts';
 
 export interface GuardRunnerOptions {
   readonly clock: Clock;

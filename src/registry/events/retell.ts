@@ -1,9 +1,9 @@
-import { diffEntry } from '../record/diff.ts';
-import { presenceState, type Roll, type RollEntry } from '../record/roll.ts';
-import type { WatchBatch } from '../store/store.ts';
-import type { EventBatch } from './event-source.ts';
+import { diffEntry } from '../../record/diff.ts';
+import { presenceState, type Roll, type RollEntry } from '../../record/roll.ts';
+import type { WatchBatch } from '../../store/store.ts';
+import type { EventBatch } from '../event-source.ts';
+import { createView } from '../view.ts';
 import { rewind } from './rewind.ts';
-import { createView } from './view.ts';
 
 /** A roll, and what of it is not told yet. */
 export interface ToldRoll {

@@ -1,5 +1,5 @@
-import type { Uncertainty } from '../record/event.ts';
-import type { RollEntry } from '../record/roll.ts';
+import type { RollEvent, Uncertainty } from '../../record/event.ts';
+import type { RollEntry } from '../../record/roll.ts';
 import { type LossMap, lossMap } from './loss-map.ts';
 
 /** What the loss guard remembers. It is never changed, only replaced. */
@@ -70,3 +70,43 @@ export const initialGuardState: GuardState = {
   revision: '0',
   present: 0,
 };
+
+export type GuardInput =
+  | {
+      /**
+       * `changes`: one revision's, against the real roll before it. `snapshot`: the differences between what readers
+       * were told last and a new snapshot; whoever is not among them is as readers were told.
+       */
+      readonly kind: 'changes' | 'snapshot';
+      readonly revision: string;
+      readonly changes: readonly {
+        readonly instanceId: string;
+        readonly before: RollEntry | null;
+        readonly after: RollEntry | null;
+      }[];
+      /** Nodes present in the real roll after the changes. */
+      readonly present: number;
+    }
+  /** What the store said of a sample of the present nodes; `asked` is 0 when it could not tell. */
+  | { readonly kind: 'looked'; readonly asked: number; readonly overdue: number }
+  /**
+   * Time has passed, and the store has told nothing that was not given in. Only then does a wait end: while the store is
+   * away, or its changes come late, nobody knows who returned, so there must be no tick.
+   */
+  | { readonly kind: 'tick' };
+
+export interface GuardStep {
+  readonly state: GuardState;
+  /** To be told now, in this order. Of a snapshot only `uncertain` and `certain`: it tells the nodes itself. */
+  readonly events: readonly RollEvent[];
+  /** Ask the store now how many of the present nodes are overdue, and give in the answer in any case. */
+  readonly look: boolean;
+  /** Give in a tick at this monotonic instant at the latest; null: not needed. */
+  readonly wakeAtMs: number | null;
+}
+
+/** One instant on both scales of the clock. */
+export interface GuardTime {
+  readonly monotonicMs: number;
+  readonly wallMs: number;
+}

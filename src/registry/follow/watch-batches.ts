@@ -1,6 +1,14 @@
-import type { Store, WatchBatch } from '../store/store.ts';
-import type { Clock } from '../timing/clock.ts';
-import { withDeadline } from '../timing/with-deadline.ts';
+import type { Store, WatchBatch } from '../../store/store.ts';
+import type { Clock } from '../../timing/clock.ts';
+import { withDeadline } from '../../timing/with-deadline.ts';
+
+/**
+ * Whether the store says that there is nothing newer, rather than that something happened which is no change of ours: a
+ * confirmation repeats the revision of the batch before it.
+ */
+export function isConfirmation(batch: WatchBatch, lastRevision: string): boolean {
+  return batch.changes.length === 0 && BigInt(batch.revision) === BigInt(lastRevision);
+}
 
 /**
  * `store.watch` that never goes silent: a healthy store confirms at least every 10 s, so a watch without a batch for

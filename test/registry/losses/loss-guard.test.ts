@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { RollEvent } from '../../src/record/event.ts';
-import type { RollEntry } from '../../src/record/roll.ts';
-import { guardLosses, initialGuardState } from '../../src/registry/loss-guard.ts';
-import { guardDriver, type Look } from '../support/guard-driver.ts';
-import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
+import type { RollEvent } from '../../../src/record/event.ts';
+import type { RollEntry } from '../../../src/record/roll.ts';
+import { guardLosses } from '../../../src/registry/losses/loss-guard.ts';
+import { initialGuardState } from '../../../src/registry/losses/loss-state.ts';
+import { guardDriver, type Look } from '../../support/guard-driver.ts';
+import { sampleInstanceId, sampleRecord } from '../../support/sample-record.ts';
 
 const LIMITS = { share: 0.3, count: 5 };
 const TTL_MS = 30_000;
