@@ -1,0 +1,102 @@
+# shellcheck shell=bash disable=SC2034,SC2154
+# fleetctl, 0.11 to 1.0. Its exit status proves nothing (1.0 prints its usage and ends with 0), so every answer is
+# held against what it must look like. Flags have two dashes: with one, 1.0 does not know them.
+
+# Finds fleetctl and learns whether it can replace a unit in place, which it can from 0.13 on.
+open_fleet() {
+  command -v fleetctl >/dev/null ||
+    fail "fleetctl is not installed: put it on the PATH, or run this on a CoreOS host of the fleet"
+  local answer
+  answer=$(bounded fleetctl --version) || true
+  [[ $answer =~ ^fleetctl\ version\ v?([0-9]+)\.([0-9]+) ]] ||
+    fail "fleetctl --version answered \"$(one_line "$answer")\": expected \"fleetctl version …\"; is it fleet's?"
+  fleet_version=${answer#fleetctl version }
+  can_replace=false
+  if [ "${BASH_REMATCH[1]}" -ge 1 ] || [ "${BASH_REMATCH[2]}" -ge 13 ]; then can_replace=true; fi
+}
+
+# list_machines FILE : "machine<TAB>ip" of every machine
+list_machines() {
+  bounded fleetctl list-machines --fields=machine,ip --full --no-legend >"$1" || return 1
+  local odd
+  odd=$(grep -vEm1 $'^[0-9a-f]{32}\t+[^\t ]+$' "$1") || true
+  [ -z "$odd" ] || { echo "fleetctl list-machines answered \"$(one_line "$odd")\" instead of a list" >"$work/stderr"; return 1; }
+}
+
+# First contact: says what to look at when there is none.
+require_machines() {
+  list_machines "$1" ||
+    fail "cannot reach the fleet: $(cause); check FLEETCTL_TUNNEL or FLEETCTL_ENDPOINT (${FLEETCTL_TUNNEL:-${FLEETCTL_ENDPOINT:-neither is set}})"
+  [ -s "$1" ] || fail "fleet lists no machine: is fleet.service running on the hosts, and is this their fleet?"
+}
+
+# read_unit NAME FILE : its text as fleet has it, an empty file when fleet does not know it
+read_unit() {
+  if bounded fleetctl cat "$1" >"$2" && grep -q '^\[' "$2"; then return 0; fi
+  if grep -q "^Unit $1 not found" "$work/stderr"; then : >"$2"; return 0; fi
+  [ -s "$work/stderr" ] || head -1 "$2" >"$work/stderr"
+  return 1
+}
+
+# wanted_state NAME : what fleet is to do with the unit (inactive, loaded, launched) and whether it is global
+wanted_state() {
+  local rows odd
+  rows=$(bounded fleetctl list-unit-files --fields=unit,dstate,global --no-legend) || return 1
+  odd=$(grep -vEm1 $'^([^\t ]+\t+[a-z-]+\t+(true|false))?$' <<<"$rows") || true
+  if [ -n "$odd" ]; then
+    echo "fleetctl list-unit-files answered \"$(one_line "$odd")\" instead of a list" >"$work/stderr"
+    return 1
+  fi
+  awk -v unit="$1" '$1 == unit { print $2, $3 }' <<<"$rows"
+}
+
+# fleet_has_same NAME FILE
+fleet_has_same() {
+  read_unit "$1" "$work/registered" || return 1
+  [ "$(tool same "$2" "$work/registered")" = same ]
+}
+
+# submit_unit NAME FILE : fleet does not have it yet
+submit_unit() {
+  bounded fleetctl submit "$2" >"$work/said" || fail "cannot submit $1: $(cause)"
+  fleet_has_same "$1" "$2" || fail "fleet did not take $1 as submitted: $(cause); compare fleetctl cat $1 with $2"
+}
+
+# destroy_unit NAME
+destroy_unit() {
+  bounded fleetctl destroy "$1" >"$work/said" || fail "cannot destroy $1: $(cause)"
+  read_unit "$1" "$work/registered" || fail "cannot see whether $1 is destroyed: $(cause)"
+  [ ! -s "$work/registered" ] || fail "fleet still has $1 after fleetctl destroy: $(cause)"
+}
+
+# replace_unit NAME FILE : where fleetctl cannot in one step, in two; fleet stops the unit on every machine between them
+replace_unit() {
+  if $can_replace; then
+    bounded fleetctl start --replace "$2" >"$work/said" || fail "cannot replace $1: $(cause)"
+    fleet_has_same "$1" "$2" || fail "fleet kept the old $1: $(cause); compare fleetctl cat $1 with $2"
+  else
+    destroy_unit "$1"
+    step="$1 is destroyed, its new file not submitted"
+    submit_unit "$1" "$2"
+  fi
+}
+
+# start_unit NAME FILE : never blocks for a global unit, so "launched" is all that fleet can say
+start_unit() {
+  bounded fleetctl start "$2" >"$work/said" || fail "cannot start $1: $(cause)"
+  local state
+  state=$(wanted_state "$1") || fail "cannot see whether $1 was started: $(cause)"
+  case $state in
+    'launched true') ;;
+    *' false') fail "fleet does not take $1 for a global unit: see [X-Fleet] in $2" ;;
+    *) fail "fleetctl start $1 changed nothing (fleet says \"${state:-no such unit}\"): $(cause)" ;;
+  esac
+}
+
+# stop_unit NAME
+stop_unit() {
+  bounded fleetctl stop "$1" >"$work/said" || fail "cannot stop $1: $(cause)"
+  local state
+  state=$(wanted_state "$1") || fail "cannot see whether $1 was stopped: $(cause)"
+  [[ $state != launched* ]] || fail "fleetctl stop $1 changed nothing: $(cause)"
+}

@@ -1,0 +1,44 @@
+import type { Machine } from './machine.ts';
+import type { RollNode } from './roll-node.ts';
+
+export interface Muster {
+  readonly answered: readonly { readonly machine: Machine; readonly node: RollNode }[];
+  readonly missing: readonly { readonly machine: Machine; readonly reason: string }[];
+}
+
+/**
+ * Which of fleet's machines have answered the roll.
+ * @param oldSessions of agents that are to be replaced: their presence proves nothing about the new unit
+ */
+export function muster(
+  machines: readonly Machine[],
+  roll: readonly RollNode[],
+  oldSessions: ReadonlySet<string>,
+): Muster {
+  const answered: Muster['answered'][number][] = [];
+  const missing: Muster['missing'][number][] = [];
+  for (const machine of machines) {
+    const nodes = roll.filter((node) => isOn(machine, node));
+    const present = nodes.filter((node) => node.presence.state === 'present');
+    const node = present.find(({ sidecar }) => !oldSessions.has(sidecar.session));
+    if (node) answered.push({ machine, node });
+    else missing.push({ machine, reason: reasonOf(nodes, present) });
+  }
+  return { answered, missing };
+}
+
+/** The id decides. The address does only for an agent that was not given its machine id. */
+function isOn(machine: Machine, node: RollNode): boolean {
+  if (node.machineId !== null) return node.machineId === machine.id;
+  if (machine.address === null) return false;
+  return machine.address === node.privateIpAddress || machine.address === node.publicIpAddress;
+}
+
+function reasonOf(nodes: readonly RollNode[], present: readonly RollNode[]): string {
+  const [old] = present;
+  if (old) return `${old.ec2InstanceId} still answers through the agent that was to be replaced`;
+  const [node] = nodes;
+  if (!node) return 'it never answered at this store';
+  if (node.departure) return `${node.ec2InstanceId} departed (${node.departure.cause}) at ${node.departure.at}`;
+  return `${node.ec2InstanceId} is lost: its agent ended without a goodbye or is cut off from the store`;
+}
