@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Machine } from '../../scripts/lib/machine.ts';
+import { muster } from '../../scripts/lib/muster.ts';
+import type { RollNode } from '../../scripts/lib/roll-node.ts';
+import { sampleNode } from './sample-node.ts';
+
+const MACHINE: Machine = { id: 'a'.repeat(32), address: '10.113.0.23' };
+const NONE = new Set<string>();
+
+/** Why the one machine has not answered; null when it has. */
+function missing(nodes: readonly RollNode[], old: ReadonlySet<string> = NONE, machine = MACHINE): string | null {
+  const state = muster([machine], nodes, old);
+  assert.equal(state.answered.length + state.missing.length, 1);
+  return state.missing[0]?.reason ?? null;
+}
+
+test('a present node with the machine’s id has answered, whatever its address', () => {
+  assert.equal(missing([sampleNode()]), null);
+  assert.equal(missing([sampleNode({ privateIpAddress: '10.0.0.9' })]), null);
+  assert.equal(missing([sampleNode()], NONE, { ...MACHINE, address: null }), null);
+});
+
+test('the same address on another machine is no answer', () => {
+  assert.match(missing([sampleNode({ machineId: 'b'.repeat(32) })]) ?? '', /never answered/);
+});
+
+test('an agent that was not given its machine id answers by its private or public address', () => {
+  assert.equal(missing([sampleNode({ machineId: null })]), null);
+  const elsewhere = { machineId: null, privateIpAddress: '10.0.0.9' };
+  assert.equal(missing([sampleNode({ ...elsewhere, publicIpAddress: '10.113.0.23' })]), null);
+  assert.match(missing([sampleNode(elsewhere)]) ?? '', /never answered/);
+  assert.match(missing([sampleNode({ machineId: null })], NONE, { ...MACHINE, address: null }) ?? '', /never answered/);
+});
+
+test('an agent that is to be replaced has not answered for the new unit; its successor has', () => {
+  const old = sampleNode({ sidecar: { session: 'old' } });
+  assert.match(missing([old], new Set(['old'])) ?? '', /i-12345678 still answers through the agent that was to be/);
+  assert.equal(missing([sampleNode()], new Set(['old'])), null);
+});
+
+test('what is known of a machine that does not answer is told', () => {
+  assert.match(missing([]) ?? '', /^it never answered at this store$/);
+  assert.match(missing([sampleNode({ presence: { state: 'lost' } })]) ?? '', /i-12345678 is lost/);
+  const departed = sampleNode({
+    presence: { state: 'departed' },
+    departure: { at: '2026-11-22T10:00:00Z', cause: 'stopped' },
+  });
+  assert.match(missing([departed]) ?? '', /departed \(stopped\) at 2026-11-22T10:00:00Z/);
+});
+
+test('nodes of the roll that are no machine of the fleet count for nothing', () => {
+  const state = muster([MACHINE], [sampleNode(), sampleNode({ machineId: 'c'.repeat(32) })], NONE);
+  assert.equal(state.answered.length, 1);
+});
