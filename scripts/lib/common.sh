@@ -35,11 +35,11 @@ one_line() {
   printf '%s' "${text% }"
 }
 
-# The first thing a program said on stderr that names a cause, in one line.
+# What a program said on stderr that names a cause, in one line: fleetctl puts warnings and a banner before it.
 cause() {
   local line
-  line=$(grep -m1 '[^[:space:]]' "$work/stderr" || true)
-  [ -n "$line" ] || line='it said nothing'
+  line=$(grep -im1 -E '^(error|unable|cannot|could not|an error|warning: (unit|can not)|rollcall )' "$work/stderr" ||
+    grep -m1 '[^[:space:]#]' "$work/stderr") || line='it said nothing'
   line=$(tr -s '[:space:]' ' ' <<<"${line:0:300}")
   printf '%s' "${line% }"
 }

@@ -56,24 +56,32 @@ fleet_has_same() {
   [ "$(tool same "$2" "$work/registered")" = same ]
 }
 
+# change ARGS… : calls fleetctl; `said` is what it said, which counts only once its effect is seen
+change() {
+  local status=0
+  bounded fleetctl "$@" >"$work/stdout" || status=$?
+  said=$(cause)
+  [ $status -eq 0 ] || fail "cannot $1 ${*: -1}: $said"
+}
+
 # submit_unit NAME FILE : fleet does not have it yet
 submit_unit() {
-  bounded fleetctl submit "$2" >"$work/said" || fail "cannot submit $1: $(cause)"
-  fleet_has_same "$1" "$2" || fail "fleet did not take $1 as submitted: $(cause); compare fleetctl cat $1 with $2"
+  change submit "$2"
+  fleet_has_same "$1" "$2" || fail "fleet did not take $1 as submitted: $said; compare fleetctl cat $1 with $2"
 }
 
 # destroy_unit NAME
 destroy_unit() {
-  bounded fleetctl destroy "$1" >"$work/said" || fail "cannot destroy $1: $(cause)"
+  change destroy "$1"
   read_unit "$1" "$work/registered" || fail "cannot see whether $1 is destroyed: $(cause)"
-  [ ! -s "$work/registered" ] || fail "fleet still has $1 after fleetctl destroy: $(cause)"
+  [ ! -s "$work/registered" ] || fail "fleet still has $1 after fleetctl destroy: $said"
 }
 
 # replace_unit NAME FILE : where fleetctl cannot in one step, in two; fleet stops the unit on every machine between them
 replace_unit() {
   if $can_replace; then
-    bounded fleetctl start --replace "$2" >"$work/said" || fail "cannot replace $1: $(cause)"
-    fleet_has_same "$1" "$2" || fail "fleet kept the old $1: $(cause); compare fleetctl cat $1 with $2"
+    change start --replace "$2"
+    fleet_has_same "$1" "$2" || fail "fleet kept the old $1: $said; compare fleetctl cat $1 with $2"
   else
     destroy_unit "$1"
     step="$1 is destroyed, its new file not submitted"
@@ -83,20 +91,20 @@ replace_unit() {
 
 # start_unit NAME FILE : never blocks for a global unit, so "launched" is all that fleet can say
 start_unit() {
-  bounded fleetctl start "$2" >"$work/said" || fail "cannot start $1: $(cause)"
+  change start "$2"
   local state
   state=$(wanted_state "$1") || fail "cannot see whether $1 was started: $(cause)"
   case $state in
     'launched true') ;;
     *' false') fail "fleet does not take $1 for a global unit: see [X-Fleet] in $2" ;;
-    *) fail "fleetctl start $1 changed nothing (fleet says \"${state:-no such unit}\"): $(cause)" ;;
+    *) fail "fleetctl start $1 changed nothing (fleet says \"${state:-no such unit}\"): $said" ;;
   esac
 }
 
 # stop_unit NAME
 stop_unit() {
-  bounded fleetctl stop "$1" >"$work/said" || fail "cannot stop $1: $(cause)"
+  change stop "$1"
   local state
   state=$(wanted_state "$1") || fail "cannot see whether $1 was stopped: $(cause)"
-  [[ $state != launched* ]] || fail "fleetctl stop $1 changed nothing: $(cause)"
+  [[ $state != launched* ]] || fail "fleetctl stop $1 changed nothing: $said"
 }

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { startEtcd } from '../support/etcd-server.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type EtcdServer, startEtcd } from '../support/etcd-server.ts';
 import { type FleetStandIn, startFleetStandIn } from '../support/fleet-standin.ts';
 import { rollcall, rollStates, startFleet, until } from '../support/rollcall-process.ts';
 
@@ -24,12 +25,15 @@ After=docker.service
 const ECS_UNIT = '[Unit]\nDescription=ecs-agent\n[Service]\nExecStart=/usr/bin/docker run amazon/amazon-ecs-agent\n';
 
 interface World {
+  readonly etcd: EtcdServer;
   readonly store: string;
   readonly fleet: FleetStandIn;
   readonly units: string;
   /** `scripts/deploy` with all it needs and nobody to ask. */
   deploy(...more: string[]): ReturnType<FleetStandIn['script']>;
   undeploy(...more: string[]): ReturnType<FleetStandIn['script']>;
+  /** In a process group of its own, as a shell starts it for Ctrl-C to reach. */
+  deployInGroup(env: Record<string, string>): ReturnType<FleetStandIn['start']>;
   writeUnits(label: string): Promise<void>;
   /** instance id → the label that its agent was started with */
   labels(): Promise<Record<string, string>>;
@@ -49,6 +53,7 @@ async function world(t: TestContext, version: string, nodes = 3): Promise<World>
   };
   await writeUnits('1');
   return {
+    etcd,
     store,
     fleet,
     units,
@@ -56,6 +61,8 @@ async function world(t: TestContext, version: string, nodes = 3): Promise<World>
     deploy: (...more) =>
       fleet.script('deploy', ['--store', store, '--cluster', 'demo', '--units', units, '--yes', ...more]),
     undeploy: (...more) => fleet.script('undeploy', ['--store', store, '--yes', ...more]),
+    deployInGroup: (env) =>
+      fleet.start('deploy', ['--store', store, '--cluster', 'demo', '--units', units, '--yes'], env),
     async labels() {
       const { stdout } = await rollcall(['list', '-o', 'json', '--store', store]);
       const nodesThere: { ec2InstanceId: string; labels: Record<string, string> }[] =
@@ -245,9 +252,88 @@ test('a fleetctl that prints its usage and ends well has done nothing, and is no
   assert.equal((await w.deploy()).code, 0);
   await w.writeUnits('2');
   await fails('usage start', /fleet kept the old rollcall\.service/, w.deploy);
+  await fails(
+    'forget replace',
+    /fleet kept the old rollcall\.service: WARNING: Unit rollcall\.service in registry/,
+    w.deploy,
+  );
   await fails('usage list-unit-files', /cannot read the state of rollcall\.service from fleet/, w.undeploy);
   await fails('usage stop', /fleetctl stop rollcall\.service changed nothing/, w.undeploy);
   await fails('usage destroy', /fleet still has rollcall\.service/, w.undeploy);
+});
+
+test('an agent that outlives a replacement, or an undeployment, is not taken for done', async (t) => {
+  const w = await world(t, '1.0.0', 2);
+  assert.equal((await w.deploy()).code, 0);
+  const [, second] = w.fleet.machines;
+  assert.ok(second);
+  w.fleet.deaf.add(second.id);
+  await w.writeUnits('2');
+  const replaced = await w.deploy('--timeout', '8s');
+  assert.equal(replaced.code, 1);
+  assert.match(
+    replaced.stderr,
+    /not answered: 10\.113\.0\.24 .*still answers through the agent that was to be replaced/,
+  );
+  const gone = await w.undeploy('--timeout', '4s');
+  assert.equal(gone.code, 1);
+  assert.match(gone.stderr, /still present: 10\.113\.0\.24 \(machine /);
+  assert.match(
+    lastLine(gone.stderr),
+    /1 machines are still present on the roll after 4s.*not all was done, only: stop rollcall\.service; run it again/,
+  );
+  assert.deepEqual(w.fleet.state.unitNames(), ['amazon-ecs-agent.service', 'rollcall.service']);
+  w.fleet.deaf.delete(second.id);
+  const rest = await w.undeploy('--keep-ecs-agent');
+  assert.equal(rest.code, 0, rest.stderr);
+  assert.doesNotMatch(rest.stderr, /stop rollcall/, 'that was done before');
+  assert.deepEqual(w.fleet.state.unitNames(), ['amazon-ecs-agent.service']);
+});
+
+test('a store that is away for a while is waited for; a cluster that is another than asked for is noted', async (t) => {
+  const w = await world(t, '1.0.0', 2);
+  w.fleet.broken.add(w.fleet.machines[0]?.id ?? '');
+  const waiting = w.fleet.script('deploy', ['--store', w.store, '--cluster', 'other', '--units', w.units, '--yes']);
+  await until('one has answered', 30_000, async () => count(await rollStates(w.store), 'present') === 1);
+  await w.etcd.stop();
+  await sleep(6_000);
+  await w.etcd.restart();
+  w.fleet.broken.clear();
+  const result = await waiting;
+  assert.equal(result.code, 0, result.stderr);
+  assert.match(result.stderr, /cannot read the roll: .*connection refused/);
+  assert.match(result.stderr, /note: 10\.113\.0\.23 \(machine \w+\) is in cluster demo, not other/);
+  assert.match(lastLine(result.stderr), /all 2 machines have answered/);
+});
+
+test('Ctrl-C while it waits leaves the units deployed, says so, and leaves no files behind', async (t) => {
+  const w = await world(t, '1.0.0', 1);
+  w.fleet.broken.add(w.fleet.machines[0]?.id ?? '');
+  const temporary = await mkdtemp(join(tmpdir(), 'rollcall-tmp-'));
+  t.after(() => rm(temporary, { recursive: true, force: true }));
+  const running = w.deployInGroup({ TMPDIR: temporary });
+  await until('it waits', 30_000, () => running.stderr().includes('waiting for'));
+  assert.equal((await readdir(temporary)).length, 1);
+  process.kill(-running.pid, 'SIGINT');
+  assert.equal(await running.ended, 130);
+  assert.match(lastLine(running.stderr()), /interrupted while waiting; the units are deployed, run it again/);
+  assert.deepEqual(await readdir(temporary), []);
+  assert.deepEqual(w.fleet.state.unitNames(), ['amazon-ecs-agent.service', 'rollcall.service']);
+});
+
+test('the variable ROLLCALL names another command that reads the roll', async (t) => {
+  const w = await world(t, '1.0.0', 1);
+  assert.equal((await w.deploy()).code, 0);
+  const [first] = w.fleet.machines;
+  const script = join(w.units, 'elsewhere');
+  await writeFile(script, `#!/bin/sh\necho "$@" >>${script}.log\nexec scripts/rollcall "$@" --store ${w.store}\n`, {
+    mode: 0o755,
+  });
+  const env = { ROLLCALL: `env A=b ${script}`, ROLLCALL_CLUSTER: 'demo', ROLLCALL_HEALTH: 'critical' };
+  const result = await w.fleet.script('deploy', ['--units', w.units, '--yes'], env);
+  assert.equal(result.code, 0, result.stderr);
+  assert.match(result.stdout, new RegExp(`^${first?.ip} `, 'm'));
+  assert.match(await readFile(`${script}.log`, 'utf8'), /^list --all -o json$/m);
 });
 
 test('what stops it half-way is told with what was done, and the next run goes on from there', async (t) => {
@@ -257,7 +343,7 @@ test('what stops it half-way is told with what was done, and the next run goes o
   assert.equal(half.code, 1);
   assert.match(
     lastLine(half.stderr),
-    /cannot start amazon-ecs-agent\.service: .*read-only; not all was done, only: create-cluster demo, submit amazon-ecs-agent\.service; run it again/,
+    /cannot start \S+amazon-ecs-agent\.service: .*read-only; not all was done, only: create-cluster demo, submit amazon-ecs-agent\.service; run it again/,
   );
   w.fleet.state.putFault('');
   const rest = await w.deploy();
@@ -270,7 +356,7 @@ test('what stops it half-way is told with what was done, and the next run goes o
   assert.equal(between.code, 1);
   assert.match(
     lastLine(between.stderr),
-    /cannot submit rollcall\.service.*rollcall\.service is destroyed, its new file not submitted/,
+    /cannot submit \S+rollcall\.service.*rollcall\.service is destroyed, its new file not submitted/,
   );
   w.fleet.state.putFault('refuse destroy');
   assert.equal((await w.deploy()).code, 0);

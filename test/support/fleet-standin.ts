@@ -1,4 +1,5 @@
-import { execFile } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,6 +10,7 @@ import { type FleetctlState, fleetctlState, type StandInMachine, type StandInUni
 import { CLEAN_ENV, type Finished, type Running, type SimulatedFleet, startRollcall } from './rollcall-process.ts';
 
 const RECONCILE_MS = 200;
+const SCRIPT_LIMIT_MS = 120_000;
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 export interface FleetOptions {
@@ -24,10 +26,23 @@ export interface FleetStandIn {
   readonly bin: string;
   readonly state: FleetctlState;
   readonly machines: readonly StandInMachine[];
+  /** Machines in here do nothing that fleet tells them, as one whose fleet hangs. */
+  readonly deaf: Set<string>;
   /** Machines in here start nothing, and say that the unit failed. */
   readonly broken: Set<string>;
   /** Runs `scripts/NAME ARGS…` with the stand-ins on its PATH. */
   script(name: string, args: readonly string[], env?: Record<string, string>): Promise<Finished>;
+  /** The same, in a process group of its own, while it runs. */
+  start(
+    name: string,
+    args: readonly string[],
+    env?: Record<string, string>,
+  ): {
+    readonly pid: number;
+    readonly ended: Promise<number | null>;
+    readonly stdout: () => string;
+    readonly stderr: () => string;
+  };
   /** Every call of fleetctl and aws since the last look. */
   calls(): Promise<string[]>;
   /** `null`: all is well. */
@@ -62,6 +77,7 @@ export async function startFleetStandIn(t: TestContext, options: FleetOptions): 
   );
   state.putMachines(machines);
   const broken = new Set<string>();
+  const deaf = new Set<string>();
 
   /** machine id → the agent that runs there, and the unit text it was started for. */
   const agents = new Map<string, { readonly agent: Running; readonly text: string }>();
@@ -74,6 +90,7 @@ export async function startFleetStandIn(t: TestContext, options: FleetOptions): 
         const [active, sub] = launched ? (failed ? ['failed', 'failed'] : ['active', 'running']) : ['inactive', 'dead'];
         states.push({ unit, machineId, active: active ?? '', sub: sub ?? '' });
       }
+      if (deaf.has(machineId)) continue;
       const unit = state.unit('rollcall.service');
       const wanted = unit?.dstate === 'launched' && !broken.has(machineId) ? JSON.stringify(unit.options) : null;
       const running = agents.get(machineId);
@@ -104,24 +121,41 @@ export async function startFleetStandIn(t: TestContext, options: FleetOptions): 
     await rm(dir, { recursive: true, force: true });
   });
 
+  const start: FleetStandIn['start'] = (name, args, env = {}) => {
+    const base = { ...CLEAN_ENV, PATH: `${join(dir, 'bin')}:${process.env['PATH']}` };
+    const standIns = { FLEET_STANDIN: dir, FLEET_STANDIN_VERSION: options.version, AWS_STANDIN: dir };
+    const child = spawn(join(ROOT, 'scripts', name), [...args], {
+      cwd: ROOT,
+      env: { ...base, ...standIns, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+      timeout: SCRIPT_LIMIT_MS,
+    });
+    const kill = () => child.pid !== undefined && child.exitCode === null && process.kill(-child.pid, 'SIGKILL');
+    process.once('exit', kill);
+    t.after(() => {
+      process.removeListener('exit', kill);
+      kill();
+    });
+    const output = { stdout: '', stderr: '' };
+    child.stdout.on('data', (chunk) => (output.stdout += chunk));
+    child.stderr.on('data', (chunk) => (output.stderr += chunk));
+    const ended = once(child, 'close').then(([code]) => code);
+    return { pid: child.pid ?? 0, ended, stdout: () => output.stdout, stderr: () => output.stderr };
+  };
+
   return {
     bin: join(dir, 'bin'),
     state,
     machines,
     broken,
-    script: (name, args, env = {}) =>
-      new Promise((resolve) => {
-        const base = { ...CLEAN_ENV, PATH: `${join(dir, 'bin')}:${process.env['PATH']}` };
-        const standIns = { FLEET_STANDIN: dir, FLEET_STANDIN_VERSION: options.version, AWS_STANDIN: dir };
-        const limits = { timeout: 120_000, maxBuffer: 16 * 1024 * 1024 };
-        const child = execFile(
-          join(ROOT, 'scripts', name),
-          [...args],
-          { env: { ...base, ...standIns, ...env }, ...limits },
-          (_, stdout, stderr) => resolve({ code: child.exitCode, stdout, stderr }),
-        );
-        child.stdin?.end();
-      }),
+    deaf,
+    script: async (name, args, env) => {
+      const running = start(name, args, env);
+      const code = await running.ended;
+      return { code, stdout: running.stdout(), stderr: running.stderr() };
+    },
+    start,
     calls: async () => {
       const lines = (await readFile(join(dir, 'calls.log'), 'utf8')).trim().split('\n').filter(Boolean);
       await writeFile(join(dir, 'calls.log'), '');

@@ -126,7 +126,7 @@ function create(command: string, path: string, name: string, replace: boolean): 
     if (replace) out(`Found same Unit(${name}) in Registry, nothing to do`);
     return 0;
   }
-  if (there && !replace) {
+  if (there && (!replace || state.fault() === 'forget replace')) {
     const hint = old ? '' : ' Add --replace to override.';
     err(`WARNING: Unit ${name} in registry differs from local unit file ${path}.${hint}`);
     return 0;
@@ -135,7 +135,7 @@ function create(command: string, path: string, name: string, replace: boolean): 
     err(`Warning: can not replace Unit(${name}) in state '${there.dstate}', use the appropriate command`);
     return 0;
   }
-  state.putUnit(name, { options, dstate: there?.dstate ?? 'inactive' });
+  state.putUnit(name, { options, dstate: 'inactive' });
   return 0;
 }
 
