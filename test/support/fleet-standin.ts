@@ -133,14 +133,14 @@ export async function startFleetStandIn(t: TestContext, options: FleetOptions): 
     });
     const kill = () => child.pid !== undefined && child.exitCode === null && process.kill(-child.pid, 'SIGKILL');
     process.once('exit', kill);
-    t.after(() => {
+    const ended = once(child, 'close').then(([code]) => {
       process.removeListener('exit', kill);
-      kill();
+      return code;
     });
+    t.after(kill);
     const output = { stdout: '', stderr: '' };
     child.stdout.on('data', (chunk) => (output.stdout += chunk));
     child.stderr.on('data', (chunk) => (output.stderr += chunk));
-    const ended = once(child, 'close').then(([code]) => code);
     return { pid: child.pid ?? 0, ended, stdout: () => output.stdout, stderr: () => output.stderr };
   };
 

@@ -1,0 +1,107 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { count, deployWorld, lastLine } from '../support/deploy-world.ts';
+import { rollStates, until } from '../support/rollcall-process.ts';
+
+test('a machine that does not answer is named with what is known of it; one that leaves the fleet is not waited for', async (t) => {
+  const w = await deployWorld(t, '1.0.0');
+  const [, , third] = w.fleet.machines;
+  assert.ok(third);
+  w.fleet.broken.add(third.id);
+  const result = await w.deploy('--timeout', '6s');
+  assert.equal(result.code, 1);
+  assert.match(result.stderr, /2 of 3 machines have answered the roll; waiting for 10\.113\.0\.25/);
+  assert.match(
+    result.stderr,
+    new RegExp(
+      `not answered: 10\\.113\\.0\\.25 \\(machine ${third.id}\\): it never answered.*rollcall\\.service failed/failed`,
+    ),
+  );
+  assert.match(
+    lastLine(result.stderr),
+    /1 of 3 machines did not answer the roll within 6s: 10\.113\.0\.25; there see journalctl.*ROLLCALL_STORE/,
+  );
+  assert.match(result.stdout, /10\.113\.0\.23 +i-/);
+
+  const waiting = w.deploy('--timeout', '60s');
+  await until('it waits', 30_000, async () => (await w.fleet.calls()).length > 8);
+  w.fleet.state.putMachines(w.fleet.machines.slice(0, 2));
+  const shrunk = await waiting;
+  assert.equal(shrunk.code, 0, shrunk.stderr);
+  assert.match(shrunk.stderr, /all 2 machines have answered the roll\n$/);
+});
+
+test('a machine whose agent went away is named as departed or lost', async (t) => {
+  const w = await deployWorld(t, '0.11.8', 2);
+  assert.equal((await w.deploy()).code, 0);
+  const [first] = w.fleet.machines;
+  assert.ok(first);
+  w.fleet.broken.add(first.id);
+  await until('it departed', 15_000, async () => count(await rollStates(w.store), 'departed') === 1);
+  const result = await w.deploy('--timeout', '1s');
+  assert.equal(result.code, 1);
+  assert.match(result.stderr, /not answered: 10\.113\.0\.23 .*departed \(stopped\) at 20/);
+});
+
+test('an agent that outlives a replacement, or an undeployment, is not taken for done', async (t) => {
+  const w = await deployWorld(t, '1.0.0', 2);
+  assert.equal((await w.deploy()).code, 0);
+  const [, second] = w.fleet.machines;
+  assert.ok(second);
+  w.fleet.deaf.add(second.id);
+  await w.writeUnits('2');
+  const replaced = await w.deploy('--timeout', '8s');
+  assert.equal(replaced.code, 1);
+  assert.match(
+    replaced.stderr,
+    /not answered: 10\.113\.0\.24 .*still answers through the agent that was to be replaced/,
+  );
+  const gone = await w.undeploy('--timeout', '4s');
+  assert.equal(gone.code, 1);
+  assert.match(gone.stderr, /still present: 10\.113\.0\.24 \(machine /);
+  assert.match(
+    lastLine(gone.stderr),
+    /1 machines are still present on the roll after 4s.*not all was done, only: stop rollcall\.service; run it again/,
+  );
+  assert.deepEqual(w.fleet.state.unitNames(), ['amazon-ecs-agent.service', 'rollcall.service']);
+  w.fleet.deaf.delete(second.id);
+  const rest = await w.undeploy('--keep-ecs-agent');
+  assert.equal(rest.code, 0, rest.stderr);
+  assert.doesNotMatch(rest.stderr, /stop rollcall/, 'that was done before');
+  assert.deepEqual(w.fleet.state.unitNames(), ['amazon-ecs-agent.service']);
+});
+
+test('a store that is away for a while is waited for; a cluster that is another than asked for is noted', async (t) => {
+  const w = await deployWorld(t, '1.0.0', 2);
+  w.fleet.broken.add(w.fleet.machines[0]?.id ?? '');
+  const waiting = w.fleet.script('deploy', ['--store', w.store, '--cluster', 'other', '--units', w.units, '--yes']);
+  await until('one has answered', 30_000, async () => count(await rollStates(w.store), 'present') === 1);
+  await w.etcd.stop();
+  await sleep(6_000);
+  await w.etcd.restart();
+  w.fleet.broken.clear();
+  const result = await waiting;
+  assert.equal(result.code, 0, result.stderr);
+  assert.match(result.stderr, /cannot read the roll: .*connection refused/);
+  assert.match(result.stderr, /note: 10\.113\.0\.23 \(machine \w+\) is in cluster demo, not other/);
+  assert.match(lastLine(result.stderr), /all 2 machines have answered/);
+});
+
+test('Ctrl-C while it waits leaves the units deployed, says so, and leaves no files behind', async (t) => {
+  const w = await deployWorld(t, '1.0.0', 1);
+  w.fleet.broken.add(w.fleet.machines[0]?.id ?? '');
+  const temporary = await mkdtemp(join(tmpdir(), 'rollcall-tmp-'));
+  t.after(() => rm(temporary, { recursive: true, force: true }));
+  const running = w.deployInGroup({ TMPDIR: temporary });
+  await until('it waits', 30_000, () => running.stderr().includes('waiting for'));
+  assert.equal((await readdir(temporary)).length, 1);
+  process.kill(-running.pid, 'SIGINT');
+  assert.equal(await running.ended, 130);
+  assert.match(lastLine(running.stderr()), /interrupted while waiting; the units are deployed, run it again/);
+  assert.deepEqual(await readdir(temporary), []);
+  assert.deepEqual(w.fleet.state.unitNames(), ['amazon-ecs-agent.service', 'rollcall.service']);
+});
