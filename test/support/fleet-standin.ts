@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { diesWithParent } from './dies-with-parent.ts';
 import { type FleetctlState, fleetctlState, type StandInMachine, type StandInUnitState } from './fleetctl-state.ts';
 import { CLEAN_ENV, type Finished, type Running, type SimulatedFleet, startRollcall } from './rollcall-process.ts';
 
@@ -124,7 +125,9 @@ export async function startFleetStandIn(t: TestContext, options: FleetOptions): 
   const start: FleetStandIn['start'] = (name, args, env = {}) => {
     const base = { ...CLEAN_ENV, PATH: `${join(dir, 'bin')}:${process.env['PATH']}` };
     const standIns = { FLEET_STANDIN: dir, FLEET_STANDIN_VERSION: options.version, AWS_STANDIN: dir };
-    const child = spawn(join(ROOT, 'scripts', name), [...args], {
+    // Asked to end, the script cleans up after itself.
+    const [file, allArgs] = diesWithParent('TERM', join(ROOT, 'scripts', name), args);
+    const child = spawn(file, allArgs, {
       cwd: ROOT,
       env: { ...base, ...standIns, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { diesWithParent } from './dies-with-parent.ts';
 
 /** `scripts/rollcall`. */
 export const SCRIPT = fileURLToPath(new URL('../../scripts/rollcall', import.meta.url));
@@ -42,7 +43,8 @@ export interface Running {
 
 /** Starts `scripts/rollcall ARGS…`; the test's end kills what is left of it. */
 export function startRollcall(t: TestContext, args: readonly string[], env: Record<string, string> = {}): Running {
-  const child = spawn(SCRIPT, [...args], { env: { ...CLEAN_ENV, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const [file, allArgs] = diesWithParent('KILL', SCRIPT, args);
+  const child = spawn(file, allArgs, { env: { ...CLEAN_ENV, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
   const kill = () => child.kill('SIGKILL');
   process.once('exit', kill);
   const output = { stdout: '', stderr: '' };
