@@ -8,6 +8,7 @@ import { startHttpServer } from '../http/server.ts';
 import { createLoopMonitor } from '../lifecycle/loop-monitor.ts';
 import { residentBytes } from '../lifecycle/resident-bytes.ts';
 import { runGroup } from '../lifecycle/run-group.ts';
+import { type NotifyChannel, runNotifier } from '../lifecycle/run-notifier.ts';
 import { runPublisher } from '../publisher/publisher.ts';
 import { type Desired, initialPublisherState, type PublisherState } from '../publisher/publisher-state.ts';
 import type { Step } from '../publisher/step.ts';
@@ -34,6 +35,8 @@ export interface AgentDependencies {
   readonly leaving: Cell<boolean>;
   /** The operator's own and those of the node's parts; whoever opened them closes them. */
   readonly probes: readonly Probe[];
+  /** null where no service manager wants to be told. */
+  readonly notify: NotifyChannel | null;
 }
 
 /** A departure that the store has not taken by then is given up: with the HTTP port's closing it stays under 3 s. */
@@ -90,6 +93,11 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
   const routes = agentRoutes({ report, registry, residentBytes, clock, random });
   const onError = (error: unknown) => log.error(`answering a request failed: ${describeError(error)}`);
   const server = await startHttpServer({ listen: config.listen, routes, clock, onError });
+  const notifying = (channel: NotifyChannel) => {
+    const onNotifyError = (error: unknown) => log.warn(`cannot notify systemd: ${describeError(error)}`);
+    return (groupSignal: AbortSignal) =>
+      runNotifier({ channel, clock, report, leaving, onError: onNotifyError }, groupSignal);
+  };
   log.info({ url: server.url, store: store.label }, `rollcall ${deps.version} answers on ${server.url}`);
   try {
     const last = await runGroup<PublisherState | null>(
@@ -117,6 +125,7 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
             groupSignal,
           ),
         (groupSignal) => giveUpDeparture(leaving, clock, groupSignal),
+        ...(deps.notify ? [notifying(deps.notify)] : []),
       ],
       signal,
     );

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { type AgentFlags, agentConfig, agentOptions } from '../config/agent-options.ts';
+import { type NotifyHow, notifyConfig, notifyOption } from '../config/notify-option.ts';
 import { storeOptions } from '../config/store-options.ts';
 import { openStore } from '../store/open-store.ts';
 import { createCell } from '../timing/cell.ts';
@@ -18,15 +19,17 @@ export function agentCommand(context: CliContext): Command {
   const command = new Command('agent').description(
     'Publish this node and its health, and answer HTTP. What the unit runs on every node.',
   );
-  for (const option of [...storeOptions(), ...agentOptions(context.env)]) command.addOption(option);
-  return command.addHelpText('after', EXAMPLES).action(async (flags: AgentFlags) => {
+  for (const option of [...storeOptions(), ...agentOptions(context.env), notifyOption()]) command.addOption(option);
+  return command.addHelpText('after', EXAMPLES).action(async (flags: AgentFlags & { readonly notify: NotifyHow }) => {
     // Loaded here, so that a command that only reads the roll does not pay for a server and a logger.
     const { runAgent } = await import('../agent/run-agent.ts');
     const { createLog } = await import('../lifecycle/create-log.ts');
     const { openProbes } = await import('../checks/open-probes.ts');
+    const { openNotifyChannel } = await import('../lifecycle/open-notify-channel.ts');
     const config = agentConfig(flags);
     const { clock, random, version, env } = context;
     const log = createLog(config.logLevel);
+    const notify = openNotifyChannel(notifyConfig(flags.notify, context.env), context);
     // Before signals mean "leave in good order": there is nothing to leave yet, and opening may wait for a lock.
     const store = await openStore(config.store, { clock, random, signal: context.signal, create: true });
     const { probes, close: closeProbes } = openProbes(config.checks, { clock, env });
@@ -34,7 +37,8 @@ export function agentCommand(context: CliContext): Command {
     context.onStopSignal(() => leaving.set(true));
     try {
       const session = crypto.randomUUID();
-      await runAgent(config, { store, clock, random, log, version, session, leaving, probes }, context.signal);
+      const dependencies = { store, clock, random, log, version, session, leaving, probes, notify };
+      await runAgent(config, dependencies, context.signal);
     } finally {
       await Promise.all([store.close(), closeProbes()]);
     }

@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { describeError, RollcallError } from '../errors.ts';
 import { agentCommand } from './agent.ts';
 import type { CliContext } from './cli-context.ts';
+import { healthCommand } from './health.ts';
 import { listCommand } from './list.ts';
 import { showCommand } from './show.ts';
 import { simulateCommand } from './simulate.ts';
@@ -33,12 +34,14 @@ export async function runProgram(args: readonly string[], context: CliContext): 
   }
 }
 
+const COMMANDS = [agentCommand, listCommand, showCommand, watchCommand, healthCommand, simulateCommand];
+
 function buildProgram(context: CliContext): Command {
   const program = new Command('rollcall')
     .description('Every ECS node answers the roll: who is there, where, and are they well?')
     .version(context.version, '-V, --version', 'print the version')
     .addHelpText('after', HELP);
-  const commands = [agentCommand, listCommand, showCommand, watchCommand, simulateCommand].map((make) => make(context));
+  const commands = COMMANDS.map((make) => make(context));
   for (const command of commands) program.addCommand(command);
   for (const command of [program, ...commands]) {
     // Commander would print its errors itself, in more than one line; help goes where it sends it.
@@ -72,6 +75,6 @@ function commanderStatus(error: CommanderError, args: readonly string[], context
 }
 
 function commandName(args: readonly string[]): string {
-  const command = ['agent', 'list', 'show', 'watch', 'simulate'].find((name) => name === args[0]);
+  const command = ['agent', 'list', 'show', 'watch', 'health', 'simulate'].find((name) => name === args[0]);
   return command ? `rollcall ${command}` : 'rollcall';
 }

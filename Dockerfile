@@ -1,0 +1,46 @@
+# The agent's image: the runtime, the C library it needs, and one file of ours. No shell, no package manager.
+#
+#   docker build -t rollcall .
+#   docker buildx build --platform linux/amd64,linux/arm64 -t REGISTRY/rollcall:TAG --push .
+#
+# The base has to bring npm and, since the C library is taken from it, has to be Debian or Ubuntu. Pin it by digest
+# (--build-arg BUILD_BASE=node:24-bookworm-slim@sha256:…) for a build that can be repeated: all else, the Node that ends
+# up in the image included, is bound by package-lock.json. The network is needed for the npm registry only.
+ARG BUILD_BASE=node:24-bookworm-slim
+
+FROM ${BUILD_BASE} AS build
+WORKDIR /build
+COPY package.json package-lock.json .npmrc ./
+RUN npm ci --no-progress --loglevel=error
+COPY tsconfig*.json ./
+COPY scripts/build.mjs scripts/
+COPY src src
+RUN node_modules/.bin/node scripts/build.mjs
+# What the runtime is linked against, under its own paths; ldd names what the loader finds on this architecture.
+RUN set -eu; \
+    node=$(readlink -f node_modules/.bin/node); \
+    mkdir -p root/usr/bin root/usr/lib/rollcall root/etc; \
+    cp "$node" root/usr/bin/node; \
+    cp dist/rollcall.cjs dist/rollcall.cjs.LEGAL.txt root/usr/lib/rollcall/; \
+    ldd "$node" | grep -o '/[^ ]*' | while read -r library; do cp --parents --dereference "$library" root/; done; \
+    echo 'hosts: files dns' >root/etc/nsswitch.conf; \
+    chmod -R go=rX,u=rwX root; chmod 755 root/usr/bin/node; find root -name 'ld-linux*' -exec chmod 755 {} +; \
+    root/usr/bin/node root/usr/lib/rollcall/rollcall.cjs --version
+
+FROM scratch
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="rollcall" \
+      org.opencontainers.image.description="Every ECS node answers the roll: publishes its identity and health to a shared store" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+COPY --from=build /build/root/ /
+# Any user will do: the agent writes nothing (but a sqlite: store), and needs no entry in a passwd file.
+USER 65532:65532
+# The runtime is PID 1 and handles the signals. Small before fast, as scripts/rollcall starts it from a checkout.
+ENTRYPOINT ["/usr/bin/node", "--disable-warning=ExperimentalWarning", "--max-opt=1", "--no-wasm-tier-up", \
+            "--no-wasm-dynamic-tiering", "--max-semi-space-size=1", "/usr/lib/rollcall/rollcall.cjs"]
+CMD ["agent"]
+HEALTHCHECK --interval=60s --timeout=10s --start-period=30s --retries=3 \
+  CMD ["/usr/bin/node", "--max-opt=1", "/usr/lib/rollcall/rollcall.cjs", "health"]
