@@ -2,7 +2,7 @@
 export const MAX_NOTIFICATION_BYTES = 1_024;
 
 /** A status that flickers must not start a program on the host every second. */
-const STATUS_PAUSE_MS = 5_000;
+const STATUS_PAUSE_MS = 2_000;
 
 /** What the service manager has been told so far. Instants are on the monotonic clock. */
 export interface NotifyState {

@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { until } from '../support/rollcall-process.ts';
+import { bootMachine, type Machine } from './support/machine.ts';
+
+/** What a busy machine may take on top of what a unit promises. */
+const SLACK_MS = 20_000;
+const WATCHDOG_SECONDS = 6;
+
+/** The words of systemd when it drops a notification. */
+const REFUSED = /Got notification message from PID|Cannot find unit for notify message|reception only permitted/;
+
+async function property(machine: Machine, name: string): Promise<string> {
+  return (await machine.must(`systemctl show rollcall --property=${name} --value`)).trim();
+}
+
+async function seat(
+  machine: Machine,
+): Promise<{ present: boolean; session: string; departure: { cause: string } | null }> {
+  const presence = await machine.etcdctl('get', '--print-value-only', `/rollcall/v1/presence/${machine.instanceId}`);
+  const record = JSON.parse(
+    await machine.etcdctl('get', '--print-value-only', `/rollcall/v1/records/${machine.instanceId}`),
+  );
+  return { present: presence !== '', session: record.sidecar.session, departure: record.departure };
+}
+
+const containers = async (machine: Machine): Promise<string[]> =>
+  (await machine.must('docker ps --all --no-trunc --format "{{.ID}} {{.Names}}"')).trim().split('\n').filter(Boolean);
+
+/** Waits until another session than `before` has the seat and the unit says so; answers with it. */
+async function backOnTheRoll(machine: Machine, before: string): Promise<string> {
+  await until('a new session is on the roll', 30_000 + SLACK_MS, async () => {
+    const now = await seat(machine);
+    return now.present && now.session !== before && now.departure === null;
+  });
+  await until('the unit runs and says so', 10_000 + SLACK_MS, async () =>
+    /^registered as /.test(await property(machine, 'StatusText')),
+  );
+  assert.equal(await property(machine, 'SubState'), 'running');
+  assert.equal((await containers(machine)).length, 1, 'there is one container, no double and no orphan');
+  return (await seat(machine)).session;
+}
+
+test('the unit on a booted host', async (t) => {
+  const machine = await bootMachine(t);
+  await machine.must(
+    `mkdir -p /etc/systemd/system/rollcall.service.d && printf '[Service]\\nWatchdogSec=${WATCHDOG_SECONDS}\\n' >/etc/systemd/system/rollcall.service.d/test.conf && systemctl daemon-reload && systemctl enable rollcall`,
+  );
+  let session = '';
+
+  await t.test('starts: active once the agent serves, and then says who it is on the roll', async () => {
+    await machine.must('systemctl start rollcall', 60_000);
+    assert.equal(await property(machine, 'ActiveState'), 'active');
+    session = await backOnTheRoll(machine, '');
+    assert.match(
+      await property(machine, 'StatusText'),
+      new RegExp(`^registered as ${machine.instanceId} in demo, passing$`),
+    );
+    const machineId = (await machine.must('cat /etc/machine-id')).trim();
+    const record = await machine.etcdctl('get', '--print-value-only', `/rollcall/v1/records/${machine.instanceId}`);
+    assert.equal(JSON.parse(record).machineId, machineId);
+  });
+
+  await t.test('lives past its watchdog’s limit, and none of its notifications is refused', async () => {
+    await new Promise((resolve) => setTimeout(resolve, WATCHDOG_SECONDS * 2_000));
+    assert.equal(await property(machine, 'NRestarts'), '0');
+    assert.equal((await seat(machine)).session, session);
+    const journal = await machine.must('journalctl --no-pager --output=cat');
+    assert.doesNotMatch(journal, REFUSED);
+  });
+
+  await t.test('says what is wrong with the node, and goes on', async () => {
+    process.kill(machine.ec2.pid, 'SIGUSR1');
+    await until('the unit says that ecs-agent is away', 60_000 + SLACK_MS, async () =>
+      /critical \(ecs-agent: .*refused/.test(await property(machine, 'StatusText')),
+    );
+    process.kill(machine.ec2.pid, 'SIGUSR2');
+    assert.equal(await property(machine, 'NRestarts'), '0');
+  });
+
+  await t.test('docker’s health check asks the agent', async () => {
+    const told = await machine.must('docker exec rollcall /usr/bin/node /usr/lib/rollcall/rollcall.cjs health');
+    assert.match(told, /^healthy: http:\/\/127\.0\.0\.1:51690\/healthz\n$/);
+  });
+
+  await t.test('frozen, it is killed and restarted', async () => {
+    await machine.must('docker kill --signal=STOP rollcall');
+    await until(
+      'systemd has restarted it',
+      WATCHDOG_SECONDS * 1_000 + 30_000 + SLACK_MS,
+      async () => Number(await property(machine, 'NRestarts')) >= 1,
+    );
+    session = await backOnTheRoll(machine, session);
+    assert.match(await machine.must('journalctl --no-pager --output=cat --unit=rollcall'), /Watchdog timeout/);
+  });
+
+  for (const [what, command] of [
+    ['docker’s client', 'kill -KILL $(systemctl show rollcall --property=MainPID --value)'],
+    ['the container', 'kill -KILL $(docker inspect --format "{{.State.Pid}}" rollcall)'],
+    ['dockerd', 'kill -KILL $(systemctl show docker --property=MainPID --value)'],
+  ] as const) {
+    await t.test(`${what} is killed: no orphan, no double, back on the roll`, async () => {
+      await machine.must(command);
+      session = await backOnTheRoll(machine, session);
+    });
+  }
+
+  await t.test('stopped, it departs within a second and leaves no container', async () => {
+    const startedMs = performance.now();
+    await machine.must('systemctl stop rollcall');
+    const tookMs = performance.now() - startedMs;
+    const now = await seat(machine);
+    assert.deepEqual([now.present, now.departure?.cause], [false, 'stopped']);
+    assert.ok(tookMs < 1_000 + SLACK_MS, `it took ${Math.round(tookMs)} ms`);
+    t.diagnostic(`systemctl stop took ${Math.round(tookMs)} ms`);
+    assert.deepEqual(await containers(machine), []);
+    assert.equal(await property(machine, 'Result'), 'success');
+  });
+
+  await t.test('docker is stopped under it: it departs, and comes back with docker', async () => {
+    await machine.must('systemctl start rollcall', 60_000);
+    session = await backOnTheRoll(machine, session);
+    await machine.must('systemctl stop docker.socket docker.service', 60_000);
+    const gone = await seat(machine);
+    assert.deepEqual([gone.present, gone.departure?.cause], [false, 'stopped']);
+    await machine.must('systemctl start docker.service', 60_000);
+    session = await backOnTheRoll(machine, session);
+  });
+
+  await t.test('the host is shut down: an orderly departure', async () => {
+    await machine.run('systemctl poweroff');
+    await machine.off(60_000 + SLACK_MS);
+    const now = await seat(machine);
+    assert.deepEqual([now.present, now.departure?.cause], [false, 'stopped']);
+  });
+});
