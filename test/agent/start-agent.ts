@@ -80,6 +80,7 @@ export async function startWorld(t: TestContext) {
         session: randomUUID(),
         leaving,
         probes,
+        notify: null,
       };
       const ended = runAgent(config, deps, stop.signal);
       ends.push(ended.catch(() => {}));

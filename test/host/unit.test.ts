@@ -1,45 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { until } from '../support/rollcall-process.ts';
-import { bootMachine, type Machine } from './support/machine.ts';
+import { bootMachine } from './support/machine.ts';
+import { backOnTheRoll, containers, property, SLACK_MS, seat } from './support/unit-state.ts';
 
-/** What a busy machine may take on top of what a unit promises. */
-const SLACK_MS = 20_000;
 const WATCHDOG_SECONDS = 6;
 
 /** The words of systemd when it drops a notification. */
 const REFUSED = /Got notification message from PID|Cannot find unit for notify message|reception only permitted/;
-
-async function property(machine: Machine, name: string): Promise<string> {
-  return (await machine.must(`systemctl show rollcall --property=${name} --value`)).trim();
-}
-
-async function seat(
-  machine: Machine,
-): Promise<{ present: boolean; session: string; departure: { cause: string } | null }> {
-  const presence = await machine.etcdctl('get', '--print-value-only', `/rollcall/v1/presence/${machine.instanceId}`);
-  const record = JSON.parse(
-    await machine.etcdctl('get', '--print-value-only', `/rollcall/v1/records/${machine.instanceId}`),
-  );
-  return { present: presence !== '', session: record.sidecar.session, departure: record.departure };
-}
-
-const containers = async (machine: Machine): Promise<string[]> =>
-  (await machine.must('docker ps --all --no-trunc --format "{{.ID}} {{.Names}}"')).trim().split('\n').filter(Boolean);
-
-/** Waits until another session than `before` has the seat and the unit says so; answers with it. */
-async function backOnTheRoll(machine: Machine, before: string): Promise<string> {
-  await until('a new session is on the roll', 30_000 + SLACK_MS, async () => {
-    const now = await seat(machine);
-    return now.present && now.session !== before && now.departure === null;
-  });
-  await until('the unit runs and says so', 10_000 + SLACK_MS, async () =>
-    /^registered as /.test(await property(machine, 'StatusText')),
-  );
-  assert.equal(await property(machine, 'SubState'), 'running');
-  assert.equal((await containers(machine)).length, 1, 'there is one container, no double and no orphan');
-  return (await seat(machine)).session;
-}
 
 test('the unit on a booted host', async (t) => {
   const machine = await bootMachine(t);

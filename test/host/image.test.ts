@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict';
+import { createReadStream } from 'node:fs';
+import { test } from 'node:test';
+import { createGzip } from 'node:zlib';
+import { until } from '../support/rollcall-process.ts';
+import { IMAGE_FILE } from './support/host-paths.ts';
+import { bootMachine } from './support/machine.ts';
+import { property, SLACK_MS } from './support/unit-state.ts';
+
+const MAX_COMPRESSED_BYTES = 60_000_000;
+const LOCKED_DOWN = '--net=host --read-only --cap-drop=ALL --security-opt=no-new-privileges --log-driver=json-file';
+
+test('the image is small', async (t) => {
+  let bytes = 0;
+  for await (const chunk of createReadStream(IMAGE_FILE).pipe(createGzip({ level: 6 }))) bytes += chunk.length;
+  t.diagnostic(`${(bytes / 1e6).toFixed(1)} MB compressed`);
+  assert.ok(bytes < MAX_COMPRESSED_BYTES, `${bytes} bytes`);
+});
+
+test('the image and the unit’s variants on a booted host', async (t) => {
+  const machine = await bootMachine(t);
+  const { must } = machine;
+  const journal = (since: string) =>
+    must(`journalctl --no-pager --output=cat --unit=rollcall --after-cursor='${since}'`);
+  const cursor = async () => /-- cursor: (.*)/.exec(await must('journalctl --show-cursor --lines=0'))?.[1] ?? '';
+
+  await t.test('has the runtime and the agent, and nothing to break in with', async () => {
+    const files = (await must('docker create --name=files rollcall && docker export files | tar -t')).split('\n');
+    await must('docker rm files');
+    assert.ok(files.includes('usr/lib/rollcall/rollcall.cjs'));
+    for (const file of files) assert.doesNotMatch(file, /(^|\/)(sh|bash|busybox|npm|apt|dpkg)$|node_modules/);
+    const config = JSON.parse(await must('docker inspect --format "{{json .Config}}" rollcall'));
+    assert.equal(config.User, '65532:65532');
+    assert.equal(config.Labels['org.opencontainers.image.title'], 'rollcall');
+    assert.match(await must('docker run --rm --net=host rollcall --version'), /^\d+\.\d+\.\d+\n$/);
+  });
+
+  await t.test('locked down it runs, is healthy, and ends in good order on SIGTERM', async () => {
+    const health = '--health-interval=1s --health-start-period=1s';
+    await must(
+      `docker run --detach --name=alone ${LOCKED_DOWN} ${health} rollcall agent --store etcd://127.0.0.1:2379`,
+    );
+    const inspect = async (field: string) => (await must(`docker inspect --format '{{${field}}}' alone`)).trim();
+    await until(
+      'docker calls it healthy',
+      20_000 + SLACK_MS,
+      async () => (await inspect('.State.Health.Status')) === 'healthy',
+    );
+    await must('docker stop --time=10 alone');
+    assert.equal(await inspect('.State.ExitCode'), '0');
+    // Outside systemd nothing is told, so that nothing stands on stdout.
+    const log = await must(
+      'docker logs alone 2>/dev/null; docker logs alone 2>&1 >/dev/null | tail -1 >&2; docker rm alone',
+    );
+    assert.equal(log.trim(), 'alone');
+  });
+
+  await t.test('docker’s health check finds an agent that hangs', async () => {
+    const health = '--health-interval=1s --health-retries=1 --health-start-period=0s';
+    await must(
+      `docker run --detach --name=hung ${LOCKED_DOWN} ${health} rollcall agent --store etcd://127.0.0.1:2379 --notify=off`,
+    );
+    await until(
+      'it answers',
+      20_000,
+      async () =>
+        (await machine.run('docker exec hung /usr/bin/node /usr/lib/rollcall/rollcall.cjs health')).code === 0,
+    );
+    await must('kill -STOP $(docker inspect --format "{{.State.Pid}}" hung)');
+    const status = async () => (await must("docker inspect --format '{{.State.Health.Status}}' hung")).trim();
+    await until('docker calls it unhealthy', 20_000 + SLACK_MS, async () => (await status()) === 'unhealthy');
+    await must('docker rm -f hung');
+  });
+
+  await t.test('systemd finds nothing to say against the units', async () => {
+    const { code, stdout, stderr } = await machine.run(
+      'systemd-analyze verify /etc/systemd/system/rollcall.service /etc/systemd/system/amazon-ecs-agent.service',
+    );
+    assert.deepEqual([code, stdout, stderr], [0, '', '']);
+  });
+
+  await t.test('a store that cannot be is named in the journal, and the unit tries again', async () => {
+    const since = await cursor();
+    await must("echo 'ROLLCALL_STORE=zookeeper://10.0.0.1' >/etc/rollcall/rollcall.env");
+    await machine.run('systemctl start rollcall', 60_000);
+    assert.match(await journal(since), /rollcall agent: .*zookeeper/);
+    await until('the next try', 10_000 + SLACK_MS, async () => Number(await property(machine, 'NRestarts')) >= 1);
+    await must('systemctl stop rollcall');
+  });
+
+  await t.test('without its environment file it says what is missing', async () => {
+    const since = await cursor();
+    await must('rm /etc/rollcall/rollcall.env');
+    await machine.run('systemctl start rollcall', 60_000);
+    assert.match(await journal(since), /ROLLCALL_STORE is not set; write .* into \/etc\/rollcall\/rollcall\.env/);
+    await must('systemctl stop rollcall');
+  });
+
+  await t.test('where nothing can notify, the drop-in makes it run all the same', async () => {
+    await must("echo 'ROLLCALL_STORE=etcd://127.0.0.1:2379' >/etc/rollcall/rollcall.env");
+    await must(
+      'mkdir -p /etc/systemd/system/rollcall.service.d && cp /repository/units/rollcall.service.d/no-notify.conf /etc/systemd/system/rollcall.service.d/',
+    );
+    await must(
+      'mv /usr/bin/systemd-notify /usr/bin/systemd-notify.away; systemctl daemon-reload; systemctl start rollcall',
+      60_000,
+    );
+    await until('the agent is ready', 20_000, async () =>
+      (await machine.etcdctl('get', '--keys-only', '--prefix', '/rollcall/v1/presence/')).includes(machine.instanceId),
+    );
+    assert.equal(await property(machine, 'ActiveState'), 'active');
+    assert.doesNotMatch(await must('journalctl --no-pager --output=cat --unit=rollcall'), /systemd-notify/);
+    await must('systemctl stop rollcall');
+  });
+});

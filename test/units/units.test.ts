@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import { readdir, readFile } from 'node:fs/promises';
+import { test } from 'node:test';
+import { agentOptions } from '../../src/config/agent-options.ts';
+import { notifyOption } from '../../src/config/notify-option.ts';
+import { storeOptions } from '../../src/config/store-options.ts';
+import { fleetFaults, settings } from './fleet-faults.ts';
+
+const UNITS = new URL('../../units/', import.meta.url);
+const read = (name: string) => readFile(new URL(name, UNITS), 'utf8');
+const names = (await readdir(UNITS)).filter((name) => name.endsWith('.service'));
+
+const GOOD = '[Service]\nExecStart=/bin/true \\\n  --flag\n\n[X-Fleet]\nGlobal=true\n';
+
+test('each trap of fleet is seen', () => {
+  assert.deepEqual(fleetFaults(GOOD), []);
+  const traps: Record<string, string> = {
+    'carriage return': GOOD.replaceAll('\n', '\r\n'),
+    'newline at the end': GOOD.trimEnd(),
+    'not ASCII': `# ${'…'}\n${GOOD}`,
+    'over 2048 bytes, which': GOOD.replace('--flag', 'x'.repeat(2_049)),
+    'over 2048 bytes when joined': GOOD.replace('--flag', `${'x'.repeat(1_500)} \\\n${'y'.repeat(1_500)}`),
+    'space after the backslash': GOOD.replace('\\\n', '\\ \n'),
+    'swallows the next line': `# a comment \\\n${GOOD}`,
+    'inside a continuation': GOOD.replace('  --flag', '# why\n  --flag'),
+    'only [X-Fleet]': GOOD.replace('X-Fleet', 'X-FLEET'),
+    'takes only true': GOOD.replace('Global=true', 'Global=true # everywhere'),
+    'not global': GOOD.replace('Global=', 'global='),
+    'not for a global unit': `${GOOD}MachineOf=other.service\n`,
+    'anything else runs everywhere': `${GOOD}MachineMetadata=role=node\n`,
+  };
+  for (const [fault, text] of Object.entries(traps)) {
+    assert.ok(
+      fleetFaults(text).join('; ').includes(fault),
+      `${fault}: ${fleetFaults(text).join('; ') || 'nothing seen'}`,
+    );
+  }
+  assert.deepEqual(fleetFaults(`${GOOD}MachineMetadata="role=node" "rack=3"\n`), []);
+});
+
+test('no unit of ours steps into one', async () => {
+  assert.deepEqual(names.toSorted(), ['amazon-ecs-agent.service', 'rollcall.service']);
+  for (const name of names) assert.deepEqual(fleetFaults(await read(name)), [], name);
+});
+
+test('rollcall’s unit has what its promises rest on', async () => {
+  const unit = settings(await read('rollcall.service'));
+  const values = (name: string) => unit.filter((each) => each.name === name).map(({ value }) => value);
+  const words = (name: string) => values(name).flatMap((value) => value.split(' '));
+  // A dead ecs-agent is to be reported, and an environment file is no condition.
+  assert.ok(
+    !words('Requires').includes('amazon-ecs-agent.service') && words('Wants').includes('amazon-ecs-agent.service'),
+  );
+  assert.ok(values('EnvironmentFile').every((value) => value.startsWith('-')));
+  assert.deepEqual(values('RestartPreventExitStatus'), ['3']);
+  assert.match(values('ExecStart').join(), /--read-only --cap-drop=ALL --security-opt=no-new-privileges/);
+  assert.doesNotMatch(values('ExecStart').join(), /MAINPID|--privileged|docker\.sock/);
+  // systemd expands a single dollar sign itself, and nothing of ours is meant for it.
+  for (const { value } of unit) assert.doesNotMatch(value.replaceAll('$$', ''), /\$/);
+});
+
+test('every setting that the units and drop-ins name is one of ours', async () => {
+  const options = [...storeOptions(), ...agentOptions({}), notifyOption()];
+  // The unit's own two, for its ExecStart.
+  const known = new Set([...options.map(({ envVar }) => envVar), 'ROLLCALL_IMAGE', 'ROLLCALL_DOCKER_ARGS']);
+  const dropIns = (await readdir(new URL('rollcall.service.d/', UNITS))).map((name) => `rollcall.service.d/${name}`);
+  for (const name of ['rollcall.service', 'rollcall.bu', ...dropIns]) {
+    const named = (await read(name)).match(/\bROLLCALL_[A-Z_]+(?==)/g) ?? [];
+    assert.ok(named.length > 0, name);
+    for (const variable of named) assert.ok(known.has(variable), `${name}: ${variable}`);
+  }
+});
+
+test('the Butane file embeds files that are there', async () => {
+  const embedded = [...(await read('rollcall.bu')).matchAll(/contents_local: (\S+)/g)].map(([, file]) => file ?? '');
+  assert.deepEqual(embedded, ['amazon-ecs-agent.service', 'rollcall.service', 'rollcall.service.d/etcd-tls.conf']);
+  for (const file of embedded) assert.ok((await read(file)).length > 0);
+});
