@@ -112,4 +112,18 @@ test('the image and the unit’s variants on a booted host', async (t) => {
     assert.doesNotMatch(await must('journalctl --no-pager --output=cat --unit=rollcall'), /systemd-notify/);
     await must('systemctl stop rollcall');
   });
+
+  await t.test('without a container the agent notifies by systemd’s own program', async () => {
+    await must('mv /usr/bin/systemd-notify.away /usr/bin/systemd-notify');
+    const unit = '--unit=direct --property=Type=notify --property=NotifyAccess=all --property=WatchdogSec=3';
+    const agent =
+      '/repository/node_modules/.bin/node /repository/dist/rollcall.cjs agent --store etcd://127.0.0.1:2379';
+    await must(`systemd-run ${unit} ${agent}`, 60_000);
+    const told = async (name: string) => (await must(`systemctl show direct --property=${name} --value`)).trim();
+    await until('it says so', 20_000, async () => /^registered as /.test(await told('StatusText')));
+    await new Promise((resolve) => setTimeout(resolve, 7_000));
+    assert.deepEqual([await told('ActiveState'), await told('Result')], ['active', 'success']);
+    await must('systemctl stop direct');
+    assert.doesNotMatch(await must('journalctl --no-pager --output=cat'), /cannot notify systemd|Watchdog timeout/);
+  });
 });

@@ -73,6 +73,27 @@ test('the unit on a booted host', async (t) => {
     });
   }
 
+  await t.test('another agent takes its seat: it ends, and is not started again', async () => {
+    const other = 'docker run --detach --name=other --net=host rollcall agent --listen 127.0.0.1:0';
+    await machine.must(`${other} --store etcd://127.0.0.1:2379`);
+    await until(
+      'the unit has ended',
+      30_000 + SLACK_MS,
+      async () => (await property(machine, 'ActiveState')) === 'failed',
+    );
+    assert.equal(await property(machine, 'ExecMainStatus'), '3');
+    const restarts = await property(machine, 'NRestarts');
+    await new Promise((resolve) => setTimeout(resolve, 7_000)); // longer than RestartSec
+    assert.deepEqual(
+      [await property(machine, 'ActiveState'), await property(machine, 'NRestarts')],
+      ['failed', restarts],
+    );
+    assert.match((await containers(machine)).join(), /^[0-9a-f]{64} other$/);
+    await machine.must('docker rm -f other');
+    await machine.must('systemctl start rollcall', 60_000);
+    session = await backOnTheRoll(machine, session);
+  });
+
   await t.test('stopped, it departs within a second and leaves no container', async () => {
     const startedMs = performance.now();
     await machine.must('systemctl stop rollcall');

@@ -1,35 +1,33 @@
-import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { until } from '../../support/rollcall-process.ts';
+import { type CommandResult, finish } from './finish.ts';
 import { IMAGE_FILE, MACHINE_TREE, REPOSITORY } from './host-paths.ts';
+import { type Instance, startInstance } from './instance.ts';
+import type { Lan } from './lan.ts';
 import { makeCgroups, removeCgroup } from './own-cgroups.ts';
-import { type BoundProcess, spawnBound } from './spawn-bound.ts';
+import { spawnBound } from './spawn-bound.ts';
 
-export interface CommandResult {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-/** A booted systemd with docker, on an EC2 instance of its own, and an etcd beside it that outlives it. */
-export interface Machine {
-  readonly instanceId: string;
-  /** Its metadata service and ecs-agent; see simulated-ec2.ts for its signals. */
-  readonly ec2: BoundProcess;
+/** A booted systemd with docker, on an EC2 instance of its own. */
+export interface Machine extends Pick<Instance, 'instanceId' | 'ec2' | 'etcdctl'> {
   /** Runs `command` in the machine as root, under bash. */
   run(command: string, limitMs?: number): Promise<CommandResult>;
   /** As `run`; rejects when it fails. */
   must(command: string, limitMs?: number): Promise<string>;
-  /** Runs `etcdctl ARGS` against the machine's etcd. */
-  etcdctl(...args: string[]): Promise<string>;
   /** Resolves when the machine is off. */
   off(limitMs: number): Promise<void>;
 }
 
-const NODE = process.execPath;
+export interface Place {
+  /** Which of the simulated instances it is; default 0. */
+  readonly index?: number;
+  readonly lan?: Lan;
+  /** For the agent's environment file, beside a store on the machine itself. */
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
 /** What of it is the machine's own stands here and goes with the process: mounts, network, processes. */
 const BOOT = `
 set -eu
@@ -42,7 +40,7 @@ exec systemd-nspawn --quiet --boot --register=no --keep-unit --directory="$WORK/
 `;
 
 /** Boots a machine, loads the image and installs the units; the test's end takes all of it away. */
-export async function bootMachine(t: TestContext, settings: Record<string, string> = {}): Promise<Machine> {
+export async function bootMachine(t: TestContext, place: Place = {}): Promise<Machine> {
   await sweep();
   const work = await mkdtemp(join(tmpdir(), `rollcall-host-${process.pid}-`));
   const name = work
@@ -57,36 +55,15 @@ export async function bootMachine(t: TestContext, settings: Record<string, strin
   });
   for (const folder of ['upper', 'scratch', 'root', 'docker', 'etcd']) await mkdir(join(work, folder));
 
-  // etcd holds the network namespace: it is there before the machine, and after it.
-  const network = 'ip link set lo up; ip address add 169.254.169.254/32 dev lo; exec "$@"';
-  const etcdArgs = [`--data-dir=${work}/etcd`, '--unsafe-no-fsync', '--logger=zap', '--log-level=error'];
-  const etcd = spawnBound(['unshare', '--net', 'bash', '-euc', network, 'bash', 'etcd', ...etcdArgs]);
-  cleanups.push(() => etcd.kill());
-  const inNetwork = ['nsenter', `--net=/proc/${etcd.pid}/ns/net`, '--'];
-  const etcdctl = async (...args: string[]) => {
-    const [file = '', ...rest] = [...inNetwork, 'env', 'ETCDCTL_API=3', 'etcdctl', '--command-timeout=3s', ...args];
-    const { code, stdout, stderr } = await finish(file, rest, 10_000);
-    if (code !== 0) throw new Error(`etcdctl ${args.join(' ')}: ${stderr}`);
-    return stdout;
-  };
-  await until('etcd answers', 20_000, async () => (await etcdctl('endpoint', 'health')) !== undefined);
-
-  const ec2 = spawnBound([
-    ...inNetwork,
-    NODE,
-    '--disable-warning=ExperimentalWarning',
-    join(REPOSITORY, 'test/host/support/simulated-ec2.ts'),
-  ]);
-  cleanups.push(() => ec2.kill());
-  await until('the simulated instance is up', 20_000, () => ec2.output().includes('i-'));
-
+  const instance = await startInstance(work, place.index ?? 0, place.lan ?? null);
+  cleanups.push(() => instance.end());
   const groups = await makeCgroups(name);
   cleanups.push(async () => {
     for (const group of groups) await removeCgroup(group);
   });
   // systemd outlives an nspawn that is killed, but not the first process of a process namespace around both.
   const isolated = ['unshare', '--mount', '--pid', '--fork', '--kill-child=KILL', '--mount-proc', 'bash', '-c', BOOT];
-  const boot = spawnBound([...inNetwork, ...isolated], {
+  const boot = spawnBound([...instance.inNetwork, ...isolated], {
     env: {
       PATH: process.env['PATH'],
       // As Flatcar and Fedora CoreOS are today: one hierarchy.
@@ -129,34 +106,20 @@ export async function bootMachine(t: TestContext, settings: Record<string, strin
   };
   await until('docker is up', 60_000, async () => (await run('systemctl is-active docker')).code === 0);
   await must('docker load --input /image.tar', 60_000);
-  const lines = Object.entries({ ROLLCALL_STORE: 'etcd://127.0.0.1:2379', ...settings }).map(
+  const lines = Object.entries({ ROLLCALL_STORE: 'etcd://127.0.0.1:2379', ...place.settings }).map(
     ([key, value]) => `${key}=${value}\n`,
   );
   await must(
     `mkdir -p /etc/rollcall && cp /repository/units/*.service /etc/systemd/system/ && printf '%s' '${lines.join('')}' >/etc/rollcall/rollcall.env && systemctl daemon-reload`,
   );
   return {
-    instanceId: ec2.output().trim(),
-    ec2,
+    instanceId: instance.instanceId,
+    ec2: instance.ec2,
+    etcdctl: instance.etcdctl,
     run,
     must,
-    etcdctl,
     off: async (limitMs) => void (await until('the machine is off', limitMs, () => boot.ended())),
   };
-}
-
-function finish(file: string, args: readonly string[], limitMs: number): Promise<CommandResult> {
-  return new Promise((resolve) => {
-    execFile(
-      file,
-      [...args],
-      { timeout: limitMs, killSignal: 'SIGKILL', maxBuffer: 16 * 1024 * 1024 },
-      (error, stdout, stderr) => {
-        const code = error === null ? 0 : typeof error.code === 'number' ? error.code : 255;
-        resolve({ code, stdout, stderr });
-      },
-    );
-  });
 }
 
 /** The machine's process 1 as it is called here: unshare's child is nspawn, and systemd is a child of that; 0 while there is none. */
