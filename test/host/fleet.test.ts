@@ -16,8 +16,8 @@ test('three hosts with an etcd of three members: one is cut off, and healed', as
 
   /** Who is present, as the first host sees it through its agent. */
   const roll = async (): Promise<string[]> => {
-    const list = `docker exec rollcall /usr/bin/node /usr/lib/rollcall/rollcall.cjs list --fields=instance --no-legend`;
-    return (await first.must(list)).trim().split('\n').toSorted();
+    const list = await first.must('docker exec rollcall rollcall list --fields=instance --no-legend');
+    return list.trim().split('\n').toSorted();
   };
   const ids = (of: readonly Machine[]) => of.map(({ instanceId }) => instanceId).toSorted();
 

@@ -79,6 +79,28 @@ test('the image and the unit’s variants on a booted host', async (t) => {
     assert.deepEqual([code, stdout, stderr], [0, '', '']);
   });
 
+  await t.test('what is mounted by choice is checked: docker by its socket, and a disk', async () => {
+    await must(
+      `cp /etc/rollcall/rollcall.env /tmp/rollcall.env
+      socket=/var/run/docker.sock
+      mounts="--volume=$socket:$socket:ro --group-add=$(stat -c %g $socket) --volume=/var/lib/docker:/var/lib/docker:ro"
+      printf '%s\\n' "ROLLCALL_DOCKER_ARGS=$mounts" ROLLCALL_DISK=/var/lib/docker >>/etc/rollcall/rollcall.env
+      systemctl start rollcall`,
+      60_000,
+    );
+    const checks = async (): Promise<{ name: string; status: string }[]> => {
+      const { code, stdout } = await machine.run(`docker exec rollcall rollcall show ${machine.instanceId} -o json`);
+      return code === 0 ? JSON.parse(stdout).health.checks : [];
+    };
+    const names = ['disk', 'docker', 'ecs-agent', 'metadata'];
+    await until('all checks have looked', 30_000 + SLACK_MS, async () => {
+      assert.deepEqual((await checks()).map(({ name }) => name).toSorted(), names);
+      return true;
+    });
+    assert.equal((await checks()).find(({ name }) => name === 'docker')?.status, 'passing');
+    await must('systemctl stop rollcall; mv /tmp/rollcall.env /etc/rollcall/rollcall.env');
+  });
+
   await t.test('a store that cannot be is named in the journal, and the unit tries again', async () => {
     const since = await cursor();
     await must("echo 'ROLLCALL_STORE=zookeeper://10.0.0.1' >/etc/rollcall/rollcall.env");
