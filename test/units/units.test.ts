@@ -53,6 +53,7 @@ test('rollcall’s unit has what its promises rest on', async () => {
   );
   assert.ok(values('EnvironmentFile').every((value) => value.startsWith('-')));
   assert.deepEqual(values('RestartPreventExitStatus'), ['3']);
+  assert.deepEqual(values('SyslogIdentifier'), ['rollcall']);
   assert.match(values('ExecStart').join(), /--read-only --cap-drop=ALL --security-opt=no-new-privileges/);
   assert.doesNotMatch(values('ExecStart').join(), /MAINPID|--privileged|docker\.sock/);
   // systemd expands a single dollar sign itself, and nothing of ours is meant for it.
