@@ -18,8 +18,9 @@ export function massLossNote(
   const ttlSeconds =
     present.reduce((most, { presence }) => Math.max(most, presence?.ttlSeconds ?? 0), 0) || USUAL_TTL_SECONDS;
   return (
-    `note: ${lost} of ${nodes} nodes are lost (${percent(lost / nodes)}, more than ${percent(limits.share)}): the store` +
-    ` or the network may be what failed, look again in ${ttlSeconds}s${all ? '' : '; --all shows them'}`
+    `note: ${lost} of ${nodes} nodes are lost (${percent(lost / nodes)}, more than ${percent(limits.share)}): if that is` +
+    ` new, the store or the network may be what failed, and who is alive is back within ${ttlSeconds}s` +
+    `${all ? '' : '; --all shows them'}`
   );
 }
 

@@ -65,7 +65,10 @@ export function createEventStream(options: EventStreamOptions): EventStream {
     }
     if (events.length === 0) return null;
     const told = acceptsAll ? events : filtered(events);
-    return told.length === 0 ? null : eventText(told, takeIdLine());
+    if (told.length === 0) return null;
+    // Before the first of them: whoever is cut off among them must not go on with the old one.
+    if (idDue && lastId === '') return Buffer.concat([Buffer.from(`${takeIdLine()}\n`), eventText(told, '')]);
+    return eventText(told, takeIdLine());
   }
 
   /** The same array where all are told as they are, because others read it as well. */

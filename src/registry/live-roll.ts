@@ -1,5 +1,5 @@
 import type { MassLossLimits } from '../config/mass-loss-limits.ts';
-import { entryChanges } from '../record/entry-change.ts';
+import { type EntryChange, entryChanges } from '../record/entry-change.ts';
 import type { RollEvent } from '../record/event.ts';
 import { presenceState, type Roll, type RollEntry } from '../record/roll.ts';
 import type { Store, WatchBatch } from '../store/store.ts';
@@ -31,6 +31,11 @@ export interface LiveRoll {
   onBatch(batch: WatchBatch): boolean;
   /** What the store holds now may differ. */
   onBroken(): void;
+  /**
+   * A reader who comes back knew these nodes as present. Where they pass the limits of a mass loss they are held back
+   * from now on; else nothing happens, and the reader is told them as they were.
+   */
+  holdBack(losses: readonly EntryChange[]): void;
   /** A snapshot came since `restart`: log and roll agree. */
   isBased(): boolean;
   /** null while no roll was ever read; the last known one outlives its watch. */
@@ -139,6 +144,14 @@ export function createLiveRoll(options: LiveRollOptions): LiveRoll {
     onBroken() {
       upToDate = false;
       guard.pause(provenAtMs);
+    },
+    holdBack(changes) {
+      const { massLoss } = options;
+      const { present } = requireView().count();
+      const share = changes.length / Math.max(1, present + changes.length);
+      if (!massLoss || guard.state().held.size > 0 || changes.length < massLoss.count || share <= massLoss.share)
+        return;
+      guard.feed({ kind: 'snapshot', revision: requireView().revision(), changes, present });
     },
     isBased: () => based,
     view: () => view,

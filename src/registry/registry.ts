@@ -85,7 +85,14 @@ export function createRegistry(options: RegistryOptions): Registry {
   let identity: Promise<string> | null = null;
   const log = createEventLog();
   const live = createLiveRoll({ store, clock, random, massLoss, log });
-  const catchUp = createCatchUp({ store, clock, log, now: live.told });
+  const catchUp = createCatchUp({
+    store,
+    clock,
+    log,
+    now: live.told,
+    // Others may have been told of the same losses already, by a snapshot.
+    holdBack: (losses) => (eventReaders === 1 ? live.holdBack(losses) : undefined),
+  });
   const parts = { log, catchUp, snapshot: createSnapshots(live, log) };
   const follower = createFollower({
     store,

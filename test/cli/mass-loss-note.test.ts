@@ -18,7 +18,7 @@ function fleet(lost: number, present: number, departed = 0, ttlSeconds = 20): Ro
 test('a loss beyond both limits is told with its numbers, the limit and when to look again', () => {
   assert.equal(
     massLossNote(fleet(12, 18), LIMITS, false),
-    'note: 12 of 30 nodes are lost (40%, more than 30%): the store or the network may be what failed, look again in 20s; --all shows them',
+    'note: 12 of 30 nodes are lost (40%, more than 30%): if that is new, the store or the network may be what failed, and who is alive is back within 20s; --all shows them',
   );
 });
 
@@ -39,7 +39,7 @@ test('nodes that departed are neither lost nor there to be lost', () => {
 });
 
 test('where no node is present the usual TTL says when to look again', () => {
-  assert.match(massLossNote(fleet(9, 0), LIMITS, false) ?? '', /look again in 30s/);
+  assert.match(massLossNote(fleet(9, 0), LIMITS, false) ?? '', /back within 30s/);
 });
 
 test('it can be switched off', () => {

@@ -388,7 +388,7 @@ test('list says in one line on stderr when so many are lost that the store may b
   assert.equal(code, 0);
   assert.equal(
     stderr,
-    'note: 6 of 10 nodes are lost (60%, more than 30%): the store or the network may be what failed, look again in 60s; --all shows them\n',
+    'note: 6 of 10 nodes are lost (60%, more than 30%): if that is new, the store or the network may be what failed, and who is alive is back within 60s; --all shows them\n',
   );
   assert.equal((await list('--mass-loss-share', 'off')).stderr, '');
   assert.equal((await list('--mass-loss-count', '7')).stderr, '');

@@ -167,19 +167,19 @@ test('a snapshot in mid-stream withdraws the last event id until it is complete'
   await reader.until(() => reader.lastEventId() === '95');
   storeId = 'store-b';
   const restated: RollEvent = { ...registered(1, '3'), snapshot: true };
-  feed.tell({ events: [restated], cursor: null });
+  feed.tell({ events: [restated, { ...restated, instanceId: sampleInstanceId(3) }], cursor: null });
   feed.tell({ events: [{ ...restated, instanceId: sampleInstanceId(2) }], cursor: null });
   feed.tell({ events: [{ kind: 'synced', revision: '3', entries: [] }], cursor: '3' });
-  await reader.until(() => reader.told().length === 4);
+  await reader.until(() => reader.told().length === 5);
   assert.deepEqual(
     reader.told().map(({ lastEventId }) => lastEventId),
-    ['95', '', '', '3'],
+    ['95', '', '', '', '3'],
   );
   assert.equal(reader.text().split('\nid:').length, 4, 'an id line more than needed');
   // It is the backup of another time: its events must not be taken for those of before.
   assert.deepEqual(
     reader.told().map(({ data }) => JSON.parse(data).source),
-    ['rollcall:store-a', 'rollcall:store-b', 'rollcall:store-b', 'rollcall:store-b'],
+    ['rollcall:store-a', ...Array.from({ length: 4 }, () => 'rollcall:store-b')],
   );
 });
 

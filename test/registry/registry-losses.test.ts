@@ -154,6 +154,35 @@ test('who resumes with the cursor it was given while losses were held misses non
   assert.deepEqual(resumed.take(), [['certain lost×10', '3']]);
 });
 
+test('a process that begins with a cursor from before a mass loss holds it back like one that saw it happen', async (t) => {
+  const { store, clock } = await setUp(t);
+  store.commit(nodes(0, 10, null));
+  const registry = createRegistry({ store, clock, random: () => 0.5 });
+  t.after(() => registry.close());
+  const resumed = reader(registry, '2');
+  await clock.advance(0);
+  assert.deepEqual(resumed.take(), [
+    ['', null],
+    ['uncertain', null],
+  ]);
+  store.commit(nodes(0, 4));
+  await passHealthy(clock, store, 35_000);
+  assert.deepEqual(resumed.take(), [['certain lost×6', '4']], 'who came back was never told as lost');
+});
+
+test('a process that begins with a cursor from before few losses tells them as they were', async (t) => {
+  const { store, clock } = await setUp(t);
+  store.commit(nodes(0, 4, null));
+  const registry = createRegistry({ store, clock, random: () => 0.5 });
+  t.after(() => registry.close());
+  const resumed = reader(registry, '2');
+  await clock.advance(0);
+  assert.deepEqual(resumed.take(), [
+    ['lost×4', '3'],
+    ['', '3'],
+  ]);
+});
+
 test('a past that is read while losses are held does not tell them either', async (t) => {
   const { store, clock, read } = await setUp(t);
   store.commit(nodes(0, 10, null));

@@ -1,9 +1,11 @@
+import type { EntryChange } from '../../record/entry-change.ts';
 import type { Store } from '../../store/store.ts';
 import type { Clock } from '../../timing/clock.ts';
 import { withDeadline } from '../../timing/with-deadline.ts';
 import { collectChanges } from './collect-changes.ts';
 import type { EventLog, LogPosition } from './event-log.ts';
-import { type PastBatch, retell, type ToldRoll } from './retell.ts';
+import { pastLosses } from './past-losses.ts';
+import { cursorAt, type PastBatch, retell, type ToldRoll } from './retell.ts';
 import { createSlots } from './slots.ts';
 import type { Beginning } from './snapshot-batches.ts';
 
@@ -13,6 +15,8 @@ export interface CatchUpOptions {
   readonly log: EventLog;
   /** What the log's next batch will follow. */
   readonly now: () => ToldRoll;
+  /** Holds such losses of the past back where they are many; what `now` says then differs. */
+  readonly holdBack: (losses: readonly EntryChange[]) => void;
 }
 
 export interface CatchUp {
@@ -36,7 +40,12 @@ interface Past {
   readonly position: LogPosition;
 }
 
-export function createCatchUp({ store, clock, log, now }: CatchUpOptions): CatchUp {
+/** Of a log that nothing was appended to. */
+function isStart({ next }: LogPosition): boolean {
+  return next === 0;
+}
+
+export function createCatchUp({ store, clock, log, now, holdBack }: CatchUpOptions): CatchUp {
   const slots = createSlots(MAX_AT_ONCE);
   let last: Past | null = null;
   let count = 0;
@@ -44,11 +53,17 @@ export function createCatchUp({ store, clock, log, now }: CatchUpOptions): Catch
   async function run(since: string, signal: AbortSignal): Promise<Past> {
     count += 1;
     // Taken together, before anything is waited for: what follows the roll is in the log from that position on.
-    const told = now();
-    const position = log.here();
+    let told = now();
+    let position = log.here();
     const options = { store, clock, timeoutMs: CATCH_UP_TIMEOUT_MS };
-    const batches = retell(told, await collectChanges(options, since, told.roll.revision, signal), since);
-    return { since, batches, position };
+    const changes = await collectChanges(options, since, told.roll.revision, signal);
+    if (isStart(log.here()) && now().roll.revision === told.roll.revision) {
+      // Nobody has been told anything since this process began to follow the roll, so that a mass loss was missed.
+      holdBack(pastLosses(told.roll, changes, since));
+      told = now();
+      position = { ...position, cursor: cursorAt(told.roll.revision, told.heldAfter) };
+    }
+    return { since, batches: retell(told, changes, since), position };
   }
 
   function from(past: Past, since: string): Beginning | null {
