@@ -91,7 +91,7 @@ async function flood(
     // Each its own nodes: of two changes of one node under way at once the later wins.
     const worker = async (_: unknown, first: number) => {
       const own = nodes.filter((_node, index) => index % FLOOD_AT_ONCE === first);
-      while (next < until) await change(context, store, own, next++);
+      while (next < until) await change(context, store, own, next++, 'flood');
     };
     await Promise.all(Array.from({ length: FLOOD_AT_ONCE }, worker));
     await context.clock.sleep(DRAIN_MS, context.signal);
@@ -120,13 +120,19 @@ async function flood(
   ];
 }
 
-/** Changes a label of one node. */
-async function change({ clock, signal }: BenchContext, store: Store, nodes: readonly RegisteredNode[], n: number) {
+/** Changes a label of one node. @param name of a label of its own for each caller, so that no change is none */
+async function change(
+  { clock, signal }: BenchContext,
+  store: Store,
+  nodes: readonly RegisteredNode[],
+  n: number,
+  name = 'change',
+) {
   const node = nodes[n % nodes.length];
   if (!node) throw new Error('there are no nodes');
   const { hold, record } = node;
   const sentMs = clock.monotonicMs();
-  const outcome = await store.update(hold, { ...record, labels: { ...record.labels, change: String(n) } }, signal);
+  const outcome = await store.update(hold, { ...record, labels: { ...record.labels, [name]: String(n) } }, signal);
   if (outcome.kind !== 'written') throw new Error(`change ${record.ec2InstanceId}: ${outcome.kind}`);
   return { revision: outcome.revision, sentMs };
 }
