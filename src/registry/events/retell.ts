@@ -33,26 +33,25 @@ export function cursorAt(revision: string, heldAfter: string | null): string | n
 export function retell(now: ToldRoll, batches: readonly WatchBatch[], since: string): readonly PastBatch[] {
   const { held, heldAfter } = now;
   const view = createView(rewind(now.roll, batches, since));
-  /** A loss that is held back is not told from the past either. */
-  const shown = (instanceId: string, entry: RollEntry | null, revision: string): RollEntry | null => {
-    const instead = held.get(instanceId);
-    if (!instead || !entry || heldAfter === null || BigInt(revision) <= BigInt(heldAfter)) return entry;
-    return presenceState(entry) === 'lost' ? instead : entry;
-  };
+  /** Nodes whose last loss is held back, each as the reader was shown it last: it may have been lost before, and back. */
+  const shown = new Map<string, RollEntry | null>();
+  const isHeld = (instanceId: string, entry: RollEntry | null, revision: string) =>
+    held.has(instanceId) &&
+    heldAfter !== null &&
+    BigInt(revision) > BigInt(heldAfter) &&
+    entry !== null &&
+    presenceState(entry) === 'lost';
   const past: PastBatch[] = [];
-  let before = since;
   for (const batch of batches) {
     const { revision } = batch;
-    const events = (view.apply(batch) ?? []).flatMap((change) =>
-      diffEntry(
-        change.instanceId,
-        shown(change.instanceId, change.before, before),
-        shown(change.instanceId, change.after, revision),
-        revision,
-      ),
-    );
+    const events = (view.apply(batch) ?? []).flatMap((change) => {
+      const { instanceId } = change;
+      const before = shown.get(instanceId) ?? change.before;
+      const after = before?.presence && isHeld(instanceId, change.after, revision) ? before : change.after;
+      if (held.has(instanceId)) shown.set(instanceId, after);
+      return diffEntry(instanceId, before, after, revision);
+    });
     if (events.length > 0) past.push({ events, revision, cursor: cursorAt(revision, heldAfter) });
-    before = revision;
   }
   return past;
 }

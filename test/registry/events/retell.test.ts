@@ -118,3 +118,25 @@ test('a loss that is held back is not told from the past either, and the cursor 
     ],
   );
 });
+
+test('a node that was lost, came back as another session and is held as lost again is told as back, when it was', () => {
+  const again = { ...PRESENCE, session: 'session-b' };
+  const batches: readonly WatchBatch[] = [
+    { revision: '6', changes: [presenceOf(1, null, PRESENCE)] },
+    { revision: '7', changes: [presenceOf(1, again, null)] },
+    { revision: '8', changes: [presenceOf(1, null, again)] },
+  ];
+  const now: Roll = { revision: '8', entries: [{ record: record(1), presence: null }], skipped: [] };
+  const held = new Map([[sampleInstanceId(1), { record: record(1), presence: again }]]);
+  const followed = retell({ roll: now, held, heldAfter: '5' }, batches, '5').flatMap(({ events }) => events);
+  assert.deepEqual(
+    followed.map((event) => [event.kind, event.revision, 'before' in event && event.before?.presence?.session]),
+    [['registered', '7', 'session-a']],
+  );
+  // Who comes from between was told of the first loss by somebody else, or was not: it is back in either case.
+  const between = retell({ roll: now, held, heldAfter: '5' }, batches.slice(1), '6').flatMap(({ events }) => events);
+  assert.deepEqual(
+    between.map((event) => [event.kind, event.revision, 'before' in event && event.before?.presence]),
+    [['recovered', '7', null]],
+  );
+});
