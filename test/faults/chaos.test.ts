@@ -20,6 +20,8 @@ import { createToldRoll, differences, storedRoll, type ToldRoll } from './told-r
 
 const WRITING_LIMIT_MS = 120_000;
 const SETTLING_LIMIT_MS = 30_000;
+/** A handler is a process for each of some thousand events: 20 ms on a busy machine. */
+const CONSUMING_LIMIT_MS = 100_000;
 const CONSUMER = fileURLToPath(new URL('./chaos/client-consumer.ts', import.meta.url));
 
 interface FileConsumer {
@@ -168,7 +170,7 @@ async function run(t: TestContext, w: Awaited<ReturnType<typeof world>>, what: R
     isSettled(await writer.store.read(new AbortController().signal)),
   );
   for (const { name, told } of consumers) {
-    await until(`${name} has the roll of the store (seed ${seed})`, SETTLING_LIMIT_MS, async () => {
+    await until(`${name} has the roll of the store (seed ${seed})`, CONSUMING_LIMIT_MS, async () => {
       const differ = differences(told().instances, await storedRoll(writer.store));
       assert.deepEqual(differ, [], mortals.map((each) => each.failure()).join(''));
       return true;
