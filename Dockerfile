@@ -1,4 +1,4 @@
-# The agent's image: the runtime, the C library it needs, and one file of ours. No shell, no package manager.
+# The agent's image: the runtime, the C library it needs, and two files of ours. No shell, no package manager.
 #
 #   docker build -t rollcall .
 #   docker buildx build --platform linux/amd64,linux/arm64 -t REGISTRY/rollcall:TAG --push .
@@ -21,7 +21,7 @@ RUN set -eu; \
     node=$(readlink -f node_modules/.bin/node); \
     mkdir -p root/usr/bin root/usr/lib/rollcall root/etc; \
     cp "$node" root/usr/bin/node; \
-    cp dist/rollcall.cjs dist/rollcall.cjs.LEGAL.txt root/usr/lib/rollcall/; \
+    cp dist/*.cjs dist/*.cjs.LEGAL.txt root/usr/lib/rollcall/; \
     # So that docker exec rollcall rollcall list does what it says; there is no env to find the runtime.
     printf '#!/usr/bin/node --disable-warning=ExperimentalWarning\nrequire("/usr/lib/rollcall/rollcall.cjs");\n' >root/usr/bin/rollcall; \
     ldd "$node" | grep -o '/[^ ]*' | while read -r library; do cp --parents --dereference "$library" root/; done; \

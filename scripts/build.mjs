@@ -1,12 +1,18 @@
-// Bundles the program and the client for Node programs into one file each (an agent that starts on every node pays for
-// each module it has to find and parse), and writes the client's type declarations.
+// Bundles the program, AWS's SDK for it, and the client for Node programs into one file each (an agent that starts on
+// every node pays for each module it has to find and parse), and writes the client's type declarations.
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { build } from 'esbuild';
 
 const NEXT = 'dist/next';
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
+const SDK = 'ecs-sdk.cjs';
+/** What the program loads only when it asks the ECS API: in a file of its own beside it. */
+const sdkApart = {
+  name: 'sdk-apart',
+  setup: ({ onResolve }) => onResolve({ filter: /\/sdk-ecs-api\.ts$/ }, () => ({ path: `./${SDK}`, external: true })),
+};
 const common = { bundle: true, platform: 'node', target: 'node24', legalComments: 'linked', logLevel: 'warning' };
 
 rmSync(NEXT, { recursive: true, force: true });
@@ -19,8 +25,16 @@ await Promise.all([
     // so imported evaluates its getters, which load Node's own undici: 6 MB and 30 ms for nothing.
     format: 'cjs',
     minify: true,
+    plugins: [sdkApart],
     define: { ROLLCALL_VERSION: JSON.stringify(version) },
     banner: { js: '#!/usr/bin/env node' },
+  }),
+  build({
+    ...common,
+    entryPoints: ['src/ecs/aws/sdk-ecs-api.ts'],
+    outfile: `${NEXT}/${SDK}`,
+    format: 'cjs',
+    minify: true,
   }),
   build({
     ...common,
@@ -36,7 +50,8 @@ declareTypes('client/client.d.ts');
 // A build that is cut short must not leave half a bundle that is newer than its sources: what scripts/setup looks at,
 // the program, comes last.
 rmSync('dist/types', { recursive: true, force: true });
-for (const name of ['types', 'client.js.LEGAL.txt', 'client.js', 'rollcall.cjs.LEGAL.txt', 'rollcall.cjs']) {
+const files = ['client.js', SDK, 'rollcall.cjs'].flatMap((name) => [`${name}.LEGAL.txt`, name]);
+for (const name of ['types', ...files].filter((name) => existsSync(`${NEXT}/${name}`))) {
   renameSync(`${NEXT}/${name}`, `dist/${name}`);
 }
 rmSync(NEXT, { recursive: true });

@@ -8,6 +8,9 @@ export const RECORDS = `${ROOT}records/`;
 
 const PRESENCES = `${ROOT}presence/`;
 
+/** What agents agree on among themselves; no part of the roll. */
+export const COORDINATION = `${ROOT}coordination/`;
+
 export function recordKey(instanceId: string): string {
   return `${RECORDS}${instanceId}`;
 }
@@ -18,10 +21,12 @@ export function presenceKey(instanceId: string): string {
 
 type ParsedKey =
   | { readonly kind: 'record' | 'presence'; readonly instanceId: string }
+  | { readonly kind: 'coordination' }
   | { readonly kind: 'foreign'; readonly reason: string };
 
 /** What a key below `ROOT` stands for. */
 export function parseKey(key: string): ParsedKey {
+  if (key.startsWith(COORDINATION)) return { kind: 'coordination' };
   const kind = key.startsWith(RECORDS) ? 'record' : key.startsWith(PRESENCES) ? 'presence' : null;
   if (kind === null) return { kind: 'foreign', reason: 'neither a record nor a presence' };
   const instanceId = key.slice(kind === 'record' ? RECORDS.length : PRESENCES.length);

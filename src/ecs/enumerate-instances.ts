@@ -1,0 +1,50 @@
+import type { ContainerInstance } from './container-instance.ts';
+import type { EcsApi, Page } from './ecs-api.ts';
+import { EcsError } from './ecs-error.ts';
+
+export interface Enumeration {
+  /** Names. */
+  readonly clusters: readonly string[];
+  readonly instances: readonly ContainerInstance[];
+}
+
+/** What DescribeContainerInstances takes at once: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeContainerInstances.html */
+const MAX_DESCRIBED = 100;
+/** Of 100 each: more than a region has instances. Only an endpoint that never ends its list has more. */
+const MAX_PAGES = 1_000;
+
+/**
+ * All container instances of these clusters, in ECS's order: pages of 100, each described at once.
+ * One that is gone between its page and its description is left out, as ECS will leave it out from then on.
+ * @param clusters names or ARNs; null: every cluster of the region
+ */
+export async function enumerateInstances(
+  api: EcsApi,
+  clusters: readonly string[] | null,
+  signal: AbortSignal,
+): Promise<Enumeration> {
+  const asked = clusters ?? (await allPages('list the clusters', (page) => api.listClusters(page, signal)));
+  const names = asked.map((cluster) => cluster.split('/').at(-1) ?? cluster);
+  const instances: ContainerInstance[] = [];
+  for (const cluster of asked) {
+    const list = (page: string | null) => api.listContainerInstances(cluster, page, signal);
+    const arns = await allPages(`list the container instances of ${cluster}`, list);
+    for (let from = 0; from < arns.length; from += MAX_DESCRIBED) {
+      const described = await api.describeContainerInstances(cluster, arns.slice(from, from + MAX_DESCRIBED), signal);
+      instances.push(...described.instances);
+    }
+  }
+  return { clusters: names, instances };
+}
+
+async function allPages(action: string, read: (page: string | null) => Promise<Page>): Promise<readonly string[]> {
+  const arns = new Set<string>();
+  let next: string | null = null;
+  for (let pages = 0; pages < MAX_PAGES; pages += 1) {
+    const page: Page = await read(next);
+    for (const arn of page.arns) arns.add(arn);
+    if (page.next === null) return [...arns];
+    next = page.next;
+  }
+  throw new EcsError(`${action}: more than ${MAX_PAGES} pages`, { code: 'NoEnd', retryable: false });
+}
