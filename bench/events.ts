@@ -35,7 +35,7 @@ export const events: Benchmark = {
     const { revision } = await store.read(context.signal);
     const eventsUrl = `${agent.url}/v1/events?since=${revision}`;
     const stream = await startEventReaders(context, eventsUrl, { readers, silent: 1 });
-    const watch = [...(await launchCommand(context, 'watch')), 'watch', '--store', etcd.url, '--since', revision];
+    const watch = [...(await launchCommand(context, 'watch')).argv, 'watch', '--store', etcd.url, '--since', revision];
     const etcdctl = ['etcdctl', `--endpoints=${etcd.server.clientUrl}`, 'watch', '--prefix', '/rollcall/v1/'];
     const lines = followLines(context, watch, '"revision":"');
     const peer = followLines(context, [...etcdctl, `--rev=${BigInt(revision) + 1n}`, '-w', 'json'], '"mod_revision":');

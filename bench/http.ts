@@ -87,7 +87,7 @@ function probe(context: BenchContext, url: string): { stop(): Promise<readonly n
 const viewSchema = v.object({ nodes: v.number(), beforeBytes: v.number(), withViewBytes: v.number() });
 
 async function viewFigure(context: BenchContext, storeUrl: string): Promise<Figure> {
-  const flags = (await launchCommand(context, 'agent')).slice(1, -1);
+  const flags = (await launchCommand(context, 'agent')).argv.slice(1, -1);
   let output = '';
   const child = startChild(context, [process.execPath, ...flags, '--expose-gc', MEASURE_VIEW, storeUrl], {
     deathWatch: true,

@@ -3,7 +3,7 @@ import { sampleInstanceId, sampleRecord } from '../test/support/sample-record.ts
 import type { BenchContext, Benchmark } from './benchmark.ts';
 import { plainFigure } from './figure.ts';
 import { quantile } from './quantile.ts';
-import { launchCommand } from './support/launch-command.ts';
+import { type Launch, launchCommand } from './support/launch-command.ts';
 import { processMemory } from './support/process-memory.ts';
 import { startBenchEtcd } from './support/start-bench-etcd.ts';
 import { startChild } from './support/start-child.ts';
@@ -28,15 +28,15 @@ export const list: Benchmark = {
     await store.close();
 
     const rollcall = await launchCommand(context, 'list');
-    const text = [...rollcall, 'list', '--store', etcd.url];
+    const text = [...rollcall.argv, 'list', '--store', etcd.url];
     const json = [...text, '-o', 'json'];
     const etcdctl = ['etcdctl', `--endpoints=${etcd.server.clientUrl}`, 'get', '--prefix', '/rollcall/v1/'];
     const rounds: { textMs: number; etcdctlMs: number; jsonMs: number }[] = [];
     for (let round = 1 - warmups; round <= pairs; round += 1) {
       const result = {
-        textMs: await timeRun(context, text, nodes),
-        etcdctlMs: await timeRun(context, etcdctl, nodes),
-        jsonMs: await timeRun(context, json, nodes),
+        textMs: await timeRun(context, text, rollcall.env, nodes),
+        etcdctlMs: await timeRun(context, etcdctl, {}, nodes),
+        jsonMs: await timeRun(context, json, rollcall.env, nodes),
       };
       if (round >= 1) rounds.push(result);
       context.progress(
@@ -55,8 +55,8 @@ export const list: Benchmark = {
       },
       { name: 'list, median', unit: 'ms', measured: median((round) => round.textMs), limit: null, peer },
       { name: 'list -o json, median', unit: 'ms', measured: median((round) => round.jsonMs), limit: null, peer },
-      plainFigure('list, peak resident', 'MB', await peakMb(context, text)),
-      plainFigure('list -o json, peak resident', 'MB', await peakMb(context, json)),
+      plainFigure('list, peak resident', 'MB', await peakMb(context, text, rollcall.env)),
+      plainFigure('list -o json, peak resident', 'MB', await peakMb(context, json, rollcall.env)),
     ];
   },
 };
@@ -79,10 +79,16 @@ async function register({ clock, signal }: BenchContext, store: Store, nodes: nu
 }
 
 /** From the fork until it has ended and all of its output is read, which must name that many nodes. */
-async function timeRun(context: BenchContext, command: readonly string[], nodes: number): Promise<number> {
+async function timeRun(
+  context: BenchContext,
+  command: readonly string[],
+  env: Launch['env'],
+  nodes: number,
+): Promise<number> {
   let lines = 0;
   let complaint = '';
   const child = startChild(context, command, {
+    env,
     onStdout: (chunk) => {
       for (let at = chunk.indexOf(10); at !== -1; at = chunk.indexOf(10, at + 1)) lines += 1;
     },
@@ -96,8 +102,8 @@ async function timeRun(context: BenchContext, command: readonly string[], nodes:
 }
 
 /** In a run of its own: looking every few milliseconds would slow a run that is timed. */
-async function peakMb(context: BenchContext, command: readonly string[]): Promise<number> {
-  const child = startChild(context, command);
+async function peakMb(context: BenchContext, command: readonly string[], env: Launch['env']): Promise<number> {
+  const child = startChild(context, command, { env });
   let peak = 0;
   // The kernel keeps the highest value, so only what is added after the last look is missed.
   for (let seen = await processMemory(child.pid); seen; seen = await processMemory(child.pid)) {

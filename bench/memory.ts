@@ -28,7 +28,7 @@ export const memory: Benchmark = {
     const { simulator, nodes } = await startBenchNodes(context, 1);
     const [node] = nodes;
     if (!node) throw new Error('the simulator has no node');
-    const command = await launchCommand(context, 'agent');
+    const { argv: command } = await launchCommand(context, 'agent');
     const args = ['--store', etcd.url, '--introspection-interval', `${LOOK_MS / 1_000}s`];
     const { child, listening } = startBenchAgent(context, command, node, { args, deathWatch: true });
     const bare = startChild(context, [command[0] ?? '', '-e', 'setInterval(() => {}, 1e6)'], { deathWatch: true });

@@ -24,7 +24,7 @@ export const quiet: Benchmark = {
     const beats = context.quick ? 6 : TEN_MINUTES_OF_BEATS;
     const { server, url } = await startBenchEtcd(context);
     const { nodes } = await startBenchNodes(context, AGENTS);
-    const command = await launchCommand(context, 'agent');
+    const { argv: command } = await launchCommand(context, 'agent');
     const args = ['--store', url, '--presence-ttl', `${TTL_MS / 1_000}s`, '--retention', RETENTION];
     const agents = nodes.map((node) => startBenchAgent(context, command, node, { args, deathWatch: true }));
     const agentUrls = (await Promise.all(agents.map(({ listening }) => listening))).map((heard) => heard.url);

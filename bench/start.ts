@@ -22,7 +22,7 @@ export const start: Benchmark = {
     const { nodes } = await startBenchNodes(context, 1);
     const [node] = nodes;
     if (!node) throw new Error('the simulator has no node');
-    const command = await launchCommand(context, 'agent');
+    const { argv: command } = await launchCommand(context, 'agent');
     const rounds: Round[] = [];
     for (let round = 1 - warmups; round <= runs; round += 1) {
       const result = {

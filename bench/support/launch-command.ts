@@ -7,14 +7,21 @@ import { waitUntil } from './wait-until.ts';
 
 const SCRIPT = fileURLToPath(new URL('../../scripts/rollcall', import.meta.url));
 
+export interface Launch {
+  /** The program with its runtime flags, up to and without COMMAND. */
+  readonly argv: readonly string[];
+  /**
+   * The runtime's own variables: where compiled code is kept between runs. An agent is measured without them, since
+   * the image that runs on the nodes keeps nothing.
+   */
+  readonly env: Readonly<Record<string, string>>;
+}
+
 /**
- * The program that `scripts/rollcall COMMAND` becomes after its set-up check, with its runtime flags, up to and
- * without COMMAND. It is read from the running process, so that what is measured is what users run.
+ * What `scripts/rollcall COMMAND` becomes after its set-up check. It is read from the running process, so that what is
+ * measured is what users run.
  */
-export async function launchCommand(
-  context: BenchContext,
-  command: 'agent' | 'list' | 'watch',
-): Promise<readonly string[]> {
+export async function launchCommand(context: BenchContext, command: 'agent' | 'list' | 'watch'): Promise<Launch> {
   // A store that says nothing keeps either command alive until it was seen.
   const silent = await startSilentServer();
   context.cleanup.defer(() => silent.close());
@@ -39,10 +46,15 @@ export async function launchCommand(
   });
   const limits = { everyMs: 2, limitMs: 30_000 };
   const seen = waitUntil(context, `scripts/rollcall ${command} runs`, limits, async () => {
-    const argv = (await readFile(`/proc/${child.pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
+    const of = async (file: string) =>
+      (await readFile(`/proc/${child.pid}/${file}`, 'utf8').catch(() => '')).split('\0');
+    const argv = await of('cmdline');
     // The script names itself until it is replaced by what it starts.
     const end = argv.includes(SCRIPT) ? -1 : argv.indexOf(command);
-    return end === -1 ? null : argv.slice(0, end);
+    if (end === -1) return null;
+    const runtime = (await of('environ')).map((line) => /^(NODE_[^=]*)=(.*)$/s.exec(line));
+    const env = Object.fromEntries(runtime.flatMap((found) => (found ? [[found[1] ?? '', found[2] ?? '']] : [])));
+    return { argv: argv.slice(0, end), env };
   });
   const launched = await Promise.race([seen, early]);
   await child.stop('SIGKILL');

@@ -18,7 +18,7 @@ export async function startIdleAgent(context: BenchContext, storeUrl: string): P
   const { nodes } = await startBenchNodes(context, 1);
   const [node] = nodes;
   if (!node) throw new Error('the simulator has no node');
-  const command = await launchCommand(context, 'agent');
+  const { argv: command } = await launchCommand(context, 'agent');
   const { child, listening } = startBenchAgent(context, command, node, {
     args: ['--store', storeUrl],
     deathWatch: true,
