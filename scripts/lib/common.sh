@@ -48,7 +48,17 @@ cause() {
 bounded() {
   local status=0
   timeout --foreground -k 5 $CALL_LIMIT_SECONDS "$@" </dev/null 2>"$work/stderr" || status=$?
-  [ $status -ne 124 ] || echo "no answer within $CALL_LIMIT_SECONDS s" >"$work/stderr"
+  # 137: it did not even end when it was asked to.
+  case $status in 124 | 137) echo "no answer within $CALL_LIMIT_SECONDS s" >"$work/stderr" ;; esac
+  return $status
+}
+
+# ask COMMAND… : the same, and `answer` is what it said. Through a file, not through $(…): that would wait for whatever
+# holds its end of the pipe, as the ssh that a wrapper started, also after the wrapper was ended.
+ask() {
+  local status=0
+  bounded "$@" >"$work/answer" || status=$?
+  answer=$(<"$work/answer")
   return $status
 }
 

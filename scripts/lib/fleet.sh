@@ -6,8 +6,8 @@
 open_fleet() {
   command -v fleetctl >/dev/null ||
     fail "fleetctl is not installed: put it on the PATH, or run this on a CoreOS host of the fleet"
-  local answer
-  answer=$(bounded fleetctl --version) || true
+  ask fleetctl --version || true
+  [ -n "$answer" ] || fail "cannot ask fleetctl for its version: $(cause); try fleetctl --version"
   [[ $answer =~ ^fleetctl\ version\ v?([0-9]+)\.([0-9]+) ]] ||
     fail "fleetctl --version answered \"$(one_line "$answer")\": expected \"fleetctl version …\"; is it fleet's?"
   fleet_version=${answer#fleetctl version }
@@ -41,7 +41,8 @@ read_unit() {
 # wanted_state NAME : what fleet is to do with the unit (inactive, loaded, launched) and whether it is global
 wanted_state() {
   local rows odd
-  rows=$(bounded fleetctl list-unit-files --fields=unit,dstate,global --no-legend) || return 1
+  bounded fleetctl list-unit-files --fields=unit,dstate,global --no-legend >"$work/rows" || return 1
+  rows=$(<"$work/rows")
   odd=$(grep -vEm1 $'^([^\t ]+\t+[a-z-]+\t+(true|false))?$' <<<"$rows") || true
   if [ -n "$odd" ]; then
     echo "fleetctl list-unit-files answered \"$(one_line "$odd")\" instead of a list" >"$work/stderr"
