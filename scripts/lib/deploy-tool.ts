@@ -18,6 +18,7 @@ const { positionals, values } = parseArgs({
     before: { type: 'string', default: '' },
     states: { type: 'string', default: '/dev/null' },
     cluster: { type: 'string', default: '' },
+    region: { type: 'string', default: '' },
     unit: { type: 'string', multiple: true, default: [] },
   },
 });
@@ -56,7 +57,7 @@ const COMMANDS: Record<string, () => readonly string[]> = {
       return `${machineName(machine)}: ${reason}; ${units}`;
     });
   },
-  doubts: () => doubts(state(), values.cluster || null),
+  doubts: () => doubts(state(), { cluster: values.cluster || null, region: values.region || null }),
 };
 
 const run = COMMANDS[command];

@@ -68,7 +68,7 @@ for (const name of POLICIES) {
 
 test('deploy.json allows what the scripts call and nothing else', () => {
   const scripts = ['deploy', 'undeploy', ...readdirSync(`${ROOT}/scripts/lib`).map((name) => `lib/${name}`)];
-  const calls = scripts.flatMap((path) => [...read(`scripts/${path}`).matchAll(/bounded aws ecs ([a-z-]+)/g)]);
+  const calls = scripts.flatMap((path) => [...read(`scripts/${path}`).matchAll(/(?:bounded|ask) aws ecs ([a-z-]+)/g)]);
   const called = calls.map(
     ([, command = '']) => `ecs:${command.replace(/(?:^|-)([a-z])/g, (_, c) => c.toUpperCase())}`,
   );

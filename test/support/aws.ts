@@ -9,12 +9,18 @@ const flag = (name: string) => rest[rest.indexOf(name) + 1] ?? '';
 const clusters = () => readFileSync(join(dir, 'clusters'), 'utf8').split('\n');
 
 appendFileSync(join(dir, 'calls.log'), `aws ${process.argv.slice(2).join(' ')}\n`);
-if (existsSync(join(dir, 'error'))) {
+// As version 1 does, which does not know AWS_REGION.
+const region = process.env['AWS_DEFAULT_REGION'];
+if (!region) {
+  process.stderr.write('\nYou must specify a region. You can also configure your region by running "aws configure".\n');
+  process.exitCode = 253;
+} else if (existsSync(join(dir, 'error'))) {
   process.stderr.write(`\n${readFileSync(join(dir, 'error'), 'utf8')}\n`);
   process.exitCode = 255;
 } else if (service === 'ecs' && command === 'describe-clusters') {
   const found = clusters().includes(flag('--clusters'));
-  process.stdout.write(found ? 'ACTIVE\tNone\n' : 'None\tMISSING\n');
+  const arn = `arn:aws:ecs:${region}:123456789012:cluster/${flag('--clusters')}`;
+  process.stdout.write(`${found ? 'ACTIVE\tNone' : 'None\tMISSING'}\t${arn}\n`);
 } else if (service === 'ecs' && command === 'create-cluster') {
   appendFileSync(join(dir, 'clusters'), `${flag('--cluster-name')}\n`);
   process.stdout.write('ACTIVE\n');

@@ -124,7 +124,12 @@ export async function startFleetStandIn(t: TestContext, options: FleetOptions): 
 
   const start: FleetStandIn['start'] = (name, args, env = {}) => {
     const base = { ...CLEAN_ENV, PATH: `${join(dir, 'bin')}:${process.env['PATH']}` };
-    const standIns = { FLEET_STANDIN: dir, FLEET_STANDIN_VERSION: options.version, AWS_STANDIN: dir };
+    const standIns = {
+      FLEET_STANDIN: dir,
+      FLEET_STANDIN_VERSION: options.version,
+      AWS_STANDIN: dir,
+      AWS_REGION: 'us-east-1',
+    };
     // Asked to end, the script cleans up after itself.
     const [file, allArgs] = diesWithParent('TERM', join(ROOT, 'scripts', name), args);
     const child = spawn(file, allArgs, {
