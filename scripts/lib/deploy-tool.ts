@@ -5,6 +5,7 @@ import { canonicalUnit } from './canonical-unit.ts';
 import { doubts } from './doubts.ts';
 import { machineName, parseMachines } from './machine.ts';
 import { muster } from './muster.ts';
+import { outdatedLines, outdatedSessions } from './outdated-agents.ts';
 import { parseRoll } from './roll-node.ts';
 import { unitDefect } from './unit-defect.ts';
 import { unitStates } from './unit-states.ts';
@@ -14,8 +15,9 @@ const { positionals, values } = parseArgs({
   options: {
     machines: { type: 'string', default: '/dev/null' },
     roll: { type: 'string', default: '' },
-    /** The roll from before the agents were replaced. */
-    before: { type: 'string', default: '' },
+    /** What `outdated` said, before the agents were replaced, for this text of their unit. */
+    outdated: { type: 'string', default: '/dev/null' },
+    text: { type: 'string', default: '/dev/null' },
     states: { type: 'string', default: '/dev/null' },
     cluster: { type: 'string', default: '' },
     region: { type: 'string', default: '' },
@@ -26,12 +28,11 @@ const [command = '', ...files] = positionals;
 const read = (path: string) => readFileSync(path, 'utf8');
 const rollOf = (path: string) => (path === '' ? [] : parseRoll(read(path)));
 
-const present = rollOf(values.before).filter(({ presence }) => presence.state === 'present');
 const state = () =>
   muster(
     parseMachines(read(values.machines)),
     rollOf(values.roll),
-    new Set(present.map(({ sidecar }) => sidecar.session)),
+    outdatedSessions(read(values.outdated), read(values.text)),
   );
 
 /** Each answers with the lines it prints. */
@@ -42,6 +43,7 @@ const COMMANDS: Record<string, () => readonly string[]> = {
     const [one, other] = files.map((file) => canonicalUnit(read(file)).join('\n'));
     return [one === other ? 'same' : 'different'];
   },
+  outdated: () => outdatedLines(rollOf(values.roll), read(values.text)),
   // How many answered, how many there are, and those that are missing.
   count: () => {
     const { answered, missing } = state();

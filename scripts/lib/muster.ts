@@ -8,7 +8,7 @@ export interface Muster {
 
 /**
  * Which of fleet's machines have answered the roll.
- * @param oldSessions of agents that are to be replaced: their presence proves nothing about the new unit
+ * @param oldSessions of agents from before the unit was deployed: their presence proves nothing about it
  */
 export function muster(
   machines: readonly Machine[],
@@ -36,7 +36,8 @@ function isOn(machine: Machine, node: RollNode): boolean {
 
 function reasonOf(nodes: readonly RollNode[], present: readonly RollNode[]): string {
   const [old] = present;
-  if (old) return `${old.ec2InstanceId} still answers through the agent that was to be replaced`;
+  if (old)
+    return `${old.ec2InstanceId} still answers through an agent from before the unit was deployed, which systemctl restart rollcall ends there`;
   const [node] = nodes;
   if (!node) return 'it never answered at this store';
   if (node.departure) return `${node.ec2InstanceId} departed (${node.departure.cause}) at ${node.departure.at}`;

@@ -58,8 +58,12 @@ test('an agent that outlives a replacement, or an undeployment, is not taken for
   assert.equal(replaced.code, 1);
   assert.match(
     replaced.stderr,
-    /not answered: 10\.113\.0\.24 .*still answers through the agent that was to be replaced/,
+    /not answered: 10\.113\.0\.24 .*still answers through an agent from before the unit was deployed/,
   );
+  const again = await w.deploy('--timeout', '3s');
+  assert.match(again.stderr, /nothing to change/);
+  assert.equal(again.code, 1, 'nor for a run that finds the new unit deployed');
+  assert.match(again.stderr, /10\.113\.0\.24 .*still answers through an agent from before/);
   const gone = await w.undeploy('--timeout', '4s');
   assert.equal(gone.code, 1);
   assert.match(gone.stderr, /still present: 10\.113\.0\.24 \(machine /);

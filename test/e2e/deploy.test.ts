@@ -11,7 +11,10 @@ for (const version of ['0.11.8', '1.0.0']) {
 
     const rehearsal = await w.deploy('--dry-run');
     assert.equal(rehearsal.code, 0, rehearsal.stderr);
-    assert.match(rehearsal.stdout, /cluster demo in us-east-1 of account 123456789012\n  would create the ECS cluster demo in us-east-1/);
+    assert.match(
+      rehearsal.stdout,
+      /cluster demo in us-east-1 of account 123456789012\n {2}would create the ECS cluster demo in us-east-1/,
+    );
     assert.match(rehearsal.stdout, /would submit rollcall\.service/);
     assert.match(rehearsal.stdout, /now 0 have, not 10\.113\.0\.23/);
     assert.deepEqual(changes(await w.fleet.calls()), []);

@@ -129,6 +129,7 @@ export async function startFleetStandIn(t: TestContext, options: FleetOptions): 
       FLEET_STANDIN_VERSION: options.version,
       AWS_STANDIN: dir,
       AWS_REGION: 'us-east-1',
+      XDG_STATE_HOME: dir,
     };
     // Asked to end, the script cleans up after itself.
     const [file, allArgs] = diesWithParent('TERM', join(ROOT, 'scripts', name), args);
