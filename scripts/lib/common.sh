@@ -64,6 +64,7 @@ ask() {
 
 plan=()        # "ACTION WHAT", in the order in which it is done
 done_so_far=() # of the plan
+current=''     # of the plan, what is under way: who is interrupted cannot know whether it took effect
 begun=false
 step=''        # what stands between two states, for the one action that has two steps
 
@@ -85,7 +86,9 @@ carry_out() {
   for entry in "${plan[@]}"; do
     read -r action what <<<"$entry"
     say "$(in_words "$action" "$what") …"
+    current=$entry
     act "$action" "$what"
+    current=''
     done_so_far+=("$action $what")
     step=''
   done
@@ -94,8 +97,10 @@ carry_out() {
 # Everything temporary is in one folder, which goes in any case.
 leave() {
   local status=$?
-  trap - EXIT INT TERM
-  [ $status -eq 0 ] || $reported || [ -z "$(half_done)" ] || say "interrupted$(half_done)"
+  trap - EXIT
+  # A second Ctrl-C, or a terminal that is gone, must not cut this short.
+  trap '' INT TERM HUP PIPE
+  [ $status -eq 0 ] || $reported || [ -z "$(half_done)" ] || say "interrupted${current:+ during: $current}$(half_done)"
   rm -rf "$work"
   exit $status
 }
@@ -104,6 +109,7 @@ begin_work() {
   work=$(mktemp -d "${TMPDIR:-/tmp}/rollcall-deploy-XXXXXX")
   trap 'exit 130' INT
   trap 'exit 143' TERM
+  trap 'exit 129' HUP
   trap leave EXIT
 }
 
@@ -118,6 +124,8 @@ choose_roll() {
       usage_error "no store given: say with --store (or ROLLCALL_STORE) where the agents publish, etcd://HOST:2379"
     rollcall=("$root/scripts/rollcall")
   fi
+  [[ ${1:-${ROLLCALL_STORE:-}} != memory:* ]] ||
+    usage_error "a store in memory is read by nobody else: say with --store (or ROLLCALL_STORE) where the agents publish"
   list=(list)
   [ -z "$1" ] || list+=(--store "$1")
   # What an operator's shell has for reading would hide nodes from us.
@@ -127,7 +135,13 @@ choose_roll() {
 # read_roll FILE : all nodes as JSON
 read_roll() {
   bounded "${rollcall[@]}" "${list[@]}" --all -o json >"$1" || return 1
+  cp "$work/stderr" "$work/warnings"
   grep -q '"containerInstances"' "$1" || { echo "it answered no roll" >"$work/stderr"; return 1; }
+}
+
+# tell_warnings : what was said beside the last roll, as of records that this checkout is too old to read
+tell_warnings() {
+  [ ! -e "$work/warnings" ] || sed -nE '/^(warning|note): /p' "$work/warnings" | while read -r line; do say "$line"; done
 }
 
 # confirm QUESTION : asks unless --yes was given

@@ -22,7 +22,7 @@ export function muster(
     const present = nodes.filter((node) => node.presence.state === 'present');
     const node = present.find(({ sidecar }) => !oldSessions.has(sidecar.session));
     if (node) answered.push({ machine, node });
-    else missing.push({ machine, reason: reasonOf(nodes, present) });
+    else missing.push({ machine, reason: reasonOf(nodes, present, atAddress(machine, roll)) });
   }
   return { answered, missing };
 }
@@ -30,15 +30,25 @@ export function muster(
 /** The id decides. The address does only for an agent that was not given its machine id. */
 function isOn(machine: Machine, node: RollNode): boolean {
   if (node.machineId !== null) return node.machineId === machine.id;
-  if (machine.address === null) return false;
-  return machine.address === node.privateIpAddress || machine.address === node.publicIpAddress;
+  return hasAddress(machine, node);
 }
 
-function reasonOf(nodes: readonly RollNode[], present: readonly RollNode[]): string {
+function hasAddress({ address }: Machine, node: RollNode): boolean {
+  return address !== null && (address === node.privateIpAddress || address === node.publicIpAddress);
+}
+
+function atAddress(machine: Machine, roll: readonly RollNode[]): RollNode | undefined {
+  return roll.find((node) => node.presence.state === 'present' && hasAddress(machine, node));
+}
+
+function reasonOf(nodes: readonly RollNode[], present: readonly RollNode[], neighbour: RollNode | undefined): string {
   const [old] = present;
   if (old)
     return `${old.ec2InstanceId} still answers through an agent from before the unit was deployed, which systemctl restart rollcall ends there`;
   const [node] = nodes;
+  if (!node && neighbour) {
+    return `${neighbour.ec2InstanceId} answers from its address, but as machine ${neighbour.machineId}`;
+  }
   if (!node) return 'it never answered at this store';
   if (node.departure) return `${node.ec2InstanceId} departed (${node.departure.cause}) at ${node.departure.at}`;
   return `${node.ec2InstanceId} is lost: its agent ended without a goodbye or is cut off from the store`;

@@ -21,8 +21,10 @@ test('a present node with the machine’s id has answered, whatever its address'
   assert.equal(missing([sampleNode()], NONE, { ...MACHINE, address: null }), null);
 });
 
-test('the same address on another machine is no answer', () => {
-  assert.match(missing([sampleNode({ machineId: 'b'.repeat(32) })]) ?? '', /never answered/);
+test('the same address on another machine is no answer, and worth a word while that one is there', () => {
+  const other = { machineId: 'b'.repeat(32) };
+  assert.match(missing([sampleNode(other)]) ?? '', /i-12345678 answers from its address, but as machine b{32}$/);
+  assert.match(missing([sampleNode({ ...other, presence: { state: 'lost' } })]) ?? '', /never answered/);
 });
 
 test('an agent that was not given its machine id answers by its private or public address', () => {

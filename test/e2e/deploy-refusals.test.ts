@@ -36,6 +36,7 @@ test('what cannot be reached or read stops it before anything is changed, with t
   await stops(/rollcall\.service cannot be deployed: it is no global unit/, w.deploy());
   await w.writeUnits('1');
   const plain = ['--store', w.store, '--cluster', 'demo', '--units', w.units];
+  await stops(/cannot read the roll: .*fleetctl destroy amazon-ecs/, w.undeploy('--store', 'etcd://127.0.0.1:1'));
   await stops(/nobody to ask.*--yes/, w.fleet.script('deploy', plain));
 });
 
@@ -126,6 +127,7 @@ test('wrong usage is one line and status 2', async (t) => {
     [['--frobnicate'], /unknown argument "--frobnicate"/],
     [['--store', w.store], /no cluster given/],
     [['--cluster', 'demo'], /no store given/],
+    [['--store', 'memory:', '--cluster', 'demo'], /a store in memory is read by nobody else/],
     [['--store', w.store, '--cluster', 'a b'], /"a b" is no ECS cluster name/],
     [['--store', w.store, '--cluster', 'demo', '--timeout', '5'], /--timeout "5" is no duration: write 90s/],
     [['--store'], /--store: a value must follow/],

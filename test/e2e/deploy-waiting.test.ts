@@ -109,3 +109,49 @@ test('Ctrl-C while it waits leaves the units deployed, says so, and leaves no fi
   assert.deepEqual(await readdir(temporary), []);
   assert.deepEqual(w.fleet.state.unitNames(), ['amazon-ecs-agent.service', 'rollcall.service']);
 });
+
+test('what ends it in the middle of a change is told with that change, also when the terminal is gone', async (t) => {
+  const w = await deployWorld(t, '1.0.0', 1);
+  for (const [signal, status] of [
+    ['SIGINT', 130],
+    ['SIGHUP', 129],
+  ] as const) {
+    w.fleet.state.putFault('hang start');
+    const running = w.deployInGroup({});
+    await until('it starts a unit', 30_000, async () =>
+      (await w.fleet.calls()).some((call) => call.startsWith('start')),
+    );
+    process.kill(-running.pid, signal);
+    assert.equal(await running.ended, status);
+    assert.match(
+      lastLine(running.stderr()),
+      /interrupted during: start amazon-ecs-agent\.service; not all was done, only: .*; run it again/,
+    );
+    w.fleet.state.putFault('');
+    assert.equal((await w.undeploy()).code, 0);
+  }
+});
+
+test('a store that has none of a running fleet is asked about before anything is undeployed', async (t) => {
+  const w = await deployWorld(t, '1.0.0', 1);
+  assert.equal((await w.deploy()).code, 0);
+  const elsewhere = await w.undeploy('--dry-run', '--store', `${w.store}/elsewhere`);
+  assert.match(
+    elsewhere.stdout,
+    /note: rollcall\.service is launched, yet no machine is on this roll: is it the agents' store/,
+  );
+  assert.doesNotMatch((await w.undeploy('--dry-run')).stdout, /note/);
+});
+
+test('a record that this checkout is too old to read is told, not passed over as a machine that never answered', async (t) => {
+  const w = await deployWorld(t, '1.0.0', 1);
+  w.fleet.broken.add(w.fleet.machines[0]?.id ?? '');
+  const newer = { key: '/rollcall/v1/records/i-00000001', value: '{"schemaVersion":99}' };
+  const put = await fetch(`${w.etcd.clientUrl}/v3/kv/put`, {
+    method: 'POST',
+    body: JSON.stringify({ key: btoa(newer.key), value: btoa(newer.value) }),
+  });
+  assert.equal(put.status, 200);
+  const { stderr } = await w.deploy('--timeout', '2s');
+  assert.match(stderr, /scripts\/deploy: warning: skipped .*i-00000001.*upgrade this reader/);
+});

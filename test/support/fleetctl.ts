@@ -68,6 +68,10 @@ function run(argv: readonly string[]): number {
     err(name === 'list-machines' ? `Error retrieving list of active machines: ${reason}` : `Error: ${reason}`);
     return 1;
   }
+  if (fault === `hang ${name}`) {
+    setTimeout(() => {}, 600_000);
+    return 1;
+  }
   if (fault === `refuse ${name}`) {
     err(`Error ${name}: 500 registry is read-only`);
     return 1;
