@@ -27,5 +27,15 @@ for (const part of [
 test('what fleet would read in another way than it was meant is refused', () => {
   assert.match(unitDefect(unit('[X-Fleet]\nGlobal=true').replaceAll('\n', '\r\n')) ?? '', /Windows line ends/);
   assert.match(unitDefect(unit('[X-Fleet]\nGlobal=true\nGlobal=false')) ?? '', /Global= twice/);
+  const global = unit('[X-Fleet]\nGlobal=true');
+  const start = (command: string) => unitDefect(global.replace('/bin/true', command)) ?? '';
+  assert.match(start('/bin/echo \\ \n  one'), /line 2 has a space behind its backslash/);
+  assert.match(start('/bin/echo \\\n# why\n  one'), /line 3 is a comment inside a continued line/);
+  assert.match(start(`/bin/echo ${'x'.repeat(2_040)}`), /line 2 is over 2048 bytes/);
+  assert.equal(start('/bin/echo \\\n  one'), '');
+  const only = (what: string) => unitDefect(`${global}${what}\n`) ?? '';
+  assert.match(only('MachineMetadata=role=node'), /would run it on every machine: write "NAME=VALUE"/);
+  assert.match(only('MachineOf=other.service'), /not for a global unit/);
+  assert.equal(only('MachineMetadata="role=node" "rack=3"'), '');
   assert.match(unitDefect('') ?? '', /no settings/);
 });
