@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { agentOptions } from '../../src/config/agent-options.ts';
@@ -59,6 +60,30 @@ test('rollcall’s unit has what its promises rest on', async () => {
   // systemd expands a single dollar sign itself, and nothing of ours is meant for it.
   for (const { value } of unit) assert.doesNotMatch(value.replaceAll('$$', ''), /\$/);
 });
+
+for (const [name, variable, file] of [
+  ['rollcall.service', 'ROLLCALL_STORE', '/etc/rollcall/rollcall.env'],
+  ['amazon-ecs-agent.service', 'ECS_CLUSTER', '/etc/ecs/ecs.config'],
+] as const) {
+  test(`${name} does not start without ${variable}, and says where to write it`, async () => {
+    const steps = settings(await read(name)).filter(({ name }) => name === 'ExecStartPre');
+    const scripts = steps.map(({ value }) => /^\/bin\/bash -c '(.*)'$/.exec(value)?.[1]?.replaceAll('$$', '$'));
+    const check = scripts.find((script) => script?.includes(variable)) ?? assert.fail('nothing looks at it');
+    const run = (env: Record<string, string>) =>
+      spawnSync('/bin/bash', ['-c', check], { env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+    assert.equal(run({ [variable]: 'x y' }).status, 0);
+    for (const env of [{}, { [variable]: '' }]) {
+      const { status, stderr } = run(env);
+      assert.equal(status, 1);
+      const unit = name.replace('.service', '');
+      assert.match(
+        stderr,
+        new RegExp(`${variable} is not set.*write ${variable}=\\S+ into ${file} and run: systemctl restart ${unit}\n$`),
+      );
+      assert.equal(stderr.split('\n').length, 2, stderr);
+    }
+  });
+}
 
 test('every setting that the units and drop-ins name is one of ours', async () => {
   const options = [...storeOptions(), ...agentOptions({}), notifyOption()];
