@@ -74,6 +74,27 @@ test('the unit on a booted host', async (t) => {
     });
   }
 
+  await t.test('docker cannot start for a while: rollcall goes on trying, and is back with it', async () => {
+    const folder = '/run/systemd/system/docker.service.d';
+    await machine.must(
+      `mkdir -p ${folder} && printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' >${folder}/broken.conf
+      systemctl daemon-reload; kill -KILL $(systemctl show docker --property=MainPID --value)`,
+    );
+    const docker = async () => (await machine.must('systemctl show docker --property=ActiveState --value')).trim();
+    await until('docker has given up', 30_000 + SLACK_MS, async () => (await docker()) === 'failed');
+    const restarts = Number(await property(machine, 'NRestarts'));
+    await until(
+      'two tries more',
+      20_000 + SLACK_MS,
+      async () => Number(await property(machine, 'NRestarts')) >= restarts + 2,
+    );
+    // Nobody starts docker: that its fault is mended is enough.
+    await machine.must(
+      `rm ${folder}/broken.conf; systemctl daemon-reload; systemctl reset-failed docker docker.socket`,
+    );
+    session = await backOnTheRoll(machine, session);
+  });
+
   await t.test('another agent takes its seat: it ends, and is not started again', async () => {
     const other = 'docker run --detach --name=other --net=host rollcall agent --listen 127.0.0.1:0';
     await machine.must(`${other} --store etcd://127.0.0.1:2379`);

@@ -53,7 +53,13 @@ test('rollcall’s unit has what its promises rest on', async () => {
     !words('Requires').includes('amazon-ecs-agent.service') && words('Wants').includes('amazon-ecs-agent.service'),
   );
   assert.ok(values('EnvironmentFile').every((value) => value.startsWith('-')));
-  assert.deepEqual(values('RestartPreventExitStatus'), ['3']);
+  // What once starts in vain for want of a required unit, or meets a limit of starts, is never tried again.
+  assert.deepEqual(values('Requires'), []);
+  assert.deepEqual([values('PartOf'), values('StartLimitInterval')], [['docker.service'], ['0']]);
+  assert.deepEqual(
+    ['Type', 'NotifyAccess', 'Restart', 'RestartPreventExitStatus', 'WatchdogSec', 'KillMode'].flatMap(values),
+    ['notify', 'all', 'always', '3', '30', 'mixed'],
+  );
   assert.deepEqual(values('SyslogIdentifier'), ['rollcall']);
   assert.match(values('ExecStart').join(), /--read-only --cap-drop=ALL --security-opt=no-new-privileges/);
   assert.doesNotMatch(values('ExecStart').join(), /MAINPID|--privileged|docker\.sock/);
