@@ -95,16 +95,36 @@ test('every setting that the units and drop-ins name is one of ours', async () =
   const options = [...storeOptions(), ...agentOptions({}), notifyOption()];
   // The unit's own two, for its ExecStart.
   const known = new Set([...options.map(({ envVar }) => envVar), 'ROLLCALL_IMAGE', 'ROLLCALL_DOCKER_ARGS']);
-  const dropIns = (await readdir(new URL('rollcall.service.d/', UNITS))).map((name) => `rollcall.service.d/${name}`);
-  for (const name of ['rollcall.service', 'rollcall.bu', ...dropIns]) {
-    const named = (await read(name)).match(/\bROLLCALL_[A-Z_]+(?==)/g) ?? [];
+  for (const name of ['rollcall.service', 'rollcall.bu', 'etcd-tls.conf', 'no-notify.conf']) {
+    const path = name.endsWith('.conf') ? `rollcall.service.d/${name}` : name;
+    const named = (await read(path)).match(/\bROLLCALL_[A-Z_]+(?==)/g) ?? [];
     assert.ok(named.length > 0, name);
     for (const variable of named) assert.ok(known.has(variable), `${name}: ${variable}`);
   }
 });
 
+test('a growing pause is for what fails to start, and not in the unit itself', async () => {
+  const growing = ['RestartSteps', 'RestartMaxDelaySec'];
+  const dropIn = settings(await read('rollcall.service.d/backoff.conf'));
+  assert.deepEqual(
+    dropIn.map(({ name }) => name),
+    [...growing, 'ExecStartPost'],
+  );
+  // Else systemd goes on counting over months, and a restart of what ran well would take longer than the lease lasts.
+  assert.match(dropIn.at(-1)?.value ?? '', /^-\S+ reset-failed %n$/);
+  // systemd before 254 warns of what it does not know, at each reload.
+  for (const name of names) {
+    for (const setting of settings(await read(name))) assert.ok(!growing.includes(setting.name), name);
+  }
+});
+
 test('the Butane file embeds files that are there', async () => {
   const embedded = [...(await read('rollcall.bu')).matchAll(/contents_local: (\S+)/g)].map(([, file]) => file ?? '');
-  assert.deepEqual(embedded, ['amazon-ecs-agent.service', 'rollcall.service', 'rollcall.service.d/etcd-tls.conf']);
+  assert.deepEqual(embedded, [
+    'amazon-ecs-agent.service',
+    'rollcall.service',
+    'rollcall.service.d/backoff.conf',
+    'rollcall.service.d/etcd-tls.conf',
+  ]);
   for (const file of embedded) assert.ok((await read(file)).length > 0);
 });
