@@ -1,5 +1,6 @@
 import type { NotifyConfig } from '../config/notify-option.ts';
 import type { Clock } from '../timing/clock.ts';
+import { unlessAborted } from '../timing/unless-aborted.ts';
 import { notifyByProgram } from './notify-by-program.ts';
 import type { NotifyChannel } from './run-notifier.ts';
 
@@ -13,7 +14,9 @@ export function openNotifyChannel(config: NotifyConfig | null, environment: Noti
   if (!config) return null;
   const { watchdogMs } = config;
   if (config.by === 'program') return { watchdogMs, send: notifyByProgram(environment.clock) };
-  // Out of a container no datagram reaches systemd in the unit's name, but stdout reaches the unit's own shell.
-  const send = (assignments: readonly string[]) => environment.stdout(assignments.map((one) => `${one}\n`).join(''));
+  // Out of a container no datagram reaches systemd in the unit's name, but stdout reaches the unit's own shell. One that
+  // does not read is waited for, lest what it missed piles up; where systemd watches us, it does not wait for long.
+  const send = (assignments: readonly string[], signal: AbortSignal) =>
+    unlessAborted(environment.stdout(assignments.map((one) => `${one}\n`).join('')), signal);
   return { watchdogMs, send };
 }
