@@ -1,0 +1,143 @@
+import { createHash } from 'node:crypto';
+import { AwsError, invalidParameter } from './aws-error.ts';
+import { type Failure, namedInstances, type Operation, requireCluster } from './operation.ts';
+import { page } from './page.ts';
+import type { Room, SimulatedInstance } from './simulated-instance.ts';
+import { type SimulatedTask, taskNeeds } from './task-definition.ts';
+import { findTaskDefinition } from './task-definition-operations.ts';
+import { type EcsWorld, withInstances } from './world.ts';
+
+/** One task on each instance that has the room; a task runs as soon as it is started. */
+export const startTask: Operation = (world, input, circumstances) => {
+  const cluster = requireCluster(world, input, circumstances);
+  const definition = findTaskDefinition(world, input.requiredText('taskDefinition'), circumstances);
+  const { found, failures } = namedInstances(world, input, { cluster, max: 10, nowMs: circumstances.nowMs });
+  if (!definition) throw new AwsError('ClientException', 'TaskDefinition not found.');
+  const needs = taskNeeds(definition);
+  const refused: Failure[] = [];
+  const started: SimulatedTask[] = [];
+  let next = world;
+  for (const { containerInstanceArn } of found) {
+    // Read again: an instance that is named twice has less room the second time.
+    const instance = next.instances.get(containerInstanceArn);
+    const reason = instance ? reasonAgainst(instance, needs) : 'MISSING';
+    if (!instance || reason !== null) {
+      refused.push({ arn: containerInstanceArn, reason: reason ?? 'MISSING' });
+      continue;
+    }
+    const task: SimulatedTask = {
+      taskArn: taskArn(cluster, next.serial),
+      clusterArn: cluster,
+      containerInstanceArn,
+      taskDefinitionArn: definition.taskDefinitionArn,
+      group: input.text('group') ?? `family:${definition.family}`,
+      startedBy: input.text('startedBy') ?? null,
+      createdAtMs: circumstances.wallMs,
+      needs,
+    };
+    started.push(task);
+    const tasks = new Map(next.tasks).set(task.taskArn, task);
+    next = { ...withInstances(next, [occupied(instance, needs)]), tasks, serial: next.serial + 1 };
+  }
+  const tasks = started.map((task) => wireTask(task, 'PENDING', 'RUNNING'));
+  return { world: next, body: { tasks, failures: [...failures, ...refused] } };
+};
+
+export const listTasks: Operation = (world, input, circumstances) => {
+  const cluster = requireCluster(world, input, circumstances);
+  const instance = input.text('containerInstance');
+  const tasks = [...world.tasks.values()].filter(
+    (task) => task.clusterArn === cluster && (instance === undefined || lastPart(task.containerInstanceArn, instance)),
+  );
+  const { items, ...next } = page(
+    tasks.map(({ taskArn: arn }) => [arn, arn] as const),
+    `ListTasks ${cluster} ${instance ?? ''}`,
+    input,
+  );
+  return { world, body: { taskArns: items, ...next } };
+};
+
+export const describeTasks: Operation = (world, input, circumstances) => {
+  const cluster = requireCluster(world, input, circumstances);
+  const names = input.texts('tasks', 100, 'tasks');
+  if (names.length === 0) throw invalidParameter('Tasks cannot be empty.');
+  const found = names.map((name) => ({ name, task: findTask(world, cluster, name) }));
+  const tasks = found.flatMap(({ task }) => (task ? [wireTask(task, 'RUNNING', 'RUNNING')] : []));
+  const failures = found.flatMap(({ name, task }) => (task ? [] : [{ arn: name, reason: 'MISSING' }]));
+  return { world, body: { tasks, failures } };
+};
+
+/** The task is forgotten at once; ECS still shows it for an hour. */
+export const stopTask: Operation = (world, input, circumstances) => {
+  const cluster = requireCluster(world, input, circumstances);
+  const task = findTask(world, cluster, input.requiredText('task'));
+  if (!task) throw invalidParameter('The referenced task was not found.');
+  const tasks = new Map(world.tasks);
+  tasks.delete(task.taskArn);
+  const instance = world.instances.get(task.containerInstanceArn);
+  const freed = instance ? withInstances(world, [vacated(instance, task.needs)]) : world;
+  return { world: { ...freed, tasks }, body: { task: wireTask(task, 'STOPPED', 'STOPPED') } };
+};
+
+/** Reasons: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/api_failures_messages.html */
+function reasonAgainst({ status, agentConnected, remaining }: SimulatedInstance, needs: Room): string | null {
+  if (status !== 'ACTIVE') return 'INACTIVE';
+  if (!agentConnected) return 'AGENT';
+  if (needs.cpuUnits > remaining.cpuUnits) return 'RESOURCE:CPU';
+  if (needs.memoryMiB > remaining.memoryMiB) return 'RESOURCE:MEMORY';
+  const taken = (wanted: readonly number[], used: readonly number[]) => wanted.some((port) => used.includes(port));
+  const collides = taken(needs.ports, remaining.ports) || taken(needs.portsUdp, remaining.portsUdp);
+  return collides ? 'RESOURCE:PORTS' : null;
+}
+
+function occupied(instance: SimulatedInstance, needs: Room): SimulatedInstance {
+  const { cpuUnits, memoryMiB, ports, portsUdp } = instance.remaining;
+  const remaining = {
+    cpuUnits: cpuUnits - needs.cpuUnits,
+    memoryMiB: memoryMiB - needs.memoryMiB,
+    ports: [...ports, ...needs.ports],
+    portsUdp: [...portsUdp, ...needs.portsUdp],
+  };
+  return { ...instance, remaining, runningTasksCount: instance.runningTasksCount + 1 };
+}
+
+function vacated(instance: SimulatedInstance, needs: Room): SimulatedInstance {
+  const { cpuUnits, memoryMiB, ports, portsUdp } = instance.remaining;
+  const remaining = {
+    cpuUnits: cpuUnits + needs.cpuUnits,
+    memoryMiB: memoryMiB + needs.memoryMiB,
+    ports: ports.filter((port) => !needs.ports.includes(port)),
+    portsUdp: portsUdp.filter((port) => !needs.portsUdp.includes(port)),
+  };
+  return { ...instance, remaining, runningTasksCount: Math.max(0, instance.runningTasksCount - 1) };
+}
+
+function wireTask(task: SimulatedTask, lastStatus: string, desiredStatus: string): Readonly<Record<string, unknown>> {
+  const { createdAtMs, needs, startedBy, ...named } = task;
+  const size = { cpu: String(needs.cpuUnits), memory: String(needs.memoryMiB) };
+  const started = startedBy === null ? {} : { startedBy };
+  return {
+    ...named,
+    ...started,
+    ...size,
+    lastStatus,
+    desiredStatus,
+    launchType: 'EC2',
+    createdAt: createdAtMs / 1_000,
+  };
+}
+
+function findTask(world: EcsWorld, cluster: string, name: string): SimulatedTask | undefined {
+  const all = [...world.tasks.values()];
+  return all.find((task) => task.clusterArn === cluster && lastPart(task.taskArn, name));
+}
+
+/** Whether `name` is this ARN, or the id in it. */
+function lastPart(arn: string, name: string): boolean {
+  return arn === name || arn.endsWith(`/${name}`);
+}
+
+function taskArn(cluster: string, serial: number): string {
+  const id = createHash('sha256').update(`${cluster} ${serial}`).digest('hex').slice(0, 32);
+  return `${cluster.replace(':cluster/', ':task/')}/${id}`;
+}
