@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import { integerBetween } from '../config/parse-option.ts';
 import { storeOptions } from '../config/store-options.ts';
-import { MAX_NODES } from '../simulator/max-nodes.ts';
+import { MAX_CLUSTERS, MAX_NODES } from '../simulator/max-nodes.ts';
 import type { CliContext } from './cli-context.ts';
 import type { SimulateFlags } from './simulate/run-simulation.ts';
 
@@ -13,17 +13,31 @@ Examples:
   rollcall simulate --nodes 3 --dir /tmp/sim
   env $(cat /tmp/sim/node-1.env) rollcall agent --store sqlite:/tmp/sim/roll.db
   rollcall simulate --nodes 3 --agents --store sqlite:/tmp/roll.db
-  curl -X PUT -d '{"introspection":"refuse"}' http://127.0.0.1:PORT/nodes/INSTANCE/faults`;
+  curl -X PUT -d '{"introspection":"refuse"}' http://127.0.0.1:PORT/nodes/INSTANCE/faults
+  rollcall simulate --nodes 3 --ecs --dir /tmp/sim
+  env $(cat /tmp/sim/ecs.env) rollcall list --source ecs --cluster demo
+  curl -X PUT -d '{"ListClusters":"throttle"}' http://127.0.0.1:PORT/ecs/faults`;
 
 export function simulateCommand(context: CliContext): Command {
   const command = new Command('simulate')
-    .description('Simulated nodes on loopback: EC2 metadata and ecs-agent introspection with fault switches.')
+    .description(
+      'Simulated nodes on loopback: EC2 metadata, ecs-agent introspection and the ECS API, with fault switches.',
+    )
     .addOption(
       new Option('--nodes <n>', 'how many').env('ROLLCALL_NODES').default(3).argParser(integerBetween(1, MAX_NODES)),
     )
     .addOption(new Option('--cluster <name>', 'their ECS cluster').env('ROLLCALL_CLUSTER').default('demo'))
     .addOption(
-      new Option('--base-port <port>', 'first of the ports: control, then two for each node; 0 takes free ones')
+      new Option('--clusters <n>', 'how many: the nodes go round NAME, NAME-2, NAME-3 …')
+        .env('ROLLCALL_CLUSTERS')
+        .default(1)
+        .argParser(integerBetween(1, MAX_CLUSTERS)),
+    )
+    .addOption(
+      new Option('--ecs', 'also serve an ECS endpoint that knows the nodes').env('ROLLCALL_ECS').default(false),
+    )
+    .addOption(
+      new Option('--base-port <port>', 'first of the ports: control, two for each node, ECS; 0 takes free ones')
         .env('ROLLCALL_BASE_PORT')
         .default(0)
         .argParser(integerBetween(0, 65_535)),

@@ -1,9 +1,13 @@
 import { UsageError } from '../errors.ts';
 import { problem } from '../http/problem.ts';
 import { jsonReply, type Reply } from '../http/reply.ts';
+import { answerEcsControl } from './ecs/control-routes.ts';
+import type { EcsSimulation } from './ecs/ecs-simulation.ts';
 import { parseFaults } from './faults.ts';
+import { methodNotAllowed } from './method-not-allowed.ts';
 import type { NodeSimulation } from './node-simulation.ts';
 import { parseNotices } from './notices.ts';
+import { parseControlBody } from './parse-control-body.ts';
 import { requireObject } from './require-object.ts';
 
 export interface ControlRequest {
@@ -16,13 +20,16 @@ export interface ControlRequest {
 /**
  * `GET /nodes`, `GET /nodes/{id}`, `PUT /nodes/{id}/faults`, `PUT /nodes/{id}/notices` and
  * `POST /nodes/{id}/restart`; all but the first answer with the node as it is then, errors are RFC 9457 problems.
+ * What is below `/ecs` is the simulated ECS's.
  */
 export async function answerControl(
   nodes: ReadonlyMap<string, NodeSimulation>,
+  ecs: EcsSimulation | null,
   { method, path, body }: ControlRequest,
 ): Promise<Reply> {
+  if (/^\/ecs(\/|$)/.test(path)) return answerEcsControl(ecs, { method, path, body });
   if (path === '/nodes') {
-    if (method !== 'GET') return notAllowed(method, path, 'GET');
+    if (method !== 'GET') return methodNotAllowed(method, path, 'GET');
     return jsonReply({ nodes: [...nodes.values()].map(describeNode) });
   }
   const [, id = '', action] = /^\/nodes\/([^/]+)(?:\/(faults|notices|restart))?$/.exec(path) ?? [];
@@ -30,7 +37,7 @@ export async function answerControl(
   const node = nodes.get(id);
   if (!node) return problem(404, `no simulated node has the id ${id}; GET /nodes lists them`, { instance: path });
   const allowed = action === undefined ? 'GET' : action === 'restart' ? 'POST' : 'PUT';
-  if (method !== allowed) return notAllowed(method, path, allowed);
+  if (method !== allowed) return methodNotAllowed(method, path, allowed);
   try {
     if (action !== undefined) await change(node, action, body);
   } catch (error) {
@@ -41,17 +48,9 @@ export async function answerControl(
 }
 
 async function change(node: NodeSimulation, action: string, body: string): Promise<void> {
-  if (action === 'faults') await node.setFaults(parseFaults(parseJson(body)));
-  else if (action === 'notices') node.setNotices(parseNotices(parseJson(body)));
-  else await node.restartAgent({ wipeCheckpoint: parseWipe(body === '' ? {} : parseJson(body)) });
-}
-
-function parseJson(body: string): unknown {
-  try {
-    return JSON.parse(body);
-  } catch {
-    throw new UsageError('the body is not JSON');
-  }
+  if (action === 'faults') await node.setFaults(parseFaults(parseControlBody(body)));
+  else if (action === 'notices') node.setNotices(parseNotices(parseControlBody(body)));
+  else await node.restartAgent({ wipeCheckpoint: parseWipe(body === '' ? {} : parseControlBody(body)) });
 }
 
 function parseWipe(value: unknown): boolean {
@@ -65,9 +64,4 @@ function describeNode(simulation: NodeSimulation): unknown {
   const { instanceId, privateIpAddress } = node;
   const endpoints = { imdsEndpoint, introspectionEndpoint };
   return { instanceId, privateIpAddress, ...endpoints, faults: simulation.faults(), notices: simulation.notices() };
-}
-
-function notAllowed(method: string, path: string, allowed: string): Reply {
-  const detail = `method ${method} is not allowed; ${allowed} is`;
-  return problem(405, detail, { instance: path, headers: { Allow: allowed } });
 }

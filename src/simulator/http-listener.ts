@@ -8,6 +8,8 @@ export interface HttpListenerOptions {
   /** 0: any free port, kept for the listener's life. */
   readonly port: number;
   readonly onRequest: RequestListener;
+  /** Default: 64. */
+  readonly maxConnections?: number;
 }
 
 /** An HTTP server whose port can be closed and opened again. */
@@ -19,10 +21,11 @@ export interface HttpListener {
 }
 
 /** @throws RollcallError in one line when the address cannot be listened on */
-export async function openHttpListener({ host, port: asked, onRequest }: HttpListenerOptions): Promise<HttpListener> {
+export async function openHttpListener(options: HttpListenerOptions): Promise<HttpListener> {
+  const { host, port: asked, onRequest, maxConnections = 64 } = options;
   const limits = { maxHeaderSize: 8_192, headersTimeout: 5_000, requestTimeout: 5_000, keepAliveTimeout: 5_000 };
   const server = createServer(limits, onRequest);
-  server.maxConnections = 64;
+  server.maxConnections = maxConnections;
   // An answer that is to hang outlasts every sane reader, but not the simulator's patience.
   server.timeout = 120_000;
 

@@ -16,6 +16,15 @@ export interface NodeSimulationOptions {
   readonly clock: Clock;
   readonly allowV1: boolean;
   readonly agentVersion: AgentVersion;
+  /** What ECS learns of this node's ecs-agent. */
+  readonly ecsAgent?: EcsAgentLink;
+}
+
+export interface EcsAgentLink {
+  /** It registers: at first, and with each new generation. */
+  registered(generation: number): void;
+  /** Its connection to ECS comes or goes. */
+  connected(connected: boolean): void;
 }
 
 /** One node's two servers, and the switches of what goes wrong on it. */
@@ -35,7 +44,7 @@ export interface NodeSimulation {
 
 /** @throws RollcallError when a port cannot be listened on; then nothing is left running */
 export async function startNodeSimulation(options: NodeSimulationOptions): Promise<NodeSimulation> {
-  const { node, host, clock, allowV1, agentVersion: version } = options;
+  const { node, host, clock, allowV1, agentVersion: version, ecsAgent } = options;
   let faults = NO_FAULTS;
   let notices = NO_NOTICES;
   let generation = 0;
@@ -61,6 +70,7 @@ export async function startNodeSimulation(options: NodeSimulationOptions): Promi
     await imds.close();
     throw error;
   });
+  ecsAgent?.registered(generation);
 
   return {
     node,
@@ -69,22 +79,25 @@ export async function startNodeSimulation(options: NodeSimulationOptions): Promi
     faults: () => faults,
     notices: () => notices,
     setFaults: async (changed) => {
+      const wasUp = faults.introspection !== 'refuse';
       faults = { ...faults, ...changed };
+      const isUp = faults.introspection !== 'refuse';
+      if (isUp !== wasUp) ecsAgent?.connected(isUp);
       // Who waits in vain under the old fault shall not go on waiting under the new one.
       imds.releaseHeld();
       introspection.releaseHeld();
-      await Promise.all([
-        imds.setListening(faults.imds !== 'refuse'),
-        introspection.setListening(faults.introspection !== 'refuse'),
-      ]);
+      await Promise.all([imds.setListening(faults.imds !== 'refuse'), introspection.setListening(isUp)]);
     },
     setNotices: (changed) => {
       notices = { ...notices, ...changed };
     },
     restartAgent: async ({ wipeCheckpoint }) => {
       await introspection.setListening(false);
+      const isUp = faults.introspection !== 'refuse';
       if (wipeCheckpoint) generation += 1;
-      await introspection.setListening(faults.introspection !== 'refuse');
+      if (wipeCheckpoint) ecsAgent?.registered(generation);
+      ecsAgent?.connected(isUp);
+      await introspection.setListening(isUp);
     },
     close: async () => {
       await Promise.all([imds.close(), introspection.close()]);

@@ -19,17 +19,29 @@ export interface SimulatedNode {
 }
 
 const FIRST_ADDRESS = 23;
-const REGION = 'us-east-1';
+export const REGION = 'us-east-1';
 export const ACCOUNT_ID = '123456789012';
 
 export interface Fleet {
   /** Fleets of different seeds share no id. */
   readonly seed: string;
   readonly cluster: string;
+  /** The nodes go round `cluster`, `cluster-2`, `cluster-3` …; default: 1. */
+  readonly clusters?: number;
+}
+
+/** Of a fleet, in the order in which its nodes go round them. */
+export function clusterNames({ cluster, clusters = 1 }: Omit<Fleet, 'seed'>): readonly string[] {
+  return Array.from({ length: clusters }, (_, index) => (index === 0 ? cluster : `${cluster}-${index + 1}`));
 }
 
 /** @param index from 0 */
-export function simulatedNode(index: number, fleet: Fleet): SimulatedNode {
+export function simulatedNode(index: number, { seed, ...named }: Fleet): SimulatedNode {
+  const names = clusterNames(named);
+  const cluster = names[index % names.length] ?? named.cluster;
+  // Within its cluster, so that each has nodes of all zones and life cycles.
+  const rank = Math.floor(index / names.length);
+  const fleet = { seed, cluster };
   const address = FIRST_ADDRESS + index;
   const privateIpAddress = `10.113.${address >> 8}.${address & 255}`;
   return {
@@ -37,15 +49,15 @@ export function simulatedNode(index: number, fleet: Fleet): SimulatedNode {
     privateIpAddress,
     privateDnsName: `ip-${privateIpAddress.replaceAll('.', '-')}.ec2.internal`,
     region: REGION,
-    availabilityZone: `${REGION}${'abc'[index % 3]}`,
+    availabilityZone: `${REGION}${'abc'[rank % 3]}`,
     instanceType: 'm5.large',
     imageId: `ami-${derive(fleet, 0, 'image').slice(0, 17)}`,
     accountId: ACCOUNT_ID,
     architecture: 'x86_64',
-    instanceLifecycle: index % 4 === 3 ? 'spot' : 'on-demand',
+    instanceLifecycle: rank % 4 === 3 ? 'spot' : 'on-demand',
     pendingTime: '2026-11-22T09:00:00Z',
     machineId: derive(fleet, index, 'machine').slice(0, 32),
-    cluster: fleet.cluster,
+    cluster,
   };
 }
 

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Delivery } from './delivery.ts';
 import { type HttpListener, openHttpListener } from './http-listener.ts';
+import { sendDelivery } from './send-delivery.ts';
 import type { SimulatedRequest } from './simulated-answer.ts';
 
 export interface SimulatedServerOptions {
@@ -25,7 +26,7 @@ export async function startSimulatedServer({ host, port, respond }: SimulatedSer
       // Nothing here has a use for a body; unread, it would block the connection.
       req.resume();
       const delivery = respond(toRequest(req));
-      if (delivery.kind !== 'never') return send(res, req.method, delivery);
+      if (delivery.kind !== 'never') return sendDelivery(res, req.method, delivery);
       held.add(res);
       res.once('close', () => held.delete(res));
     },
@@ -40,12 +41,4 @@ export async function startSimulatedServer({ host, port, respond }: SimulatedSer
 
 function toRequest(req: IncomingMessage): SimulatedRequest {
   return { method: req.method ?? 'GET', path: (req.url ?? '/').split('?', 1)[0] ?? '/', headers: req.headers };
-}
-
-function send(res: ServerResponse, method: string | undefined, delivery: Exclude<Delivery, { kind: 'never' }>): void {
-  const { status, headers, body } = delivery.answer;
-  const bytes = Buffer.from(body);
-  res.writeHead(status, { ...headers, 'Content-Length': bytes.length });
-  if (delivery.kind === 'whole') res.end(method === 'HEAD' ? undefined : bytes);
-  else res.write(bytes.subarray(0, bytes.length / 2), () => res.destroy());
 }

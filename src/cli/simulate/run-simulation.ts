@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { type StoreFlags, storeConfig, storeVariables } from '../../config/store-options.ts';
 import { describeError, RollcallError } from '../../errors.ts';
 import { startAgents } from '../../lifecycle/start-agents.ts';
+import { ecsEnvironment } from '../../simulator/ecs/ecs-environment.ts';
 import { type Simulator, startSimulator } from '../../simulator/simulator.ts';
 import type { CliContext } from '../cli-context.ts';
 import { renderTable } from '../render-table.ts';
@@ -12,6 +13,8 @@ import { renderTable } from '../render-table.ts';
 export interface SimulateFlags extends StoreFlags {
   readonly nodes: number;
   readonly cluster: string;
+  readonly clusters: number;
+  readonly ecs: boolean;
   readonly basePort: number;
   readonly listenBase: number;
   readonly seed: string;
@@ -23,8 +26,8 @@ export interface SimulateFlags extends StoreFlags {
 export async function runSimulation(flags: SimulateFlags, context: CliContext): Promise<void> {
   storeConfig(flags); // refuse a wrong store before anything is started
   const stopped = new Promise<void>((resolve) => context.onStopSignal(resolve));
-  const { nodes, cluster, basePort, seed } = flags;
-  const simulator = await startSimulator({ nodes, cluster, basePort, seed, clock: context.clock });
+  const { nodes, cluster, clusters, ecs, basePort, seed } = flags;
+  const simulator = await startSimulator({ nodes, cluster, clusters, ecs, basePort, seed, clock: context.clock });
   const folder = await makeFolder(flags.dir);
   try {
     const environments = await writeEnvironments(simulator, folder.path, flags.listenBase);
@@ -65,6 +68,8 @@ async function writeEnvironments(
   folder: string,
   listenBase: number,
 ): Promise<Record<string, string>[]> {
+  const ecs = simulator.ecsEndpoint === null ? {} : ecsEnvironment(simulator.ecsEndpoint);
+  if (simulator.ecsEndpoint !== null) await writeFile(join(folder, 'ecs.env'), environmentFile(ecs));
   return Promise.all(
     simulator.nodes.map(async ({ node, imdsEndpoint, introspectionEndpoint }, index) => {
       const machineIdFile = join(folder, `node-${index + 1}.machine-id`);
@@ -74,13 +79,18 @@ async function writeEnvironments(
         ROLLCALL_INTROSPECTION_ENDPOINT: introspectionEndpoint,
         ROLLCALL_MACHINE_ID_FILE: machineIdFile,
         ROLLCALL_LISTEN: `127.0.0.1:${listenBase === 0 ? 0 : listenBase + index}`,
+        ...ecs,
       };
       await writeFile(machineIdFile, `${node.machineId}\n`);
-      const lines = Object.entries(environment).map(([name, value]) => `${name}=${value}\n`);
-      await writeFile(join(folder, `node-${index + 1}.env`), lines.join(''));
+      await writeFile(join(folder, `node-${index + 1}.env`), environmentFile(environment));
       return environment;
     }),
   );
+}
+
+function environmentFile(environment: Readonly<Record<string, string>>): string {
+  const lines = Object.entries(environment).map(([name, value]) => `${name}=${value}\n`);
+  return lines.join('');
 }
 
 function describe(simulator: Simulator, folder: string): string {
@@ -90,5 +100,7 @@ function describe(simulator: Simulator, folder: string): string {
     join(folder, `node-${index + 1}.env`),
   ]);
   const table = renderTable(['IP', 'INSTANCE', 'ENVIRONMENT FILE'], rows);
-  return `${table}Faults and notices: ${simulator.controlUrl}/nodes. Ctrl-C ends the simulation.\n`;
+  const ecs = simulator.ecsEndpoint;
+  const use = ecs === null ? '' : `ECS: ${ecs}; AWS tools find it with env $(cat ${join(folder, 'ecs.env')}).\n`;
+  return `${table}${use}Faults and notices: ${simulator.controlUrl}/nodes${ecs === null ? '' : ' and /ecs'}. Ctrl-C ends the simulation.\n`;
 }

@@ -1,0 +1,41 @@
+import assert from 'node:assert/strict';
+import { openHttpPool } from '../../src/net/http-pool.ts';
+import { ecsEnvironment } from '../../src/simulator/ecs/ecs-environment.ts';
+import { type Simulator, type SimulatorOptions, startSimulator } from '../../src/simulator/simulator.ts';
+import { systemClock } from '../../src/timing/clock.ts';
+
+export interface EcsSimulationForTest {
+  /** Of the ECS API. */
+  readonly endpoint: string;
+  /** Makes the SDK, and any process, ask it. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Asks the control server: `control('PUT', '/ecs/faults', { all: 'throttle' })`. Fails unless the answer is 200. */
+  control(method: 'GET' | 'PUT' | 'POST' | 'DELETE', path: string, body?: unknown): Promise<never>;
+  readonly simulator: Simulator;
+}
+
+/** A simulated fleet with an ECS endpoint, for the length of the test. Default: 3 nodes in the cluster `demo`. */
+export async function startEcsSimulation(
+  t: { after(fn: () => unknown): void },
+  options: Partial<SimulatorOptions> = {},
+): Promise<EcsSimulationForTest> {
+  const defaults = { nodes: 3, basePort: 0, cluster: 'demo', seed: 's', clock: systemClock, ecs: true };
+  const simulator = await startSimulator({ ...defaults, ...options });
+  t.after(() => simulator.close());
+  const endpoint = simulator.ecsEndpoint;
+  assert.ok(endpoint !== null);
+  const pool = openHttpPool(simulator.controlUrl, { connections: 4, connectTimeoutMs: 5_000 });
+  t.after(() => pool.destroy());
+  return {
+    endpoint,
+    env: ecsEnvironment(endpoint),
+    simulator,
+    control: async (method, path, body) => {
+      const sent = body === undefined ? null : JSON.stringify(body);
+      const response = await pool.request({ method, path, body: sent });
+      const text = await response.body.text();
+      assert.equal(response.statusCode, 200, `${method} ${path}: ${text}`);
+      return JSON.parse(text) as never;
+    },
+  };
+}
