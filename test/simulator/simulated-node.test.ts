@@ -50,3 +50,17 @@ test('each registration has an ARN of its own', () => {
   assert.equal(new Set(arns).size, 3);
   assert.match(arns[0] ?? '', /^arn:aws:ecs:us-east-1:123456789012:container-instance\/demo\/[0-9a-f-]{36}$/);
 });
+
+test('nodes go round the clusters, and each cluster has all zones; a fleet of one is as it ever was', () => {
+  const three = Array.from({ length: 18 }, (_, index) => simulatedNode(index, { ...fleet, clusters: 3 }));
+  assert.deepEqual(
+    three.slice(0, 4).map((node) => node.cluster),
+    ['demo', 'demo-2', 'demo-3', 'demo'],
+  );
+  for (const cluster of ['demo', 'demo-2', 'demo-3']) {
+    const zones = three.filter((node) => node.cluster === cluster).map((node) => node.availabilityZone.at(-1));
+    assert.deepEqual(zones, ['a', 'b', 'c', 'a', 'b', 'c']);
+  }
+  assert.equal(new Set(three.map((node) => node.instanceId)).size, 18);
+  assert.equal(all[0]?.instanceId, 'i-e0436dc881a3085f6');
+});

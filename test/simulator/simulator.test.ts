@@ -202,6 +202,46 @@ test('with a base port the ports are consecutive: control, then IMDS and introsp
   );
 });
 
+test('the ECS endpoint has the port after the nodes’; without it the control server says how to get it', async (t) => {
+  const basePort = await freeBasePort();
+  const { ecsEndpoint, controlUrl } = await start(t, { basePort, nodes: 1, ecs: true });
+  assert.equal(ecsEndpoint, `http://127.0.0.1:${basePort + 3}`);
+  assert.equal((await ask(`${controlUrl}/ecs`)).status, 200);
+  const without = await start(t);
+  assert.equal(without.ecsEndpoint, null);
+  const answer = await ask(`${without.controlUrl}/ecs`);
+  assert.equal(answer.status, 404);
+  assert.match(answer.text, /start with --ecs/);
+});
+
+test('bad control requests for ECS are problems in one line, and change nothing', async (t) => {
+  const simulator = await start(t, { ecs: true });
+  const { controlUrl } = simulator;
+  const one = `/ecs/instances/${nodeOf(simulator).id}`;
+  const before = (await ask(`${controlUrl}/ecs/instances`)).text;
+  const cases: [string, string, string | undefined, number, RegExp][] = [
+    ['GET', '/ecs/nothing', undefined, 404, /use one of \/ecs, \/ecs\/faults/],
+    ['POST', '/ecs/requests', '{}', 405, /GET, DELETE is$/],
+    ['PUT', '/ecs/faults', '{"all":', 400, /^the body is not JSON$/],
+    ['PUT', '/ecs/settings', '{"registrationDelayMs":-1}', 400, /expected 0 to 3600000, got -1$/],
+    ['GET', '/ecs/instances/i-none', undefined, 400, /no container instance has the id i-none/],
+    ['PUT', one, '{"status":"TIRED"}', 400, /^ECS instance: status: /],
+    ['PUT', one, '{"colour":"red"}', 400, /^ECS instance: colour: /],
+    ['PUT', one, '{"cluster":"a b"}', 400, /cluster: expected the name of a cluster/],
+    ['POST', '/ecs/instances', '{}', 400, /cluster: expected the name/],
+    ['POST', '/ecs/instances', '{"cluster":"demo","count":10001}', 400, /count: expected 1 to 10000, got 10001$/],
+    ['POST', '/ecs/instances', '{"cluster":"demo","count":2,"ec2InstanceId":"i-12345678"}', 400, /one instance$/],
+    ['POST', '/ecs/taskDefinitions', '{"family":"f"}', 400, /^ClientException: Container list cannot be empty/],
+  ];
+  for (const [method, path, body, status, detail] of cases) {
+    const answer = await ask(controlUrl + path, method, body);
+    assert.equal(answer.status, status, `${method} ${path}: ${answer.text}`);
+    assert.equal(answer.type, 'application/problem+json');
+    assert.match(JSON.parse(answer.text).detail, detail);
+  }
+  assert.equal((await ask(`${controlUrl}/ecs/instances`)).text, before);
+});
+
 test('a port in use is one clear line, and leaves no other port open', async (t) => {
   const basePort = await freeBasePort();
   for (const offset of [0, 2, 4]) {

@@ -1,0 +1,135 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { answerEcs, OPERATION_NAMES } from '../../../src/simulator/ecs/answer-ecs.ts';
+import type { Circumstances } from '../../../src/simulator/ecs/operation.ts';
+import { registeredInstance } from '../../../src/simulator/ecs/simulated-instance.ts';
+import {
+  clusterArn,
+  type EcsWorld,
+  emptyWorld,
+  withCluster,
+  withInstances,
+  withoutInstance,
+} from '../../../src/simulator/ecs/world.ts';
+import { ACCOUNT_ID, REGION, simulatedNode } from '../../../src/simulator/simulated-node.ts';
+
+const now: Circumstances = { region: REGION, wallMs: 1_700_000_000_500, nowMs: 100 };
+const demo = clusterArn(ACCOUNT_ID, REGION, 'demo');
+
+function worldOf(count: number, visibleFromMs = 0): EcsWorld {
+  const world = withCluster(emptyWorld(ACCOUNT_ID), demo);
+  const fleet = { seed: 's', cluster: 'demo' };
+  const at = { agentVersion: '1.70.0', generation: 0, wallMs: now.wallMs, visibleFromMs };
+  return withInstances(
+    world,
+    Array.from({ length: count }, (_, index) => registeredInstance({ node: simulatedNode(index, fleet), ...at })),
+  );
+}
+
+function ask(world: EcsWorld, operation: string, input: object, circumstances = now) {
+  return answerEcs(world, operation, JSON.stringify(input), circumstances).body;
+}
+
+const list = (world: EcsWorld, input: object = {}) =>
+  ask(world, 'ListContainerInstances', { cluster: 'demo', ...input }) as {
+    containerInstanceArns: string[];
+    nextToken?: string;
+  };
+
+test('pages hold each instance once, whatever goes between two of them', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 0, max: 60 }), fc.integer({ min: 1, max: 25 }), fc.nat(), (count, size, pick) => {
+      let world = worldOf(count);
+      const all = [...world.instances.keys()];
+      const doomed = all[pick % Math.max(1, all.length)];
+      const seen: string[] = [];
+      let next: string | undefined;
+      do {
+        const page = list(world, { maxResults: size, ...(next === undefined ? {} : { nextToken: next }) });
+        assert.ok(page.containerInstanceArns.length <= size);
+        seen.push(...page.containerInstanceArns);
+        next = page.nextToken;
+        if (doomed !== undefined) world = withoutInstance(world, doomed);
+      } while (next !== undefined);
+      assert.equal(new Set(seen).size, seen.length);
+      for (const arn of all) assert.ok(arn === doomed || seen.includes(arn), arn);
+    }),
+  );
+});
+
+test('a page is of 100 at most, and the last one has no token', () => {
+  assert.equal(list(worldOf(100)).nextToken, undefined);
+  const first = list(worldOf(101));
+  assert.equal(first.containerInstanceArns.length, 100);
+  assert.equal(list(worldOf(101), { nextToken: first.nextToken }).containerInstanceArns.length, 1);
+});
+
+test('what is not shown yet is neither listed nor described, counted, drained or given tasks', () => {
+  const world = worldOf(1, 101);
+  const [arn = ''] = world.instances.keys();
+  const named = { cluster: 'demo', containerInstances: [arn] };
+  assert.deepEqual(list(world).containerInstanceArns, []);
+  const missing = [{ arn, reason: 'MISSING' }];
+  assert.deepEqual(ask(world, 'DescribeContainerInstances', named)['failures'], missing);
+  assert.deepEqual(ask(world, 'UpdateContainerInstancesState', { ...named, status: 'DRAINING' })['failures'], missing);
+  const later = { ...now, nowMs: 101 };
+  assert.deepEqual(ask(world, 'DescribeContainerInstances', named, later)['failures'], []);
+});
+
+test('an instance is found by its id too, but only in its own cluster', () => {
+  const other = clusterArn(ACCOUNT_ID, REGION, 'other');
+  const world = withCluster(worldOf(1), other);
+  const [arn = ''] = world.instances.keys();
+  const described = (cluster: string, id: string) =>
+    ask(world, 'DescribeContainerInstances', { cluster, containerInstances: [id] }) as { failures: unknown[] };
+  assert.deepEqual(described('demo', arn.split('/').at(-1) ?? '').failures, []);
+  assert.deepEqual(described(demo, arn).failures, []);
+  assert.deepEqual(described('other', arn).failures, [{ arn, reason: 'MISSING' }]);
+});
+
+test('instants are seconds, as AWS’s JSON has them', () => {
+  const world = worldOf(1);
+  const [arn = ''] = world.instances.keys();
+  const body = ask(world, 'DescribeContainerInstances', { cluster: 'demo', containerInstances: [arn] });
+  const [instance] = body['containerInstances'] as { registeredAt: number }[];
+  assert.equal(instance?.registeredAt, 1_700_000_000.5);
+});
+
+test('whatever is asked, the answer is one, or an error of AWS, and the world before stays as it was', () => {
+  const world = worldOf(2);
+  const before = structuredClone(world);
+  const member = fc.constantFrom('cluster', 'containerInstances', 'maxResults', 'nextToken', 'status', 'attributes');
+  const value = fc.oneof(fc.constantFrom('demo', ['x'], 1, null, [{}], 'ACTIVE', 0, -1), fc.jsonValue());
+  fc.assert(
+    fc.property(fc.constantFrom(...OPERATION_NAMES, 'Nonsense'), fc.dictionary(member, value), (operation, input) => {
+      try {
+        assert.equal(typeof ask(world, operation, input), 'object');
+      } catch (error) {
+        assert.equal((error as Error).name, 'AwsError', String(error));
+      }
+    }),
+  );
+  assert.deepEqual(world, before);
+});
+
+test('the memory of a task is its own, or its containers’ reservations; a host network takes container ports', () => {
+  const web = { name: 'web', image: 'web', memory: 300, portMappings: [{ containerPort: 80, hostPort: 0 }] };
+  const [arn = ''] = worldOf(1).instances.keys();
+  const remaining = (definition: object) => {
+    const registered = answerEcs(
+      worldOf(1),
+      'RegisterTaskDefinition',
+      JSON.stringify({ family: 'f', ...definition }),
+      now,
+    );
+    const start = { cluster: 'demo', taskDefinition: 'f', containerInstances: [arn] };
+    const { world } = answerEcs(registered.world, 'StartTask', JSON.stringify(start), now);
+    const room = world.instances.get(arn)?.remaining;
+    return [7_764 - (room?.memoryMiB ?? 0), room?.ports.includes(80)];
+  };
+  assert.deepEqual(remaining({ containerDefinitions: [web] }), [300, false]);
+  assert.deepEqual(remaining({ containerDefinitions: [{ ...web, memoryReservation: 100 }, web] }), [400, false]);
+  assert.deepEqual(remaining({ containerDefinitions: [web], memory: '900', networkMode: 'host' }), [900, true]);
+  assert.deepEqual(remaining({ containerDefinitions: [web], networkMode: 'awsvpc' }), [300, false]);
+});

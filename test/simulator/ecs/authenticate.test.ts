@@ -1,0 +1,18 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { authenticate, SIMULATED_KEY } from '../../../src/simulator/ecs/authenticate.ts';
+
+// A good signature is the SDK's to make: see ecs-endpoint.test.ts.
+const refuse = (authorization: string | undefined) => () =>
+  authenticate({ method: 'POST', path: '/', headers: { authorization }, body: '{}' });
+
+const header = (keyId: string, service: string) =>
+  `AWS4-HMAC-SHA256 Credential=${keyId}/20261122/us-east-1/${service}/aws4_request, SignedHeaders=host, Signature=${'0'.repeat(64)}`;
+
+test('what is not signed, or signed by a stranger or for another service, is refused as AWS does', () => {
+  assert.throws(refuse(undefined), { code: 'MissingAuthenticationTokenException' });
+  assert.throws(refuse('Basic eA=='), { code: 'IncompleteSignatureException' });
+  assert.throws(refuse(header('AKIAIOSFODNN7EXAMPLE', 'ecs')), { code: 'UnrecognizedClientException' });
+  assert.throws(refuse(header(SIMULATED_KEY.accessKeyId, 'ec2')), { code: 'InvalidSignatureException' });
+  assert.throws(refuse(header(SIMULATED_KEY.accessKeyId, 'ecs')), { code: 'InvalidSignatureException' });
+});
