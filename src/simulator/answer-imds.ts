@@ -1,3 +1,4 @@
+import { SIMULATED_KEY } from './ecs/authenticate.ts';
 import { issueToken, tokenIsGood } from './imds-token.ts';
 import type { Notices } from './notices.ts';
 import { type SimulatedAnswer, type SimulatedRequest, simulatedAnswer } from './simulated-answer.ts';
@@ -15,6 +16,9 @@ export interface ImdsState {
 
 const TTL_HEADER = 'x-aws-ec2-metadata-token-ttl-seconds';
 const MAX_TTL_SECONDS = 21_600;
+
+/** The instance role's name. */
+const ROLE = 'ecsInstanceRole';
 
 export const TOKEN_PATH = '/latest/api/token';
 
@@ -52,11 +56,21 @@ function values({ node, notices }: ImdsState): ReadonlyMap<string, string | null
     ['meta-data/instance-life-cycle', node.instanceLifecycle],
     ['meta-data/placement/availability-zone', node.availabilityZone],
     ['meta-data/placement/region', node.region],
+    ['meta-data/iam/security-credentials/', ROLE],
+    [`meta-data/iam/security-credentials/${ROLE}`, roleCredentials()],
     ['meta-data/spot/instance-action', notices.spot && JSON.stringify(notices.spot)],
     ['meta-data/events/recommendations/rebalance', notices.rebalance && JSON.stringify(notices.rebalance)],
     ['meta-data/events/maintenance/scheduled', JSON.stringify(notices.maintenance)],
     ['meta-data/autoscaling/target-lifecycle-state', notices.lifecycleState],
   ]);
+}
+
+/** The simulated ECS takes them, and nobody else. */
+function roleCredentials(): string {
+  const { accessKeyId, secretAccessKey } = SIMULATED_KEY;
+  const key = { AccessKeyId: accessKeyId, SecretAccessKey: secretAccessKey, Token: 'simulated' };
+  const span = { LastUpdated: '2026-11-22T09:00:00Z', Expiration: '2099-01-01T00:00:00Z' };
+  return JSON.stringify({ Code: 'Success', Type: 'AWS-HMAC', ...span, ...key }, null, 2);
 }
 
 function identityDocument(node: SimulatedNode): string {

@@ -19,6 +19,7 @@ import {
   StopTaskCommand,
   UpdateContainerInstancesStateCommand,
 } from '@aws-sdk/client-ecs';
+import { fromInstanceMetadata } from '@aws-sdk/credential-providers';
 import { SIMULATED_KEY } from '../../../src/simulator/ecs/authenticate.ts';
 import type { SimulatorOptions } from '../../../src/simulator/simulator.ts';
 import { simulatedClock } from '../../support/simulated-clock.ts';
@@ -131,6 +132,16 @@ test('only the simulated key is taken, its signature is checked, and another reg
   });
   await assert.rejects(ask({ region: 'eu-west-1' }), { name: 'ClusterNotFoundException' });
   assert.deepEqual((await client({ region: 'eu-west-1' }).send(new ListClustersCommand({}))).clusterArns, []);
+});
+
+test('the role that a node’s EC2 metadata offers is good for ECS', async (t) => {
+  const { client, simulator, endpoint } = await start(t);
+  process.env['AWS_EC2_METADATA_SERVICE_ENDPOINT'] = simulator.nodes[0]?.imdsEndpoint ?? '';
+  t.after(() => {
+    delete process.env['AWS_EC2_METADATA_SERVICE_ENDPOINT'];
+  });
+  const ecs = client({ endpoint, credentials: fromInstanceMetadata() });
+  assert.equal((await ecs.send(new ListClustersCommand({}))).clusterArns?.length, 1);
 });
 
 test('drained and back: at most ten, and only what is settled', async (t) => {
