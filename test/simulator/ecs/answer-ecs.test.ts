@@ -113,6 +113,22 @@ test('whatever is asked, the answer is one, or an error of AWS, and the world be
   assert.deepEqual(world, before);
 });
 
+test('a task definition is found by family, revision or ARN, and in its region', () => {
+  const registration = { family: 'f', containerDefinitions: [{ name: 'c', image: 'c', memory: 1 }] };
+  const register = (world: EcsWorld) =>
+    answerEcs(world, 'RegisterTaskDefinition', JSON.stringify(registration), now).world;
+  const world = register(register(worldOf(0)));
+  const arn = `arn:aws:ecs:${REGION}:${ACCOUNT_ID}:task-definition/f`;
+  const find = (taskDefinition: string, circumstances = now) =>
+    (ask(world, 'DescribeTaskDefinition', { taskDefinition }, circumstances)['taskDefinition'] as { revision: number })
+      .revision;
+  assert.deepEqual([find('f'), find('f:1'), find('f:2'), find(`${arn}:1`)], [2, 1, 2, 1]);
+  for (const name of ['g', 'f:0', 'f:3', 'f:x', 'f:01', arn.replace(ACCOUNT_ID, '999999999999'), `${arn}:9`]) {
+    assert.throws(() => find(name), { code: 'ClientException' }, name);
+  }
+  assert.throws(() => find('f', { ...now, region: 'eu-west-1' }), { code: 'ClientException' });
+});
+
 test('the memory of a task is its own, or its containers’ reservations; a host network takes container ports', () => {
   const web = { name: 'web', image: 'web', memory: 300, portMappings: [{ containerPort: 80, hostPort: 0 }] };
   const [arn = ''] = worldOf(1).instances.keys();

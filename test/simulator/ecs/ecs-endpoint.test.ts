@@ -131,6 +131,9 @@ test('only the simulated key is taken, its signature is checked, and another reg
     name: 'InvalidSignatureException',
   });
   await assert.rejects(ask({ region: 'eu-west-1' }), { name: 'ClusterNotFoundException' });
+  const byArn = new ListContainerInstancesCommand({ cluster: 'arn:aws:ecs:us-east-1:123456789012:cluster/demo' });
+  assert.equal((await client().send(byArn)).containerInstanceArns?.length, 3);
+  await assert.rejects(client({ region: 'eu-west-1' }).send(byArn), { name: 'ClusterNotFoundException' });
   assert.deepEqual((await client({ region: 'eu-west-1' }).send(new ListClustersCommand({}))).clusterArns, []);
 });
 
@@ -336,6 +339,12 @@ test('differences are made on purpose: ghosts, strays and mismatches', async (t)
   const containerInstanceArn = moved.replace(/.{4}$/, 'ffff');
   await control('PUT', `/ecs/instances/${second}`, { containerInstanceArn, cpuUnits: 10, ports: [80] });
   assert.deepEqual(await arns('other'), [containerInstanceArn]);
+  const changed = (await describe([containerInstanceArn], 'other')).containerInstances?.[0]?.remainingResources ?? [];
+  const remaining = (name: string) => changed.find((resource) => resource.name === name);
+  assert.deepEqual(
+    [remaining('CPU')?.integerValue, remaining('MEMORY')?.integerValue, remaining('PORTS')?.stringSetValue],
+    [10, 7_764, ['80']],
+  );
   await ecs.send(new CreateClusterCommand({ clusterName: 'empty' }));
   assert.deepEqual(await arns('empty'), []);
 });
