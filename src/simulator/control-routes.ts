@@ -61,7 +61,14 @@ function parseWipe(value: unknown): boolean {
 
 function describeNode(simulation: NodeSimulation): unknown {
   const { node, imdsEndpoint, introspectionEndpoint } = simulation;
-  const { instanceId, privateIpAddress } = node;
+  const { instanceId, privateIpAddress, cluster } = node;
   const endpoints = { imdsEndpoint, introspectionEndpoint };
-  return { instanceId, privateIpAddress, ...endpoints, faults: simulation.faults(), notices: simulation.notices() };
+  return {
+    instanceId,
+    privateIpAddress,
+    cluster,
+    ...endpoints,
+    faults: simulation.faults(),
+    notices: simulation.notices(),
+  };
 }

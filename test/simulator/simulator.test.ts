@@ -134,6 +134,7 @@ test('the control server lists the nodes with endpoints, faults and notices', as
   assert.deepEqual(nodes[0], {
     instanceId: id,
     privateIpAddress: '10.113.0.23',
+    cluster: 'demo',
     imdsEndpoint,
     introspectionEndpoint,
     faults: { imds: 'none', introspection: 'none' },

@@ -9,6 +9,8 @@ import { clusterArn } from './world.ts';
 const amount = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(10_000_000));
 const ports = v.pipe(v.array(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65_535))), v.maxLength(1_000));
 
+const attribute = v.pipe(v.string(), v.minLength(1), v.maxLength(128));
+
 const schema = v.partial(
   v.strictObject({
     containerInstanceArn: v.pipe(v.string(), v.check(isContainerInstanceArn, 'expected a container instance ARN')),
@@ -25,6 +27,8 @@ const schema = v.partial(
     /** In use. */
     ports,
     runningTasksCount: amount,
+    /** Beside those that it has; null takes one away. */
+    attributes: v.record(attribute, v.nullable(attribute)),
   }),
 );
 
@@ -37,13 +41,18 @@ export function parseInstanceChange(value: unknown): (instance: SimulatedInstanc
     const issue = result.issues[0];
     throw new UsageError(`ECS instance: ${v.getDotPath(issue) ?? 'value'}: ${issue.message}`);
   }
-  const { cluster, containerInstanceArn, cpuUnits, memoryMiB, ports, ...named } = result.output;
+  const { cluster, containerInstanceArn, cpuUnits, memoryMiB, ports, attributes = {}, ...named } = result.output;
   const plain = Object.fromEntries(Object.entries(named).filter(([, one]) => one !== undefined));
   return (instance) => ({
     ...instance,
     ...plain,
     clusterArn: cluster === undefined ? instance.clusterArn : clusterArn(ACCOUNT_ID, REGION, cluster),
     containerInstanceArn: containerInstanceArn ?? moved(instance.containerInstanceArn, cluster),
+    attributes: new Map(
+      Object.entries({ ...Object.fromEntries(instance.attributes), ...attributes }).filter(
+        ([name, value]) => value !== null || !(name in attributes),
+      ),
+    ),
     remaining: {
       ...instance.remaining,
       cpuUnits: cpuUnits ?? instance.remaining.cpuUnits,

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import {
+  type ContainerInstance,
   CreateClusterCommand,
   DeleteAttributesCommand,
   DescribeClustersCommand,
@@ -55,6 +56,10 @@ async function start(t: TestContext, options: Partial<SimulatorOptions> = {}) {
   };
 }
 
+function attribute(instance: ContainerInstance | undefined, name: string): string | undefined {
+  return instance?.attributes?.find((one) => one.name === name)?.value;
+}
+
 test('250 nodes go round three clusters; pages of 100 hold each once, and descriptions are the nodes', async (t) => {
   const { ecs, simulator } = await start(t, { nodes: 250, clusters: 3 });
   const { clusterArns = [] } = await ecs.send(new ListClustersCommand({}));
@@ -98,7 +103,7 @@ test('an instance is described as ECS does it', async (t) => {
   assert.equal(resource('CPU')?.integerValue, 2_048);
   assert.equal(resource('MEMORY')?.integerValue, 7_764);
   assert.deepEqual(resource('PORTS')?.stringSetValue, ['22', '2375', '2376', '51678', '51679']);
-  assert.match(one.attributes?.find(({ name }) => name === 'ecs.availability-zone')?.value ?? '', /^us-east-1[abc]$/);
+  assert.match(attribute(one, 'ecs.availability-zone') ?? '', /^us-east-1[abc]$/);
 });
 
 test('what is unknown is a failure or an exception, and limits are AWS’s', async (t) => {
@@ -337,9 +342,18 @@ test('differences are made on purpose: ghosts, strays and mismatches', async (t)
   const { containerInstances: [one] = [] } = await describe([moved], 'other');
   assert.equal(one?.ec2InstanceId, second);
   const containerInstanceArn = moved.replace(/.{4}$/, 'ffff');
-  await control('PUT', `/ecs/instances/${second}`, { containerInstanceArn, cpuUnits: 10, ports: [80] });
+  await control('PUT', `/ecs/instances/${second}`, {
+    containerInstanceArn,
+    cpuUnits: 10,
+    ports: [80],
+    attributes: { stack: 'blue', 'ecs.os-type': null },
+  });
   assert.deepEqual(await arns('other'), [containerInstanceArn]);
-  const changed = (await describe([containerInstanceArn], 'other')).containerInstances?.[0]?.remainingResources ?? [];
+  const described = (await describe([containerInstanceArn], 'other')).containerInstances?.[0];
+  const changed = described?.remainingResources ?? [];
+  assert.equal(attribute(described, 'stack'), 'blue');
+  assert.equal(attribute(described, 'ecs.os-type'), undefined);
+  assert.equal(attribute(described, 'ecs.instance-type'), 'm5.large');
   const remaining = (name: string) => changed.find((resource) => resource.name === name);
   assert.deepEqual(
     [remaining('CPU')?.integerValue, remaining('MEMORY')?.integerValue, remaining('PORTS')?.stringSetValue],
