@@ -27,6 +27,7 @@ test('--ecs says where it is, writes ecs.env, and gives each node’s agent the 
   const ecs = await file('ecs.env');
   assert.deepEqual(Object.keys(ecs).sort(), [
     'AWS_ACCESS_KEY_ID',
+    'AWS_DEFAULT_REGION',
     'AWS_ENDPOINT_URL_ECS',
     'AWS_REGION',
     'AWS_SECRET_ACCESS_KEY',
