@@ -11,7 +11,7 @@ const SDK = 'ecs-sdk.cjs';
 /** What the program loads only when it asks the ECS API: in a file of its own beside it. */
 const sdkApart = {
   name: 'sdk-apart',
-  setup: ({ onResolve }) => onResolve({ filter: /\/sdk-ecs-api\.ts$/ }, () => ({ path: `./${SDK}`, external: true })),
+  setup: ({ onResolve }) => onResolve({ filter: /\/aws\/sdk\.ts$/ }, () => ({ path: `./${SDK}`, external: true })),
 };
 const common = { bundle: true, platform: 'node', target: 'node24', legalComments: 'linked', logLevel: 'warning' };
 
@@ -31,7 +31,7 @@ await Promise.all([
   }),
   build({
     ...common,
-    entryPoints: ['src/ecs/aws/sdk-ecs-api.ts'],
+    entryPoints: ['src/ecs/aws/sdk.ts'],
     outfile: `${NEXT}/${SDK}`,
     format: 'cjs',
     minify: true,

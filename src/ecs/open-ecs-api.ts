@@ -1,5 +1,7 @@
 import type { Clock } from '../timing/clock.ts';
+import { createSdkEcsApi } from './aws/sdk-ecs-api.ts';
 import type { EcsApi } from './ecs-api.ts';
+import { EcsError } from './ecs-error.ts';
 import type { EcsSettings } from './ecs-settings.ts';
 
 export interface EcsDeps {
@@ -8,10 +10,16 @@ export interface EcsDeps {
 }
 
 /**
- * The ECS API through AWS's SDK, which is a bundle of its own and loaded here: 0.6 MB that no agent pays for that does
+ * The ECS API through AWS's SDK, which is a bundle of its own and loaded here: 0.5 MB that no agent pays for that does
  * not ask ECS anything. Region and credentials are looked for at the first call.
+ * @throws EcsError where the bundle is missing
  */
 export async function openEcsApi(settings: EcsSettings, deps: EcsDeps): Promise<EcsApi> {
-  const { createSdkEcsApi } = await import('./aws/sdk-ecs-api.ts');
-  return createSdkEcsApi(settings, deps);
+  try {
+    return createSdkEcsApi(await import('./aws/sdk.ts'), settings, deps);
+  } catch (error) {
+    const cause = (error as NodeJS.ErrnoException).code ?? (error as Error).name;
+    const message = `cannot load AWS’s SDK (${cause}): ecs-sdk.cjs belongs beside rollcall.cjs; install both`;
+    throw new EcsError(message, { code: 'NoSdk', retryable: false });
+  }
 }

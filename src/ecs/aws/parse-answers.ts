@@ -3,41 +3,50 @@ import { clusterName } from '../../sources/ecs-arn.ts';
 import type { ContainerInstance, Resources } from '../container-instance.ts';
 import type { Described, Failure, Page, Started } from '../ecs-api.ts';
 import type { TaskNeeds } from '../task-needs.ts';
+import { AnswerError } from './answer-error.ts';
 
+/**
+ * The SDK hands an answer on as it came: its types are what AWS promises, and `""` or `null` arrive as an answer in
+ * which nothing is said. So what an answer is about has to be there, or it throws an AnswerError: an empty list would
+ * say that there is nobody.
+ */
 type SdkFailure = { readonly arn?: string | undefined; readonly reason?: string | undefined };
 
 export function parsePage(arns: readonly string[] | undefined, next: string | undefined): Page {
-  return { arns: arns ?? [], next: next || null };
+  return { arns: list('ARNs', arns).map((arn) => requireArn(arn)), next: text(next) };
 }
 
-/** @param cluster as asked for: an answer about an instance does not name it */
+/**
+ * @param cluster as asked for: an answer about an instance does not name it
+ * @param asked those of whom the answer says nothing become failures, with the reason `UNANSWERED`
+ */
 export function parseDescribed(
   cluster: string,
+  asked: readonly string[],
   answer: { readonly containerInstances?: SdkInstance[] | undefined; readonly failures?: SdkFailure[] | undefined },
 ): Described {
   const name = clusterName(cluster) ?? cluster;
-  return {
-    instances: (answer.containerInstances ?? []).map((instance) => parseInstance(name, instance)),
-    failures: parseFailures(answer.failures),
-  };
+  const instances = list('containerInstances', answer.containerInstances).map((each) => parseInstance(name, each));
+  return { instances, failures: parseFailures(answer.failures, asked, new Set(instances.map(arnOf))) };
 }
 
-export function parseStarted(answer: {
-  readonly tasks?: { taskArn?: string | undefined; containerInstanceArn?: string | undefined }[] | undefined;
-  readonly failures?: SdkFailure[] | undefined;
-}): Started {
-  return {
-    tasks: (answer.tasks ?? []).map(({ taskArn = '', containerInstanceArn = '' }) => ({
-      taskArn,
-      containerInstanceArn,
-    })),
-    failures: parseFailures(answer.failures),
-  };
+export function parseStarted(
+  asked: readonly string[],
+  answer: {
+    readonly tasks?: { taskArn?: string | undefined; containerInstanceArn?: string | undefined }[] | undefined;
+    readonly failures?: SdkFailure[] | undefined;
+  },
+): Started {
+  const tasks = list('tasks', answer.tasks).map((task) => ({
+    taskArn: requireArn(task.taskArn),
+    containerInstanceArn: requireArn(task.containerInstanceArn),
+  }));
+  return { tasks, failures: parseFailures(answer.failures, asked, new Set(tasks.map(arnOf))) };
 }
 
 /** A task's own size bounds its containers; without one, theirs add up, each with its reservation where it has one. */
 export function parseTaskNeeds(definition: TaskDefinition | undefined): TaskNeeds {
-  const containers = definition?.containerDefinitions ?? [];
+  const containers = list('containerDefinitions', definition?.containerDefinitions);
   const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
   const ownPorts = definition?.networkMode === 'awsvpc' || definition?.networkMode === 'none';
   const mappings = ownPorts ? [] : containers.flatMap((container) => container.portMappings ?? []);
@@ -45,13 +54,13 @@ export function parseTaskNeeds(definition: TaskDefinition | undefined): TaskNeed
     mappings
       .filter((mapping) => (mapping.protocol ?? 'tcp') === protocol)
       // Without a host port docker takes a free one; a host network has no mapping of its own.
-      .map((mapping) => (definition?.networkMode === 'host' ? mapping.containerPort : mapping.hostPort) ?? 0)
-      .filter((port) => port !== 0);
+      .map((mapping) => (definition?.networkMode === 'host' ? mapping.containerPort : mapping.hostPort))
+      .filter(isPort);
   return {
-    cpuUnits: Number(definition?.cpu ?? Number.NaN) || sum(containers.map(({ cpu }) => cpu ?? 0)),
+    cpuUnits: Number(definition?.cpu ?? Number.NaN) || sum(containers.map(({ cpu }) => amount(cpu))),
     memoryMiB:
       Number(definition?.memory ?? Number.NaN) ||
-      sum(containers.map(({ memory, memoryReservation }) => memoryReservation ?? memory ?? 0)),
+      sum(containers.map(({ memory, memoryReservation }) => amount(memoryReservation ?? memory))),
     ports: hostPorts('tcp'),
     portsUdp: hostPorts('udp'),
   };
@@ -59,33 +68,65 @@ export function parseTaskNeeds(definition: TaskDefinition | undefined): TaskNeed
 
 function parseInstance(cluster: string, instance: SdkInstance): ContainerInstance {
   return {
-    containerInstanceArn: instance.containerInstanceArn ?? '',
+    containerInstanceArn: requireArn(instance.containerInstanceArn),
     cluster,
-    ec2InstanceId: instance.ec2InstanceId || null,
-    status: instance.status ?? '',
-    agentConnected: instance.agentConnected ?? false,
+    ec2InstanceId: text(instance.ec2InstanceId),
+    status: text(instance.status) ?? '',
+    agentConnected: instance.agentConnected === true,
     registeredAt: instance.registeredAt?.toISOString() ?? null,
-    agentVersion: instance.versionInfo?.agentVersion ?? null,
-    runningTasksCount: instance.runningTasksCount ?? 0,
-    pendingTasksCount: instance.pendingTasksCount ?? 0,
+    agentVersion: text(instance.versionInfo?.agentVersion),
+    runningTasksCount: amount(instance.runningTasksCount),
+    pendingTasksCount: amount(instance.pendingTasksCount),
     registered: parseResources(instance.registeredResources),
     remaining: parseResources(instance.remainingResources),
-    attributes: (instance.attributes ?? []).map(({ name = '', value }) => ({ name, value: value ?? null })),
+    attributes: (instance.attributes ?? []).map(({ name = '', value }) => ({ name, value: text(value) })),
   };
 }
 
 function parseResources(resources: readonly Resource[] | undefined): Resources {
   const named = new Map((resources ?? []).map((resource) => [resource.name, resource]));
-  const ports = (name: string) =>
-    (named.get(name)?.stringSetValue ?? []).map(Number).filter((port) => Number.isInteger(port));
+  const ports = (name: string) => (named.get(name)?.stringSetValue ?? []).map(Number).filter(isPort);
   return {
-    cpuUnits: named.get('CPU')?.integerValue ?? 0,
-    memoryMiB: named.get('MEMORY')?.integerValue ?? 0,
+    cpuUnits: amount(named.get('CPU')?.integerValue),
+    memoryMiB: amount(named.get('MEMORY')?.integerValue),
     ports: ports('PORTS'),
     portsUdp: ports('PORTS_UDP'),
   };
 }
 
-function parseFailures(failures: readonly SdkFailure[] | undefined): readonly Failure[] {
-  return (failures ?? []).map(({ arn = '', reason = 'unknown' }) => ({ arn, reason }));
+function parseFailures(
+  failures: readonly SdkFailure[] | undefined,
+  asked: readonly string[],
+  told: ReadonlySet<string>,
+): readonly Failure[] {
+  const said = (failures ?? []).map(({ arn, reason }) => ({ arn: text(arn) ?? '', reason: text(reason) ?? 'unknown' }));
+  const refused = new Set(said.map(({ arn }) => arn));
+  const unanswered = asked.filter((arn) => !told.has(arn) && !refused.has(arn));
+  return [...said, ...unanswered.map((arn) => ({ arn, reason: 'UNANSWERED' }))];
+}
+
+function arnOf({ containerInstanceArn }: { readonly containerInstanceArn: string }): string {
+  return containerInstanceArn;
+}
+
+function list<T>(name: string, value: readonly T[] | undefined): readonly T[] {
+  if (!Array.isArray(value)) throw new AnswerError(`it has no list of ${name}`);
+  return value;
+}
+
+function requireArn(value: unknown): string {
+  if (typeof value !== 'string' || !value.startsWith('arn:')) throw new AnswerError('an ARN is missing in it');
+  return value;
+}
+
+function text(value: unknown): string | null {
+  return typeof value === 'string' && value !== '' ? value : null;
+}
+
+function amount(value: unknown): number {
+  return typeof value === 'number' && Number.isFinite(value) ? value : 0;
+}
+
+function isPort(value: unknown): value is number {
+  return Number.isInteger(value) && Number(value) > 0 && Number(value) < 65_536;
 }

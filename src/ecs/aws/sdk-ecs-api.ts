@@ -1,131 +1,115 @@
-import {
-  DeleteAttributesCommand,
-  DescribeContainerInstancesCommand,
-  DescribeTaskDefinitionCommand,
-  ECSClient,
-  ListClustersCommand,
-  ListContainerInstancesCommand,
-  PutAttributesCommand,
-  StartTaskCommand,
-  UpdateContainerInstancesStateCommand,
-} from '@aws-sdk/client-ecs';
-import { fromNodeProviderChain } from '@aws-sdk/credential-providers';
+import type { ECSClient, ServiceInputTypes, ServiceOutputTypes } from '@aws-sdk/client-ecs';
+import type { Clock } from '../../timing/clock.ts';
+import { withDeadline } from '../../timing/with-deadline.ts';
 import type { EcsApi } from '../ecs-api.ts';
 import type { EcsSettings } from '../ecs-settings.ts';
-import type { EcsDeps } from '../open-ecs-api.ts';
+import { AnswerError } from './answer-error.ts';
+import { openClient } from './open-client.ts';
 import { parseDescribed, parsePage, parseStarted, parseTaskNeeds } from './parse-answers.ts';
-import { translateError } from './translate-error.ts';
+import { type EcsCall, translateError } from './translate-error.ts';
+
+export type Sdk = typeof import('./sdk.ts');
 
 const PAGE = 100;
 /** The SDK's own attempts, with adaptive pauses, at a call that is throttled or gets no answer. */
 const MAX_ATTEMPTS = 4;
-const CONNECT_TIMEOUT_MS = 3_000;
-const ANSWER_TIMEOUT_MS = 10_000;
+/** Of a whole call: credentials, all attempts and the pauses between them. */
+const CALL_TIMEOUT_MS = 60_000;
+
+/** What `ECSClient.send` takes. */
+type Command<I extends ServiceInputTypes, O extends ServiceOutputTypes> = Parameters<
+  typeof ECSClient.prototype.send<I, O>
+>[0];
 
 /** The port over AWS's SDK. Only this folder knows the SDK. */
-export function createSdkEcsApi({ region, profile }: EcsSettings, _deps: EcsDeps): EcsApi {
-  const requestHandler = { connectionTimeout: CONNECT_TIMEOUT_MS, requestTimeout: ANSWER_TIMEOUT_MS };
-  const common = {
-    ...(region === null ? {} : { region }),
-    credentials: fromNodeProviderChain(profile === null ? {} : { profile }),
-    requestHandler,
-  };
-  const client = new ECSClient({ ...common, maxAttempts: MAX_ATTEMPTS, retryMode: 'adaptive' });
+export function createSdkEcsApi(sdk: Sdk, settings: EcsSettings, { clock }: { readonly clock: Clock }): EcsApi {
+  const asking = openClient(sdk, settings, MAX_ATTEMPTS);
+  // StartTask has no client token: sent again after an answer that got lost, it starts its tasks twice.
+  const starting = openClient(sdk, settings, 1);
 
-  async function ask<T>(action: string, call: (client: ECSClient) => Promise<T>, signal: AbortSignal): Promise<T> {
+  async function send<I extends ServiceInputTypes, O extends ServiceOutputTypes, T>(
+    action: string,
+    command: Command<I, O>,
+    signal: AbortSignal,
+    parse: (answer: O) => T,
+    { client, place } = asking,
+  ): Promise<T> {
+    const { cluster = null, taskDefinition = null } = command.input as { cluster?: string; taskDefinition?: string };
+    const call = (): EcsCall => ({ action: `ecs:${action}`, cluster, taskDefinition, ...settings, ...place() });
     signal.throwIfAborted();
     try {
-      return await call(client);
+      const answer = await withDeadline(clock, CALL_TIMEOUT_MS, signal, action, (abortSignal) =>
+        client.send(command, { abortSignal }),
+      );
+      return parseWhole(answer, parse);
     } catch (error) {
       signal.throwIfAborted();
-      throw translateError(action, error);
+      throw translateError(call(), error);
     }
   }
 
   return {
-    label: region ?? 'ECS',
-    listClusters: (page, signal) =>
-      ask(
-        'ecs:ListClusters',
-        async (ecs) => {
-          const input = { maxResults: PAGE, ...(page === null ? {} : { nextToken: page }) };
-          const answer = await ecs.send(new ListClustersCommand(input), { abortSignal: signal });
-          return parsePage(answer.clusterArns, answer.nextToken);
-        },
-        signal,
-      ),
-    listContainerInstances: (cluster, page, signal) =>
-      ask(
-        'ecs:ListContainerInstances',
-        async (ecs) => {
-          const input = { cluster, maxResults: PAGE, ...(page === null ? {} : { nextToken: page }) };
-          const answer = await ecs.send(new ListContainerInstancesCommand(input), { abortSignal: signal });
-          return parsePage(answer.containerInstanceArns, answer.nextToken);
-        },
-        signal,
-      ),
-    describeContainerInstances: (cluster, arns, signal) =>
-      ask(
-        'ecs:DescribeContainerInstances',
-        async (ecs) => {
-          const input = { cluster, containerInstances: [...arns] };
-          const answer = await ecs.send(new DescribeContainerInstancesCommand(input), { abortSignal: signal });
-          return parseDescribed(cluster, answer);
-        },
-        signal,
-      ),
-    updateContainerInstancesState: (cluster, arns, status, signal) =>
-      ask(
-        'ecs:UpdateContainerInstancesState',
-        async (ecs) => {
-          const input = { cluster, containerInstances: [...arns], status };
-          const answer = await ecs.send(new UpdateContainerInstancesStateCommand(input), { abortSignal: signal });
-          return parseDescribed(cluster, answer);
-        },
-        signal,
-      ),
-    putAttributes: (cluster, arn, attributes, signal) =>
-      ask(
-        'ecs:PutAttributes',
-        async (ecs) => {
-          const target = { targetId: arn, targetType: 'container-instance' as const };
-          const named = attributes.map(({ name, value }) => ({
-            ...target,
-            name,
-            ...(value === null ? {} : { value }),
-          }));
-          await ecs.send(new PutAttributesCommand({ cluster, attributes: named }), { abortSignal: signal });
-        },
-        signal,
-      ),
-    deleteAttributes: (cluster, arn, names, signal) =>
-      ask(
-        'ecs:DeleteAttributes',
-        async (ecs) => {
-          const attributes = names.map((name) => ({ name, targetId: arn, targetType: 'container-instance' as const }));
-          await ecs.send(new DeleteAttributesCommand({ cluster, attributes }), { abortSignal: signal });
-        },
-        signal,
-      ),
-    describeTaskDefinition: (taskDefinition, signal) =>
-      ask(
-        'ecs:DescribeTaskDefinition',
-        async (ecs) => {
-          const answer = await ecs.send(new DescribeTaskDefinitionCommand({ taskDefinition }), { abortSignal: signal });
-          return parseTaskNeeds(answer.taskDefinition);
-        },
-        signal,
-      ),
-    startTask: (cluster, taskDefinition, arns, signal) =>
-      ask(
-        'ecs:StartTask',
-        async (ecs) => {
-          const input = { cluster, taskDefinition, containerInstances: [...arns] };
-          const answer = await ecs.send(new StartTaskCommand(input), { abortSignal: signal });
-          return parseStarted(answer);
-        },
-        signal,
-      ),
-    close: () => client.destroy(),
+    get label() {
+      const { region, endpoint } = asking.place();
+      return `ECS${region === null ? '' : ` in ${region}`}${endpoint === null ? '' : ` at ${endpoint}`}`;
+    },
+    listClusters: (page, signal) => {
+      const command = new sdk.ListClustersCommand({ maxResults: PAGE, ...pageToken(page) });
+      return send('ListClusters', command, signal, (answer) => parsePage(answer.clusterArns, answer.nextToken));
+    },
+    listContainerInstances: (cluster, page, signal) => {
+      const command = new sdk.ListContainerInstancesCommand({ cluster, maxResults: PAGE, ...pageToken(page) });
+      return send('ListContainerInstances', command, signal, (answer) =>
+        parsePage(answer.containerInstanceArns, answer.nextToken),
+      );
+    },
+    describeContainerInstances: (cluster, arns, signal) => {
+      const command = new sdk.DescribeContainerInstancesCommand({ cluster, containerInstances: [...arns] });
+      return send('DescribeContainerInstances', command, signal, (answer) => parseDescribed(cluster, arns, answer));
+    },
+    updateContainerInstancesState: (cluster, arns, status, signal) => {
+      const input = { cluster, containerInstances: [...arns], status };
+      const command = new sdk.UpdateContainerInstancesStateCommand(input);
+      return send('UpdateContainerInstancesState', command, signal, (answer) => parseDescribed(cluster, arns, answer));
+    },
+    putAttributes: (cluster, arn, attributes, signal) => {
+      const named = attributes.map(({ name, value }) => ({
+        ...target(arn, name),
+        ...(value === null ? {} : { value }),
+      }));
+      return send('PutAttributes', new sdk.PutAttributesCommand({ cluster, attributes: named }), signal, () => {});
+    },
+    deleteAttributes: (cluster, arn, names, signal) => {
+      const attributes = names.map((name) => target(arn, name));
+      return send('DeleteAttributes', new sdk.DeleteAttributesCommand({ cluster, attributes }), signal, () => {});
+    },
+    describeTaskDefinition: (taskDefinition, signal) => {
+      const command = new sdk.DescribeTaskDefinitionCommand({ taskDefinition });
+      return send('DescribeTaskDefinition', command, signal, (answer) => parseTaskNeeds(answer.taskDefinition));
+    },
+    startTask: (cluster, taskDefinition, arns, signal) => {
+      const command = new sdk.StartTaskCommand({ cluster, taskDefinition, containerInstances: [...arns] });
+      return send('StartTask', command, signal, (answer) => parseStarted(arns, answer), starting);
+    },
+    close: () => {
+      for (const { client } of [asking, starting]) client.destroy();
+    },
   };
+}
+
+function pageToken(page: string | null): { readonly nextToken?: string } {
+  return page === null ? {} : { nextToken: page };
+}
+
+function target(arn: string, name: string) {
+  return { name, targetId: arn, targetType: 'container-instance' as const };
+}
+
+/** A value of a type that AWS never sends makes some parser stumble; whatever it says, the answer is at fault. */
+function parseWhole<O, T>(answer: O, parse: (answer: O) => T): T {
+  try {
+    return parse(answer);
+  } catch (error) {
+    throw error instanceof AnswerError ? error : new AnswerError('it is not in the form that AWS documents');
+  }
 }

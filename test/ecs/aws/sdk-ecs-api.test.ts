@@ -1,0 +1,183 @@
+import assert from 'node:assert/strict';
+import { after, before, type TestContext, test } from 'node:test';
+import type { EcsError } from '../../../src/ecs/ecs-error.ts';
+import { openEcsApi } from '../../../src/ecs/open-ecs-api.ts';
+import { systemClock } from '../../../src/timing/clock.ts';
+import { arnOf, type EcsEndpoint, ecsFailure, ecsOf, startEcsEndpoint } from '../../support/ecs-endpoint.ts';
+
+const OWN = { AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE', AWS_SECRET_ACCESS_KEY: 'secret', AWS_EC2_METADATA_DISABLED: 'true' };
+const before_ = { ...process.env };
+before(() => {
+  for (const name of Object.keys(process.env)) if (name.startsWith('AWS_')) delete process.env[name];
+  Object.assign(process.env, OWN, { AWS_CONFIG_FILE: '/dev/null', AWS_SHARED_CREDENTIALS_FILE: '/dev/null' });
+});
+after(() => {
+  process.env = before_;
+});
+
+const live = () => new AbortController().signal;
+
+/** The real SDK against a local endpoint. */
+async function apiAt(t: TestContext, answer: EcsEndpoint['answer']) {
+  const endpoint = await startEcsEndpoint(t, answer);
+  process.env['AWS_ENDPOINT_URL_ECS'] = endpoint.url;
+  const api = await openEcsApi({ region: 'us-east-1', profile: null }, { clock: systemClock, random: Math.random });
+  t.after(() => api.close());
+  return { api, endpoint };
+}
+
+const coded = (code: string, pattern: RegExp, retryable: boolean) => (error: EcsError) => {
+  assert.equal(error.name, 'EcsError');
+  assert.equal(error.code, code, error.message);
+  assert.match(error.message, pattern);
+  assert.equal(error.retryable, retryable, error.message);
+  assert.doesNotMatch(error.message, /\n|\.$|Deserialization/);
+  return true;
+};
+
+test('the actions go to the endpoint of the environment, signed, with pages of 100', async (t) => {
+  const { api, endpoint } = await apiAt(t, ecsOf({ demo: 150 }));
+  const first = await api.listContainerInstances('demo', null, live());
+  assert.equal(first.arns.length, 100);
+  const second = await api.listContainerInstances('demo', first.next, live());
+  assert.deepEqual([second.arns.length, second.next], [50, null]);
+  assert.match(endpoint.requests[0]?.headers.authorization ?? '', /Credential=AKIDEXAMPLE\/\d+\/us-east-1\/ecs\//);
+  assert.equal(api.label, `ECS in us-east-1 at ${endpoint.url}`);
+});
+
+test('an instance is described whole, with the ports that exist, and who is gone is a failure', async (t) => {
+  const { api } = await apiAt(t, ecsOf({ demo: 1 }));
+  const gone = arnOf('demo', 7);
+  const { instances, failures } = await api.describeContainerInstances('demo', [arnOf('demo', 0), gone], live());
+  assert.deepEqual(failures, [{ arn: gone, reason: 'MISSING' }]);
+  const [instance] = instances;
+  assert.equal(instance?.registeredAt, '2026-09-21T14:13:20.500Z');
+  assert.deepEqual(instance?.remaining, {
+    cpuUnits: 1_024,
+    memoryMiB: 2_000,
+    ports: [22, 51_678, 8_080],
+    portsUdp: [53],
+  });
+  assert.deepEqual(instance?.attributes.at(-1), { name: 'ecs.capability.apparmor', value: null });
+  assert.deepEqual([instance?.cluster, instance?.agentConnected], ['demo', true]);
+});
+
+test('what changes ECS says what to change', async (t) => {
+  const { api, endpoint } = await apiAt(t, ({ action }) =>
+    action === 'StartTask'
+      ? { tasks: [], failures: [{ arn: 'a', reason: 'RESOURCE:CPU' }] }
+      : { containerInstances: [] },
+  );
+  const arn = arnOf('demo', 0);
+  const updated = await api.updateContainerInstancesState('demo', [arn], 'DRAINING', live());
+  assert.deepEqual(updated, { instances: [], failures: [{ arn, reason: 'UNANSWERED' }] });
+  await api.putAttributes(
+    'demo',
+    arn,
+    [
+      { name: 'a', value: 'b' },
+      { name: 'c', value: null },
+    ],
+    live(),
+  );
+  await api.deleteAttributes('demo', arn, ['a'], live());
+  const started = await api.startTask('demo', 'web:3', [arn], live());
+  assert.deepEqual(started.failures[0], { arn: 'a', reason: 'RESOURCE:CPU' });
+  const target = { targetId: arn, targetType: 'container-instance' };
+  assert.deepEqual(
+    endpoint.requests.map(({ action, input }) => [action, input]),
+    [
+      ['UpdateContainerInstancesState', { cluster: 'demo', containerInstances: [arn], status: 'DRAINING' }],
+      [
+        'PutAttributes',
+        {
+          cluster: 'demo',
+          attributes: [
+            { ...target, name: 'a', value: 'b' },
+            { ...target, name: 'c' },
+          ],
+        },
+      ],
+      ['DeleteAttributes', { cluster: 'demo', attributes: [{ ...target, name: 'a' }] }],
+      ['StartTask', { cluster: 'demo', taskDefinition: 'web:3', containerInstances: [arn] }],
+    ],
+  );
+});
+
+test('throttled, a call is sent again until it gets through', async (t) => {
+  const { api, endpoint } = await apiAt(t, () =>
+    endpoint.requests.length < 3 ? ecsFailure('ThrottlingException', 'Rate exceeded') : { clusterArns: [] },
+  );
+  assert.deepEqual(await api.listClusters(null, live()), { arns: [], next: null });
+  assert.equal(endpoint.requests.length, 3);
+});
+
+test('throttled for good, a call is given up after 4 attempts', async (t) => {
+  const { api, endpoint } = await apiAt(t, () => ecsFailure('ThrottlingException', 'Rate exceeded'));
+  await assert.rejects(api.listClusters(null, live()), coded('ThrottlingException', /Rate exceeded; AWS limits/, true));
+  assert.equal(endpoint.requests.length, 4);
+});
+
+test('StartTask is never sent twice, whatever became of the answer', async (t) => {
+  for (const lost of [
+    (response: Parameters<ReturnType<typeof ecsFailure>>[0]) => response.destroy(),
+    ecsFailure('ServerException', 'Service Unavailable.', 500),
+  ]) {
+    const { api, endpoint } = await apiAt(t, () => lost);
+    await assert.rejects(
+      api.startTask('demo', 'web', [arnOf('demo', 0)], live()),
+      /may have been started all the same/,
+    );
+    assert.equal(endpoint.requests.length, 1);
+  }
+});
+
+test('what is no answer of ECS is an error, and never an empty list', async (t) => {
+  const bodies = ['', 'null', '[1]', '{}', '{"clusterArns":"abc"}', '{"clusterArns":[null]}', '{"clusterArns":[""]}'];
+  for (const body of [...bodies, '<html>log in</html>', '{"clusterArns":[']) {
+    const { api } = await apiAt(t, () => (response) => void response.end(body));
+    const pattern = /^ecs:ListClusters in us-east-1: the answer of http:\S+( \(HTTP 200\))? is not ECS’s/;
+    await assert.rejects(api.listClusters(null, live()), coded('BadAnswer', pattern, false), body);
+  }
+  const { api } = await apiAt(t, () => ({ containerInstances: [{ status: 'ACTIVE' }] }));
+  const pattern = /an ARN is missing in it/;
+  await assert.rejects(api.describeContainerInstances('demo', [], live()), coded('BadAnswer', pattern, false));
+});
+
+test('an answer without end is not read to it', async (t) => {
+  const { api, endpoint } = await apiAt(t, () => (response) => {
+    const more = () => {
+      while (!response.destroyed && response.write('x'.repeat(65_536)));
+    };
+    response.on('drain', more).on('error', () => {});
+    more();
+  });
+  await assert.rejects(api.listClusters(null, live()), coded('BadAnswer', /longer than 8 MiB/, false));
+  assert.equal(endpoint.requests.length, 1);
+});
+
+test('an answer that is cut off names where', async (t) => {
+  const { api, endpoint } = await apiAt(t, () => (response) => {
+    response.writeHead(200, { 'content-length': '1000' }).write('{"clusterArns":[');
+    setImmediate(() => response.destroy());
+  });
+  const pattern = new RegExp(`${endpoint.url} cut its answer short \\(ECONNRESET\\)`);
+  await assert.rejects(api.listClusters(null, live()), coded('NoAnswer', pattern, true));
+});
+
+test('nobody at the endpoint: refused, by its address', async (t) => {
+  const { api } = await apiAt(t, () => ({}));
+  process.env['AWS_ENDPOINT_URL_ECS'] = 'http://127.0.0.1:1';
+  const pattern = /connection refused by http:\/\/127.0.0.1:1 \(ECONNREFUSED\); check the network/;
+  await assert.rejects(api.listClusters(null, live()), coded('NoAnswer', pattern, true));
+});
+
+test('a caller that gives up is answered with its own reason, at once', async (t) => {
+  const { api } = await apiAt(t, () => () => {});
+  const caller = new AbortController();
+  const asked = api.listClusters(null, caller.signal);
+  const reason = new Error('enough');
+  setImmediate(() => caller.abort(reason));
+  await assert.rejects(asked, (error) => error === reason);
+  await assert.rejects(api.listClusters(null, caller.signal), (error) => error === reason);
+});

@@ -1,0 +1,290 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import {
+  AccessDeniedException,
+  ClientException,
+  ClusterNotFoundException,
+  ECSServiceException,
+  InvalidParameterException,
+  ServerException,
+} from '@aws-sdk/client-ecs';
+import { AnswerError } from '../../../src/ecs/aws/answer-error.ts';
+import { type EcsCall, translateError } from '../../../src/ecs/aws/translate-error.ts';
+import { DeadlineError } from '../../../src/timing/with-deadline.ts';
+
+const CALL: EcsCall = {
+  action: 'ecs:ListContainerInstances',
+  cluster: 'demo',
+  taskDefinition: null,
+  profile: null,
+  region: 'us-east-1',
+  endpoint: 'https://ecs.us-east-1.amazonaws.com',
+};
+const $metadata = { httpStatusCode: 400 };
+const service = (name: string, message: string, httpStatusCode = 400) =>
+  new ECSServiceException({
+    name,
+    message,
+    $fault: httpStatusCode < 500 ? 'client' : 'server',
+    $metadata: { httpStatusCode },
+  });
+const coded = (code: string, message: string, name = 'Error') => Object.assign(new Error(message), { code, name });
+const named = (name: string, message: string) => Object.assign(new Error(message), { name });
+
+const CASES: readonly [string, unknown, Partial<EcsCall>, string, boolean, RegExp][] = [
+  [
+    'no credentials',
+    named('CredentialsProviderError', 'Could not load credentials from any providers'),
+    {},
+    'NoCredentials',
+    false,
+    /: no credentials: looked in the environment, the profile, the container’s role, the instance’s role; give --profile.*hop limit of 2/,
+  ],
+  [
+    'no credentials of a profile',
+    named('CredentialsProviderError', 'Could not load credentials from any providers'),
+    { profile: 'ops' },
+    'NoCredentials',
+    false,
+    /no credentials for profile ops: /,
+  ],
+  [
+    'a profile whose login ended',
+    named('CredentialsProviderError', 'The SSO session has expired. Log in again.'),
+    {},
+    'NoCredentials',
+    false,
+    /The SSO session has expired/,
+  ],
+  [
+    'no region',
+    new Error('Region is missing'),
+    { region: null, endpoint: null },
+    'NoRegion',
+    false,
+    /^ecs:ListContainerInstances of demo: no region; give --region or AWS_REGION/,
+  ],
+  [
+    'no such region',
+    new Error('Region not accepted: region="us east" is not a valid hostname component.'),
+    {},
+    'BadRegion',
+    false,
+    /check --region/,
+  ],
+  [
+    'a host that is not there',
+    coded('ENOTFOUND', 'getaddrinfo ENOTFOUND ecs.us-nowhere-1.amazonaws.com'),
+    { region: 'us-nowhere-1', endpoint: 'https://ecs.us-nowhere-1.amazonaws.com' },
+    'NoAnswer',
+    true,
+    /no host of the name https:\/\/ecs.us-nowhere-1.amazonaws.com \(ENOTFOUND\); check the network, --region/,
+  ],
+  [
+    'expired token',
+    service('ExpiredTokenException', 'The security token included in the request is expired'),
+    {},
+    'ExpiredTokenException',
+    false,
+    /ExpiredTokenException: The security.*; renew the credentials/,
+  ],
+  [
+    'wrong key',
+    service('UnrecognizedClientException', 'The security token included in the request is invalid.'),
+    {},
+    'UnrecognizedClientException',
+    false,
+    /; check the access key/,
+  ],
+  [
+    'wrong secret',
+    service('InvalidSignatureException', 'The request signature we calculated does not match'),
+    {},
+    'InvalidSignatureException',
+    false,
+    /; check the secret access key/,
+  ],
+  [
+    'wrong clock',
+    service('InvalidSignatureException', 'Signature expired: 20200101T000000Z is now earlier than'),
+    {},
+    'InvalidSignatureException',
+    false,
+    /; set this machine’s clock$/,
+  ],
+  [
+    'no such cluster',
+    new ClusterNotFoundException({ message: 'Cluster not found.', $metadata }),
+    {},
+    'ClusterNotFoundException',
+    false,
+    /^ecs:ListContainerInstances of demo in us-east-1: ClusterNotFoundException: Cluster not found; .*--source ecs --all-clusters/,
+  ],
+  [
+    'denied',
+    new AccessDeniedException({
+      message: 'User: x is not authorized to perform: ecs:ListContainerInstances',
+      $metadata,
+    }),
+    {},
+    'AccessDeniedException',
+    false,
+    /; allow ecs:ListContainerInstances in IAM as docs\/iam\/README.md shows/,
+  ],
+  [
+    'throttled',
+    service('ThrottlingException', 'Rate exceeded'),
+    {},
+    'ThrottlingException',
+    true,
+    /ThrottlingException: Rate exceeded; AWS limits/,
+  ],
+  ['throttled by a proxy', service('Odd', 'Slow down', 429), {}, 'Odd', true, /Odd: Slow down$/],
+  [
+    'AWS is down',
+    new ServerException({
+      message: 'Service Unavailable. Please try again later.',
+      $metadata: { httpStatusCode: 500 },
+    }),
+    {},
+    'ServerException',
+    true,
+    /; this is AWS’s own/,
+  ],
+  ['an error of a later ECS', service('NewException', 'Not so'), {}, 'NewException', false, /NewException: Not so$/],
+  [
+    'a server’s error of a later ECS',
+    service('NewException', 'Not so', 503),
+    {},
+    'NewException',
+    true,
+    /NewException: Not so$/,
+  ],
+  [
+    'no such task definition',
+    new ClientException({ message: 'Unable to describe task definition.', $metadata }),
+    { action: 'ecs:DescribeTaskDefinition', cluster: null, taskDefinition: 'web:9' },
+    'ClientException',
+    false,
+    /^ecs:DescribeTaskDefinition of web:9 in us-east-1: ClientException: Unable to describe task definition; give FAMILY/,
+  ],
+  [
+    'an input that ECS refuses',
+    new InvalidParameterException({ message: 'Identifier is for cluster a.', $metadata }),
+    {},
+    'InvalidParameterException',
+    false,
+    /: Identifier is for cluster a$/,
+  ],
+  [
+    'an answer that is late',
+    coded('ETIMEDOUT', '@smithy/node-http-handler - [ERROR] a request has exceeded', 'TimeoutError'),
+    {},
+    'NoAnswer',
+    true,
+    /: no answer in time from https:/,
+  ],
+  ['a call that is late', new DeadlineError('x', 1), {}, 'NoAnswer', true, /: no answer in time from https:/],
+  [
+    'a start that is late',
+    new DeadlineError('x', 1),
+    { action: 'ecs:StartTask', taskDefinition: 'web' },
+    'NoAnswer',
+    true,
+    /^ecs:StartTask of web on demo in us-east-1: .*may have been started all the same/,
+  ],
+  [
+    'a start that is refused',
+    service('ThrottlingException', 'Rate exceeded'),
+    { action: 'ecs:StartTask' },
+    'ThrottlingException',
+    true,
+    /; AWS limits/,
+  ],
+  [
+    'a connection that ends',
+    coded('ECONNRESET', 'socket hang up', 'TimeoutError'),
+    {},
+    'NoAnswer',
+    true,
+    /ended the connection \(ECONNRESET\)/,
+  ],
+  [
+    'nobody there',
+    coded('ECONNREFUSED', 'connect ECONNREFUSED 127.0.0.1:1'),
+    {},
+    'NoAnswer',
+    true,
+    /connection refused by https:.*\(ECONNREFUSED\)/,
+  ],
+  [
+    'no TLS there',
+    coded('EPROTO', 'write EPROTO wrong version number'),
+    {},
+    'NoAnswer',
+    true,
+    /no connection to https:.*: write EPROTO wrong/,
+  ],
+  [
+    'a certificate of somebody else',
+    coded('DEPTH_ZERO_SELF_SIGNED_CERT', 'self-signed certificate'),
+    {},
+    'NoAnswer',
+    true,
+    /: self-signed certificate/,
+  ],
+  [
+    'a page of HTML',
+    Object.assign(new SyntaxError('Unexpected token <\n  Deserialization error'), {
+      $metadata: { httpStatusCode: 200 },
+    }),
+    {},
+    'BadAnswer',
+    false,
+    /\(HTTP 200\) is not ECS’s; check AWS_ENDPOINT_URL_ECS/,
+  ],
+  [
+    'a page of a gateway',
+    Object.assign(new SyntaxError('Unexpected token <'), { $metadata: { httpStatusCode: 502 } }),
+    {},
+    'BadAnswer',
+    true,
+    /\(HTTP 502\) is not ECS’s/,
+  ],
+  [
+    'an answer without a type',
+    service('Unknown', 'UnknownError', 404),
+    {},
+    'BadAnswer',
+    false,
+    /\(HTTP 404\) is not ECS’s/,
+  ],
+  [
+    'an answer without content',
+    new AnswerError('it has no list of tasks'),
+    {},
+    'BadAnswer',
+    false,
+    /is not ECS’s: it has no list of tasks/,
+  ],
+  [
+    'an endpoint that is none',
+    coded('ERR_INVALID_URL', 'Invalid URL'),
+    { endpoint: null },
+    'BadEndpoint',
+    false,
+    /no URL; check AWS_ENDPOINT_URL_ECS/,
+  ],
+  ['what nobody thought of', new Error('odd\nwith lines'), {}, 'Error', false, /: odd$/],
+  ['what is no error', undefined, {}, 'Unknown', false, /^ecs:ListContainerInstances of demo in us-east-1: /],
+];
+
+for (const [what, error, call, code, retryable, pattern] of CASES) {
+  test(what, () => {
+    const translated = translateError({ ...CALL, ...call }, error);
+    assert.match(translated.message, pattern);
+    assert.deepEqual([translated.code, translated.retryable], [code, retryable]);
+    assert.doesNotMatch(translated.message, /\n|\.$/, 'one line without a full stop');
+    assert.equal(translated.cause, undefined, 'nothing of the SDK is printed behind it');
+  });
+}
