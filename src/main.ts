@@ -39,7 +39,7 @@ process.on('uncaughtException', (error) => {
 
 // An environment file often names a variable without a value: that is the same as not naming it.
 for (const [name, value] of Object.entries(process.env)) {
-  if (name.startsWith('ROLLCALL_') && value === '') delete process.env[name];
+  if (/^(ROLLCALL|AWS)_/.test(name) && value === '') delete process.env[name];
 }
 
 void runProgram(process.argv.slice(2), {

@@ -1,4 +1,5 @@
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
+import { ecsOptions } from '../config/ecs-options.ts';
 import { isLogged, logLevelOption } from '../config/log-level.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/mass-loss-options.ts';
 import { nonEmpty } from '../config/parse-option.ts';
@@ -8,7 +9,9 @@ import { HEALTH_STATUSES, type HealthStatus } from '../record/record.ts';
 import type { Roll, RollEntry } from '../record/roll.ts';
 import { filterRoll } from '../registry/filter-roll.ts';
 import type { CliContext } from './cli-context.ts';
+import { ECS_LIST_FIELD_NAMES } from './ecs-list-fields.ts';
 import { defaultFields, LIST_FIELD_NAMES, LIST_FIELDS, type ListFieldName } from './list-fields.ts';
+import { checkSource, fieldNames, type SourceFlags, sourceOptions } from './list-source.ts';
 import { massLossNote } from './mass-loss-note.ts';
 import { type ReadFlags, readFromStore, warnOfSkipped } from './read-from-store.ts';
 import { renderTable } from './render-table.ts';
@@ -16,12 +19,12 @@ import { sortByAddress } from './sort-by-address.ts';
 
 type Format = 'text' | 'wide' | 'json' | 'ndjson';
 
-interface ListFlags extends ReadFlags, MassLossFlags {
+interface ListFlags extends ReadFlags, MassLossFlags, SourceFlags {
   readonly all: boolean;
   readonly cluster?: string;
   readonly health?: HealthStatus;
   readonly output: Format;
-  readonly fields?: readonly ListFieldName[];
+  readonly fields?: readonly string[];
   readonly legend: boolean;
 }
 
@@ -31,11 +34,14 @@ Examples:
   rollcall list --all -o wide
   rollcall list --cluster demo --health critical
   rollcall list --fields=ip,instance,arn --no-legend
+  rollcall list --source ecs --cluster demo
   rollcall list -o json | jq -r '.containerInstances[] | .ec2InstanceId + " " + .containerInstanceArn'`;
 
 export function listCommand(context: CliContext): Command {
   const command = new Command('list')
-    .description('Print the roll: the nodes that are present, sorted by address.')
+    .description(
+      'Print the roll: the nodes that are present, sorted by address. Or, with --source ecs, what the ECS API has of them.',
+    )
     .addOption(
       new Option('--all', 'also nodes that departed or were lost, with their state').env('ROLLCALL_ALL').default(false),
     )
@@ -52,14 +58,29 @@ export function listCommand(context: CliContext): Command {
         .choices(['text', 'wide', 'json', 'ndjson']),
     )
     .addOption(
-      new Option('--fields <names>', `columns of text and wide: ${LIST_FIELD_NAMES.join(', ')}`)
+      new Option(
+        '--fields <names>',
+        `columns of text and wide: ${LIST_FIELD_NAMES.join(', ')}; of ECS: ${ECS_LIST_FIELD_NAMES.join(', ')}`,
+      )
         .env('ROLLCALL_FIELDS')
         .argParser(fieldNames),
     )
     .addOption(new Option('--no-legend', 'leave out the header line').env('ROLLCALL_NO_LEGEND'))
     .addHelpText('after', EXAMPLES);
-  for (const option of [...massLossOptions('note'), ...storeOptions(), logLevelOption()]) command.addOption(option);
+  const options = [
+    ...sourceOptions(),
+    ...ecsOptions(),
+    ...massLossOptions('note'),
+    ...storeOptions(),
+    logLevelOption(),
+  ];
+  for (const option of options) command.addOption(option);
   return command.action(async (flags: ListFlags) => {
+    checkSource(command, flags, flags.fields);
+    if (flags.source === 'ecs') {
+      const { listFromEcs } = await import('./list-from-ecs.ts');
+      return listFromEcs(context, flags, command);
+    }
     const roll = await readFromStore(context, flags, 'list', (store, signal) => store.read(signal, { hurry: true }));
     warnOfSkipped(context, flags, roll.skipped);
     const cluster = flags.cluster === undefined ? null : new Set([flags.cluster]);
@@ -82,7 +103,8 @@ function render(flags: ListFlags, roll: Roll, entries: readonly RollEntry[]): st
     return `${JSON.stringify({ containerInstances: entries.map(instanceJson), revision: roll.revision }, null, 2)}\n`;
   }
   if (flags.output === 'ndjson') return entries.map((entry) => `${JSON.stringify(instanceJson(entry))}\n`).join('');
-  const fields = (flags.fields ?? defaultFields(flags.output, flags.all)).map((name) => LIST_FIELDS[name]);
+  const names = (flags.fields as readonly ListFieldName[] | undefined) ?? defaultFields(flags.output, flags.all);
+  const fields = names.map((name) => LIST_FIELDS[name]);
   const legend = flags.legend ? fields.map((field) => field.header) : null;
   return renderTable(
     legend,
@@ -97,12 +119,4 @@ function emptyHint(flags: ListFlags, roll: Roll): string {
     return `no node has ever answered at this store, or all were forgotten (revision ${roll.revision})`;
   const others = flags.all ? '' : '; --all shows those that departed or were lost';
   return `none of the ${roll.entries.length} nodes on the roll matches${others}`;
-}
-
-function fieldNames(text: string): readonly ListFieldName[] {
-  return text.split(',').map((name) => {
-    const known = LIST_FIELD_NAMES.find((field) => field === name.trim().toLowerCase());
-    if (!known) throw new InvalidArgumentError(`"${name}" is no column; there are ${LIST_FIELD_NAMES.join(', ')}.`);
-    return known;
-  });
 }

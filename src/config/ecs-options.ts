@@ -5,10 +5,13 @@ import { nonEmpty } from './parse-option.ts';
 /** The flags of every command that asks the ECS API. Credentials and endpoint come as for any AWS tool. */
 export function ecsOptions(): Option[] {
   return [
-    new Option('--region <name>', 'AWS region; default: as any AWS tool finds it')
-      .env('AWS_REGION')
+    // AWS's own variables are the SDK's to read: it knows their order, and that of the profiles and the metadata service.
+    new Option('--region <name>', 'AWS region; also AWS_REGION, the profile’s, this instance’s')
+      .env('ROLLCALL_REGION')
       .argParser(nonEmpty),
-    new Option('--profile <name>', 'profile of the AWS configuration files').env('AWS_PROFILE').argParser(nonEmpty),
+    new Option('--profile <name>', 'profile of the AWS configuration files; also AWS_PROFILE')
+      .env('ROLLCALL_PROFILE')
+      .argParser(nonEmpty),
   ];
 }
 

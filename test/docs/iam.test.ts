@@ -14,7 +14,10 @@ const POLICIES = readdirSync(`${ROOT}/docs/iam`).filter((name) => name.endsWith(
 const RESOURCE_OF: Record<string, 'cluster' | 'container-instance' | null> = {
   'ecs:CreateCluster': 'cluster',
   'ecs:DescribeClusters': 'cluster',
+  'ecs:DescribeContainerInstances': 'container-instance',
   'ecs:DiscoverPollEndpoint': null,
+  'ecs:ListClusters': null,
+  'ecs:ListContainerInstances': 'cluster',
   'ecs:Poll': 'container-instance',
   'ecs:RegisterContainerInstance': 'cluster',
   'ecs:StartTelemetrySession': 'container-instance',

@@ -39,14 +39,22 @@ export function openClient(sdk: Sdk, { region, profile }: EcsSettings, maxAttemp
     // The SDK would warn on stderr, in many lines, of what it found twice.
     logger: { trace: silence, debug: silence, info: silence, warn: silence, error: silence },
   });
-  let place = { region: given, endpoint: null as string | null };
+  let place: ReturnType<Client['place']> = { region: given, endpoint: null };
+  // Before credentials are looked for, so that a failure there can name the region.
   client.middlewareStack.add(
     (next) => async (args) => {
-      const { protocol, hostname, port } = args.request as { protocol: string; hostname: string; port?: number };
-      place = { region: await client.config.region(), endpoint: `${protocol}//${hostname}${port ? `:${port}` : ''}` };
+      place = { ...place, region: await client.config.region() };
       return next(args);
     },
-    { step: 'build', name: 'rememberPlace' },
+    { step: 'initialize', name: 'rememberRegion' },
+  );
+  client.middlewareStack.add(
+    (next) => (args) => {
+      const { protocol, hostname, port } = args.request as { protocol: string; hostname: string; port?: number };
+      place = { ...place, endpoint: `${protocol}//${hostname}${port ? `:${port}` : ''}` };
+      return next(args);
+    },
+    { step: 'build', name: 'rememberEndpoint' },
   );
   return { client, place: () => place };
 }

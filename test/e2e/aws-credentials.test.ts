@@ -1,0 +1,104 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { type EcsEndpoint, ecsOf, startEcsEndpoint } from '../support/ecs-endpoint.ts';
+import { rollcall } from '../support/rollcall-process.ts';
+
+const KEYS = {
+  AccessKeyId: 'AKIDROLE',
+  SecretAccessKey: 'secret',
+  Token: 'session',
+  Expiration: '2099-01-01T00:00:00Z',
+};
+const NO_FILES = { AWS_CONFIG_FILE: '/dev/null', AWS_SHARED_CREDENTIALS_FILE: '/dev/null' };
+const NO_IMDS = { AWS_EC2_METADATA_DISABLED: 'true' };
+
+/** ECS, EC2's metadata service (v2 only) and a container's credentials in one; `role` null: the instance has none. */
+function aws(role: string | null): EcsEndpoint['answer'] {
+  const ecs = ecsOf({ demo: 1 });
+  const text =
+    (body: string, status = 200) =>
+    (response: Parameters<Extract<ReturnType<EcsEndpoint['answer']>, (r: never) => void>>[0]) =>
+      void response.writeHead(status).end(body);
+  return (request) => {
+    if (!request.action.includes(' ')) return ecs(request);
+    if (request.action === 'PUT /latest/api/token') return text('the-token');
+    if (request.action === 'GET /container') return request.headers.authorization === 'let me' ? KEYS : text('', 403);
+    if (request.headers['x-aws-ec2-metadata-token'] !== 'the-token') return text('', 401);
+    if (request.action === 'GET /latest/meta-data/placement/region') return text('ap-southeast-2');
+    const roles = '/latest/meta-data/iam/security-credentials/';
+    if (role !== null && request.action === `GET ${roles}`) return text(role);
+    if (role !== null && request.action === `GET ${roles}${role}`) return { Code: 'Success', ...KEYS };
+    return text('', 404);
+  };
+}
+
+/** Key id and region that the list of a cluster is signed with, in this environment; or what was complained of. */
+async function signedWith(
+  t: TestContext,
+  role: string | null,
+  env: (url: string) => Record<string, string>,
+  args: string[] = [],
+) {
+  const { url, requests } = await startEcsEndpoint(t, aws(role));
+  const all = { AWS_ENDPOINT_URL_ECS: url, ...NO_FILES, ...env(url) };
+  const { code, stderr } = await rollcall(['list', '--source', 'ecs', '--cluster', 'demo', ...args], all);
+  const signed = requests.find(({ action }) => action === 'ListContainerInstances')?.headers.authorization;
+  const [, key, region] = /Credential=(\w+)\/\d+\/([a-z0-9-]+)\//.exec(signed ?? '') ?? [];
+  assert.equal(code, key === undefined ? 1 : 0, stderr);
+  return key === undefined ? stderr : `${key} ${region}`;
+}
+
+const own = { AWS_ACCESS_KEY_ID: 'AKIDENV', AWS_SECRET_ACCESS_KEY: 'secret', ...NO_IMDS };
+
+test('keys of the environment; the region by the flag, AWS_REGION, AWS_DEFAULT_REGION in this order', async (t) => {
+  const regions = { AWS_REGION: 'eu-west-1', AWS_DEFAULT_REGION: 'eu-west-2' };
+  assert.equal(
+    await signedWith(t, null, () => ({ ...own, ...regions }), ['--region', 'eu-west-3']),
+    'AKIDENV eu-west-3',
+  );
+  assert.equal(await signedWith(t, null, () => ({ ...own, ...regions })), 'AKIDENV eu-west-1');
+  assert.equal(await signedWith(t, null, () => ({ ...own, ...regions, AWS_REGION: '' })), 'AKIDENV eu-west-2');
+  assert.match(await signedWith(t, null, () => own), /: no region; give --region or AWS_REGION/);
+});
+
+test('AWS_ENDPOINT_URL is honoured as AWS_ENDPOINT_URL_ECS is', async (t) => {
+  const env = (url: string) => ({ ...own, AWS_REGION: 'eu-west-1', AWS_ENDPOINT_URL: url, AWS_ENDPOINT_URL_ECS: '' });
+  assert.equal(await signedWith(t, null, env), 'AKIDENV eu-west-1');
+});
+
+test('keys and region of a profile, by flag and by AWS_PROFILE, and without a word of the environment’s keys', async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), 'rollcall-aws-'));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  const profile = '[profile ops]\nregion = sa-east-1\naws_access_key_id = AKIDOPS\naws_secret_access_key = secret\n';
+  await writeFile(join(dir, 'config'), profile);
+  const files = { ...NO_IMDS, AWS_CONFIG_FILE: join(dir, 'config') };
+  assert.equal(await signedWith(t, null, () => files, ['--profile', 'ops']), 'AKIDOPS sa-east-1');
+  assert.equal(await signedWith(t, null, () => ({ ...files, AWS_PROFILE: 'ops' })), 'AKIDOPS sa-east-1');
+  const { url } = await startEcsEndpoint(t, aws(null));
+  const both = { ...own, ...files, AWS_ENDPOINT_URL_ECS: url };
+  const { stderr } = await rollcall(['list', '--source', 'ecs', '--cluster', 'demo', '--profile', 'ops'], both);
+  assert.equal(stderr, '');
+});
+
+test('a container’s role', async (t) => {
+  const container = { AWS_CONTAINER_AUTHORIZATION_TOKEN: 'let me', AWS_REGION: 'eu-west-1', ...NO_IMDS };
+  const env = (url: string) => ({ ...container, AWS_CONTAINER_CREDENTIALS_FULL_URI: `${url}/container` });
+  assert.equal(await signedWith(t, null, env), 'AKIDROLE eu-west-1');
+});
+
+test('an instance’s role and region, over IMDSv2', async (t) => {
+  const env = (url: string) => ({ AWS_EC2_METADATA_SERVICE_ENDPOINT: url });
+  assert.equal(await signedWith(t, 'node-role', env), 'AKIDROLE ap-southeast-2');
+});
+
+test('an instance without a role: where was looked, and what to give', async (t) => {
+  const env = (url: string) => ({ AWS_EC2_METADATA_SERVICE_ENDPOINT: url });
+  const complaint = await signedWith(t, null, env);
+  assert.match(
+    complaint,
+    /in ap-southeast-2: no credentials: looked in the environment, the profile, .*hop limit of 2/,
+  );
+});

@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict';
+import { before, test } from 'node:test';
+import { arnOf, ecsFailure, ecsOf, sampleContainerInstance, startEcsEndpoint } from '../support/ecs-endpoint.ts';
+import { rollcall } from '../support/rollcall-process.ts';
+
+// The first run of a checkout builds, and says so.
+before(() => rollcall(['--version']));
+
+/** An environment in which the SDK finds nothing but what a test gives it. */
+const AWS = {
+  AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE',
+  AWS_SECRET_ACCESS_KEY: 'secret',
+  AWS_REGION: 'us-east-1',
+  AWS_CONFIG_FILE: '/dev/null',
+  AWS_SHARED_CREDENTIALS_FILE: '/dev/null',
+  AWS_EC2_METADATA_DISABLED: 'true',
+};
+
+test('a cluster of several pages, as a table and as JSON, from a machine whose store is away', async (t) => {
+  const { url, requests } = await startEcsEndpoint(t, ecsOf({ demo: 203, other: 1 }));
+  const env = { ...AWS, AWS_ENDPOINT_URL_ECS: url, ROLLCALL_STORE: 'etcd://127.0.0.1:1', ROLLCALL_SOURCE: 'ecs' };
+  const list = (...args: string[]) => rollcall(['list', ...args], env);
+
+  const table = await list('--cluster', 'demo');
+  assert.deepEqual([table.stderr, table.code], ['', 0]);
+  const lines = table.stdout.trimEnd().split('\n');
+  assert.equal(lines.length, 204);
+  assert.match(lines[0] ?? '', /^INSTANCE {4}STATUS {2}AGENT CONNECTED {2}CONTAINER INSTANCE ARN$/);
+  assert.equal(lines[1], `i-00000000  ACTIVE  true             ${arnOf('demo', 0)}`);
+  const asked = requests.map(({ action }) => action).join(' ');
+  assert.equal(asked, `${'ListContainerInstances '.repeat(3)}${'DescribeContainerInstances '.repeat(3)}`.trim());
+
+  const loop = await list('--cluster', 'demo', '--fields=ip,instance,arn', '--no-legend');
+  assert.match(loop.stdout, new RegExp(`^-  i-00000000  ${arnOf('demo', 0)}\n`));
+
+  const json = JSON.parse(
+    (await list('--cluster', arnOf('demo', 0).replace(/container-instance.*/, 'cluster/demo'), '-o', 'json')).stdout,
+  );
+  assert.equal(json.containerInstances.length, 203);
+  const { versionInfo, remainingResources, ...instance } = json.containerInstances[1];
+  assert.deepEqual([instance.ec2InstanceId, instance.containerInstanceArn], ['i-00000001', arnOf('demo', 1)]);
+  assert.deepEqual([instance.status, instance.agentConnected, instance.cluster], ['ACTIVE', true, 'demo']);
+  assert.equal(versionInfo.agentVersion, '1.70.0');
+  assert.deepEqual(remainingResources[0], { name: 'CPU', type: 'INTEGER', integerValue: 1_024 });
+
+  const all = await list('--all-clusters', '-o', 'ndjson');
+  const clusters = all.stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line).cluster);
+  assert.deepEqual([clusters.length, clusters.at(-1)], [204, 'other']);
+  assert.match((await list('--all-clusters')).stdout, /AGENT CONNECTED {2}CLUSTER {2}CONTAINER/);
+  assert.match(
+    (await list('--cluster', 'other', '-o', 'wide')).stdout,
+    /ACTIVE {2}true .* us-east-1a .* 1024\/2048 {2}2000\/3884 /,
+  );
+});
+
+test('who is gone between the list and its description is left out; nobody there is said', async (t) => {
+  const endpoint = await startEcsEndpoint(t, ({ action, input }) =>
+    action === 'ListContainerInstances'
+      ? { containerInstanceArns: [arnOf('demo', 1), arnOf('demo', 2)] }
+      : {
+          containerInstances: [sampleContainerInstance('demo', 2, { status: 'DRAINING', agentConnected: false })],
+          failures: [{ arn: input.containerInstances[0], reason: 'MISSING' }],
+        },
+  );
+  const env = { ...AWS, AWS_ENDPOINT_URL_ECS: endpoint.url };
+  const args = ['list', '--source', 'ecs', '--cluster', 'demo'];
+  assert.equal(
+    (await rollcall([...args, '--no-legend'], env)).stdout,
+    `i-00000002  DRAINING  false  ${arnOf('demo', 2)}\n`,
+  );
+  endpoint.answer = () => ({ containerInstanceArns: [] });
+  const nobody = await rollcall(args, env);
+  assert.deepEqual(
+    [nobody.code, nobody.stderr],
+    [0, `no container instance in demo (ECS in us-east-1 at ${endpoint.url})\n`],
+  );
+});
+
+test('what makes no sense with the source: one line, status 2, and nothing is asked', async (t) => {
+  const { url, requests } = await startEcsEndpoint(t, ecsOf({ demo: 1 }));
+  const complains = async (args: readonly string[], pattern: RegExp, extra: Record<string, string> = {}) => {
+    const { code, stderr, stdout } = await rollcall(['list', ...args], { ...AWS, AWS_ENDPOINT_URL_ECS: url, ...extra });
+    assert.match(stderr, pattern);
+    assert.deepEqual([code, stdout, stderr.split('\n').length], [2, '', 2], stderr);
+  };
+  const ecs = ['--source', 'ecs', '--cluster', 'demo'];
+  await complains(
+    ['--source', 'ecs'],
+    /^rollcall list: --source ecs: name a --cluster \(ROLLCALL_CLUSTER\), or --all-clusters$/m,
+  );
+  await complains([...ecs, '--all-clusters'], /cluster demo and --all-clusters contradict/);
+  await complains(['--source', 'ecs', '--cluster', 'a b'], /--cluster a b: neither/);
+  await complains([...ecs, '--all'], /--all is for the store, which --source ecs does not ask: leave it out$/m);
+  await complains([...ecs, '--health', 'passing'], /--health is for the store/);
+  await complains(ecs, /ROLLCALL_HEALTH is for the store/, { ROLLCALL_HEALTH: 'critical' });
+  await complains([...ecs, '--store', 'etcd://h'], /--store is for the store/);
+  await complains([...ecs, '--mass-loss-share', 'off'], /--mass-loss-share is for the store/);
+  await complains(
+    [...ecs, '--fields', 'ip,health'],
+    /no column health with --source ecs; there are ip, instance, status/,
+  );
+  await complains(['--fields', 'ip,status'], /no column status with --source store; there are ip, instance, state/);
+  await complains(['--all-clusters'], /--all-clusters is for ECS: add --source ecs$/m);
+  await complains(['--region', 'eu-west-1'], /--region is for ECS: add --source ecs$/m);
+  await complains(['--source', 'aws'], /Allowed choices are store, ecs/);
+  assert.equal(requests.length, 0);
+});
+
+test('what ECS refuses: one line with the code and what would help, status 1', async (t) => {
+  const endpoint = await startEcsEndpoint(t, ecsOf({}));
+  const env: Record<string, string> = { ...AWS, AWS_ENDPOINT_URL_ECS: endpoint.url };
+  const fails = async (pattern: RegExp, extra: Record<string, string> = {}) => {
+    const { code, stderr, stdout } = await rollcall(['list', '--source', 'ecs', '--cluster', 'demo'], {
+      ...env,
+      ...extra,
+    });
+    assert.match(stderr, pattern);
+    assert.deepEqual([code, stdout, stderr.split('\n').length], [1, '', 2], stderr);
+  };
+  await fails(
+    /^rollcall list: ecs:ListContainerInstances of demo in us-east-1: ClusterNotFoundException: Cluster not found; check/,
+  );
+  await fails(/no credentials: looked in the environment/, { AWS_ACCESS_KEY_ID: '' });
+  await fails(/no region; give --region or AWS_REGION/, { AWS_REGION: '' });
+  await fails(/no credentials for profile nobody/, { ROLLCALL_PROFILE: 'nobody' });
+  await fails(/no URL; check AWS_ENDPOINT_URL_ECS/, { AWS_ENDPOINT_URL_ECS: 'nowhere' });
+  endpoint.answer = () => ecsFailure('AccessDeniedException', 'User: u is not authorized');
+  await fails(/AccessDeniedException: User: u is not authorized; allow ecs:ListContainerInstances in IAM/);
+});

@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict';
+import { execFile, spawn } from 'node:child_process';
+import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { before, type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { CLEAN_ENV, rollcall, rollStates, startFleet, until } from '../support/rollcall-process.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const NODE = join(ROOT, 'node_modules/.bin/node');
+
+before(() => rollcall(['--version']));
+
+/** The real bundle in a folder of its own, with `sdk` for AWS's SDK; null: without any. */
+async function installed(t: TestContext, sdk: string | null): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), 'rollcall-sdk-'));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  await copyFile(join(ROOT, 'dist/rollcall.cjs'), join(dir, 'rollcall.cjs'));
+  if (sdk !== null) await writeFile(join(dir, 'ecs-sdk.cjs'), sdk);
+  return join(dir, 'rollcall.cjs');
+}
+
+function run(
+  bundle: string,
+  args: readonly string[],
+): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  return new Promise((resolve) => {
+    const child = execFile(NODE, [bundle, ...args], { env: CLEAN_ENV, timeout: 60_000 }, (_, stdout, stderr) =>
+      resolve({ code: child.exitCode, stdout, stderr }),
+    );
+  });
+}
+
+const ECS = ['list', '--source', 'ecs', '--cluster', 'demo', '--region', 'us-east-1'];
+
+test('the program has nothing of AWS’s SDK in it; what has it is beside it', async () => {
+  const [program, sdk] = await Promise.all(
+    ['rollcall.cjs', 'ecs-sdk.cjs'].map((name) => readFile(join(ROOT, 'dist', name), 'utf8')),
+  );
+  assert.doesNotMatch(program ?? '', /@aws-sdk|@smithy/);
+  assert.match(sdk ?? '', /@smithy/);
+});
+
+test('an agent and a list never load it; a list from ECS does', async (t) => {
+  const bundle = await installed(t, `process.stderr.write('LOADED\\n'); throw new Error('a trap');`);
+  const fleet = await startFleet(t, 1);
+  const store = `sqlite:${join(fleet.dir, 'roll.db')}`;
+  const env = { ...CLEAN_ENV, ...(await fleet.environment(1)), ROLLCALL_STORE: store, ROLLCALL_LISTEN: '127.0.0.1:0' };
+  const agent = spawn(NODE, [bundle, 'agent'], { env, stdio: ['ignore', 'ignore', 'pipe'] });
+  const ended = new Promise((resolve) => agent.once('exit', resolve));
+  t.after(() => agent.kill('SIGKILL'));
+  let stderr = '';
+  agent.stderr.on('data', (text) => (stderr += text));
+  await until('the agent is on the roll', 30_000, async () => Object.values(await rollStates(store))[0] === 'present');
+  const list = await run(bundle, ['list', '--store', store, '--no-legend']);
+  assert.match(list.stdout, /i-/);
+  agent.kill('SIGTERM');
+  assert.equal(await ended, 0);
+  assert.doesNotMatch(stderr + list.stderr, /LOADED/);
+  assert.match((await run(bundle, ECS)).stderr, /LOADED/);
+});
+
+test('without it all else works, and a list from ECS says what is missing', async (t) => {
+  const bundle = await installed(t, null);
+  assert.deepEqual((await run(bundle, ['list', '--help'])).code, 0);
+  const { code, stderr } = await run(bundle, ECS);
+  assert.equal(
+    stderr,
+    'rollcall list: cannot load AWS’s SDK (ERR_MODULE_NOT_FOUND): ecs-sdk.cjs belongs beside rollcall.cjs; install both\n',
+  );
+  assert.equal(code, 1);
+});
