@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Described, EcsApi, Page } from '../../src/ecs/ecs-api.ts';
+import type { EcsError } from '../../src/ecs/ecs-error.ts';
+import { enumerateInstances } from '../../src/ecs/enumerate-instances.ts';
+
+const SIGNAL = new AbortController().signal;
+const numbers = (from: number, count: number) => Array.from({ length: count }, (_, n) => String(from + n));
+
+/** The part of the API that enumerates, with a trace of what was asked. */
+function apiOf(pages: (page: string | null) => Page, clusters: readonly string[] = []) {
+  const asked: string[] = [];
+  const part: Partial<EcsApi> = {
+    listClusters: async () => ({ arns: clusters, next: null }),
+    listContainerInstances: async (cluster, page) => {
+      asked.push(`list ${cluster} ${page}`);
+      return pages(page);
+    },
+    describeContainerInstances: async (cluster, arns) => {
+      asked.push(`describe ${arns.length}`);
+      const instances = arns.filter((arn) => arn !== 'gone').map((arn) => ({ containerInstanceArn: arn, cluster }));
+      return { instances, failures: [] } as unknown as Described;
+    },
+  };
+  return { api: part as EcsApi, asked };
+}
+
+test('every page is read, and what moved from one to the next is described once', async () => {
+  const pages = (page: string | null) =>
+    page === null ? { arns: numbers(0, 100), next: 'more' } : { arns: numbers(99, 51), next: null };
+  const { api, asked } = apiOf(pages);
+  const { clusters, instances } = await enumerateInstances(api, ['demo'], SIGNAL);
+  assert.deepEqual(
+    instances.map(({ containerInstanceArn }) => containerInstanceArn),
+    numbers(0, 150),
+  );
+  assert.deepEqual(asked, ['list demo null', 'list demo more', 'describe 100', 'describe 50']);
+  assert.deepEqual(clusters, ['demo']);
+});
+
+test('an empty cluster is not described', async () => {
+  const { api, asked } = apiOf(() => ({ arns: [], next: null }));
+  assert.deepEqual((await enumerateInstances(api, ['demo'], SIGNAL)).instances, []);
+  assert.deepEqual(asked, ['list demo null']);
+});
+
+test('without clusters, every one of the region, by name', async () => {
+  const { api, asked } = apiOf(() => ({ arns: ['gone'], next: null }), ['arn:c:cluster/a', 'arn:c:cluster/b']);
+  const { clusters, instances } = await enumerateInstances(api, null, SIGNAL);
+  assert.deepEqual([clusters, instances], [['a', 'b'], []]);
+  assert.deepEqual(
+    asked.filter((line) => line.startsWith('list')),
+    ['list arn:c:cluster/a null', 'list arn:c:cluster/b null'],
+  );
+});
+
+test('a list that never ends is given up', async () => {
+  const { api } = apiOf(() => ({ arns: [], next: 'again' }));
+  await assert.rejects(enumerateInstances(api, ['demo'], SIGNAL), (error: EcsError) => {
+    assert.equal(error.code, 'NoEnd');
+    return /container instances of demo: more than 1000 pages/.test(error.message);
+  });
+});
