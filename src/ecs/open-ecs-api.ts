@@ -15,11 +15,9 @@ export interface EcsDeps {
  * @throws EcsError where the bundle is missing
  */
 export async function openEcsApi(settings: EcsSettings, deps: EcsDeps): Promise<EcsApi> {
-  try {
-    return createSdkEcsApi(await import('./aws/sdk.ts'), settings, deps);
-  } catch (error) {
-    const cause = (error as NodeJS.ErrnoException).code ?? (error as Error).name;
-    const message = `cannot load AWS’s SDK (${cause}): ecs-sdk.cjs belongs beside rollcall.cjs; install both`;
+  const sdk = await import('./aws/sdk.ts').catch((error: NodeJS.ErrnoException) => {
+    const message = `cannot load AWS’s SDK (${error.code ?? error.name}): ecs-sdk.cjs belongs beside rollcall.cjs; install both`;
     throw new EcsError(message, { code: 'NoSdk', retryable: false });
-  }
+  });
+  return createSdkEcsApi(sdk, settings, deps);
 }

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { after, before, type TestContext, test } from 'node:test';
 import type { EcsError } from '../../../src/ecs/ecs-error.ts';
 import { openEcsApi } from '../../../src/ecs/open-ecs-api.ts';
-import { systemClock } from '../../../src/timing/clock.ts';
+import { type Clock, systemClock } from '../../../src/timing/clock.ts';
 import { arnOf, type EcsEndpoint, ecsFailure, ecsOf, startEcsEndpoint } from '../../support/ecs-endpoint.ts';
+import { simulatedClock } from '../../support/simulated-clock.ts';
 
 const OWN = { AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE', AWS_SECRET_ACCESS_KEY: 'secret', AWS_EC2_METADATA_DISABLED: 'true' };
 const before_ = { ...process.env };
@@ -18,10 +19,10 @@ after(() => {
 const live = () => new AbortController().signal;
 
 /** The real SDK against a local endpoint. */
-async function apiAt(t: TestContext, answer: EcsEndpoint['answer']) {
+async function apiAt(t: TestContext, answer: EcsEndpoint['answer'], clock: Clock = systemClock) {
   const endpoint = await startEcsEndpoint(t, answer);
   process.env['AWS_ENDPOINT_URL_ECS'] = endpoint.url;
-  const api = await openEcsApi({ region: 'us-east-1', profile: null }, { clock: systemClock, random: Math.random });
+  const api = await openEcsApi({ region: 'us-east-1', profile: null }, { clock, random: Math.random });
   t.after(() => api.close());
   return { api, endpoint };
 }
@@ -145,7 +146,10 @@ test('what is no answer of ECS is an error, and never an empty list', async (t) 
 });
 
 test('an answer without end is not read to it', async (t) => {
+  let sentBytes = () => 0;
   const { api, endpoint } = await apiAt(t, () => (response) => {
+    const { socket } = response;
+    sentBytes = () => socket?.bytesWritten ?? 0;
     const more = () => {
       while (!response.destroyed && response.write('x'.repeat(65_536)));
     };
@@ -154,6 +158,8 @@ test('an answer without end is not read to it', async (t) => {
   });
   await assert.rejects(api.listClusters(null, live()), coded('BadAnswer', /longer than 8 MiB/, false));
   assert.equal(endpoint.requests.length, 1);
+  // What the connection holds on its way is sent too.
+  assert.ok(sentBytes() > 8_000_000 && sentBytes() < 32_000_000, String(sentBytes()));
 });
 
 test('an answer that is cut off names where', async (t) => {
@@ -180,4 +186,22 @@ test('a caller that gives up is answered with its own reason, at once', async (t
   setImmediate(() => caller.abort(reason));
   await assert.rejects(asked, (error) => error === reason);
   await assert.rejects(api.listClusters(null, caller.signal), (error) => error === reason);
+});
+
+test('an answer that does not come is waited for 10 s', async (t) => {
+  // On a clock that stands still only the SDK's own limit can end it.
+  const { api } = await apiAt(t, () => () => {}, simulatedClock());
+  const pattern = /no answer in time from http:.*may have been started/;
+  await assert.rejects(api.startTask('demo', 'web', [arnOf('demo', 0)], live()), coded('NoAnswer', pattern, true));
+});
+
+test('a whole call, its attempts and pauses included, ends within 60 s', async (t) => {
+  const clock = simulatedClock();
+  const { api, endpoint } = await apiAt(t, () => () => {}, clock);
+  const asked = assert.rejects(api.listClusters(null, live()), coded('NoAnswer', /no answer in time/, true));
+  while (endpoint.requests.length === 0) await new Promise((resolve) => setImmediate(resolve));
+  await clock.advance(59_999);
+  assert.equal(clock.sleepers(), 1);
+  await clock.advance(1);
+  await asked;
 });
