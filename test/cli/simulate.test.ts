@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseEnv } from 'node:util';
-import { createSdkEcsApi } from '../../src/ecs/aws/sdk-ecs-api.ts';
 import { enumerateInstances } from '../../src/ecs/enumerate-instances.ts';
+import { openEcsApi } from '../../src/ecs/open-ecs-api.ts';
 import { systemClock } from '../../src/timing/clock.ts';
 import { rollcall, startRollcall } from '../support/rollcall-process.ts';
 
@@ -40,7 +40,7 @@ test('--ecs says where it is, writes ecs.env, and gives each node’s agent the 
   t.after(() => {
     for (const name of Object.keys(ecs)) delete process.env[name];
   });
-  const api = createSdkEcsApi({ region: null, profile: null }, { clock: systemClock, random: () => 0.5 });
+  const api = await openEcsApi({ region: null, profile: null }, { clock: systemClock, random: () => 0.5 });
   t.after(() => api.close());
   const { clusters, instances } = await enumerateInstances(api, null, t.signal);
   assert.deepEqual(clusters, ['demo', 'demo-2']);

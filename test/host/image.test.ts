@@ -115,7 +115,7 @@ test('the image and the unit’s variants on a booted host', async (t) => {
     // An ecs-agent that runs: a start of rollcall would wait for one that is between two tries.
     const folder = '/run/systemd/system/amazon-ecs-agent.service.d';
     await must(
-      `mkdir -p ${folder} && printf '[Service]\\nExecStart=\\nExecStart=/bin/sleep infinity\\nExecStop=\\n' >${folder}/stand-in.conf
+      `mkdir -p ${folder} && printf '[Service]\\nExecStart=\\nExecStart=/bin/sleep infinity\\nExecStop=\\nEnvironment=ECS_CLUSTER=demo\\n' >${folder}/stand-in.conf
       systemctl daemon-reload && systemctl restart amazon-ecs-agent`,
     );
     await must('rm /etc/rollcall/rollcall.env');
