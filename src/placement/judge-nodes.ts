@@ -1,0 +1,101 @@
+import type { ContainerInstance } from '../ecs/container-instance.ts';
+import type { NodeRecord } from '../record/record.ts';
+import { presenceState, type RollEntry } from '../record/roll.ts';
+import type { Candidate } from './candidate.ts';
+import { type Constraint, unmetReason } from './constraint.ts';
+import type { PassedOver, PlacementTest } from './passed-over.ts';
+
+export interface Judged {
+  readonly candidates: readonly Candidate[];
+  readonly passedOver: readonly PassedOver[];
+}
+
+/** Notices after which the node is gone within minutes; the other ones leave it for days or only advise. */
+const ENDING_NOTICES = new Set(['spot-interruption', 'asg-termination']);
+
+/**
+ * Parts the nodes of one cluster into those that may be given tasks and those that may not, with the first reason; pure.
+ * A candidate is present and passing on the roll, ACTIVE and connected in ECS, the same registration on both sides, and
+ * meets every constraint. A node that left the roll and is not in ECS either is no node any more.
+ * @param instances all container instances of the cluster
+ */
+export function judgeNodes(
+  cluster: string,
+  entries: readonly RollEntry[],
+  instances: readonly ContainerInstance[],
+  constraints: readonly Constraint[],
+): Judged {
+  const byId = new Map(entries.map((entry) => [entry.record.ec2InstanceId, entry]));
+  const byArn = new Map(entries.map((entry) => [entry.record.containerInstanceArn, entry]));
+  const candidates: Candidate[] = [];
+  const passedOver: PassedOver[] = [];
+  const inEcs = new Set<string>();
+  for (const instance of instances) {
+    const { ec2InstanceId, containerInstanceArn, remaining } = instance;
+    const entry = ec2InstanceId === null ? byArn.get(containerInstanceArn) : byId.get(ec2InstanceId);
+    const instanceId = entry?.record.ec2InstanceId ?? ec2InstanceId;
+    const privateIpAddress = entry?.record.privateIpAddress ?? null;
+    if (instanceId) inEcs.add(instanceId);
+    const doubt = firstDoubt(entry, instance, constraints);
+    if (doubt) passedOver.push({ instanceId, containerInstanceArn, privateIpAddress, ...doubt });
+    else if (instanceId) {
+      const tasks = instance.runningTasksCount + instance.pendingTasksCount;
+      candidates.push({ instanceId, containerInstanceArn, privateIpAddress, remaining, tasks });
+    }
+  }
+  for (const { record, presence } of entries) {
+    if (!presence || record.cluster !== cluster || inEcs.has(record.ec2InstanceId)) continue;
+    passedOver.push({
+      instanceId: record.ec2InstanceId,
+      containerInstanceArn: record.containerInstanceArn,
+      privateIpAddress: record.privateIpAddress,
+      test: 'registration',
+      reason: `ECS has no such container instance in ${cluster}`,
+    });
+  }
+  return { candidates, passedOver };
+}
+
+interface Doubt {
+  readonly test: PlacementTest;
+  readonly reason: string;
+}
+
+function firstDoubt(
+  entry: RollEntry | undefined,
+  instance: ContainerInstance,
+  constraints: readonly Constraint[],
+): Doubt | null {
+  if (!entry) return { test: 'roll', reason: 'not on the roll' };
+  const { record } = entry;
+  if (!entry.presence) return { test: 'roll', reason: absence(entry) };
+  if (record.containerInstanceArn !== instance.containerInstanceArn) {
+    const says = record.containerInstanceArn ?? 'that ecs-agent has not registered it';
+    return { test: 'registration', reason: `not the registration on the roll, which says ${says}` };
+  }
+  if (instance.status !== 'ACTIVE') return { test: 'status', reason: instance.status || 'of no status in ECS' };
+  if (!instance.agentConnected) return { test: 'connection', reason: 'agent disconnected' };
+  if (record.health.status !== 'passing') return { test: 'health', reason: healthText(record) };
+  if (record.interruption && ENDING_NOTICES.has(record.interruption.kind)) {
+    const { kind, time } = record.interruption;
+    return { test: 'notice', reason: `about to go: ${kind}${time === null ? '' : ` at ${time}`}` };
+  }
+  for (const constraint of constraints) {
+    const reason = unmetReason(constraint, record, instance);
+    if (reason) return { test: 'constraint', reason };
+  }
+  return null;
+}
+
+function absence(entry: RollEntry): string {
+  const { departure, health } = entry.record;
+  if (presenceState(entry) === 'departed' && departure) {
+    return `not on the roll: departed at ${departure.at} (${departure.cause})`;
+  }
+  return `not on the roll: lost, its last record said ${health.status}`;
+}
+
+function healthText({ health }: NodeRecord): string {
+  const reasons = health.checks.filter(({ status }) => status === health.status);
+  return [`health ${health.status}`, ...reasons.map(({ name, reason }) => `${name} ${reason}`.trim())].join(': ');
+}

@@ -1,0 +1,127 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { ContainerInstance } from '../../src/ecs/container-instance.ts';
+import type { Constraint } from '../../src/placement/constraint.ts';
+import { judgeNodes } from '../../src/placement/judge-nodes.ts';
+import type { RollEntry } from '../../src/record/roll.ts';
+import { sampleArn, sampleEntry, sampleInstance } from './sample-instance.ts';
+
+const critical = {
+  status: 'critical',
+  since: '2026-01-01T00:00:00.000Z',
+  checks: [
+    { name: 'ecs-agent', status: 'passing', reason: '', since: '2026-01-01T00:00:00.000Z' },
+    { name: 'disk', status: 'critical', reason: '3% of / is free', since: '2026-01-01T00:00:00.000Z' },
+  ],
+} as const;
+const notice = (kind: string) => ({ kind, action: 'terminate', time: '2030-01-01T00:00:00Z' });
+
+/** The one node that is passed over, as `test: reason`; null: it is a candidate. */
+function judge(
+  entry: RollEntry | null,
+  instance: ContainerInstance | null,
+  constraints: readonly Constraint[] = [],
+): string | null {
+  const { candidates, passedOver } = judgeNodes('demo', entry ? [entry] : [], instance ? [instance] : [], constraints);
+  assert.equal(candidates.length + passedOver.length, entry || instance ? 1 : 0);
+  return passedOver[0] ? `${passedOver[0].test}: ${passedOver[0].reason}` : null;
+}
+
+test('a node that both sides call well is a candidate, with its room and its tasks', () => {
+  const instance = sampleInstance(1, { runningTasksCount: 3, pendingTasksCount: 2 });
+  const { candidates, passedOver } = judgeNodes('demo', [sampleEntry(1)], [instance], []);
+  assert.deepEqual(passedOver, []);
+  assert.deepEqual(candidates, [
+    {
+      instanceId: 'i-00000001',
+      containerInstanceArn: sampleArn(1),
+      privateIpAddress: '10.0.0.1',
+      remaining: instance.remaining,
+      tasks: 5,
+    },
+  ]);
+});
+
+test('each doubt passes a node over, and says why', () => {
+  const absent = { ...sampleEntry(1), presence: null };
+  const departed = {
+    record: { ...sampleEntry(1).record, departure: { cause: 'stopped', at: '2026-02-03T04:05:06.000Z' } as const },
+    presence: null,
+  };
+  assert.equal(judge(null, sampleInstance(1)), 'roll: not on the roll');
+  assert.equal(judge(absent, sampleInstance(1)), 'roll: not on the roll: lost, its last record said passing');
+  assert.equal(
+    judge(departed, sampleInstance(1)),
+    'roll: not on the roll: departed at 2026-02-03T04:05:06.000Z (stopped)',
+  );
+  assert.equal(judge(sampleEntry(1), null), 'registration: ECS has no such container instance in demo');
+  assert.match(
+    judge(sampleEntry(1, { containerInstanceArn: sampleArn(2) }), sampleInstance(1)) ?? '',
+    /^registration: not the registration on the roll, which says arn:.*0002$/,
+  );
+  assert.match(judge(sampleEntry(1, { containerInstanceArn: null }), sampleInstance(1)) ?? '', /has not registered it/);
+  assert.equal(judge(sampleEntry(1), sampleInstance(1, { status: 'DRAINING' })), 'status: DRAINING');
+  assert.equal(judge(sampleEntry(1), sampleInstance(1, { agentConnected: false })), 'connection: agent disconnected');
+  assert.equal(
+    judge(sampleEntry(1, { health: critical }), sampleInstance(1)),
+    'health: health critical: disk 3% of / is free',
+  );
+  for (const kind of ['spot-interruption', 'asg-termination']) {
+    assert.equal(
+      judge(sampleEntry(1, { interruption: notice(kind) }), sampleInstance(1)),
+      `notice: about to go: ${kind} at 2030-01-01T00:00:00Z`,
+    );
+  }
+  for (const kind of ['maintenance', 'rebalance-recommendation']) {
+    assert.equal(judge(sampleEntry(1, { interruption: notice(kind) }), sampleInstance(1)), null);
+  }
+});
+
+test('who left the roll and is not in ECS, or is of another cluster, is no node of this one', () => {
+  const gone = { ...sampleEntry(1), presence: null };
+  const { candidates, passedOver } = judgeNodes('demo', [gone, sampleEntry(2, { cluster: 'other' })], [], []);
+  assert.deepEqual([candidates, passedOver], [[], []]);
+});
+
+test('of two registrations of one node the one on the roll is taken', () => {
+  const old = sampleInstance(1, { containerInstanceArn: sampleArn(9) });
+  const { candidates, passedOver } = judgeNodes('demo', [sampleEntry(1)], [old, sampleInstance(1)], []);
+  assert.deepEqual(
+    [candidates.map((each) => each.containerInstanceArn), passedOver.map((each) => each.containerInstanceArn)],
+    [[sampleArn(1)], [sampleArn(9)]],
+  );
+});
+
+test('where ECS does not say which instance it is, the ARN does', () => {
+  assert.equal(judge(sampleEntry(1), sampleInstance(1, { ec2InstanceId: null })), null);
+});
+
+test('constraints ask labels, az, instance type and attributes of ECS; all must hold', () => {
+  const holds = (text: string, entry = sampleEntry(1, { labels: { role: 'node', empty: '' } })) => {
+    const [, name = '', operator = '==', value = ''] = /^(.*?)(==|!=)(.*)$/.exec(text) ?? [];
+    return judge(entry, sampleInstance(1), [{ name, operator: operator as '==', value }]);
+  };
+  assert.equal(holds('role==node'), null);
+  assert.equal(holds('role==db'), 'constraint: constraint role==db: role is node');
+  assert.equal(holds('role!=node'), 'constraint: constraint role!=node: role is node');
+  assert.equal(holds('role!=db'), null);
+  assert.equal(holds('rack==7'), 'constraint: constraint rack==7: rack is not set');
+  assert.equal(holds('rack!=7'), null);
+  assert.equal(holds('toString==x'), 'constraint: constraint toString==x: toString is not set');
+  assert.equal(holds('attribute:rack==7'), null);
+  assert.equal(holds('attribute:rack!=7'), 'constraint: constraint attribute:rack!=7: attribute:rack is 7');
+  assert.equal(holds('az==us-east-1a'), null);
+  assert.equal(holds('instance-type==m5.large'), null);
+  // What the record does not know, ecs-agent may have said.
+  const external = sampleEntry(1, { availabilityZone: null, instanceType: null });
+  assert.equal(holds('az==us-east-1b', external), null);
+  assert.equal(holds('instance-type==m5.xlarge', external), null);
+  const both: Constraint[] = [
+    { name: 'role', operator: '==', value: 'node' },
+    { name: 'az', operator: '!=', value: 'us-east-1a' },
+  ];
+  assert.equal(
+    judge(sampleEntry(1), sampleInstance(1), both),
+    'constraint: constraint az!=us-east-1a: az is us-east-1a',
+  );
+});
