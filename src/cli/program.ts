@@ -4,6 +4,7 @@ import { agentCommand } from './agent.ts';
 import type { CliContext } from './cli-context.ts';
 import { healthCommand } from './health.ts';
 import { listCommand } from './list.ts';
+import { placeCommand } from './place.ts';
 import { showCommand } from './show.ts';
 import { simulateCommand } from './simulate.ts';
 import { watchCommand } from './watch.ts';
@@ -34,7 +35,7 @@ export async function runProgram(args: readonly string[], context: CliContext): 
   }
 }
 
-const COMMANDS = [agentCommand, listCommand, showCommand, watchCommand, healthCommand, simulateCommand];
+const COMMANDS = [agentCommand, listCommand, showCommand, watchCommand, placeCommand, healthCommand, simulateCommand];
 
 function buildProgram(context: CliContext): Command {
   const program = new Command('rollcall')
@@ -75,6 +76,6 @@ function commanderStatus(error: CommanderError, args: readonly string[], context
 }
 
 function commandName(args: readonly string[]): string {
-  const command = ['agent', 'list', 'show', 'watch', 'health', 'simulate'].find((name) => name === args[0]);
+  const command = ['agent', 'list', 'show', 'watch', 'place', 'health', 'simulate'].find((name) => name === args[0]);
   return command ? `rollcall ${command}` : 'rollcall';
 }

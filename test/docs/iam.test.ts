@@ -11,15 +11,17 @@ const POLICIES = readdirSync(`${ROOT}/docs/iam`).filter((name) => name.endsWith(
  * The resource type each action can be limited to, null for none, as far as anything here may ever need it.
  * https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerservice.html
  */
-const RESOURCE_OF: Record<string, 'cluster' | 'container-instance' | null> = {
+const RESOURCE_OF: Record<string, 'cluster' | 'container-instance' | 'task-definition' | null> = {
   'ecs:CreateCluster': 'cluster',
   'ecs:DescribeClusters': 'cluster',
   'ecs:DescribeContainerInstances': 'container-instance',
   'ecs:DiscoverPollEndpoint': null,
   'ecs:ListClusters': null,
+  'ecs:DescribeTaskDefinition': null,
   'ecs:ListContainerInstances': 'cluster',
   'ecs:Poll': 'container-instance',
   'ecs:RegisterContainerInstance': 'cluster',
+  'ecs:StartTask': 'task-definition',
   'ecs:StartTelemetrySession': 'container-instance',
   'ecs:SubmitAttachmentStateChanges': 'cluster',
   'ecs:SubmitContainerStateChange': 'cluster',
@@ -55,6 +57,7 @@ for (const name of POLICIES) {
         const expected = {
           cluster: [CLUSTER, undefined],
           'container-instance': ['arn:aws:ecs:REGION:ACCOUNT:container-instance/*', within],
+          'task-definition': ['arn:aws:ecs:REGION:ACCOUNT:task-definition/*', within],
           none: ['*', undefined],
         }[kind ?? 'none'];
         assert.deepEqual([Resource, Condition], expected, action);

@@ -1,0 +1,134 @@
+import { Command } from 'commander';
+import { type EcsFlags, ecsOptions, ecsSettings } from '../config/ecs-options.ts';
+import { logLevelOption } from '../config/log-level.ts';
+import { type PlaceFlags, placeOptions, requireCluster, taskNeeds } from '../config/place-options.ts';
+import { storeOptions } from '../config/store-options.ts';
+import type { EcsApi } from '../ecs/ecs-api.ts';
+import type { TaskNeeds } from '../ecs/task-needs.ts';
+import { RollcallError } from '../errors.ts';
+import type { Candidate } from '../placement/candidate.ts';
+import {
+  type PlacementReport,
+  refusalText,
+  renderPlacement,
+  taskLine,
+  whyLine,
+} from '../placement/render-placement.ts';
+import { withDeadline } from '../timing/with-deadline.ts';
+import type { CliContext } from './cli-context.ts';
+import { type ReadFlags, readFromStore, warnOfSkipped } from './read-from-store.ts';
+
+interface Flags extends ReadFlags, EcsFlags, PlaceFlags {}
+
+/** Of reading a whole cluster from ECS: 10,000 nodes are 200 requests, of which AWS takes some 20 a second. */
+const ECS_DEADLINE_MS = 120_000;
+
+const EXAMPLES = `
+A node is given tasks when it is present and passing on the roll, ACTIVE and connected in ECS, the same registration on
+both sides, not about to be taken away, and has the room. The ARN of its container instance is printed, a line a task;
+with --start, the ARN of the task and that of its container instance. Either all tasks find a place or none is started.
+
+Names in --constraint: az, instance-type, attribute:NAME for an attribute in ECS, else a label of rollcall's. A node on
+which the name is not set meets != and never ==.
+
+Examples:
+  rollcall place --cluster demo --cpu 256 --memory 512
+  rollcall place --cluster demo --cpu 256 --memory 512 --ports 8080,9090/udp --count 3 --strategy spread --why
+  rollcall place --cluster demo --cpu 256 --memory 512 --constraint 'role==node' --constraint 'az!=us-east-1a'
+  rollcall place --cluster demo --start web:7 --count 3
+  aws ecs start-task --cluster demo --task-definition web --container-instances $(rollcall place --cluster demo --cpu 256 --memory 512)`;
+
+export function placeCommand(context: CliContext): Command {
+  const command = new Command('place').description(
+    'Pick container instances for tasks, by the room that is left on healthy nodes.',
+  );
+  for (const option of [...placeOptions(), ...storeOptions(), ...ecsOptions(), logLevelOption()]) {
+    command.addOption(option);
+  }
+  return command.addHelpText('after', EXAMPLES).action(async (flags: Flags) => {
+    requireCluster(flags);
+    if (flags.start === undefined) taskNeeds(flags, null);
+    const { openEcsApi } = await import('../ecs/open-ecs-api.ts');
+    const api = await openEcsApi(ecsSettings(flags), { clock: context.clock, random: context.random });
+    try {
+      await place(context, flags, api);
+    } finally {
+      api.close();
+    }
+  });
+}
+
+async function place(context: CliContext, flags: Flags, api: EcsApi): Promise<void> {
+  const cluster = requireCluster(flags);
+  // The store first: a command that cannot read it must not cost AWS a call.
+  const roll = await readFromStore(context, flags, 'place', (store, signal) => store.read(signal, { hurry: true }));
+  warnOfSkipped(context, flags, roll.skipped);
+  const { clock, random } = context;
+  const { needs, instances } = await withDeadline(
+    clock,
+    ECS_DEADLINE_MS,
+    context.signal,
+    `read cluster ${cluster} from ECS`,
+    async (signal) => {
+      const defined = flags.start === undefined ? null : await api.describeTaskDefinition(flags.start, signal);
+      const { enumerateInstances } = await import('../ecs/enumerate-instances.ts');
+      return {
+        needs: taskNeeds(flags, defined),
+        instances: (await enumerateInstances(api, [cluster], signal)).instances,
+      };
+    },
+  );
+  const { judgeNodes } = await import('../placement/judge-nodes.ts');
+  const { placeTasks } = await import('../placement/place-tasks.ts');
+  const judged = judgeNodes(cluster, roll.entries, instances, flags.constraint);
+  const placed = placeTasks(judged.candidates, needs, flags, random);
+  const passedOver = [...judged.passedOver, ...placed.passedOver];
+  const refused = placed.placements.length < flags.count;
+  if (flags.why && (refused || flags.output === 'text' || flags.output === 'wide')) {
+    for (const each of passedOver) context.stderr(whyLine(each));
+  }
+  if (refused)
+    throw new RollcallError(refusalText({ cluster, needs, count: flags.count, room: placed.room, passedOver }));
+  const report = { cluster, needs, placements: placed.placements, passedOver: flags.why ? passedOver : null };
+  if (flags.start === undefined) await context.stdout(renderPlacement(flags.output, { ...report, started: null }));
+  else await start(context, flags, api, flags.start, report);
+}
+
+async function start(
+  context: CliContext,
+  flags: Flags,
+  api: EcsApi,
+  taskDefinition: string,
+  report: Omit<PlacementReport, 'started'> & { readonly needs: TaskNeeds; readonly placements: readonly Candidate[] },
+): Promise<void> {
+  const { startTasks } = await import('../placement/start-tasks.ts');
+  const asText = flags.output === 'text' || flags.output === 'wide';
+  const started: {
+    tasks: { taskArn: string; containerInstanceArn: string }[];
+    failures: { arn: string; reason: string }[];
+  } = { tasks: [], failures: [] };
+  const arns = report.placements.map(({ containerInstanceArn }) => containerInstanceArn);
+  try {
+    await startTasks(
+      api,
+      report.cluster,
+      taskDefinition,
+      arns,
+      async ({ tasks, failures }) => {
+        started.tasks.push(...tasks);
+        started.failures.push(...failures);
+        // At once: whatever comes after, these run.
+        if (asText) await context.stdout(tasks.map(taskLine).join(''));
+      },
+      context.signal,
+    );
+  } finally {
+    if (!asText) await context.stdout(renderPlacement(flags.output, { ...report, started }));
+  }
+  if (started.tasks.length === arns.length) return;
+  const reasons = started.failures.map(({ arn, reason }) => `${arn.split('/').at(-1)} ${reason}`);
+  const why = reasons.length > 0 ? reasons.join(', ') : 'ECS names no reason';
+  throw new RollcallError(
+    `start ${taskDefinition}: ${started.tasks.length} of ${arns.length} tasks started; refused: ${why}`,
+  );
+}

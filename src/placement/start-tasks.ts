@@ -1,0 +1,46 @@
+import type { EcsApi, Started } from '../ecs/ecs-api.ts';
+import { EcsError } from '../ecs/ecs-error.ts';
+import { RollcallError } from '../errors.ts';
+import { startBatches } from './start-batches.ts';
+
+/**
+ * Starts one task for each of these instances, one StartTask after the other, each sent once.
+ * @param onStarted called with each answer, before the next is asked for
+ * @throws RollcallError at the first call that fails; what its tasks became is said in it. No later call is made
+ */
+export async function startTasks(
+  api: EcsApi,
+  cluster: string,
+  taskDefinition: string,
+  arns: readonly string[],
+  onStarted: (started: Started) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  let started = 0;
+  for (const batch of startBatches(arns)) {
+    let answer: Started;
+    try {
+      answer = await api.startTask(cluster, taskDefinition, batch, signal);
+    } catch (cause) {
+      const unknown = surelyRefused(cause)
+        ? ''
+        : `, and whether the next ${batch.length} run is not known: look before you start again (aws ecs list-tasks --cluster ${cluster} --family ${family(taskDefinition)})`;
+      throw new RollcallError(`start ${taskDefinition}: ${started} of ${arns.length} tasks started${unknown}`, {
+        cause,
+      });
+    }
+    started += answer.tasks.length;
+    await onStarted(answer);
+  }
+}
+
+/** ECS answered that it did not do it. A 5xx, a timeout and an interruption leave it open. */
+function surelyRefused(error: unknown): boolean {
+  if (!(error instanceof EcsError)) return false;
+  return error.code === 'NoCredentials' || (/Exception$/.test(error.code) && error.code !== 'ServerException');
+}
+
+/** From `family`, `family:revision` or an ARN that ends in one of them. */
+function family(taskDefinition: string): string {
+  return taskDefinition.split('/').at(-1)?.split(':')[0] ?? taskDefinition;
+}
