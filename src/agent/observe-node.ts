@@ -26,7 +26,7 @@ import { createSourceLoops } from './source-loops.ts';
 /** How long the first registration waits for the first answers, so that it need not be written twice. */
 const FIRST_LOOK_MS = 500;
 /** Without these a record would say of a restarted agent's node what is not so: no ARN, no notice. */
-const FIRST_LOOKS = ['introspection', 'notices'];
+const FIRST_LOOKS = { ec2: ['introspection', 'notices'], external: ['introspection'] };
 
 export interface NodeObserver {
   readonly loops: readonly Task<null>[];
@@ -57,7 +57,7 @@ export function observeNode(
   const observeLog = createObserveLog(log);
   const statuses = new Map<string, SourceStatus>();
   const looks = new Map<string, CheckLooks>();
-  const awaited = new Set(FIRST_LOOKS);
+  const awaited = new Set(FIRST_LOOKS[config.identity.kind]);
   let state: NodeState = initialNodeState;
 
   const offer = () => {

@@ -5,9 +5,11 @@ import type { MetadataFacts } from '../record/facts.ts';
 import { createImdsClient } from '../sources/imds-client.ts';
 import { mergeMetadata } from '../sources/merge-metadata.ts';
 import { pollSource, type SourceStatus } from '../sources/poll-source.ts';
+import { readExternal } from '../sources/read-external.ts';
 import { createIntrospectionReader } from '../sources/read-introspection.ts';
 import { readMetadata } from '../sources/read-metadata.ts';
 import { readNotices } from '../sources/read-notices.ts';
+import { thisHost } from '../sources/this-host.ts';
 import type { Clock } from '../timing/clock.ts';
 import type { NodeEvent } from './node-state.ts';
 
@@ -32,10 +34,11 @@ interface SourceLoopsDependencies {
   readonly onRead: (event: NodeEvent | null, status: SourceStatus) => void;
 }
 
-/** The loops that read EC2 metadata, EC2's notices and ecs-agent, each at its own pace. */
+/** The loops that read EC2 metadata (or the host's own identity), EC2's notices and ecs-agent, each at its own pace. */
 export function createSourceLoops(config: AgentConfig, deps: SourceLoopsDependencies): SourceLoops {
   const { clock, random, monitor, facts, onRead } = deps;
   const imds = createImdsClient({ endpoint: config.metadataEndpoint, clock, allowV1: config.allowImdsV1 });
+  const { identity } = config;
   const introspection = createIntrospectionReader({ endpoint: config.introspectionEndpoint, clock });
   const pace = (name: string, intervalMs: number) => ({
     name,
@@ -49,10 +52,11 @@ export function createSourceLoops(config: AgentConfig, deps: SourceLoopsDependen
   const metadataLoop: Task<null> = (signal) =>
     pollSource(
       {
-        ...pace('imds', config.metadataIntervalMs),
+        ...pace(identity.kind === 'ec2' ? 'imds' : 'host', config.metadataIntervalMs),
         async read(readSignal) {
-          const read = await readMetadata(imds, readSignal);
-          const merged = mergeMetadata(facts(), read);
+          const external = identity.kind === 'external';
+          const read = external ? await readExternal(identity, thisHost) : await readMetadata(imds, readSignal);
+          const merged = mergeMetadata(facts(), read, external ? 'the SSM registration' : 'EC2 metadata');
           // Why something could not be read says more than that it is missing.
           const complaints = read.failures.length > 0 ? [...read.failures].sort() : [merged.refused];
           return { value: merged.facts, incomplete: complaints.filter((each) => each !== null).join('; ') || null };
@@ -94,7 +98,8 @@ export function createSourceLoops(config: AgentConfig, deps: SourceLoopsDependen
     );
 
   return {
-    loops: [metadataLoop, noticesLoop, introspectionLoop],
+    // Only EC2 announces something, and a host of another house is not to be asked in vain.
+    loops: [metadataLoop, ...(identity.kind === 'ec2' ? [noticesLoop] : []), introspectionLoop],
     close: () => Promise.all([imds.close(), introspection.close()]),
   };
 }

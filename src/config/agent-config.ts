@@ -1,4 +1,5 @@
 import type { CheckConfig } from './check-config.ts';
+import type { IdentityConfig } from './identity-config.ts';
 import type { LogLevel } from './log-level.ts';
 import type { MassLossLimits } from './mass-loss-limits.ts';
 import type { StoreConfig } from './store-config.ts';
@@ -12,6 +13,7 @@ export interface AgentConfig {
   readonly retentionMs: number;
   readonly listen: { readonly host: string; readonly port: number };
   readonly labels: Readonly<Record<string, string>>;
+  readonly identity: IdentityConfig;
   /** Origin of the EC2 metadata service. */
   readonly metadataEndpoint: string;
   readonly metadataIntervalMs: number;

@@ -3,6 +3,7 @@ import { describeError, UsageError } from '../errors.ts';
 import { formatDuration } from '../timing/duration.ts';
 import type { AgentConfig } from './agent-config.ts';
 import { type CheckFlags, checkConfig, checkOptions } from './check-options.ts';
+import { type IdentityFlags, identityConfig, identityOptions } from './identity-options.ts';
 import { type LogLevel, logLevelOption } from './log-level.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from './mass-loss-options.ts';
 import { minimumTtlMs } from './minimum-ttl.ts';
@@ -34,6 +35,7 @@ export function agentOptions(env: Readonly<Record<string, string | undefined>>):
       .env('ROLLCALL_LABEL')
       .default({}, 'none')
       .argParser(labels),
+    ...identityOptions(),
     new Option('--metadata-endpoint <url>', 'EC2 metadata service; also AWS_EC2_METADATA_SERVICE_ENDPOINT')
       .env('ROLLCALL_METADATA_ENDPOINT')
       .default(imds)
@@ -66,7 +68,7 @@ export function agentOptions(env: Readonly<Record<string, string | undefined>>):
   ];
 }
 
-export interface AgentFlags extends StoreFlags, CheckFlags, MassLossFlags {
+export interface AgentFlags extends StoreFlags, CheckFlags, MassLossFlags, IdentityFlags {
   readonly presenceTtl: number;
   readonly retention: number;
   readonly listen: { readonly host: string; readonly port: number };
@@ -111,6 +113,7 @@ export function agentConfig(flags: AgentFlags): AgentConfig {
     retentionMs: flags.retention,
     listen: flags.listen,
     labels: flags.label,
+    identity: identityConfig(flags),
     metadataEndpoint: metadataOrigin(flags.metadataEndpoint),
     metadataIntervalMs: flags.metadataInterval,
     allowImdsV1: flags.allowImdsV1,

@@ -7,8 +7,9 @@ export function describeStatus(report: Pick<AgentReport, 'record' | 'lease' | 's
   if (stuck) return `stuck: the loop ${stuck.name} makes no step`;
   if (lease.state === 'superseded') return 'superseded: another agent took the seat of this node';
   if (!record) {
-    const cause = sources.find(({ name }) => name === 'imds')?.lastError;
-    return `waiting for the EC2 metadata${cause ? `: ${cause}` : ''}`;
+    const host = sources.find(({ name }) => name === 'host');
+    const cause = (host ?? sources.find(({ name }) => name === 'imds'))?.lastError;
+    return `waiting for the ${host ? 'SSM registration' : 'EC2 metadata'}${cause ? `: ${cause}` : ''}`;
   }
   const name = `${record.ec2InstanceId} in ${record.cluster ?? 'no cluster yet'}`;
   if (lease.state !== 'held' || !lease.believedGood) {

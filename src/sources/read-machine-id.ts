@@ -1,7 +1,6 @@
-import { constants } from 'node:fs';
-import { open } from 'node:fs/promises';
 import { describeError } from '../errors.ts';
 import { parseMachineId } from './parse-machine-id.ts';
+import { readSmallFile } from './read-small-file.ts';
 import { SourceError } from './source-error.ts';
 
 /** More than a machine id has, so that a longer file is noticed. */
@@ -14,10 +13,7 @@ const MAX_BYTES = 128;
 export async function readMachineId(path = '/etc/machine-id'): Promise<string | null> {
   let text: string;
   try {
-    // Without O_NONBLOCK, a pipe in the file's place would hold the open for ever.
-    await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(MAX_BYTES));
-    text = buffer.toString('latin1', 0, bytesRead);
+    text = (await readSmallFile(path, MAX_BYTES)).toString('latin1');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
     throw new SourceError(`read the machine id in ${path}: ${describeError(error)}`);

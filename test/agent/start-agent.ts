@@ -56,6 +56,7 @@ export async function startWorld(t: TestContext) {
         retentionMs: 86_400_000,
         listen: { host: '127.0.0.1', port: 0 },
         labels: {},
+        identity: { kind: 'ec2' },
         metadataEndpoint: first.imdsEndpoint,
         metadataIntervalMs: 200,
         allowImdsV1: false,
