@@ -84,7 +84,7 @@ async function place(context: CliContext, flags: Flags, api: EcsApi): Promise<vo
   const placed = placeTasks(judged.candidates, needs, flags, random);
   const passedOver = [...judged.passedOver, ...placed.passedOver];
   const refused = placed.placements.length < flags.count;
-  if (flags.why && (refused || flags.output === 'text' || flags.output === 'wide')) {
+  if (flags.why && (refused || flags.output !== 'json')) {
     for (const each of passedOver) context.stderr(whyLine(each));
   }
   if (refused)

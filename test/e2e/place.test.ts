@@ -175,6 +175,9 @@ test('ARNs for start-task, a line a task, and nothing is started', async (t) => 
     ],
   );
   assert.equal(json.stderr, '');
+  const lines = await place(...SIZE, '--why', '-o', 'ndjson');
+  assert.equal(JSON.parse(lines.stdout).ec2InstanceId, 'i-00000002');
+  assert.match(lines.stderr, /passed over i-00000005: not on the roll/);
   assert.equal(count('StartTask'), 0);
 });
 
