@@ -2,19 +2,41 @@
 export const DIFFERENCE_KINDS = ['ghost', 'stray', 'disconnected', 'mismatch'] as const;
 export type DifferenceKind = (typeof DIFFERENCE_KINDS)[number];
 
-/** One node on which the store and ECS differ. */
-export interface Difference {
-  readonly kind: DifferenceKind;
+/**
+ * What is worth a line and is no difference. `disconnected-now`: for how long is not known; healthy agents lose their
+ * connection several times an hour. `registering`, `deregistering`: ECS is at it, or rollcall may be about to answer.
+ * `unregistered`: present, and its ecs-agent has no ARN yet. `unreadable`, `changing`: could not be told.
+ */
+export const NOTE_KINDS = [
+  'disconnected-now',
+  'registering',
+  'deregistering',
+  'unregistered',
+  'unreadable',
+  'changing',
+] as const;
+export type NoteKind = (typeof NOTE_KINDS)[number];
+
+interface Finding {
   /** Null where ECS does not say which instance it is. */
   readonly instanceId: string | null;
   readonly cluster: string | null;
-  /** As ECS has it; of a stray, as its record has it. */
+  /** As ECS has it; of a node that is only on the roll, as its record has it. */
   readonly containerInstanceArn: string | null;
   readonly privateIpAddress: string | null;
-  /** Since when it is known to differ (RFC 3339); null: nobody knows. */
+  /** Since when it is known to be so (RFC 3339); null: nobody knows. */
   readonly since: string | null;
-  /** One line for a person, with what the last record said. */
+  /** One line for a person, with what the last record said. Holds nothing that ticks. */
   readonly reason: string;
+}
+
+/** One node, or one container instance, on which the store and ECS differ. Both sides were looked at twice. */
+export interface Difference extends Finding {
+  readonly kind: DifferenceKind;
+}
+
+export interface Note extends Finding {
+  readonly kind: NoteKind;
 }
 
 /** What an audit found. Also the JSON of `rollcall audit -o json`, of `/v1/audit`, and in the store. */
@@ -27,6 +49,12 @@ export interface AuditReport {
   readonly finishedAt: string;
   /** The store's, of the roll that was compared last. */
   readonly revision: string;
+  /** Nodes that are the same on both sides. */
   readonly agreeing: number;
+  /** Present nodes that were not compared: registered in another cluster, region or account. */
+  readonly elsewhere: number;
+  /** By kind, then cluster, instance and ARN. */
   readonly differences: readonly Difference[];
+  /** In the same order. */
+  readonly notes: readonly Note[];
 }

@@ -1,0 +1,48 @@
+import { isDifference, type Verdict, verdictKey } from './verdict.ts';
+
+/**
+ * What a repeated audit knows from those before it: plain JSON, to be handed from one run to the next, in a process or
+ * through the store. A one-off audit starts with none.
+ */
+export interface AuditMemory {
+  /** By `verdictKey`. */
+  readonly sightings: Readonly<Record<string, Sighting>>;
+}
+
+/** What each of some audits in a row has seen. It may have been otherwise between them. */
+export interface Sighting {
+  /** RFC 3339. */
+  readonly firstAt: string;
+  readonly lastAt: string;
+  /** How many, ≥ 1. */
+  readonly audits: number;
+}
+
+export const emptyAuditMemory: AuditMemory = { sightings: {} };
+
+/** Audits further apart than this say nothing about the time between them. */
+const MAX_GAP_MS = 3_600_000;
+/** The oldest are kept. About 150 bytes each: the memory has to fit in a value of the store. */
+const MAX_SIGHTINGS = 2_000;
+
+/** What audits in a row, up to the last one, have seen of this; null: the last one did not see it, or is too long ago. */
+export function recall(memory: AuditMemory, key: string, nowMs: number): Sighting | null {
+  const sighting = Object.hasOwn(memory.sightings, key) ? memory.sightings[key] : undefined;
+  return sighting && nowMs - Date.parse(sighting.lastAt) <= MAX_GAP_MS ? sighting : null;
+}
+
+/** The memory after an audit that came to these verdicts. What it did not see any more is forgotten. */
+export function remember(memory: AuditMemory, verdicts: readonly Verdict[], nowMs: number): AuditMemory {
+  const lastAt = new Date(nowMs).toISOString();
+  const seen = verdicts
+    .filter((verdict) => isDifference(verdict.kind) || verdict.kind === 'disconnected-now')
+    .map((verdict): [string, Sighting] => {
+      const key = verdictKey(verdict);
+      const before = recall(memory, key, nowMs);
+      return [key, { firstAt: before?.firstAt ?? lastAt, lastAt, audits: (before?.audits ?? 0) + 1 }];
+    })
+    .sort(([a, { firstAt: one }], [b, { firstAt: other }]) =>
+      one === other ? (a < b ? -1 : 1) : one < other ? -1 : 1,
+    );
+  return { sightings: Object.fromEntries(seen.slice(0, MAX_SIGHTINGS)) };
+}

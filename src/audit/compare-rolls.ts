@@ -1,0 +1,77 @@
+import type { ContainerInstance } from '../ecs/container-instance.ts';
+import { presenceState, type Roll, type RollEntry } from '../record/roll.ts';
+import { parseKey, ROOT } from '../store/keys.ts';
+import { type AuditMemory, recall } from './audit-memory.ts';
+import { judgeAbsent } from './judge-absent.ts';
+import { judgePresent } from './judge-present.ts';
+import { isDifference, type Verdict, verdictKey } from './verdict.ts';
+
+/** What an audit has before it. */
+export interface BothSides {
+  readonly roll: Pick<Roll, 'entries' | 'skipped'>;
+  /** Names of the clusters that were enumerated. */
+  readonly clusters: readonly string[];
+  /** They are all of their region. */
+  readonly all: boolean;
+  /** Regions and accounts that were asked, as `arnScope` writes them. */
+  readonly scopes: ReadonlySet<string>;
+  /** Of these clusters, each ARN once. */
+  readonly instances: readonly ContainerInstance[];
+}
+
+/**
+ * Store against ECS; pure. Each present node and each container instance is in exactly one verdict, but container
+ * instances that are INACTIVE: ECS has deregistered those, and lists them no more.
+ * @param nowMs wall clock
+ */
+export function compareRolls(sides: BothSides, memory: AuditMemory, nowMs: number): readonly Verdict[] {
+  const { roll, instances } = sides;
+  const entries = new Map(roll.entries.map((entry) => [entry.record.ec2InstanceId, entry]));
+  const present = roll.entries.filter((entry) => presenceState(entry) === 'present');
+  const byArn = new Map(instances.map((instance) => [instance.containerInstanceArn, instance]));
+  const owners = new Map(present.map((entry) => [entry.record.containerInstanceArn, entry.record.ec2InstanceId]));
+
+  const byOwner = new Map<string, ContainerInstance[]>();
+  const ownerless: ContainerInstance[] = [];
+  for (const instance of instances.filter(({ status }) => status !== 'INACTIVE')) {
+    const owner = instance.ec2InstanceId ?? owners.get(instance.containerInstanceArn);
+    const owned = owner === undefined ? ownerless : (byOwner.get(owner) ?? []);
+    owned.push(instance);
+    if (owner !== undefined) byOwner.set(owner, owned);
+  }
+
+  const verdicts: Verdict[] = present.flatMap((entry) =>
+    judgePresent(entry, byOwner.get(entry.record.ec2InstanceId) ?? [], { ...sides, byArn, memory, nowMs }),
+  );
+  const unreadable = unreadableNodes(roll.skipped);
+  const absent = (instance: ContainerInstance, entry: RollEntry | null) =>
+    judgeAbsent(instance, entry, unreadable, nowMs);
+  for (const [owner, owned] of byOwner) {
+    const entry = entries.get(owner) ?? null;
+    if (entry === null || presenceState(entry) !== 'present') {
+      verdicts.push(...owned.map((instance) => absent(instance, entry)));
+    }
+  }
+  verdicts.push(...ownerless.map((instance) => absent(instance, null)));
+  return verdicts.map((verdict) => withSince(verdict, memory, nowMs));
+}
+
+/** Where the sides do not say since when, earlier audits may. */
+function withSince(verdict: Verdict, memory: AuditMemory, nowMs: number): Verdict {
+  if (verdict.since !== null || !isDifference(verdict.kind)) return verdict;
+  return { ...verdict, since: recall(memory, verdictKey(verdict), nowMs)?.firstAt ?? null };
+}
+
+/** Says why a node's record cannot be read; null where the store says nothing of the kind about it. */
+export type UnreadableNodes = (instanceId: string) => string | null;
+
+function unreadableNodes(skipped: Roll['skipped']): UnreadableNodes {
+  const reasons = new Map<string, string>();
+  for (const { key, reason } of skipped) {
+    const parsed = parseKey(key);
+    if (parsed.kind === 'record' || parsed.kind === 'presence') reasons.set(parsed.instanceId, reason);
+  }
+  // A roll names only so many of them, and then the number of the others: it may be any.
+  const unnamed = skipped.find(({ key }) => key === ROOT)?.reason ?? null;
+  return (instanceId) => reasons.get(instanceId) ?? unnamed;
+}
