@@ -58,3 +58,8 @@ export interface AuditReport {
   /** In the same order. */
   readonly notes: readonly Note[];
 }
+
+/** The node may or may not differ: without differences beside it, "they agree" would not be true. */
+export function isUndecided(kind: NoteKind): boolean {
+  return kind === 'unreadable' || kind === 'changing';
+}

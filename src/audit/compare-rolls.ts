@@ -29,7 +29,13 @@ export function compareRolls(sides: BothSides, memory: AuditMemory, nowMs: numbe
   const entries = new Map(roll.entries.map((entry) => [entry.record.ec2InstanceId, entry]));
   const present = roll.entries.filter((entry) => presenceState(entry) === 'present');
   const byArn = new Map(instances.map((instance) => [instance.containerInstanceArn, instance]));
-  const owners = new Map(present.map((entry) => [entry.record.containerInstanceArn, entry.record.ec2InstanceId]));
+  const owners = new Map<string | null, string>();
+  for (const { record } of present) {
+    // Of several that claim one ARN always the same one, however the roll is ordered.
+    const first = owners.get(record.containerInstanceArn);
+    if (first === undefined || record.ec2InstanceId < first)
+      owners.set(record.containerInstanceArn, record.ec2InstanceId);
+  }
 
   const byOwner = new Map<string, ContainerInstance[]>();
   const ownerless: ContainerInstance[] = [];

@@ -17,7 +17,7 @@ export function judgeUnmatched(node: RollEntry, { byArn, clusters, all, scopes }
   if (!scopes.has(arnScope(arn)) || (!all && cluster === null)) return { ...verdict, kind: 'elsewhere' };
   const holder = byArn.get(arn);
   if (holder && holder.status !== 'INACTIVE') {
-    const reason = `ECS has this container instance as ${holder.ec2InstanceId}: was its disk copied?${trouble}`;
+    const reason = `ECS has its container instance as ${holder.ec2InstanceId ?? 'that of another node'}: was its disk copied?${trouble}`;
     return { ...verdict, kind: 'mismatch', reason };
   }
   if (holder) return { ...verdict, kind: 'stray', reason: `ECS has deregistered it (INACTIVE)${trouble}` };

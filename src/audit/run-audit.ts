@@ -48,7 +48,7 @@ export async function runAudit(
 ): Promise<{ readonly report: AuditReport; readonly memory: AuditMemory }> {
   const startedMs = clock.wallMs();
   const roll = await store.read(signal);
-  const enumeration = await enumerateInstances(ecs, clusters, signal);
+  const enumeration = await enumerateInstances(ecs, clusters && oncePerName(clusters), signal);
   if (enumeration.clusters.length === 0) {
     throw new RollcallError(`${ecs.label} has no ECS cluster in this account; see --region and --profile`);
   }
@@ -71,6 +71,10 @@ export async function runAudit(
   const finishedMs = clock.wallMs();
   const about = { clusters: enumeration.clusters, startedMs, finishedMs, revision: sides.roll.revision };
   return { report: buildReport(settled, about), memory: remember(memory, settled, finishedMs) };
+}
+
+function oncePerName(clusters: readonly string[]): string[] {
+  return [...new Map(clusters.map((cluster) => [cluster.split('/').at(-1), cluster])).values()];
 }
 
 function unconfirmed(verdicts: readonly Verdict[], confirmed: ReadonlySet<string>): Verdict[] {

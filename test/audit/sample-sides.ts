@@ -1,0 +1,60 @@
+import type { BothSides } from '../../src/audit/compare-rolls.ts';
+import type { ContainerInstance } from '../../src/ecs/container-instance.ts';
+import type { Departure, NodeRecord } from '../../src/record/record.ts';
+import type { RollEntry } from '../../src/record/roll.ts';
+import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
+
+export const NOW_MS = Date.UTC(2026, 0, 2);
+export const SCOPE = 'arn:aws:ecs:us-east-1:123456789012';
+
+/** An instant before `NOW_MS`. */
+export const ago = (minutes: number) => new Date(NOW_MS - minutes * 60_000).toISOString();
+
+/** @param registration 0, 1, …: an EC2 instance may have registered more than once */
+export function sampleArn(n: number, cluster = 'demo', registration = 0): string {
+  return `${SCOPE}:container-instance/${cluster}/${(n * 16 + registration).toString(16).padStart(32, '0')}`;
+}
+
+export function sampleNode(n: number, overrides: Partial<NodeRecord> = {}): RollEntry {
+  const record = sampleRecord({
+    ec2InstanceId: sampleInstanceId(n),
+    containerInstanceArn: sampleArn(n),
+    privateIpAddress: `10.0.0.${n}`,
+    ...overrides,
+  });
+  return { record, presence: { session: 's', since: ago(600), ttlSeconds: 30 } };
+}
+
+/** @param departure null: lost */
+export function absentNode(n: number, departure: Departure | null, overrides: Partial<NodeRecord> = {}): RollEntry {
+  return { record: { ...sampleNode(n, overrides).record, departure }, presence: null };
+}
+
+const NOTHING = { cpuUnits: 0, memoryMiB: 0, ports: [], portsUdp: [] };
+
+export function sampleInstance(n: number, overrides: Partial<ContainerInstance> = {}): ContainerInstance {
+  return {
+    containerInstanceArn: sampleArn(n),
+    cluster: 'demo',
+    ec2InstanceId: sampleInstanceId(n),
+    status: 'ACTIVE',
+    agentConnected: true,
+    registeredAt: ago(600),
+    agentVersion: '1.70.0',
+    runningTasksCount: 0,
+    pendingTasksCount: 0,
+    registered: NOTHING,
+    remaining: NOTHING,
+    attributes: [],
+    ...overrides,
+  };
+}
+
+export function sampleSides(
+  entries: readonly RollEntry[],
+  instances: readonly ContainerInstance[],
+  overrides: Partial<BothSides> = {},
+): BothSides {
+  const scopes = new Set([SCOPE]);
+  return { roll: { entries, skipped: [] }, clusters: ['demo'], all: false, scopes, instances, ...overrides };
+}
