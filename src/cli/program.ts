@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { describeError, RollcallError } from '../errors.ts';
 import { agentCommand } from './agent.ts';
+import { auditCommand } from './audit.ts';
 import type { CliContext } from './cli-context.ts';
 import { healthCommand } from './health.ts';
 import { listCommand } from './list.ts';
@@ -35,14 +36,23 @@ export async function runProgram(args: readonly string[], context: CliContext): 
   }
 }
 
-const COMMANDS = [agentCommand, listCommand, showCommand, watchCommand, placeCommand, healthCommand, simulateCommand];
+const COMMANDS = {
+  agent: agentCommand,
+  list: listCommand,
+  show: showCommand,
+  watch: watchCommand,
+  audit: auditCommand,
+  place: placeCommand,
+  health: healthCommand,
+  simulate: simulateCommand,
+};
 
 function buildProgram(context: CliContext): Command {
   const program = new Command('rollcall')
     .description('Every ECS node answers the roll: who is there, where, and are they well?')
     .version(context.version, '-V, --version', 'print the version')
     .addHelpText('after', HELP);
-  const commands = COMMANDS.map((make) => make(context));
+  const commands = Object.values(COMMANDS).map((make) => make(context));
   for (const command of commands) program.addCommand(command);
   for (const command of [program, ...commands]) {
     // Commander would print its errors itself, in more than one line; help goes where it sends it.
@@ -76,6 +86,6 @@ function commanderStatus(error: CommanderError, args: readonly string[], context
 }
 
 function commandName(args: readonly string[]): string {
-  const command = ['agent', 'list', 'show', 'watch', 'place', 'health', 'simulate'].find((name) => name === args[0]);
-  return command ? `rollcall ${command}` : 'rollcall';
+  const [command = ''] = args;
+  return Object.hasOwn(COMMANDS, command) ? `rollcall ${command}` : 'rollcall';
 }

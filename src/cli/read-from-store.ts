@@ -24,11 +24,12 @@ export async function readFromStore<T>(
   flags: StoreFlags,
   action: string,
   read: (store: Store, signal: AbortSignal) => Promise<T>,
+  deadlineMs = READ_DEADLINE_MS,
 ): Promise<T> {
   const { clock, random } = context;
   const store = await openStore(storeConfig(flags), { clock, random, signal: context.signal, create: false });
   try {
-    return await withDeadline(clock, READ_DEADLINE_MS, context.signal, action, (signal) => read(store, signal));
+    return await withDeadline(clock, deadlineMs, context.signal, action, (signal) => read(store, signal));
   } finally {
     await store.close();
   }

@@ -108,11 +108,34 @@ test('what both sides agree on by the second look is no difference: a new node, 
 
 test('a node that ECS registers anew between the looks is found by the ARN that its record has by then', async () => {
   const { store, ecs, clock } = world([sampleNode(1)], []);
-  const { report } = await audit({ store, ecs, clock }, () => {
+  const { report, waits } = await audit({ store, ecs, clock }, () => {
     store.commit([sampleNode(1, { containerInstanceArn: sampleArn(1, 'demo', 1) })]);
     ecs.instances = [sampleInstance(1, { containerInstanceArn: sampleArn(1, 'demo', 1) })];
   });
+  assert.deepEqual([report.agreeing, report.differences, waits], [1, [], 1]);
+});
+
+test('a node that the store has forgotten by the second look is no stray', async () => {
+  const { store, ecs, clock } = world([sampleNode(1)], []);
+  const { report } = await audit({ store, ecs, clock }, () => store.commit([], [sampleInstanceId(1)]));
+  assert.deepEqual([report.differences, report.notes], [[], []]);
+});
+
+test('for a container instance without an EC2 instance id the whole roll is read again', async () => {
+  const { store, ecs, clock } = world([], [sampleInstance(1, { ec2InstanceId: null })]);
+  const { report } = await audit({ store, ecs, clock }, () => store.commit([sampleNode(1)]));
   assert.deepEqual([report.agreeing, report.differences], [1, []]);
+});
+
+test('a node is asked for in the cluster that its ARN names: ECS refuses it in another', async () => {
+  const inOther = sampleNode(2, { containerInstanceArn: sampleArn(2, 'other'), cluster: 'demo' });
+  const { store, ecs, clock } = world([sampleNode(1), inOther], [sampleInstance(1)]);
+  const one = await audit({ store, ecs, clock });
+  assert.deepEqual([one.report.differences, one.report.elsewhere], [[], 1]);
+  ecs.clusters = ['demo', 'other'];
+  const all = await audit({ store, ecs, clock }, undefined, undefined, null);
+  assert.deepEqual(kinds(all.report.differences), ['stray i-00000002']);
+  assert.equal(ecs.requests.at(-1), 'describe other 1');
 });
 
 test('a ghost that ECS has let go by the second look is none', async () => {

@@ -1,0 +1,117 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { emptyAuditMemory } from '../audit/audit-memory.ts';
+import { type AuditReport, isUndecided } from '../audit/audit-report.ts';
+import { type EcsFlags, ecsOptions, ecsSettings } from '../config/ecs-options.ts';
+import { isLogged, logLevelOption } from '../config/log-level.ts';
+import { storeConfig, storeOptions } from '../config/store-options.ts';
+import { describeError, RollcallError, UsageError } from '../errors.ts';
+import { clusterName } from '../sources/ecs-arn.ts';
+import type { Store } from '../store/store.ts';
+import { formatDuration } from '../timing/duration.ts';
+import type { CliContext } from './cli-context.ts';
+import { type ReadFlags, readFromStore } from './read-from-store.ts';
+
+interface AuditFlags extends ReadFlags, EcsFlags {
+  readonly cluster?: readonly string[];
+  readonly allClusters: boolean;
+  readonly output: 'text' | 'wide' | 'json' | 'ndjson';
+}
+
+/** Of the whole audit, its waits included. ECS answers for 10,000 instances in less than 3 minutes. */
+const AUDIT_DEADLINE_MS = 10 * 60_000;
+
+const HELP = `
+Differences: ghost (in ECS, not present on the roll), stray (present on the roll, not in ECS), disconnected (present,
+its ecs-agent known to be disconnected for longer than 5 minutes), mismatch (another ARN or cluster on either side).
+Each is looked at again after 12s before it is called one. Exit status: 0 they agree, 1 they differ, 2 could not tell.
+
+Examples:
+  rollcall audit --cluster demo --store etcd://127.0.0.1:2379
+  rollcall audit --all-clusters --region us-east-1
+  rollcall audit --cluster demo -o json | jq -r '.differences[] | select(.kind == "ghost") | .containerInstanceArn'`;
+
+export function auditCommand(context: CliContext): Command {
+  const command = new Command('audit')
+    .description('Compare the roll with what ECS has. Changes nothing on either side.')
+    .addOption(
+      new Option('--cluster <names>', 'ECS clusters by name or ARN, separated by commas')
+        .env('ROLLCALL_CLUSTER')
+        .argParser(clusterNames),
+    )
+    .addOption(
+      new Option('--all-clusters', 'every ECS cluster of the region').env('ROLLCALL_ALL_CLUSTERS').default(false),
+    )
+    .addOption(
+      new Option('-o, --output <format>', 'how to print it')
+        .env('ROLLCALL_OUTPUT')
+        .default('text')
+        .choices(['text', 'wide', 'json', 'ndjson']),
+    )
+    .addHelpText('after', HELP);
+  for (const option of [...ecsOptions(), ...storeOptions(), logLevelOption()]) command.addOption(option);
+  return command.action(async (flags: AuditFlags) => {
+    const clusters = askedClusters(command, flags);
+    storeConfig(flags); // what is wrong in it is usage, before anything is asked
+    const report = await audit(context, flags, clusters).catch((error: unknown) => {
+      context.signal.throwIfAborted();
+      throw new CouldNotTellError(`could not tell: ${describeError(error)}`);
+    });
+    const { renderAudit, renderNotes } = await import('./render-audit.ts');
+    const isText = flags.output === 'text' || flags.output === 'wide';
+    await context.stdout(
+      isText ? renderAudit(report) : `${JSON.stringify(report, null, flags.output === 'json' ? 2 : 0)}\n`,
+    );
+    if (isText && isLogged(flags.logLevel, 'warn')) for (const line of renderNotes(report)) context.stderr(line);
+    if (report.differences.length > 0) throw new RollcallError('the roll and ECS differ');
+    const undecided = report.notes.filter(({ kind }) => isUndecided(kind)).length;
+    if (undecided > 0) throw new CouldNotTellError(`could not tell of ${undecided} of the nodes; the notes say why`);
+  });
+}
+
+/** Neither "they agree" nor "they differ" would be true. */
+class CouldNotTellError extends RollcallError {
+  override readonly name = 'CouldNotTellError';
+  override readonly exitCode = 2;
+}
+
+async function audit(context: CliContext, flags: AuditFlags, clusters: readonly string[] | null): Promise<AuditReport> {
+  // Loaded here, so that a command that asks nothing of ECS does not pay for it.
+  const [{ openEcsApi }, { runAudit }] = await Promise.all([
+    import('../ecs/open-ecs-api.ts'),
+    import('../audit/run-audit.ts'),
+  ]);
+  const { clock, random } = context;
+  const onLookAgain = (differences: number, waitMs: number) => {
+    if (!isLogged(flags.logLevel, 'warn')) return;
+    context.stderr(`note: ${differences} seem to differ; looking at them again in ${formatDuration(waitMs)}`);
+  };
+  const ecs = await openEcsApi(ecsSettings(flags), { clock, random });
+  try {
+    const work = (store: Store, signal: AbortSignal) =>
+      runAudit({ store, ecs, clock, onLookAgain }, { clusters, memory: emptyAuditMemory }, signal);
+    return (await readFromStore(context, flags, 'audit', work, AUDIT_DEADLINE_MS)).report;
+  } finally {
+    ecs.close();
+  }
+}
+
+/** A flag outranks the other one's variable. @returns null: all */
+function askedClusters(command: Command, { cluster, allClusters }: AuditFlags): readonly string[] | null {
+  const said = (name: string) => command.getOptionValueSource(name) === 'cli';
+  if (allClusters && cluster !== undefined && said('cluster') === said('allClusters')) {
+    throw new UsageError('--cluster and --all-clusters exclude each other; see rollcall audit --help');
+  }
+  if (allClusters && !said('cluster')) return null;
+  if (cluster !== undefined) return cluster;
+  throw new UsageError('say what to compare: --cluster NAME or --all-clusters; see rollcall audit --help');
+}
+
+function clusterNames(text: string): readonly string[] {
+  return text.split(',').map((part) => {
+    const cluster = part.trim();
+    if (clusterName(cluster) === undefined) {
+      throw new InvalidArgumentError(`"${cluster}" is no cluster's name or ARN.`);
+    }
+    return cluster;
+  });
+}
