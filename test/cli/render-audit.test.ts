@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { AuditReport, Difference, Note } from '../../src/audit/audit-report.ts';
+import { renderAudit, renderNotes } from '../../src/cli/render-audit.ts';
+
+const finding = {
+  instanceId: 'i-00000001',
+  cluster: 'demo',
+  containerInstanceArn: 'arn:1',
+  privateIpAddress: '10.0.0.1',
+  since: null,
+  reason: 'why',
+};
+const ghost: Difference = { ...finding, kind: 'ghost' };
+const note: Note = { ...finding, kind: 'unregistered' };
+
+function report(overrides: Partial<AuditReport> = {}): AuditReport {
+  return {
+    schemaVersion: 1,
+    clusters: ['demo'],
+    startedAt: '2026-01-01T00:00:00.000Z',
+    finishedAt: '2026-01-01T01:00:00.000Z',
+    revision: '7',
+    agreeing: 3,
+    elsewhere: 0,
+    differences: [],
+    notes: [],
+    ...overrides,
+  };
+}
+
+test('the summary counts each kind that there is, and who was not compared', () => {
+  assert.equal(renderAudit(report()), 'demo: 3 agree, none differs\n');
+  const two = report({
+    clusters: ['a', 'b', 'c', 'd'],
+    elsewhere: 2,
+    differences: [ghost, ghost, { ...ghost, kind: 'mismatch' }],
+  });
+  assert.match(
+    renderAudit(two),
+    /\n4 clusters: 3 agree, 3 differ: 2 ghosts, 1 mismatch; 2 present in other clusters, regions or accounts\n$/,
+  );
+});
+
+test('an instant has its age beside it; a clock ahead of ours makes none below zero', () => {
+  const since = (text: string | null) =>
+    renderAudit(report({ differences: [{ ...ghost, since: text }] })).split('\n')[1];
+  assert.match(since('2026-01-01T00:30:00.000Z') ?? '', / 2026-01-01T00:30:00\.000Z \(30m\) /);
+  assert.match(since('2026-01-01T02:00:00.000Z') ?? '', / \(0ms\) /);
+  assert.match(since('never') ?? '', / never {2}arn/);
+  assert.match(since(null) ?? '', / - {2,}arn/);
+});
+
+test('notes name the node, and stay few', () => {
+  assert.deepEqual(renderNotes(report({ notes: [note] })), ['note: unregistered: i-00000001 10.0.0.1 in demo: why']);
+  const bare = { ...note, instanceId: null, cluster: null, privateIpAddress: null };
+  assert.deepEqual(renderNotes(report({ notes: [bare] })), ['note: unregistered: arn:1: why']);
+  const many = renderNotes(report({ notes: Array.from({ length: 30 }, () => note) }));
+  assert.deepEqual([many.length, many.at(-1)], [21, 'note: 10 more notes; -o json has them all']);
+});
+
+test('text of another node steers no terminal', () => {
+  const evil = 'x\u001b[2J\nforged';
+  const lines = [
+    ...renderNotes(report({ notes: [{ ...note, reason: evil }] })),
+    renderAudit(report({ differences: [{ ...ghost, reason: evil }] })),
+  ];
+  for (const line of lines) assert.match(line, /x\?\[2J\?forged/);
+});
