@@ -49,7 +49,7 @@ export function judgeAbsent(
 function ghostReason(instance: ContainerInstance, entry: RollEntry): string {
   const said = lastWords(entry);
   // The host lives: that outranks whatever the record said of its end.
-  if (instance.agentConnected) return `${said}; ECS has its agent connected: the host is up without rollcall`;
+  if (instance.agentConnected) return `${said}; ECS has its agent connected: the host seems to be up, without rollcall`;
   if (!entry.record.departure) return `${said}; ECS has its agent disconnected: the host may be down or cut off`;
   return `${said}; ECS has its agent disconnected, as of a stopped or terminated instance until it is deregistered`;
 }

@@ -3,15 +3,17 @@ import { emptyAuditMemory } from '../audit/audit-memory.ts';
 import { type AuditReport, isUndecided } from '../audit/audit-report.ts';
 import { type EcsFlags, ecsOptions, ecsSettings } from '../config/ecs-options.ts';
 import { isLogged, logLevelOption } from '../config/log-level.ts';
+import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/mass-loss-options.ts';
 import { storeConfig, storeOptions } from '../config/store-options.ts';
 import { describeError, RollcallError, UsageError } from '../errors.ts';
+import type { Roll } from '../record/roll.ts';
 import { clusterName } from '../sources/ecs-arn.ts';
-import type { Store } from '../store/store.ts';
 import { formatDuration } from '../timing/duration.ts';
 import type { CliContext } from './cli-context.ts';
-import { type ReadFlags, readFromStore } from './read-from-store.ts';
+import { massLossNote } from './mass-loss-note.ts';
+import { type ReadFlags, readFromStore, warnOfSkipped } from './read-from-store.ts';
 
-interface AuditFlags extends ReadFlags, EcsFlags {
+interface AuditFlags extends ReadFlags, EcsFlags, MassLossFlags {
   readonly cluster?: readonly string[];
   readonly allClusters: boolean;
   readonly output: 'text' | 'wide' | 'json' | 'ndjson';
@@ -48,11 +50,12 @@ export function auditCommand(context: CliContext): Command {
         .choices(['text', 'wide', 'json', 'ndjson']),
     )
     .addHelpText('after', HELP);
-  for (const option of [...ecsOptions(), ...storeOptions(), logLevelOption()]) command.addOption(option);
+  for (const option of [...ecsOptions(), ...massLossOptions('note'), ...storeOptions(), logLevelOption()])
+    command.addOption(option);
   return command.action(async (flags: AuditFlags) => {
     const clusters = askedClusters(command, flags);
     storeConfig(flags); // what is wrong in it is usage, before anything is asked
-    const report = await audit(context, flags, clusters).catch((error: unknown) => {
+    const { report, roll } = await audit(context, flags, clusters).catch((error: unknown) => {
       context.signal.throwIfAborted();
       throw new CouldNotTellError(`could not tell: ${describeError(error)}`);
     });
@@ -61,7 +64,11 @@ export function auditCommand(context: CliContext): Command {
     await context.stdout(
       isText ? renderAudit(report) : `${JSON.stringify(report, null, flags.output === 'json' ? 2 : 0)}\n`,
     );
-    if (isText && isLogged(flags.logLevel, 'warn')) for (const line of renderNotes(report)) context.stderr(line);
+    warnOfSkipped(context, flags, roll.skipped);
+    const nodes = roll.entries.filter(({ record }) => report.clusters.includes(record.cluster ?? ''));
+    const loss = massLossNote(nodes, massLossLimits(flags), true);
+    const notes = [...(isText ? renderNotes(report) : []), ...(loss === null ? [] : [loss])];
+    if (isLogged(flags.logLevel, 'warn')) for (const line of notes) context.stderr(line);
     if (report.differences.length > 0) throw new RollcallError('the roll and ECS differ');
     const undecided = report.notes.filter(({ kind }) => isUndecided(kind)).length;
     if (undecided > 0) throw new CouldNotTellError(`could not tell of ${undecided} of the nodes; the notes say why`);
@@ -74,7 +81,11 @@ class CouldNotTellError extends RollcallError {
   override readonly exitCode = 2;
 }
 
-async function audit(context: CliContext, flags: AuditFlags, clusters: readonly string[] | null): Promise<AuditReport> {
+async function audit(
+  context: CliContext,
+  flags: AuditFlags,
+  clusters: readonly string[] | null,
+): Promise<{ readonly report: AuditReport; readonly roll: Roll }> {
   // Loaded here, so that a command that asks nothing of ECS does not pay for it.
   const [{ openEcsApi }, { runAudit }] = await Promise.all([
     import('../ecs/open-ecs-api.ts'),
@@ -87,9 +98,23 @@ async function audit(context: CliContext, flags: AuditFlags, clusters: readonly 
   };
   const ecs = await openEcsApi(ecsSettings(flags), { clock, random });
   try {
-    const work = (store: Store, signal: AbortSignal) =>
-      runAudit({ store, ecs, clock, onLookAgain }, { clusters, memory: emptyAuditMemory }, signal);
-    return (await readFromStore(context, flags, 'audit', work, AUDIT_DEADLINE_MS)).report;
+    return await readFromStore(
+      context,
+      flags,
+      'audit',
+      async (store, signal) => {
+        let roll: Roll | null = null;
+        const read = async (signal: AbortSignal) => {
+          const newest = await store.read(signal, { hurry: true });
+          roll ??= newest;
+          return newest;
+        };
+        const deps = { store: { ...store, read }, ecs, clock, onLookAgain };
+        const { report } = await runAudit(deps, { clusters, memory: emptyAuditMemory }, signal);
+        return { report, roll: roll ?? (await read(signal)) };
+      },
+      AUDIT_DEADLINE_MS,
+    );
   } finally {
     ecs.close();
   }

@@ -49,7 +49,7 @@ test('a ghost tells what the last record said, and whether its host lives', () =
   assert.equal(lost.since, null);
   assert.match(
     lost.reason,
-    /^lost, last health critical since \S+ \(ecs-agent: connection refused\); .*the host is up without rollcall$/,
+    /^lost, last health critical since \S+ \(ecs-agent: connection refused\); .*the host seems to be up, without rollcall$/,
   );
   assert.match(
     only([], [sampleInstance(1)]).reason,

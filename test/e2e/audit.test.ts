@@ -65,6 +65,8 @@ test('each kind of difference: a line with instance, address, since, ARN and rea
       sampleNode(4, { health: away }),
       sampleNode(5, { containerInstanceArn: sampleArn(5, 'demo', 1) }),
       sampleNode(6),
+      // Lost and in ECS no more: no difference, but so many at once are worth a note.
+      ...Array.from({ length: 10 }, (_, n) => absentNode(20 + n, null)),
     ],
     [
       sampleInstance(1),
@@ -95,6 +97,7 @@ test('each kind of difference: a line with instance, address, since, ARN and rea
   assert.deepEqual(text.stderr.trimEnd().split('\n'), [
     'note: 4 seem to differ; looking at them again in 12s',
     'note: disconnected-now: i-00000006 10.0.0.6 in demo: its ecs-agent is disconnected; ECS does not say for how long',
+    'note: 10 of 15 nodes are lost (67%, more than 30%): if that is new, the store or the network may be what failed, and who is alive is back within 3600s',
     'rollcall audit: the roll and ECS differ',
   ]);
   const report: AuditReport = JSON.parse(json.stdout);
