@@ -19,6 +19,16 @@ export function presenceKey(instanceId: string): string {
   return `${PRESENCES}${instanceId}`;
 }
 
+/** The key that whoever is in charge of `office` holds with a lease; `audit` is one. */
+export function officeKey(office: string): string {
+  return `${COORDINATION}${office}/leader`;
+}
+
+/** What the office's holders publish. @param name none but `leader` */
+export function documentKey(office: string, name: string): string {
+  return `${COORDINATION}${office}/${name}`;
+}
+
 type ParsedKey =
   | { readonly kind: 'record' | 'presence'; readonly instanceId: string }
   | { readonly kind: 'coordination' }

@@ -4,6 +4,7 @@ import { createHoldNotes } from './hold-notes.ts';
 import { interpretBatch } from './interpret-batch.ts';
 import { presenceKey, recordKey } from './keys.ts';
 import type { Kv } from './kv.ts';
+import { kvOffices } from './kv-offices.ts';
 import { leaveSeat } from './leave-seat.ts';
 import { readRoll } from './read-roll.ts';
 import { renewPresence } from './renew-presence.ts';
@@ -41,6 +42,7 @@ export function createRollStore(kv: Kv): Store {
       for await (const batch of kv.watch(revision, signal)) yield interpretBatch(batch);
     },
     overdue: (instanceIds, signal) => countOverdue(kv, instanceIds, signal),
+    offices: kvOffices(kv),
     close: () => kv.close(),
   };
 }

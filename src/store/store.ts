@@ -1,5 +1,6 @@
 import type { NodeRecord, Presence } from '../record/record.ts';
 import type { Roll, RollEntry, SkippedKey } from '../record/roll.ts';
+import type { Offices } from './offices.ts';
 
 /**
  * The shared store as the rest of the program sees it, with its failure semantics.
@@ -76,6 +77,9 @@ export interface Store {
    * lease does not count at all. Writes nothing, and no revision.
    */
   overdue(instanceIds: readonly string[], signal: AbortSignal): Promise<OverdueCount>;
+
+  /** Work of which one agent of the fleet is in charge. */
+  readonly offices: Offices;
 
   /** Frees connections and files. Calls under way reject. */
   close(): Promise<void>;

@@ -11,6 +11,7 @@ import type { Hold, RegisterOutcome, Seat, Store } from '../../src/store/store.t
 import { CompactedError, StoreError } from '../../src/store/store-error.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 import { type Follower, follow } from './follow.ts';
+import { describeOfficesContract } from './offices-contract.ts';
 
 /** An empty store of one kind, and what the suite does to it beside the contract. */
 export interface Backend {
@@ -28,6 +29,7 @@ export interface Backend {
 
 /** The promises of `Store`, for every kind of store alike. */
 export function describeStoreContract(kind: string, start: () => Promise<Backend>): void {
+  describeOfficesContract(kind, start);
   describe(`the store contract on ${kind}`, () => {
     const { signal } = new AbortController();
     const followers: Follower[] = [];

@@ -68,6 +68,7 @@ export function fakeStore(label = 'fake:'): FakeStore {
     renewRetention: unused,
     update: unused,
     depart: unused,
+    offices: { look: unused, campaign: unused, renew: unused, publish: unused, resign: unused },
     close: async () => {},
 
     async id() {

@@ -41,6 +41,15 @@ export function flakyStore(store: Store): FlakyStore {
     readOne: (id, signal) => through('readOne', signal, () => store.readOne(id, signal)),
     id: (signal) => through('id', signal, () => store.id(signal)),
     overdue: (ids, signal) => through('overdue', signal, () => store.overdue(ids, signal)),
+    offices: {
+      look: (office, names, signal) => through('look', signal, () => store.offices.look(office, names, signal)),
+      campaign: (office, candidate, signal) =>
+        through('campaign', signal, () => store.offices.campaign(office, candidate, signal)),
+      renew: (reign, signal) => through('renewOffice', signal, () => store.offices.renew(reign, signal)),
+      publish: (reign, documents, signal) =>
+        through('publish', signal, () => store.offices.publish(reign, documents, signal)),
+      resign: (reign, signal) => through('resign', signal, () => store.offices.resign(reign, signal)),
+    },
     watch: (revision, signal) => store.watch(revision, signal),
     close: () => store.close(),
   };
