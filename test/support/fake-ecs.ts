@@ -1,0 +1,71 @@
+import type { ContainerInstance } from '../../src/ecs/container-instance.ts';
+import type { EcsApi, Page } from '../../src/ecs/ecs-api.ts';
+
+/** ECS with one cluster of `size` instances, in memory; counts the requests. */
+export interface FakeEcs extends EcsApi {
+  readonly requests: { readonly name: string; readonly atMs: number }[];
+  closed: number;
+  /** Every request rejects with it. */
+  error: Error | null;
+}
+
+export function fakeEcs(size: number, monotonicMs: () => number): FakeEcs {
+  const arn = (n: number) => `arn:aws:ecs:us-east-1:123456789012:container-instance/demo/${n}`;
+  const ask = (name: string) => {
+    api.requests.push({ name, atMs: monotonicMs() });
+    if (api.error) throw api.error;
+  };
+  const page = (arns: readonly string[], from: string | null): Page => {
+    const first = Number(from ?? '0');
+    return { arns: arns.slice(first, first + 100), next: first + 100 < arns.length ? String(first + 100) : null };
+  };
+  const unused = () => Promise.reject(new Error('nobody changes anything here'));
+  const api: FakeEcs = {
+    label: 'fake',
+    requests: [],
+    closed: 0,
+    error: null,
+    listClusters: async (from) => {
+      ask('ListClusters');
+      return page(['arn:aws:ecs:us-east-1:123456789012:cluster/demo'], from);
+    },
+    listContainerInstances: async (_, from) => {
+      ask('ListContainerInstances');
+      return page(
+        Array.from({ length: size }, (_, n) => arn(n)),
+        from,
+      );
+    },
+    describeContainerInstances: async (_, arns) => {
+      ask('DescribeContainerInstances');
+      return { instances: arns.map(instance), failures: [] };
+    },
+    updateContainerInstancesState: unused,
+    putAttributes: unused,
+    deleteAttributes: unused,
+    describeTaskDefinition: unused,
+    startTask: unused,
+    close: () => {
+      api.closed += 1;
+    },
+  };
+  return api;
+}
+
+function instance(containerInstanceArn: string): ContainerInstance {
+  const none = { cpuUnits: 0, memoryMiB: 0, ports: [], portsUdp: [] };
+  return {
+    containerInstanceArn,
+    cluster: 'demo',
+    ec2InstanceId: `i-${Number(containerInstanceArn.split('/').at(-1)).toString(16).padStart(8, '0')}`,
+    status: 'ACTIVE',
+    agentConnected: true,
+    registeredAt: null,
+    agentVersion: '1.70.0',
+    runningTasksCount: 0,
+    pendingTasksCount: 0,
+    registered: none,
+    remaining: none,
+    attributes: [],
+  };
+}
