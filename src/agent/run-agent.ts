@@ -1,11 +1,17 @@
 import type { Logger } from 'pino';
+import { createAuditLog } from '../audit/standing/audit-log.ts';
+import { type Auditor, createAuditor } from '../audit/standing/create-auditor.ts';
+import { fleetAudit } from '../audit/standing/fleet-audit.ts';
+import type { Audit } from '../audit/standing/run-auditor.ts';
 import type { Probe } from '../checks/probe.ts';
 import type { AgentConfig } from '../config/agent-config.ts';
+import type { AuditConfig } from '../config/audit-options.ts';
+import { openEcsApi } from '../ecs/open-ecs-api.ts';
 import { describeError, SupersededError } from '../errors.ts';
 import type { AgentReport } from '../http/agent-report.ts';
 import { agentRoutes } from '../http/agent-routes.ts';
 import { startHttpServer } from '../http/server.ts';
-import { createLoopMonitor } from '../lifecycle/loop-monitor.ts';
+import { createLoopMonitor, type LoopMonitor } from '../lifecycle/loop-monitor.ts';
 import { residentBytes } from '../lifecycle/resident-bytes.ts';
 import { runGroup } from '../lifecycle/run-group.ts';
 import { type NotifyChannel, runNotifier } from '../lifecycle/run-notifier.ts';
@@ -37,6 +43,8 @@ export interface AgentDependencies {
   readonly probes: readonly Probe[];
   /** null where no service manager wants to be told. */
   readonly notify: NotifyChannel | null;
+  /** Of the whole fleet, should this agent lead. Default: store against the ECS API. */
+  readonly audit?: Audit;
 }
 
 /** A departure that the store has not taken by then is given up: with the HTTP port's closing it stays under 3 s. */
@@ -90,7 +98,8 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
   const watches = (): boolean => registry.status().watching;
   const registryStep = monitor.track('registry', REGISTRY_LIMIT_MS, watches);
   const registry = createRegistry({ store, clock, random, massLoss: config.massLoss, onStep: registryStep });
-  const routes = agentRoutes({ report, registry, residentBytes, clock, random });
+  const auditor = config.audit && standingAudit(config.audit, config, deps, monitor, () => desired.get());
+  const routes = agentRoutes({ report, registry, residentBytes, clock, random, auditor });
   const onError = (error: unknown) => log.error(`answering a request failed: ${describeError(error)}`);
   const server = await startHttpServer({ listen: config.listen, routes, clock, onError });
   const notifying = (channel: NotifyChannel) => {
@@ -126,6 +135,7 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
           ),
         (groupSignal) => giveUpDeparture(leaving, clock, groupSignal),
         ...(deps.notify ? [notifying(deps.notify)] : []),
+        ...(auditor ? [auditor.loop] : []),
       ],
       signal,
     );
@@ -140,6 +150,34 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
   } finally {
     await Promise.all([server.close(), registry.close(), node.close()]);
   }
+}
+
+/** This agent's part in the audit of the fleet. */
+function standingAudit(
+  { intervalMs, clusters, ecs }: AuditConfig,
+  { presenceTtlMs }: AgentConfig,
+  deps: AgentDependencies,
+  monitor: LoopMonitor,
+  desired: () => Desired | null,
+): Auditor {
+  const { store, clock, random, session, leaving } = deps;
+  const auditStep = monitor.track('audit', presenceTtlMs + 30_000);
+  const auditLog = createAuditLog(deps.log);
+  return createAuditor({
+    offices: store.offices,
+    audit: deps.audit ?? fleetAudit({ store, clock, openEcs: () => openEcsApi(ecs, { clock, random }) }, clusters),
+    clock,
+    random,
+    session,
+    instanceId: () => desired()?.record.ec2InstanceId ?? null,
+    ttlMs: presenceTtlMs,
+    intervalMs,
+    leaving,
+    onStep(step, state) {
+      auditStep();
+      auditLog(step, state);
+    },
+  });
 }
 
 /** A node without a readable machine id is still a node. */

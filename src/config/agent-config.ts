@@ -1,3 +1,4 @@
+import type { AuditConfig } from './audit-options.ts';
 import type { CheckConfig } from './check-config.ts';
 import type { IdentityConfig } from './identity-config.ts';
 import type { LogLevel } from './log-level.ts';
@@ -26,6 +27,8 @@ export interface AgentConfig {
   readonly checks: CheckConfig;
   /** Null: losses are told at once, however many. */
   readonly massLoss: MassLossLimits | null;
+  /** Null: this agent takes no part in the standing audit. */
+  readonly audit: AuditConfig | null;
   readonly machineIdFile: string;
   readonly logLevel: LogLevel;
 }

@@ -2,6 +2,7 @@ import { Option } from 'commander';
 import { describeError, UsageError } from '../errors.ts';
 import { formatDuration } from '../timing/duration.ts';
 import type { AgentConfig } from './agent-config.ts';
+import { type AuditFlags, auditConfig, auditOptions } from './audit-options.ts';
 import { type CheckFlags, checkConfig, checkOptions } from './check-options.ts';
 import { type IdentityFlags, identityConfig, identityOptions } from './identity-options.ts';
 import { type LogLevel, logLevelOption } from './log-level.ts';
@@ -61,6 +62,7 @@ export function agentOptions(env: Readonly<Record<string, string | undefined>>):
       .argParser(durationBetween(1_000, HOUR_MS)),
     ...checkOptions(env),
     ...massLossOptions(),
+    ...auditOptions(),
     new Option('--machine-id-file <path>', 'where the machine id of systemd (and fleet) stands')
       .env('ROLLCALL_MACHINE_ID_FILE')
       .default('/etc/machine-id'),
@@ -69,6 +71,7 @@ export function agentOptions(env: Readonly<Record<string, string | undefined>>):
 }
 
 export interface AgentFlags extends StoreFlags, CheckFlags, MassLossFlags, IdentityFlags {
+export interface AgentFlags extends StoreFlags, CheckFlags, MassLossFlags, AuditFlags {
   readonly presenceTtl: number;
   readonly retention: number;
   readonly listen: { readonly host: string; readonly port: number };
@@ -122,6 +125,7 @@ export function agentConfig(flags: AgentFlags): AgentConfig {
     noticeIntervalMs: flags.noticeInterval,
     checks: checkConfig(flags),
     massLoss: massLossLimits(flags),
+    audit: auditConfig(flags),
     machineIdFile: flags.machineIdFile,
     logLevel: flags.logLevel,
   };

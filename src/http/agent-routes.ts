@@ -1,7 +1,9 @@
+import type { Auditor } from '../audit/standing/create-auditor.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { Clock } from '../timing/clock.ts';
 import type { AgentReport } from './agent-report.ts';
 import type { Routes } from './reply.ts';
+import { audit } from './routes/audit.ts';
 import { containerInstance } from './routes/container-instance.ts';
 import { containerInstances } from './routes/container-instances.ts';
 import { events } from './routes/events.ts';
@@ -20,10 +22,13 @@ export interface AgentRouteDeps {
   readonly residentBytes: () => number;
   readonly clock: Pick<Clock, 'wallMs'>;
   readonly random: () => number;
+  /** Default: this agent takes no part in the standing audit. */
+  readonly auditor?: Pick<Auditor, 'status' | 'read'> | null;
 }
 
 /** Every path that an agent's HTTP port answers. */
-export function agentRoutes({ report, registry, residentBytes, clock, random }: AgentRouteDeps): Routes {
+export function agentRoutes(deps: AgentRouteDeps): Routes {
+  const { report, registry, residentBytes, clock, random, auditor = null } = deps;
   const routes: Routes = {
     '/': indexPage(
       () => report().version,
@@ -36,7 +41,8 @@ export function agentRoutes({ report, registry, residentBytes, clock, random }: 
     '/v1/containerInstances/:id': containerInstance(registry),
     '/v1/events': events({ feed: registry, clock, random }),
     '/v1/targets': targets(registry),
-    '/metrics': metrics(report, registry, residentBytes),
+    '/v1/audit': audit(auditor),
+    '/metrics': metrics(report, registry, residentBytes, auditor),
   };
   return routes;
 }

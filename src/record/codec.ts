@@ -39,7 +39,8 @@ export function decodePresence(json: string): Decoded<Presence> {
   });
 }
 
-function decode<T>(json: string, read: (value: unknown) => T): Decoded<T> {
+/** @param read may throw a `FieldError` */
+export function decode<T>(json: string, read: (value: unknown) => T): Decoded<T> {
   let value: unknown;
   try {
     value = JSON.parse(json);

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import type { TestContext } from 'node:test';
 import pino from 'pino';
 import { runAgent } from '../../src/agent/run-agent.ts';
+import type { Audit } from '../../src/audit/standing/run-auditor.ts';
 import type { Probe } from '../../src/checks/probe.ts';
 import type { AgentConfig } from '../../src/config/agent-config.ts';
 import type { NodeRecord } from '../../src/record/record.ts';
@@ -65,6 +66,7 @@ export async function startWorld(t: TestContext) {
         noticeIntervalMs: 100,
         checks: { dockerSocket: null, disk: null, http: [], exec: [], intervalMs: 1, timeoutMs: 1, rise: 2, fall: 3 },
         massLoss: null,
+        audit: null,
         machineIdFile: '/nonexistent',
         logLevel: 'info',
         ...options.config,
@@ -82,6 +84,7 @@ export async function startWorld(t: TestContext) {
         leaving,
         probes,
         notify: null,
+        ...(options.audit ? { audit: options.audit } : {}),
       };
       const ended = runAgent(config, deps, stop.signal);
       ends.push(ended.catch(() => {}));
@@ -113,5 +116,6 @@ interface StartOptions {
   readonly clock?: Clock;
   readonly probes?: readonly Probe[];
   readonly network?: FlakyStore;
+  readonly audit?: Audit;
   readonly config?: Partial<AgentConfig>;
 }

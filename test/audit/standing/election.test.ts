@@ -1,0 +1,229 @@
+import assert from 'node:assert/strict';
+import { after, before, type TestContext, test } from 'node:test';
+import { createAuditor } from '../../../src/audit/standing/create-auditor.ts';
+import { createRollStore } from '../../../src/store/roll-store.ts';
+import { createCell } from '../../../src/timing/cell.ts';
+import { type Clock, systemClock } from '../../../src/timing/clock.ts';
+import { closeTestKvs, never, openTestKv } from '../../support/etcd-kv.ts';
+import { type EtcdServer, startEtcd } from '../../support/etcd-server.ts';
+import { fakeAudit } from '../../support/fake-audit.ts';
+import { flakyStore } from '../../support/flaky-store.ts';
+
+/** A lease of 3 s, and a look each 2 s. */
+const TTL_MS = 6_000;
+const INTERVAL_MS = 400;
+/** For a machine that is busy with other things. */
+const SLACK_MS = 4_000;
+
+let etcd: EtcdServer;
+before(async () => {
+  etcd = await startEtcd();
+});
+after(async () => {
+  await closeTestKvs();
+  await etcd.dispose();
+});
+
+/** An agent's auditor in this process, which can be killed, frozen as SIGSTOP does, and cut off from the store. */
+function startOne(t: TestContext, n: number, prefix: string) {
+  let thaw: PromiseWithResolvers<void> | null = null;
+  const frozen = async () => {
+    while (thaw) await thaw.promise;
+  };
+  const clock: Clock = {
+    ...systemClock,
+    sleep: async (delayMs, signal) => {
+      await systemClock.sleep(delayMs, signal);
+      await frozen();
+    },
+  };
+  const kv = openTestKv(etcd.endpoints, { prefix });
+  const store = flakyStore(createRollStore(kv));
+  const { offices } = store;
+  const audit = fakeAudit(clock, 100);
+  const leaving = createCell(false);
+  let freezeAtPublish = false;
+  let refused = 0;
+  const auditor = createAuditor({
+    offices: {
+      ...offices,
+      publish: async (...args) => {
+        if (freezeAtPublish) thaw ??= Promise.withResolvers<void>();
+        await frozen();
+        // The answer is looked at as the store gave it, and the deadline that passed meanwhile is not waited for.
+        const outcome = await offices.publish(args[0], args[1], never);
+        if (outcome.kind === 'deposed') refused += 1;
+        return outcome;
+      },
+    },
+    audit,
+    clock,
+    random: Math.random,
+    session: `session-${n}`,
+    instanceId: () => `i-${n}`,
+    ttlMs: TTL_MS,
+    intervalMs: INTERVAL_MS,
+    leaving,
+    onStep: () => {},
+  });
+  const dead = new AbortController();
+  const ended = auditor.loop(dead.signal).catch(() => {});
+  const kill = () => {
+    dead.abort(new Error('killed'));
+    thaw?.resolve();
+    thaw = null;
+    return ended;
+  };
+  t.after(kill);
+  return {
+    n,
+    audit,
+    store,
+    leaving,
+    kill,
+    leads: () => auditor.status().leading && !dead.signal.aborted,
+    status: auditor.status,
+    read: () => auditor.read(never),
+    refused: () => refused,
+    /** Stands still at the moment at which its next result is about to be sent. */
+    freezeAtPublish: () => {
+      freezeAtPublish = true;
+    },
+    isFrozen: () => thaw !== null,
+    thaw: () => {
+      freezeAtPublish = false;
+      thaw?.resolve();
+      thaw = null;
+    },
+  };
+}
+
+async function until(what: string, limitMs: number, condition: () => boolean | Promise<boolean>): Promise<number> {
+  const startMs = systemClock.monotonicMs();
+  while (!(await condition())) {
+    assert.ok(systemClock.monotonicMs() - startMs < limitMs, `still not: ${what}`);
+    await systemClock.sleep(20, never);
+  }
+  return systemClock.monotonicMs() - startMs;
+}
+
+/** Every result that the store took, in order, with the reign that stood in the office at that revision. */
+function followResults(t: TestContext, prefix: string, revision: string) {
+  const kv = openTestKv(etcd.endpoints, { prefix });
+  const stop = new AbortController();
+  const results: string[] = [];
+  const reigns: string[] = [];
+  let holder = '';
+  const ended = (async () => {
+    for await (const { events } of kv.watch(revision, stop.signal)) {
+      for (const { key, value } of events) {
+        if (key === 'v1/coordination/audit/leader') {
+          holder = value === null ? '' : JSON.parse(value).session;
+          if (holder !== '') reigns.push(holder);
+        } else if (key === 'v1/coordination/audit/summary' && value !== null) {
+          const by: string = JSON.parse(value).lastRun.by.session;
+          results.push(by);
+          assert.equal(by, holder, 'a result of somebody who does not reign was taken');
+        }
+      }
+    }
+  })();
+  const failure = ended.catch((error: unknown) => (stop.signal.aborted ? null : error));
+  t.after(async () => {
+    stop.abort(new Error('the test ended'));
+    assert.equal(await failure, null);
+  });
+  return { results, reigns };
+}
+
+test('of 20 agents one audits, whether its leader leaves, is killed, paused or cut off', async (t) => {
+  const prefix = '/election';
+  const watcher = createRollStore(openTestKv(etcd.endpoints, { prefix }));
+  const { revision } = await watcher.offices.look('audit', [], never);
+  const told = followResults(t, prefix, revision);
+  const agents = Array.from({ length: 20 }, (_, n) => startOne(t, n, prefix));
+  type Agent = (typeof agents)[number];
+  const leaders = () => agents.filter((agent) => agent.leads());
+  const leader = async (limitMs: number, but: readonly Agent[] = []): Promise<Agent> => {
+    let found: Agent | undefined;
+    await until('another leads', limitMs, async () => {
+      const { holder } = await watcher.offices.look('audit', [], never);
+      found = agents.find(({ n, leads }) => holder?.session === `session-${n}` && leads());
+      return found !== undefined && !but.includes(found);
+    });
+    assert.ok(found);
+    return found;
+  };
+  const delivers = (agent: Agent) => {
+    const seen = told.results.length;
+    return until('its results are taken', TTL_MS + 5_000, () =>
+      told.results.slice(seen).includes(`session-${agent.n}`),
+    );
+  };
+
+  const first = await leader(5_000);
+  await delivers(first);
+  await until('all know of it', TTL_MS, () =>
+    agents.every((agent) => agent.status().leader?.session === `session-${first.n}` && agent.status().summary !== null),
+  );
+  assert.deepEqual(leaders(), [first]);
+  assert.equal(agents.filter(({ audit }) => audit.runs > 0).length, 1);
+  assert.deepEqual((await first.read()).report?.differences.length, 1);
+
+  // Leaves in good order: the office is vacant at once, and waits only for the next look.
+  first.leaving.set(true);
+  const second = await leader(TTL_MS / 3 + SLACK_MS, [first]);
+  await delivers(second);
+  assert.equal(
+    (second.audit.memories[0] as { sightings: { ghost: { audits: number } } }).sightings.ghost.audits > 0,
+    true,
+  );
+
+  // Killed.
+  const killedMs = systemClock.monotonicMs();
+  await second.kill();
+  const third = await leader(TTL_MS + SLACK_MS, [second]);
+  t.diagnostic(`taken over ${Math.round(systemClock.monotonicMs() - killedMs)} ms after the kill, TTL ${TTL_MS} ms`);
+  await delivers(third);
+
+  // Paused at the worst moment: its result is made, and about to be sent.
+  third.freezeAtPublish();
+  await until('it is frozen', 5_000, third.isFrozen);
+  const fourth = await leader(TTL_MS + SLACK_MS, [third]);
+  await delivers(fourth);
+  const refusedBefore = third.refused();
+  third.thaw();
+  await until('its late result is refused', 5_000, () => third.refused() > refusedBefore);
+  await until('it knows that it does not lead', 5_000, () => !third.leads());
+  assert.ok(fourth.leads());
+  await until('it stops auditing', 2_000, () => third.audit.running === 0);
+
+  // Cut off.
+  fourth.store.network = 'refuse';
+  const fifth = await leader(TTL_MS + SLACK_MS, [fourth]);
+  await delivers(fifth);
+  await until('the one cut off has stepped down', 2_000, () => !fourth.leads() && fourth.audit.running === 0);
+  const seen = told.results.length;
+  fourth.store.network = 'up';
+  await until('it follows again', TTL_MS, () => fourth.status().leader?.session === `session-${fifth.n}`);
+  await until('more results', 5_000, () => told.results.length > seen + 3);
+  assert.deepEqual(leaders(), [fifth]);
+  assert.equal(told.reigns.length, 5);
+});
+
+test('a store outage only makes it wait, and looks cost no revision', async (t) => {
+  const prefix = '/outage';
+  const agent = startOne(t, 1, prefix);
+  const follower = startOne(t, 2, prefix);
+  await until('a result', 10_000, () => agent.status().summary !== null || follower.status().summary !== null);
+  for (const each of [agent, follower]) each.store.network = 'hang';
+  await until('the leader steps down', 10_000, () => !agent.leads() && !follower.leads());
+  for (const each of [agent, follower]) each.store.network = 'refuse';
+  await until('it says why', 10_000, () => /the store: /.test(follower.status().staleReason ?? ''));
+  for (const each of [agent, follower]) each.store.network = 'up';
+  await until('one leads again', 10_000, () => agent.leads() !== follower.leads());
+  const [leader, other] = agent.leads() ? [agent, follower] : [follower, agent];
+  leader.audit.error = new Error('denied');
+  await until('all hear of the failure', 10_000, () => other.status().summary?.lastRun.error === 'denied');
+  assert.notEqual(other.status().summary?.result, null, 'the last result stays');
+});

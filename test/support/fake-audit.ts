@@ -1,0 +1,71 @@
+import { emptyAuditMemory } from '../../src/audit/audit-memory.ts';
+import type { AuditReport } from '../../src/audit/audit-report.ts';
+import type { Audit } from '../../src/audit/standing/run-auditor.ts';
+import type { Clock } from '../../src/timing/clock.ts';
+
+export function sampleAuditReport(overrides: Partial<AuditReport> = {}): AuditReport {
+  return {
+    schemaVersion: 1,
+    clusters: ['demo'],
+    startedAt: '2026-01-01T00:00:00.000Z',
+    finishedAt: '2026-01-01T00:00:30.000Z',
+    revision: '7',
+    agreeing: 20,
+    elsewhere: 0,
+    differences: [
+      {
+        kind: 'ghost',
+        instanceId: 'i-0000000a',
+        cluster: 'demo',
+        containerInstanceArn: 'arn:aws:ecs:us-east-1:123456789012:container-instance/demo/a',
+        privateIpAddress: null,
+        since: null,
+        reason: 'never answered the roll',
+      },
+    ],
+    notes: [],
+    ...overrides,
+  };
+}
+
+/** An audit that takes `durationMs` and finds what it is told to. */
+export interface FakeAudit extends Audit {
+  runs: number;
+  running: number;
+  rests: number;
+  error: Error | null;
+  report: Partial<AuditReport>;
+  /** What each run was given to go on with. */
+  readonly memories: unknown[];
+}
+
+export function fakeAudit(clock: Clock, durationMs: number): FakeAudit {
+  const audit: FakeAudit = {
+    runs: 0,
+    running: 0,
+    rests: 0,
+    error: null,
+    report: {},
+    memories: [],
+    run: async (memory, signal) => {
+      const startedAt = new Date(clock.wallMs()).toISOString();
+      audit.runs += 1;
+      audit.running += 1;
+      audit.memories.push(memory);
+      try {
+        await clock.sleep(durationMs, signal);
+        if (audit.error) throw audit.error;
+        const finishedAt = new Date(clock.wallMs()).toISOString();
+        const sighting = { firstAt: startedAt, lastAt: finishedAt, audits: audit.runs };
+        const report = sampleAuditReport({ startedAt, finishedAt, ...audit.report });
+        return { report, memory: { ...emptyAuditMemory, sightings: { ghost: sighting } } };
+      } finally {
+        audit.running -= 1;
+      }
+    },
+    rest: () => {
+      audit.rests += 1;
+    },
+  };
+  return audit;
+}
