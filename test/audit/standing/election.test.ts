@@ -211,7 +211,7 @@ test('of 20 agents one audits, whether its leader leaves, is killed, paused or c
   assert.equal(told.reigns.length, 5);
 });
 
-test('a store outage only makes it wait, and looks cost no revision', async (t) => {
+test('a store outage only makes it wait, and a failed audit keeps the last result', async (t) => {
   const prefix = '/outage';
   const agent = startOne(t, 1, prefix);
   const follower = startOne(t, 2, prefix);

@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { emptyAuditMemory } from '../../../src/audit/audit-memory.ts';
+import { clustersOnRoll, fleetAudit } from '../../../src/audit/standing/fleet-audit.ts';
+import { fakeEcs } from '../../support/fake-ecs.ts';
+import { fakeStore } from '../../support/fake-store.ts';
+import { sampleInstanceId, sampleRecord } from '../../support/sample-record.ts';
+import { simulatedClock } from '../../support/simulated-clock.ts';
+
+const { signal } = new AbortController();
+const PRESENCE = { session: 'a', since: '2026-01-01T00:00:00.000Z', ttlSeconds: 30 };
+const departure = { cause: 'stopped', at: '2026-01-01T00:00:00.000Z' } as const;
+const node = (n: number, overrides = {}, presence: typeof PRESENCE | null = PRESENCE) => ({
+  record: sampleRecord({ ec2InstanceId: sampleInstanceId(n), ...overrides }),
+  presence,
+});
+
+test('by default the clusters are those of the nodes that are present or lost', () => {
+  const entries = [
+    node(0, { cluster: 'b' }),
+    node(1, { cluster: 'a' }, null),
+    node(2, { cluster: 'left', departure }, null),
+    node(3, { cluster: null }),
+    node(4, { cluster: 'b' }),
+  ];
+  assert.deepEqual(clustersOnRoll({ revision: '1', entries, skipped: [] }), ['a', 'b']);
+  assert.throws(() => clustersOnRoll({ revision: '1', entries: [], skipped: [] }), /--audit-clusters/);
+});
+
+test('10,000 nodes are audited in under three minutes, at two requests a second, with one API', async () => {
+  const clock = simulatedClock();
+  const store = fakeStore();
+  const ecs = fakeEcs(10_000, clock.monotonicMs);
+  const arn = (n: number) => `arn:aws:ecs:us-east-1:123456789012:container-instance/demo/${n}`;
+  store.commit(Array.from({ length: 10_000 }, (_, n) => node(n, { containerInstanceArn: arn(n), cluster: 'demo' })));
+  let opened = 0;
+  const openEcs = async () => {
+    opened += 1;
+    return ecs;
+  };
+  const audit = fleetAudit({ store, clock, openEcs }, 'roll');
+  const run = async () => {
+    const startMs = clock.monotonicMs();
+    let endMs: number | null = null;
+    const running = audit.run(emptyAuditMemory, signal).finally(() => {
+      endMs = clock.monotonicMs();
+    });
+    while (endMs === null && clock.monotonicMs() - startMs < 600_000) await clock.advance(5_000);
+    return { ...(await running), durationMs: (endMs ?? Number.NaN) - startMs };
+  };
+  const { report, durationMs } = await run();
+  assert.deepEqual([report.agreeing, report.differences], [10_000, []]);
+  assert.ok(durationMs < 180_000, `${durationMs} ms`);
+  assert.equal(ecs.requests.length, 200);
+  await run();
+  assert.deepEqual([opened, ecs.closed], [1, 0]);
+  for (const [index, { atMs }] of ecs.requests.entries()) {
+    const third = ecs.requests[index + 2];
+    assert.ok(!third || third.atMs - atMs >= 1_000, 'a third request within a second');
+  }
+  audit.rest();
+  await clock.advance(0);
+  assert.equal(ecs.closed, 1);
+});
+
+test('an API that cannot be opened is tried again by the next run', async () => {
+  const clock = simulatedClock();
+  const store = fakeStore();
+  store.commit([node(0)]);
+  let opened = 0;
+  const openEcs = async () => {
+    opened += 1;
+    throw new Error('no such file');
+  };
+  const audit = fleetAudit({ store, clock, openEcs }, ['demo']);
+  for (let run = 0; run < 2; run += 1) await assert.rejects(audit.run(emptyAuditMemory, signal), /no such file/);
+  audit.rest();
+  assert.equal(opened, 2);
+});

@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { emptyAuditMemory } from '../../../src/audit/audit-memory.ts';
+import type { Difference } from '../../../src/audit/audit-report.ts';
+import { boundDetails, decodeDetails, encodeDetails, reportOf } from '../../../src/audit/standing/audit-details.ts';
+import { auditFailure } from '../../../src/audit/standing/audit-failure.ts';
+import { decodeSummary } from '../../../src/audit/standing/audit-summary.ts';
+import { publishFailure, publishResult } from '../../../src/audit/standing/publication.ts';
+import { decodeMemory, encodeMemory } from '../../../src/audit/standing/stored-memory.ts';
+import { EcsError } from '../../../src/ecs/ecs-error.ts';
+import { StoreError } from '../../../src/store/store-error.ts';
+import { DeadlineError } from '../../../src/timing/with-deadline.ts';
+import { sampleAuditReport } from '../../support/fake-audit.ts';
+
+const by = { session: 's', instanceId: 'i-1' };
+const context = { by, intervalMs: 300_000, endedAt: '2026-01-01T00:01:00.000Z' };
+const [sample] = sampleAuditReport().differences;
+const many = (count: number, kind: Difference['kind'], reason = 'r'): Difference[] =>
+  Array.from({ length: count }, () => ({ ...(sample as Difference), kind, reason }));
+
+test('the report is whole again from its two parts', () => {
+  const report = sampleAuditReport();
+  const { summary, found } = publishResult(report, emptyAuditMemory, context);
+  const [decoded, details] = [decodeSummary(summary), decodeDetails(found?.details ?? '')];
+  assert.ok(decoded.ok && details.ok && decoded.value.result);
+  assert.deepEqual(reportOf(decoded.value.result, details.value), { ...report, omitted: {} });
+});
+
+test('audits that find the same have the same details, whenever they were made', () => {
+  const later = { startedAt: '2026-01-01T01:00:00.000Z', finishedAt: '2026-01-01T01:00:30.000Z', revision: '9' };
+  const [one, other] = [{}, later].map((times) => encodeDetails(boundDetails(sampleAuditReport(times))));
+  assert.equal(one, other);
+});
+
+test('of many differences some of each kind are kept, and all are counted', () => {
+  const differences = [...many(5_000, 'ghost'), ...many(3, 'mismatch')];
+  const { summary, found } = publishResult(sampleAuditReport({ differences }), emptyAuditMemory, context);
+  const [decoded, details] = [decodeSummary(summary), decodeDetails(found?.details ?? '')];
+  assert.ok(decoded.ok && details.ok);
+  assert.deepEqual(decoded.value.result?.differences, { ghost: 5_000, stray: 0, disconnected: 0, mismatch: 3 });
+  assert.equal(details.value.differences.length, 203);
+  assert.deepEqual(details.value.omitted, { ghost: 4_800 });
+});
+
+test('what is kept has a bound in bytes, whatever the texts', () => {
+  const differences = [...many(200, 'ghost', 'ü'.repeat(5_000)), ...many(200, 'stray')];
+  const text = encodeDetails(
+    boundDetails(sampleAuditReport({ differences, clusters: Array(9_000).fill('c'.repeat(255)) })),
+  );
+  assert.ok(Buffer.byteLength(text) < 300_000, `${Buffer.byteLength(text)} bytes`);
+});
+
+test('a failure says why, beside the last result', () => {
+  const before = decodeSummary(publishResult(sampleAuditReport(), emptyAuditMemory, context).summary);
+  assert.ok(before.ok);
+  const { summary, found } = publishFailure(new Error('denied'), before.value, context);
+  const decoded = decodeSummary(summary);
+  assert.ok(decoded.ok);
+  assert.deepEqual([decoded.value.lastRun.error, decoded.value.result, found], ['denied', before.value.result, null]);
+});
+
+test('a memory that is too large or cannot be read is an empty one', () => {
+  const sighting = { firstAt: '2026-01-01T00:00:00.000Z', lastAt: '2026-01-01T00:05:00.000Z', audits: 2 };
+  const memory = { sightings: { 'ghost x': sighting } };
+  assert.deepEqual(decodeMemory(encodeMemory(memory)), memory);
+  const large = { sightings: Object.fromEntries(Array.from({ length: 9_000 }, (_, n) => [`ghost ${n}`, sighting])) };
+  assert.deepEqual(decodeMemory(encodeMemory(large)), emptyAuditMemory);
+  for (const text of [null, '', 'null', '{}', '{"sightings":{"a":1}}', '{"sightings":[]}']) {
+    assert.deepEqual(decodeMemory(text), emptyAuditMemory);
+  }
+});
+
+test('each cause of a failure has a name', () => {
+  const ecs = (code: string) => auditFailure(new EcsError('m', { code, retryable: false }));
+  assert.deepEqual(
+    [
+      ecs('AccessDeniedException'),
+      ecs('ExpiredTokenException'),
+      ecs('NoCredentials'),
+      ecs('ThrottlingException'),
+      ecs('ClusterNotFoundException'),
+      auditFailure(new StoreError('m', { retryable: true })),
+      auditFailure(new DeadlineError('audit', 1)),
+      auditFailure(new Error('m')),
+    ],
+    ['denied', 'credentials', 'credentials', 'throttled', 'ecs', 'store', 'late', 'other'],
+  );
+});
