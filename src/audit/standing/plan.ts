@@ -5,6 +5,8 @@ export interface AuditPlanInput {
   /** The agent is to say goodbye and end. */
   readonly leaving: boolean;
   readonly session: string;
+  /** null until it is known: a node that cannot say who it is is not put in charge. */
+  readonly instanceId: string | null;
   /** Of the node's presence. */
   readonly ttlMs: number;
 }
@@ -34,6 +36,9 @@ export function planAudit(state: AuditorState, nowMs: number, input: AuditPlanIn
   if (nowMs < state.retryAtMs) return wait(state.retryAtMs, `retrying: ${state.lastError ?? 'the last call failed'}`);
   if (!tenure) {
     if (nowMs >= state.nextLookAtMs) return { action: 'look', reason: 'a look at who leads is due' };
+    if (state.holder === null && input.instanceId === null) {
+      return wait(state.nextLookAtMs, 'nobody leads, and the instance id is not known yet');
+    }
     if (state.holder === null) return { action: 'campaign', reason: 'nobody leads' };
     if (state.holder.session === input.session) return { action: 'campaign', reason: 'our own reign still stands' };
     return wait(state.nextLookAtMs, `${state.holder.instanceId ?? state.holder.session} leads`);

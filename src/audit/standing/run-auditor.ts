@@ -75,7 +75,11 @@ export async function runAuditor(options: AuditorOptions, signal: AbortSignal): 
         running = null;
         settle(done.outcome);
       }
-      const step = planAudit(state, clock.monotonicMs(), { ...options, leaving: leaving.get() });
+      const step = planAudit(state, clock.monotonicMs(), {
+        ...options,
+        instanceId: options.instanceId(),
+        leaving: leaving.get(),
+      });
       options.onStep(step, state);
       if (step.action === 'wait') {
         await sleepUnlessChanged(clock, step.untilMs - clock.monotonicMs(), [leaving, ended], signal);

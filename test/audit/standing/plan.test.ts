@@ -6,7 +6,7 @@ import { planAudit } from '../../../src/audit/standing/plan.ts';
 
 const NOW = 1_000_000;
 const TTL = 30_000;
-const input = { leaving: false, session: 'me', ttlMs: TTL };
+const input = { leaving: false, session: 'me', instanceId: 'i-me' as string | null, ttlMs: TTL };
 const tenure: Tenure = {
   reign: { office: 'audit', session: 'me', ttlMs: 15_000, revision: '5', lease: '1' },
   confirmedAtMs: NOW - 1_000,
@@ -29,6 +29,7 @@ const table: readonly (readonly [string, AuditorState, Partial<typeof input>, ob
   ['it waits while another leads', following, {}, waits(NOW + 7_000)],
   ['it looks when that is due', { ...following, nextLookAtMs: NOW }, {}, { action: 'look' }],
   ['it campaigns for a vacant office', { ...following, holder: null }, {}, { action: 'campaign' }],
+  ['it does not before it knows who it is', { ...following, holder: null }, { instanceId: null }, waits(NOW + 7_000)],
   [
     'it goes on with its own reign',
     { ...following, holder: { session: 'me', instanceId: null } },
