@@ -70,8 +70,7 @@ export function agentOptions(env: Readonly<Record<string, string | undefined>>):
   ];
 }
 
-export interface AgentFlags extends StoreFlags, CheckFlags, MassLossFlags, IdentityFlags {
-export interface AgentFlags extends StoreFlags, CheckFlags, MassLossFlags, AuditFlags {
+export interface AgentFlags extends StoreFlags, CheckFlags, MassLossFlags, IdentityFlags, AuditFlags {
   readonly presenceTtl: number;
   readonly retention: number;
   readonly listen: { readonly host: string; readonly port: number };
