@@ -29,6 +29,18 @@ export function documentKey(office: string, name: string): string {
   return `${COORDINATION}${office}/${name}`;
 }
 
+/** Who drains, one key a node. */
+export const DRAINS = `${COORDINATION}drains/`;
+
+export function drainKey(instanceId: string): string {
+  return `${DRAINS}${instanceId}`;
+}
+
+/** Whose turn it is to count and claim; one key a cluster. */
+export function drainDoorKey(cluster: string): string {
+  return `${COORDINATION}drain-doors/${cluster}`;
+}
+
 type ParsedKey =
   | { readonly kind: 'record' | 'presence'; readonly instanceId: string }
   | { readonly kind: 'coordination' }

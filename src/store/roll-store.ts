@@ -1,5 +1,6 @@
 import { collectRoll } from './collect-roll.ts';
 import { countOverdue } from './count-overdue.ts';
+import { createDrainSlots } from './drains/create-drain-slots.ts';
 import { createHoldNotes } from './hold-notes.ts';
 import { interpretBatch } from './interpret-batch.ts';
 import { presenceKey, recordKey } from './keys.ts';
@@ -43,6 +44,7 @@ export function createRollStore(kv: Kv): Store {
     },
     overdue: (instanceIds, signal) => countOverdue(kv, instanceIds, signal),
     offices: kvOffices(kv),
+    drainSlots: createDrainSlots(kv),
     close: () => kv.close(),
   };
 }

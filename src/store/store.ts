@@ -1,5 +1,6 @@
 import type { NodeRecord, Presence } from '../record/record.ts';
 import type { Roll, RollEntry, SkippedKey } from '../record/roll.ts';
+import type { DrainSlots } from './drain-slots.ts';
 import type { Offices } from './offices.ts';
 
 /**
@@ -80,6 +81,8 @@ export interface Store {
 
   /** Work of which one agent of the fleet is in charge. */
   readonly offices: Offices;
+  /** Which nodes may drain; beside the roll. */
+  readonly drainSlots: DrainSlots;
 
   /** Frees connections and files. Calls under way reject. */
   close(): Promise<void>;

@@ -69,6 +69,7 @@ export function fakeStore(label = 'fake:'): FakeStore {
     update: unused,
     depart: unused,
     offices: { look: unused, campaign: unused, renew: unused, publish: unused, resign: unused },
+    drainSlots: { read: unused, take: unused, replace: unused, renew: unused, giveBack: unused },
     close: async () => {},
 
     async id() {

@@ -51,6 +51,14 @@ export function flakyStore(store: Store): FlakyStore {
       resign: (reign, signal) => through('resign', signal, () => store.offices.resign(reign, signal)),
     },
     watch: (revision, signal) => store.watch(revision, signal),
+    drainSlots: {
+      read: (id, signal) => through('drainSlots.read', signal, () => store.drainSlots.read(id, signal)),
+      take: (request, signal) => through('drainSlots.take', signal, () => store.drainSlots.take(request, signal)),
+      replace: (held, claim, signal) =>
+        through('drainSlots.replace', signal, () => store.drainSlots.replace(held, claim, signal)),
+      renew: (held, signal) => through('drainSlots.renew', signal, () => store.drainSlots.renew(held, signal)),
+      giveBack: (held, signal) => through('drainSlots.giveBack', signal, () => store.drainSlots.giveBack(held, signal)),
+    },
     close: () => store.close(),
   };
   return flaky;

@@ -1,0 +1,51 @@
+import type { NodeRecord } from '../../record/record.ts';
+import type { Roll } from '../../record/roll.ts';
+import type { DrainClaim } from '../drain-slots.ts';
+
+/** A claim as the store has it. */
+export interface StoredClaim {
+  readonly instanceId: string;
+  /** null: there is one, and it cannot be read. */
+  readonly claim: DrainClaim | null;
+}
+
+export interface Room {
+  readonly free: boolean;
+  readonly taken: number;
+  readonly slots: number;
+  /** One line for a person. */
+  readonly reason: string;
+}
+
+/**
+ * Whether one more node of the cluster may drain; pure. In doubt a claim counts: too few drain rather than too many.
+ * @param claims of all clusters, without the one who asks @param maxSharePercent 0 to 100
+ */
+export function decideRoom(cluster: string, claims: readonly StoredClaim[], roll: Roll, maxSharePercent: number): Room {
+  const records = new Map(roll.entries.map((entry) => [entry.record.ec2InstanceId, entry]));
+  const present = roll.entries.filter(({ record, presence }) => presence && record.cluster === cluster).length;
+  // So that 30 % of 10 are 3 whatever floating point makes of it.
+  const slots = Math.max(1, Math.floor((maxSharePercent * present) / 100 + 1e-9));
+  const holders = claims.filter(({ instanceId, claim }) => {
+    if (claim?.phase === 'overruled') return false;
+    const entry = records.get(instanceId);
+    // A record that cannot be read may be its own; a claim that cannot be read is of its node's cluster.
+    if (!entry) return roll.skipped.length > 0 && (claim === null || claim.cluster === cluster);
+    if ((claim?.cluster ?? entry.record.cluster) !== cluster) return false;
+    return entry.presence !== null || !goneForGood(entry.record);
+  });
+  const taken = holders.length;
+  const names = holders.slice(0, 3).map(({ instanceId }) => instanceId);
+  const more = taken > names.length ? ` and ${taken - names.length} more` : '';
+  const reason = `${taken} of ${slots} drain slots of ${cluster} are taken${taken > 0 ? `: ${names.join(', ')}${more}` : ''}`;
+  return { free: taken < slots, taken, slots, reason };
+}
+
+/**
+ * The instance was about to be terminated when its agent left. One that was merely stopped, or whose agent was, may come
+ * back as the container instance that it is, still drained.
+ */
+export function goneForGood({ departure, interruption }: NodeRecord): boolean {
+  const cause = departure?.cause;
+  return (cause === 'spot-interruption' || cause === 'asg-termination') && interruption?.action === 'terminate';
+}

@@ -1,0 +1,186 @@
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import type { Departure, Interruption } from '../../src/record/record.ts';
+import type { DrainClaim, TakeOutcome } from '../../src/store/drain-slots.ts';
+import { drainDoorKey, drainKey } from '../../src/store/keys.ts';
+import type { Kv } from '../../src/store/kv.ts';
+import { createRollStore } from '../../src/store/roll-store.ts';
+import type { Hold, Store } from '../../src/store/store.ts';
+import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
+import type { Backend } from './store-contract.ts';
+
+const { signal } = new AbortController();
+
+/** The promises of `DrainSlots`, for every kind of store alike. */
+export function describeDrainSlotsContract(kind: string, start: () => Promise<Pick<Backend, 'open' | 'dispose'>>) {
+  describe(`drain slots on ${kind}`, () => {
+    let backend: Awaited<ReturnType<typeof start>>;
+    let kv: Kv;
+    let store: Store;
+    const holds = new Map<number, Hold>();
+    beforeEach(async () => {
+      backend = await start();
+      kv = await backend.open();
+      store = createRollStore(kv);
+    });
+    afterEach(() => backend.dispose());
+
+    const register = async (count: number, cluster = 'demo', from = 0) => {
+      for (let n = from; n < from + count; n += 1) {
+        const instanceId = sampleInstanceId(n);
+        const seat = { instanceId, session: `s${n}`, since: '2026-01-01T00:00:00Z', ttlMs: 60_000 };
+        const record = sampleRecord({ ec2InstanceId: instanceId, cluster });
+        const outcome = await store.register({ ...seat, retentionMs: 3_600_000 }, record, { takeover: true, signal });
+        if (outcome.kind !== 'registered') assert.fail(outcome.kind);
+        holds.set(n, outcome.hold);
+      }
+    };
+    const depart = async (n: number, cause: Departure['cause'], interruption: Interruption | null) => {
+      const departure = { cause, at: '2026-01-01T01:00:00Z' };
+      const record = sampleRecord({ ec2InstanceId: sampleInstanceId(n), interruption, departure });
+      await store.depart(holds.get(n) ?? assert.fail(), record, signal);
+    };
+    const claimOf = (n: number, overrides: Partial<DrainClaim> = {}): DrainClaim => ({
+      phase: 'claimed',
+      arn: `arn:${n}`,
+      cluster: 'demo',
+      reason: 'spot-interruption: terminate',
+      since: '2026-01-01T00:00:00Z',
+      session: `s${n}`,
+      ...overrides,
+    });
+    const take = (n: number, maxSharePercent = 10, by = store, cluster = 'demo') =>
+      by.drainSlots.take({ instanceId: sampleInstanceId(n), claim: claimOf(n, { cluster }), maxSharePercent }, signal);
+    const heldBy = (outcome: TakeOutcome) => (outcome.kind === 'taken' ? outcome.held : assert.fail(outcome.kind));
+    /** What stands at the door ends with its lease. */
+    const openDoor = () => kv.txn({ guards: [], puts: [], deletes: [drainDoorKey('demo')], reads: [] }, signal);
+
+    it('gives one slot in a small cluster, and says who has it', async () => {
+      await register(3);
+      const held = heldBy(await take(0));
+      assert.deepEqual(held.claim, claimOf(0));
+      assert.deepEqual(await store.drainSlots.read(sampleInstanceId(0), signal), held);
+      assert.equal(await store.drainSlots.read(sampleInstanceId(1), signal), null);
+      const reason = `1 of 1 drain slots of demo are taken: ${sampleInstanceId(0)}`;
+      assert.deepEqual(await take(1), { kind: 'full', reason });
+      // From the sign at the door, which the next one reads instead of the roll.
+      assert.deepEqual(await take(2), { kind: 'full', reason });
+    });
+
+    it('gives a node that has a claim its own again', async () => {
+      await register(1);
+      const held = heldBy(await take(0));
+      assert.deepEqual(await take(0), { kind: 'taken', held });
+    });
+
+    it('gives a slot back, to the next one', async () => {
+      await register(2);
+      const held = heldBy(await take(0));
+      await store.drainSlots.giveBack(held, signal);
+      await store.drainSlots.giveBack(held, signal);
+      assert.equal((await take(1)).kind, 'taken');
+      assert.equal((await take(0)).kind, 'full');
+    });
+
+    it('gives as many as the share, of each cluster its own', async () => {
+      await register(20);
+      await register(9, 'other', 20);
+      for (const n of [0, 1]) assert.equal((await take(n)).kind, 'taken');
+      assert.equal((await take(2)).kind, 'full');
+      assert.equal((await take(20, 10, store, 'other')).kind, 'taken');
+      assert.equal((await take(21, 10, store, 'other')).kind, 'full');
+    });
+
+    it('does not count who left to be terminated, but counts who merely stopped', async () => {
+      await register(3);
+      heldBy(await take(0));
+      await depart(0, 'stopped', null);
+      assert.equal((await take(1)).kind, 'full');
+      await openDoor();
+      await register(1);
+      await depart(0, 'spot-interruption', { kind: 'spot-interruption', action: 'terminate', time: null });
+      assert.equal((await take(1)).kind, 'taken');
+    });
+
+    it('does not count who was forgotten', async () => {
+      await register(2);
+      await kv.txn(
+        {
+          guards: [],
+          puts: [{ key: drainKey('i-ffffffff'), value: JSON.stringify(claimOf(9)), lease: '0' }],
+          deletes: [],
+          reads: [],
+        },
+        signal,
+      );
+      assert.equal((await take(0)).kind, 'taken');
+    });
+
+    it('counts a lost node', async () => {
+      await register(2);
+      heldBy(await take(0));
+      await kv.txn({ guards: [], puts: [], deletes: [`v1/presence/${sampleInstanceId(0)}`], reads: [] }, signal);
+      assert.equal((await take(1)).kind, 'full');
+    });
+
+    it('replaces a claim on its lease, not one that is another by now', async () => {
+      await register(2);
+      const held = heldBy(await take(0));
+      const drained = await store.drainSlots.replace(held, { ...held.claim, phase: 'drained' }, signal);
+      assert.equal(drained?.lease, held.lease);
+      assert.deepEqual(await store.drainSlots.read(sampleInstanceId(0), signal), drained);
+      assert.equal(await store.drainSlots.replace(held, { ...held.claim, phase: 'overruled' }, signal), null);
+      await store.drainSlots.giveBack(held, signal);
+      assert.deepEqual(await store.drainSlots.read(sampleInstanceId(0), signal), drained);
+    });
+
+    it('does not count an overruled claim', async () => {
+      await register(2);
+      const held = heldBy(await take(0));
+      await store.drainSlots.replace(held, { ...held.claim, phase: 'overruled' }, signal);
+      assert.equal((await take(1)).kind, 'taken');
+    });
+
+    it('renews the claim without a write, and says when it is gone', async () => {
+      await register(1);
+      const held = heldBy(await take(0));
+      const { revision } = await store.read(signal);
+      assert.equal(await store.drainSlots.renew(held, signal), true);
+      assert.equal((await store.read(signal)).revision, revision);
+      await store.drainSlots.giveBack(held, signal);
+      assert.equal(await store.drainSlots.replace(held, held.claim, signal), null);
+    });
+
+    it('is no part of the roll', async () => {
+      await register(2);
+      heldBy(await take(0));
+      await take(1);
+      const roll = await store.read(signal);
+      assert.deepEqual([roll.entries.length, roll.skipped], [2, []]);
+    });
+
+    for (const [writers, slots] of [
+      [2, 1],
+      [20, 2],
+    ] as const) {
+      it(`never gives more than ${slots} to ${writers} that race`, async () => {
+        await register(20);
+        const clients = await Promise.all(
+          Array.from({ length: writers }, async () => createRollStore(await backend.open())),
+        );
+        const share = writers === 2 ? 5 : 10;
+        const taken = new Set<number>();
+        for (let round = 0; round < 40 && taken.size < slots; round += 1) {
+          const outcomes = await Promise.all(clients.map((client, n) => take(n, share, client)));
+          for (const [n, { kind }] of outcomes.entries()) if (kind === 'taken') taken.add(n);
+        }
+        const claims = (await kv.range({ prefix: 'v1/coordination/drains/' }, signal)).kvs;
+        assert.equal(claims.length, slots);
+        assert.equal(taken.size, slots);
+        await openDoor();
+        const late = await Promise.all(clients.map((client, n) => take(n, share, client)));
+        assert.equal(late.filter(({ kind }) => kind === 'taken').length, slots, 'only those who have one');
+      });
+    }
+  });
+}
