@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import {
+  type AttributesState,
+  initialAttributesState,
+  settleAttributes,
+  settleAttributesFailure,
+} from '../../src/attributes/attributes-state.ts';
+import { LOOK_AGAIN_MS, planAttributes, WRITE_GAP_MS } from '../../src/attributes/plan-attributes.ts';
+import type { HealthStatus, NodeRecord } from '../../src/record/record.ts';
+import { denied, noAnswer } from '../support/fake-agent-ecs.ts';
+import { sampleRecord } from '../support/sample-record.ts';
+
+const NOW_MS = 1_000_000;
+const arn = sampleRecord().containerInstanceArn;
+const target = { cluster: 'demo', arn: arn ?? '' };
+const has = (believed: Record<string, string | null>, more: Partial<AttributesState> = {}): AttributesState => ({
+  ...{ ...initialAttributesState, arn, believed: new Map(Object.entries(believed)), readAtMs: NOW_MS },
+  ...more,
+});
+const all = {
+  'rollcall.health': 'passing',
+  'rollcall.machine-id': '0123456789abcdef0123456789abcdef',
+  'rollcall.label.role': 'node',
+};
+const plan = (state: AttributesState, record: Partial<NodeRecord> = {}, leaving = false, nowMs = NOW_MS) =>
+  planAttributes(state, nowMs, { record: sampleRecord(record), leaving });
+const health = (status: HealthStatus) => ({ health: { ...sampleRecord().health, status } });
+
+test('waits while there is no container instance, and looks before it writes', () => {
+  assert.equal(planAttributes(initialAttributesState, NOW_MS, { record: null, leaving: false }).action, 'wait');
+  assert.equal(plan(initialAttributesState, { containerInstanceArn: null }).action, 'wait');
+  assert.equal(plan(initialAttributesState).action, 'describe');
+});
+
+test('writes what differs and nothing else; the rest of the time it waits', () => {
+  const step = plan(has({ ...all, 'rollcall.health': 'critical' }));
+  assert.deepEqual(step.action === 'put' && step.attributes, [{ name: 'rollcall.health', value: 'passing' }]);
+  assert.equal(plan(has(all)).action, 'wait');
+});
+
+test('deletes what is rollcall’s and no longer wanted, first, and nothing of others', () => {
+  const step = plan(has({ 'rollcall.label.gone': 'x', stack: 'prod', 'ecs.ami-id': 'ami' }));
+  assert.deepEqual(step.action === 'delete' && step.names, ['rollcall.label.gone']);
+  assert.equal(plan(has({ ...all, stack: 'prod' })).action, 'wait');
+});
+
+test('a flapping health is written once a minute, as it is then', () => {
+  const step = plan(has(all), health('critical'));
+  assert.ok(step.action === 'put');
+  const after = settleAttributes(has(all), step, null, NOW_MS);
+  const again = plan(after, health('passing'), false, NOW_MS + 1);
+  assert.deepEqual([again.action, again.action === 'wait' && again.untilMs], ['wait', NOW_MS + WRITE_GAP_MS]);
+  assert.equal(plan(after, health('critical'), false, NOW_MS + WRITE_GAP_MS).action, 'wait');
+  assert.equal(plan(after, health('passing'), false, NOW_MS + WRITE_GAP_MS).action, 'put');
+});
+
+test('a new ARN means everything anew, also where the old one was refused', () => {
+  const failed = settleAttributesFailure(has(all), { action: 'describe', target, reason: '' }, denied('x'), NOW_MS, 0);
+  assert.equal(plan(failed).action, 'wait');
+  assert.equal(
+    plan(failed, { containerInstanceArn: 'arn:aws:ecs:us-east-1:1:container-instance/new' }).action,
+    'describe',
+  );
+});
+
+test('looks again after a failure, soon or, where ECS refused, late; and once in some hours', () => {
+  const step = { action: 'describe', target, reason: '' } as const;
+  const soon = settleAttributesFailure(has(all), step, noAnswer('x'), NOW_MS, 0.5);
+  assert.equal(soon.retryAtMs, NOW_MS + 2_500);
+  assert.equal(plan(soon, {}, false, NOW_MS + 2_500).action, 'describe');
+  let late = has(all);
+  for (let tries = 0; tries < 9; tries += 1) late = settleAttributesFailure(late, step, denied('x'), NOW_MS, 0);
+  assert.equal(late.retryAtMs, NOW_MS + 900_000);
+  const backAgain = settleAttributesFailure(late, step, noAnswer('x'), NOW_MS, 0.5);
+  assert.equal(backAgain.retryAtMs, NOW_MS + 2_500);
+  assert.equal(plan(has(all), {}, false, NOW_MS + LOOK_AGAIN_MS).action, 'describe');
+});
+
+test('leaving says departed, at once and once; where nothing was written there is nothing to say', () => {
+  const step = plan(has(all, { nextWriteAtMs: NOW_MS + 1, retryAtMs: NOW_MS + 1 }), {}, true);
+  assert.deepEqual(step.action === 'put' && step.attributes, [{ name: 'rollcall.health', value: 'departed' }]);
+  assert.ok(step.action === 'put');
+  assert.equal(plan(settleAttributes(has(all), step, null, NOW_MS), {}, true).action, 'done');
+  assert.equal(plan(settleAttributesFailure(has(all), step, denied('x'), NOW_MS, 0), {}, true).action, 'done');
+  assert.equal(plan(initialAttributesState, {}, true).action, 'done');
+  assert.equal(plan(has({}), {}, true).action, 'done');
+});
