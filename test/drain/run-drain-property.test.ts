@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import pino from 'pino';
+import { runDrain } from '../../src/drain/run-drain.ts';
+import type { NodeRecord } from '../../src/record/record.ts';
+import { openMemoryKv } from '../../src/store/memory.ts';
+import { createRollStore } from '../../src/store/roll-store.ts';
+import { createCell } from '../../src/timing/cell.ts';
+import { fakeEcs, noAnswer } from '../support/fake-ecs.ts';
+import { flakyStore } from '../support/flaky-store.ts';
+import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
+import { seededRandom } from '../support/seeded-random.ts';
+import { simulatedClock } from '../support/simulated-clock.ts';
+
+const log = pino({ level: 'silent' });
+const NODES = 12;
+const SPOT = { kind: 'spot-interruption', action: 'terminate', time: null };
+let runs = 0;
+
+/** Agents whose causes come and go, whose store and ECS fail at times and whose processes end and start again. */
+async function live(seed: number, maxSharePercent: number): Promise<{ most: number; activated: boolean }> {
+  const random = seededRandom(seed);
+  const clock = simulatedClock();
+  runs += 1;
+  const config = { kind: 'memory', label: 'memory:', name: `drain-${runs}` } as const;
+  const store = createRollStore(await openMemoryKv(config, { clock, random, bootId: 'boot-1' }));
+  const ecs = fakeEcs();
+  let most = 0;
+  const update = ecs.updateContainerInstancesState;
+  ecs.updateContainerInstancesState = async (...args) => {
+    try {
+      return await update(...args);
+    } finally {
+      most = Math.max(most, [...ecs.instances.values()].filter(({ status }) => status === 'DRAINING').length);
+    }
+  };
+  const { signal } = new AbortController();
+  const agents = await Promise.all(
+    Array.from({ length: NODES }, async (_, n) => {
+      const ec2InstanceId = sampleInstanceId(n);
+      const record = sampleRecord({ ec2InstanceId });
+      const seat = { instanceId: ec2InstanceId, session: 's', since: '2026-01-01T00:00:00Z', ttlMs: 86_400_000 };
+      await store.register({ ...seat, retentionMs: 86_400_000 }, record, { takeover: true, signal });
+      ecs.add(record.containerInstanceArn ?? '');
+      const cell = createCell<NodeRecord>(record);
+      const network = flakyStore(store);
+      let stop = new AbortController();
+      const start = () => {
+        stop = new AbortController();
+        const settings = { on: ['interruption' as const], criticalAfterMs: 300_000, maxSharePercent };
+        const more = { slots: network.drainSlots, ecs: async () => ecs, record: cell.get, noticesKnown: () => true };
+        const options = { config: settings, clock, random, log, session: 's', changes: cell, ...more };
+        return runDrain({ ...options, leaving: createCell(false), onStep: () => {} }, stop.signal).catch(() => {});
+      };
+      let running = start();
+      const end = async () => {
+        stop.abort(new Error('killed'));
+        await running;
+      };
+      const restart = async () => {
+        await end();
+        running = start();
+      };
+      return { cell, network, end, restart };
+    }),
+  );
+  const pick = () => agents[Math.floor(random() * NODES)] ?? assert.fail();
+  for (let turn = 0; turn < 60; turn += 1) {
+    const { cell, network, restart } = pick();
+    const what = random();
+    if (what < 0.6) cell.set({ ...cell.get(), interruption: random() < 0.6 ? SPOT : null });
+    else if (what < 0.7) await restart();
+    else if (what < 0.8) network.loseAnswers = !network.loseAnswers;
+    else if (what < 0.9) ecs.loseAnswers = !ecs.loseAnswers;
+    else if (ecs.failing.size > 0) ecs.failing.clear();
+    else ecs.failing.set('ecs:UpdateContainerInstancesState', noAnswer('x'));
+    await clock.advance(random() * 10_000);
+  }
+  await Promise.all(agents.map(({ end }) => end()));
+  await store.close();
+  return { most, activated: ecs.calls.includes('ACTIVE') };
+}
+
+test('never more than the share drains at once, whatever fails and whoever restarts', async () => {
+  let drained = 0;
+  let activated = 0;
+  const property = fc.asyncProperty(fc.nat(), fc.constantFrom(1, 10, 25, 50), async (seed, percent) => {
+    const slots = Math.max(1, Math.floor((NODES * percent) / 100));
+    const seen = await live(seed, percent);
+    assert.ok(seen.most <= slots, `${seen.most} of ${slots}`);
+    drained += seen.most;
+    if (seen.activated) activated += 1;
+  });
+  await fc.assert(property, { numRuns: 20 });
+  assert.ok(drained > 20 && activated > 0, `${drained} drained, ${activated} activated`);
+});
