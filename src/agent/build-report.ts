@@ -1,5 +1,12 @@
 import { checkVerdict } from '../checks/check-verdict.ts';
-import type { AgentReport, CheckReport, LeaseReport, SourceReport } from '../http/agent-report.ts';
+import type {
+  AgentReport,
+  AttributesReport,
+  CheckReport,
+  DrainReport,
+  LeaseReport,
+  SourceReport,
+} from '../http/agent-report.ts';
 import type { LoopAge } from '../lifecycle/loop-monitor.ts';
 import { leaseOverdue } from '../publisher/plan.ts';
 import type { PublisherState } from '../publisher/publisher-state.ts';
@@ -22,6 +29,8 @@ export interface ReportParts {
   readonly publisher: PublisherState;
   readonly step: Step;
   readonly sources: readonly SourceStatus[];
+  readonly drain: DrainReport | null;
+  readonly ecsAttributes: AttributesReport | null;
   readonly loops: readonly LoopAge[];
   readonly nowMs: number;
 }
@@ -40,6 +49,8 @@ export function buildReport(parts: ReportParts): AgentReport {
       ...(parts.storeCheck ? [checkReport(parts.storeCheck, false, nowMs)] : []),
     ],
     interruption: parts.interruption,
+    drain: parts.drain,
+    ecsAttributes: parts.ecsAttributes,
     sources: parts.sources.map((source) => sourceReport(source, nowMs)),
     loops: parts.loops,
   };

@@ -6,7 +6,8 @@ import type { Audit } from '../audit/standing/run-auditor.ts';
 import type { Probe } from '../checks/probe.ts';
 import type { AgentConfig } from '../config/agent-config.ts';
 import type { AuditConfig } from '../config/audit-options.ts';
-import { openEcsApi } from '../ecs/open-ecs-api.ts';
+import type { EcsApi } from '../ecs/ecs-api.ts';
+import type { EcsSettings } from '../ecs/ecs-settings.ts';
 import { describeError, SupersededError } from '../errors.ts';
 import type { AgentReport } from '../http/agent-report.ts';
 import { agentRoutes } from '../http/agent-routes.ts';
@@ -24,7 +25,9 @@ import { readMachineId } from '../sources/read-machine-id.ts';
 import type { Store } from '../store/store.ts';
 import { type Cell, createCell } from '../timing/cell.ts';
 import type { Clock } from '../timing/clock.ts';
+import { unlessAborted } from '../timing/unless-aborted.ts';
 import { buildReport } from './build-report.ts';
+import { createEcsWork } from './ecs-work.ts';
 import { observeNode } from './observe-node.ts';
 import { createPublishLog } from './publish-log.ts';
 import { createStoreCheck } from './store-check.ts';
@@ -45,6 +48,8 @@ export interface AgentDependencies {
   readonly notify: NotifyChannel | null;
   /** Of the whole fleet, should this agent lead. Default: store against the ECS API. */
   readonly audit?: Audit;
+  /** Called only where a flag asks for something of ECS. */
+  readonly openEcs: (settings: EcsSettings) => Promise<EcsApi>;
 }
 
 /** A departure that the store has not taken by then is given up: with the HTTP port's closing it stays under 3 s. */
@@ -76,6 +81,11 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
   const publishStep = monitor.track('publisher', config.presenceTtlMs + 30_000);
   const publishLog = createPublishLog(log);
   const storeCheck = createStoreCheck(clock, config.checks);
+  const ecsWork = createEcsWork(config, {
+    ...{ clock, random, log, desired, leaving, session: deps.session, slots: store.drainSlots, openEcs: deps.openEcs },
+    noticesKnown: () =>
+      node.sources().some(({ name, lastSuccessAtMs }) => name === 'notices' && lastSuccessAtMs !== null),
+  });
   let publisher: PublisherState = initialPublisherState(config.presenceTtlMs);
   let step: Step = { action: 'wait', untilMs: 0, reason: 'starting' };
 
@@ -91,6 +101,8 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
       publisher,
       step,
       sources: node.sources(),
+      drain: ecsWork.drain(),
+      ecsAttributes: ecsWork.attributes(),
       loops: monitor.ages(),
       nowMs: clock.monotonicMs(),
     });
@@ -112,8 +124,9 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
     const last = await runGroup<PublisherState | null>(
       [
         ...node.loops,
-        (groupSignal) =>
-          runPublisher(
+        ...ecsWork.loops,
+        async (groupSignal) => {
+          const left = await runPublisher(
             {
               store,
               clock,
@@ -132,14 +145,17 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
               },
             },
             groupSignal,
-          ),
+          );
+          if (left.phase === 'departed') await unlessAborted(ecsWork.saidGoodbye, groupSignal);
+          return left;
+        },
         (groupSignal) => giveUpDeparture(leaving, clock, groupSignal),
         ...(deps.notify ? [notifying(deps.notify)] : []),
         ...(auditor ? [auditor.loop] : []),
       ],
       signal,
     );
-    if (last === null && publisher.hold) {
+    if (last === null && publisher.hold && publisher.phase !== 'departed') {
       log.warn(`could not say goodbye within ${DEPARTURE_LIMIT_MS} ms: readers see this node as lost`);
     }
     if (last?.phase === 'superseded' && !leaving.get()) {
@@ -148,14 +164,14 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
       );
     }
   } finally {
-    await Promise.all([server.close(), registry.close(), node.close()]);
+    await Promise.all([server.close(), registry.close(), node.close(), ecsWork.close()]);
   }
 }
 
 /** This agent's part in the audit of the fleet. */
 function standingAudit(
-  { intervalMs, clusters, ecs }: AuditConfig,
-  { presenceTtlMs }: AgentConfig,
+  { intervalMs, clusters }: AuditConfig,
+  { presenceTtlMs, ecs }: AgentConfig,
   deps: AgentDependencies,
   monitor: LoopMonitor,
   desired: () => Desired | null,
@@ -165,7 +181,7 @@ function standingAudit(
   const auditLog = createAuditLog(deps.log);
   return createAuditor({
     offices: store.offices,
-    audit: deps.audit ?? fleetAudit({ store, clock, openEcs: () => openEcsApi(ecs, { clock, random }) }, clusters),
+    audit: deps.audit ?? fleetAudit({ store, clock, openEcs: () => deps.openEcs(ecs) }, clusters),
     clock,
     random,
     session,

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { type AgentFlags, agentConfig, agentOptions } from '../config/agent-options.ts';
 import { type NotifyHow, notifyConfig, notifyOption } from '../config/notify-option.ts';
 import { storeOptions } from '../config/store-options.ts';
+import type { EcsSettings } from '../ecs/ecs-settings.ts';
 import { openStore } from '../store/open-store.ts';
 import { createCell } from '../timing/cell.ts';
 import type { CliContext } from './cli-context.ts';
@@ -25,6 +26,7 @@ export function agentCommand(context: CliContext): Command {
     const { runAgent } = await import('../agent/run-agent.ts');
     const { createLog } = await import('../lifecycle/create-log.ts');
     const { openProbes } = await import('../checks/open-probes.ts');
+    const { openEcsApi } = await import('../ecs/open-ecs-api.ts');
     const { openNotifyChannel } = await import('../lifecycle/open-notify-channel.ts');
     const config = agentConfig(flags);
     const { clock, random, version, env } = context;
@@ -37,7 +39,8 @@ export function agentCommand(context: CliContext): Command {
     context.onStopSignal(() => leaving.set(true));
     try {
       const session = crypto.randomUUID();
-      const dependencies = { store, clock, random, log, version, session, leaving, probes, notify };
+      const openEcs = (settings: EcsSettings) => openEcsApi(settings, { clock, random });
+      const dependencies = { store, clock, random, log, version, session, leaving, probes, notify, openEcs };
       await runAgent(config, dependencies, context.signal);
     } finally {
       await Promise.all([store.close(), closeProbes()]);

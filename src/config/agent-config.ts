@@ -1,3 +1,5 @@
+import type { DrainConfig } from '../drain/drain-config.ts';
+import type { EcsSettings } from '../ecs/ecs-settings.ts';
 import type { AuditConfig } from './audit-options.ts';
 import type { CheckConfig } from './check-config.ts';
 import type { IdentityConfig } from './identity-config.ts';
@@ -29,6 +31,11 @@ export interface AgentConfig {
   readonly massLoss: MassLossLimits | null;
   /** Null: this agent takes no part in the standing audit. */
   readonly audit: AuditConfig | null;
+  readonly ecs: EcsSettings;
+  /** Whether to put attributes on the own container instance. */
+  readonly ecsAttributes: boolean;
+  /** Null: ECS is never asked to drain. */
+  readonly drain: DrainConfig | null;
   readonly machineIdFile: string;
   readonly logLevel: LogLevel;
 }

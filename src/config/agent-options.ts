@@ -4,6 +4,8 @@ import { formatDuration } from '../timing/duration.ts';
 import type { AgentConfig } from './agent-config.ts';
 import { type AuditFlags, auditConfig, auditOptions } from './audit-options.ts';
 import { type CheckFlags, checkConfig, checkOptions } from './check-options.ts';
+import { type EcsFlags, ecsOptions, ecsSettings } from './ecs-options.ts';
+import { drainConfig, type EcsWriteFlags, ecsWriteOptions } from './ecs-write-options.ts';
 import { type IdentityFlags, identityConfig, identityOptions } from './identity-options.ts';
 import { type LogLevel, logLevelOption } from './log-level.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from './mass-loss-options.ts';
@@ -63,6 +65,8 @@ export function agentOptions(env: Readonly<Record<string, string | undefined>>):
     ...checkOptions(env),
     ...massLossOptions(),
     ...auditOptions(),
+    ...ecsWriteOptions(),
+    ...ecsOptions(),
     new Option('--machine-id-file <path>', 'where the machine id of systemd (and fleet) stands')
       .env('ROLLCALL_MACHINE_ID_FILE')
       .default('/etc/machine-id'),
@@ -70,7 +74,14 @@ export function agentOptions(env: Readonly<Record<string, string | undefined>>):
   ];
 }
 
-export interface AgentFlags extends StoreFlags, CheckFlags, MassLossFlags, IdentityFlags, AuditFlags {
+export interface AgentFlags
+  extends StoreFlags,
+    CheckFlags,
+    MassLossFlags,
+    IdentityFlags,
+    AuditFlags,
+    EcsWriteFlags,
+    EcsFlags {
   readonly presenceTtl: number;
   readonly retention: number;
   readonly listen: { readonly host: string; readonly port: number };
@@ -125,6 +136,9 @@ export function agentConfig(flags: AgentFlags): AgentConfig {
     checks: checkConfig(flags),
     massLoss: massLossLimits(flags),
     audit: auditConfig(flags),
+    ecs: ecsSettings(flags),
+    ecsAttributes: flags.ecsAttributes,
+    drain: drainConfig(flags),
     machineIdFile: flags.machineIdFile,
     logLevel: flags.logLevel,
   };

@@ -1,7 +1,5 @@
 import { InvalidArgumentError, Option } from 'commander';
-import type { EcsSettings } from '../ecs/ecs-settings.ts';
 import { clusterName } from '../sources/ecs-arn.ts';
-import { type EcsFlags, ecsOptions, ecsSettings } from './ecs-options.ts';
 import { durationBetween } from './parse-option.ts';
 
 /** The standing audit, as every agent that takes part in it is told. */
@@ -9,10 +7,9 @@ export interface AuditConfig {
   readonly intervalMs: number;
   /** Names or ARNs; or those that nodes on the roll are in; or all of the region. */
   readonly clusters: readonly string[] | 'roll' | 'all';
-  readonly ecs: EcsSettings;
 }
 
-export interface AuditFlags extends EcsFlags {
+export interface AuditFlags {
   readonly auditInterval?: number;
   readonly auditClusters: AuditConfig['clusters'];
 }
@@ -31,13 +28,12 @@ export function auditOptions(): Option[] {
       .env('ROLLCALL_AUDIT_CLUSTERS')
       .default('roll', 'those of the nodes on the roll')
       .argParser(auditClusters),
-    ...ecsOptions(),
   ];
 }
 
 export function auditConfig(flags: AuditFlags): AuditConfig | null {
   if (flags.auditInterval === undefined) return null;
-  return { intervalMs: flags.auditInterval, clusters: flags.auditClusters, ecs: ecsSettings(flags) };
+  return { intervalMs: flags.auditInterval, clusters: flags.auditClusters };
 }
 
 function auditClusters(text: string): AuditConfig['clusters'] {

@@ -1,3 +1,4 @@
+import type { DrainPhase } from '../drain/drain-state.ts';
 import type { LoopAge } from '../lifecycle/loop-monitor.ts';
 import type { LeaseCounts } from '../publisher/publisher-state.ts';
 import type { CheckVerdict, Interruption, NodeRecord } from '../record/record.ts';
@@ -18,6 +19,10 @@ export interface AgentReport {
   /** What EC2 has announced to this node, also while there is no record yet; null while nothing is known of. */
   readonly interruption: Interruption | null;
   readonly sources: readonly SourceReport[];
+  /** null: the agent was not told to drain. */
+  readonly drain: DrainReport | null;
+  /** null: it was not told to put attributes on its container instance. */
+  readonly ecsAttributes: AttributesReport | null;
   /** A loop that has made no step for longer than its limit is stuck, and the process with it. */
   readonly loops: readonly LoopAge[];
 }
@@ -62,4 +67,22 @@ export interface SourceReport {
   readonly lastDurationMs: number | null;
   readonly reads: number;
   readonly failures: number;
+}
+
+export interface DrainReport {
+  readonly state: DrainPhase;
+  /** One line for a person. */
+  readonly reason: string;
+  /** RFC 3339 instant at which `state` began, of this process. */
+  readonly since: string;
+}
+
+export const ATTRIBUTES_STATES = ['unknown', 'current', 'behind', 'failing'] as const;
+
+export interface AttributesReport {
+  /** `current`: ECS has what it should. `behind`: not yet. `failing`: the last call failed. */
+  readonly state: (typeof ATTRIBUTES_STATES)[number];
+  readonly reason: string;
+  /** null: nothing was written yet. */
+  readonly lastWrite: string | null;
 }

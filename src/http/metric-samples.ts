@@ -1,7 +1,14 @@
+import { DRAIN_PHASES } from '../drain/drain-state.ts';
 import { HEALTH_STATUSES } from '../record/record.ts';
 import type { RegistryStatus } from '../registry/registry.ts';
 import { INTERRUPTION_KINDS } from '../sources/notices.ts';
-import { type AgentReport, type CheckReport, LEASE_STATES, type SourceReport } from './agent-report.ts';
+import {
+  type AgentReport,
+  ATTRIBUTES_STATES,
+  type CheckReport,
+  LEASE_STATES,
+  type SourceReport,
+} from './agent-report.ts';
 import { counter, gauge, labelled, type Metric, oneHot, plain, type Sample, seconds } from './metric.ts';
 
 /** What `/metrics` says, in base units. What is not known has no sample, for zero would be a claim. */
@@ -20,6 +27,16 @@ export function metricSamples(report: AgentReport, registry: RegistryStatus, res
       'rollcall_interruption',
       'One for what EC2 has announced to this node, zero for the others',
       oneHot('kind', INTERRUPTION_KINDS, report.interruption?.kind),
+    ),
+    gauge(
+      'rollcall_drain_state',
+      'One for where draining this node stands, zero for the others; only with --drain-on',
+      report.drain ? oneHot('state', DRAIN_PHASES, report.drain.state) : [],
+    ),
+    gauge(
+      'rollcall_ecs_attributes_state',
+      'One for how the attributes in ECS stand, zero for the others; only with --ecs-attributes',
+      report.ecsAttributes ? oneHot('state', ATTRIBUTES_STATES, report.ecsAttributes.state) : [],
     ),
     gauge(
       'rollcall_loop_age_seconds',

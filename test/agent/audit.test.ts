@@ -26,7 +26,7 @@ test('an agent with it audits, tells what it found, and leaves its office vacant
   const audit = fakeAudit(systemClock, 50);
   const config = {
     presenceTtlMs: 2_000,
-    audit: { intervalMs: 500, clusters: 'roll', ecs: { region: null, profile: null } },
+    audit: { intervalMs: 500, clusters: 'roll' },
   } as const;
   const agent = await world.startAgent({ audit, config });
   const { url, network } = agent;

@@ -6,6 +6,8 @@ import { runAgent } from '../../src/agent/run-agent.ts';
 import type { Audit } from '../../src/audit/standing/run-auditor.ts';
 import type { Probe } from '../../src/checks/probe.ts';
 import type { AgentConfig } from '../../src/config/agent-config.ts';
+import type { EcsApi } from '../../src/ecs/ecs-api.ts';
+import type { EcsSettings } from '../../src/ecs/ecs-settings.ts';
 import type { NodeRecord } from '../../src/record/record.ts';
 import { startSimulator } from '../../src/simulator/simulator.ts';
 import { openStore } from '../../src/store/open-store.ts';
@@ -47,10 +49,11 @@ export async function startWorld(t: TestContext) {
     },
     record: async () => (await store.readOne(instanceId, stop.signal)).entry?.record ?? null,
     setNotices: (notices: Parameters<typeof simulator.setNotices>[1]) => simulator.setNotices(instanceId, notices),
+    wipeEcsAgent: () => simulator.restartAgent(instanceId, { wipeCheckpoint: true }),
     setFault: (faults: Parameters<typeof simulator.setFault>[1]) => simulator.setFault(instanceId, faults),
     /** An agent in this process, registered unless its network says otherwise. */
     async startAgent(options: StartOptions = {}) {
-      const { clock = systemClock, probes = [], network = flakyStore(store) } = options;
+      const { clock = systemClock, probes = [], network = flakyStore(store), openEcs = neverAsked } = options;
       const config: AgentConfig = {
         store: { kind: 'memory', label: 'memory:', name: 'unused' },
         presenceTtlMs: 6_000,
@@ -67,6 +70,9 @@ export async function startWorld(t: TestContext) {
         checks: { dockerSocket: null, disk: null, http: [], exec: [], intervalMs: 1, timeoutMs: 1, rise: 2, fall: 3 },
         massLoss: null,
         audit: null,
+        ecs: { region: null, profile: null },
+        ecsAttributes: false,
+        drain: null,
         machineIdFile: '/nonexistent',
         logLevel: 'info',
         ...options.config,
@@ -85,6 +91,7 @@ export async function startWorld(t: TestContext) {
         probes,
         notify: null,
         ...(options.audit ? { audit: options.audit } : {}),
+        openEcs,
       };
       const ended = runAgent(config, deps, stop.signal);
       ends.push(ended.catch(() => {}));
@@ -112,7 +119,11 @@ export async function startWorld(t: TestContext) {
   };
 }
 
+/** An agent that was not told to ask ECS does not even load what asks it. */
+const neverAsked = async (): Promise<EcsApi> => assert.fail('ECS was asked');
+
 interface StartOptions {
+  readonly openEcs?: (settings: EcsSettings) => Promise<EcsApi>;
   readonly clock?: Clock;
   readonly probes?: readonly Probe[];
   readonly network?: FlakyStore;

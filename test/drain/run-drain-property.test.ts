@@ -7,7 +7,7 @@ import type { NodeRecord } from '../../src/record/record.ts';
 import { openMemoryKv } from '../../src/store/memory.ts';
 import { createRollStore } from '../../src/store/roll-store.ts';
 import { createCell } from '../../src/timing/cell.ts';
-import { fakeEcs, noAnswer } from '../support/fake-ecs.ts';
+import { fakeAgentEcs, noAnswer } from '../support/fake-agent-ecs.ts';
 import { flakyStore } from '../support/flaky-store.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 import { seededRandom } from '../support/seeded-random.ts';
@@ -25,7 +25,7 @@ async function live(seed: number, maxSharePercent: number): Promise<{ most: numb
   runs += 1;
   const config = { kind: 'memory', label: 'memory:', name: `drain-${runs}` } as const;
   const store = createRollStore(await openMemoryKv(config, { clock, random, bootId: 'boot-1' }));
-  const ecs = fakeEcs();
+  const ecs = fakeAgentEcs();
   let most = 0;
   const update = ecs.updateContainerInstancesState;
   ecs.updateContainerInstancesState = async (...args) => {

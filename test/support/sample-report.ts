@@ -40,6 +40,8 @@ export function sampleReport(overrides: Partial<AgentReport> = {}): AgentReport 
     lease: sampleLease(),
     checks: [sampleCheck()],
     interruption: null,
+    drain: null,
+    ecsAttributes: null,
     sources: [
       { name: 'imds', ageMs: 1_500.4, lastError: null, lastDurationMs: 12.5, reads: 10, failures: 1 },
       { name: 'introspection', ageMs: null, lastError: 'refused', lastDurationMs: null, reads: 7, failures: 7 },

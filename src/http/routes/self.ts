@@ -5,7 +5,8 @@ import { type Handler, jsonReply } from '../reply.ts';
 /** This node as its agent sees it, whether the store answers or not. Field by field: the JSON is a contract, the report is not. */
 export function self(report: () => AgentReport, registry: Pick<Registry, 'status'>): Handler {
   return () => {
-    const { version, session, startedAt, record, lease, checks, interruption, sources, loops } = report();
+    const { version, session, startedAt, record, lease, checks, interruption, sources, loops, drain, ecsAttributes } =
+      report();
     const { watching, ageMs, nodes, uncertainty, heldLosses, eventReaders, lastError } = registry.status();
     return jsonReply({
       version,
@@ -42,6 +43,12 @@ export function self(report: () => AgentReport, registry: Pick<Registry, 'status
         reads,
         failures,
       })),
+      drain: drain && { state: drain.state, reason: drain.reason, since: drain.since },
+      ecsAttributes: ecsAttributes && {
+        state: ecsAttributes.state,
+        reason: ecsAttributes.reason,
+        lastWrite: ecsAttributes.lastWrite,
+      },
       loops: loops.map(({ name, ageMs, limitMs }) => ({ name, ageMs: wholeMs(ageMs), limitMs })),
       roll: { watching, ageMs: wholeMs(ageMs), nodes, uncertainty, heldLosses, eventReaders, lastError },
     });

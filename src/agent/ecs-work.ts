@@ -1,0 +1,114 @@
+import type { Logger } from 'pino';
+import { runAttributes } from '../attributes/run-attributes.ts';
+import type { AgentConfig } from '../config/agent-config.ts';
+import { runDrain } from '../drain/run-drain.ts';
+import type { EcsApi } from '../ecs/ecs-api.ts';
+import type { EcsSettings } from '../ecs/ecs-settings.ts';
+import { describeError } from '../errors.ts';
+import type { AttributesReport, DrainReport } from '../http/agent-report.ts';
+import type { Task } from '../lifecycle/run-group.ts';
+import type { Desired } from '../publisher/publisher-state.ts';
+import type { DrainSlots } from '../store/drain-slots.ts';
+import type { Cell } from '../timing/cell.ts';
+import type { Clock } from '../timing/clock.ts';
+import { attributesReport } from './attributes-report.ts';
+import { openEcsOnce } from './open-ecs-once.ts';
+
+interface EcsWorkDeps {
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Logger;
+  readonly session: string;
+  readonly slots: DrainSlots;
+  readonly openEcs: (settings: EcsSettings) => Promise<EcsApi>;
+  readonly desired: Cell<Desired | null>;
+  readonly leaving: Cell<boolean>;
+  readonly noticesKnown: () => boolean;
+}
+
+/** What this agent changes in ECS, where it was told to. */
+export interface EcsWork {
+  /** None of them ends before `signal` aborts. */
+  readonly loops: readonly Task<null>[];
+  drain(): DrainReport | null;
+  attributes(): AttributesReport | null;
+  /** Resolves once all was said that is to be said in leaving; at once where nothing is. */
+  readonly saidGoodbye: Promise<void>;
+  close(): Promise<void>;
+}
+
+export function createEcsWork(config: AgentConfig, deps: EcsWorkDeps): EcsWork {
+  const { clock, random, log, desired, leaving } = deps;
+  const ecs = openEcsOnce(config.ecs, deps.openEcs);
+  const record = () => desired.get()?.record ?? null;
+  const goodbye = Promise.withResolvers<void>();
+  const loops: Task<null>[] = [];
+  const nowText = () => new Date(clock.wallMs()).toISOString();
+  let drain: DrainReport | null = null;
+  let attributes: AttributesReport | null = null;
+
+  if (config.drain) {
+    const drainConfig = config.drain;
+    drain = { state: 'idle', reason: 'starting', since: nowText() };
+    loops.push(
+      harmless('drain', log, (signal) =>
+        runDrain(
+          {
+            ...{ config: drainConfig, clock, random, log, session: deps.session, slots: deps.slots, ecs: ecs.forArn },
+            ...{ record, noticesKnown: deps.noticesKnown, changes: desired, leaving },
+            onStep({ phase, reason }) {
+              drain = { state: phase, reason, since: drain?.state === phase ? drain.since : nowText() };
+            },
+          },
+          signal,
+        ),
+      ),
+    );
+  }
+  if (config.ecsAttributes) {
+    attributes = { state: 'unknown', reason: 'starting', lastWrite: null };
+    loops.push(
+      harmless('ECS attributes', log, async (signal) => {
+        const onStep = (...now: Parameters<typeof attributesReport>) => {
+          attributes = attributesReport(...now);
+        };
+        const options = { clock, random, log, ecs: ecs.forArn, record, changes: [desired], leaving, onStep };
+        try {
+          await runAttributes(options, signal);
+        } finally {
+          goodbye.resolve();
+        }
+      }),
+    );
+  } else {
+    goodbye.resolve();
+  }
+  return {
+    loops,
+    drain: () => drain,
+    attributes: () => attributes,
+    saidGoodbye: goodbye.promise,
+    close: ecs.close,
+  };
+}
+
+/** What ECS is told is never worth the agent: a loop that breaks is broken alone, and says so. */
+function harmless(name: string, log: Logger, loop: (signal: AbortSignal) => Promise<void>): Task<null> {
+  return async (signal) => {
+    try {
+      await loop(signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      log.error(`${name}: stopped until the agent is restarted: ${describeError(error)}`);
+    }
+    return forever(signal);
+  };
+}
+
+/** A group's first task to end ends the group: one that has nothing more to do waits with the others. */
+function forever(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    if (signal.aborted) reject(signal.reason);
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+}

@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import type { Probe } from '../../src/checks/probe.ts';
+import type { DrainConfig } from '../../src/drain/drain-config.ts';
+import { fakeAgentEcs } from '../support/fake-agent-ecs.ts';
+import { flakyStore } from '../support/flaky-store.ts';
+import { until } from '../support/rollcall-process.ts';
+import { startWorld } from './start-agent.ts';
+
+const { signal } = new AbortController();
+const spot = { spot: { action: 'terminate', time: '2026-11-22T10:26:18Z' } } as const;
+const drain: DrainConfig = { on: ['interruption', 'critical'], criticalAfterMs: 300, maxSharePercent: 10 };
+
+async function start(t: TestContext, config: Partial<DrainConfig> = {}, more: { probes?: Probe[] } = {}) {
+  const world = await startWorld(t);
+  const ecs = fakeAgentEcs();
+  const network = flakyStore(world.store);
+  const startAgent = () =>
+    world.startAgent({ ...more, network, openEcs: async () => ecs, config: { drain: { ...drain, ...config } } });
+  const agent = await startAgent();
+  await until('the ARN is known', 5_000, async () => Boolean((await world.record())?.containerInstanceArn));
+  const arn = (await world.record())?.containerInstanceArn ?? '';
+  ecs.add(arn);
+  const claim = async () => (await world.store.drainSlots.read(world.instanceId, signal))?.claim ?? null;
+  return { world, ecs, agent, arn, claim, network, startAgent, state: async () => (await agent.self()).drain.state };
+}
+
+test('a spot notice drains the node, and its withdrawal makes it active again', async (t) => {
+  const { world, ecs, agent, arn, claim, state } = await start(t);
+  assert.equal(await state(), 'idle');
+  assert.deepEqual(ecs.calls, [], 'nothing is asked while there is no cause');
+  await world.setNotices(spot);
+  await until('it drains', 5_000, async () => (await state()) === 'draining');
+  assert.equal(ecs.status(arn), 'DRAINING');
+  assert.equal((await claim())?.phase, 'drained');
+  assert.match((await claim())?.reason ?? '', /^spot-interruption terminate/);
+  await world.setNotices({ spot: null });
+  await until('it is active again', 5_000, async () => ecs.status(arn) === 'ACTIVE' && (await claim()) === null);
+  await until('it is told', 5_000, async () => (await state()) === 'idle');
+  assert.deepEqual(ecs.calls, ['describe', 'DRAINING', 'ACTIVE']);
+  assert.ok(agent.log().some((line) => line.startsWith('drain: draining: spot-interruption')));
+});
+
+test('a node that is critical for long drains, and is active when it was well for as long', async (t) => {
+  let status: 'critical' | 'passing' = 'passing';
+  const probe: Probe = {
+    ...{ name: 'app', intervalMs: 50, timeoutMs: 1_000 },
+    look: async () => ({ status, reason: status === 'passing' ? '' : 'down' }),
+  };
+  const { ecs, arn, state } = await start(t, {}, { probes: [probe] });
+  status = 'critical';
+  await until('it drains', 5_000, async () => (await state()) === 'draining');
+  status = 'passing';
+  await until('it is active again', 5_000, async () => ecs.status(arn) === 'ACTIVE');
+});
+
+test('no slot: it waits, asks ECS nothing, and drains when one is free', async (t) => {
+  const { world, ecs, agent, state } = await start(t);
+  const other = { ...(await world.record()), ec2InstanceId: 'i-00000001' };
+  const seat = { instanceId: 'i-00000001', session: 's', since: '2026-01-01T00:00:00Z', ttlMs: 600_000 };
+  const record = other as NonNullable<Awaited<ReturnType<typeof world.record>>>;
+  await world.store.register({ ...seat, retentionMs: 3_600_000 }, record, { takeover: true, signal });
+  const claim = { phase: 'drained' as const, arn: 'other', cluster: 'demo', reason: 'r', since: 's', session: 's' };
+  const taken = await world.store.drainSlots.take({ instanceId: 'i-00000001', claim, maxSharePercent: 1 }, signal);
+  assert.ok(taken.kind === 'taken');
+  await world.setNotices(spot);
+  await until('it waits', 5_000, async () => (await state()) === 'waiting');
+  const full = '1 of 1 drain slots of demo are taken: i-00000001';
+  await until('it says so', 5_000, async () => (await agent.self()).drain.reason === full);
+  assert.deepEqual(ecs.calls, []);
+  assert.equal(agent.log().filter((line) => line === `drain: waiting: ${full}`).length, 1);
+  await world.store.drainSlots.giveBack(taken.held, signal);
+  await until('it drains', 60_000, async () => (await state()) === 'draining');
+});
+
+test('with the store away nothing is drained, and the agent is well', async (t) => {
+  const { world, ecs, agent, network, state } = await start(t);
+  network.network = 'refuse';
+  await world.setNotices(spot);
+  await until('it waits', 5_000, async () => (await agent.self()).drain.reason.startsWith('retrying: '));
+  assert.equal(await state(), 'waiting');
+  assert.deepEqual(ecs.calls, []);
+  network.network = 'up';
+  await until('it drains', 30_000, async () => (await state()) === 'draining');
+});
+
+test('an agent that leaves leaves the node drained, and the next one makes it active when the cause is over', async (t) => {
+  const { world, ecs, agent, arn, claim, state, startAgent } = await start(t);
+  await world.setNotices(spot);
+  await until('it drains', 5_000, async () => (await state()) === 'draining');
+  await agent.leave();
+  assert.equal(ecs.status(arn), 'DRAINING');
+  assert.equal((await claim())?.phase, 'drained');
+  const next = await startAgent();
+  await until('the next one knows', 5_000, async () => (await next.self()).drain.state === 'draining');
+  await world.setNotices({ spot: null });
+  await until('it is active again', 5_000, async () => ecs.status(arn) === 'ACTIVE' && (await claim()) === null);
+});
+
+test('a wiped ecs-agent: the new container instance is drained, and the old one is forgotten', async (t) => {
+  const { world, ecs, arn, claim, state } = await start(t);
+  await world.setNotices(spot);
+  await until('it drains', 5_000, async () => (await state()) === 'draining');
+  ecs.knowsAll = true;
+  await world.wipeEcsAgent();
+  const arnNow = async () => (await world.record())?.containerInstanceArn ?? arn;
+  await until('it has a new ARN', 5_000, async () => (await arnNow()) !== arn);
+  const fresh = await arnNow();
+  await until('the new one drains', 60_000, async () => ecs.status(fresh) === 'DRAINING');
+  await until('it is claimed', 5_000, async () => (await claim())?.phase === 'drained');
+  assert.equal((await claim())?.arn, fresh);
+});
