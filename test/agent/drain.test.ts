@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import type { Probe } from '../../src/checks/probe.ts';
 import type { DrainConfig } from '../../src/drain/drain-config.ts';
-import { fakeAgentEcs } from '../support/fake-agent-ecs.ts';
+import { denied, fakeAgentEcs, noAnswer } from '../support/fake-agent-ecs.ts';
 import { flakyStore } from '../support/flaky-store.ts';
 import { until } from '../support/rollcall-process.ts';
 import { startWorld } from './start-agent.ts';
@@ -109,4 +109,42 @@ test('a wiped ecs-agent: the new container instance is drained, and the old one 
   await until('the new one drains', 60_000, async () => ecs.status(fresh) === 'DRAINING');
   await until('it is claimed', 5_000, async () => (await claim())?.phase === 'drained');
   assert.equal((await claim())?.arn, fresh);
+});
+
+test('where ECS denies it, the slot is given back at once, and the agent is well', async (t) => {
+  const { world, ecs, agent, arn, claim, state } = await start(t);
+  ecs.failing.set('ecs:UpdateContainerInstancesState', denied('ecs:UpdateContainerInstancesState'));
+  await world.setNotices(spot);
+  await until('it is denied', 5_000, async () => (await agent.self()).drain.reason.includes('AccessDenied'));
+  await until('the slot is free', 5_000, async () => (await claim()) === null);
+  await until('it waits', 5_000, async () => (await state()) === 'waiting');
+  assert.equal(ecs.status(arn), 'ACTIVE');
+  assert.deepEqual(ecs.calls, ['describe', 'DRAINING']);
+  assert.equal((await fetch(`${agent.url}/healthz`)).status, 200);
+});
+
+test('what an operator drained before is left alone, also when the cause is over', async (t) => {
+  const { world, ecs, arn, claim, state } = await start(t);
+  ecs.set(arn, { status: 'DRAINING' });
+  await world.setNotices(spot);
+  await until('it leaves it alone', 15_000, async () => (await state()) === 'left-alone');
+  assert.equal(await claim(), null);
+  await world.setNotices({ spot: null });
+  await until('the cause is over', 15_000, async () => (await state()) === 'idle');
+  assert.deepEqual(ecs.calls, ['describe']);
+  assert.equal(ecs.status(arn), 'DRAINING');
+});
+
+test('an answer that was lost is asked for, and the drain is rollcall’s', async (t) => {
+  const { world, ecs, claim, state } = await start(t);
+  const update = ecs.updateContainerInstancesState;
+  ecs.updateContainerInstancesState = async (...args) => {
+    ecs.updateContainerInstancesState = update;
+    await update(...args);
+    throw noAnswer('ecs:UpdateContainerInstancesState');
+  };
+  await world.setNotices(spot);
+  await until('it drains', 10_000, async () => (await state()) === 'draining');
+  assert.equal((await claim())?.phase, 'drained');
+  assert.deepEqual(ecs.calls, ['describe', 'DRAINING', 'describe']);
 });

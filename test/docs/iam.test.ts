@@ -13,6 +13,7 @@ const POLICIES = readdirSync(`${ROOT}/docs/iam`).filter((name) => name.endsWith(
  */
 const RESOURCE_OF: Record<string, 'cluster' | 'container-instance' | 'task-definition' | null> = {
   'ecs:CreateCluster': 'cluster',
+  'ecs:DeleteAttributes': 'container-instance',
   'ecs:DescribeClusters': 'cluster',
   'ecs:DescribeContainerInstances': 'container-instance',
   'ecs:DiscoverPollEndpoint': null,
@@ -20,6 +21,7 @@ const RESOURCE_OF: Record<string, 'cluster' | 'container-instance' | 'task-defin
   'ecs:DescribeTaskDefinition': null,
   'ecs:ListContainerInstances': 'cluster',
   'ecs:Poll': 'container-instance',
+  'ecs:PutAttributes': 'container-instance',
   'ecs:RegisterContainerInstance': 'cluster',
   'ecs:StartTask': 'task-definition',
   'ecs:StartTelemetrySession': 'container-instance',

@@ -1,0 +1,36 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { metricSamples } from '../../src/http/metric-samples.ts';
+import { self } from '../../src/http/routes/self.ts';
+import type { RegistryStatus } from '../../src/registry/registry.ts';
+import { sampleReport } from '../support/sample-report.ts';
+
+const roll: RegistryStatus = {
+  ...{ watching: false, ageMs: null, nodes: null, uncertainty: null, heldLosses: 0, eventReaders: 0 },
+  ...{ lastError: null, snapshots: 0, watchRestarts: 0, slowReaders: 0, catchUps: 0 },
+} as RegistryStatus;
+const drain = { state: 'waiting', reason: 'no slot', since: '2026-01-01T00:00:00.000Z' } as const;
+const ecsAttributes = { state: 'failing', reason: 'denied', lastWrite: null } as const;
+
+const samples = (name: string, report = sampleReport()) =>
+  metricSamples(report, roll, 1).find((metric) => metric.name === name)?.samples ?? assert.fail(name);
+
+test('without the flags nothing is claimed', () => {
+  assert.deepEqual(samples('rollcall_drain_state'), []);
+  assert.deepEqual(samples('rollcall_ecs_attributes_state'), []);
+});
+
+test('with them the one state that holds is one', () => {
+  const report = sampleReport({ drain, ecsAttributes });
+  const held = (name: string) => samples(name, report).filter(({ value }) => value === 1);
+  assert.deepEqual(held('rollcall_drain_state'), [{ labels: { state: 'waiting' }, value: 1 }]);
+  assert.deepEqual(held('rollcall_ecs_attributes_state'), [{ labels: { state: 'failing' }, value: 1 }]);
+  assert.equal(samples('rollcall_drain_state', report).length, 4);
+});
+
+test('/v1/self tells both', async () => {
+  const request = {} as Parameters<ReturnType<typeof self>>[0];
+  const reply = await self(() => sampleReport({ drain, ecsAttributes }), { status: () => roll })(request);
+  const body = JSON.parse(String((reply as { body: unknown }).body));
+  assert.deepEqual([body.drain, body.ecsAttributes], [drain, ecsAttributes]);
+});
