@@ -1,18 +1,14 @@
 import type { Logger } from 'pino';
-import { createAuditLog } from '../audit/standing/audit-log.ts';
-import { type Auditor, createAuditor } from '../audit/standing/create-auditor.ts';
-import { fleetAudit } from '../audit/standing/fleet-audit.ts';
 import type { Audit } from '../audit/standing/run-auditor.ts';
 import type { Probe } from '../checks/probe.ts';
 import type { AgentConfig } from '../config/agent-config.ts';
-import type { AuditConfig } from '../config/audit-options.ts';
 import type { EcsApi } from '../ecs/ecs-api.ts';
 import type { EcsSettings } from '../ecs/ecs-settings.ts';
 import { describeError, SupersededError } from '../errors.ts';
 import type { AgentReport } from '../http/agent-report.ts';
 import { agentRoutes } from '../http/agent-routes.ts';
 import { startHttpServer } from '../http/server.ts';
-import { createLoopMonitor, type LoopMonitor } from '../lifecycle/loop-monitor.ts';
+import { createLoopMonitor } from '../lifecycle/loop-monitor.ts';
 import { residentBytes } from '../lifecycle/resident-bytes.ts';
 import { runGroup } from '../lifecycle/run-group.ts';
 import { type NotifyChannel, runNotifier } from '../lifecycle/run-notifier.ts';
@@ -30,6 +26,7 @@ import { buildReport } from './build-report.ts';
 import { createEcsWork } from './ecs-work.ts';
 import { observeNode } from './observe-node.ts';
 import { createPublishLog } from './publish-log.ts';
+import { standingAudit } from './standing-audit.ts';
 import { createStoreCheck } from './store-check.ts';
 
 /** What an agent works with. Whoever gives it also takes it away again. */
@@ -166,34 +163,6 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
   } finally {
     await Promise.all([server.close(), registry.close(), node.close(), ecsWork.close()]);
   }
-}
-
-/** This agent's part in the audit of the fleet. */
-function standingAudit(
-  { intervalMs, clusters }: AuditConfig,
-  { presenceTtlMs, ecs }: AgentConfig,
-  deps: AgentDependencies,
-  monitor: LoopMonitor,
-  desired: () => Desired | null,
-): Auditor {
-  const { store, clock, random, session, leaving } = deps;
-  const auditStep = monitor.track('audit', presenceTtlMs + 30_000);
-  const auditLog = createAuditLog(deps.log);
-  return createAuditor({
-    offices: store.offices,
-    audit: deps.audit ?? fleetAudit({ store, clock, openEcs: () => deps.openEcs(ecs) }, clusters),
-    clock,
-    random,
-    session,
-    instanceId: () => desired()?.record.ec2InstanceId ?? null,
-    ttlMs: presenceTtlMs,
-    intervalMs,
-    leaving,
-    onStep(step, state) {
-      auditStep();
-      auditLog(step, state);
-    },
-  });
 }
 
 /** A node without a readable machine id is still a node. */
