@@ -76,7 +76,9 @@ test('the README and docs/events.md name only variables that a handler of events
 
 test('the README and the help texts name the same flags and variables', async () => {
   const helps = await Promise.all(
-    ['agent', 'list', 'show', 'watch', 'health', 'simulate'].map((name) => rollcall([name, '--help'])),
+    ['agent', 'list', 'show', 'watch', 'audit', 'place', 'health', 'simulate'].map((name) =>
+      rollcall([name, '--help']),
+    ),
   );
   const options = helps.flatMap(({ stdout }) => stdout.replace(/^Examples:.*/ms, ''));
   const found = (texts: readonly string[], pattern: RegExp) =>
