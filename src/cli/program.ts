@@ -25,7 +25,7 @@ Examples:
  * went wrong stands on stderr in one line.
  */
 export async function runProgram(args: readonly string[], context: CliContext): Promise<number> {
-  const program = buildProgram(context);
+  const program = buildProgram(context, args);
   try {
     await program.parseAsync([...args], { from: 'user' });
     return 0;
@@ -47,12 +47,14 @@ const COMMANDS = {
   simulate: simulateCommand,
 };
 
-function buildProgram(context: CliContext): Command {
+/** Only the command that is asked for is made: all of them have 150 options, which takes as long as reading a small roll. */
+function buildProgram(context: CliContext, args: readonly string[]): Command {
   const program = new Command('rollcall')
     .description('Every ECS node answers the roll: who is there, where, and are they well?')
     .version(context.version, '-V, --version', 'print the version')
     .addHelpText('after', HELP);
-  const commands = Object.values(COMMANDS).map((make) => make(context));
+  const asked = Object.entries(COMMANDS).filter(([name]) => name === args[0]);
+  const commands = (asked.length > 0 ? asked : Object.entries(COMMANDS)).map(([, make]) => make(context));
   for (const command of commands) program.addCommand(command);
   for (const command of [program, ...commands]) {
     // Commander would print its errors itself, in more than one line; help goes where it sends it.
