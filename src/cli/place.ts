@@ -14,6 +14,7 @@ import {
   taskLine,
   whyLine,
 } from '../placement/render-placement.ts';
+import { clusterName } from '../sources/ecs-arn.ts';
 import { withDeadline } from '../timing/with-deadline.ts';
 import type { CliContext } from './cli-context.ts';
 import { type ReadFlags, readFromStore, warnOfSkipped } from './read-from-store.ts';
@@ -59,7 +60,8 @@ export function placeCommand(context: CliContext): Command {
 }
 
 async function place(context: CliContext, flags: Flags, api: EcsApi): Promise<void> {
-  const cluster = requireCluster(flags);
+  const asked = requireCluster(flags);
+  const cluster = clusterName(asked) ?? asked;
   // The store first: a command that cannot read it must not cost AWS a call.
   const roll = await readFromStore(context, flags, 'place', (store, signal) => store.read(signal, { hurry: true }));
   warnOfSkipped(context, flags, roll.skipped);
@@ -74,7 +76,7 @@ async function place(context: CliContext, flags: Flags, api: EcsApi): Promise<vo
       const { enumerateInstances } = await import('../ecs/enumerate-instances.ts');
       return {
         needs: taskNeeds(flags, defined),
-        instances: (await enumerateInstances(api, [cluster], signal)).instances,
+        instances: (await enumerateInstances(api, [asked], signal)).instances,
       };
     },
   );
@@ -91,13 +93,14 @@ async function place(context: CliContext, flags: Flags, api: EcsApi): Promise<vo
     throw new RollcallError(refusalText({ cluster, needs, count: flags.count, room: placed.room, passedOver }));
   const report = { cluster, needs, placements: placed.placements, passedOver: flags.why ? passedOver : null };
   if (flags.start === undefined) await context.stdout(renderPlacement(flags.output, { ...report, started: null }));
-  else await start(context, flags, api, flags.start, report);
+  else await start(context, flags, api, asked, flags.start, report);
 }
 
 async function start(
   context: CliContext,
   flags: Flags,
   api: EcsApi,
+  cluster: string,
   taskDefinition: string,
   report: Omit<PlacementReport, 'started'> & { readonly needs: TaskNeeds; readonly placements: readonly Candidate[] },
 ): Promise<void> {
@@ -111,7 +114,7 @@ async function start(
   try {
     await startTasks(
       api,
-      report.cluster,
+      cluster,
       taskDefinition,
       arns,
       async ({ tasks, failures }) => {

@@ -67,7 +67,7 @@ export interface PlaceFlags {
   readonly output: 'text' | 'wide' | 'json' | 'ndjson';
 }
 
-/** @returns the cluster's name @throws UsageError */
+/** @returns the cluster as it was named: an ARN says of which region and account, and ECS holds it to that @throws UsageError */
 export function requireCluster({ cluster }: PlaceFlags): string {
   if (cluster === undefined) throw new UsageError('--cluster is missing: tasks are placed within one cluster');
   return cluster;
@@ -94,7 +94,6 @@ export function taskNeeds({ cpu, memory, ports }: PlaceFlags, defined: TaskNeeds
 }
 
 function cluster(text: string): string {
-  const name = clusterName(text);
-  if (name === undefined) throw new InvalidArgumentError('Write the name of a cluster, or its ARN.');
-  return name;
+  if (clusterName(text) === undefined) throw new InvalidArgumentError('Write the name of a cluster, or its ARN.');
+  return text;
 }

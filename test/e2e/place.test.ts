@@ -196,6 +196,16 @@ test('--start takes the needs from the definition, starts one task each, and say
   });
 });
 
+test('a cluster that is named by its ARN is asked for by it: of that name there is one in every region and account', async (t) => {
+  const { place, calls } = await startWorld(t);
+  const arn = 'arn:aws:ecs:eu-west-1:999999999999:cluster/demo';
+  const { code, stderr } = await place('--cluster', arn, '--start', 'web:7');
+  assert.equal(code, 0, stderr);
+  const asked = calls.filter(({ action }) => action !== 'DescribeTaskDefinition');
+  assert.deepEqual([...new Set(asked.map(({ input }) => input['cluster']))], [arn]);
+  assert.ok(asked.some(({ action }) => action === 'StartTask'));
+});
+
 test('an instance that ECS refuses is named; the others run, and it is not asked for again', async (t) => {
   const { place, count } = await startWorld(t, {
     StartTask: () => ({
