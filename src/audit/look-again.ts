@@ -1,6 +1,6 @@
 import type { ContainerInstance } from '../ecs/container-instance.ts';
+import { describeInstances } from '../ecs/describe-instances.ts';
 import type { EcsApi } from '../ecs/ecs-api.ts';
-import { EcsError } from '../ecs/ecs-error.ts';
 import type { Roll } from '../record/roll.ts';
 import { isContainerInstanceArn } from '../sources/ecs-arn.ts';
 import type { Store } from '../store/store.ts';
@@ -8,12 +8,8 @@ import { arnScope, clusterOf } from './arn-scope.ts';
 import type { BothSides } from './compare-rolls.ts';
 import { instanceIdOf, type Verdict } from './verdict.ts';
 
-/** What DescribeContainerInstances takes at once. */
-const MAX_DESCRIBED = 100;
 /** More than these are read as the whole roll, which then is cheaper. */
 const MAX_SINGLE_READS = 100;
-/** Answers that say that there is no such container instance; any other says that ECS could not tell. */
-const GONE = ['MISSING', 'INACTIVE'];
 
 type Sides = BothSides & { readonly roll: Roll };
 
@@ -77,19 +73,7 @@ async function describe(
   const instances: ContainerInstance[] = [];
   for (const cluster of new Set(looked.values())) {
     const arns = [...looked.keys()].filter((arn) => looked.get(arn) === cluster);
-    for (let from = 0; from < arns.length; from += MAX_DESCRIBED) {
-      const asked = arns.slice(from, from + MAX_DESCRIBED);
-      const described = await ecs.describeContainerInstances(cluster, asked, signal);
-      const gone = described.failures.filter(({ reason }) => GONE.includes(reason)).map(({ arn }) => arn);
-      const answered = new Set([...described.instances.map((each) => each.containerInstanceArn), ...gone]);
-      const unanswered = asked.find((arn) => !answered.has(arn));
-      if (unanswered !== undefined) {
-        const reason = described.failures.find(({ arn }) => arn === unanswered)?.reason ?? 'no answer';
-        const message = `describe ${unanswered}: ${reason}`;
-        throw new EcsError(message, { code: 'PartialAnswer', retryable: true });
-      }
-      instances.push(...described.instances);
-    }
+    instances.push(...(await describeInstances(ecs, cluster, arns, signal)));
   }
   return instances;
 }

@@ -1,4 +1,5 @@
 import type { ContainerInstance } from './container-instance.ts';
+import { describeInstances } from './describe-instances.ts';
 import type { EcsApi, Page } from './ecs-api.ts';
 import { EcsError } from './ecs-error.ts';
 
@@ -8,14 +9,13 @@ export interface Enumeration {
   readonly instances: readonly ContainerInstance[];
 }
 
-/** What DescribeContainerInstances takes at once: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeContainerInstances.html */
-const MAX_DESCRIBED = 100;
 /** Of 100 each: more than a region has instances. Only an endpoint that never ends its list has more. */
 const MAX_PAGES = 1_000;
 
 /**
  * All container instances of these clusters, in ECS's order: pages of 100, each described at once.
- * One that is gone between its page and its description is left out, as ECS will leave it out from then on.
+ * One that is gone between its page and its description is left out, as ECS will leave it out from then on; one that
+ * ECS could not tell of fails the whole.
  * @param clusters names or ARNs; null: every cluster of the region
  */
 export async function enumerateInstances(
@@ -29,10 +29,7 @@ export async function enumerateInstances(
   for (const cluster of asked) {
     const list = (page: string | null) => api.listContainerInstances(cluster, page, signal);
     const arns = await allPages(`list the container instances of ${cluster}`, list);
-    for (let from = 0; from < arns.length; from += MAX_DESCRIBED) {
-      const described = await api.describeContainerInstances(cluster, arns.slice(from, from + MAX_DESCRIBED), signal);
-      instances.push(...described.instances);
-    }
+    instances.push(...(await describeInstances(api, cluster, arns, signal)));
   }
   return { clusters: names, instances };
 }

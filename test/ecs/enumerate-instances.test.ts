@@ -19,7 +19,8 @@ function apiOf(pages: (page: string | null) => Page, clusters: readonly string[]
     describeContainerInstances: async (cluster, arns) => {
       asked.push(`describe ${arns.length}`);
       const instances = arns.filter((arn) => arn !== 'gone').map((arn) => ({ containerInstanceArn: arn, cluster }));
-      return { instances, failures: [] } as unknown as Described;
+      const failures = arns.includes('gone') ? [{ arn: 'gone', reason: 'MISSING' }] : [];
+      return { instances, failures } as unknown as Described;
     },
   };
   return { api: part as EcsApi, asked };
@@ -52,6 +53,18 @@ test('without clusters, every one of the region, by name', async () => {
     asked.filter((line) => line.startsWith('list')),
     ['list arn:c:cluster/a null', 'list arn:c:cluster/b null'],
   );
+});
+
+test('what ECS lists and then cannot tell of is not left out: the enumeration fails', async () => {
+  for (const reason of ['UNANSWERED', 'ACCESS_DENIED']) {
+    const { api } = apiOf(() => ({ arns: ['a', 'b'], next: null }));
+    const describeContainerInstances: EcsApi['describeContainerInstances'] = async () =>
+      ({ instances: [{ containerInstanceArn: 'a' }], failures: [{ arn: 'b', reason }] }) as unknown as Described;
+    await assert.rejects(enumerateInstances({ ...api, describeContainerInstances }, ['demo'], SIGNAL), {
+      code: 'PartialAnswer',
+      message: `describe b: ${reason}`,
+    });
+  }
 });
 
 test('a list that never ends is given up', async () => {
