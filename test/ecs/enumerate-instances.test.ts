@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Described, EcsApi, Page } from '../../src/ecs/ecs-api.ts';
-import type { EcsError } from '../../src/ecs/ecs-error.ts';
+import { EcsError } from '../../src/ecs/ecs-error.ts';
 import { enumerateInstances } from '../../src/ecs/enumerate-instances.ts';
 
 const SIGNAL = new AbortController().signal;
@@ -53,6 +53,24 @@ test('without clusters, every one of the region, by name', async () => {
     asked.filter((line) => line.startsWith('list')),
     ['list arn:c:cluster/a null', 'list arn:c:cluster/b null'],
   );
+});
+
+test('of all clusters one that was deleted meanwhile is left out; one that was named fails', async () => {
+  const { api } = apiOf(() => ({ arns: ['a'], next: null }), ['arn:c:cluster/old', 'arn:c:cluster/live']);
+  const { listContainerInstances } = api;
+  let code = 'ClusterNotFoundException';
+  const some: EcsApi = {
+    ...api,
+    listContainerInstances: async (cluster, page, signal) => {
+      if (cluster.endsWith('old')) throw new EcsError('no', { code, retryable: false });
+      return listContainerInstances(cluster, page, signal);
+    },
+  };
+  const { clusters, instances } = await enumerateInstances(some, null, SIGNAL);
+  assert.deepEqual([clusters, instances.length], [['live'], 1]);
+  await assert.rejects(enumerateInstances(some, ['old'], SIGNAL), { code });
+  code = 'AccessDeniedException';
+  await assert.rejects(enumerateInstances(some, null, SIGNAL), { code });
 });
 
 test('what ECS lists and then cannot tell of is not left out: the enumeration fails', async () => {
