@@ -44,7 +44,7 @@ export function placeOptions(): Option[] {
     new Option('--why', 'say of each node that was passed over why, on stderr or in the JSON')
       .env('ROLLCALL_WHY')
       .default(false),
-    new Option('--start <taskdef>', 'start the tasks: family, family:revision or ARN; what they take is read from it')
+    new Option('--start <taskdef>', 'start the tasks: family, family:revision or ARN; they take at least what it says')
       .env('ROLLCALL_START')
       .argParser(nonEmpty),
     new Option('-o, --output <format>', 'how to print it')
@@ -74,20 +74,18 @@ export function requireCluster({ cluster }: PlaceFlags): string {
 }
 
 /**
- * What a task takes: CPU and memory as the flags say, else as its definition does; the ports of both.
+ * What a task takes: as the flags say, and of a task definition no less than it says, since ECS reserves that whatever
+ * is asked here; the ports of both.
  * @param defined null where no task definition was named @throws UsageError
  */
 export function taskNeeds({ cpu, memory, ports }: PlaceFlags, defined: TaskNeeds | null): TaskNeeds {
-  const cpuUnits = cpu ?? defined?.cpuUnits;
-  const memoryMiB = memory ?? defined?.memoryMiB;
-  if (cpuUnits === undefined || memoryMiB === undefined) {
-    const missing = cpuUnits === undefined ? '--cpu' : '--memory';
+  if (defined === null && (cpu === undefined || memory === undefined)) {
+    const missing = cpu === undefined ? '--cpu' : '--memory';
     throw new UsageError(`${missing} is missing: say what a task takes, as --cpu 256 --memory 512`);
   }
   return {
-    cpuUnits,
-    memoryMiB,
-    // The definition's are taken whatever the flag says.
+    cpuUnits: Math.max(cpu ?? 0, defined?.cpuUnits ?? 0),
+    memoryMiB: Math.max(memory ?? 0, defined?.memoryMiB ?? 0),
     ports: [...new Set([...(defined?.ports ?? []), ...(ports?.tcp ?? [])])],
     portsUdp: [...new Set([...(defined?.portsUdp ?? []), ...(ports?.udp ?? [])])],
   };

@@ -14,15 +14,16 @@ test('ports are TCP unless they say otherwise, each once', () => {
   }
 });
 
-test('flags outrank what a task definition takes, but for its ports', () => {
+test('flags add to what a task definition takes: ECS reserves no less than that, whatever they say', () => {
   const defined = { cpuUnits: 256, memoryMiB: 512, ports: [80], portsUdp: [] };
   assert.deepEqual(taskNeeds(FLAGS, defined), defined);
   assert.deepEqual(taskNeeds({ ...FLAGS, cpu: 0, memory: 64, ports: { tcp: [80, 81], udp: [53] } }, defined), {
-    cpuUnits: 0,
-    memoryMiB: 64,
+    ...defined,
     ports: [80, 81],
     portsUdp: [53],
   });
+  assert.deepEqual(taskNeeds({ ...FLAGS, cpu: 300 }, defined), { ...defined, cpuUnits: 300 });
+  assert.deepEqual(taskNeeds({ ...FLAGS, memory: 600 }, defined), { ...defined, memoryMiB: 600 });
 });
 
 test('without a task definition both must be said', () => {
