@@ -4,7 +4,8 @@ import { RollcallError } from '../errors.ts';
 import { startBatches } from './start-batches.ts';
 
 /**
- * Starts one task for each of these instances, one StartTask after the other, each sent once.
+ * Starts one task for each of these instances, one StartTask after the other, each sent once. An instance that is
+ * refused a task is not asked again.
  * @param onStarted called with each answer, before the next is asked for
  * @throws RollcallError at the first call that fails; what its tasks became is said in it. No later call is made
  */
@@ -17,7 +18,11 @@ export async function startTasks(
   signal: AbortSignal,
 ): Promise<void> {
   let started = 0;
-  for (const batch of startBatches(arns)) {
+  const refused = new Set<string>();
+  for (const each of startBatches(arns)) {
+    // The tasks are alike: what was refused one is not asked for the next.
+    const batch = each.filter((arn) => !refused.has(arn));
+    if (batch.length === 0) continue;
     let answer: Started;
     try {
       answer = await api.startTask(cluster, taskDefinition, batch, signal);
@@ -30,6 +35,7 @@ export async function startTasks(
       });
     }
     started += answer.tasks.length;
+    for (const { arn } of answer.failures) refused.add(arn);
     await onStarted(answer);
   }
 }

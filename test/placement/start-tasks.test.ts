@@ -49,6 +49,24 @@ test('answers are handed on one by one, failures among them', async () => {
   );
 });
 
+test('an instance that is refused a task is not asked for the next one; the others are', async () => {
+  const { api, calls } = fakeEcs();
+  const [full, open] = [sampleArn(1), sampleArn(2)];
+  const startTask: EcsApi['startTask'] = async (cluster, definition, arns, signal) => {
+    const answer = await api.startTask(cluster, definition, arns, signal);
+    const failures = arns.filter((arn) => arn === full).map((arn) => ({ arn, reason: 'RESOURCE:CPU' }));
+    return { tasks: answer.tasks.filter((task) => task.containerInstanceArn !== full), failures };
+  };
+  const seen: Started[] = [];
+  const arns = [full, full, open, open, full];
+  await startTasks({ ...api, startTask }, 'demo', 'web', arns, async (started) => void seen.push(started), SIGNAL);
+  assert.deepEqual(calls, [[full, open], [open]]);
+  assert.deepEqual(
+    seen.flatMap(({ failures }) => failures),
+    [{ arn: full, reason: 'RESOURCE:CPU' }],
+  );
+});
+
 test('a call that is refused ends it, with what was started so far, and no later call', async () => {
   const denied = new EcsError('ecs:StartTask: AccessDeniedException: no', {
     code: 'AccessDeniedException',
