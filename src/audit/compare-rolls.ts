@@ -1,6 +1,6 @@
 import type { ContainerInstance } from '../ecs/container-instance.ts';
 import { presenceState, type Roll, type RollEntry } from '../record/roll.ts';
-import { parseKey, ROOT } from '../store/keys.ts';
+import { unreadableNodes } from '../store/unreadable-nodes.ts';
 import { type AuditMemory, recall } from './audit-memory.ts';
 import { judgeAbsent } from './judge-absent.ts';
 import { judgePresent } from './judge-present.ts';
@@ -66,18 +66,4 @@ export function compareRolls(sides: BothSides, memory: AuditMemory, nowMs: numbe
 function withSince(verdict: Verdict, memory: AuditMemory, nowMs: number): Verdict {
   if (verdict.since !== null || !isDifference(verdict.kind)) return verdict;
   return { ...verdict, since: recall(memory, verdictKey(verdict), nowMs)?.firstAt ?? null };
-}
-
-/** Says why a node's record cannot be read; null where the store says nothing of the kind about it. */
-export type UnreadableNodes = (instanceId: string) => string | null;
-
-function unreadableNodes(skipped: Roll['skipped']): UnreadableNodes {
-  const reasons = new Map<string, string>();
-  for (const { key, reason } of skipped) {
-    const parsed = parseKey(key);
-    if (parsed.kind === 'record' || parsed.kind === 'presence') reasons.set(parsed.instanceId, reason);
-  }
-  // A roll names only so many of them, and then the number of the others: it may be any.
-  const unnamed = skipped.find(({ key }) => key === ROOT)?.reason ?? null;
-  return (instanceId) => reasons.get(instanceId) ?? unnamed;
 }

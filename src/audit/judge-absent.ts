@@ -1,6 +1,6 @@
 import type { ContainerInstance } from '../ecs/container-instance.ts';
 import { presenceState, type RollEntry } from '../record/roll.ts';
-import type { UnreadableNodes } from './compare-rolls.ts';
+import type { UnreadableNodes } from '../store/unreadable-nodes.ts';
 import type { Verdict } from './verdict.ts';
 
 /** A host registers in ECS before docker has pulled rollcall's image, and ECS sets up the network of one that it is REGISTERING. */
@@ -18,6 +18,9 @@ export function judgeAbsent(
     return { ...verdict, kind: 'deregistering', reason: `ECS is deregistering it; ${lastWords(entry)}` };
   }
   const { ec2InstanceId } = instance;
+  // Also where there is a record: a presence that cannot be read is one.
+  const unread = ec2InstanceId === null ? null : unreadable(ec2InstanceId);
+  if (unread !== null) return { ...verdict, kind: 'unreadable', reason: unread };
   if (entry !== null) {
     return {
       ...verdict,
@@ -33,8 +36,6 @@ export function judgeAbsent(
       reason: 'ECS does not say which EC2 instance it is, and no present node has its ARN',
     };
   }
-  const unread = unreadable(ec2InstanceId);
-  if (unread !== null) return { ...verdict, kind: 'unreadable', reason: `its record cannot be read: ${unread}` };
   const inEcs = instance.registeredAt === null ? '' : `; registered in ECS at ${instance.registeredAt}`;
   const ageMs = nowMs - Date.parse(instance.registeredAt ?? '');
   if (ageMs <= JOINING_MS) {

@@ -82,7 +82,7 @@ async function place(context: CliContext, flags: Flags, api: EcsApi): Promise<vo
   );
   const { judgeNodes } = await import('../placement/judge-nodes.ts');
   const { placeTasks } = await import('../placement/place-tasks.ts');
-  const judged = judgeNodes(cluster, roll.entries, instances, flags.constraint);
+  const judged = judgeNodes(cluster, roll, instances, flags.constraint);
   const placed = placeTasks(judged.candidates, needs, flags, random);
   const passedOver = [...judged.passedOver, ...placed.passedOver];
   const refused = placed.placements.length < flags.count;

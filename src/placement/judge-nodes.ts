@@ -1,6 +1,7 @@
 import type { ContainerInstance } from '../ecs/container-instance.ts';
 import type { NodeRecord } from '../record/record.ts';
-import { presenceState, type RollEntry } from '../record/roll.ts';
+import { presenceState, type Roll, type RollEntry } from '../record/roll.ts';
+import { unreadableNodes } from '../store/unreadable-nodes.ts';
 import type { Candidate } from './candidate.ts';
 import { type Constraint, unmetReason } from './constraint.ts';
 import type { PassedOver, PlacementTest } from './passed-over.ts';
@@ -21,7 +22,7 @@ const ENDING_NOTICES = new Set(['spot-interruption', 'asg-termination']);
  */
 export function judgeNodes(
   cluster: string,
-  entries: readonly RollEntry[],
+  { entries, skipped }: Pick<Roll, 'entries' | 'skipped'>,
   instances: readonly ContainerInstance[],
   constraints: readonly Constraint[],
 ): Judged {
@@ -30,13 +31,15 @@ export function judgeNodes(
   const candidates: Candidate[] = [];
   const passedOver: PassedOver[] = [];
   const inEcs = new Set<string>();
+  const unreadable = unreadableNodes(skipped);
   for (const instance of instances) {
     const { ec2InstanceId, containerInstanceArn, remaining } = instance;
     const entry = ec2InstanceId === null ? byArn.get(containerInstanceArn) : byId.get(ec2InstanceId);
     const instanceId = entry?.record.ec2InstanceId ?? ec2InstanceId;
     const privateIpAddress = entry?.record.privateIpAddress ?? null;
     if (instanceId) inEcs.add(instanceId);
-    const doubt = firstDoubt(entry, instance, constraints);
+    const unread = instanceId === null || entry?.presence ? null : unreadable(instanceId);
+    const doubt: Doubt | null = unread ? { test: 'roll', reason: unread } : firstDoubt(entry, instance, constraints);
     if (doubt) passedOver.push({ instanceId, containerInstanceArn, privateIpAddress, ...doubt });
     else if (instanceId) {
       const tasks = instance.runningTasksCount + instance.pendingTasksCount;

@@ -90,6 +90,12 @@ test('a node whose record cannot be read is no ghost, named or only counted', ()
   assert.equal(only([], [sampleInstance(2)], { roll: { entries: [], skipped: more } }).kind, 'unreadable');
 });
 
+test('a node whose presence cannot be read is not lost', () => {
+  const skipped = [{ key: `v1/presence/${sampleInstanceId(1)}`, reason: 'not JSON' }];
+  const verdict = only([], [sampleInstance(1)], { roll: { entries: [absentNode(1, null)], skipped } });
+  assert.deepEqual([verdict.kind, verdict.reason], ['unreadable', 'its presence cannot be read: not JSON']);
+});
+
 test('a stray is what ECS would have if it knew it: not a node without an ARN, of another cluster, region or account', () => {
   assert.equal(only([sampleNode(1)], []).kind, 'stray');
   assert.equal(only([sampleNode(1, { containerInstanceArn: null })], []).kind, 'unregistered');

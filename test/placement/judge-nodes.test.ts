@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import type { ContainerInstance } from '../../src/ecs/container-instance.ts';
 import type { Constraint } from '../../src/placement/constraint.ts';
 import { judgeNodes } from '../../src/placement/judge-nodes.ts';
-import type { RollEntry } from '../../src/record/roll.ts';
+import type { Roll, RollEntry } from '../../src/record/roll.ts';
 import { sampleArn, sampleEntry, sampleInstance } from './sample-instance.ts';
 
 const critical = {
@@ -16,20 +16,27 @@ const critical = {
 } as const;
 const notice = (kind: string) => ({ kind, action: 'terminate', time: '2030-01-01T00:00:00Z' });
 
+const roll = (entries: readonly RollEntry[], skipped: Roll['skipped'] = []) => ({ entries, skipped });
+
 /** The one node that is passed over, as `test: reason`; null: it is a candidate. */
 function judge(
   entry: RollEntry | null,
   instance: ContainerInstance | null,
   constraints: readonly Constraint[] = [],
 ): string | null {
-  const { candidates, passedOver } = judgeNodes('demo', entry ? [entry] : [], instance ? [instance] : [], constraints);
+  const { candidates, passedOver } = judgeNodes(
+    'demo',
+    roll(entry ? [entry] : []),
+    instance ? [instance] : [],
+    constraints,
+  );
   assert.equal(candidates.length + passedOver.length, entry || instance ? 1 : 0);
   return passedOver[0] ? `${passedOver[0].test}: ${passedOver[0].reason}` : null;
 }
 
 test('a node that both sides call well is a candidate, with its room and its tasks', () => {
   const instance = sampleInstance(1, { runningTasksCount: 3, pendingTasksCount: 2 });
-  const { candidates, passedOver } = judgeNodes('demo', [sampleEntry(1)], [instance], []);
+  const { candidates, passedOver } = judgeNodes('demo', roll([sampleEntry(1)]), [instance], []);
   assert.deepEqual(passedOver, []);
   assert.deepEqual(candidates, [
     {
@@ -77,15 +84,26 @@ test('each doubt passes a node over, and says why', () => {
   }
 });
 
+test('who is on the roll and cannot be read is not said to be absent', () => {
+  const reason = (key: string, entries: readonly RollEntry[]) =>
+    judgeNodes('demo', roll(entries, [{ key, reason: 'not JSON' }]), [sampleInstance(1)], []).passedOver[0]?.reason;
+  assert.equal(reason('v1/records/i-00000001', []), 'its record cannot be read: not JSON');
+  const absent = { ...sampleEntry(1), presence: null };
+  assert.equal(reason('v1/presence/i-00000001', [absent]), 'its presence cannot be read: not JSON');
+  assert.match(reason('v1/', []) ?? '', /^its record may be among those/);
+  assert.equal(reason('v1/records/i-00000002', []), 'not on the roll');
+  assert.equal(reason('v1/', [sampleEntry(1)]), undefined);
+});
+
 test('who left the roll and is not in ECS, or is of another cluster, is no node of this one', () => {
   const gone = { ...sampleEntry(1), presence: null };
-  const { candidates, passedOver } = judgeNodes('demo', [gone, sampleEntry(2, { cluster: 'other' })], [], []);
+  const { candidates, passedOver } = judgeNodes('demo', roll([gone, sampleEntry(2, { cluster: 'other' })]), [], []);
   assert.deepEqual([candidates, passedOver], [[], []]);
 });
 
 test('of two registrations of one node the one on the roll is taken', () => {
   const old = sampleInstance(1, { containerInstanceArn: sampleArn(9) });
-  const { candidates, passedOver } = judgeNodes('demo', [sampleEntry(1)], [old, sampleInstance(1)], []);
+  const { candidates, passedOver } = judgeNodes('demo', roll([sampleEntry(1)]), [old, sampleInstance(1)], []);
   assert.deepEqual(
     [candidates.map((each) => each.containerInstanceArn), passedOver.map((each) => each.containerInstanceArn)],
     [[sampleArn(1)], [sampleArn(9)]],
