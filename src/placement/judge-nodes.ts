@@ -53,10 +53,18 @@ export function judgeNodes(
       containerInstanceArn: record.containerInstanceArn,
       privateIpAddress: record.privateIpAddress,
       test: 'registration',
-      reason: `ECS has no such container instance in ${cluster}`,
+      reason: unregistered(record, instances, cluster),
     });
   }
   return { candidates, passedOver };
+}
+
+/** Why ECS has no container instance of this node. */
+function unregistered(record: NodeRecord, instances: readonly ContainerInstance[], cluster: string): string {
+  const arn = record.containerInstanceArn;
+  if (arn === null) return 'its ecs-agent has not registered it';
+  const other = instances.find(({ containerInstanceArn }) => containerInstanceArn === arn)?.ec2InstanceId;
+  return other ? `ECS has its container instance as ${other}` : `ECS has no such container instance in ${cluster}`;
 }
 
 interface Doubt {

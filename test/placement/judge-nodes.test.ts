@@ -84,6 +84,20 @@ test('each doubt passes a node over, and says why', () => {
   }
 });
 
+test('a node that ECS does not have under its id is told what ECS has instead', () => {
+  const copied = sampleInstance(1, { ec2InstanceId: 'i-00000009' });
+  const { passedOver } = judgeNodes('demo', roll([sampleEntry(1)]), [copied], []);
+  assert.deepEqual(
+    passedOver.map(({ instanceId, reason }) => [instanceId, reason]),
+    [
+      ['i-00000009', 'not on the roll'],
+      ['i-00000001', 'ECS has its container instance as i-00000009'],
+    ],
+  );
+  const starting = sampleEntry(1, { containerInstanceArn: null });
+  assert.equal(judge(starting, null), 'registration: its ecs-agent has not registered it');
+});
+
 test('who is on the roll and cannot be read is not said to be absent', () => {
   const reason = (key: string, entries: readonly RollEntry[]) =>
     judgeNodes('demo', roll(entries, [{ key, reason: 'not JSON' }]), [sampleInstance(1)], []).passedOver[0]?.reason;
