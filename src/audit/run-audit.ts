@@ -48,7 +48,7 @@ export async function runAudit(
 ): Promise<{ readonly report: AuditReport; readonly memory: AuditMemory }> {
   const startedMs = clock.wallMs();
   const roll = await store.read(signal);
-  const enumeration = await enumerateInstances(ecs, clusters && oncePerName(clusters), signal);
+  const enumeration = await enumerateInstances(ecs, clusters && onceEach(clusters), signal);
   if (enumeration.clusters.length === 0) {
     throw new RollcallError(`${ecs.label} has no ECS cluster in this account; see --region and --profile`);
   }
@@ -73,8 +73,11 @@ export async function runAudit(
   return { report: buildReport(settled, about), memory: remember(memory, settled, finishedMs) };
 }
 
-function oncePerName(clusters: readonly string[]): string[] {
-  return [...new Map(clusters.map((cluster) => [cluster.split('/').at(-1), cluster])).values()];
+/** An ARN says more than its name does; two ARNs of one name are two clusters, of which ECS here has at most one. */
+function onceEach(clusters: readonly string[]): string[] {
+  const arns = clusters.filter((cluster) => cluster.includes(':'));
+  const names = clusters.filter((cluster) => !arns.some((arn) => arn === cluster || arn.endsWith(`/${cluster}`)));
+  return [...new Set([...arns, ...names])];
 }
 
 function unconfirmed(verdicts: readonly Verdict[], confirmed: ReadonlySet<string>): Verdict[] {

@@ -261,6 +261,23 @@ test('a cluster that is named twice, by name and ARN, is asked once', async () =
   assert.deepEqual([report.clusters, report.agreeing, report.elsewhere], [['demo'], 1, 0]);
 });
 
+test('clusters of one name in two regions are both asked for: of the other one ECS says that it is not here', async () => {
+  const { store, ecs, clock } = world([sampleNode(1)], [sampleInstance(1)]);
+  const here = 'arn:aws:ecs:us-east-1:123456789012:cluster/demo';
+  const there = here.replace('us-east-1', 'eu-west-1');
+  ecs.onRequest = (request) => {
+    if (request === `list ${there}`) throw new Error('ClusterNotFoundException');
+  };
+  for (const named of [
+    [there, here],
+    [here, there],
+    [there, 'demo'],
+    ['demo', there],
+  ]) {
+    await assert.rejects(audit({ store, ecs, clock }, undefined, undefined, named), /ClusterNotFound/, String(named));
+  }
+});
+
 test('an ARN of a broken record, which ECS would refuse with all others, is not asked for', async () => {
   const odd = { containerInstanceArn: 'arn:aws:ecs:us-east-1:123456789012:container-instance/demo/..' };
   const { store, ecs, clock } = world([sampleNode(1, odd), sampleNode(2)], []);
