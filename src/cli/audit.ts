@@ -94,7 +94,8 @@ async function audit(
   const { clock, random } = context;
   const onLookAgain = (differences: number, waitMs: number) => {
     if (!isLogged(flags.logLevel, 'warn')) return;
-    context.stderr(`note: ${differences} seem to differ; looking at them again in ${formatDuration(waitMs)}`);
+    const [seem, them] = differences === 1 ? ['seems', 'it'] : ['seem', 'them'];
+    context.stderr(`note: ${differences} ${seem} to differ; looking at ${them} again in ${formatDuration(waitMs)}`);
   };
   const ecs = await openEcsApi(ecsSettings(flags), { clock, random });
   try {

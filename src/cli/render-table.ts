@@ -1,7 +1,10 @@
 import { printable } from '../printable.ts';
 
-/** Longest cell that is shown whole in a table; JSON has everything. */
-const MAX_CELL = 200;
+/**
+ * Longest cell that is shown whole in a table; JSON has everything. An ARN, cut, would name nothing: with a cluster's
+ * name of 255 characters it has 360.
+ */
+const MAX_CELL = 400;
 
 /**
  * Rows as a table for people: columns padded to their widest cell, two spaces apart, `-` for what is unknown, nothing
