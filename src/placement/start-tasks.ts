@@ -40,10 +40,12 @@ export async function startTasks(
   }
 }
 
-/** ECS answered that it did not do it. A 5xx, a timeout and an interruption leave it open. */
+/** ECS answered that it did not do it, or was not asked. A 5xx, a timeout and an interruption leave it open. */
 function surelyRefused(error: unknown): boolean {
   if (!(error instanceof EcsError)) return false;
-  return error.code === 'NoCredentials' || (/Exception$/.test(error.code) && error.code !== 'ServerException');
+  return (
+    /^(NoCredentials|BadCredentials)$|Exception$/.test(error.code) && !/^(Server|Service|Internal)/.test(error.code)
+  );
 }
 
 /** From `family`, `family:revision` or an ARN that ends in one of them. */

@@ -86,7 +86,7 @@ test('a call that is refused ends it, with what was started so far, and no later
 });
 
 test('an answer that was lost is not taken for a refusal, nor asked for again', async () => {
-  for (const code of ['NoAnswer', 'TimeoutError', 'ServerException']) {
+  for (const code of ['NoAnswer', 'TimeoutError', 'ServerException', 'ServiceUnavailableException']) {
     const lost = new EcsError(`ecs:StartTask: ${code}`, { code, retryable: true });
     const { api, calls } = fakeEcs(1, lost);
     const taskDefinition = 'arn:aws:ecs:us-east-1:123456789012:task-definition/web:7';

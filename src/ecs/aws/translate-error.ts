@@ -34,7 +34,8 @@ export function translateError(call: EcsCall, error: unknown): EcsError {
   const { code, cause, help, retryable } = explain(call, error);
   const about = [call.taskDefinition, call.cluster].filter((name) => name !== null).join(' on ');
   // What is refused is not begun; what gets no answer may be.
-  const begun = call.action === 'ecs:StartTask' && ['NoAnswer', 'BadAnswer', 'ServerException'].includes(code);
+  const status = (error as SdkError | null)?.$metadata?.httpStatusCode ?? 0;
+  const begun = call.action === 'ecs:StartTask' && (['NoAnswer', 'BadAnswer'].includes(code) || status >= 500);
   const next = begun ? 'the task may have been started all the same: look before starting it again' : help;
   const place = call.region === null ? '' : ` in ${call.region}`;
   const where = `${call.action}${about === '' ? '' : ` of ${about}`}${place}`;
@@ -61,6 +62,13 @@ function explain(call: EcsCall, error: unknown): Explanation {
     return ours('NoRegion', 'no region', 'give --region or AWS_REGION, or a region to the profile');
   if (message.startsWith('Region not accepted'))
     return ours('BadRegion', 'this is no region', 'check --region and AWS_REGION');
+  // A key or token that was pasted with the end of its line.
+  if (code === 'ERR_INVALID_CHAR')
+    return ours(
+      'BadCredentials',
+      'the credentials hold a line break or another character that no request can carry',
+      'check AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN and the profile',
+    );
   if (code === 'ERR_INVALID_URL')
     return ours('BadEndpoint', 'the endpoint is no URL', 'check AWS_ENDPOINT_URL_ECS and AWS_ENDPOINT_URL');
   if (error instanceof DeadlineError || ['TimeoutError', 'AbortError'].includes(name) || code === 'ETIMEDOUT') {
@@ -87,7 +95,9 @@ function explain(call: EcsCall, error: unknown): Explanation {
 
 function noCredentials({ profile }: EcsCall, text: string): Explanation {
   const none = text.startsWith('Could not load credentials');
-  const found = none ? 'in the environment, the profile, the container’s role, the instance’s role' : text;
+  // With a profile the SDK leaves the keys in the environment alone.
+  const first = profile === null ? 'the environment, the profile' : 'the profile';
+  const found = none ? `in ${first}, the container’s role, the instance’s role` : text;
   const from = profile === null ? '' : ` for profile ${profile}`;
   return ours(
     'NoCredentials',

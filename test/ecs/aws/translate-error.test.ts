@@ -46,7 +46,15 @@ const CASES: readonly [string, unknown, Partial<EcsCall>, string, boolean, RegEx
     { profile: 'ops' },
     'NoCredentials',
     false,
-    /no credentials for profile ops: /,
+    /no credentials for profile ops: looked in the profile, the container’s role/,
+  ],
+  [
+    'a key with the end of its line',
+    coded('ERR_INVALID_CHAR', 'Invalid character in header content ["authorization"]', 'TypeError'),
+    {},
+    'BadCredentials',
+    false,
+    /us-east-1: the credentials hold a line break .*; check AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN and the profile$/,
   ],
   [
     'a profile whose login ended',
@@ -224,6 +232,14 @@ const CASES: readonly [string, unknown, Partial<EcsCall>, string, boolean, RegEx
     'NoAnswer',
     true,
     /no connection to https:.*: write EPROTO wrong/,
+  ],
+  [
+    'StartTask while the service is unavailable',
+    service('ServiceUnavailableException', 'Service Unavailable', 503),
+    { action: 'ecs:StartTask', taskDefinition: 'web' },
+    'ServiceUnavailableException',
+    true,
+    /may have been started all the same/,
   ],
   [
     'a certificate of somebody else',
