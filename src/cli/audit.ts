@@ -25,7 +25,8 @@ const AUDIT_DEADLINE_MS = 10 * 60_000;
 const HELP = `
 Differences: ghost (in ECS, not present on the roll), stray (present on the roll, not in ECS), disconnected (present,
 its ecs-agent known to be disconnected for longer than 5 minutes), mismatch (another ARN or cluster on either side).
-Each is looked at again after 12s before it is called one. Exit status: 0 they agree, 1 they differ, 2 could not tell.
+Each is looked at again after 12s before it is called one. Exit status: 0 they agree, 1 they differ, 2 could not tell
+(or wrong usage).
 
 Examples:
   rollcall audit --cluster demo --store etcd://127.0.0.1:2379

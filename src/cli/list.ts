@@ -4,6 +4,7 @@ import { isLogged, logLevelOption } from '../config/log-level.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/mass-loss-options.ts';
 import { nonEmpty } from '../config/parse-option.ts';
 import { storeOptions } from '../config/store-options.ts';
+import { UsageError } from '../errors.ts';
 import { instanceJson } from '../record/instance-json.ts';
 import { HEALTH_STATUSES, type HealthStatus } from '../record/record.ts';
 import type { Roll, RollEntry } from '../record/roll.ts';
@@ -46,7 +47,9 @@ export function listCommand(context: CliContext): Command {
       new Option('--all', 'also nodes that departed or were lost, with their state').env('ROLLCALL_ALL').default(false),
     )
     .addOption(
-      new Option('--cluster <name>', 'only nodes of this ECS cluster').env('ROLLCALL_CLUSTER').argParser(nonEmpty),
+      new Option('--cluster <name>', 'only nodes of this ECS cluster; with --source ecs also an ARN')
+        .env('ROLLCALL_CLUSTER')
+        .argParser(nonEmpty),
     )
     .addOption(
       new Option('--health <status>', 'only nodes of this health').env('ROLLCALL_HEALTH').choices([...HEALTH_STATUSES]),
@@ -80,6 +83,9 @@ export function listCommand(context: CliContext): Command {
     if (flags.source === 'ecs') {
       const { listFromEcs } = await import('./list-from-ecs.ts');
       return listFromEcs(context, flags, command);
+    }
+    if (flags.cluster?.startsWith('arn:')) {
+      throw new UsageError(`--cluster ${flags.cluster}: the roll has clusters by name; ARNs are for --source ecs`);
     }
     const roll = await readFromStore(context, flags, 'list', (store, signal) => store.read(signal, { hurry: true }));
     warnOfSkipped(context, flags, roll.skipped);
