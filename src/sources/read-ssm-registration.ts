@@ -24,5 +24,8 @@ function help(error: unknown): string {
   const { code } = error as NodeJS.ErrnoException;
   if (code === 'ENOENT') return 'no such file: register the host with SSM, mount the file, or give --identity mi-…';
   if (code === 'EACCES') return 'not readable: it is root’s; run as root, or give --identity mi-…';
+  // What docker makes of a mount whose source is missing; SSM cannot write its file there any more.
+  if (code === 'EISDIR')
+    return 'it is a directory, as docker makes where a file is missing: remove it on the host, and register that with SSM';
   return describeError(error);
 }

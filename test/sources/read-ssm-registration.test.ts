@@ -24,5 +24,8 @@ test('the file as it stands; what cannot be one is told in a line with the path'
   execFileSync('mkfifo', [path]);
   await refused(/SSM registration/);
   await rm(path);
-  await assert.rejects(readSsmRegistration(dir), { name: 'SourceError', message: /SSM registration .*EISDIR/ });
+  await assert.rejects(readSsmRegistration(dir), {
+    name: 'SourceError',
+    message: /SSM registration .*: it is a directory, as docker makes/,
+  });
 });
