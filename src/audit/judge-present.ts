@@ -57,9 +57,6 @@ function judgeMatched(node: RollEntry, instance: ContainerInstance, { memory, no
   if (cluster !== null && cluster !== instance.cluster) {
     return { ...verdict, kind: 'mismatch', reason: `its record says cluster ${cluster}, ECS ${instance.cluster}` };
   }
-  if (instance.ec2InstanceId !== null && instance.ec2InstanceId !== record.ec2InstanceId) {
-    return { ...verdict, kind: 'mismatch', reason: `ECS says it is ${instance.ec2InstanceId}` };
-  }
   if (instance.status === 'DEREGISTERING') {
     return { ...verdict, kind: 'deregistering', reason: 'ECS is deregistering it; its node is present' };
   }

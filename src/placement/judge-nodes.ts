@@ -1,6 +1,6 @@
 import type { ContainerInstance } from '../ecs/container-instance.ts';
 import type { NodeRecord } from '../record/record.ts';
-import { presenceState, type Roll, type RollEntry } from '../record/roll.ts';
+import type { Roll, RollEntry } from '../record/roll.ts';
 import { unreadableNodes } from '../store/unreadable-nodes.ts';
 import type { Candidate } from './candidate.ts';
 import { type Constraint, unmetReason } from './constraint.ts';
@@ -98,9 +98,8 @@ function firstDoubt(
   return null;
 }
 
-function absence(entry: RollEntry): string {
-  const { departure, health } = entry.record;
-  if (presenceState(entry) === 'departed' && departure) {
+function absence({ record: { departure, health } }: RollEntry): string {
+  if (departure) {
     return `not on the roll: departed at ${departure.at} (${departure.cause})`;
   }
   return `not on the roll: lost, its last record said ${health.status}`;

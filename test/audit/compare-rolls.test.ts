@@ -223,3 +223,35 @@ test('a container instance that two nodes claim is a mismatch for the one that E
   );
   assert.match(verdicts[1]?.reason ?? '', /^ECS has its container instance as i-00000001/);
 });
+
+test('each reason is of what there is: who may be down, whom ECS does not name, what its own check says', () => {
+  const reason = (entries: readonly RollEntry[], instances: readonly ContainerInstance[]) =>
+    told(sampleSides(entries, instances)).map((verdict) => verdict.reason);
+  const away = { agentConnected: false };
+  assert.match(reason([absentNode(1, null)], [sampleInstance(1, away)])[0] ?? '', /: the host may be down or cut off$/);
+  assert.match(
+    reason([], [sampleInstance(1, { ec2InstanceId: null })])[0] ?? '',
+    /^ECS does not say which EC2 instance/,
+  );
+  const silent = sampleNode(1, { health: health('critical', ago(9), 'refused') });
+  assert.deepEqual(reason([silent], []), [
+    `ECS does not know its container instance; its check ecs-agent is critical since ${ago(9)}: refused`,
+  ]);
+  assert.deepEqual(reason([sampleNode(1)], []), ['ECS does not know its container instance']);
+});
+
+test('of a former registration: what ECS is taking off is no difference, and what the node is now is said', () => {
+  const former = sampleInstance(1, { containerInstanceArn: sampleArn(1, 'demo', 1), agentConnected: false });
+  const sides = (instance: ContainerInstance, ...others: ContainerInstance[]) =>
+    told(sampleSides([sampleNode(1)], [...others, instance]));
+  assert.deepEqual(
+    sides({ ...former, status: 'DEREGISTERING' }, sampleInstance(1)).map(({ kind }) => kind),
+    ['agreeing', 'deregistering'],
+  );
+  const unknown = sides(former);
+  assert.deepEqual(
+    unknown.map(({ kind }) => kind),
+    ['stray', 'ghost'],
+  );
+  assert.ok(unknown[1]?.reason.endsWith(` as ${sampleArn(1)}`), unknown[1]?.reason);
+});

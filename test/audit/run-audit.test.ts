@@ -77,6 +77,13 @@ test('a difference is one that the second look finds too; it re-reads only what 
   );
   const { report, memory, waits } = await audit({ store, ecs, clock });
   assert.deepEqual(kinds(report.differences), ['ghost i-00000003', 'stray i-00000002']);
+  assert.deepEqual(
+    report.differences.map(({ cluster, privateIpAddress }) => [cluster, privateIpAddress]),
+    [
+      ['demo', '10.0.0.3'],
+      ['demo', '10.0.0.2'],
+    ],
+  );
   assert.equal(report.agreeing, 1);
   assert.equal(waits, 1);
   assert.deepEqual(ecs.requests, ['list demo', 'describe demo 2', 'describe demo 2']);
