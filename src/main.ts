@@ -22,19 +22,23 @@ process.on('SIGHUP', onSignal);
 // Only an agent that `simulate --agents` started has a parent that it should not outlive.
 if (process.connected) process.on('disconnect', () => onSignal('SIGHUP'));
 
+// Of an audit 0 and 1 are answers; one that broke off has given none.
+const isAudit = process.argv[2] === 'audit';
+const broken = isAudit ? 2 : 1;
+
 // A reader that has seen enough (`rollcall list | head -1`) is no failure of ours.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(0);
+  if (error.code === 'EPIPE') process.exit(isAudit ? 2 : 0);
   process.stderr.write(`rollcall: cannot write to stdout: ${describeError(error)}
 `);
-  process.exit(1);
+  process.exit(broken);
 });
 process.stderr.on('error', () => {});
 
 // What nobody caught is a defect: one line for the journal, and the unit starts us again.
 process.on('uncaughtException', (error) => {
   process.stderr.write(`rollcall: internal error: ${describeError(error)}\n`);
-  process.exit(1);
+  process.exit(broken);
 });
 
 // An environment file often names a variable without a value: that is the same as not naming it.

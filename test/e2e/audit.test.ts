@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -9,7 +11,7 @@ import type { RollEntry } from '../../src/record/roll.ts';
 import { openStore } from '../../src/store/open-store.ts';
 import { systemClock } from '../../src/timing/clock.ts';
 import { absentNode, sampleArn, sampleInstance, sampleNode } from '../audit/sample-sides.ts';
-import { rollcall } from '../support/rollcall-process.ts';
+import { CLEAN_ENV, rollcall, SCRIPT } from '../support/rollcall-process.ts';
 import { startEcsLikeServer } from './ecs-like-server.ts';
 
 const { signal } = new AbortController();
@@ -37,7 +39,7 @@ async function sides(t: TestContext, entries: readonly RollEntry[], instances: r
   const server = await startEcsLikeServer(instances);
   t.after(() => server.dispose());
   const audit = (...args: readonly string[]) => rollcall(['audit', '--store', `sqlite:${path}`, ...args], server.env);
-  return { audit, server };
+  return { audit, server, path };
 }
 
 test('sides that agree: one line, exit 0, each asked once', async (t) => {
@@ -47,6 +49,16 @@ test('sides that agree: one line, exit 0, each asked once', async (t) => {
   assert.deepEqual(server.asked, ['ListContainerInstances', 'DescribeContainerInstances']);
   const all = await audit('--all-clusters');
   assert.deepEqual(all, { code: 0, stdout: 'demo: 2 agree, none differs\n', stderr: '' });
+});
+
+test('an answer that could not be written is none: exit 2, for 1 would say that they differ and 0 that they agree', async (t) => {
+  const { server, path } = await sides(t, [sampleNode(1)], [sampleInstance(1)]);
+  const args = ['audit', '--store', `sqlite:${path}`, '--cluster', 'demo'];
+  const full = await open('/dev/full', 'w');
+  t.after(() => full.close());
+  const child = spawn(SCRIPT, args, { env: { ...CLEAN_ENV, ...server.env }, stdio: ['ignore', full.fd, 'ignore'] });
+  t.after(() => child.kill('SIGKILL'));
+  assert.deepEqual(await once(child, 'exit'), [2, null]);
 });
 
 test('each kind of difference: a line with instance, address, since, ARN and reason; exit 1; JSON is the report', async (t) => {
