@@ -21,6 +21,8 @@ const schema = v.partial(
     ec2InstanceId: v.pipe(v.string(), v.regex(/^m?i-[0-9a-f]{8,17}$/, 'expected i-… or mi-…')),
     status: v.picklist(INSTANCE_STATUSES),
     agentConnected: v.boolean(),
+    /** RFC 3339. ECS knew it before: an instance that has just registered is no ghost yet. */
+    registeredAt: v.pipe(v.string(), v.isoTimestamp('expected an instant, as 2026-01-01T00:00:00Z')),
     /** What remains. */
     cpuUnits: amount,
     memoryMiB: amount,
@@ -41,12 +43,14 @@ export function parseInstanceChange(value: unknown): (instance: SimulatedInstanc
     const issue = result.issues[0];
     throw new UsageError(`ECS instance: ${v.getDotPath(issue) ?? 'value'}: ${issue.message}`);
   }
-  const { cluster, containerInstanceArn, cpuUnits, memoryMiB, ports, attributes = {}, ...named } = result.output;
+  const { cluster, containerInstanceArn, registeredAt, ...rest } = result.output;
+  const { cpuUnits, memoryMiB, ports, attributes = {}, ...named } = rest;
   const plain = Object.fromEntries(Object.entries(named).filter(([, one]) => one !== undefined));
   return (instance) => ({
     ...instance,
     ...plain,
     clusterArn: cluster === undefined ? instance.clusterArn : clusterArn(ACCOUNT_ID, REGION, cluster),
+    registeredAtMs: registeredAt === undefined ? instance.registeredAtMs : Date.parse(registeredAt),
     containerInstanceArn: containerInstanceArn ?? moved(instance.containerInstanceArn, cluster),
     attributes: new Map(
       Object.entries({ ...Object.fromEntries(instance.attributes), ...attributes }).filter(

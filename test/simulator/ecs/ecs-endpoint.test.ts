@@ -333,8 +333,15 @@ test('faults: late, cut, garbled and missing answers', async (t) => {
 test('differences are made on purpose: ghosts, strays and mismatches', async (t) => {
   const { arns, describe, control, simulator, ecs } = await start(t);
   const [first, second] = simulator.nodes.map(({ node }) => node.instanceId);
-  await control('POST', '/ecs/instances', { cluster: 'demo', count: 2, agentConnected: false });
+  const registeredAt = '2026-01-01T00:00:00Z';
+  await control('POST', '/ecs/instances', { cluster: 'demo', count: 2, agentConnected: false, registeredAt });
   assert.equal((await arns()).length, 5);
+  const { containerInstances: all = [] } = await describe(await arns());
+  const old = all.filter((each) => each.registeredAt?.getTime() === Date.parse(registeredAt));
+  assert.deepEqual(
+    old.map(({ agentConnected }) => agentConnected),
+    [false, false],
+  );
   await control('DELETE', `/ecs/instances/${first}`);
   assert.equal((await arns()).length, 4);
   await control('PUT', `/ecs/instances/${second}`, { cluster: 'other' });
