@@ -50,16 +50,29 @@ export function compareRolls(sides: BothSides, memory: AuditMemory, nowMs: numbe
     judgePresent(entry, byOwner.get(entry.record.ec2InstanceId) ?? [], { ...sides, byArn, memory, nowMs }),
   );
   const unreadable = unreadableNodes(roll.skipped);
-  const absent = (instance: ContainerInstance, entry: RollEntry | null) =>
-    judgeAbsent(instance, entry, unreadable, nowMs);
+  // ARNs that a present node has, and that ECS has under another's name: where that other one is not present, the node
+  // runs there, and "not on the roll" would not be true.
+  const contested = new Set(verdicts.filter(isContested).map(({ record }) => record?.containerInstanceArn));
+  const held = new Map<string, ContainerInstance>();
+  const judge = (instance: ContainerInstance, entry: RollEntry | null) => {
+    if (contested.has(instance.containerInstanceArn)) held.set(instance.containerInstanceArn, instance);
+    else verdicts.push(judgeAbsent(instance, entry, unreadable, nowMs));
+  };
   for (const [owner, owned] of byOwner) {
     const entry = entries.get(owner) ?? null;
-    if (entry === null || presenceState(entry) !== 'present') {
-      verdicts.push(...owned.map((instance) => absent(instance, entry)));
-    }
+    if (entry === null || presenceState(entry) !== 'present') for (const instance of owned) judge(instance, entry);
   }
-  verdicts.push(...ownerless.map((instance) => absent(instance, null)));
-  return verdicts.map((verdict) => withSince(verdict, memory, nowMs));
+  for (const instance of ownerless) judge(instance, null);
+  return verdicts.map((verdict) => {
+    const arn = verdict.record?.containerInstanceArn ?? '';
+    const isHolder = isContested(verdict) && owners.get(arn) === verdict.record?.ec2InstanceId;
+    return withSince(isHolder ? { ...verdict, instance: held.get(arn) ?? null } : verdict, memory, nowMs);
+  });
+}
+
+/** A mismatch without a container instance is one whose ARN belongs to somebody else in ECS. */
+function isContested({ kind, instance }: Verdict): boolean {
+  return kind === 'mismatch' && instance === null;
 }
 
 /** Where the sides do not say since when, earlier audits may. */

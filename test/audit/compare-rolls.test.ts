@@ -57,6 +57,17 @@ test('a ghost tells what the last record said, and whether its host lives', () =
   );
 });
 
+test('a container instance that a present node has under another name is that node’s mismatch, and no ghost', () => {
+  const renamed = sampleInstance(1, { ec2InstanceId: sampleInstanceId(9) });
+  const verdict = only([sampleNode(1)], [renamed]);
+  assert.deepEqual([verdict.kind, verdict.instance], ['mismatch', renamed]);
+  // Its copy beside it: both are told of, and the registration once.
+  const copy = sampleNode(2, { containerInstanceArn: sampleArn(1) });
+  assert.deepEqual(kinds([sampleNode(1), copy], [renamed]), ['mismatch', 'mismatch']);
+  // Where the one it belongs to is there, that one agrees.
+  assert.deepEqual(kinds([sampleNode(1), copy], [sampleInstance(1)]), ['agreeing', 'mismatch']);
+});
+
 test('a container instance that nobody had the time to answer for is no ghost yet', () => {
   assert.equal(only([], [sampleInstance(1, { registeredAt: ago(4) })]).kind, 'registering');
   assert.equal(only([], [sampleInstance(1, { registeredAt: ago(6) })]).kind, 'ghost');
