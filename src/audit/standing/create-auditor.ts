@@ -3,6 +3,7 @@ import { unlessAborted } from '../../timing/unless-aborted.ts';
 import { withDeadline } from '../../timing/with-deadline.ts';
 import type { AuditReport } from '../audit-report.ts';
 import { type AuditDetails, decodeDetails, reportOf } from './audit-details.ts';
+import { type AuditNews, heed } from './audit-news.ts';
 import { type AuditStatus, auditStatus } from './audit-status.ts';
 import { type AuditSummary, decodeSummary } from './audit-summary.ts';
 import { type AuditorState, initialAuditorState } from './auditor-state.ts';
@@ -29,6 +30,8 @@ const READ_LIMIT_MS = 3_000;
 export function createAuditor(options: AuditorOptions): Auditor {
   const { clock, offices } = options;
   let state: AuditorState = initialAuditorState;
+  // Of whoever looked last, the loop or a reader: what is told beside a report is never older than the report.
+  let news: AuditNews | null = null;
   // One for all who ask at the same time: what a thousand readers cost the store is one.
   let reading: Promise<AuditRead> | null = null;
 
@@ -40,7 +43,8 @@ export function createAuditor(options: AuditorOptions): Auditor {
       'read the audit',
       (signal) => offices.look('audit', ['summary', 'details'], signal),
     );
-    const [summary, details] = documents;
+    const [summary = null, details] = documents;
+    news = heed(news, summary, { monotonicMs: clock.monotonicMs(), wallMs: clock.wallMs() });
     const decodedSummary = summary ? decodeSummary(summary) : null;
     const decodedDetails = details ? decodeDetails(details) : null;
     const known = decodedSummary?.ok ? decodedSummary.value : null;
@@ -55,6 +59,7 @@ export function createAuditor(options: AuditorOptions): Auditor {
         {
           ...options,
           onStep: (step, next) => {
+            if (next.news !== state.news) news = next.news;
             state = next;
             options.onStep(step, next);
           },
@@ -63,7 +68,7 @@ export function createAuditor(options: AuditorOptions): Auditor {
       ),
     status: () => {
       const self = { session: options.session, instanceId: options.instanceId() };
-      return auditStatus(state, clock.monotonicMs(), self, options.ttlMs);
+      return auditStatus({ ...state, news }, clock.monotonicMs(), self, options.ttlMs);
     },
     read: (signal) => {
       reading ??= readStore().finally(() => {

@@ -1,0 +1,52 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { encodeDetails } from '../../../src/audit/standing/audit-details.ts';
+import { type AuditSummary, encodeSummary } from '../../../src/audit/standing/audit-summary.ts';
+import { createAuditor } from '../../../src/audit/standing/create-auditor.ts';
+import type { Offices } from '../../../src/store/offices.ts';
+import { createCell } from '../../../src/timing/cell.ts';
+import { systemClock } from '../../../src/timing/clock.ts';
+import { fakeAudit } from '../../support/fake-audit.ts';
+
+const { signal } = new AbortController();
+
+test('who reads a report before the loop has looked is told of that report, and not that there is none', async () => {
+  const by = { session: 'leader', instanceId: 'i-1' };
+  const finishedAt = new Date(systemClock.wallMs()).toISOString();
+  const differences = { ghost: 0, stray: 0, disconnected: 0, mismatch: 0 };
+  const summary: AuditSummary = {
+    intervalMs: 60_000,
+    lastRun: { by, endedAt: finishedAt, error: null },
+    result: {
+      by,
+      startedAt: finishedAt,
+      finishedAt,
+      revision: '7',
+      clusters: 1,
+      agreeing: 5,
+      elsewhere: 0,
+      differences,
+    },
+  };
+  const documents = [
+    encodeSummary(summary),
+    encodeDetails({ clusters: ['demo'], differences: [], notes: [], omitted: {} }),
+  ];
+  const auditor = createAuditor({
+    offices: { look: async () => ({ revision: '8', holder: by, documents }) } as unknown as Offices,
+    audit: fakeAudit(systemClock, 0),
+    clock: systemClock,
+    random: () => 0.5,
+    session: 'me',
+    instanceId: () => 'i-2',
+    ttlMs: 30_000,
+    intervalMs: 60_000,
+    leaving: createCell(false),
+    onStep: () => {},
+  });
+  assert.match(auditor.status().staleReason ?? '', /^no audit has come to a result/);
+  assert.equal((await auditor.read(signal)).report?.agreeing, 5);
+  const { stale, staleReason, ageMs } = auditor.status();
+  assert.deepEqual([stale, staleReason], [false, null]);
+  assert.ok(ageMs !== null && ageMs < 60_000);
+});
