@@ -41,9 +41,17 @@ export interface Running {
   readonly ended: Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>;
 }
 
-/** Starts `scripts/rollcall ARGS…`; the test's end kills what is left of it. */
-export function startRollcall(t: TestContext, args: readonly string[], env: Record<string, string> = {}): Running {
-  const [file, allArgs] = diesWithParent('KILL', SCRIPT, args);
+/**
+ * Starts `scripts/rollcall ARGS…`; the test's end kills what is left of it.
+ * @param orphaned what it gets when this process dies first: with TERM it can end what it started itself
+ */
+export function startRollcall(
+  t: TestContext,
+  args: readonly string[],
+  env: Record<string, string> = {},
+  orphaned: 'KILL' | 'TERM' = 'KILL',
+): Running {
+  const [file, allArgs] = diesWithParent(orphaned, SCRIPT, args);
   const child = spawn(file, allArgs, { env: { ...CLEAN_ENV, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
   const kill = () => child.kill('SIGKILL');
   process.once('exit', kill);
