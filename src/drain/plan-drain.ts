@@ -83,11 +83,12 @@ function planHeld(
   const { claim } = held;
   const phase: DrainPhase =
     claim.phase === 'drained' ? 'draining' : claim.phase === 'overruled' ? 'left-alone' : 'waiting';
+  // Whatever else is not known: a claim that nobody renews frees a slot of a node that is still drained.
+  if (nowMs >= state.renewAtMs) return { action: 'renew', held, phase, reason: 'the claim is to be renewed' };
   if (!place) return wait(phase, 'ecs-agent has not registered this node yet', state.renewAtMs);
   if (claim.arn !== place.arn) {
     return { action: 'give-back', held, phase: 'idle', reason: 'ecs-agent registered this node anew' };
   }
-  if (nowMs >= state.renewAtMs) return { action: 'renew', held, phase, reason: 'the claim is to be renewed' };
   if (claim.phase === 'overruled') {
     if (cause.kind === 'over') return { action: 'give-back', held, phase: 'idle', reason: 'the cause is over' };
     return wait(phase, 'somebody made this node active again', state.renewAtMs);

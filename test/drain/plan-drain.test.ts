@@ -87,6 +87,12 @@ const table: readonly [string, Partial<DrainState>, Partial<DrainInput>, string]
     { node: { ...node, arn: null }, cause: over },
     'wait draining',
   ],
+  [
+    'drained, renewal due, ecs-agent away since the start',
+    { claim: held('drained'), renewAtMs: NOW_MS },
+    { node: { ...node, arn: null } },
+    'renew draining',
+  ],
   ['drained, renewal due', { claim: held('drained'), renewAtMs: NOW_MS }, {}, 'renew draining'],
   ['overruled, the cause stands', { claim: held('overruled') }, {}, 'wait left-alone'],
   ['overruled, the cause over', { claim: held('overruled') }, { cause: over }, 'give-back idle'],
