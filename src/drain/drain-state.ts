@@ -17,6 +17,8 @@ export interface DrainState {
   readonly status: { readonly arn: string; readonly text: string; readonly atMs: number } | null;
   /** ECS was asked to drain this container instance by this process, whatever it answered. */
   readonly askedArn: string | null;
+  /** ECS was asked to make this one ACTIVE again by this process, whatever it answered. */
+  readonly activatedArn: string | null;
   /** Somebody else drained this container instance, or undid it, and the cause still stands. */
   readonly leftAloneArn: string | null;
   /** No call before this instant, and why; for people. */
@@ -40,6 +42,7 @@ export const initialDrainState: DrainState = {
   renewAtMs: Number.POSITIVE_INFINITY,
   status: null,
   askedArn: null,
+  activatedArn: null,
   leftAloneArn: null,
   retryAtMs: Number.NEGATIVE_INFINITY,
   retryReason: '',

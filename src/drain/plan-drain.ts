@@ -116,6 +116,11 @@ function planHeld(
   }
   if (claim.phase === 'drained') {
     if (!seen || nowMs >= seen.atMs + LOOK_AGAIN_MS) return look;
+    if (seen.text === 'ACTIVE' && state.activatedArn === place.arn) {
+      // A cause that came back meanwhile is another: for it a slot has to be free.
+      const after: DrainPhase = cause.kind === 'stands' ? 'waiting' : 'idle';
+      return { action: 'give-back', held, phase: after, reason: 'the cause was over, and this node is ACTIVE again' };
+    }
     if (seen.text === 'ACTIVE') {
       return {
         action: 'mark',

@@ -49,7 +49,10 @@ export function settleDrain(state: DrainState, answer: DrainAnswer, nowMs: numbe
       const text = seen?.status ?? described.failures[0]?.reason ?? 'MISSING';
       const known = { ...calm, status: { arn, text, atMs: nowMs }, backoff: calm.backoff.reset() };
       const allowed = { ...known, refusals: initialDrainState.refusals, refusedUntilMs: Number.NEGATIVE_INFINITY };
-      if (answer.action === 'describe') return { ...known, refusedUntilMs: Number.NEGATIVE_INFINITY };
+      if (answer.action === 'describe') {
+        const activatedArn = text === 'DRAINING' ? null : known.activatedArn;
+        return { ...known, activatedArn, refusedUntilMs: Number.NEGATIVE_INFINITY };
+      }
       return answer.action === 'activate' ? { ...allowed, askedArn: null } : allowed;
     }
     case 'mark':
@@ -61,7 +64,8 @@ export function settleDrain(state: DrainState, answer: DrainAnswer, nowMs: numbe
       const retryAtMs = nowMs + STEP_BACK_MS * (1 + random);
       // Not `calm`: the store's answer says nothing of what ECS refused.
       const { reason: retryReason } = answer;
-      return { ...state, claim: null, status: null, askedArn: null, leftAloneArn, retryAtMs, retryReason };
+      const none = { claim: null, status: null, askedArn: null, activatedArn: null };
+      return { ...state, ...none, leftAloneArn, retryAtMs, retryReason };
     }
   }
 }
@@ -79,7 +83,9 @@ export function settleDrainFailure(
     const refusedUntilMs = nowMs + state.refusals.delayMs((1 + random) / 2);
     // ECS said that it did not.
     const askedArn = action === 'drain' ? null : state.askedArn;
-    return { ...state, lastError, status: null, askedArn, refusedUntilMs, refusals: state.refusals.next() };
+    const activatedArn = action === 'activate' ? null : state.activatedArn;
+    const asked = { askedArn, activatedArn };
+    return { ...state, lastError, status: null, ...asked, refusedUntilMs, refusals: state.refusals.next() };
   }
   // A write without an answer: whether it happened is asked before anything else.
   const claim = action === 'mark' || action === 'take' ? undefined : state.claim;
@@ -88,7 +94,8 @@ export function settleDrainFailure(
 
 /** Before a call: that ECS was asked is true from here on, whatever it answers. */
 export function beginDrain(state: DrainState, call: DrainCall): DrainState {
-  return call.action === 'drain' ? { ...state, askedArn: call.place.arn } : state;
+  if (call.action === 'drain') return { ...state, askedArn: call.place.arn };
+  return call.action === 'activate' ? { ...state, activatedArn: call.place.arn } : state;
 }
 
 /** Once there is no cause any more, what was left alone for it is not remembered for the next. */

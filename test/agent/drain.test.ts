@@ -148,3 +148,21 @@ test('an answer that was lost is asked for, and the drain is rollcall’s', asyn
   assert.equal((await claim())?.phase, 'drained');
   assert.deepEqual(ecs.calls, ['describe', 'DRAINING', 'describe']);
 });
+
+test('a cause that comes back while the node is made active drains it again, and nobody is said to have undone it', async (t) => {
+  const { world, ecs, agent, arn, state } = await start(t);
+  await world.setNotices(spot);
+  await until('it drains', 5_000, async () => (await state()) === 'draining');
+  const update = ecs.updateContainerInstancesState;
+  ecs.updateContainerInstancesState = async (...args) => {
+    ecs.updateContainerInstancesState = update;
+    await world.setNotices(spot);
+    await until('it is known', 5_000, async () => Boolean((await world.record())?.interruption));
+    await update(...args);
+    throw noAnswer('ecs:UpdateContainerInstancesState');
+  };
+  await world.setNotices({ spot: null });
+  await until('it was made active', 5_000, async () => ecs.calls.includes('ACTIVE'));
+  await until('it drains again', 30_000, async () => ecs.status(arn) === 'DRAINING' && (await state()) === 'draining');
+  assert.ok(!agent.log().some((line) => line.includes('left-alone')), agent.log().join('\n'));
+});
