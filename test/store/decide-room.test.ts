@@ -29,6 +29,7 @@ test('one always, else the share rounded down, of the present nodes of the clust
   assert.equal(decideRoom('demo', [], rollOf(mixed), 100).slots, 10);
 });
 
+const lostWith = (kind: string, action: string) => entry(0, { interruption: { kind, action, time: null } }, false);
 const left = (cause: 'stopped' | 'spot-interruption' | 'maintenance', action: string | null) =>
   entry(
     0,
@@ -42,6 +43,9 @@ for (const [name, entries, more, taken] of [
   ['gone to be rebooted', [left('maintenance', 'instance-reboot')], {}, 1],
   ['gone to be stopped by EC2', [left('spot-interruption', 'stop')], {}, 1],
   ['gone to be terminated', [left('spot-interruption', 'terminate')], {}, 0],
+  ['lost after a notice of its end', [lostWith('spot-interruption', 'terminate')], {}, 0],
+  ['lost after a notice of its stop', [lostWith('spot-interruption', 'stop')], {}, 1],
+  ['lost while its group waits to end it', [lostWith('asg-termination', 'terminate')], {}, 1],
   ['forgotten', [], {}, 0],
   ['not there, with a record that cannot be read', [], { skipped: [{ key: 'k', reason: 'r' }] }, 1],
 ] as const) {

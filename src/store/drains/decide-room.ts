@@ -42,10 +42,11 @@ export function decideRoom(cluster: string, claims: readonly StoredClaim[], roll
 }
 
 /**
- * The instance was about to be terminated when its agent left. One that was merely stopped, or whose agent was, may come
- * back as the container instance that it is, still drained.
+ * Of a node that is not present: the instance was about to be terminated when its agent left, or, of the spot market,
+ * whose two minutes nobody takes back, when it was lost. One that was merely stopped, or whose agent was, may come back
+ * as the container instance that it is, still drained.
  */
 export function goneForGood({ departure, interruption }: NodeRecord): boolean {
-  const cause = departure?.cause;
+  const cause = departure?.cause ?? (interruption?.kind === 'spot-interruption' ? interruption.kind : null);
   return (cause === 'spot-interruption' || cause === 'asg-termination') && interruption?.action === 'terminate';
 }
