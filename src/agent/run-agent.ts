@@ -80,7 +80,9 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
   const storeCheck = createStoreCheck(clock, config.checks);
   const ecsWork = createEcsWork(config, {
     ...{ clock, random, log, desired, leaving, session: deps.session, slots: store.drainSlots, openEcs: deps.openEcs },
+    // EC2 announces nothing to a host of another house.
     noticesKnown: () =>
+      config.identity.kind === 'external' ||
       node.sources().some(({ name, lastSuccessAtMs }) => name === 'notices' && lastSuccessAtMs !== null),
   });
   let publisher: PublisherState = initialPublisherState(config.presenceTtlMs);

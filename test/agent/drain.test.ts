@@ -166,3 +166,25 @@ test('a cause that comes back while the node is made active drains it again, and
   await until('it drains again', 30_000, async () => ecs.status(arn) === 'DRAINING' && (await state()) === 'draining');
   assert.ok(!agent.log().some((line) => line.includes('left-alone')), agent.log().join('\n'));
 });
+
+test('a host that EC2 announces nothing to is active again when it was well for long', async (t) => {
+  let status: 'critical' | 'passing' = 'critical';
+  const probe: Probe = {
+    ...{ name: 'app', intervalMs: 50, timeoutMs: 1_000 },
+    look: async () => ({ status, reason: status === 'passing' ? '' : 'down' }),
+  };
+  const world = await startWorld(t);
+  const ecs = fakeAgentEcs();
+  ecs.knowsAll = true;
+  const identity = {
+    ...{ kind: 'external' as const, instanceId: 'mi-0123456789abcdef0', registrationFile: '/nonexistent' },
+    privateIpAddress: '10.0.0.9',
+  };
+  const config = { identity, drain };
+  const agent = await world.startAgent({ probes: [probe], openEcs: async () => ecs, config });
+  const state = async () => (await agent.self()).drain.state;
+  await until('it drains', 10_000, async () => (await state()) === 'draining');
+  status = 'passing';
+  await until('it is active again', 10_000, async () => (await state()) === 'idle');
+  assert.equal([...ecs.instances.values()][0]?.status, 'ACTIVE');
+});
