@@ -29,7 +29,6 @@ export function collectRoll(): RollCollector {
 
   const add = ({ key, value }: RangeEntry) => {
     const parsed = parseKey(key);
-    if (parsed.kind === 'coordination') return;
     if (parsed.kind === 'foreign') {
       skip(key, parsed.reason);
     } else if (parsed.kind === 'record') {

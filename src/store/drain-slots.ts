@@ -30,7 +30,7 @@ export interface DrainSlots {
  */
 export const CLAIM_PHASES = ['claimed', 'drained', 'overruled'] as const;
 
-/** The value of `v1/coordination/drains/<instanceId>`. */
+/** The value of `coordination/v1/drains/<instanceId>`. */
 export interface DrainClaim {
   readonly phase: (typeof CLAIM_PHASES)[number];
   /** Of the container instance that is drained. */

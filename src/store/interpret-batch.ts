@@ -11,7 +11,6 @@ export function interpretBatch(batch: KvBatch): WatchBatch {
 function interpretEvent({ key, value, previous }: KvEvent): Change[] {
   if (!key.startsWith(ROOT)) return [];
   const parsed = parseKey(key);
-  if (parsed.kind === 'coordination') return [];
   if (parsed.kind === 'foreign')
     return [value === null ? { kind: 'unskipped', key } : skippedChange(key, parsed.reason)];
   const { instanceId } = parsed;

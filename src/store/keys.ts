@@ -8,8 +8,11 @@ export const RECORDS = `${ROOT}records/`;
 
 const PRESENCES = `${ROOT}presence/`;
 
-/** What agents agree on among themselves; no part of the roll. */
-export const COORDINATION = `${ROOT}coordination/`;
+/**
+ * What agents agree on among themselves, and no part of the roll: beside `ROOT`, so that nobody who reads the roll is sent
+ * up to 1 MB of it, nor, being of an earlier version, takes it for keys of somebody else.
+ */
+const COORDINATION = 'coordination/v1/';
 
 export function recordKey(instanceId: string): string {
   return `${RECORDS}${instanceId}`;
@@ -43,12 +46,10 @@ export function drainDoorKey(cluster: string): string {
 
 type ParsedKey =
   | { readonly kind: 'record' | 'presence'; readonly instanceId: string }
-  | { readonly kind: 'coordination' }
   | { readonly kind: 'foreign'; readonly reason: string };
 
 /** What a key below `ROOT` stands for. */
 export function parseKey(key: string): ParsedKey {
-  if (key.startsWith(COORDINATION)) return { kind: 'coordination' };
   const kind = key.startsWith(RECORDS) ? 'record' : key.startsWith(PRESENCES) ? 'presence' : null;
   if (kind === null) return { kind: 'foreign', reason: 'neither a record nor a presence' };
   const instanceId = key.slice(kind === 'record' ? RECORDS.length : PRESENCES.length);

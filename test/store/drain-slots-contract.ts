@@ -174,7 +174,7 @@ export function describeDrainSlotsContract(kind: string, start: () => Promise<Pi
           const outcomes = await Promise.all(clients.map((client, n) => take(n, share, client)));
           for (const [n, { kind }] of outcomes.entries()) if (kind === 'taken') taken.add(n);
         }
-        const claims = (await kv.range({ prefix: 'v1/coordination/drains/' }, signal)).kvs;
+        const claims = (await kv.range({ prefix: 'coordination/v1/drains/' }, signal)).kvs;
         assert.equal(claims.length, slots);
         assert.equal(taken.size, slots);
         await openDoor();

@@ -11,7 +11,7 @@ import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
 
 const { signal } = new AbortController();
-const DRAINS = 'v1/coordination/drains/';
+const DRAINS = 'coordination/v1/drains/';
 
 test('in whatever order their calls arrive, agents never have more claims than the share', async () => {
   let runs = 0;

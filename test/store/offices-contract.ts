@@ -107,14 +107,27 @@ export function describeOfficesContract(kind: string, start: () => Promise<Backe
 
     it('finds out by renewing that somebody deleted the key', async () => {
       const reign = reignOf(await campaign('a'));
-      const key = 'v1/coordination/audit/leader';
+      const key = 'coordination/v1/audit/leader';
       await kv.txn({ guards: [], puts: [], deletes: [key], reads: [] }, signal);
       assert.equal(await store.offices.renew(reign, signal), 'deposed');
     });
 
+    it('is nothing that who reads the roll is sent', async () => {
+      await store.offices.publish(reignOf(await campaign('a')), { summary: 's', details: 'd'.repeat(100_000) }, signal);
+      const sent: string[] = [];
+      const range: Kv['range'] = async (query, by) => {
+        const page = await kv.range(query, by);
+        sent.push(...page.kvs.map(({ key }) => key));
+        return page;
+      };
+      const reader = createRollStore({ ...kv, range });
+      for (const hurry of [false, true]) assert.deepEqual((await reader.read(signal, { hurry })).skipped, []);
+      assert.deepEqual(sent, []);
+    });
+
     it('takes a value there that is none of ours for somebody’s', async () => {
       for (const value of ['junk', '{}', 'null']) {
-        const puts = [{ key: 'v1/coordination/audit/leader', value, lease: '0' }];
+        const puts = [{ key: 'coordination/v1/audit/leader', value, lease: '0' }];
         await kv.txn({ guards: [], puts, deletes: [], reads: [] }, signal);
         assert.deepEqual(await campaign('a'), { kind: 'taken', by: { session: 'unknown', instanceId: null } });
       }

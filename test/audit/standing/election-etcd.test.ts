@@ -117,10 +117,10 @@ function followResults(t: TestContext, prefix: string, revision: string) {
   const ended = (async () => {
     for await (const { events } of kv.watch(revision, stop.signal)) {
       for (const { key, value } of events) {
-        if (key === 'v1/coordination/audit/leader') {
+        if (key === 'coordination/v1/audit/leader') {
           holder = value === null ? '' : JSON.parse(value).session;
           if (holder !== '') reigns.push(holder);
-        } else if (key === 'v1/coordination/audit/summary' && value !== null) {
+        } else if (key === 'coordination/v1/audit/summary' && value !== null) {
           const by: string = JSON.parse(value).lastRun.by.session;
           results.push(by);
           assert.equal(by, holder, 'a result of somebody who does not reign was taken');
