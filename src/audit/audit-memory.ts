@@ -14,12 +14,14 @@ export interface Sighting {
   /** RFC 3339. */
   readonly firstAt: string;
   readonly lastAt: string;
-  /** How many, ≥ 1. */
+  /** How many, 1 to `COUNTED_AUDITS`: of what goes on no more is to be known, and a memory that stays is not written again. */
   readonly audits: number;
 }
 
 export const emptyAuditMemory: AuditMemory = { sightings: {} };
 
+/** Two before the one that looks are enough: `judgeDisconnection`. */
+const COUNTED_AUDITS = 2;
 /** Audits further apart than this say nothing about the time between them. */
 const MAX_GAP_MS = 3_600_000;
 /** The oldest are kept. About 150 bytes each: the memory has to fit in a value of the store. */
@@ -39,7 +41,10 @@ export function remember(memory: AuditMemory, verdicts: readonly Verdict[], nowM
     .map((verdict): [string, Sighting] => {
       const key = verdictKey(verdict);
       const before = recall(memory, key, nowMs);
-      return [key, { firstAt: before?.firstAt ?? lastAt, lastAt, audits: (before?.audits ?? 0) + 1 }];
+      return [
+        key,
+        { firstAt: before?.firstAt ?? lastAt, lastAt, audits: Math.min((before?.audits ?? 0) + 1, COUNTED_AUDITS) },
+      ];
     })
     .sort(([a, { firstAt: one }], [b, { firstAt: other }]) =>
       one === other ? (a < b ? -1 : 1) : one < other ? -1 : 1,

@@ -62,7 +62,10 @@ export function settleAudit(before: AuditorState, outcome: AuditOutcome, at: Aud
       const news = heed(state.news, summary, now);
       // Where nobody has audited yet the fleet may be starting: each node has a TTL to come on the roll.
       const nextRunAtMs = at.nowMs + (news.run ? at.intervalMs - ageMs(news.run, at.nowMs) : at.ttlMs);
-      const known = { memory: decodeMemory(memory), stored: { details, memory } };
+      const known = {
+        memory: decodeMemory(memory, news.summary?.result?.finishedAt ?? null),
+        stored: { details, memory },
+      };
       return { ...state, news, nextRunAtMs, tenure: { ...tenure, ...known } };
     }
     case 'started':

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { emptyAuditMemory } from '../../../src/audit/audit-memory.ts';
+import { emptyAuditMemory, remember } from '../../../src/audit/audit-memory.ts';
 import type { Difference } from '../../../src/audit/audit-report.ts';
 import { boundDetails, decodeDetails, encodeDetails, reportOf } from '../../../src/audit/standing/audit-details.ts';
 import { auditFailure } from '../../../src/audit/standing/audit-failure.ts';
 import { decodeSummary } from '../../../src/audit/standing/audit-summary.ts';
 import { publishFailure, publishResult } from '../../../src/audit/standing/publication.ts';
 import { decodeMemory, encodeMemory } from '../../../src/audit/standing/stored-memory.ts';
+import type { Verdict } from '../../../src/audit/verdict.ts';
 import { EcsError } from '../../../src/ecs/ecs-error.ts';
 import { StoreError } from '../../../src/store/store-error.ts';
 import { DeadlineError } from '../../../src/timing/with-deadline.ts';
@@ -59,14 +60,27 @@ test('a failure says why, beside the last result', () => {
   assert.deepEqual([decoded.value.lastRun.error, decoded.value.result, found], ['denied', before.value.result, null]);
 });
 
+test('of what goes on the memory says the same after a few audits', () => {
+  const at = { instanceId: 'i-00000001', cluster: 'demo', containerInstanceArn: 'arn:1', privateIpAddress: null };
+  const verdict = { ...at, kind: 'ghost', since: null, reason: 'r' } as unknown as Verdict;
+  const texts = new Set<string>();
+  let memory = emptyAuditMemory;
+  for (let audit = 0; audit < 10; audit += 1) {
+    memory = remember(memory, [verdict], Date.UTC(2026, 0, 1, 0, 5 * audit));
+    texts.add(encodeMemory(memory));
+  }
+  assert.equal(texts.size, 2);
+});
+
 test('a memory that is too large or cannot be read is an empty one', () => {
   const sighting = { firstAt: '2026-01-01T00:00:00.000Z', lastAt: '2026-01-01T00:05:00.000Z', audits: 2 };
   const memory = { sightings: { 'ghost x': sighting } };
-  assert.deepEqual(decodeMemory(encodeMemory(memory)), memory);
-  const large = { sightings: Object.fromEntries(Array.from({ length: 9_000 }, (_, n) => [`ghost ${n}`, sighting])) };
-  assert.deepEqual(decodeMemory(encodeMemory(large)), emptyAuditMemory);
+  assert.deepEqual(decodeMemory(encodeMemory(memory), sighting.lastAt), memory);
+  assert.deepEqual(decodeMemory(encodeMemory(memory), null), emptyAuditMemory);
+  const large = { sightings: Object.fromEntries(Array.from({ length: 20_000 }, (_, n) => [`ghost ${n}`, sighting])) };
+  assert.deepEqual(decodeMemory(encodeMemory(large), sighting.lastAt), emptyAuditMemory);
   for (const text of [null, '', 'null', '{}', '{"sightings":{"a":1}}', '{"sightings":[]}']) {
-    assert.deepEqual(decodeMemory(text), emptyAuditMemory);
+    assert.deepEqual(decodeMemory(text, sighting.lastAt), emptyAuditMemory);
   }
 });
 
