@@ -15,8 +15,8 @@ export interface DrainState {
   readonly renewAtMs: number;
   /** As ECS described it last; null: not looked at, or not any more. */
   readonly status: { readonly arn: string; readonly text: string; readonly atMs: number } | null;
-  /** ECS was asked to drain this container instance by this process, whatever it answered. */
-  readonly askedArn: string | null;
+  /** ECS said no when it was asked to drain: it did not. */
+  readonly drainDenied: boolean;
   /** ECS was asked to make this one ACTIVE again by this process, whatever it answered. */
   readonly activatedArn: string | null;
   /** Somebody else drained this container instance, or undid it, and the cause still stands. */
@@ -41,7 +41,7 @@ export const initialDrainState: DrainState = {
   claim: undefined,
   renewAtMs: Number.POSITIVE_INFINITY,
   status: null,
-  askedArn: null,
+  drainDenied: false,
   activatedArn: null,
   leftAloneArn: null,
   retryAtMs: Number.NEGATIVE_INFINITY,

@@ -32,7 +32,7 @@ export type DrainStep = Why &
     | { readonly action: 'read-claim'; readonly instanceId: string }
     | { readonly action: 'take'; readonly instanceId: string; readonly place: Place; readonly cause: string }
     | { readonly action: 'describe' | 'drain' | 'activate'; readonly place: Place }
-    | { readonly action: 'mark'; readonly held: HeldClaim; readonly as: 'drained' | 'overruled' }
+    | { readonly action: 'mark'; readonly held: HeldClaim; readonly as: 'asked' | 'drained' | 'overruled' }
     | { readonly action: 'give-back' | 'renew'; readonly held: HeldClaim; readonly leaveAlone?: string }
   );
 
@@ -96,7 +96,7 @@ function planHeld(
   const seen = state.status?.arn === place.arn ? state.status : null;
   const fresh = seen !== null && nowMs <= seen.atMs + FRESH_MS;
   if (nowMs < state.refusedUntilMs) {
-    const begun = claim.phase === 'drained' || state.askedArn === claim.arn;
+    const begun = claim.phase === 'drained' || (claim.phase === 'asked' && !state.drainDenied);
     if (!begun)
       return { action: 'give-back', held, phase: cause.kind === 'stands' ? 'waiting' : 'idle', reason: refusal(state) };
     return wait(phase, refusal(state), Math.min(state.refusedUntilMs, state.renewAtMs));
@@ -104,7 +104,7 @@ function planHeld(
   const look: DrainStep = { action: 'describe', place, phase, reason: 'not known what ECS makes of this node' };
   if (cause.kind === 'over') {
     if (!fresh) return look;
-    if (claim.phase === 'drained' && seen.text === 'DRAINING') {
+    if (claim.phase !== 'claimed' && seen.text === 'DRAINING') {
       return { action: 'activate', place, phase, reason: 'the cause is over' };
     }
     return {
@@ -134,14 +134,18 @@ function planHeld(
   }
   if (!fresh) return look;
   if (seen.text === 'DRAINING') {
-    if (state.askedArn === place.arn) {
+    if (claim.phase === 'asked') {
       return { action: 'mark', held, as: 'drained', phase: 'draining', reason: claim.reason };
     }
     const reason = 'somebody else drained this node already';
     return { action: 'give-back', held, leaveAlone: place.arn, phase: 'left-alone', reason };
   }
   if (cause.kind !== 'stands') return { action: 'give-back', held, phase: 'idle', reason: cause.reason };
-  if (seen.text === 'ACTIVE') return { action: 'drain', place, phase, reason: claim.reason };
+  if (seen.text === 'ACTIVE' && claim.phase === 'asked') return { action: 'drain', place, phase, reason: claim.reason };
+  if (seen.text === 'ACTIVE') {
+    // In the store before ECS is asked: whoever comes after us knows whose drain it is.
+    return { action: 'mark', held, as: 'asked', phase, reason: claim.reason };
+  }
   return {
     action: 'give-back',
     held,

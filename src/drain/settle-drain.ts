@@ -53,7 +53,7 @@ export function settleDrain(state: DrainState, answer: DrainAnswer, nowMs: numbe
         const activatedArn = text === 'DRAINING' ? null : known.activatedArn;
         return { ...known, activatedArn, refusedUntilMs: Number.NEGATIVE_INFINITY };
       }
-      return answer.action === 'activate' ? { ...allowed, askedArn: null } : allowed;
+      return allowed;
     }
     case 'mark':
       return { ...calm, claim: answer.claim ?? undefined };
@@ -64,7 +64,7 @@ export function settleDrain(state: DrainState, answer: DrainAnswer, nowMs: numbe
       const retryAtMs = nowMs + STEP_BACK_MS * (1 + random);
       // Not `calm`: the store's answer says nothing of what ECS refused.
       const { reason: retryReason } = answer;
-      const none = { claim: null, status: null, askedArn: null, activatedArn: null };
+      const none = { claim: null, status: null, drainDenied: false, activatedArn: null };
       return { ...state, ...none, leftAloneArn, retryAtMs, retryReason };
     }
   }
@@ -81,20 +81,19 @@ export function settleDrainFailure(
   const lastError = describeError(error);
   if (isRefusal(error)) {
     const refusedUntilMs = nowMs + state.refusals.delayMs((1 + random) / 2);
-    // ECS said that it did not.
-    const askedArn = action === 'drain' ? null : state.askedArn;
+    const drainDenied = action === 'drain' || state.drainDenied;
     const activatedArn = action === 'activate' ? null : state.activatedArn;
-    const asked = { askedArn, activatedArn };
-    return { ...state, lastError, status: null, ...asked, refusedUntilMs, refusals: state.refusals.next() };
+    const denied = { drainDenied, activatedArn };
+    return { ...state, lastError, status: null, ...denied, refusedUntilMs, refusals: state.refusals.next() };
   }
   // A write without an answer: whether it happened is asked before anything else.
-  const claim = action === 'mark' || action === 'take' ? undefined : state.claim;
+  const claim = action === 'mark' || action === 'take' || action === 'give-back' ? undefined : state.claim;
   return { ...state, claim, status: null, lastError, ...pause(state, `retrying: ${lastError}`, nowMs, random) };
 }
 
-/** Before a call: that ECS was asked is true from here on, whatever it answers. */
+/** Before a call: what ECS was asked is true from here on, whatever it answers. */
 export function beginDrain(state: DrainState, call: DrainCall): DrainState {
-  if (call.action === 'drain') return { ...state, askedArn: call.place.arn };
+  if (call.action === 'drain') return { ...state, drainDenied: false };
   return call.action === 'activate' ? { ...state, activatedArn: call.place.arn } : state;
 }
 

@@ -25,10 +25,11 @@ export interface DrainSlots {
 }
 
 /**
- * - `claimed`: has a slot; ECS was not asked yet, or its answer is not known. - `drained`: rollcall had ECS drain it.
- * - `overruled`: somebody made it ACTIVE again; it takes no slot, and only remembers that until the cause is over.
+ * - `claimed`: has a slot; ECS was not asked yet. - `asked`: ECS had the node ACTIVE and is being asked to drain it; if it
+ * is DRAINING now, that was rollcall. - `drained`: rollcall had ECS drain it. - `overruled`: somebody made it ACTIVE again;
+ * it takes no slot, and only remembers that until the cause is over.
  */
-export const CLAIM_PHASES = ['claimed', 'drained', 'overruled'] as const;
+export const CLAIM_PHASES = ['claimed', 'asked', 'drained', 'overruled'] as const;
 
 /** The value of `coordination/v1/drains/<instanceId>`. */
 export interface DrainClaim {

@@ -19,7 +19,6 @@ const held = (phase: DrainClaim['phase'], arn = 'arn:1'): HeldClaim => ({
 });
 const state = (more: Partial<DrainState>): DrainState => ({ ...initialDrainState, claim: null, ...more });
 const seen = (text: string, ageMs = 0, arn = 'arn:1') => ({ status: { arn, text, atMs: NOW_MS - ageMs } });
-const asked = { askedArn: 'arn:1' };
 const refused = { refusedUntilMs: NOW_MS + 60_000, lastError: 'AccessDeniedException' };
 
 /** What is known, what there is a cause for, and what follows: the action and the state that people see. */
@@ -40,10 +39,18 @@ const table: readonly [string, Partial<DrainState>, Partial<DrainInput>, string]
   ['a slot, ECS not asked', { claim: held('claimed') }, {}, 'describe waiting'],
   ['a slot, ECS’s word is old', { claim: held('claimed'), ...seen('ACTIVE', FRESH_MS + 1) }, {}, 'describe waiting'],
   ['a slot, word of another ARN', { claim: held('claimed'), ...seen('ACTIVE', 0, 'arn:0') }, {}, 'describe waiting'],
-  ['a slot, ACTIVE', { claim: held('claimed'), ...seen('ACTIVE') }, {}, 'drain waiting'],
+  ['a slot, ACTIVE', { claim: held('claimed'), ...seen('ACTIVE') }, {}, 'mark waiting'],
+  ['about to be asked, ACTIVE', { claim: held('asked'), ...seen('ACTIVE') }, {}, 'drain waiting'],
+  [
+    'about to be asked, ACTIVE, the cause in doubt',
+    { claim: held('asked'), ...seen('ACTIVE') },
+    { cause: undecided },
+    'give-back idle',
+  ],
+  ['asked, DRAINING, over', { claim: held('asked'), ...seen('DRAINING') }, { cause: over }, 'activate waiting'],
+  ['asked by an agent before, ECS not looked at', { claim: held('asked') }, {}, 'describe waiting'],
   ['a slot, DRAINING, never asked', { claim: held('claimed'), ...seen('DRAINING') }, {}, 'give-back left-alone'],
-  ['a slot, DRAINING as asked', { claim: held('claimed'), ...seen('DRAINING'), ...asked }, {}, 'mark draining'],
-  ['a slot, asked, still ACTIVE', { claim: held('claimed'), ...seen('ACTIVE'), ...asked }, {}, 'drain waiting'],
+  ['a slot, DRAINING as asked', { claim: held('asked'), ...seen('DRAINING') }, {}, 'mark draining'],
   ['a slot, MISSING', { claim: held('claimed'), ...seen('MISSING') }, {}, 'give-back waiting'],
   ['a slot, REGISTERING', { claim: held('claimed'), ...seen('REGISTERING') }, {}, 'give-back waiting'],
   [
@@ -54,7 +61,8 @@ const table: readonly [string, Partial<DrainState>, Partial<DrainInput>, string]
   ],
   ['a slot, ACTIVE, the cause over', { claim: held('claimed'), ...seen('ACTIVE') }, { cause: over }, 'give-back idle'],
   ['a slot, refused', { claim: held('claimed'), ...refused }, {}, 'give-back waiting'],
-  ['a slot, asked, then refused', { claim: held('claimed'), ...refused, ...asked }, {}, 'wait waiting'],
+  ['asked, then no look allowed', { claim: held('asked'), ...refused }, {}, 'wait waiting'],
+  ['asked, and refused', { claim: held('asked'), ...refused, drainDenied: true }, {}, 'give-back waiting'],
   ['drained, the cause stands', { claim: held('drained'), ...seen('DRAINING', 60_000) }, {}, 'wait draining'],
   [
     'drained, not looked at for long',
