@@ -17,6 +17,16 @@ export function renewIntervalMs(leaseTtlMs: number, random: number): number {
   return (leaseTtlMs / 3) * (1 - random / 10);
 }
 
+/** Of a leader, in a row: its role, its network or its bundle may be what is wrong, and another agent's may be right. */
+export const MAX_FAILED_RUNS = 3;
+
+const RETRY_MS = 300_000;
+
+/** From the end of one audit that failed to the next: whoever audits once a day does not wait a day for an answer that was late. */
+export function retryAfterMs(intervalMs: number): number {
+  return Math.min(intervalMs, RETRY_MS);
+}
+
 /** A result that is older is stale: two audits did not come, and a leader had its time to be replaced. */
 export function staleAfterMs(intervalMs: number, presenceTtlMs: number): number {
   return 2 * intervalMs + presenceTtlMs;

@@ -24,6 +24,10 @@ export interface AuditorState {
   readonly nextLookAtMs: number;
   readonly run: RunState;
   readonly nextRunAtMs: number;
+  /** Audits in a row, of this reign, that came to no result. */
+  readonly failedRuns: number;
+  /** Not in charge again before this instant, should nobody else be. */
+  readonly abstainUntilMs: number;
   /** After a failure: no call of the store before this instant. */
   readonly retryAtMs: number;
   readonly backoff: Backoff;
@@ -74,6 +78,8 @@ export const initialAuditorState: AuditorState = {
   nextLookAtMs: Number.NEGATIVE_INFINITY,
   run: { kind: 'idle' },
   nextRunAtMs: Number.NEGATIVE_INFINITY,
+  failedRuns: 0,
+  abstainUntilMs: Number.NEGATIVE_INFINITY,
   retryAtMs: Number.NEGATIVE_INFINITY,
   backoff: new Backoff(500, 500),
   lastError: null,

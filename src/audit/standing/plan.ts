@@ -1,4 +1,5 @@
 import { formatDuration } from '../../timing/duration.ts';
+import { MAX_FAILED_RUNS } from './audit-timing.ts';
 import type { AuditorState, AuditorStep } from './auditor-state.ts';
 
 export interface AuditPlanInput {
@@ -39,12 +40,18 @@ export function planAudit(state: AuditorState, nowMs: number, input: AuditPlanIn
     if (state.holder === null && input.instanceId === null) {
       return wait(state.nextLookAtMs, 'nobody leads, and the instance id is not known yet');
     }
+    if (state.holder === null && nowMs < state.abstainUntilMs) {
+      return wait(Math.min(state.nextLookAtMs, state.abstainUntilMs), 'audits failed here: others go first');
+    }
     if (state.holder === null) return { action: 'campaign', reason: 'nobody leads' };
     if (state.holder.session === input.session) return { action: 'campaign', reason: 'our own reign still stands' };
     return wait(state.nextLookAtMs, `${state.holder.instanceId ?? state.holder.session} leads`);
   }
   if (nowMs >= tenure.nextRenewAtMs) return { action: 'renew', reason: 'a renewal is due' };
   if (state.run.kind === 'ended') return { action: 'publish', reason: 'an audit ended' };
+  if (state.failedRuns >= MAX_FAILED_RUNS) {
+    return { action: 'resign', reason: `${state.failedRuns} audits in a row failed here: another agent may do better` };
+  }
   if (tenure.memory === null) return { action: 'recall', reason: 'the leaders before may have left something' };
   if (state.run.kind === 'running') return wait(tenure.nextRenewAtMs, 'an audit is under way');
   if (nowMs >= state.nextRunAtMs) return { action: 'run', reason: 'an audit is due' };

@@ -3,7 +3,7 @@ import type { Holder, OfficeView, Reign } from '../../store/offices.ts';
 import { Backoff } from '../../timing/backoff.ts';
 import { auditFailure } from './audit-failure.ts';
 import { ageMs, heed } from './audit-news.ts';
-import { lookIntervalMs, renewIntervalMs } from './audit-timing.ts';
+import { lookIntervalMs, renewIntervalMs, retryAfterMs } from './audit-timing.ts';
 import type { AuditCounts, AuditorState, Publication, StoreAction } from './auditor-state.ts';
 import { decodeMemory } from './stored-memory.ts';
 
@@ -61,7 +61,8 @@ export function settleAudit(before: AuditorState, outcome: AuditOutcome, at: Aud
       const [summary = null, details = null, memory = null] = outcome.view.documents;
       const news = heed(state.news, summary, now);
       // Where nobody has audited yet the fleet may be starting: each node has a TTL to come on the roll.
-      const nextRunAtMs = at.nowMs + (news.run ? at.intervalMs - ageMs(news.run, at.nowMs) : at.ttlMs);
+      const pauseMs = news.summary?.lastRun.error ? retryAfterMs(at.intervalMs) : at.intervalMs;
+      const nextRunAtMs = at.nowMs + (news.run ? pauseMs - ageMs(news.run, at.nowMs) : at.ttlMs);
       const known = {
         memory: decodeMemory(memory, news.summary?.result?.finishedAt ?? null),
         stored: { details, memory },
@@ -78,6 +79,7 @@ export function settleAudit(before: AuditorState, outcome: AuditOutcome, at: Aud
       return {
         ...state,
         run: { kind: 'ended', publication: outcome.publication },
+        ...afterRun(state, outcome, at),
         counts: countRun(state.counts, outcome),
       };
     case 'published': {
@@ -91,7 +93,11 @@ export function settleAudit(before: AuditorState, outcome: AuditOutcome, at: Aud
       const refused = state.counts.refused + (outcome.of === 'publish' ? 1 : 0);
       return { ...reignOver(state, at), counts: { ...state.counts, refused } };
     }
-    case 'resigned':
+    case 'resigned': {
+      // As long as it takes everybody else to look.
+      const abstainUntilMs = state.failedRuns > 0 ? at.nowMs + at.ttlMs : state.abstainUntilMs;
+      return { ...reignOver(state, at), abstainUntilMs };
+    }
     case 'stepped-down':
       return reignOver(state, at);
   }
@@ -115,8 +121,19 @@ export function settleAuditFailure(
   };
 }
 
+/** What the store could not answer it will not take either: that says nothing about who audits. */
+function afterRun(
+  { failedRuns, nextRunAtMs }: AuditorState,
+  { publication, error }: { readonly publication: Publication; readonly error: unknown },
+  at: AuditMoment,
+): Pick<AuditorState, 'failedRuns' | 'nextRunAtMs'> {
+  if (publication.found) return { failedRuns: 0, nextRunAtMs };
+  const soonMs = Math.min(nextRunAtMs, at.nowMs + retryAfterMs(at.intervalMs));
+  return { failedRuns: failedRuns + (auditFailure(error) === 'store' ? 0 : 1), nextRunAtMs: soonMs };
+}
+
 function reignOver(state: AuditorState, at: AuditMoment): AuditorState {
-  return { ...state, tenure: null, holder: null, run: { kind: 'idle' }, nextLookAtMs: at.nowMs };
+  return { ...state, tenure: null, holder: null, run: { kind: 'idle' }, failedRuns: 0, nextLookAtMs: at.nowMs };
 }
 
 /** Only its own success ends the trouble of a call; looking and leading are trouble of different times. */

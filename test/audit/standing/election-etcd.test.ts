@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, type TestContext, test } from 'node:test';
+import { initialAuditorState } from '../../../src/audit/standing/auditor-state.ts';
 import { createAuditor } from '../../../src/audit/standing/create-auditor.ts';
+import { settleAudit } from '../../../src/audit/standing/settle.ts';
 import { createRollStore } from '../../../src/store/roll-store.ts';
 import { createCell } from '../../../src/timing/cell.ts';
 import { type Clock, systemClock } from '../../../src/timing/clock.ts';
@@ -226,4 +228,14 @@ test('a store outage only makes it wait, and a failed audit keeps the last resul
   leader.audit.error = new Error('denied');
   await until('all hear of the failure', 10_000, () => other.status().summary?.lastRun.error === 'denied');
   assert.notEqual(other.status().summary?.result, null, 'the last result stays');
+  await until('it gives way to one whose audits come to something', TTL_MS + 10_000, () => other.leads());
+  await until('that one delivers', 5_000, () => leader.status().summary?.lastRun.error === null);
+});
+
+test('an audit that failed is repeated sooner than the next is due', () => {
+  const at = { sentAtMs: 0, nowMs: 0, wallMs: 0, random: 0, ttlMs: TTL_MS, intervalMs: 86_400_000 };
+  const begun = settleAudit(initialAuditorState, { kind: 'started' }, at);
+  const failure = { kind: 'ended' as const, publication: { summary: '', found: null }, error: new Error('late') };
+  assert.deepEqual([begun.nextRunAtMs, settleAudit(begun, failure, at).nextRunAtMs], [86_400_000, 300_000]);
+  assert.equal(settleAudit(begun, failure, { ...at, intervalMs: 60_000 }).nextRunAtMs, 60_000);
 });
