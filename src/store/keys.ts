@@ -39,9 +39,9 @@ export function drainKey(instanceId: string): string {
   return `${DRAINS}${instanceId}`;
 }
 
-/** Whose turn it is to count and claim; one key a cluster. */
-export function drainDoorKey(cluster: string): string {
-  return `${COORDINATION}drain-doors/${cluster}`;
+/** Whose turn it is to count and claim; one key a cluster. @param scope region and account, as an ARN begins; null: not known */
+export function drainDoorKey(cluster: string, scope: string | null): string {
+  return `${COORDINATION}drain-doors/${scope === null ? '' : `${scope}/`}${cluster}`;
 }
 
 type ParsedKey =

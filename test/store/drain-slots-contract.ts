@@ -53,7 +53,7 @@ export function describeDrainSlotsContract(kind: string, start: () => Promise<Pi
       by.drainSlots.take({ instanceId: sampleInstanceId(n), claim: claimOf(n, { cluster }), maxSharePercent }, signal);
     const heldBy = (outcome: TakeOutcome) => (outcome.kind === 'taken' ? outcome.held : assert.fail(outcome.kind));
     /** What stands at the door ends with its lease. */
-    const openDoor = () => kv.txn({ guards: [], puts: [], deletes: [drainDoorKey('demo')], reads: [] }, signal);
+    const openDoor = () => kv.txn({ guards: [], puts: [], deletes: [drainDoorKey('demo', null)], reads: [] }, signal);
 
     it('gives one slot in a small cluster, and says who has it', async () => {
       await register(3);

@@ -70,7 +70,7 @@ test('in whatever order their calls arrive, agents never have more claims than t
         });
         // A door whose lease ends while its agent is still counting.
         const ends = scheduler.scheduleFunction(async () => {
-          await kv.txn({ guards: [], puts: [], deletes: [drainDoorKey('demo')], reads: [] }, signal);
+          await kv.txn({ guards: [], puts: [], deletes: [drainDoorKey('demo', null)], reads: [] }, signal);
         });
         const endDoors = async () => {
           for (let n = 0; n < doorsEnd; n += 1) await ends();

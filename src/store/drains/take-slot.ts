@@ -3,6 +3,7 @@ import { drainDoorKey, drainKey } from '../keys.ts';
 import type { Kv } from '../kv.ts';
 import { readRoll } from '../read-roll.ts';
 import { releaseLeases } from '../release-leases.ts';
+import { clusterScope } from './cluster-scope.ts';
 import { decideRoom } from './decide-room.ts';
 import { encodeClaim } from './drain-claim.ts';
 import { heldClaim } from './held-claim.ts';
@@ -25,7 +26,7 @@ const DOOR_TTL_MS = 15_000;
 export async function takeSlot(kv: Kv, request: SlotRequest, signal: AbortSignal): Promise<TakeOutcome> {
   const { instanceId, claim, maxSharePercent } = request;
   const own = drainKey(instanceId);
-  const door = drainDoorKey(claim.cluster);
+  const door = drainDoorKey(claim.cluster, clusterScope(claim.arn));
   const seen = await kv.txn({ guards: [], puts: [], deletes: [], reads: [own, door] }, signal);
   const held = heldClaim(instanceId, seen.reads[0] ?? null);
   if (held) return { kind: 'taken', held };
@@ -49,7 +50,7 @@ export async function takeSlot(kv: Kv, request: SlotRequest, signal: AbortSignal
   // After the door was opened: no claim is made from now on but ours.
   const claims = (await readClaims(kv, signal)).filter((each) => each.instanceId !== instanceId);
   const roll = await readRoll(kv, false, signal);
-  const room = decideRoom(claim.cluster, claims, roll, maxSharePercent);
+  const room = decideRoom(claim, claims, roll, maxSharePercent);
   if (!room.free) {
     const value = JSON.stringify({ by: claim.session, full: room.reason });
     const sign = { key: door, value, lease: turn.lease };
