@@ -50,8 +50,11 @@ export function createEcsWork(config: AgentConfig, deps: EcsWorkDeps): EcsWork {
   if (config.drain) {
     const drainConfig = config.drain;
     drain = { state: 'idle', reason: 'starting', since: nowText() };
+    const tellDrain = (reason: string) => {
+      if (drain) drain = { ...drain, reason };
+    };
     loops.push(
-      harmless('drain', log, (signal) =>
+      harmless('drain', log, tellDrain, (signal) =>
         runDrain(
           {
             ...{ config: drainConfig, clock, random, log, session: deps.session, slots: deps.slots, ecs: ecs.forArn },
@@ -67,8 +70,11 @@ export function createEcsWork(config: AgentConfig, deps: EcsWorkDeps): EcsWork {
   }
   if (config.ecsAttributes) {
     attributes = { state: 'unknown', reason: 'starting', lastWrite: null };
+    const tellAttributes = (reason: string) => {
+      if (attributes) attributes = { ...attributes, state: 'failing', reason };
+    };
     loops.push(
-      harmless('ECS attributes', log, async (signal) => {
+      harmless('ECS attributes', log, tellAttributes, async (signal) => {
         const onStep = (...now: Parameters<typeof attributesReport>) => {
           attributes = attributesReport(...now);
         };
@@ -93,13 +99,20 @@ export function createEcsWork(config: AgentConfig, deps: EcsWorkDeps): EcsWork {
 }
 
 /** What ECS is told is never worth the agent: a loop that breaks is broken alone, and says so. */
-function harmless(name: string, log: Logger, loop: (signal: AbortSignal) => Promise<void>): Task<null> {
+function harmless(
+  name: string,
+  log: Logger,
+  tell: (reason: string) => void,
+  loop: (signal: AbortSignal) => Promise<void>,
+): Task<null> {
   return async (signal) => {
     try {
       await loop(signal);
     } catch (error) {
       signal.throwIfAborted();
-      log.error(`${name}: stopped until the agent is restarted: ${describeError(error)}`);
+      const reason = `stopped until the agent is restarted: ${describeError(error)}`;
+      tell(reason);
+      log.error(`${name}: ${reason}`);
     }
     return forever(signal);
   };
