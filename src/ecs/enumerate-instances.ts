@@ -1,16 +1,15 @@
+import { allPages } from './all-pages.ts';
 import type { ContainerInstance } from './container-instance.ts';
 import { describeInstances } from './describe-instances.ts';
-import type { EcsApi, Page } from './ecs-api.ts';
+import type { EcsApi } from './ecs-api.ts';
 import { EcsError } from './ecs-error.ts';
+import { listClusters } from './list-clusters.ts';
 
 export interface Enumeration {
   /** Names. */
   readonly clusters: readonly string[];
   readonly instances: readonly ContainerInstance[];
 }
-
-/** Of 100 each: more than a region has instances. Only an endpoint that never ends its list has more. */
-const MAX_PAGES = 1_000;
 
 /**
  * All container instances of these clusters, in ECS's order: pages of 100, each described at once.
@@ -23,7 +22,7 @@ export async function enumerateInstances(
   clusters: readonly string[] | null,
   signal: AbortSignal,
 ): Promise<Enumeration> {
-  const asked = clusters ?? (await allPages('list the clusters', (page) => api.listClusters(page, signal)));
+  const asked = clusters ?? (await listClusters(api, signal));
   const names: string[] = [];
   const instances: ContainerInstance[] = [];
   for (const cluster of asked) {
@@ -39,16 +38,4 @@ export async function enumerateInstances(
     instances.push(...(await describeInstances(api, cluster, arns, signal)));
   }
   return { clusters: names, instances };
-}
-
-async function allPages(action: string, read: (page: string | null) => Promise<Page>): Promise<readonly string[]> {
-  const arns = new Set<string>();
-  let next: string | null = null;
-  for (let pages = 0; pages < MAX_PAGES; pages += 1) {
-    const page: Page = await read(next);
-    for (const arn of page.arns) arns.add(arn);
-    if (page.next === null) return [...arns];
-    next = page.next;
-  }
-  throw new EcsError(`${action}: more than ${MAX_PAGES} pages`, { code: 'NoEnd', retryable: false });
 }

@@ -1,8 +1,10 @@
 import type { AuditConfig } from '../../config/audit-options.ts';
 import type { EcsApi } from '../../ecs/ecs-api.ts';
+import { listClusters } from '../../ecs/list-clusters.ts';
 import { paceEcsApi } from '../../ecs/pace-ecs-api.ts';
 import { RollcallError } from '../../errors.ts';
 import { presenceState, type Roll } from '../../record/roll.ts';
+import { clusterName } from '../../sources/ecs-arn.ts';
 import type { Store } from '../../store/store.ts';
 import type { Clock } from '../../timing/clock.ts';
 import type { Audit } from './run-auditor.ts';
@@ -33,8 +35,8 @@ export function fleetAudit({ store, clock, openEcs }: FleetAuditDeps, clusters: 
     run: async (memory, signal) => {
       const { runAudit } = await import('../run-audit.ts');
       const ecs = await ecsApi();
-      const named = clusters === 'roll' ? clustersOnRoll(await store.read(signal)) : clusters;
-      return runAudit({ store, ecs, clock }, { clusters: named === 'all' ? null : named, memory }, signal);
+      const asked = clusters === 'roll' ? await clustersOnRoll(await store.read(signal), ecs, signal) : clusters;
+      return runAudit({ store, ecs, clock }, { clusters: asked === 'all' ? null : asked, memory }, signal);
     },
     rest: () => {
       opened?.then((api) => api.close()).catch(() => {});
@@ -44,13 +46,18 @@ export function fleetAudit({ store, clock, openEcs }: FleetAuditDeps, clusters: 
 }
 
 /**
- * The clusters of nodes that are present or lost. A cluster that all nodes have left in good order may be gone itself.
+ * The ARNs of the clusters of nodes that are present or lost, as far as ECS has them here: one that was deleted, or is of
+ * another region, must not fail the audit of all others.
  * @throws RollcallError where there is none
  */
-export function clustersOnRoll({ entries }: Roll): readonly string[] {
+async function clustersOnRoll({ entries }: Roll, ecs: EcsApi, signal: AbortSignal): Promise<readonly string[]> {
   const there = entries.filter((entry) => presenceState(entry) !== 'departed');
   const names = new Set(there.map(({ record }) => record.cluster).filter((name) => name !== null));
-  if (names.size === 0)
+  if (names.size === 0) {
     throw new RollcallError('audit: no node on the roll is in an ECS cluster; see --audit-clusters');
-  return [...names].sort();
+  }
+  const arns = await listClusters(ecs, signal);
+  const known = arns.filter((arn) => names.has(clusterName(arn) ?? ''));
+  if (known.length > 0) return known.toSorted();
+  throw new RollcallError(`audit: ${ecs.label} has none of the clusters of the roll: ${[...names].sort().join(', ')}`);
 }

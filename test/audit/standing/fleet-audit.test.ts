@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { emptyAuditMemory } from '../../../src/audit/audit-memory.ts';
-import { clustersOnRoll, fleetAudit } from '../../../src/audit/standing/fleet-audit.ts';
+import { fleetAudit } from '../../../src/audit/standing/fleet-audit.ts';
 import { fakeEcs } from '../../support/fake-ecs.ts';
 import { fakeStore } from '../../support/fake-store.ts';
 import { sampleInstanceId, sampleRecord } from '../../support/sample-record.ts';
@@ -15,16 +15,26 @@ const node = (n: number, overrides = {}, presence: typeof PRESENCE | null = PRES
   presence,
 });
 
-test('by default the clusters are those of the nodes that are present or lost', () => {
-  const entries = [
-    node(0, { cluster: 'b' }),
-    node(1, { cluster: 'a' }, null),
-    node(2, { cluster: 'left', departure }, null),
-    node(3, { cluster: null }),
-    node(4, { cluster: 'b' }),
-  ];
-  assert.deepEqual(clustersOnRoll({ revision: '1', entries, skipped: [] }), ['a', 'b']);
-  assert.throws(() => clustersOnRoll({ revision: '1', entries: [], skipped: [] }), /--audit-clusters/);
+test('by default the clusters are those of present and lost nodes, as far as ECS has them', async () => {
+  const clock = simulatedClock();
+  const ecs = fakeEcs(0, clock.monotonicMs);
+  const auditOf = async (...entries: readonly ReturnType<typeof node>[]) => {
+    const store = fakeStore();
+    store.commit([...entries]);
+    const running = fleetAudit({ store, clock, openEcs: async () => ecs }, 'roll').run(emptyAuditMemory, signal);
+    const ended = running.then(({ report }) => report.clusters).catch(({ message }: Error) => message);
+    for (let turn = 0; turn < 40; turn += 1) await clock.advance(1_000);
+    return ended;
+  };
+  const elsewhere = [node(1, { cluster: 'deleted' }, null), node(2, { cluster: 'other-region' })];
+  const left = node(3, { cluster: 'demo', departure }, null);
+  assert.deepEqual(await auditOf(node(0, { cluster: 'demo' }), ...elsewhere), ['demo']);
+  assert.deepEqual(await auditOf(node(0, { cluster: 'demo' }, null), node(4, { cluster: null })), ['demo']);
+  assert.equal(
+    await auditOf(...elsewhere, left),
+    'audit: fake has none of the clusters of the roll: deleted, other-region',
+  );
+  assert.match(String(await auditOf(left)), /no node on the roll is in an ECS cluster; see --audit-clusters/);
 });
 
 test('10,000 nodes are audited in under three minutes, at two requests a second, with one API', async () => {
@@ -51,7 +61,7 @@ test('10,000 nodes are audited in under three minutes, at two requests a second,
   const { report, durationMs } = await run();
   assert.deepEqual([report.agreeing, report.differences], [10_000, []]);
   assert.ok(durationMs < 180_000, `${durationMs} ms`);
-  assert.equal(ecs.requests.length, 200);
+  assert.equal(ecs.requests.length, 201);
   await run();
   assert.deepEqual([opened, ecs.closed], [1, 0]);
   for (const [index, { atMs }] of ecs.requests.entries()) {
