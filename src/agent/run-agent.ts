@@ -1,9 +1,5 @@
 import type { Logger } from 'pino';
-import type { Audit } from '../audit/standing/run-auditor.ts';
-import type { Probe } from '../checks/probe.ts';
 import type { AgentConfig } from '../config/agent-config.ts';
-import type { EcsApi } from '../ecs/ecs-api.ts';
-import type { EcsSettings } from '../ecs/ecs-settings.ts';
 import { describeError, SupersededError } from '../errors.ts';
 import type { AgentReport } from '../http/agent-report.ts';
 import { agentRoutes } from '../http/agent-routes.ts';
@@ -18,36 +14,16 @@ import type { Step } from '../publisher/step.ts';
 import { encodeRecord } from '../record/codec.ts';
 import { createRegistry } from '../registry/registry.ts';
 import { readMachineId } from '../sources/read-machine-id.ts';
-import type { Store } from '../store/store.ts';
 import { type Cell, createCell } from '../timing/cell.ts';
 import type { Clock } from '../timing/clock.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
+import type { AgentDependencies } from './agent-dependencies.ts';
 import { buildReport } from './build-report.ts';
 import { createEcsWork } from './ecs-work.ts';
 import { observeNode } from './observe-node.ts';
 import { createPublishLog } from './publish-log.ts';
 import { standingAudit } from './standing-audit.ts';
 import { createStoreCheck } from './store-check.ts';
-
-/** What an agent works with. Whoever gives it also takes it away again. */
-export interface AgentDependencies {
-  readonly store: Store;
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly log: Logger;
-  readonly version: string;
-  readonly session: string;
-  /** Set to true once, when the agent is to say goodbye and end. */
-  readonly leaving: Cell<boolean>;
-  /** The operator's own and those of the node's parts; whoever opened them closes them. */
-  readonly probes: readonly Probe[];
-  /** null where no service manager wants to be told. */
-  readonly notify: NotifyChannel | null;
-  /** Of the whole fleet, should this agent lead. Default: store against the ECS API. */
-  readonly audit?: Audit;
-  /** Called only where a flag asks for something of ECS. */
-  readonly openEcs: (settings: EcsSettings) => Promise<EcsApi>;
-}
 
 /** A departure that the store has not taken by then is given up: with the HTTP port's closing it stays under 3 s. */
 const DEPARTURE_LIMIT_MS = 2_000;

@@ -5,7 +5,7 @@ import type { AgentConfig } from '../config/agent-config.ts';
 import type { AuditConfig } from '../config/audit-options.ts';
 import type { LoopMonitor } from '../lifecycle/loop-monitor.ts';
 import type { Desired } from '../publisher/publisher-state.ts';
-import type { AgentDependencies } from './run-agent.ts';
+import type { AgentDependencies } from './agent-dependencies.ts';
 
 /** This agent's part in the audit of the fleet. */
 export function standingAudit(

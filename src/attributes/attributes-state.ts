@@ -3,8 +3,11 @@ import type { Described } from '../ecs/ecs-api.ts';
 import { isRefusal } from '../ecs/is-refusal.ts';
 import { describeError } from '../errors.ts';
 import { Backoff } from '../timing/backoff.ts';
-import { type AttributesStep, WRITE_GAP_MS } from './plan-attributes.ts';
+import type { AttributesStep } from './plan-attributes.ts';
 import { isOthers } from './wanted-attributes.ts';
+
+/** A flapping node writes once in this time: what it is then, not what it was meanwhile. */
+export const WRITE_GAP_MS = 60_000;
 
 /** What is believed of the attributes in ECS. Instants are on the monotonic clock. */
 export interface AttributesState {

@@ -3,8 +3,6 @@ import type { NodeRecord } from '../record/record.ts';
 import type { AttributesState } from './attributes-state.ts';
 import { OWN_PREFIX, wantedAttributes } from './wanted-attributes.ts';
 
-/** A flapping node writes once in this time: what it is then, not what it was meanwhile. */
-export const WRITE_GAP_MS = 60_000;
 /** Somebody may have deleted one by hand. 10,000 nodes look once in two seconds together. */
 export const LOOK_AGAIN_MS = 6 * 3_600_000;
 const PATIENCE_MS = 3_600_000;

@@ -1,23 +1,11 @@
 import type { ContainerInstance } from '../ecs/container-instance.ts';
-import { presenceState, type Roll, type RollEntry } from '../record/roll.ts';
+import { presenceState, type RollEntry } from '../record/roll.ts';
 import { unreadableNodes } from '../store/unreadable-nodes.ts';
 import { type AuditMemory, recall } from './audit-memory.ts';
+import type { BothSides } from './both-sides.ts';
 import { judgeAbsent } from './judge-absent.ts';
 import { judgePresent } from './judge-present.ts';
 import { isDifference, type Verdict, verdictKey } from './verdict.ts';
-
-/** What an audit has before it. */
-export interface BothSides {
-  readonly roll: Pick<Roll, 'entries' | 'skipped'>;
-  /** Names of the clusters that were enumerated. */
-  readonly clusters: readonly string[];
-  /** They are all of their region. */
-  readonly all: boolean;
-  /** Regions and accounts that were asked, as `arnScope` writes them. */
-  readonly scopes: ReadonlySet<string>;
-  /** Of these clusters, each ARN once. */
-  readonly instances: readonly ContainerInstance[];
-}
 
 /**
  * Store against ECS; pure. Each present node and each container instance is in exactly one verdict, but container

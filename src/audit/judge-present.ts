@@ -1,16 +1,10 @@
 import type { ContainerInstance } from '../ecs/container-instance.ts';
 import type { RollEntry } from '../record/roll.ts';
-import { type AuditMemory, recall } from './audit-memory.ts';
-import type { BothSides } from './compare-rolls.ts';
+import { recall } from './audit-memory.ts';
 import { judgeDisconnection } from './disconnection.ts';
 import { judgeUnmatched } from './judge-unmatched.ts';
+import type { Known } from './known.ts';
 import { type Verdict, verdictKey } from './verdict.ts';
-
-export interface Known extends BothSides {
-  readonly byArn: ReadonlyMap<string, ContainerInstance>;
-  readonly memory: AuditMemory;
-  readonly nowMs: number;
-}
 
 /** A present node and all that ECS has of its EC2 instance: its registration now, and perhaps former ones left behind. */
 export function judgePresent(node: RollEntry, registrations: readonly ContainerInstance[], known: Known): Verdict[] {

@@ -1,6 +1,6 @@
 import type { RollEntry } from '../record/roll.ts';
 import { arnScope, clusterOf } from './arn-scope.ts';
-import type { Known } from './judge-present.ts';
+import type { Known } from './known.ts';
 import type { Verdict } from './verdict.ts';
 
 /** A present node of whose EC2 instance ECS has no registration now. It is a stray only where ECS would have one. */

@@ -5,7 +5,7 @@ import type { Roll } from '../record/roll.ts';
 import { isContainerInstanceArn } from '../sources/ecs-arn.ts';
 import type { Store } from '../store/store.ts';
 import { arnScope, clusterOf } from './arn-scope.ts';
-import type { BothSides } from './compare-rolls.ts';
+import type { BothSides } from './both-sides.ts';
 import { instanceIdOf, type Verdict } from './verdict.ts';
 
 /** More than these are read as the whole roll, which then is cheaper. */

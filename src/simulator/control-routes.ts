@@ -1,6 +1,7 @@
 import { UsageError } from '../errors.ts';
 import { problem } from '../http/problem.ts';
 import { jsonReply, type Reply } from '../http/reply.ts';
+import type { ControlRequest } from './control-request.ts';
 import { answerEcsControl } from './ecs/control-routes.ts';
 import type { EcsSimulation } from './ecs/ecs-simulation.ts';
 import { parseFaults } from './faults.ts';
@@ -9,13 +10,6 @@ import type { NodeSimulation } from './node-simulation.ts';
 import { parseNotices } from './notices.ts';
 import { parseControlBody } from './parse-control-body.ts';
 import { requireObject } from './require-object.ts';
-
-export interface ControlRequest {
-  readonly method: string;
-  /** Without the query. */
-  readonly path: string;
-  readonly body: string;
-}
 
 /**
  * `GET /nodes`, `GET /nodes/{id}`, `PUT /nodes/{id}/faults`, `PUT /nodes/{id}/notices` and

@@ -5,8 +5,9 @@ import {
   initialAttributesState,
   settleAttributes,
   settleAttributesFailure,
+  WRITE_GAP_MS,
 } from '../../src/attributes/attributes-state.ts';
-import { LOOK_AGAIN_MS, planAttributes, WRITE_GAP_MS } from '../../src/attributes/plan-attributes.ts';
+import { LOOK_AGAIN_MS, planAttributes } from '../../src/attributes/plan-attributes.ts';
 import type { HealthStatus, NodeRecord } from '../../src/record/record.ts';
 import { denied, noAnswer } from '../support/fake-agent-ecs.ts';
 import { sampleRecord } from '../support/sample-record.ts';

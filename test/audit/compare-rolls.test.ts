@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type AuditMemory, emptyAuditMemory, remember } from '../../src/audit/audit-memory.ts';
-import { type BothSides, compareRolls } from '../../src/audit/compare-rolls.ts';
+import type { BothSides } from '../../src/audit/both-sides.ts';
+import { compareRolls } from '../../src/audit/compare-rolls.ts';
 import type { ContainerInstance } from '../../src/ecs/container-instance.ts';
 import type { RollEntry } from '../../src/record/roll.ts';
 import { sampleInstanceId } from '../support/sample-record.ts';

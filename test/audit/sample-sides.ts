@@ -1,4 +1,4 @@
-import type { BothSides } from '../../src/audit/compare-rolls.ts';
+import type { BothSides } from '../../src/audit/both-sides.ts';
 import type { ContainerInstance } from '../../src/ecs/container-instance.ts';
 import type { Departure, NodeRecord } from '../../src/record/record.ts';
 import type { RollEntry } from '../../src/record/roll.ts';

@@ -1,4 +1,4 @@
-import type { EcsCall } from './translate-error.ts';
+import type { EcsCall } from './ecs-call.ts';
 
 /** What would help where AWS answers with one of these error codes. */
 export interface CodeHelp {

@@ -1,7 +1,8 @@
 import type { ECSClient } from '@aws-sdk/client-ecs';
 import type { EcsSettings } from '../ecs-settings.ts';
 import { collectAnswer } from './collect-answer.ts';
-import type { Sdk } from './sdk-ecs-api.ts';
+
+export type Sdk = typeof import('./sdk.ts');
 
 export const CONNECT_TIMEOUT_MS = 3_000;
 export const ANSWER_TIMEOUT_MS = 10_000;

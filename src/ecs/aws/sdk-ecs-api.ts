@@ -4,11 +4,10 @@ import { withDeadline } from '../../timing/with-deadline.ts';
 import type { EcsApi } from '../ecs-api.ts';
 import type { EcsSettings } from '../ecs-settings.ts';
 import { AnswerError } from './answer-error.ts';
-import { openClient } from './open-client.ts';
+import type { EcsCall } from './ecs-call.ts';
+import { openClient, type Sdk } from './open-client.ts';
 import { parseDescribed, parsePage, parseStarted, parseTaskNeeds } from './parse-answers.ts';
-import { type EcsCall, translateError } from './translate-error.ts';
-
-export type Sdk = typeof import('./sdk.ts');
+import { translateError } from './translate-error.ts';
 
 const PAGE = 100;
 /** The SDK's own attempts, with adaptive pauses, at a call that is throttled or gets no answer. */

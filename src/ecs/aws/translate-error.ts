@@ -3,19 +3,7 @@ import { DeadlineError } from '../../timing/with-deadline.ts';
 import { EcsError } from '../ecs-error.ts';
 import { AnswerError } from './answer-error.ts';
 import { CODE_HELP, type CodeHelp } from './code-help.ts';
-
-/** What was asked, and where: for the message. */
-export interface EcsCall {
-  /** The IAM action, such as `ecs:ListClusters`. */
-  readonly action: string;
-  readonly cluster: string | null;
-  readonly taskDefinition: string | null;
-  readonly profile: string | null;
-  /** Null while it is not found. */
-  readonly region: string | null;
-  /** Null before the first request. */
-  readonly endpoint: string | null;
-}
+import type { EcsCall } from './ecs-call.ts';
 
 /** What the SDK puts on its errors beside a message. */
 interface SdkError {

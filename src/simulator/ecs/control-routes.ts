@@ -1,7 +1,7 @@
 import { UsageError } from '../../errors.ts';
 import { problem } from '../../http/problem.ts';
 import { jsonReply, type Reply } from '../../http/reply.ts';
-import type { ControlRequest } from '../control-routes.ts';
+import type { ControlRequest } from '../control-request.ts';
 import { methodNotAllowed } from '../method-not-allowed.ts';
 import { parseControlBody } from '../parse-control-body.ts';
 import { requireObject } from '../require-object.ts';

@@ -9,7 +9,8 @@ import {
   ServerException,
 } from '@aws-sdk/client-ecs';
 import { AnswerError } from '../../../src/ecs/aws/answer-error.ts';
-import { type EcsCall, translateError } from '../../../src/ecs/aws/translate-error.ts';
+import type { EcsCall } from '../../../src/ecs/aws/ecs-call.ts';
+import { translateError } from '../../../src/ecs/aws/translate-error.ts';
 import { DeadlineError } from '../../../src/timing/with-deadline.ts';
 
 const CALL: EcsCall = {
