@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { StoreError } from '../../src/store/store-error.ts';
 import { systemClock } from '../../src/timing/clock.ts';
+import { startWorld } from '../agent/start-agent.ts';
 import { fakeAudit } from '../support/fake-audit.ts';
 import { getJson, until } from '../support/rollcall-process.ts';
-import { startWorld } from './start-agent.ts';
 
 const text = async (url: string) => (await fetch(url)).text();
 const OFF = 'this agent takes no part in the standing audit';

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import type { Probe } from '../../src/checks/probe.ts';
 import type { DrainConfig } from '../../src/drain/drain-config.ts';
+import { startWorld } from '../agent/start-agent.ts';
 import { denied, fakeAgentEcs, noAnswer } from '../support/fake-agent-ecs.ts';
 import { flakyStore } from '../support/flaky-store.ts';
 import { until } from '../support/rollcall-process.ts';
-import { startWorld } from './start-agent.ts';
 
 const { signal } = new AbortController();
 const spot = { spot: { action: 'terminate', time: '2026-11-22T10:26:18Z' } } as const;
