@@ -20,7 +20,12 @@ export function standingAudit(
   const auditLog = createAuditLog(deps.log);
   return createAuditor({
     offices: store.offices,
-    audit: deps.audit ?? fleetAudit({ store, clock, openEcs: () => deps.openEcs(ecs) }, clusters),
+    audit:
+      deps.audit ??
+      fleetAudit(
+        { store, clock, openEcs: (requestsPerSecond) => deps.openEcs({ ...ecs, requestsPerSecond }) },
+        clusters,
+      ),
     clock,
     random,
     session,

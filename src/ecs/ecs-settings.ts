@@ -2,4 +2,6 @@
 export interface EcsSettings {
   readonly region: string | null;
   readonly profile: string | null;
+  /** At most so many requests a second, the SDK's own retries included. Default: as fast as ECS lets us. */
+  readonly requestsPerSecond?: number;
 }

@@ -9,9 +9,15 @@ export interface FakeEcs extends EcsApi {
   error: Error | null;
 }
 
-export function fakeEcs(size: number, monotonicMs: () => number): FakeEcs {
+/** @param turn what each request waits for */
+export function fakeEcs(
+  size: number,
+  monotonicMs: () => number,
+  turn: (signal: AbortSignal) => Promise<void> = async () => {},
+): FakeEcs {
   const arn = (n: number) => `arn:aws:ecs:us-east-1:123456789012:container-instance/demo/${n}`;
-  const ask = (name: string) => {
+  const ask = async (name: string, signal: AbortSignal) => {
+    await turn(signal);
     api.requests.push({ name, atMs: monotonicMs() });
     if (api.error) throw api.error;
   };
@@ -25,19 +31,19 @@ export function fakeEcs(size: number, monotonicMs: () => number): FakeEcs {
     requests: [],
     closed: 0,
     error: null,
-    listClusters: async (from) => {
-      ask('ListClusters');
+    listClusters: async (from, signal) => {
+      await ask('ListClusters', signal);
       return page(['arn:aws:ecs:us-east-1:123456789012:cluster/demo'], from);
     },
-    listContainerInstances: async (_, from) => {
-      ask('ListContainerInstances');
+    listContainerInstances: async (_, from, signal) => {
+      await ask('ListContainerInstances', signal);
       return page(
         Array.from({ length: size }, (_, n) => arn(n)),
         from,
       );
     },
-    describeContainerInstances: async (_, arns) => {
-      ask('DescribeContainerInstances');
+    describeContainerInstances: async (_, arns, signal) => {
+      await ask('DescribeContainerInstances', signal);
       return { instances: arns.map(instance), failures: [] };
     },
     updateContainerInstancesState: unused,

@@ -1,7 +1,6 @@
 import type { AuditConfig } from '../../config/audit-options.ts';
 import type { EcsApi } from '../../ecs/ecs-api.ts';
 import { listClusters } from '../../ecs/list-clusters.ts';
-import { paceEcsApi } from '../../ecs/pace-ecs-api.ts';
 import { RollcallError } from '../../errors.ts';
 import { presenceState, type Roll } from '../../record/roll.ts';
 import { clusterName } from '../../sources/ecs-arn.ts';
@@ -12,7 +11,7 @@ import type { Audit } from './run-auditor.ts';
 export interface FleetAuditDeps {
   readonly store: Pick<Store, 'read' | 'readOne'>;
   readonly clock: Clock;
-  readonly openEcs: () => Promise<EcsApi>;
+  readonly openEcs: (requestsPerSecond: number) => Promise<EcsApi>;
 }
 
 /** A tenth of what ECS lets an account read in a region: others have to live there, too. */
@@ -23,7 +22,7 @@ export function fleetAudit({ store, clock, openEcs }: FleetAuditDeps, clusters: 
   let opened: Promise<EcsApi> | null = null;
 
   const ecsApi = (): Promise<EcsApi> => {
-    const opening = opened ?? openEcs().then((api) => paceEcsApi(api, clock, REQUESTS_PER_SECOND));
+    const opening = opened ?? openEcs(REQUESTS_PER_SECOND);
     opened = opening;
     return opening.catch((error: unknown) => {
       if (opened === opening) opened = null;

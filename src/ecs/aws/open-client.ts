@@ -1,4 +1,6 @@
 import type { ECSClient } from '@aws-sdk/client-ecs';
+import type { Clock } from '../../timing/clock.ts';
+import { createPacer } from '../../timing/pacer.ts';
 import type { EcsSettings } from '../ecs-settings.ts';
 import { collectAnswer } from './collect-answer.ts';
 
@@ -19,9 +21,13 @@ const silence = () => {};
  * A client that finds region, credentials and endpoint as any AWS tool does; with the SDK's own look for a region in
  * EC2's metadata last. The SDK reads the process's environment by itself, so this file does it too where it leaves out
  * what the others read: https://docs.aws.amazon.com/sdkref/latest/guide/feature-region.html
- * @param maxAttempts 1: a call is sent once
+ * `maxAttempts` 1: a call is sent once.
  */
-export function openClient(sdk: Sdk, { region, profile }: EcsSettings, maxAttempts: number): Client {
+export function openClient(
+  sdk: Sdk,
+  { region, profile, requestsPerSecond }: EcsSettings,
+  { maxAttempts, clock }: { readonly maxAttempts: number; readonly clock: Clock },
+): Client {
   const given = region ?? (process.env['AWS_REGION'] || process.env['AWS_DEFAULT_REGION'] || null);
   const client = new sdk.ECSClient({
     ...(given === null ? {} : { region: given }),
@@ -57,5 +63,18 @@ export function openClient(sdk: Sdk, { region, profile }: EcsSettings, maxAttemp
     },
     { step: 'build', name: 'rememberEndpoint' },
   );
+  if (requestsPerSecond !== undefined) {
+    const turn = createPacer(clock, requestsPerSecond);
+    // It waits no longer than its call may take; the SDK hands no signal down to here.
+    const { signal } = new AbortController();
+    client.middlewareStack.add(
+      (next) => async (args) => {
+        await turn(signal);
+        return next(args);
+      },
+      // Within the retries, which are of high priority in this step: each of them takes a turn.
+      { step: 'finalizeRequest', priority: 'low', name: 'pace' },
+    );
+  }
   return { client, place: () => place };
 }

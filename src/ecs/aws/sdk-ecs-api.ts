@@ -22,9 +22,9 @@ type Command<I extends ServiceInputTypes, O extends ServiceOutputTypes> = Parame
 
 /** The port over AWS's SDK. Only this folder knows the SDK. */
 export function createSdkEcsApi(sdk: Sdk, settings: EcsSettings, { clock }: { readonly clock: Clock }): EcsApi {
-  const asking = openClient(sdk, settings, MAX_ATTEMPTS);
+  const asking = openClient(sdk, settings, { maxAttempts: MAX_ATTEMPTS, clock });
   // StartTask has no client token: sent again after an answer that got lost, it starts its tasks twice.
-  const starting = openClient(sdk, settings, 1);
+  const starting = openClient(sdk, settings, { maxAttempts: 1, clock });
 
   async function send<I extends ServiceInputTypes, O extends ServiceOutputTypes, T>(
     action: string,

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { emptyAuditMemory } from '../../../src/audit/audit-memory.ts';
 import { fleetAudit } from '../../../src/audit/standing/fleet-audit.ts';
+import { createPacer } from '../../../src/timing/pacer.ts';
 import { fakeEcs } from '../../support/fake-ecs.ts';
 import { fakeStore } from '../../support/fake-store.ts';
 import { sampleInstanceId, sampleRecord } from '../../support/sample-record.ts';
@@ -40,12 +41,14 @@ test('by default the clusters are those of present and lost nodes, as far as ECS
 test('10,000 nodes are audited in under three minutes, at two requests a second, with one API', async () => {
   const clock = simulatedClock();
   const store = fakeStore();
-  const ecs = fakeEcs(10_000, clock.monotonicMs);
+  let turn = async (_: AbortSignal): Promise<void> => assert.fail('no rate was asked for');
+  const ecs = fakeEcs(10_000, clock.monotonicMs, (by) => turn(by));
   const arn = (n: number) => `arn:aws:ecs:us-east-1:123456789012:container-instance/demo/${n}`;
   store.commit(Array.from({ length: 10_000 }, (_, n) => node(n, { containerInstanceArn: arn(n), cluster: 'demo' })));
   let opened = 0;
-  const openEcs = async () => {
+  const openEcs = async (perSecond: number) => {
     opened += 1;
+    turn = createPacer(clock, perSecond);
     return ecs;
   };
   const audit = fleetAudit({ store, clock, openEcs }, 'roll');

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, type TestContext, test } from 'node:test';
 import type { EcsError } from '../../../src/ecs/ecs-error.ts';
+import type { EcsSettings } from '../../../src/ecs/ecs-settings.ts';
 import { openEcsApi } from '../../../src/ecs/open-ecs-api.ts';
 import { type Clock, systemClock } from '../../../src/timing/clock.ts';
 import { arnOf, type EcsEndpoint, ecsFailure, ecsOf, startEcsEndpoint } from '../../support/ecs-endpoint.ts';
@@ -19,10 +20,15 @@ after(() => {
 const live = () => new AbortController().signal;
 
 /** The real SDK against a local endpoint. */
-async function apiAt(t: TestContext, answer: EcsEndpoint['answer'], clock: Clock = systemClock) {
+async function apiAt(
+  t: TestContext,
+  answer: EcsEndpoint['answer'],
+  clock: Clock = systemClock,
+  more: Partial<EcsSettings> = {},
+) {
   const endpoint = await startEcsEndpoint(t, answer);
   process.env['AWS_ENDPOINT_URL_ECS'] = endpoint.url;
-  const api = await openEcsApi({ region: 'us-east-1', profile: null }, { clock, random: Math.random });
+  const api = await openEcsApi({ region: 'us-east-1', profile: null, ...more }, { clock, random: Math.random });
   t.after(() => api.close());
   return { api, endpoint };
 }
@@ -117,6 +123,20 @@ test('throttled for good, a call is given up after 4 attempts', async (t) => {
   const { api, endpoint } = await apiAt(t, () => ecsFailure('ThrottlingException', 'Rate exceeded'));
   await assert.rejects(api.listClusters(null, live()), coded('ThrottlingException', /Rate exceeded; AWS limits/, true));
   assert.equal(endpoint.requests.length, 4);
+});
+
+test('a rate holds for what the SDK sends again, too', async (t) => {
+  const sentMs: number[] = [];
+  const answer = () => {
+    sentMs.push(performance.now());
+    return ecsFailure('ServerException', 'Service Unavailable.', 500);
+  };
+  const { api } = await apiAt(t, answer, systemClock, { requestsPerSecond: 2 });
+  await assert.rejects(Promise.all([api.listClusters(null, live()), api.listClusters(null, live())]));
+  for (let wait = 0; sentMs.length < 8 && wait < 100; wait += 1) await new Promise((next) => setTimeout(next, 100));
+  assert.equal(sentMs.length, 8);
+  // They leave 500 ms apart; how long each takes to arrive is the machine's.
+  assert.ok((sentMs.at(-1) ?? 0) - (sentMs[0] ?? 0) >= 3_400, sentMs.map(Math.round).join());
 });
 
 test('StartTask is never sent twice, whatever became of the answer', async (t) => {
