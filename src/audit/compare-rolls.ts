@@ -1,4 +1,5 @@
 import type { ContainerInstance } from '../ecs/container-instance.ts';
+import type { NodeRecord } from '../record/record.ts';
 import { presenceState, type RollEntry } from '../record/roll.ts';
 import { unreadableNodes } from '../store/unreadable-nodes.ts';
 import { type AuditMemory, recall } from './audit-memory.ts';
@@ -17,13 +18,7 @@ export function compareRolls(sides: BothSides, memory: AuditMemory, nowMs: numbe
   const entries = new Map(roll.entries.map((entry) => [entry.record.ec2InstanceId, entry]));
   const present = roll.entries.filter((entry) => presenceState(entry) === 'present');
   const byArn = new Map(instances.map((instance) => [instance.containerInstanceArn, instance]));
-  const owners = new Map<string | null, string>();
-  for (const { record } of present) {
-    // Of several that claim one ARN always the same one, however the roll is ordered.
-    const first = owners.get(record.containerInstanceArn);
-    if (first === undefined || record.ec2InstanceId < first)
-      owners.set(record.containerInstanceArn, record.ec2InstanceId);
-  }
+  const owners = claimants(present.map(({ record }) => record));
 
   const byOwner = new Map<string, ContainerInstance[]>();
   const ownerless: ContainerInstance[] = [];
@@ -40,7 +35,7 @@ export function compareRolls(sides: BothSides, memory: AuditMemory, nowMs: numbe
   const unreadable = unreadableNodes(roll.skipped);
   // ARNs that a present node has, and that ECS has under another's name: where that other one is not present, the node
   // runs there, and "not on the roll" would not be true.
-  const contested = new Set(verdicts.filter(isContested).map(({ record }) => record?.containerInstanceArn));
+  const contested = claimants(verdicts.filter(isContested).flatMap(({ record }) => record ?? []));
   const held = new Map<string, ContainerInstance>();
   const judge = (instance: ContainerInstance, entry: RollEntry | null) => {
     if (contested.has(instance.containerInstanceArn)) held.set(instance.containerInstanceArn, instance);
@@ -53,9 +48,19 @@ export function compareRolls(sides: BothSides, memory: AuditMemory, nowMs: numbe
   for (const instance of ownerless) judge(instance, null);
   return verdicts.map((verdict) => {
     const arn = verdict.record?.containerInstanceArn ?? '';
-    const isHolder = isContested(verdict) && owners.get(arn) === verdict.record?.ec2InstanceId;
+    const isHolder = isContested(verdict) && contested.get(arn) === verdict.record?.ec2InstanceId;
     return withSince(isHolder ? { ...verdict, instance: held.get(arn) ?? null } : verdict, memory, nowMs);
   });
+}
+
+/** Whose each ARN is by the records: of several that claim one always the same, however the roll is ordered. */
+function claimants(records: readonly NodeRecord[]): ReadonlyMap<string | null, string> {
+  const owners = new Map<string | null, string>();
+  for (const { containerInstanceArn, ec2InstanceId } of records) {
+    const first = owners.get(containerInstanceArn);
+    if (first === undefined || ec2InstanceId < first) owners.set(containerInstanceArn, ec2InstanceId);
+  }
+  return owners;
 }
 
 /** A mismatch without a container instance is one whose ARN belongs to somebody else in ECS. */

@@ -236,6 +236,17 @@ test('a container instance that two nodes claim is a mismatch for the one that E
   assert.match(verdicts[1]?.reason ?? '', /^ECS has its container instance as i-00000001/);
 });
 
+test('a container instance that two nodes claim, one of whom has one of its own, is told with the other', () => {
+  const theirs = sampleArn(1);
+  const moved = sampleNode(2, { containerInstanceArn: theirs });
+  const copied = sampleNode(3, { containerInstanceArn: theirs });
+  const verdicts = told(sampleSides([moved, copied], [sampleInstance(1), sampleInstance(2)]));
+  assert.deepEqual(
+    verdicts.map(({ instance }) => instance?.containerInstanceArn).sort(),
+    [theirs, sampleArn(2)].sort(),
+  );
+});
+
 test('each reason is of what there is: who may be down, whom ECS does not name, what its own check says', () => {
   const reason = (entries: readonly RollEntry[], instances: readonly ContainerInstance[]) =>
     told(sampleSides(entries, instances)).map((verdict) => verdict.reason);
