@@ -2,6 +2,7 @@ import type { BothSides } from '../../src/audit/both-sides.ts';
 import type { ContainerInstance } from '../../src/ecs/container-instance.ts';
 import type { Departure, NodeRecord } from '../../src/record/record.ts';
 import type { RollEntry } from '../../src/record/roll.ts';
+import { sampleContainerInstance } from '../support/sample-container-instance.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 
 export const NOW_MS = Date.UTC(2026, 0, 2);
@@ -30,24 +31,8 @@ export function absentNode(n: number, departure: Departure | null, overrides: Pa
   return { record: { ...sampleNode(n, overrides).record, departure }, presence: null };
 }
 
-const NOTHING = { cpuUnits: 0, memoryMiB: 0, ports: [], portsUdp: [] };
-
 export function sampleInstance(n: number, overrides: Partial<ContainerInstance> = {}): ContainerInstance {
-  return {
-    containerInstanceArn: sampleArn(n),
-    cluster: 'demo',
-    ec2InstanceId: sampleInstanceId(n),
-    status: 'ACTIVE',
-    agentConnected: true,
-    registeredAt: ago(600),
-    agentVersion: '1.70.0',
-    runningTasksCount: 0,
-    pendingTasksCount: 0,
-    registered: NOTHING,
-    remaining: NOTHING,
-    attributes: [],
-    ...overrides,
-  };
+  return sampleContainerInstance(sampleArn(n), sampleInstanceId(n), { registeredAt: ago(600), ...overrides });
 }
 
 export function sampleSides(

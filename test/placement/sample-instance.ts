@@ -3,6 +3,7 @@ import type { TaskNeeds } from '../../src/ecs/task-needs.ts';
 import type { Candidate } from '../../src/placement/candidate.ts';
 import type { NodeRecord } from '../../src/record/record.ts';
 import type { RollEntry } from '../../src/record/roll.ts';
+import { sampleContainerInstance } from '../support/sample-container-instance.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 
 export const sampleArn = (n: number) =>
@@ -14,16 +15,7 @@ export function resources(memoryMiB: number, cpuUnits = memoryMiB, taken: Partia
 
 /** The container instance of the `n`th node, idle and in good order. */
 export function sampleInstance(n: number, overrides: Partial<ContainerInstance> = {}): ContainerInstance {
-  return {
-    containerInstanceArn: sampleArn(n),
-    cluster: 'demo',
-    ec2InstanceId: sampleInstanceId(n),
-    status: 'ACTIVE',
-    agentConnected: true,
-    registeredAt: '2026-01-01T00:00:00.000Z',
-    agentVersion: '1.70.0',
-    runningTasksCount: 0,
-    pendingTasksCount: 0,
+  return sampleContainerInstance(sampleArn(n), sampleInstanceId(n), {
     registered: resources(4_096),
     remaining: resources(4_096),
     attributes: [
@@ -33,7 +25,7 @@ export function sampleInstance(n: number, overrides: Partial<ContainerInstance> 
       { name: 'rack', value: '7' },
     ],
     ...overrides,
-  };
+  });
 }
 
 /** The `n`th node on the roll, present and passing. */
