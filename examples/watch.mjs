@@ -2,7 +2,7 @@
 import { log } from 'node:console';
 import { applyEvent, connect } from 'rollcall/client';
 
-const client = connect(process.argv[2] ?? 'http://127.0.0.1:51691');
+const client = connect(process.argv[2] ?? 'http://127.0.0.1:21691');
 process.once('SIGINT', () => client.close());
 
 const { containerInstances } = await client.list();

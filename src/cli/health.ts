@@ -13,7 +13,7 @@ a store outage is no reason. Whether the node is on the roll is what /readyz tel
 
 Examples:
   rollcall health
-  rollcall health --listen 127.0.0.1:51691`;
+  rollcall health --listen 127.0.0.1:21691`;
 
 export function healthCommand(context: CliContext): Command {
   return new Command('health')

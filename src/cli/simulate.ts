@@ -45,7 +45,7 @@ export function simulateCommand(context: CliContext): Command {
     .addOption(
       new Option('--listen-base <port>', 'first of the ports that the nodes’ agents answer HTTP on; 0 takes free ones')
         .env('ROLLCALL_LISTEN_BASE')
-        .default(51_691)
+        .default(21_691)
         .argParser(integerBetween(0, 65_535 - MAX_NODES)),
     )
     .addOption(new Option('--seed <text>', 'other seeds make other nodes').env('ROLLCALL_SEED').default('rollcall'))

@@ -18,7 +18,7 @@ async function processesWith(text: string): Promise<string[]> {
 
 test('the demo prints the seed’s columns for three nodes, answers HTTP, and leaves nothing behind after Ctrl-C', async (t) => {
   // Ctrl-C reaches the whole process group, so the demo gets one of its own.
-  const demo = spawn(DEMO, [], { detached: true, stdio: ['ignore', 'pipe', 'inherit'] });
+  const demo = spawn(DEMO, [], { detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
   const group = -(demo.pid ?? 0);
   t.after(() => {
     if (demo.exitCode === null) process.kill(group, 'SIGKILL');
@@ -27,7 +27,12 @@ test('the demo prints the seed’s columns for three nodes, answers HTTP, and le
   demo.stdout.on('data', (chunk) => {
     stdout += chunk;
   });
-  await until('the demo is up', 60_000, () => stdout.includes('Ctrl-C'));
+  let stderr = '';
+  demo.stderr.on('data', (chunk) => {
+    stderr += chunk;
+  });
+  await until('the demo is up, or has ended', 60_000, () => stdout.includes('Ctrl-C') || demo.exitCode !== null);
+  assert.match(stdout, /Ctrl-C/, stderr);
   const rows = stdout
     .split('\n')
     .filter((line) => /^10\.113\.0\.\d+ +i-[0-9a-f]{17} +passing +arn:aws:ecs:/.test(line));
