@@ -1,15 +1,12 @@
-import type { Store } from '../src/store/store.ts';
-import { sampleInstanceId, sampleRecord } from '../test/support/sample-record.ts';
 import type { BenchContext, Benchmark } from './benchmark.ts';
 import { plainFigure } from './figure.ts';
 import { quantile } from './quantile.ts';
 import { type Launch, launchCommand } from './support/launch-command.ts';
 import { processMemory } from './support/process-memory.ts';
+import { registerNodes } from './support/register-nodes.ts';
 import { startBenchEtcd } from './support/start-bench-etcd.ts';
 import { startChild } from './support/start-child.ts';
 
-const AT_ONCE = 32;
-const TTL_MS = 3_600_000;
 const MEMORY_LOOK_MS = 5;
 
 /** `rollcall list` of a large roll against etcd's own client reading the same keys. */
@@ -24,7 +21,7 @@ export const list: Benchmark = {
     const etcd = await startBenchEtcd(context);
     const store = await etcd.open();
     context.progress(`registering ${nodes} nodes`);
-    await register(context, store, nodes);
+    await registerNodes(context, store, nodes);
     await store.close();
 
     const rollcall = await launchCommand(context, 'list');
@@ -60,23 +57,6 @@ export const list: Benchmark = {
     ];
   },
 };
-
-/** Each as an agent would, with leases of its own. */
-async function register({ clock, signal }: BenchContext, store: Store, nodes: number): Promise<void> {
-  const since = new Date(clock.wallMs()).toISOString();
-  let next = 0;
-  const worker = async () => {
-    for (let n = next++; n < nodes; n = next++) {
-      const ec2InstanceId = sampleInstanceId(n);
-      const privateIpAddress = `10.113.${n >> 8}.${n & 255}`;
-      const record = sampleRecord({ ec2InstanceId, privateIpAddress, registeredAt: since });
-      const session = record.sidecar.session;
-      const seat = { instanceId: ec2InstanceId, session, since, ttlMs: TTL_MS, retentionMs: 2 * TTL_MS };
-      await store.register(seat, record, { takeover: true, signal });
-    }
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
-}
 
 /** From the fork until it has ended and all of its output is read, which must name that many nodes. */
 async function timeRun(
