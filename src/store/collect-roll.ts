@@ -1,6 +1,6 @@
 import { decodePresence, decodeRecord } from '../record/codec.ts';
 import type { NodeRecord, Presence } from '../record/record.ts';
-import type { Roll, SkippedKey } from '../record/roll.ts';
+import type { Roll, RollEntry, SkippedKey } from '../record/roll.ts';
 import { parseKey, presenceKey, ROOT } from './keys.ts';
 import type { RangeEntry } from './kv.ts';
 
@@ -8,16 +8,19 @@ import type { RangeEntry } from './kv.ts';
 export const MAX_SKIPPED = 100;
 
 interface RollCollector {
-  /** Takes more keys, in any order. */
+  /** Takes more keys, in any order, each once. */
   add(kvs: readonly RangeEntry[]): void;
   /** @param revision at which all added keys were read */
   finish(revision: string): Roll;
 }
 
-/** Joins records and presences, page by page, into a roll. Never throws: what cannot be read is named in `skipped`. */
+/**
+ * Joins records and presences, page by page, into a roll. Never throws: what cannot be read is named in `skipped`.
+ * Both are sorted and merged instead of looked up by id: pages come sorted, and a list of 10,000 nodes feels the rest.
+ */
 export function collectRoll(): RollCollector {
-  const records = new Map<string, NodeRecord>();
-  const presences = new Map<string, Presence>();
+  const records: NodeRecord[] = [];
+  const presences: { readonly instanceId: string; readonly presence: Presence }[] = [];
   const unreadableRecords = new Set<string>();
   const skipped: SkippedKey[] = [];
   let skippedCount = 0;
@@ -34,37 +37,47 @@ export function collectRoll(): RollCollector {
     } else if (parsed.kind === 'record') {
       const decoded = decodeRecord(parsed.instanceId, value);
       if (decoded.ok) {
-        records.set(parsed.instanceId, decoded.value);
+        records.push(decoded.value);
       } else {
         unreadableRecords.add(parsed.instanceId);
         skip(key, decoded.reason);
       }
     } else {
       const decoded = decodePresence(value);
-      if (decoded.ok) presences.set(parsed.instanceId, decoded.value);
+      if (decoded.ok) presences.push({ instanceId: parsed.instanceId, presence: decoded.value });
       else skip(key, decoded.reason);
     }
+  };
+
+  /** A presence beside an unreadable record is not news of its own: the record was named already. */
+  const skipPresence = (instanceId: string) => {
+    if (!unreadableRecords.has(instanceId)) skip(presenceKey(instanceId), 'a presence without a record');
+  };
+
+  const merge = (): RollEntry[] => {
+    records.sort((a, b) => (a.ec2InstanceId < b.ec2InstanceId ? -1 : 1));
+    presences.sort((a, b) => (a.instanceId < b.instanceId ? -1 : 1));
+    let next = 0;
+    const entries = records.map((record) => {
+      let beside = presences[next];
+      for (; beside && beside.instanceId < record.ec2InstanceId; beside = presences[++next]) {
+        skipPresence(beside.instanceId);
+      }
+      if (beside?.instanceId !== record.ec2InstanceId) return { record, presence: null };
+      next += 1;
+      return { record, presence: beside.presence };
+    });
+    for (const { instanceId } of presences.slice(next)) skipPresence(instanceId);
+    return entries;
   };
 
   return {
     add: (kvs) => kvs.forEach(add),
     finish: (revision) => {
-      for (const instanceId of presences.keys()) {
-        // A presence beside an unreadable record is not news of its own: the record was named already.
-        if (!records.has(instanceId) && !unreadableRecords.has(instanceId)) {
-          skip(presenceKey(instanceId), 'a presence without a record');
-        }
-      }
+      const entries = merge();
       const more = skippedCount - skipped.length;
-      return {
-        revision,
-        // Sorting the ids alone takes half the time of sorting pairs, which 10,000 nodes make felt.
-        entries: [...records.keys()].sort().flatMap((id) => {
-          const record = records.get(id);
-          return record ? [{ record, presence: presences.get(id) ?? null }] : [];
-        }),
-        skipped: more === 0 ? skipped : [...skipped, { key: ROOT, reason: `${more} more keys that cannot be read` }],
-      };
+      if (more > 0) skipped.push({ key: ROOT, reason: `${more} more keys that cannot be read` });
+      return { revision, entries, skipped };
     },
   };
 }

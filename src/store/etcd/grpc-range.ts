@@ -2,6 +2,7 @@ import type { RangeEntry } from '../kv.ts';
 import type { Endpoint } from './endpoints.ts';
 import { grpcCall } from './grpc-call.ts';
 import { JunkAnswerError } from './json-fields.ts';
+import { withoutRoot } from './kv-fields.ts';
 import { encodeMessage, type FieldCursor, fieldCursor } from './protobuf.ts';
 
 /** Bytes of keys as they are: a foreign key need not be UTF-8. */
@@ -23,11 +24,15 @@ export interface RawPage {
 
 const NO_KEY = Buffer.alloc(0);
 
-/** `KV.Range` with the field numbers of etcd's api/etcdserverpb/rpc.proto and api/mvccpb/kv.proto, the same from 3.4 to 3.6. */
+/**
+ * `KV.Range` with the field numbers of etcd's api/etcdserverpb/rpc.proto and api/mvccpb/kv.proto, the same from 3.4 to 3.6.
+ * @param root what every key of the answer starts with; it is taken off
+ */
 export async function grpcRange(
   endpoint: Endpoint,
   headers: Readonly<Record<string, string>>,
   range: RawRange,
+  root: string,
   maxBytes: number,
   signal: AbortSignal,
 ): Promise<RawPage> {
@@ -39,15 +44,15 @@ export async function grpcRange(
   ]);
   const answer = await grpcCall(endpoint.grpcPool, '/etcdserverpb.KV/Range', headers, request, maxBytes, signal);
   try {
-    return parseRangeResponse(answer);
+    return parseRangeResponse(answer, root);
   } catch (cause) {
     if (!(cause instanceof RangeError)) throw cause;
     throw new JunkAnswerError(cause.message);
   }
 }
 
-/** @throws RangeError for what is no such message */
-export function parseRangeResponse(message: Buffer): RawPage {
+/** @throws RangeError for what is no such message, JunkAnswerError for a key outside of `root` */
+export function parseRangeResponse(message: Buffer, root: string): RawPage {
   const kvs: RangeEntry[] = [];
   let revision = '0';
   let more = false;
@@ -61,7 +66,7 @@ export function parseRangeResponse(message: Buffer): RawPage {
     } else if (id === 2) {
       const outer = fields.enter();
       lastAt = fields.position();
-      kvs.push(parseKeyValue(fields));
+      kvs.push(parseKeyValue(fields, root));
       fields.leave(outer);
     } else if (id === 3) {
       more = fields.int64() !== '0';
@@ -82,7 +87,7 @@ function parseRevision(fields: FieldCursor): string {
   return revision;
 }
 
-function parseKeyValue(fields: FieldCursor): RangeEntry {
+function parseKeyValue(fields: FieldCursor, root: string): RangeEntry {
   let key = '';
   let value = '';
   let modRevision = '0';
@@ -92,7 +97,7 @@ function parseKeyValue(fields: FieldCursor): RangeEntry {
     else if (id === 5) value = fields.text();
     else fields.skip();
   }
-  return { key, value, modRevision };
+  return { key: withoutRoot(key, root), value, modRevision };
 }
 
 /** The key's own bytes, which its text may not keep. */

@@ -9,7 +9,7 @@ import { type Gateway, MAX_ANSWER_BYTES, post } from './gateway.ts';
 import { GatewayRefusal } from './gateway-refusal.ts';
 import { grpcRange, type RawPage } from './grpc-range.ts';
 import { flagField, headerRevision, type JsonObject, JunkAnswerError, objectsField, textField } from './json-fields.ts';
-import { parseRangeEntry, withoutRoot } from './kv-fields.ts';
+import { parseRangeEntry } from './kv-fields.ts';
 import type { Witness } from './witness.ts';
 
 /**
@@ -48,7 +48,7 @@ export function etcdRange(gateway: Gateway, { clock, root, witness }: RangeDeps)
     signal: AbortSignal,
   ): Promise<RawPage | null> => {
     try {
-      return await grpcRange(endpoint, headers, range, MAX_ANSWER_BYTES, signal);
+      return await grpcRange(endpoint, headers, range, root, MAX_ANSWER_BYTES, signal);
     } catch (error) {
       if (signal.aborted && signal.reason instanceof DeadlineError) pauseGrpc(endpoint);
       if (signal.aborted || isAnswerOfEtcd(error)) throw error;
@@ -106,8 +106,7 @@ function isAnswerOfEtcd(error: unknown): boolean {
 function rawPage(page: RawPage, root: string, query: RangeQuery): RangePage {
   if (page.more && page.lastKey === null) throw new JunkAnswerError('the answer promises more keys after none');
   const next = page.more && page.lastKey ? cursor(keyAfter(page.lastKey.toString('base64')), root) : null;
-  const kvs = page.kvs.map((kv) => ({ ...kv, key: withoutRoot(kv.key, root) }));
-  return { revision: query.revision ?? page.revision, kvs, next };
+  return { revision: query.revision ?? page.revision, kvs: page.kvs, next };
 }
 
 function bytes(base64: string): Buffer {

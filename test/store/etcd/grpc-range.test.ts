@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { parseRangeResponse } from '../../../src/store/etcd/grpc-range.ts';
+import { JunkAnswerError } from '../../../src/store/etcd/json-fields.ts';
 import { encodeMessage } from '../../../src/store/etcd/protobuf.ts';
 
 const header = encodeMessage([
@@ -27,7 +28,7 @@ it('reads the keys of a range, passes over their leases, and whether there are m
     [3, 1],
     [4, 2],
   ]);
-  assert.deepEqual(parseRangeResponse(answer), {
+  assert.deepEqual(parseRangeResponse(answer, ''), {
     revision: '42',
     kvs: [
       { key: 'a', value: 'wert: ä', modRevision: '41' },
@@ -44,11 +45,11 @@ it('takes what is left out as zero, false or empty, but not the revision', () =>
     [2, encodeMessage([[1, Buffer.from('a')]])],
   ]);
   const kvs = [{ key: 'a', value: '', modRevision: '0' }];
-  assert.deepEqual(parseRangeResponse(bare), { revision: '42', kvs, more: false, lastKey: Buffer.from('a') });
+  assert.deepEqual(parseRangeResponse(bare, ''), { revision: '42', kvs, more: false, lastKey: Buffer.from('a') });
   const nothing = { revision: '42', kvs: [], more: false, lastKey: null };
-  assert.deepEqual(parseRangeResponse(encodeMessage([[1, header]])), nothing);
-  assert.throws(() => parseRangeResponse(Buffer.alloc(0)), RangeError);
-  assert.throws(() => parseRangeResponse(encodeMessage([[1, Buffer.alloc(0)]])), RangeError);
+  assert.deepEqual(parseRangeResponse(encodeMessage([[1, header]]), ''), nothing);
+  assert.throws(() => parseRangeResponse(Buffer.alloc(0), ''), RangeError);
+  assert.throws(() => parseRangeResponse(encodeMessage([[1, Buffer.alloc(0)]]), ''), RangeError);
 });
 
 it('keeps the bytes of a last key that is no text, to go on after it', () => {
@@ -58,9 +59,19 @@ it('keeps the bytes of a last key that is no text, to go on after it', () => {
       [1, header],
       [2, kv(raw, 0n)],
     ]),
+    '',
   );
   assert.deepEqual(page.lastKey, raw);
   assert.equal(page.kvs[0]?.key, 'a\ufffd\ufffd');
+});
+
+it('takes the root off each key, and refuses a key outside of it', () => {
+  const answer = encodeMessage([
+    [1, header],
+    [2, kv('/r/a', 0n)],
+  ]);
+  assert.equal(parseRangeResponse(answer, '/r/').kvs[0]?.key, 'a');
+  assert.throws(() => parseRangeResponse(answer, '/other/'), JunkAnswerError);
 });
 
 it('refuses a message that is cut anywhere', () => {
@@ -69,6 +80,6 @@ it('refuses a message that is cut anywhere', () => {
     [1, header],
   ]);
   for (let length = 0; length < answer.length; length += 1) {
-    assert.throws(() => parseRangeResponse(answer.subarray(0, length)), RangeError, `${length} bytes`);
+    assert.throws(() => parseRangeResponse(answer.subarray(0, length), ''), RangeError, `${length} bytes`);
   }
 });
