@@ -3,8 +3,8 @@ import { ecsOptions } from '../config/ecs-options.ts';
 import { isLogged, logLevelOption } from '../config/log-level.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/mass-loss-options.ts';
 import { nonEmpty } from '../config/parse-option.ts';
+import { rollCluster } from '../config/roll-cluster.ts';
 import { storeOptions } from '../config/store-options.ts';
-import { UsageError } from '../errors.ts';
 import { instanceJson } from '../record/instance-json.ts';
 import { HEALTH_STATUSES, type HealthStatus } from '../record/record.ts';
 import type { Roll, RollEntry } from '../record/roll.ts';
@@ -84,12 +84,9 @@ export function listCommand(context: CliContext): Command {
       const { listFromEcs } = await import('./list-from-ecs.ts');
       return listFromEcs(context, flags, command);
     }
-    if (flags.cluster?.startsWith('arn:')) {
-      throw new UsageError(`--cluster ${flags.cluster}: the roll has clusters by name; ARNs are for --source ecs`);
-    }
+    const cluster = rollCluster(flags.cluster);
     const roll = await readFromStore(context, flags, 'list', (store, signal) => store.read(signal, { hurry: true }));
     warnOfSkipped(context, flags, roll.skipped);
-    const cluster = flags.cluster === undefined ? null : new Set([flags.cluster]);
     const asked = filterRoll(sortByAddress(roll.entries), { cluster, health: null, presence: null, az: null });
     const entries = filterRoll(asked, {
       cluster: null,

@@ -3,6 +3,7 @@ import { logLevelOption } from '../config/log-level.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/mass-loss-options.ts';
 import { parseCommand } from '../config/parse-command.ts';
 import { durationBetween, integerBetween, nonEmpty } from '../config/parse-option.ts';
+import { rollCluster } from '../config/roll-cluster.ts';
 import { storeConfig, storeOptions, storeVariables } from '../config/store-options.ts';
 import { UsageError } from '../errors.ts';
 import { EVENT_KINDS, type EventKind } from '../record/event.ts';
@@ -94,7 +95,7 @@ function watchConfig(flags: WatchFlags): WatchConfig {
     since: flags.since ?? null,
     filter: {
       kinds: flags.types ?? null,
-      cluster: flags.cluster === undefined ? null : new Set([flags.cluster]),
+      cluster: rollCluster(flags.cluster),
     },
     handler:
       flags.exec === undefined

@@ -1,6 +1,7 @@
 import { UsageError } from '../errors.ts';
 import { EVENT_KINDS, type EventKind } from '../record/event.ts';
 import { parseEventKind } from '../record/event-filter.ts';
+import { refuseCluster } from '../record/refuse-cluster.ts';
 import { parseRevision } from '../registry/event-source.ts';
 import type { StreamRequest } from './roll-source.ts';
 import type { WatchOptions } from './rollcall-client.ts';
@@ -9,7 +10,7 @@ import type { WatchOptions } from './rollcall-client.ts';
 export function parseWatchOptions({ since = null, cluster, types }: WatchOptions): StreamRequest {
   return {
     since: since === null ? null : revision(since),
-    cluster: cluster === undefined ? null : named('cluster', [cluster].flat()),
+    cluster: cluster === undefined ? null : clusters(named('cluster', [cluster].flat())),
     kinds: types === undefined ? null : named('types', types).map(eventKind),
   };
 }
@@ -18,6 +19,12 @@ function revision(text: string): string {
   const parsed = parseRevision(String(text));
   if (parsed !== undefined) return parsed;
   throw new UsageError(`since ${quote(text)}: expected a store revision, a decimal number, as events carry in cursor`);
+}
+
+function clusters(names: readonly string[]): readonly string[] {
+  const refusal = refuseCluster(names);
+  if (refusal === null) return names;
+  throw new UsageError(refusal);
 }
 
 function eventKind(text: string): EventKind {

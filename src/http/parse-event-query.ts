@@ -2,6 +2,7 @@ import { EVENT_KINDS, type EventKind } from '../record/event.ts';
 import { type EventFilter, parseEventKind } from '../record/event-filter.ts';
 import { parseRevision } from '../registry/event-source.ts';
 import {
+  clusterValues,
   listValues,
   type ParsedQuery,
   parseQuery,
@@ -27,7 +28,7 @@ export function parseEventQuery(query: URLSearchParams, lastEventId: string | un
     const since = readRevision('since', singleValue(query, 'since'));
     return {
       since: readRevision('Last-Event-ID', lastEventId || null) ?? since,
-      filter: { kinds: readKinds(query), cluster: listValues(query, 'cluster') },
+      filter: { kinds: readKinds(query), cluster: clusterValues(query) },
     };
   });
 }

@@ -1,7 +1,7 @@
 import { HEALTH_STATUSES } from '../record/record.ts';
 import { PRESENCE_STATES } from '../record/roll.ts';
 import type { RollFilter } from '../registry/filter-roll.ts';
-import { knownValues, listValues, type ParsedQuery, parseQuery } from './query-values.ts';
+import { clusterValues, knownValues, listValues, type ParsedQuery, parseQuery } from './query-values.ts';
 
 export const ROLL_PARAMETERS: readonly string[] = ['cluster', 'health', 'presence', 'az'];
 
@@ -17,7 +17,7 @@ export function parseRollQuery(query: URLSearchParams): ParsedQuery<RollFilter> 
 export function readRollFilter(query: URLSearchParams): RollFilter {
   const presence = knownValues(query, 'presence', [...PRESENCE_STATES, 'all']) ?? new Set(['present']);
   return {
-    cluster: listValues(query, 'cluster'),
+    cluster: clusterValues(query),
     health: knownValues(query, 'health', HEALTH_STATUSES),
     presence: presence.has('all') ? null : new Set(PRESENCE_STATES.filter((state) => presence.has(state))),
     az: listValues(query, 'az'),

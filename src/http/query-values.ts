@@ -1,3 +1,5 @@
+import { refuseCluster } from '../record/refuse-cluster.ts';
+
 /** A query that cannot be answered; the message names the value and what would be allowed. */
 export class QueryError extends Error {
   override readonly name = 'QueryError';
@@ -27,6 +29,14 @@ export function listValues(query: URLSearchParams, name: string): ReadonlySet<st
   const found = query.getAll(name).flatMap((list) => list.split(','));
   if (found.includes('')) throw emptyValue(name);
   return new Set(found);
+}
+
+/** As `listValues` of `cluster`, by which the roll is filtered. */
+export function clusterValues(query: URLSearchParams): ReadonlySet<string> | null {
+  const names = listValues(query, 'cluster');
+  const refusal = refuseCluster(names ?? []);
+  if (refusal !== null) throw new QueryError(refusal);
+  return names;
 }
 
 /** The value of a parameter that takes one; null: it is not there. */

@@ -34,11 +34,9 @@ test('wrong usage: one line that names the flag or variable, the value and what 
   );
   await complains(['list', '--store', 'etcd://h:notaport'], 2, /"h:notaport" is not HOST or HOST:PORT/);
   const arn = 'arn:aws:ecs:us-east-1:123456789012:cluster/demo';
-  await complains(
-    ['list', '--cluster', arn],
-    2,
-    /--cluster arn:\S+demo: the roll has clusters by name; ARNs are for --source ecs/,
-  );
+  const byName = /--cluster arn:\S+demo: the roll has clusters by name, which is what stands behind the ARN's "\/"/;
+  await complains(['list', '--cluster', arn], 2, byName);
+  await complains(['watch', '--cluster', arn], 2, byName);
   await complains(['list', '--cluster', ''], 2, /--cluster.*It is empty: give it a value or leave it out/);
   await complains(['list', '-o', 'yaml'], 2, /'yaml' is invalid. Allowed choices are text, wide, json, ndjson/);
   await complains(['list', '--fields', 'ip,nope'], 2, /"nope" is no column; there are ip, instance/);

@@ -45,6 +45,7 @@ test('what is malformed, unknown, empty or too many is named with what is allowe
     ],
     ['types=lost,', undefined, /^types has an empty value/],
     ['cluster=', undefined, /^cluster has an empty value/],
+    ['cluster=a,arn:aws:ecs:us-east-1:1:cluster/b', undefined, /^cluster arn:\S+b: the roll has clusters by name/],
     ['type=lost', undefined, /^unknown parameter "type"; allowed: since, cluster, types$/],
   ];
   for (const [query, lastEventId, detail] of refused) {

@@ -39,6 +39,7 @@ test('what is not known is refused with the value and what is allowed', () => {
   assert.equal(detail('health=fine'), 'health "fine" is not known; allowed: passing, warning, critical');
   assert.equal(detail('presence=gone'), 'presence "gone" is not known; allowed: present, departed, lost, all');
   assert.equal(detail('zone=a'), 'unknown parameter "zone"; allowed: cluster, health, presence, az');
+  assert.match(detail('cluster=arn:aws:ecs:us-east-1:1:cluster/b') ?? '', /the roll has clusters by name/);
   assert.equal(detail('cluster='), 'cluster has an empty value; give it a value or leave it out');
   assert.equal(detail('health=passing,'), 'health has an empty value; give it a value or leave it out');
   assert.ok(detail(`presence=${'x'.repeat(2_000)}`).length < 200);
