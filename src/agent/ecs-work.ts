@@ -4,8 +4,8 @@ import type { AgentConfig } from '../config/agent-config.ts';
 import { runDrain } from '../drain/run-drain.ts';
 import type { EcsApi } from '../ecs/ecs-api.ts';
 import type { EcsSettings } from '../ecs/ecs-settings.ts';
-import { describeError } from '../errors.ts';
 import type { AttributesReport, DrainReport } from '../http/agent-report.ts';
+import { harmless } from '../lifecycle/harmless.ts';
 import type { Task } from '../lifecycle/run-group.ts';
 import type { Desired } from '../publisher/publisher-state.ts';
 import type { DrainSlots } from '../store/drain-slots.ts';
@@ -29,7 +29,7 @@ interface EcsWorkDeps {
 /** What this agent changes in ECS, where it was told to. */
 export interface EcsWork {
   /** None of them ends before `signal` aborts. */
-  readonly loops: readonly Task<null>[];
+  readonly loops: readonly Task<never>[];
   drain(): DrainReport | null;
   attributes(): AttributesReport | null;
   /** Resolves once all was said that is to be said in leaving; at once where nothing is. */
@@ -42,7 +42,15 @@ export function createEcsWork(config: AgentConfig, deps: EcsWorkDeps): EcsWork {
   const ecs = openEcsOnce(config.ecs, deps.openEcs);
   const record = () => desired.get()?.record ?? null;
   const goodbye = Promise.withResolvers<void>();
-  const loops: Task<null>[] = [];
+  const loops: Task<never>[] = [];
+  // What ECS is told is never worth the agent.
+  const add = (name: string, tell: (reason: string) => void, loop: Task<unknown>) => {
+    const onBroken = (reason: string) => {
+      tell(reason);
+      log.error(`${name}: ${reason}`);
+    };
+    loops.push(harmless(loop, onBroken));
+  };
   const nowText = () => new Date(clock.wallMs()).toISOString();
   let drain: DrainReport | null = null;
   let attributes: AttributesReport | null = null;
@@ -53,18 +61,16 @@ export function createEcsWork(config: AgentConfig, deps: EcsWorkDeps): EcsWork {
     const tellDrain = (reason: string) => {
       if (drain) drain = { ...drain, reason };
     };
-    loops.push(
-      harmless('drain', log, tellDrain, (signal) =>
-        runDrain(
-          {
-            ...{ config: drainConfig, clock, random, log, session: deps.session, slots: deps.slots, ecs: ecs.forArn },
-            ...{ record, noticesKnown: deps.noticesKnown, changes: desired, leaving },
-            onStep({ phase, reason }) {
-              drain = { state: phase, reason, since: drain?.state === phase ? drain.since : nowText() };
-            },
+    add('drain', tellDrain, (signal) =>
+      runDrain(
+        {
+          ...{ config: drainConfig, clock, random, log, session: deps.session, slots: deps.slots, ecs: ecs.forArn },
+          ...{ record, noticesKnown: deps.noticesKnown, changes: desired, leaving },
+          onStep({ phase, reason }) {
+            drain = { state: phase, reason, since: drain?.state === phase ? drain.since : nowText() };
           },
-          signal,
-        ),
+        },
+        signal,
       ),
     );
   }
@@ -73,19 +79,17 @@ export function createEcsWork(config: AgentConfig, deps: EcsWorkDeps): EcsWork {
     const tellAttributes = (reason: string) => {
       if (attributes) attributes = { ...attributes, state: 'failing', reason };
     };
-    loops.push(
-      harmless('ECS attributes', log, tellAttributes, async (signal) => {
-        const onStep = (...now: Parameters<typeof attributesReport>) => {
-          attributes = attributesReport(...now);
-        };
-        const options = { clock, random, log, ecs: ecs.forArn, record, changes: [desired], leaving, onStep };
-        try {
-          await runAttributes(options, signal);
-        } finally {
-          goodbye.resolve();
-        }
-      }),
-    );
+    add('ECS attributes', tellAttributes, async (signal) => {
+      const onStep = (...now: Parameters<typeof attributesReport>) => {
+        attributes = attributesReport(...now);
+      };
+      const options = { clock, random, log, ecs: ecs.forArn, record, changes: [desired], leaving, onStep };
+      try {
+        await runAttributes(options, signal);
+      } finally {
+        goodbye.resolve();
+      }
+    });
   } else {
     goodbye.resolve();
   }
@@ -96,32 +100,4 @@ export function createEcsWork(config: AgentConfig, deps: EcsWorkDeps): EcsWork {
     saidGoodbye: goodbye.promise,
     close: ecs.close,
   };
-}
-
-/** What ECS is told is never worth the agent: a loop that breaks is broken alone, and says so. */
-function harmless(
-  name: string,
-  log: Logger,
-  tell: (reason: string) => void,
-  loop: (signal: AbortSignal) => Promise<void>,
-): Task<null> {
-  return async (signal) => {
-    try {
-      await loop(signal);
-    } catch (error) {
-      signal.throwIfAborted();
-      const reason = `stopped until the agent is restarted: ${describeError(error)}`;
-      tell(reason);
-      log.error(`${name}: ${reason}`);
-    }
-    return forever(signal);
-  };
-}
-
-/** A group's first task to end ends the group: one that has nothing more to do waits with the others. */
-function forever(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    if (signal.aborted) reject(signal.reason);
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-  });
 }

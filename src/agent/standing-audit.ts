@@ -1,6 +1,7 @@
 import { createAuditLog } from '../audit/standing/audit-log.ts';
 import { type Auditor, createAuditor } from '../audit/standing/create-auditor.ts';
 import { fleetAudit } from '../audit/standing/fleet-audit.ts';
+import type { AuditorOptions } from '../audit/standing/run-auditor.ts';
 import type { AgentConfig } from '../config/agent-config.ts';
 import type { AuditConfig } from '../config/audit-options.ts';
 import type { LoopMonitor } from '../lifecycle/loop-monitor.ts';
@@ -16,9 +17,10 @@ export function standingAudit(
   desired: () => Desired | null,
 ): Auditor {
   const { store, clock, random, session, leaving } = deps;
-  const auditStep = monitor.track('audit', presenceTtlMs + 30_000);
+  // One that broke is told of where its results are: by a failing liveness the whole agent would be restarted for it.
+  const auditStep = monitor.track('audit', presenceTtlMs + 30_000, () => auditor.status().broken === null);
   const auditLog = createAuditLog(deps.log);
-  return createAuditor({
+  const options: AuditorOptions = {
     offices: store.offices,
     audit:
       deps.audit ??
@@ -37,5 +39,7 @@ export function standingAudit(
       auditStep();
       auditLog(step, state);
     },
-  });
+  };
+  const auditor = createAuditor(options, (reason) => deps.log.error(`standing audit: ${reason}`));
+  return auditor;
 }

@@ -40,6 +40,7 @@ test('an agent with it audits, tells what it found, and leaves its office vacant
   const { body } = await asked();
   assert.deepEqual(Object.keys(body).sort(), [
     'ageMs',
+    'broken',
     'by',
     'intervalMs',
     'lastRun',
@@ -49,7 +50,10 @@ test('an agent with it audits, tells what it found, and leaves its office vacant
     'stale',
     'staleReason',
   ]);
-  assert.deepEqual([body.stale, body.staleReason, body.by.instanceId], [false, null, world.instanceId]);
+  assert.deepEqual(
+    [body.stale, body.staleReason, body.broken, body.by.instanceId],
+    [false, null, null, world.instanceId],
+  );
   assert.equal(body.leader.session, body.by.session);
   assert.deepEqual([body.report.agreeing, body.report.differences[0].kind, body.report.omitted], [20, 'ghost', {}]);
   assert.ok(body.ageMs < 5_000);

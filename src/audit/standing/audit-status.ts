@@ -17,17 +17,28 @@ export interface AuditStatus {
   readonly stale: boolean;
   /** Why it is stale, in one line; null where it is not. */
   readonly staleReason: string | null;
+  /** Why this agent takes no part any more; null: it does. */
+  readonly broken: string | null;
   readonly counts: AuditCounts;
 }
 
-/** @param nowMs on the monotonic clock @param self who we are @param ttlMs of the node's presence */
-export function auditStatus(state: AuditorState, nowMs: number, self: Holder, ttlMs: number): AuditStatus {
-  const { tenure, news, counts } = state;
+/**
+ * @param state with why its loop broke, if it did: who leads is not known here from then on
+ * @param nowMs on the monotonic clock @param self who we are @param ttlMs of the node's presence
+ */
+export function auditStatus(
+  state: AuditorState & { readonly broken: string | null },
+  nowMs: number,
+  self: Holder,
+  ttlMs: number,
+): AuditStatus {
+  const { news, counts, broken } = state;
+  const tenure = broken === null ? state.tenure : null;
   const summary = news?.summary ?? null;
   const resultAgeMs = news?.result ? ageMs(news.result, nowMs) : null;
   const limitMs = summary ? staleAfterMs(summary.intervalMs, ttlMs) : 0;
   const stale = resultAgeMs === null || resultAgeMs > limitMs;
-  const leader = tenure ? self : state.holder;
+  const leader = tenure ? self : broken === null ? state.holder : null;
   return {
     leading: tenure !== null,
     leader,
@@ -35,6 +46,7 @@ export function auditStatus(state: AuditorState, nowMs: number, self: Holder, tt
     ageMs: resultAgeMs,
     stale,
     staleReason: stale ? `${lack(resultAgeMs, limitMs)}: ${cause(state, leader)}` : null,
+    broken,
     counts,
   };
 }
@@ -44,7 +56,8 @@ function lack(resultAgeMs: number | null, limitMs: number): string {
   return `the last result is ${formatDuration(resultAgeMs)} old, more than ${formatDuration(limitMs)}`;
 }
 
-function cause({ lastError, news }: AuditorState, leader: Holder | null): string {
+function cause({ lastError, news, broken }: Parameters<typeof auditStatus>[0], leader: Holder | null): string {
+  if (broken !== null) return `this agent's part ${broken}`;
   if (lastError !== null) return `the store: ${lastError}`;
   if (news === null) return 'the store has not been read yet';
   if (news.unreadable !== null) return `what the store has cannot be read: ${news.unreadable}`;

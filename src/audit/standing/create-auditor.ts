@@ -1,3 +1,4 @@
+import { harmless } from '../../lifecycle/harmless.ts';
 import type { Task } from '../../lifecycle/run-group.ts';
 import { unlessAborted } from '../../timing/unless-aborted.ts';
 import { withDeadline } from '../../timing/with-deadline.ts';
@@ -11,6 +12,7 @@ import { type AuditorOptions, runAuditor } from './run-auditor.ts';
 
 /** One agent's part in the standing audit, and what its HTTP side can say of it. */
 export interface Auditor {
+  /** Ends with its signal alone: a defect in it is told in the status. */
   readonly loop: Task<never>;
   status(): AuditStatus;
   /** The last result in full, from the store. Rejects as `Store` does. */
@@ -27,8 +29,10 @@ export interface AuditRead {
 
 const READ_LIMIT_MS = 3_000;
 
-export function createAuditor(options: AuditorOptions): Auditor {
+/** @param onBroken called when the loop has stopped for good, with what is true of it from then on */
+export function createAuditor(options: AuditorOptions, onBroken: (reason: string) => void): Auditor {
   const { clock, offices } = options;
+  let broken: string | null = null;
   let state: AuditorState = initialAuditorState;
   // Of whoever looked last, the loop or a reader: what is told beside a report is never older than the report.
   let news: AuditNews | null = null;
@@ -54,21 +58,27 @@ export function createAuditor(options: AuditorOptions): Auditor {
   };
 
   return {
-    loop: (signal) =>
-      runAuditor(
-        {
-          ...options,
-          onStep: (step, next) => {
-            if (next.news !== state.news) news = next.news;
-            state = next;
-            options.onStep(step, next);
+    loop: harmless(
+      (signal) =>
+        runAuditor(
+          {
+            ...options,
+            onStep: (step, next) => {
+              if (next.news !== state.news) news = next.news;
+              state = next;
+              options.onStep(step, next);
+            },
           },
-        },
-        signal,
-      ),
+          signal,
+        ),
+      (reason) => {
+        broken = reason;
+        onBroken(reason);
+      },
+    ),
     status: () => {
       const self = { session: options.session, instanceId: options.instanceId() };
-      return auditStatus({ ...state, news }, clock.monotonicMs(), self, options.ttlMs);
+      return auditStatus({ ...state, news, broken }, clock.monotonicMs(), self, options.ttlMs);
     },
     read: (signal) => {
       reading ??= readStore().finally(() => {

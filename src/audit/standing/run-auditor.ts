@@ -45,9 +45,10 @@ const MAX_RUN_MS = 900_000;
 /** The agent has 3 s to end, and its node's departure goes before this. */
 const MAX_RESIGN_MS = 1_000;
 
+/** `outcome` throws where a defect left none. */
 interface Ended {
   readonly of: AbortController;
-  readonly outcome: AuditOutcome;
+  readonly outcome: () => AuditOutcome;
 }
 
 /** Carries out what `planAudit` says until `signal` aborts. Whatever the store or ECS does, it only waits and retries. */
@@ -73,7 +74,7 @@ export async function runAuditor(options: AuditorOptions, signal: AbortSignal): 
       const done = ended.get();
       if (done && done.of === running) {
         running = null;
-        settle(done.outcome);
+        settle(done.outcome());
       }
       const step = planAudit(state, clock.monotonicMs(), {
         ...options,
@@ -129,7 +130,17 @@ function startRun(
   withDeadline(clock, MAX_RUN_MS, of.signal, 'audit', (runSignal) => audit.run(memory, runSignal))
     .then(({ report, memory: next }) => ({ publication: publishResult(report, next, context()), error: null }))
     .catch((error: unknown) => ({ publication: publishFailure(error, news?.summary ?? null, context()), error }))
-    .then((outcome) => tell({ of, outcome: { kind: 'ended', ...outcome } }));
+    .then(
+      (outcome) => tell({ of, outcome: () => ({ kind: 'ended', ...outcome }) }),
+      // The loop's to break by: here nobody would catch it.
+      (defect: unknown) =>
+        tell({
+          of,
+          outcome: () => {
+            throw defect;
+          },
+        }),
+    );
 }
 
 async function bounded(

@@ -15,7 +15,7 @@ export function audit(auditor: Pick<Auditor, 'status' | 'read'> | null): Handler
     if (!auditor) return problem(404, SWITCHED_OFF, { instance: path });
     try {
       const { revision, summary, report, unreadable } = await auditor.read(signal);
-      const { leader, ageMs, stale, staleReason } = auditor.status();
+      const { leader, ageMs, stale, staleReason, broken } = auditor.status();
       if (!summary?.result || !report) {
         const detail =
           unreadable === null
@@ -34,6 +34,7 @@ export function audit(auditor: Pick<Auditor, 'status' | 'read'> | null): Handler
         intervalMs,
         lastRun,
         leader,
+        broken,
       });
     } catch (error) {
       if (!(error instanceof StoreError || error instanceof DeadlineError)) throw error;

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { ageMs, heed } from '../../../src/audit/standing/audit-news.ts';
 import { auditStatus } from '../../../src/audit/standing/audit-status.ts';
 import { type AuditSummary, decodeSummary, encodeSummary } from '../../../src/audit/standing/audit-summary.ts';
-import { initialAuditorState } from '../../../src/audit/standing/auditor-state.ts';
+import { type AuditorState, initialAuditorState } from '../../../src/audit/standing/auditor-state.ts';
 
 const WALL = Date.parse('2026-01-01T01:00:00Z');
 const HOUR_MS = 3_600_000;
@@ -61,13 +61,12 @@ test('a run that failed renews the run’s age and not the result’s', () => {
 
 test('a result is stale after two intervals and a TTL, with the cause that is known', () => {
   const news = heed(null, encodeSummary(summary(0)), at(0));
-  const state = { ...initialAuditorState, news, holder: { session: 's', instanceId: 'i-1' } };
+  const state = { ...initialAuditorState, broken: null, news, holder: { session: 's', instanceId: 'i-1' } };
   assert.deepEqual(
     [630_000, 630_001].map((nowMs) => auditStatus(state, nowMs, self, 30_000).stale),
     [false, true],
   );
-  const reason = (more: Partial<typeof initialAuditorState>) =>
-    auditStatus({ ...state, ...more }, 700_000, self, 30_000).staleReason;
+  const reason = (more: Partial<AuditorState>) => auditStatus({ ...state, ...more }, 700_000, self, 30_000).staleReason;
   assert.equal(reason({}), 'the last result is 11m40s old, more than 10m30s: i-1 is in charge and has not delivered');
   assert.match(reason({ holder: null }) ?? '', /nobody leads yet$/);
   assert.match(reason({ lastError: 'connection refused' }) ?? '', /the store: connection refused$/);

@@ -32,7 +32,7 @@ test('who reads a report before the loop has looked is told of that report, and 
     encodeSummary(summary),
     encodeDetails({ clusters: ['demo'], differences: [], notes: [], omitted: {} }),
   ];
-  const auditor = createAuditor({
+  const options = {
     offices: { look: async () => ({ revision: '8', holder: by, documents }) } as unknown as Offices,
     audit: fakeAudit(systemClock, 0),
     clock: systemClock,
@@ -43,7 +43,8 @@ test('who reads a report before the loop has looked is told of that report, and 
     intervalMs: 60_000,
     leaving: createCell(false),
     onStep: () => {},
-  });
+  };
+  const auditor = createAuditor(options, () => {});
   assert.match(auditor.status().staleReason ?? '', /^no audit has come to a result/);
   assert.equal((await auditor.read(signal)).report?.agreeing, 5);
   const { stale, staleReason, ageMs } = auditor.status();

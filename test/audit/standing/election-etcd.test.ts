@@ -46,28 +46,31 @@ function startOne(t: TestContext, n: number, prefix: string) {
   const leaving = createCell(false);
   let freezeAtPublish = false;
   let refused = 0;
-  const auditor = createAuditor({
-    offices: {
-      ...offices,
-      publish: async (...args) => {
-        if (freezeAtPublish) thaw ??= Promise.withResolvers<void>();
-        await frozen();
-        // The answer is looked at as the store gave it, and the deadline that passed meanwhile is not waited for.
-        const outcome = await offices.publish(args[0], args[1], never);
-        if (outcome.kind === 'deposed') refused += 1;
-        return outcome;
+  const auditor = createAuditor(
+    {
+      offices: {
+        ...offices,
+        publish: async (...args) => {
+          if (freezeAtPublish) thaw ??= Promise.withResolvers<void>();
+          await frozen();
+          // The answer is looked at as the store gave it, and the deadline that passed meanwhile is not waited for.
+          const outcome = await offices.publish(args[0], args[1], never);
+          if (outcome.kind === 'deposed') refused += 1;
+          return outcome;
+        },
       },
+      audit,
+      clock,
+      random: Math.random,
+      session: `session-${n}`,
+      instanceId: () => `i-${n}`,
+      ttlMs: TTL_MS,
+      intervalMs: INTERVAL_MS,
+      leaving,
+      onStep: () => {},
     },
-    audit,
-    clock,
-    random: Math.random,
-    session: `session-${n}`,
-    instanceId: () => `i-${n}`,
-    ttlMs: TTL_MS,
-    intervalMs: INTERVAL_MS,
-    leaving,
-    onStep: () => {},
-  });
+    assert.fail,
+  );
   const dead = new AbortController();
   const ended = auditor.loop(dead.signal).catch(() => {});
   const kill = () => {
