@@ -44,7 +44,8 @@ export async function startTasks(
 function surelyRefused(error: unknown): boolean {
   if (!(error instanceof EcsError)) return false;
   return (
-    /^(NoCredentials|BadCredentials)$|Exception$/.test(error.code) && !/^(Server|Service|Internal)/.test(error.code)
+    /^(NoCredentials|BadCredentials|NoProfile)$|Exception$/.test(error.code) &&
+    !/^(Server|Service|Internal)/.test(error.code)
   );
 }
 

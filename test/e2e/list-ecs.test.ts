@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { arnOf, ecsFailure, ecsOf, sampleContainerInstance, startEcsEndpoint } from '../support/ecs-endpoint.ts';
 import { rollcall } from '../support/rollcall-process.ts';
@@ -125,8 +128,57 @@ test('what ECS refuses: one line with the code and what would help, status 1', a
   );
   await fails(/no credentials: looked in the environment/, { AWS_ACCESS_KEY_ID: '' });
   await fails(/no region; give --region or AWS_REGION/, { AWS_REGION: '' });
-  await fails(/no credentials for profile nobody/, { ROLLCALL_PROFILE: 'nobody' });
   await fails(/no URL; check AWS_ENDPOINT_URL_ECS/, { AWS_ENDPOINT_URL_ECS: 'nowhere' });
   endpoint.answer = () => ecsFailure('AccessDeniedException', 'User: u is not authorized');
   await fails(/AccessDeniedException: User: u is not authorized; allow ecs:ListContainerInstances in IAM/);
+});
+
+test('a profile that no file has is refused, as the aws CLI does, and not taken for the role of the machine', async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), 'rollcall-profile-'));
+  t.after(() => rm(dir, { recursive: true }));
+  const files = { AWS_CONFIG_FILE: join(dir, 'config'), AWS_SHARED_CREDENTIALS_FILE: join(dir, 'credentials') };
+  await writeFile(
+    files.AWS_CONFIG_FILE,
+    '[profile ops]\nregion = us-east-1\n[sso-session sso]\nsso_region = us-east-1\n',
+  );
+  await writeFile(
+    files.AWS_SHARED_CREDENTIALS_FILE,
+    '[keys]\naws_access_key_id = AKIDOFPROFILE\naws_secret_access_key = secret\n',
+  );
+  const expiry = new Date(Date.now() + 3_600_000).toISOString();
+  const role = { AccessKeyId: 'AKIDOFROLE', SecretAccessKey: 'secret', Token: 'token', Expiration: expiry };
+  const answer = ecsOf({ demo: 1 });
+  const endpoint = await startEcsEndpoint(t, (request) => (request.action === 'GET /role' ? role : answer(request)));
+  const env = {
+    ...{ ...AWS, ...files, AWS_ACCESS_KEY_ID: '', AWS_SECRET_ACCESS_KEY: '' },
+    ...{ AWS_ENDPOINT_URL_ECS: endpoint.url, AWS_CONTAINER_CREDENTIALS_FULL_URI: `${endpoint.url}/role` },
+  };
+  const list = (args: readonly string[], extra: Record<string, string> = {}) =>
+    rollcall(['list', '--source', 'ecs', '--cluster', 'demo', ...args], { ...env, ...extra });
+  const signers = () =>
+    endpoint.requests.map(({ headers }) => /Credential=(\w+)/.exec(headers.authorization ?? '')?.[1]);
+
+  for (const [args, extra] of [
+    [['--profile', 'typo'], {}],
+    [[], { AWS_PROFILE: 'typo' }],
+    [['--profile', 'typo'], { AWS_PROFILE: 'keys' }],
+    [['--profile', 'typo'], { AWS_ACCESS_KEY_ID: 'AKIDOFENV', AWS_SECRET_ACCESS_KEY: 'secret' }],
+  ] as const) {
+    const { code, stdout, stderr } = await list(args, extra);
+    const where = `${files.AWS_CONFIG_FILE} or ${files.AWS_SHARED_CREDENTIALS_FILE}`;
+    const line = `rollcall list: ecs:ListContainerInstances of demo in us-east-1: no profile "typo" to be read in ${where}; check --profile and AWS_PROFILE; AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE name other files\n`;
+    assert.deepEqual([code, stdout, stderr], [1, '', line]);
+  }
+  assert.match((await list(['--profile', 'sso'])).stderr, /no profile "sso"/);
+  assert.deepEqual(endpoint.requests, []);
+
+  assert.equal((await list(['--profile', 'keys'], { AWS_PROFILE: 'typo' })).code, 0);
+  assert.deepEqual(new Set(signers()), new Set(['AKIDOFPROFILE']));
+  // One that says nothing of credentials leaves the search for them as it is, with AWS's tools too.
+  assert.equal((await list(['--profile', 'ops'])).code, 0);
+  assert.equal(signers().at(-1), 'AKIDOFROLE');
+  // As AWS's SDK for Node has it: of keys and a profile in the environment the profile counts.
+  const both = { AWS_PROFILE: 'keys', AWS_ACCESS_KEY_ID: 'AKIDOFENV', AWS_SECRET_ACCESS_KEY: 'secret' };
+  assert.equal((await list([], both)).code, 0);
+  assert.equal(signers().at(-1), 'AKIDOFPROFILE');
 });

@@ -3,6 +3,7 @@ import type { Clock } from '../../timing/clock.ts';
 import { createPacer } from '../../timing/pacer.ts';
 import type { EcsSettings } from '../ecs-settings.ts';
 import { collectAnswer } from './collect-answer.ts';
+import { requireProfile } from './require-profile.ts';
 
 export type Sdk = typeof import('./sdk.ts');
 
@@ -47,13 +48,17 @@ export function openClient(
     logger: { trace: silence, debug: silence, info: silence, warn: silence, error: silence },
   });
   let place: ReturnType<Client['place']> = { region: given, endpoint: null };
+  const named = profile ?? (process.env['AWS_PROFILE'] || null);
+  let profileFound = false;
   // Before credentials are looked for, so that a failure there can name the region.
   client.middlewareStack.add(
     (next) => async (args) => {
+      if (named !== null && !profileFound) await requireProfile(sdk, named);
+      profileFound = true;
       place = { ...place, region: await client.config.region() };
       return next(args);
     },
-    { step: 'initialize', name: 'rememberRegion' },
+    { step: 'initialize', name: 'requireProfileAndRegion' },
   );
   client.middlewareStack.add(
     (next) => (args) => {

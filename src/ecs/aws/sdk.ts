@@ -13,3 +13,4 @@ export {
   StartTaskCommand,
   UpdateContainerInstancesStateCommand,
 } from '@aws-sdk/client-ecs';
+export { loadSharedConfigFiles } from '@smithy/core/config';

@@ -4,6 +4,7 @@ import { EcsError } from '../ecs-error.ts';
 import { AnswerError } from './answer-error.ts';
 import { CODE_HELP, type CodeHelp } from './code-help.ts';
 import type { EcsCall } from './ecs-call.ts';
+import { NoProfileError } from './require-profile.ts';
 
 /** What the SDK puts on its errors beside a message. */
 interface SdkError {
@@ -46,6 +47,12 @@ function explain(call: EcsCall, error: unknown): Explanation {
   const network = 'check the network, --region and AWS_ENDPOINT_URL_ECS';
 
   if (name === 'CredentialsProviderError' || name === 'TokenProviderError') return noCredentials(call, text);
+  if (error instanceof NoProfileError)
+    return ours(
+      'NoProfile',
+      text,
+      'check --profile and AWS_PROFILE; AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE name other files',
+    );
   if (message.startsWith('Region is missing'))
     return ours('NoRegion', 'no region', 'give --region or AWS_REGION, or a region to the profile');
   if (message.startsWith('Region not accepted'))
