@@ -1,5 +1,5 @@
 import type { AttributesState } from '../attributes/attributes-state.ts';
-import type { AttributesStep } from '../attributes/plan-attributes.ts';
+import type { AttributesStep } from '../attributes/attributes-step.ts';
 import type { AttributesReport } from '../http/agent-report.ts';
 
 /** How the attributes in ECS stand, from the step that is next. */

@@ -3,7 +3,7 @@ import type { Described } from '../ecs/ecs-api.ts';
 import { isRefusal } from '../ecs/is-refusal.ts';
 import { describeError } from '../errors.ts';
 import { Backoff } from '../timing/backoff.ts';
-import type { AttributesStep } from './plan-attributes.ts';
+import type { AttributesStep } from './attributes-step.ts';
 import { isOthers } from './wanted-attributes.ts';
 
 /** A flapping node writes once in this time: what it is then, not what it was meanwhile. */

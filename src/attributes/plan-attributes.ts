@@ -1,6 +1,7 @@
 import type { Attribute } from '../ecs/container-instance.ts';
 import type { NodeRecord } from '../record/record.ts';
 import type { AttributesState } from './attributes-state.ts';
+import type { AttributesStep, Target } from './attributes-step.ts';
 import { OWN_PREFIX, wantedAttributes } from './wanted-attributes.ts';
 
 /** Somebody may have deleted one by hand. 10,000 nodes look once in two seconds together. */
@@ -12,25 +13,6 @@ export interface AttributesInput {
   readonly record: NodeRecord | null;
   readonly leaving: boolean;
 }
-
-/** The container instance that is written to. */
-export interface Target {
-  readonly cluster: string;
-  readonly arn: string;
-}
-
-export type AttributesStep =
-  | { readonly action: 'wait'; readonly untilMs: number; readonly reason: string }
-  | { readonly action: 'describe'; readonly target: Target; readonly reason: string }
-  | {
-      readonly action: 'put';
-      readonly target: Target;
-      readonly attributes: readonly Attribute[];
-      readonly reason: string;
-    }
-  | { readonly action: 'delete'; readonly target: Target; readonly names: readonly string[]; readonly reason: string }
-  /** Left, and said so; nothing is written any more. */
-  | { readonly action: 'done'; readonly reason: string };
 
 /** The next step towards having in ECS what the record says; pure. @param nowMs on the monotonic clock */
 export function planAttributes(state: AttributesState, nowMs: number, input: AttributesInput): AttributesStep {

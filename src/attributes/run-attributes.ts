@@ -11,7 +11,8 @@ import {
   settleAttributes,
   settleAttributesFailure,
 } from './attributes-state.ts';
-import { type AttributesStep, planAttributes } from './plan-attributes.ts';
+import type { AttributesStep } from './attributes-step.ts';
+import { planAttributes } from './plan-attributes.ts';
 import { wantedAttributes } from './wanted-attributes.ts';
 
 export interface AttributesOptions {

@@ -1,8 +1,9 @@
 import { clusterName } from '../../sources/ecs-arn.ts';
 import { invalidParameter } from './aws-error.ts';
+import { clusterArn } from './cluster-arn.ts';
 import { type Failure, type Operation, visibleInstances } from './operation.ts';
 import { page } from './page.ts';
-import { clusterArn, type EcsWorld, withCluster } from './world.ts';
+import { type EcsWorld, withCluster } from './world.ts';
 
 export const listClusters: Operation = (world, input, { region }) => {
   const here = [...world.clusters].filter((arn) => arn.split(':')[3] === region);

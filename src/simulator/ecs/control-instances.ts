@@ -1,11 +1,12 @@
 import { UsageError } from '../../errors.ts';
 import { requireObject } from '../require-object.ts';
 import { REGION, simulatedNode } from '../simulated-node.ts';
+import { clusterArn } from './cluster-arn.ts';
 import type { EcsSimulation } from './ecs-simulation.ts';
 import { INSTANCE_KEYS, parseInstanceChange } from './parse-instance-change.ts';
 import { registeredInstance, type SimulatedInstance } from './simulated-instance.ts';
 import { wireInstance } from './wire-instance.ts';
-import { clusterArn, withCluster, withInstances, withoutInstance } from './world.ts';
+import { withCluster, withInstances, withoutInstance } from './world.ts';
 
 /** At once. */
 const MAX_ADDED = 10_000;

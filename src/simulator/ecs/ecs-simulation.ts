@@ -5,8 +5,9 @@ import { readBody } from '../read-body.ts';
 import { sendDelivery } from '../send-delivery.ts';
 import { REGION } from '../simulated-node.ts';
 import type { SignedRequest } from './authenticate.ts';
+import { clusterArn } from './cluster-arn.ts';
 import { type EcsDelivery, type EcsState, initialEcsState, respondEcs } from './respond-ecs.ts';
-import { clusterArn, withCluster } from './world.ts';
+import { withCluster } from './world.ts';
 
 export interface EcsSimulationOptions {
   readonly host: string;

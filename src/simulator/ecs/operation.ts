@@ -1,7 +1,8 @@
 import { AwsError, invalidParameter } from './aws-error.ts';
+import { clusterArn } from './cluster-arn.ts';
 import type { RequestInput } from './request-input.ts';
 import type { SimulatedInstance } from './simulated-instance.ts';
-import { clusterArn, type EcsWorld } from './world.ts';
+import type { EcsWorld } from './world.ts';
 
 /** What an operation sees beside the world. */
 export interface Circumstances {

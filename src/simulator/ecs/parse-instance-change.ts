@@ -2,9 +2,9 @@ import * as v from 'valibot';
 import { UsageError } from '../../errors.ts';
 import { clusterName, isContainerInstanceArn } from '../../sources/ecs-arn.ts';
 import { ACCOUNT_ID, REGION } from '../simulated-node.ts';
+import { clusterArn } from './cluster-arn.ts';
 import { INSTANCE_STATUSES } from './instance-operations.ts';
 import type { SimulatedInstance } from './simulated-instance.ts';
-import { clusterArn } from './world.ts';
 
 const amount = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(10_000_000));
 const ports = v.pipe(v.array(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65_535))), v.maxLength(1_000));

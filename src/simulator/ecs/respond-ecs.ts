@@ -4,9 +4,10 @@ import { simulatedAnswer } from '../simulated-answer.ts';
 import { answerEcs, OPERATION_NAMES } from './answer-ecs.ts';
 import { authenticate, type SignedRequest } from './authenticate.ts';
 import { AwsError } from './aws-error.ts';
+import { clusterArn } from './cluster-arn.ts';
 import { type EcsFault, type EcsFaults, nextFault } from './ecs-faults.ts';
 import { logRequest, NO_REQUESTS, type RequestLog } from './request-log.ts';
-import { clusterArn, type EcsWorld, emptyWorld } from './world.ts';
+import { type EcsWorld, emptyWorld } from './world.ts';
 
 export interface EcsState {
   readonly world: EcsWorld;

@@ -1,5 +1,5 @@
 import { containerInstanceArn, type SimulatedNode } from '../simulated-node.ts';
-import { clusterArn } from './world.ts';
+import { clusterArn } from './cluster-arn.ts';
 
 export interface SimulatedInstance {
   readonly containerInstanceArn: string;

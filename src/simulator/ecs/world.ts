@@ -21,10 +21,6 @@ export function emptyWorld(accountId: string): EcsWorld {
   return { accountId, clusters: new Set(), instances: nothing, taskDefinitions: nothing, tasks: nothing, serial: 0 };
 }
 
-export function clusterArn(accountId: string, region: string, name: string): string {
-  return `arn:aws:ecs:${region}:${accountId}:cluster/${name}`;
-}
-
 export function withCluster(world: EcsWorld, arn: string): EcsWorld {
   return world.clusters.has(arn) ? world : { ...world, clusters: new Set([...world.clusters, arn]) };
 }

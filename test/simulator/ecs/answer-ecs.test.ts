@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { answerEcs, OPERATION_NAMES } from '../../../src/simulator/ecs/answer-ecs.ts';
+import { clusterArn } from '../../../src/simulator/ecs/cluster-arn.ts';
 import type { Circumstances } from '../../../src/simulator/ecs/operation.ts';
 import { registeredInstance } from '../../../src/simulator/ecs/simulated-instance.ts';
 import {
-  clusterArn,
   type EcsWorld,
   emptyWorld,
   withCluster,
