@@ -83,7 +83,8 @@ export function createEcsWork(config: AgentConfig, deps: EcsWorkDeps): EcsWork {
       const onStep = (...now: Parameters<typeof attributesReport>) => {
         attributes = attributesReport(...now);
       };
-      const options = { clock, random, log, ecs: ecs.forArn, record, changes: [desired], leaving, onStep };
+      const from = { ecs: ecs.forArn, record, changes: [desired], spreadMs: config.presenceTtlMs };
+      const options = { clock, random, log, ...from, leaving, onStep };
       try {
         await runAttributes(options, signal);
       } finally {

@@ -4,19 +4,19 @@ import type { AttributesState } from './attributes-state.ts';
 import type { AttributesStep, Target } from './attributes-step.ts';
 import { OWN_PREFIX, wantedAttributes } from './wanted-attributes.ts';
 
-/** Somebody may have deleted one by hand. 10,000 nodes look once in two seconds together. */
-export const LOOK_AGAIN_MS = 6 * 3_600_000;
 const PATIENCE_MS = 3_600_000;
 
 export interface AttributesInput {
   /** null until the instance id is known. */
   readonly record: NodeRecord | null;
   readonly leaving: boolean;
+  /** No first look before this instant, on the monotonic clock: what is written follows a look. */
+  readonly firstLookAtMs: number;
 }
 
 /** The next step towards having in ECS what the record says; pure. @param nowMs on the monotonic clock */
 export function planAttributes(state: AttributesState, nowMs: number, input: AttributesInput): AttributesStep {
-  const { record, leaving } = input;
+  const { record, leaving, firstLookAtMs } = input;
   const known = record?.containerInstanceArn && record.cluster;
   if (!record || !known) {
     if (leaving) return { action: 'done', reason: 'left before ecs-agent was registered' };
@@ -29,15 +29,19 @@ export function planAttributes(state: AttributesState, nowMs: number, input: Att
   if (ours && nowMs < ours.retryAtMs) {
     return { action: 'wait', untilMs: ours.retryAtMs, reason: `retrying: ${ours.lastError ?? 'the last call failed'}` };
   }
+  if (nowMs < firstLookAtMs) {
+    return { action: 'wait', untilMs: firstLookAtMs, reason: 'agents that started together do not ask ECS together' };
+  }
   if (!ours?.believed) return { action: 'describe', target, reason: 'not known what ECS has' };
-  if (nowMs >= ours.readAtMs + LOOK_AGAIN_MS) return { action: 'describe', target, reason: 'last looked hours ago' };
+  // Somebody may have deleted one by hand.
+  if (nowMs >= ours.lookAgainAtMs) return { action: 'describe', target, reason: 'last looked hours ago' };
   const wanted = wantedAttributes(record, false, ours.others).attributes;
   const superfluous = [...ours.believed.keys()].filter(
     (name) => name.startsWith(OWN_PREFIX) && !wanted.some((each) => each.name === name),
   );
   const differing = differences(ours.believed, wanted);
   if (superfluous.length + differing.length === 0) {
-    return { action: 'wait', untilMs: ours.readAtMs + LOOK_AGAIN_MS, reason: 'ECS has what it should' };
+    return { action: 'wait', untilMs: ours.lookAgainAtMs, reason: 'ECS has what it should' };
   }
   if (nowMs < ours.nextWriteAtMs) {
     return { action: 'wait', untilMs: ours.nextWriteAtMs, reason: 'changed again within a minute' };

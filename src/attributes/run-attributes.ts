@@ -21,6 +21,8 @@ export interface AttributesOptions {
   readonly log: Logger;
   /** @param arn of a container instance: its region is the one to ask, unless another was said */
   readonly ecs: (arn: string) => Promise<EcsApi>;
+  /** The first look is made at any time within it: a fleet may have started at once. */
+  readonly spreadMs: number;
   readonly record: () => NodeRecord | null;
   /** Anything that may call for another step. */
   readonly changes: readonly Pick<Cell<unknown>, 'onChange'>[];
@@ -39,12 +41,13 @@ const FAREWELL_LIMIT_MS = 1_500;
  */
 export async function runAttributes(options: AttributesOptions, signal: AbortSignal): Promise<void> {
   const { clock, random, log, leaving, changes } = options;
+  const firstLookAtMs = clock.monotonicMs() + random() * options.spreadMs;
   let state = initialAttributesState;
   let told = '';
   for (;;) {
     signal.throwIfAborted();
     const record = options.record();
-    const step = planAttributes(state, clock.monotonicMs(), { record, leaving: leaving.get() });
+    const step = planAttributes(state, clock.monotonicMs(), { record, leaving: leaving.get(), firstLookAtMs });
     options.onStep(step, state);
     if (step.action === 'done') return;
     if (step.action === 'wait') {
@@ -58,7 +61,7 @@ export async function runAttributes(options: AttributesOptions, signal: AbortSig
           carryOut(options, step, callSignal),
         ),
       );
-      state = settleAttributes(state, step, described, clock.monotonicMs());
+      state = settleAttributes(state, step, described, clock.monotonicMs(), random());
     } catch (error) {
       signal.throwIfAborted();
       // Cut short in order to leave: the goodbye is all that is left to say.

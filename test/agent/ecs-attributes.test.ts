@@ -18,7 +18,7 @@ async function start(t: TestContext, prepare: (ecs: ReturnType<typeof fakeAgentE
 
 test('health and labels are attributes, once; what ECS cannot have is said once; a goodbye says departed', async (t) => {
   const { world, ecs, agent, arn, report } = await start(t);
-  await until('they are there', 5_000, async () => (await report()).state === 'current');
+  await until('they are there', 15_000, async () => (await report()).state === 'current');
   const expected = { 'ecs.os-type': 'linux', 'rollcall.label.bare': null, 'rollcall.label.role': 'node' };
   assert.deepEqual(ecs.attributes(arn), { ...expected, 'rollcall.health': (await world.record())?.health.status });
   const calls = ecs.calls.length;
@@ -34,7 +34,7 @@ test('where ECS denies it, the agent is well, says so once, and leaves in time',
   const { world, ecs, agent, report } = await start(t, (fake) => {
     fake.failing.set('ecs:PutAttributes', denied('ecs:PutAttributes'));
   });
-  await until('it fails', 5_000, async () => (await report()).state === 'failing');
+  await until('it fails', 15_000, async () => (await report()).state === 'failing');
   await until('it has polled on', 5_000, async () => (await agent.reads('notices')) > 10);
   assert.equal(ecs.calls.filter((call) => call.startsWith('put')).length, 1, 'not tried again for minutes');
   assert.equal(agent.log().filter((line) => line.includes('AccessDenied')).length, 1);
@@ -45,7 +45,7 @@ test('where ECS denies it, the agent is well, says so once, and leaves in time',
 
 test('a goodbye that ECS does not answer does not hold up the departure', async (t) => {
   const { world, ecs, agent, report } = await start(t);
-  await until('they are there', 5_000, async () => (await report()).state === 'current');
+  await until('they are there', 15_000, async () => (await report()).state === 'current');
   ecs.putAttributes = () => new Promise(() => {});
   await agent.leave();
   assert.equal((await world.record())?.departure?.cause, 'stopped');
@@ -57,7 +57,7 @@ test('a goodbye that ECS does not answer does not hold up the departure', async 
 
 test('a wiped ecs-agent: the new container instance gets them all', async (t) => {
   const { world, ecs, arn, report } = await start(t);
-  await until('they are there', 5_000, async () => (await report()).state === 'current');
+  await until('they are there', 15_000, async () => (await report()).state === 'current');
   await world.wipeEcsAgent();
   const arnNow = async () => (await world.record())?.containerInstanceArn ?? arn;
   await until('it has a new ARN', 5_000, async () => (await arnNow()) !== arn);

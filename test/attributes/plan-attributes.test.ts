@@ -3,11 +3,13 @@ import { test } from 'node:test';
 import {
   type AttributesState,
   initialAttributesState,
+  LOOK_AGAIN_MS,
   settleAttributes,
   settleAttributesFailure,
   WRITE_GAP_MS,
 } from '../../src/attributes/attributes-state.ts';
-import { LOOK_AGAIN_MS, planAttributes } from '../../src/attributes/plan-attributes.ts';
+import { planAttributes } from '../../src/attributes/plan-attributes.ts';
+import { EcsError } from '../../src/ecs/ecs-error.ts';
 import type { HealthStatus, NodeRecord } from '../../src/record/record.ts';
 import { denied, noAnswer } from '../support/fake-agent-ecs.ts';
 import { sampleRecord } from '../support/sample-record.ts';
@@ -16,7 +18,12 @@ const NOW_MS = 1_000_000;
 const arn = sampleRecord().containerInstanceArn;
 const target = { cluster: 'demo', arn: arn ?? '' };
 const has = (believed: Record<string, string | null>, more: Partial<AttributesState> = {}): AttributesState => ({
-  ...{ ...initialAttributesState, arn, believed: new Map(Object.entries(believed)), readAtMs: NOW_MS },
+  ...{
+    ...initialAttributesState,
+    arn,
+    believed: new Map(Object.entries(believed)),
+    lookAgainAtMs: NOW_MS + LOOK_AGAIN_MS,
+  },
   ...more,
 });
 const all = {
@@ -25,11 +32,14 @@ const all = {
   'rollcall.label.role': 'node',
 };
 const plan = (state: AttributesState, record: Partial<NodeRecord> = {}, leaving = false, nowMs = NOW_MS) =>
-  planAttributes(state, nowMs, { record: sampleRecord(record), leaving });
+  planAttributes(state, nowMs, { record: sampleRecord(record), leaving, firstLookAtMs: NOW_MS });
 const health = (status: HealthStatus) => ({ health: { ...sampleRecord().health, status } });
 
 test('waits while there is no container instance, and looks before it writes', () => {
-  assert.equal(planAttributes(initialAttributesState, NOW_MS, { record: null, leaving: false }).action, 'wait');
+  assert.equal(
+    planAttributes(initialAttributesState, NOW_MS, { record: null, leaving: false, firstLookAtMs: NOW_MS }).action,
+    'wait',
+  );
   assert.equal(plan(initialAttributesState, { containerInstanceArn: null }).action, 'wait');
   assert.equal(plan(initialAttributesState).action, 'describe');
 });
@@ -49,7 +59,7 @@ test('deletes what is rollcall’s and no longer wanted, first, and nothing of o
 test('a flapping health is written once a minute, as it is then', () => {
   const step = plan(has(all), health('critical'));
   assert.ok(step.action === 'put');
-  const after = settleAttributes(has(all), step, null, NOW_MS);
+  const after = settleAttributes(has(all), step, null, NOW_MS, 0);
   const again = plan(after, health('passing'), false, NOW_MS + 1);
   assert.deepEqual([again.action, again.action === 'wait' && again.untilMs], ['wait', NOW_MS + WRITE_GAP_MS]);
   assert.equal(plan(after, health('critical'), false, NOW_MS + WRITE_GAP_MS).action, 'wait');
@@ -82,8 +92,18 @@ test('leaving says departed, at once and once; where nothing was written there i
   const step = plan(has(all, { nextWriteAtMs: NOW_MS + 1, retryAtMs: NOW_MS + 1 }), {}, true);
   assert.deepEqual(step.action === 'put' && step.attributes, [{ name: 'rollcall.health', value: 'departed' }]);
   assert.ok(step.action === 'put');
-  assert.equal(plan(settleAttributes(has(all), step, null, NOW_MS), {}, true).action, 'done');
+  assert.equal(plan(settleAttributes(has(all), step, null, NOW_MS, 0), {}, true).action, 'done');
   assert.equal(plan(settleAttributesFailure(has(all), step, denied('x'), NOW_MS, 0), {}, true).action, 'done');
   assert.equal(plan(initialAttributesState, {}, true).action, 'done');
   assert.equal(plan(has({}), {}, true).action, 'done');
+});
+
+test('who is throttled comes again within 10 minutes, evenly: the whole account is being asked too much', () => {
+  const step = { action: 'describe', target, reason: '' } as const;
+  const error = new EcsError('x', { code: 'ThrottlingException', retryable: true });
+  for (const random of [0, 0.5, 0.999]) {
+    let state = has(all);
+    for (let tries = 0; tries < 3; tries += 1) state = settleAttributesFailure(state, step, error, NOW_MS, random);
+    assert.equal(state.retryAtMs, NOW_MS + random * 600_000);
+  }
 });

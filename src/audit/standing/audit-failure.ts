@@ -1,4 +1,5 @@
 import { EcsError } from '../../ecs/ecs-error.ts';
+import { isThrottled } from '../../ecs/is-throttled.ts';
 import { StoreError } from '../../store/store-error.ts';
 import { DeadlineError } from '../../timing/with-deadline.ts';
 
@@ -16,5 +17,5 @@ export function auditFailure(error: unknown): AuditFailure {
   if (!(error instanceof EcsError)) return 'other';
   if (/^AccessDenied|^NotAuthorized/.test(error.code)) return 'denied';
   if (CREDENTIALS.test(error.code)) return 'credentials';
-  return /^Throttl|^TooManyRequests|^RequestLimit/.test(error.code) ? 'throttled' : 'ecs';
+  return isThrottled(error) ? 'throttled' : 'ecs';
 }
