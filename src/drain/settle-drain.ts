@@ -36,6 +36,11 @@ export function settleDrain(state: DrainState, answer: DrainAnswer, nowMs: numbe
       if (outcome.kind === 'taken') {
         return { ...calm, claim: outcome.held, renewAtMs, status: null, backoff: calm.backoff.reset() };
       }
+      if (outcome.kind === 'full' && outcome.keepsDoorMs !== null) {
+        // In time to keep it, and no sooner than the others come: for each look it reads the roll.
+        const retryAtMs = nowMs + (outcome.keepsDoorMs / 3) * (1 + random / 2);
+        return { ...calm, retryAtMs, retryReason: outcome.reason };
+      }
       // Why it waits stays what it was while another is served: that is over in a moment.
       const before = state.lastError === null ? state.retryReason : '';
       const retryReason = outcome.kind === 'full' ? outcome.reason : before || 'another node takes a slot';

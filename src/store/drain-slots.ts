@@ -62,7 +62,10 @@ export interface SlotRequest {
 
 export type TakeOutcome =
   | { readonly kind: 'taken'; readonly held: HeldClaim }
-  /** `reason`: one line that says how many are taken, of how many. */
-  | { readonly kind: 'full'; readonly reason: string }
+  /**
+   * `reason`: one line that says how many are taken, of how many. `keepsDoorMs`: for so long nobody else looks whether a
+   * slot became free; who asks again before goes on looking for all, and writes nothing. null: another does.
+   */
+  | { readonly kind: 'full'; readonly reason: string; readonly keepsDoorMs: number | null }
   /** Another agent is being served; come again. */
   | { readonly kind: 'busy' };

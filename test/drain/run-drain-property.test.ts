@@ -51,11 +51,13 @@ async function live(
       const cell = createCell<NodeRecord>(record);
       const network = flakyStore(store);
       let stop = new AbortController();
+      let starts = 0;
       const start = () => {
+        starts += 1;
         stop = new AbortController();
         const settings = { on: ['interruption' as const], criticalAfterMs: 300_000, maxSharePercent };
         const more = { slots: network.drainSlots, ecs: async () => ecs, record: cell.get, noticesKnown: () => true };
-        const options = { config: settings, clock, random, log, session: 's', changes: cell, ...more };
+        const options = { config: settings, clock, random, log, session: `${n}-${starts}`, changes: cell, ...more };
         return runDrain({ ...options, leaving: createCell(false), onStep: () => {} }, stop.signal).catch(() => {});
       };
       let running = start();

@@ -62,15 +62,46 @@ export function describeDrainSlotsContract(kind: string, start: () => Promise<Pi
       assert.deepEqual(await store.drainSlots.read(sampleInstanceId(0), signal), held);
       assert.equal(await store.drainSlots.read(sampleInstanceId(1), signal), null);
       const reason = `1 of 1 drain slots of demo are taken: ${sampleInstanceId(0)}`;
-      assert.deepEqual(await take(1), { kind: 'full', reason });
+      const keeper = await take(1);
+      assert.ok(keeper.kind === 'full' && keeper.keepsDoorMs);
+      assert.equal(keeper.reason, reason);
       // From the sign at the door, which the next one reads instead of the roll.
-      assert.deepEqual(await take(2), { kind: 'full', reason });
+      assert.deepEqual(await take(2), { kind: 'full', reason, keepsDoorMs: null });
     });
 
     it('gives a node that has a claim its own again', async () => {
       await register(1);
       const held = heldBy(await take(0));
       assert.deepEqual(await take(0), { kind: 'taken', held });
+    });
+
+    it('writes nothing while who waits asks again and nothing changes; the first of them sees it change', async () => {
+      await register(3);
+      const held = heldBy(await take(0));
+      await take(1);
+      const { revision } = await store.read(signal);
+      const reasons = new Set<string>();
+      for (const n of [1, 2, 1, 2, 1]) {
+        const outcome = await take(n);
+        reasons.add(outcome.kind === 'full' ? outcome.reason : assert.fail(outcome.kind));
+      }
+      assert.equal(reasons.size, 1);
+      assert.equal((await store.read(signal)).revision, revision);
+      await store.drainSlots.giveBack(held, signal);
+      assert.equal((await take(2)).kind, 'full', 'it stands at the door until who keeps it looks');
+      assert.equal((await take(1)).kind, 'taken');
+      const next = await take(2);
+      assert.ok(next.kind === 'full' && next.keepsDoorMs && next.reason.includes(sampleInstanceId(1)));
+    });
+
+    it('lets nobody be kept out by one that was told a smaller share', async () => {
+      await register(20);
+      heldBy(await take(0, 10));
+      assert.equal((await take(1, 5)).kind, 'full');
+      assert.equal((await take(2, 10)).kind, 'taken');
+      assert.equal((await take(1, 5)).kind, 'full');
+      assert.equal((await take(3, 10)).kind, 'full');
+      assert.equal((await take(4, 10)).kind, 'full');
     });
 
     it('gives a slot back, to the next one', async () => {

@@ -52,6 +52,7 @@ test('in whatever order their calls arrive, agents never have more claims than t
           range: scheduler.scheduleFunction(kv.range),
           txn: scheduler.scheduleFunction(txn),
           grant: scheduler.scheduleFunction(kv.grant),
+          keepAlive: scheduler.scheduleFunction(kv.keepAlive),
         };
         const agents = Array.from({ length: nodes }, async (_, n) => {
           const slotsOf = createDrainSlots(late);
