@@ -66,23 +66,29 @@ async function place(context: CliContext, flags: Flags, api: EcsApi): Promise<vo
   const roll = await readFromStore(context, flags, 'place', (store, signal) => store.read(signal, { hurry: true }));
   warnOfSkipped(context, flags, roll.skipped);
   const { clock, random } = context;
-  const { needs, instances } = await withDeadline(
+  const { defined, needs, instances } = await withDeadline(
     clock,
     ECS_DEADLINE_MS,
     context.signal,
     `read cluster ${cluster} from ECS`,
     async (signal) => {
       const defined = flags.start === undefined ? null : await api.describeTaskDefinition(flags.start, signal);
+      if (defined?.needsSubnets) {
+        throw new RollcallError(
+          `start ${flags.start}: its network mode is awsvpc, and --start can name no subnets; place with --cpu and --memory, and give the ARNs to aws ecs start-task --network-configuration`,
+        );
+      }
       const { enumerateInstances } = await import('../ecs/enumerate-instances.ts');
       return {
-        needs: taskNeeds(flags, defined),
+        defined,
+        needs: taskNeeds(flags, defined?.needs ?? null),
         instances: (await enumerateInstances(api, [asked], signal)).instances,
       };
     },
   );
   const { judgeNodes } = await import('../placement/judge-nodes.ts');
   const { placeTasks } = await import('../placement/place-tasks.ts');
-  const judged = judgeNodes(cluster, roll, instances, flags.constraint);
+  const judged = judgeNodes(cluster, roll, instances, flags.constraint, defined?.requirements ?? null);
   const placed = placeTasks(judged.candidates, needs, flags, random);
   const passedOver = [...judged.passedOver, ...placed.passedOver];
   const refused = placed.placements.length < flags.count;

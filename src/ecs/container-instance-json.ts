@@ -5,7 +5,7 @@ import type { ContainerInstance, Resources } from './container-instance.ts';
  * https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerInstance.html
  */
 export function containerInstanceJson(instance: ContainerInstance): object {
-  const { agentVersion, registered, remaining, ...same } = instance;
+  const { agentVersion, registered, remaining, gpus: _, ...same } = instance;
   return {
     ...same,
     versionInfo: { agentVersion },

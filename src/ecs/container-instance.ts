@@ -16,6 +16,8 @@ export interface ContainerInstance {
   readonly registered: Resources;
   /** What tasks have not taken. */
   readonly remaining: Resources;
+  /** In the host, taken or not. */
+  readonly gpus: number;
   readonly attributes: readonly Attribute[];
 }
 

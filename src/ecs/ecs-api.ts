@@ -1,5 +1,5 @@
 import type { Attribute, ContainerInstance } from './container-instance.ts';
-import type { TaskNeeds } from './task-needs.ts';
+import type { DefinedTask } from './defined-task.ts';
 
 /**
  * What rollcall asks of the ECS API. Every call is one request (with the SDK's own retries), takes part in the request
@@ -32,8 +32,8 @@ export interface EcsApi {
   /** At most 10 names. One that is not there is no error. */
   deleteAttributes(cluster: string, arn: string, names: readonly string[], signal: AbortSignal): Promise<void>;
 
-  /** What a task of this definition (`family`, `family:revision` or ARN) takes of an instance. */
-  describeTaskDefinition(taskDefinition: string, signal: AbortSignal): Promise<TaskNeeds>;
+  /** @param taskDefinition `family`, `family:revision` or ARN */
+  describeTaskDefinition(taskDefinition: string, signal: AbortSignal): Promise<DefinedTask>;
 
   /** At most 10 ARNs; one task on each. Never sent a second time by itself: it might start tasks twice. */
   startTask(cluster: string, taskDefinition: string, arns: readonly string[], signal: AbortSignal): Promise<Started>;

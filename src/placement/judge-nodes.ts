@@ -1,10 +1,12 @@
 import type { ContainerInstance } from '../ecs/container-instance.ts';
+import type { TaskRequirements } from '../ecs/defined-task.ts';
 import type { NodeRecord } from '../record/record.ts';
 import type { Roll, RollEntry } from '../record/roll.ts';
 import { unreadableNodes } from '../store/unreadable-nodes.ts';
 import type { Candidate } from './candidate.ts';
 import { type Constraint, unmetReason } from './constraint.ts';
 import type { PassedOver, PlacementTest } from './passed-over.ts';
+import { unmetRequirement } from './unmet-requirement.ts';
 
 export interface Judged {
   readonly candidates: readonly Candidate[];
@@ -17,14 +19,15 @@ const ENDING_NOTICES = new Set(['spot-interruption', 'asg-termination']);
 /**
  * Parts the nodes of one cluster into those that may be given tasks and those that may not, with the first reason; pure.
  * A candidate is present and passing on the roll, ACTIVE and connected in ECS, the same registration on both sides, and
- * meets every constraint. A node that left the roll and is not in ECS either is no node any more.
- * @param instances all container instances of the cluster
+ * meets every constraint and what the task definition requires. A node that left the roll and is not in ECS either is no node any more.
+ * @param instances all container instances of the cluster @param requirements null: of no task definition
  */
 export function judgeNodes(
   cluster: string,
   { entries, skipped }: Pick<Roll, 'entries' | 'skipped'>,
   instances: readonly ContainerInstance[],
   constraints: readonly Constraint[],
+  requirements: TaskRequirements | null,
 ): Judged {
   const byId = new Map(entries.map((entry) => [entry.record.ec2InstanceId, entry]));
   const byArn = new Map(entries.map((entry) => [entry.record.containerInstanceArn, entry]));
@@ -39,7 +42,9 @@ export function judgeNodes(
     const privateIpAddress = entry?.record.privateIpAddress ?? null;
     if (instanceId) inEcs.add(instanceId);
     const unread = instanceId === null || entry?.presence ? null : unreadable(instanceId);
-    const doubt: Doubt | null = unread ? { test: 'roll', reason: unread } : firstDoubt(entry, instance, constraints);
+    const doubt: Doubt | null = unread
+      ? { test: 'roll', reason: unread }
+      : firstDoubt(entry, instance, constraints, requirements);
     if (doubt) passedOver.push({ instanceId, containerInstanceArn, privateIpAddress, ...doubt });
     else if (instanceId) {
       const tasks = instance.runningTasksCount + instance.pendingTasksCount;
@@ -76,6 +81,7 @@ function firstDoubt(
   entry: RollEntry | undefined,
   instance: ContainerInstance,
   constraints: readonly Constraint[],
+  requirements: TaskRequirements | null,
 ): Doubt | null {
   if (!entry) return { test: 'roll', reason: 'not on the roll' };
   const { record } = entry;
@@ -95,7 +101,8 @@ function firstDoubt(
     const reason = unmetReason(constraint, record, instance);
     if (reason) return { test: 'constraint', reason };
   }
-  return null;
+  const lack = requirements && unmetRequirement(requirements, instance);
+  return lack ? { test: 'definition', reason: lack } : null;
 }
 
 function absence({ record: { departure, health } }: RollEntry): string {

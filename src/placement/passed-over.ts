@@ -7,6 +7,7 @@ export const PLACEMENT_TESTS = [
   'health',
   'notice',
   'constraint',
+  'definition',
   'room',
 ] as const;
 export type PlacementTest = (typeof PLACEMENT_TESTS)[number];

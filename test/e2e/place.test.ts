@@ -301,3 +301,51 @@ test('wrong usage: one line and status 2, and ECS is not asked', async (t) => {
   assert.match(without.stderr, /^rollcall place: --cluster is missing/);
   assert.deepEqual(calls, []);
 });
+
+test('--start passes over what ECS would refuse for the definition’s sake: all or none', async (t) => {
+  const awslogs = { name: 'com.amazonaws.ecs.capability.logging-driver.awslogs' };
+  const containers = [{ name: 'web', cpu: 0, memory: 100, resourceRequirements: [{ type: 'GPU', value: '1' }] }];
+  const gpu = { name: 'GPU', type: 'STRINGSET', stringSetValue: ['GPU-1'] };
+  const instances = [
+    wireInstance(1, 4_096, { attributes: [awslogs], registeredResources: [gpu] }),
+    wireInstance(2, 4_096, { attributes: [awslogs] }),
+    wireInstance(3, 4_096, { registeredResources: [gpu] }),
+  ];
+  const { place, count } = await startWorld(t, {
+    ListContainerInstances: () => ({ containerInstanceArns: instances.map((each) => each.containerInstanceArn) }),
+    DescribeContainerInstances: () => ({ containerInstances: instances, failures: [] }),
+    DescribeTaskDefinition: () => ({
+      taskDefinition: { requiresAttributes: [awslogs], containerDefinitions: containers },
+    }),
+  });
+  const one = await place('--start', 'web', '--why');
+  assert.equal(one.code, 0, one.stderr);
+  assert.match(one.stdout, new RegExp(` ${sampleArn(1)}\n$`));
+  assert.match(one.stderr, /i-00000002 10.0.0.2: GPUs: the task definition needs 1, the instance has 0$/m);
+  assert.match(
+    one.stderr,
+    /i-00000003 10.0.0.3: without the attribute com\S+awslogs that the task definition requires$/m,
+  );
+  const two = await place('--start', 'web', '--count', '2', '--strategy', 'spread');
+  assert.equal(two.code, 0, two.stderr);
+  assert.equal(two.stdout.split(sampleArn(1)).length, 3, 'both where they can run');
+  assert.equal(count('StartTask'), 3);
+});
+
+test('--start of a definition that wants subnets: one line before anything is asked of the cluster', async (t) => {
+  const { place, calls } = await startWorld(t, {
+    DescribeTaskDefinition: () => ({
+      taskDefinition: { networkMode: 'awsvpc', containerDefinitions: [{ name: 'web', cpu: 0, memory: 100 }] },
+    }),
+  });
+  const { code, stdout, stderr } = await place('--start', 'web:7');
+  assert.deepEqual([code, stdout], [1, '']);
+  assert.match(
+    stderr,
+    /^rollcall place: start web:7: its network mode is awsvpc, .*aws ecs start-task --network-con.*\n$/,
+  );
+  assert.deepEqual(
+    calls.map(({ action }) => action),
+    ['DescribeTaskDefinition'],
+  );
+});

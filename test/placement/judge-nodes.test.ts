@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ContainerInstance } from '../../src/ecs/container-instance.ts';
+import type { TaskRequirements } from '../../src/ecs/defined-task.ts';
 import type { Constraint } from '../../src/placement/constraint.ts';
 import { judgeNodes } from '../../src/placement/judge-nodes.ts';
 import type { Roll, RollEntry } from '../../src/record/roll.ts';
@@ -23,12 +24,14 @@ function judge(
   entry: RollEntry | null,
   instance: ContainerInstance | null,
   constraints: readonly Constraint[] = [],
+  requirements: TaskRequirements | null = null,
 ): string | null {
   const { candidates, passedOver } = judgeNodes(
     'demo',
     roll(entry ? [entry] : []),
     instance ? [instance] : [],
     constraints,
+    requirements,
   );
   assert.equal(candidates.length + passedOver.length, entry || instance ? 1 : 0);
   return passedOver[0] ? `${passedOver[0].test}: ${passedOver[0].reason}` : null;
@@ -36,7 +39,7 @@ function judge(
 
 test('a node that both sides call well is a candidate, with its room and its tasks', () => {
   const instance = sampleInstance(1, { runningTasksCount: 3, pendingTasksCount: 2 });
-  const { candidates, passedOver } = judgeNodes('demo', roll([sampleEntry(1)]), [instance], []);
+  const { candidates, passedOver } = judgeNodes('demo', roll([sampleEntry(1)]), [instance], [], null);
   assert.deepEqual(passedOver, []);
   assert.deepEqual(candidates, [
     {
@@ -86,7 +89,7 @@ test('each doubt passes a node over, and says why', () => {
 
 test('a node that ECS does not have under its id is told what ECS has instead', () => {
   const copied = sampleInstance(1, { ec2InstanceId: 'i-00000009' });
-  const { passedOver } = judgeNodes('demo', roll([sampleEntry(1)]), [copied], []);
+  const { passedOver } = judgeNodes('demo', roll([sampleEntry(1)]), [copied], [], null);
   assert.deepEqual(
     passedOver.map(({ instanceId, reason }) => [instanceId, reason]),
     [
@@ -100,7 +103,8 @@ test('a node that ECS does not have under its id is told what ECS has instead', 
 
 test('who is on the roll and cannot be read is not said to be absent', () => {
   const reason = (key: string, entries: readonly RollEntry[]) =>
-    judgeNodes('demo', roll(entries, [{ key, reason: 'not JSON' }]), [sampleInstance(1)], []).passedOver[0]?.reason;
+    judgeNodes('demo', roll(entries, [{ key, reason: 'not JSON' }]), [sampleInstance(1)], [], null).passedOver[0]
+      ?.reason;
   assert.equal(reason('v1/records/i-00000001', []), 'its record cannot be read: not JSON');
   const absent = { ...sampleEntry(1), presence: null };
   assert.equal(reason('v1/presence/i-00000001', [absent]), 'its presence cannot be read: not JSON');
@@ -111,13 +115,19 @@ test('who is on the roll and cannot be read is not said to be absent', () => {
 
 test('who left the roll and is not in ECS, or is of another cluster, is no node of this one', () => {
   const gone = { ...sampleEntry(1), presence: null };
-  const { candidates, passedOver } = judgeNodes('demo', roll([gone, sampleEntry(2, { cluster: 'other' })]), [], []);
+  const { candidates, passedOver } = judgeNodes(
+    'demo',
+    roll([gone, sampleEntry(2, { cluster: 'other' })]),
+    [],
+    [],
+    null,
+  );
   assert.deepEqual([candidates, passedOver], [[], []]);
 });
 
 test('of two registrations of one node the one on the roll is taken', () => {
   const old = sampleInstance(1, { containerInstanceArn: sampleArn(9) });
-  const { candidates, passedOver } = judgeNodes('demo', roll([sampleEntry(1)]), [old, sampleInstance(1)], []);
+  const { candidates, passedOver } = judgeNodes('demo', roll([sampleEntry(1)]), [old, sampleInstance(1)], [], null);
   assert.deepEqual(
     [candidates.map((each) => each.containerInstanceArn), passedOver.map((each) => each.containerInstanceArn)],
     [[sampleArn(1)], [sampleArn(9)]],
@@ -156,4 +166,16 @@ test('constraints ask labels, az, instance type and attributes of ECS; all must 
     judge(sampleEntry(1), sampleInstance(1), both),
     'constraint: constraint az!=us-east-1a: az is us-east-1a',
   );
+});
+
+test('what the task definition requires of a node, whatever runs there, passes it over', () => {
+  const verdict = (attributes: TaskRequirements['attributes'], gpus: number, has = 0) =>
+    judge(sampleEntry(1), sampleInstance(1, { gpus: has }), [], { attributes, gpus });
+  const awslogs = { name: 'ecs.capability.logging-driver.awslogs', value: null };
+  assert.equal(verdict([awslogs, { name: 'rack', value: '7' }], 0), null);
+  const of = 'that the task definition requires';
+  assert.equal(verdict([awslogs, { name: 'x', value: null }], 0), `definition: without the attribute x ${of}`);
+  assert.equal(verdict([{ name: 'rack', value: '8' }], 0), `definition: without the attribute rack=8 ${of}`);
+  assert.equal(verdict([], 2, 1), 'definition: GPUs: the task definition needs 2, the instance has 1');
+  assert.equal(verdict([], 2, 2), null);
 });

@@ -72,6 +72,7 @@ function instance(containerInstanceArn: string): ContainerInstance {
     pendingTasksCount: 0,
     registered: none,
     remaining: none,
+    gpus: 0,
     attributes: [],
   };
 }

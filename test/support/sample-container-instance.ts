@@ -20,6 +20,7 @@ export function sampleContainerInstance(
     pendingTasksCount: 0,
     registered: NOTHING,
     remaining: NOTHING,
+    gpus: 0,
     attributes: [],
     ...overrides,
   };

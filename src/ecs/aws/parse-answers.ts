@@ -79,6 +79,7 @@ function parseInstance(cluster: string, instance: SdkInstance): ContainerInstanc
     pendingTasksCount: amount(instance.pendingTasksCount),
     registered: parseResources(instance.registeredResources),
     remaining: parseResources(instance.remainingResources),
+    gpus: instance.registeredResources?.find(({ name }) => name === 'GPU')?.stringSetValue?.length ?? 0,
     attributes: (instance.attributes ?? []).map(({ name = '', value }) => ({ name, value: text(value) })),
   };
 }

@@ -6,7 +6,8 @@ import type { EcsSettings } from '../ecs-settings.ts';
 import { AnswerError } from './answer-error.ts';
 import type { EcsCall } from './ecs-call.ts';
 import { openClient, type Sdk } from './open-client.ts';
-import { parseDescribed, parsePage, parseStarted, parseTaskNeeds } from './parse-answers.ts';
+import { parseDescribed, parsePage, parseStarted } from './parse-answers.ts';
+import { parseDefinedTask } from './parse-defined-task.ts';
 import { translateError } from './translate-error.ts';
 
 const PAGE = 100;
@@ -84,7 +85,7 @@ export function createSdkEcsApi(sdk: Sdk, settings: EcsSettings, { clock }: { re
     },
     describeTaskDefinition: (taskDefinition, signal) => {
       const command = new sdk.DescribeTaskDefinitionCommand({ taskDefinition });
-      return send('DescribeTaskDefinition', command, signal, (answer) => parseTaskNeeds(answer.taskDefinition));
+      return send('DescribeTaskDefinition', command, signal, (answer) => parseDefinedTask(answer.taskDefinition));
     },
     startTask: (cluster, taskDefinition, arns, signal) => {
       const command = new sdk.StartTaskCommand({ cluster, taskDefinition, containerInstances: [...arns] });
