@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
-import { describeError, RollcallError } from '../errors.ts';
+import { describeError, RollcallError, UsageError } from '../errors.ts';
+import { quote } from '../sources/quote.ts';
 import { agentCommand } from './agent.ts';
 import { auditCommand } from './audit.ts';
 import type { CliContext } from './cli-context.ts';
@@ -69,8 +70,16 @@ function buildProgram(context: CliContext, args: readonly string[]): Command {
 /** Commander takes a switch whose variable is set at all as given; `ROLLCALL_ALL=false` must mean what it says. */
 function resolveSwitchVariables(command: Command, context: CliContext): void {
   for (const option of command.options.filter((each) => (each.isBoolean() || each.negate) && each.envVar)) {
-    const text = context.env[option.envVar ?? '']?.toLowerCase();
-    if (text !== undefined && ['false', 'no', '0', 'off'].includes(text)) delete option.envVar;
+    const name = option.envVar ?? '';
+    const text = context.env[name]?.toLowerCase();
+    if (text === undefined || ['true', 'yes', '1', 'on'].includes(text)) continue;
+    delete option.envVar;
+    if (['false', 'no', '0', 'off'].includes(text)) continue;
+    // A guess either way would switch something on, or leave it off, that somebody meant otherwise.
+    command.hook('preAction', () => {
+      if (command.getOptionValueSource(option.attributeName()) === 'cli') return;
+      throw new UsageError(`${name} is ${quote(text)}: it switches something on or off, so write true or false`);
+    });
   }
 }
 

@@ -41,6 +41,9 @@ test('wrong usage: one line that names the flag or variable, the value and what 
   await complains(['list', '-o', 'yaml'], 2, /'yaml' is invalid. Allowed choices are text, wide, json, ndjson/);
   await complains(['list', '--fields', 'ip,nope'], 2, /"nope" is no column; there are ip, instance/);
   await complains(['list'], 2, /'bad' from env 'ROLLCALL_OUTPUT' is invalid/, { ROLLCALL_OUTPUT: 'bad' });
+  await complains(['agent'], 2, /^rollcall agent: ROLLCALL_ECS_ATTRIBUTES is "disabled": it .* write true or false$/m, {
+    ROLLCALL_ECS_ATTRIBUTES: 'disabled',
+  });
   await complains(['show'], 2, /missing required argument 'instance'/);
   await complains(['show', 'web-1'], 2, /"web-1" is not an instance id/);
   await complains(['agent', '--presence-ttl', '30'], 2, /Write a duration such as/);
