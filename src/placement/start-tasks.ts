@@ -44,7 +44,7 @@ export async function startTasks(
 function surelyRefused(error: unknown): boolean {
   if (!(error instanceof EcsError)) return false;
   return (
-    /^(NoCredentials|BadCredentials|NoProfile)$|Exception$/.test(error.code) &&
+    /^(NoCredentials|BadCredentials|BadProfile)$|Exception$/.test(error.code) &&
     !/^(Server|Service|Internal)/.test(error.code)
   );
 }

@@ -9,7 +9,7 @@ export type AuditFailure = (typeof AUDIT_FAILURES)[number];
 
 /** The common errors of every AWS service: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/CommonErrors.html */
 const CREDENTIALS =
-  /^(NoCredentials|NoProfile|ExpiredToken|UnrecognizedClient|InvalidSignature|InvalidClientTokenId|MissingAuth|IncompleteSignature)/;
+  /^(NoCredentials|BadProfile|ExpiredToken|UnrecognizedClient|InvalidSignature|InvalidClientTokenId|MissingAuth|IncompleteSignature)/;
 
 export function auditFailure(error: unknown): AuditFailure {
   if (error instanceof StoreError) return 'store';

@@ -2,15 +2,15 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { Sdk } from './open-client.ts';
 
-/** A profile that was asked for by name, and that no file has. */
-export class NoProfileError extends Error {
-  override readonly name = 'NoProfileError';
+/** A profile that was asked for by name, and that no file has, or has whole. */
+export class ProfileError extends Error {
+  override readonly name = 'ProfileError';
 }
 
 /**
- * As the aws CLI refuses it. The SDK takes a name that it finds nowhere for one without credentials of its own and goes
- * on to the instance's role: whoever named a profile would ask as somebody else.
- * @throws NoProfileError
+ * As the aws CLI refuses it. The SDK takes a name that it finds nowhere, and half a pair of keys, for a profile without
+ * credentials of its own and goes on to the instance's role: whoever named it would ask as somebody else.
+ * @throws ProfileError
  */
 export async function requireProfile(
   { loadSharedConfigFiles }: Pick<Sdk, 'loadSharedConfigFiles'>,
@@ -20,6 +20,13 @@ export async function requireProfile(
   const filepath = process.env['AWS_SHARED_CREDENTIALS_FILE'] || join(homedir(), '.aws/credentials');
   // An agent asks for days: what was not there the first time may be by now.
   const files = await loadSharedConfigFiles({ configFilepath, filepath, ignoreCache: true });
-  if (Object.values(files).some((profiles) => Object.hasOwn(profiles, profile))) return;
-  throw new NoProfileError(`no profile ${JSON.stringify(profile)} to be read in ${configFilepath} or ${filepath}`);
+  const name = JSON.stringify(profile);
+  if (!Object.values(files).some((profiles) => Object.hasOwn(profiles, profile))) {
+    throw new ProfileError(`no profile ${name} to be read in ${configFilepath} or ${filepath}`);
+  }
+  const { aws_access_key_id: key, aws_secret_access_key: secret } = {
+    ...files.configFile[profile],
+    ...files.credentialsFile[profile],
+  };
+  if (key && !secret) throw new ProfileError(`profile ${name} has an aws_access_key_id and no aws_secret_access_key`);
 }

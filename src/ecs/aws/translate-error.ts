@@ -4,7 +4,7 @@ import { EcsError } from '../ecs-error.ts';
 import { AnswerError } from './answer-error.ts';
 import { CODE_HELP, type CodeHelp } from './code-help.ts';
 import type { EcsCall } from './ecs-call.ts';
-import { NoProfileError } from './require-profile.ts';
+import { ProfileError } from './require-profile.ts';
 
 /** What the SDK puts on its errors beside a message. */
 interface SdkError {
@@ -47,9 +47,9 @@ function explain(call: EcsCall, error: unknown): Explanation {
   const network = 'check the network, --region and AWS_ENDPOINT_URL_ECS';
 
   if (name === 'CredentialsProviderError' || name === 'TokenProviderError') return noCredentials(call, text);
-  if (error instanceof NoProfileError)
+  if (error instanceof ProfileError)
     return ours(
-      'NoProfile',
+      'BadProfile',
       text,
       'check --profile and AWS_PROFILE; AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE name other files',
     );
