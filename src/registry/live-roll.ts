@@ -5,9 +5,9 @@ import { presenceState, type Roll, type RollEntry } from '../record/roll.ts';
 import type { Store, WatchBatch } from '../store/store.ts';
 import type { Clock } from '../timing/clock.ts';
 import type { EventLog } from './events/event-log.ts';
-import { cursorAt, type ToldRoll } from './events/retell.ts';
 import { isConfirmation } from './follow/watch-batches.ts';
 import { createGuardRunner } from './losses/guard-runner.ts';
+import { isMassLoss } from './losses/is-mass-loss.ts';
 import type { GuardState } from './losses/loss-state.ts';
 import { createView, type View } from './view.ts';
 
@@ -34,13 +34,23 @@ export interface LiveRoll {
   /**
    * A reader who comes back knew these nodes as present. Where they pass the limits of a mass loss they are held back
    * from now on; else nothing happens, and the reader is told them as they were.
+   * @returns whether they are held
    */
-  holdBack(losses: readonly EntryChange[]): void;
+  holdBack(losses: readonly EntryChange[]): boolean;
+  /**
+   * Whether what is told to those who follow brings a reader up to date who comes back with this cursor. It may have been
+   * told of a loss that was held back here: by another process, or by one that ended before the cursor was stored. Where
+   * such a node returns as it was, those who follow are told nothing, and that reader would call it lost for good.
+   */
+  canResume(since: string): boolean;
+  /** Everything up to `since`, and up to now as far as is known, has come in. */
+  isCaughtUp(since: string): boolean;
   /** A snapshot came since `restart`: log and roll agree. */
   isBased(): boolean;
   /** null while no roll was ever read; the last known one outlives its watch. */
   view(): View | null;
-  told(): ToldRoll;
+  /** As the store has it. */
+  roll(): Roll;
   /** The roll as readers were told it. */
   shown(): Roll;
   guard(): GuardState;
@@ -60,6 +70,8 @@ export function createLiveRoll(options: LiveRollOptions): LiveRoll {
   // Not so while a watch that broke is catching up: until the store confirms, there may be more to come.
   let upToDate = false;
   let provenAtMs = 0;
+  // At which a held node returned last.
+  let returnedAt = 0n;
   let lastShown: { entries: readonly RollEntry[]; held: GuardState['held']; roll: Roll } | null = null;
 
   const guard = createGuardRunner({
@@ -120,6 +132,9 @@ export function createLiveRoll(options: LiveRollOptions): LiveRoll {
     onSnapshot(roll) {
       const changes = based ? entryChanges(shown(), roll) : null;
       const { revision } = roll;
+      if (guard.state().held.size > 0) returnedAt = BigInt(revision);
+      // Restored from a backup: what returned did so in another history.
+      else if (returnedAt > BigInt(revision)) returnedAt = 0n;
       view = createView(roll);
       upToDate = true;
       based = true;
@@ -134,6 +149,10 @@ export function createLiveRoll(options: LiveRollOptions): LiveRoll {
       const { revision } = batch;
       if (confirmed) upToDate = true;
       if (changes.length > 0) {
+        const { held } = guard.state();
+        if (changes.some(({ instanceId, after }) => after?.presence && held.has(instanceId))) {
+          returnedAt = BigInt(revision);
+        }
         guard.feed({ kind: 'changes', revision, changes, present: requireView().count().present });
       } else {
         tell([]);
@@ -148,16 +167,24 @@ export function createLiveRoll(options: LiveRollOptions): LiveRoll {
     holdBack(changes) {
       const { massLoss } = options;
       const { present } = requireView().count();
-      const share = changes.length / Math.max(1, present + changes.length);
-      if (!massLoss || guard.state().held.size > 0 || changes.length < massLoss.count || share <= massLoss.share)
-        return;
+      if (!massLoss || guard.state().held.size > 0 || !isMassLoss(changes.length, present, massLoss)) return false;
       guard.feed({ kind: 'snapshot', revision: requireView().revision(), changes, present });
+      return true;
     },
+    canResume: (since) => guard.state().held.size === 0 && BigInt(since) >= returnedAt,
+    isCaughtUp: (since) => upToDate && BigInt(since) <= BigInt(requireView().revision()),
     isBased: () => based,
     view: () => view,
-    told: () => ({ roll: requireView().roll(), held: guard.state().held, heldAfter: guard.state().heldAfter }),
+    roll: () => requireView().roll(),
     shown,
     guard: () => guard.state(),
     stop: () => guard.reset(),
   };
+}
+
+/** Whoever was told everything up to `revision`, but for what is held back, may resume after this; null: after nothing. */
+function cursorAt(revision: string, heldAfter: string | null): string | null {
+  if (heldAfter === null || BigInt(revision) <= BigInt(heldAfter)) return revision;
+  // Held since a snapshot: nobody knows at which revision it happened.
+  return heldAfter === '0' ? null : heldAfter;
 }

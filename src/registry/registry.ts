@@ -89,11 +89,12 @@ export function createRegistry(options: RegistryOptions): Registry {
     store,
     clock,
     log,
-    now: live.told,
-    // Others may have been told of the same losses already, by a snapshot.
-    holdBack: (losses) => (eventReaders === 1 ? live.holdBack(losses) : undefined),
+    roll: live.roll,
+    massLoss,
+    holdBack: live.holdBack,
   });
-  const parts = { log, catchUp, snapshot: createSnapshots(live, log) };
+  const { canResume, isCaughtUp } = live;
+  const parts = { log, catchUp, snapshot: createSnapshots(live, log), canResume, isCaughtUp };
   const follower = createFollower({
     store,
     clock,

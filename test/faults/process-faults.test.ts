@@ -113,7 +113,9 @@ test('a watch that is killed while losses are held back tells them after its res
   const both = consumer('both', () => [...jsonLines(first.stdout()), ...jsonLines(second.stdout())]);
   await agree([both], writer);
   assert.equal(both.count('rollcall.instance.lost'), 7);
-  assert.equal(both.count('rollcall.roll.synced'), 1);
+  // It holds them, too, and says how things are meanwhile: its snapshot has nobody as lost.
+  assert.equal(both.count('rollcall.roll.synced'), 2);
+  assert.ok(both.events().every(({ type, snapshot }) => type !== 'rollcall.instance.lost' || !snapshot));
 });
 
 /** A node's agent in a few lines: beats, and registers again when its lease is gone. */

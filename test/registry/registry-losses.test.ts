@@ -26,8 +26,8 @@ async function setUp(t: TestContext, options: Partial<RegistryOptions> = {}) {
   const registry = createRegistry({ store, clock, random: () => 0.5, ...options });
   t.after(() => registry.close());
   store.commit(nodes(0, 20));
-  const read = async (since: string | null = null) => {
-    const started = reader(registry, since);
+  const read = async (since: string | null = null, known?: ReadonlyMap<string, RollEntry>) => {
+    const started = reader(registry, since, known);
     await clock.advance(0);
     return started;
   };
@@ -36,9 +36,14 @@ async function setUp(t: TestContext, options: Partial<RegistryOptions> = {}) {
   return { store, clock, registry, read, consumer };
 }
 
-function reader(registry: ReturnType<typeof createRegistry>, since: string | null) {
+/** @param known what it was told before */
+function reader(
+  registry: ReturnType<typeof createRegistry>,
+  since: string | null,
+  known: ReadonlyMap<string, RollEntry> = new Map(),
+) {
   const batches: EventBatch[] = [];
-  let roll: ReadonlyMap<string, RollEntry> = new Map();
+  let roll = known;
   const run = async () => {
     for await (const batch of await registry.events({ since, signal: NEVER })) {
       batches.push(batch);
@@ -48,6 +53,7 @@ function reader(registry: ReturnType<typeof createRegistry>, since: string | nul
   run().catch(() => {}); // what a reader got is what a test looks at
   return {
     take: () => batches.splice(0).map(({ events, cursor }) => [brief(events), cursor] as const),
+    roll: () => roll,
     states: () => count([...roll.values()].map(presenceState)),
   };
 }
@@ -144,12 +150,16 @@ test('who comes while it is uncertain gets the roll as it is shown, with uncerta
   assert.deepEqual(late.states(), { present: 11, lost: 10 });
 });
 
-test('who resumes with the cursor it was given while losses were held misses none of them', async (t) => {
+test('who resumes while losses are held is shown the roll anew, and misses none of them', async (t) => {
   const { store, clock, read } = await setUp(t);
   store.commit(nodes(0, 10, null));
   await clock.advance(0);
   const resumed = await read('2');
-  assert.deepEqual(resumed.take(), [['uncertain', '2']]);
+  assert.deepEqual(resumed.take(), [
+    ['registered×20', null],
+    ['synced', '2'],
+    ['uncertain', '2'],
+  ]);
   await passHealthy(clock, store, 35_000);
   assert.deepEqual(resumed.take(), [['certain lost×10', '3']]);
 });
@@ -162,8 +172,8 @@ test('a process that begins with a cursor from before a mass loss holds it back 
   const resumed = reader(registry, '2');
   await clock.advance(0);
   assert.deepEqual(resumed.take(), [
-    ['', null],
-    ['uncertain', null],
+    ['registered×20', null],
+    ['uncertain synced', null],
   ]);
   store.commit(nodes(0, 4));
   await passHealthy(clock, store, 35_000);
@@ -183,18 +193,133 @@ test('a process that begins with a cursor from before few losses tells them as t
   ]);
 });
 
-test('a past that is read while losses are held does not tell them either', async (t) => {
+test('readers who come back together to a process that began in a mass loss are all told that it is uncertain', async (t) => {
+  const { store, clock } = await setUp(t);
+  store.commit(nodes(0, 10, null));
+  const registry = createRegistry({ store, clock, random: () => 0.5 });
+  t.after(() => registry.close());
+  const readers = [reader(registry, '2'), reader(registry, '2'), reader(registry, '1')];
+  await clock.advance(0);
+  for (const each of readers) {
+    assert.deepEqual(
+      each.take().flatMap(([kinds]) => kinds.split(' ')),
+      ['registered×20', 'uncertain', 'synced'],
+    );
+  }
+  await passHealthy(clock, store, 35_000);
+  for (const each of readers) assert.deepEqual(each.take(), [['certain lost×10', '3']]);
+});
+
+test('losses of the past are not held back once anybody has been told of them', async (t) => {
+  const { store, clock, consumer } = await setUp(t);
+  const known = consumer.roll();
+  store.commit(nodes(0, 10, null));
+  const registry = createRegistry({ store, clock, random: () => 0.5 });
+  t.after(() => registry.close());
+  const first = reader(registry, null);
+  await clock.advance(0);
+  assert.deepEqual(first.states(), { present: 10, lost: 10 });
+  const resumed = reader(registry, '2', known);
+  await clock.advance(0);
+  assert.deepEqual(resumed.take()[0], ['lost×10', '3']);
+  store.commit(nodes(0, 10));
+  await clock.advance(0);
+  for (const each of [first, resumed]) assert.deepEqual(each.states(), { present: 20 });
+});
+
+test('who was away during a mass loss is not told as lost who returned out of it', async (t) => {
+  const { store, clock } = await setUp(t);
+  store.commit(nodes(0, 10, null));
+  store.commit(nodes(0, 8));
+  const registry = createRegistry({ store, clock, random: () => 0.5 });
+  t.after(() => registry.close());
+  const resumed = reader(registry, '2');
+  await clock.advance(0);
+  assert.deepEqual(resumed.take(), [
+    ['registered×8 lost×2 registered×10', null],
+    ['synced', '4'],
+  ]);
+});
+
+test('who was away while few were lost and came back is told all of it', async (t) => {
+  const { store, clock } = await setUp(t);
+  for (const from of [0, 4, 8]) {
+    store.commit(nodes(from, from + 4, null));
+    store.commit(nodes(from, from + 4));
+  }
+  const registry = createRegistry({ store, clock, random: () => 0.5 });
+  t.after(() => registry.close());
+  const resumed = reader(registry, '2');
+  await clock.advance(0);
+  assert.equal(
+    resumed
+      .take()
+      .map(([kinds]) => kinds)
+      .join(' '),
+    'lost×4 recovered×4 '.repeat(3),
+  );
+});
+
+test('the past is told as it was where losses are never held back', async (t) => {
+  const { store, clock } = await setUp(t);
+  store.commit(nodes(0, 10, null));
+  store.commit(nodes(0, 8));
+  const registry = createRegistry({ store, clock, random: () => 0.5, massLoss: null });
+  t.after(() => registry.close());
+  const resumed = reader(registry, '2');
+  await clock.advance(0);
+  assert.deepEqual(resumed.take(), [
+    ['lost×10', '3'],
+    ['recovered×8', '4'],
+    ['', '4'],
+  ]);
+});
+
+/** A reader told them as lost by a process that began among the losses, which then ended: what it knows, and its cursor. */
+async function toldAsLost({ store, clock }: Pick<Awaited<ReturnType<typeof setUp>>, 'store' | 'clock'>) {
+  const registry = createRegistry({ store, clock, random: () => 0.5 });
+  const told = reader(registry, null);
+  await clock.advance(0);
+  await registry.close();
+  assert.equal(told.states()['lost'], 10);
+  return { roll: told.roll(), since: told.take().at(-1)?.[1] ?? null };
+}
+
+test('who was told elsewhere that nodes are lost learns that they returned where that was never told', async (t) => {
   const { store, clock, read } = await setUp(t);
   store.commit(nodes(0, 10, null));
   await clock.advance(0);
-  const resumed = await read('1');
-  assert.deepEqual(resumed.take(), [
-    ['registered×20', '2'],
-    ['', '2'],
-  ]);
+  const { roll, since } = await toldAsLost({ store, clock });
+  const meanwhile = await read(since, roll);
+  store.commit(nodes(0, 10));
   await passHealthy(clock, store, 35_000);
-  assert.deepEqual(resumed.take(), [['certain lost×10', '3']]);
-  assert.deepEqual(resumed.states(), { present: 10, lost: 10 });
+  const later = await read(since, roll);
+  for (const each of [meanwhile, later]) assert.deepEqual(each.states(), { present: 20 });
+});
+
+test('and so does who was told of a loss that its process has not heard of yet', async (t) => {
+  const { store, clock, read } = await setUp(t);
+  store.cutWatches();
+  store.commit(nodes(0, 10, null));
+  const { roll, since } = await toldAsLost({ store, clock });
+  const ahead = await read(since, roll);
+  store.commit(nodes(0, 10));
+  await passHealthy(clock, store, 35_000);
+  assert.deepEqual(ahead.states(), { present: 20 });
+});
+
+test('a watch that ended behind its cursor, with the losses told, goes on with those who return', async (t) => {
+  const { store, clock, consumer } = await setUp(t);
+  store.commit(nodes(0, 10, null));
+  await passHealthy(clock, store, 35_000);
+  assert.deepEqual(consumer.states(), { present: 10, lost: 10 });
+  const registry = createRegistry({ store, clock, random: () => 0.5 });
+  t.after(() => registry.close());
+  const next = reader(registry, '2', consumer.roll());
+  await clock.advance(0);
+  store.commit(nodes(0, 10));
+  await passHealthy(clock, store, 35_000);
+  assert.deepEqual(next.states(), { present: 20 });
 });
 
 test('while the store is away nobody is told as lost, and the time to return does not run', async (t) => {

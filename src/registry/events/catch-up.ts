@@ -1,11 +1,13 @@
+import type { MassLossLimits } from '../../config/mass-loss-limits.ts';
 import type { EntryChange } from '../../record/entry-change.ts';
+import type { Roll } from '../../record/roll.ts';
 import type { Store } from '../../store/store.ts';
 import type { Clock } from '../../timing/clock.ts';
 import { withDeadline } from '../../timing/with-deadline.ts';
 import { collectChanges } from './collect-changes.ts';
 import type { EventLog, LogPosition } from './event-log.ts';
 import { pastLosses } from './past-losses.ts';
-import { cursorAt, type PastBatch, retell, type ToldRoll } from './retell.ts';
+import { type PastBatch, retell } from './retell.ts';
 import { createSlots } from './slots.ts';
 import type { Beginning } from './snapshot-batches.ts';
 
@@ -13,16 +15,19 @@ export interface CatchUpOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly log: EventLog;
-  /** What the log's next batch will follow. */
-  readonly now: () => ToldRoll;
-  /** Holds such losses of the past back where they are many; what `now` says then differs. */
-  readonly holdBack: (losses: readonly EntryChange[]) => void;
+  /** What the log's next batch will follow. Nothing is held back in it. */
+  readonly roll: () => Roll;
+  /** null: losses are never held back. */
+  readonly massLoss: MassLossLimits | null;
+  /** Holds such losses of the past back where they are many. @returns whether it does */
+  readonly holdBack: (losses: readonly EntryChange[]) => boolean;
 }
 
 export interface CatchUp {
   /**
    * What happened after `since`, which the log no longer has, and a reader of the log from there on; null when the store
-   * has it no more, when it is too much, or takes too long: then a snapshot says less and costs less.
+   * has it no more, when it is too much, or takes too long: then a snapshot says less and costs less. Also null when
+   * there was a mass loss: a snapshot says who is there without calling anybody lost who returned, or may return.
    * Rejects by the reason of `signal` only.
    */
   resume(since: string, signal: AbortSignal): Promise<Beginning | null>;
@@ -40,30 +45,23 @@ interface Past {
   readonly position: LogPosition;
 }
 
-/** Of a log that nothing was appended to. */
-function isStart({ next }: LogPosition): boolean {
-  return next === 0;
-}
-
-export function createCatchUp({ store, clock, log, now, holdBack }: CatchUpOptions): CatchUp {
+export function createCatchUp({ store, clock, log, roll, massLoss, holdBack }: CatchUpOptions): CatchUp {
   const slots = createSlots(MAX_AT_ONCE);
   let last: Past | null = null;
   let count = 0;
 
-  async function run(since: string, signal: AbortSignal): Promise<Past> {
+  async function run(since: string, signal: AbortSignal): Promise<Past | null> {
     count += 1;
     // Taken together, before anything is waited for: what follows the roll is in the log from that position on.
-    let told = now();
-    let position = log.here();
+    const known = roll();
+    const position = log.here();
     const options = { store, clock, timeoutMs: CATCH_UP_TIMEOUT_MS };
-    const changes = await collectChanges(options, since, told.roll.revision, signal);
-    if (isStart(log.here()) && now().roll.revision === told.roll.revision) {
-      // Nobody has been told anything since this process began to follow the roll, so that a mass loss was missed.
-      holdBack(pastLosses(told.roll, changes, since));
-      told = now();
-      position = { ...position, cursor: cursorAt(told.roll.revision, told.heldAfter) };
-    }
-    return { since, batches: retell(told, changes, since), position };
+    const changes = await collectChanges(options, since, known.revision, signal);
+    const { lost, fromMassLoss } = pastLosses(known, changes, since, massLoss);
+    if (fromMassLoss) return null;
+    // Nobody else has been told anything by this process, so that a mass loss was missed, and nobody was told of it.
+    if (log.isUntouched() && roll().revision === known.revision && holdBack(lost)) return null;
+    return { since, batches: retell(known, changes, since), position };
   }
 
   function from(past: Past, since: string): Beginning | null {
@@ -83,6 +81,7 @@ export function createCatchUp({ store, clock, log, now, holdBack }: CatchUpOptio
             const shared = last && from(last, since);
             if (shared) return shared;
             const past = await run(since, within);
+            if (past === null) return null;
             // The one that reaches back furthest serves most of those who still wait.
             if (last === null || from(last, since) === null) last = past;
             return from(past, since);

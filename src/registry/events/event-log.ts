@@ -17,6 +17,8 @@ export interface EventLog {
   readFrom(position: LogPosition): LogReader | null;
   /** A reader of what follows `revision`, which may lie ahead; null when that is not kept any more. */
   readAfter(revision: string): LogReader | null;
+  /** Since the log started over nothing was appended, and nobody has read it. */
+  isUntouched(): boolean;
   /** Ends all readers. */
   close(): void;
   /** Readers cut off so far. */
@@ -66,6 +68,7 @@ export function createEventLog(): EventLog {
   let head = 0n;
   // Zero: there is none.
   let cursor = 0n;
+  let hadReaders = false;
   let closed = false;
   let slowReaders = 0;
   const waiting = new Set<() => void>();
@@ -106,6 +109,7 @@ export function createEventLog(): EventLog {
 
   /** @param skipTo batches that became known up to there were told by another process */
   function reader({ generation: born, next: from, cursor: cursorAtStart }: LogPosition, skipTo = 0n): LogReader {
+    hadReaders = true;
     let next = from;
     let told = number(cursorAtStart);
     let cutOff = false;
@@ -155,6 +159,7 @@ export function createEventLog(): EventLog {
       floor = BigInt(revision);
       head = floor;
       cursor = floor;
+      hadReaders = false;
       wake();
     },
     append(revision, batch) {
@@ -183,6 +188,7 @@ export function createEventLog(): EventLog {
       const next = first + (index < 0 ? kept.length : index);
       return reader({ generation, next, cursor: revision }, told > head ? told : 0n);
     },
+    isUntouched: () => !hadReaders && first + kept.length === 0,
     close() {
       closed = true;
       wake();

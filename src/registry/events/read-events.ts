@@ -7,6 +7,10 @@ export interface EventParts {
   readonly log: EventLog;
   readonly catchUp: CatchUp;
   readonly snapshot: () => Beginning;
+  /** As in `LiveRoll`. */
+  readonly canResume: (since: string) => boolean;
+  /** As in `LiveRoll`. */
+  readonly isCaughtUp: (since: string) => boolean;
 }
 
 /**
@@ -22,6 +26,8 @@ export async function* readEvents(
 ): AsyncGenerator<EventBatch, void, undefined> {
   try {
     let resumed = since === null ? null : await resume(parts, since, signal);
+    // What comes in only now may have been told to the reader elsewhere.
+    let unsureAfter = resumed && since !== null && !parts.isCaughtUp(since) ? since : null;
     for (;;) {
       const { batches, reader } = resumed ?? parts.snapshot();
       for (const batch of batches) {
@@ -31,16 +37,30 @@ export async function* readEvents(
       }
       for (let next = await reader.next(signal); next !== 'restarted'; next = await reader.next(signal)) {
         if (next === null) return;
+        if (unsureAfter !== null) {
+          if (!parts.canResume(unsureAfter)) break;
+          if (parts.isCaughtUp(unsureAfter)) unsureAfter = null;
+        }
         yield next;
       }
       resumed = null;
+      unsureAfter = null;
     }
   } finally {
     onEnd();
   }
 }
 
-async function resume({ log, catchUp }: EventParts, since: string, signal: AbortSignal): Promise<Beginning | null> {
+/** @returns null where a snapshot has to tell the reader how things are */
+async function resume(
+  { log, catchUp, canResume }: EventParts,
+  since: string,
+  signal: AbortSignal,
+): Promise<Beginning | null> {
+  if (!canResume(since)) return null;
   const reader = log.readAfter(since);
-  return reader ? { batches: [], reader } : await catchUp.resume(since, signal);
+  if (reader) return { batches: [], reader };
+  const caughtUp = await catchUp.resume(since, signal);
+  // Losses may be held since then.
+  return canResume(since) ? caughtUp : null;
 }

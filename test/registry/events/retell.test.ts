@@ -10,7 +10,6 @@ import type { Change, WatchBatch } from '../../../src/store/store.ts';
 import { sampleInstanceId, sampleRecord } from '../../support/sample-record.ts';
 
 const PRESENCE: Presence = { session: 'session-a', since: '2026-01-01T00:00:00.000Z', ttlSeconds: 30 };
-const NOTHING_HELD = { held: new Map(), heldAfter: null };
 
 function record(n: number, cluster = 'demo') {
   return sampleRecord({ ec2InstanceId: sampleInstanceId(n), cluster });
@@ -64,7 +63,7 @@ test('a roll that is rewound is what it was, and what is retold is what happened
       const [then, now] = [rolls[from] as Roll, rolls.at(-1) as Roll];
       const later = batches.slice(from);
       assert.deepEqual(rewind(now, later, then.revision), then);
-      const told = retell({ roll: now, ...NOTHING_HELD }, later, then.revision);
+      const told = retell(now, later, then.revision);
       const happened = rolls
         .slice(from)
         .flatMap((roll, index) => (index ? diffRolls(rolls[from + index - 1] as Roll, roll) : []));
@@ -84,59 +83,4 @@ test('what is rewound leaves alone what it does not know', () => {
   const skipped = { kind: 'skipped', skipped: { key: 'v1/junk', reason: 'foreign' } } as const;
   const roll = { revision: '5', entries: [{ record: record(1), presence: PRESENCE }], skipped: [] };
   assert.deepEqual(rewind(roll, [{ revision: '5', changes: [skipped] }], '4'), { ...roll, revision: '4' });
-});
-
-test('a loss that is held back is not told from the past either, and the cursor stays before it', () => {
-  const shown = { record: record(1), presence: PRESENCE };
-  const now: Roll = {
-    revision: '9',
-    entries: [
-      { record: record(1, 'other'), presence: null },
-      { record: record(2), presence: null },
-    ],
-    skipped: [],
-  };
-  const batches: readonly WatchBatch[] = [
-    { revision: '6', changes: [presenceOf(2, null, PRESENCE)] },
-    { revision: '7', changes: [presenceOf(1, null, PRESENCE)] },
-    {
-      revision: '8',
-      changes: [{ kind: 'record', instanceId: sampleInstanceId(1), record: record(1, 'other'), previous: record(1) }],
-    },
-    {
-      revision: '9',
-      changes: [{ kind: 'record', instanceId: sampleInstanceId(2), record: record(2), previous: record(2, 'b') }],
-    },
-  ];
-  const held = new Map([[sampleInstanceId(1), shown]]);
-  const told = retell({ roll: now, held, heldAfter: '6' }, batches, '5');
-  assert.deepEqual(
-    told.map(({ events, cursor }) => [events.map(({ kind }) => kind), cursor]),
-    [
-      [['lost'], '6'],
-      [['updated'], '6'],
-    ],
-  );
-});
-
-test('a node that was lost, came back as another session and is held as lost again is told as back, when it was', () => {
-  const again = { ...PRESENCE, session: 'session-b' };
-  const batches: readonly WatchBatch[] = [
-    { revision: '6', changes: [presenceOf(1, null, PRESENCE)] },
-    { revision: '7', changes: [presenceOf(1, again, null)] },
-    { revision: '8', changes: [presenceOf(1, null, again)] },
-  ];
-  const now: Roll = { revision: '8', entries: [{ record: record(1), presence: null }], skipped: [] };
-  const held = new Map([[sampleInstanceId(1), { record: record(1), presence: again }]]);
-  const followed = retell({ roll: now, held, heldAfter: '5' }, batches, '5').flatMap(({ events }) => events);
-  assert.deepEqual(
-    followed.map((event) => [event.kind, event.revision, 'before' in event && event.before?.presence?.session]),
-    [['registered', '7', 'session-a']],
-  );
-  // Who comes from between was told of the first loss by somebody else, or was not: it is back in either case.
-  const between = retell({ roll: now, held, heldAfter: '5' }, batches.slice(1), '6').flatMap(({ events }) => events);
-  assert.deepEqual(
-    between.map((event) => [event.kind, event.revision, 'before' in event && event.before?.presence]),
-    [['recovered', '7', null]],
-  );
 });
