@@ -67,7 +67,10 @@ export function cloudEvent(event: RollEvent, storeId: string, wallMs: number): C
 }
 
 function eventId(event: RollEvent): string {
-  if (!('instanceId' in event)) return `${event.revision}/${event.kind}`;
+  if (!('instanceId' in event)) {
+    const part = 'part' in event && event.part > 0 ? `/${event.part}` : '';
+    return `${event.revision}/${event.kind}${part}`;
+  }
   // What a snapshot restates at a revision is not what happened at it.
   const restated = event.snapshot ? '/snapshot' : '';
   return `${event.revision}/${event.instanceId}/${event.kind}${restated}`;

@@ -47,12 +47,19 @@ export interface UncertainEvent {
   readonly kind: 'uncertain';
   readonly revision: string;
   readonly uncertainty: Uncertainty;
+  /**
+   * 0; one more than in the one before where it goes on from that for nodes that vanished late: the revision need not
+   * move in between.
+   */
+  readonly part: number;
 }
 
 /** The uncertainty is over: those who returned were never told as lost, the others are lost now. */
 export interface CertainEvent {
   readonly kind: 'certain';
   readonly revision: string;
+  /** As in the `uncertain` that it ends. */
+  readonly part: number;
   readonly returned: number;
   readonly lost: number;
 }

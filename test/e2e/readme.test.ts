@@ -68,7 +68,7 @@ test('the README shows the example for Node programs as it is tested', async () 
 });
 
 test('the README and docs/events.md name only variables that a handler of events gets', async () => {
-  const event = { kind: 'certain', revision: '1', returned: 0, lost: 0 } as const;
+  const event = { kind: 'certain', revision: '1', part: 0, returned: 0, lost: 0 } as const;
   const given = Object.keys(handlerEnvironment(event, { id: '1/certain' }));
   const named = `${README}${await readFile(`${ROOT}/docs/events.md`, 'utf8')}`.match(/ROLLCALL_EVENT_[A-Z_]+/g) ?? [];
   assert.deepEqual([...new Set(named)].sort(), given.sort());

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import type { MassLossLimits } from '../../src/config/mass-loss-limits.ts';
+import { cloudEvent } from '../../src/record/cloud-event.ts';
 import type { RollEvent } from '../../src/record/event.ts';
 import { presenceState, type RollEntry } from '../../src/record/roll.ts';
 import { guardLosses } from '../../src/registry/losses/loss-guard.ts';
@@ -25,6 +26,7 @@ export function guardDriver(size: number, limits: MassLossLimits | null, lookAns
   const reader = new Map<string, RollEntry>();
   const lossAt = new Map<string, { atMs: number; revision: string }>();
   const told: ToldEvent[] = [];
+  const toldIds = new Set<string>();
   let state = initialGuardState;
   let revision = 100;
   let session = 0;
@@ -42,6 +44,9 @@ export function guardDriver(size: number, limits: MassLossLimits | null, lookAns
     ({ state, wakeAtMs } = result);
     for (const event of result.events) {
       told.push({ atMs: nowMs, event });
+      const { id } = cloudEvent(event, 'store', nowMs);
+      assert.ok(!toldIds.has(id), `who drops duplicates would drop the second ${id}`);
+      toldIds.add(id);
       if (!('instanceId' in event)) continue;
       assert.notEqual(input.kind, 'snapshot', 'a snapshot tells the nodes itself');
       assert.deepEqual(event.before, reader.get(event.instanceId) ?? null, 'it begins where the reader is');

@@ -49,9 +49,11 @@ export function createSnapshots(live: LiveRoll, log: EventLog): () => Beginning 
 /** @param cursor while losses are held back it lies behind the roll's revision, or is null */
 function snapshot(live: LiveRoll, cursor: string | null): readonly EventBatch[] {
   const roll = live.shown();
-  const { uncertainty } = live.guard();
+  const { uncertainty, phase } = live.guard();
   const end: RollEvent[] = [{ kind: 'synced', revision: roll.revision, entries: roll.entries }];
-  if (uncertainty) end.unshift({ kind: 'uncertain', revision: roll.revision, uncertainty });
+  if (uncertainty && phase.kind === 'uncertain') {
+    end.unshift({ kind: 'uncertain', revision: roll.revision, uncertainty, part: phase.part });
+  }
   return [...cut(roll), { events: end, cursor }];
 }
 

@@ -55,6 +55,8 @@ export type GuardPhase =
       readonly capMs: number;
       /** The number of vanished nodes that readers were told. */
       readonly announced: number;
+      /** As in `UncertainEvent`. */
+      readonly part: number;
       readonly returned: number;
     };
 

@@ -9,12 +9,13 @@ const MAX_EXTENSION = 3;
 /** Readers are told again when the number of vanished nodes has grown by half: 20 times on the way to 10,000. */
 const GROWTH = 1.5;
 
-/** Holds what is held until it is due. @param vanished the number to be told */
+/** Holds what is held until it is due. @param vanished the number to be told @param part as in `UncertainEvent` */
 export function becomeUncertain(
   state: GuardState,
   vanished: number,
   now: GuardTime,
   limits: MassLossLimits,
+  part = 0,
 ): GuardStep {
   const untilMs = state.lastDueMs;
   const uncertainty: Uncertainty = {
@@ -27,8 +28,12 @@ export function becomeUncertain(
   };
   const capMs = now.monotonicMs + MAX_EXTENSION * (untilMs - now.monotonicMs);
   return {
-    state: { ...state, uncertainty, phase: { kind: 'uncertain', untilMs, capMs, announced: vanished, returned: 0 } },
-    events: [{ kind: 'uncertain', revision: state.revision, uncertainty }],
+    state: {
+      ...state,
+      uncertainty,
+      phase: { kind: 'uncertain', untilMs, capMs, announced: vanished, part, returned: 0 },
+    },
+    events: [{ kind: 'uncertain', revision: state.revision, uncertainty, part }],
     look: false,
     wakeAtMs: untilMs,
   };
@@ -44,10 +49,11 @@ export function judgeUncertainty(
   limits: MassLossLimits,
 ): GuardStep {
   const { revision } = state;
+  const { returned, part } = phase;
   const untilMs = Math.min(Math.max(phase.untilMs, state.lastDueMs), phase.capMs);
-  if (state.held.size === 0) return atRest(state, [{ kind: 'certain', revision, returned: phase.returned, lost: 0 }]);
+  if (state.held.size === 0) return atRest(state, [{ kind: 'certain', revision, part, returned, lost: 0 }]);
   // Changes may be one of many that come late: behind them are perhaps those that say who returned.
-  if (input.kind === 'tick' && now.monotonicMs >= untilMs) return settle(state, phase.returned, now, limits);
+  if (input.kind === 'tick' && now.monotonicMs >= untilMs) return settle(state, phase, now, limits);
 
   const gone = state.held.size + countTold(state.told, now.monotonicMs);
   const vanished = Math.max(uncertainty.vanished, gone);
@@ -64,18 +70,23 @@ export function judgeUncertainty(
       uncertainty: next,
       phase: { ...phase, untilMs, announced: grown ? vanished : phase.announced },
     },
-    events: grown ? [{ kind: 'uncertain', revision, uncertainty: next }] : [],
+    events: grown ? [{ kind: 'uncertain', revision, uncertainty: next, part }] : [],
     look: false,
     wakeAtMs: untilMs,
   };
 }
 
 /** The wait is over for those that are due; whoever vanished too late for that goes on to be held, as a new uncertainty. */
-function settle(state: GuardState, returned: number, now: GuardTime, limits: MassLossLimits): GuardStep {
+function settle(
+  state: GuardState,
+  { returned, part }: Extract<GuardPhase, { kind: 'uncertain' }>,
+  now: GuardTime,
+  limits: MassLossLimits,
+): GuardStep {
   const due = lossesInOrder(state).filter(([, loss]) => loss.dueAtMs <= now.monotonicMs);
   // First the headline: a reader that holds still while it is uncertain can act on every `lost` it gets.
   const events: RollEvent[] = [
-    { kind: 'certain', revision: state.revision, returned, lost: due.length },
+    { kind: 'certain', revision: state.revision, part, returned, lost: due.length },
     ...lostEvents(state, due),
   ];
   if (due.length === state.held.size) return atRest(state, events);
@@ -84,7 +95,7 @@ function settle(state: GuardState, returned: number, now: GuardTime, limits: Mas
     held = held.without(instanceId);
     losses = losses.without(instanceId);
   }
-  const step = becomeUncertain({ ...state, held, losses }, held.size, now, limits);
+  const step = becomeUncertain({ ...state, held, losses }, held.size, now, limits, part + 1);
   return { ...step, events: [...events, ...step.events] };
 }
 

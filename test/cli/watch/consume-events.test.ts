@@ -13,7 +13,7 @@ import { sampleRecord } from '../../support/sample-record.ts';
 const ALL = { kinds: null, cluster: null };
 
 function certain(revision: string): RollEvent {
-  return { kind: 'certain', revision, returned: 0, lost: 0 };
+  return { kind: 'certain', revision, part: 0, returned: 0, lost: 0 };
 }
 
 function batch(revision: string, cursor: string | null = revision): EventBatch {
@@ -116,6 +116,29 @@ test('a cursor ahead of the store at the start is the end; later on it begins an
   assert.deepEqual(
     log.filter((line) => line.startsWith('open')),
     ['open after null', 'open after 9', 'open after null'],
+  );
+  abort.abort();
+  await assert.rejects(ended);
+});
+
+test('a consumer that was too slow in a snapshot begins anew: what was before it may be of another store', async () => {
+  const entry = { record: sampleRecord({}), presence: null };
+  const piece: RollEvent = {
+    kind: 'lost',
+    revision: '3',
+    instanceId: entry.record.ec2InstanceId,
+    before: null,
+    after: entry,
+    snapshot: true,
+  };
+  const { log, waiting, abort, ended } = consume([
+    [batch('9'), { events: [piece], cursor: null }, new SlowReaderError('too slow')],
+    [batch('4')],
+  ]);
+  await waiting;
+  assert.deepEqual(
+    log.filter((line) => line.startsWith('open')),
+    ['open after null', 'open after null'],
   );
   abort.abort();
   await assert.rejects(ended);

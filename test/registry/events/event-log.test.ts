@@ -7,7 +7,7 @@ import { createEventLog, type LogReader } from '../../../src/registry/events/eve
 const NEVER = new AbortController().signal;
 
 function event(revision: number): RollEvent {
-  return { kind: 'certain', revision: String(revision), returned: 0, lost: 0 };
+  return { kind: 'certain', revision: String(revision), part: 0, returned: 0, lost: 0 };
 }
 
 /** A log that goes on from revision 10. */

@@ -60,7 +60,7 @@ test('the first loss of many is told as uncertain, and nobody as lost who return
   assert.equal(run.state.uncertainty?.until, '2026-01-01T00:00:30.490Z', 'it moves with those that vanish later');
   for (const id of ids(50)) run.change(run.back(id));
   assert.equal(run.summary(), 'uncertain registered×50 certain', 'back under a new session, never lost');
-  assert.deepEqual(run.told.at(-1)?.event, { kind: 'certain', revision: '200', returned: 50, lost: 0 });
+  assert.deepEqual(run.told.at(-1)?.event, { kind: 'certain', revision: '200', part: 0, returned: 50, lost: 0 });
   assert.equal(run.looks, 1);
 });
 
@@ -84,7 +84,7 @@ test('those who do not return are told as lost after a TTL, behind the numbers, 
   assert.equal(run.summary(), 'uncertain registered×6 departed forgotten certain lost×2');
   assert.deepEqual(
     run.told.find(({ event }) => event.kind === 'certain'),
-    { atMs: TTL_MS, event: { kind: 'certain', revision: '109', returned: 6, lost: 2 } },
+    { atMs: TTL_MS, event: { kind: 'certain', revision: '109', part: 0, returned: 6, lost: 2 } },
   );
   assert.deepEqual(
     run.instanceEvents().flatMap((event) => (event.kind === 'lost' ? [[event.instanceId, event.revision]] : [])),
@@ -242,7 +242,7 @@ test('a snapshot that lacks many nodes is uncertain, and resuming meanwhile star
   assert.deepEqual([...run.state.held.keys()].sort(), ids(5, 5));
   run.pass(TTL_MS);
   assert.equal(run.summary(), 'uncertain certain lost×5');
-  assert.deepEqual(run.told[1]?.event, { kind: 'certain', revision: '103', returned: 4, lost: 5 });
+  assert.deepEqual(run.told[1]?.event, { kind: 'certain', revision: '103', part: 0, returned: 4, lost: 5 });
 });
 
 test('a held node that a snapshot has as readers know it returned', () => {
@@ -251,7 +251,7 @@ test('a held node that a snapshot has as readers know it returned', () => {
   run.change(...ids(10).map(run.lost));
   run.put(before);
   run.snapshot();
-  assert.deepEqual(run.told.at(-1)?.event, { kind: 'certain', revision: '102', returned: 10, lost: 0 });
+  assert.deepEqual(run.told.at(-1)?.event, { kind: 'certain', revision: '102', part: 0, returned: 10, lost: 0 });
 });
 
 test('a record that changes while its node is held is in the lost event', () => {
@@ -316,7 +316,7 @@ test('10,000 nodes that vanish and return one by one cost little', () => {
     }
   }
   assert.ok(performance.now() - startedMs < 5_000, `${performance.now() - startedMs} ms`);
-  assert.deepEqual(events.at(-1), { kind: 'certain', revision: '20000', returned: 10_000, lost: 0 });
+  assert.deepEqual(events.at(-1), { kind: 'certain', revision: '20000', part: 0, returned: 10_000, lost: 0 });
   assert.ok(events.length < 30, `${events.length} events`);
 });
 
