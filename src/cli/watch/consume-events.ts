@@ -35,6 +35,8 @@ export async function consumeEvents(consumer: Consumer): Promise<never> {
         const events = batch.events.map((event) => filterEvent(event, filter)).filter((event) => event !== null);
         if (events.length > 0) await deliver(events);
         told ||= events.length > 0;
+        // In a snapshot there is nothing to go on from: what was before it may be of another store.
+        if (batch.events.some((event) => 'snapshot' in event && event.snapshot)) since = null;
         if (batch.cursor === null) continue;
         since = batch.cursor;
         onFinished(since, told);
