@@ -20,8 +20,14 @@ export type WatchAnswer =
   | { readonly kind: 'compacted'; readonly compactRevision: string }
   /** Everything up to `revision` was sent on this stream. */
   | { readonly kind: 'progress'; readonly revision: string }
-  /** `partial`: more of the same answer follows, perhaps of the last revision here. */
-  | { readonly kind: 'events'; readonly events: readonly RevisionEvent[]; readonly partial: boolean };
+  | {
+      readonly kind: 'events';
+      readonly events: readonly RevisionEvent[];
+      /** More of the same answer follows, perhaps of the last revision here. */
+      readonly partial: boolean;
+      /** What one of them replaced is not there: a compaction came before etcd looked it up. */
+      readonly lacksPrevious: boolean;
+    };
 
 export interface RevisionEvent {
   readonly revision: string;
@@ -43,6 +49,7 @@ export function parseWatchAnswer(line: string, root: string): WatchAnswer {
     kind: 'events',
     events: events.map((event) => parseEvent(event, root)),
     partial: flagField(answer, 'fragment'),
+    lacksPrevious: events.some(lacksPrevious),
   };
 }
 
@@ -55,6 +62,13 @@ function refusalOf(cancelReason: string): GatewayRefusal {
   const reason = cancelReason.replace(/^rpc error: code = \w+ desc = /, '') || 'no reason given';
   const unauthenticated = /permission denied|auth token|user name is empty/.test(reason);
   return new GatewayRefusal(unauthenticated ? 16 : 14, `the watch was canceled (${reason})`);
+}
+
+/** Without a word etcd leaves out what it cannot find any more; only of a new key there is nothing to be found. */
+function lacksPrevious(event: JsonObject): boolean {
+  if (event['prev_kv'] !== undefined) return false;
+  const kv = objectField(event, 'kv');
+  return event['type'] === 'DELETE' || int64Field(kv, 'create_revision') !== int64Field(kv, 'mod_revision');
 }
 
 function parseEvent(event: JsonObject, root: string): RevisionEvent {

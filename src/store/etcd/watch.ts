@@ -69,6 +69,8 @@ export function etcdWatch(gateway: Gateway, { clock, context, witness }: WatchDe
         if (answer.kind === 'compacted') throw compacted(stream.endpoint.url, revision, answer.compactRevision);
         if (answer.kind === 'progress') advance(progress, BigInt(answer.revision));
         if (answer.kind !== 'events') continue;
+        // What a change replaced is what the past is told from: taken for nothing, a loss or a deletion would be none.
+        if (answer.lacksPrevious) throw overtaken(stream.endpoint.url, progress.received);
         const regrouped = regroup(held, answer.events, answer.partial);
         held = regrouped.held;
         for (const batch of regrouped.batches) {
@@ -121,6 +123,10 @@ function judgeProof({ from, revision, same }: Proof, progress: WatchProgress): '
   if (!same) throw new Error(`the watch fell silent: changes after revision ${from} did not come`);
   progress.same = revision > progress.same ? revision : progress.same;
   return 'confirm';
+}
+
+function overtaken(url: string, received: bigint): CompactedError {
+  return new CompactedError(`etcd at ${url}: what the changes after revision ${received} replaced is compacted`);
 }
 
 function compacted(url: string, revision: string, compactRevision: string): CompactedError {

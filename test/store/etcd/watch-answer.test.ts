@@ -18,13 +18,16 @@ describe('a line of a watch', () => {
       `{"result":{"header":{"revision":"9"},"events":[` +
       `{"kv":{"key":"${a}","create_revision":"2","mod_revision":"3","version":"2","value":"${two}"},` +
       `"prev_kv":{"key":"${a}","create_revision":"2","mod_revision":"2","version":"1","value":"${one}"}},` +
-      `{"type":"DELETE","kv":{"key":"${b}","mod_revision":"4"}}]}}`;
+      `{"type":"DELETE","kv":{"key":"${b}","mod_revision":"4"},"prev_kv":{"key":"${b}","value":"${one}"}},` +
+      `{"kv":{"key":"${b}","create_revision":"5","mod_revision":"5","version":"1","value":"${two}"}}]}}`;
     assert.deepEqual(parse(line), {
       kind: 'events',
       partial: false,
+      lacksPrevious: false,
       events: [
         { revision: '3', event: { key: 'a', value: '2', previous: '1' } },
-        { revision: '4', event: { key: 'b', value: null, previous: null } },
+        { revision: '4', event: { key: 'b', value: null, previous: '1' } },
+        { revision: '5', event: { key: 'b', value: '2', previous: null } },
       ],
     });
   });
@@ -34,8 +37,19 @@ describe('a line of a watch', () => {
     assert.deepEqual(parse(line), {
       kind: 'events',
       partial: true,
+      lacksPrevious: false,
       events: [{ revision: '3', event: { key: 'a', value: '', previous: '' } }],
     });
+  });
+
+  it('says when what a change replaced is missing, though there was something', () => {
+    const key = base64('/r/a');
+    const deleted = `{"type":"DELETE","kv":{"key":"${key}","mod_revision":"4"}}`;
+    const replaced = `{"kv":{"key":"${key}","create_revision":"2","mod_revision":"3","version":"2"}}`;
+    for (const event of [deleted, replaced]) {
+      const answer = parse(`{"result":{"events":[${event}]}}`);
+      assert.equal(answer.kind === 'events' && answer.lacksPrevious, true, event);
+    }
   });
 
   it('tells progress and compaction', () => {
