@@ -132,9 +132,8 @@ export function createLiveRoll(options: LiveRollOptions): LiveRoll {
     onSnapshot(roll) {
       const changes = based ? entryChanges(shown(), roll) : null;
       const { revision } = roll;
-      if (guard.state().held.size > 0) returnedAt = BigInt(revision);
-      // Restored from a backup: what returned did so in another history.
-      else if (returnedAt > BigInt(revision)) returnedAt = 0n;
+      // Whoever comes back with a cursor from before it is told the past from the store, which has their returns.
+      returnedAt = 0n;
       view = createView(roll);
       upToDate = true;
       based = true;

@@ -206,6 +206,31 @@ test('what happens while the past is read is neither missed nor told twice', asy
   assert.deepEqual(first.take().at(-1), ['registered:4', '5']);
 });
 
+test('what happens after the roll that the past leads to is not told with the past', async (t) => {
+  const { store, clock, read } = setUp(t);
+  store.commit([node(1)]);
+  store.commit([node(2)]);
+  store.foreign();
+  const watch = store.watch.bind(store);
+  const slow = Promise.withResolvers<void>();
+  read();
+  await clock.advance(0);
+  store.watch = async function* (revision, signal) {
+    await slow.promise;
+    yield* watch(revision, signal);
+  };
+  const consumer = read('2');
+  await clock.advance(0);
+  store.commit([node(3)]);
+  slow.resolve();
+  await clock.advance(0);
+  assert.deepEqual(consumer.take(), [
+    ['registered:2', '3'],
+    ['', '4'],
+    ['registered:3', '5'],
+  ]);
+});
+
 test('a revision of which the store no longer has what followed is answered with a snapshot', async (t) => {
   const { store, clock, read } = setUp(t);
   store.commit([node(1)]);
