@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { diffEntry } from '../../src/record/diff.ts';
+import type { RollEvent } from '../../src/record/event.ts';
+import { type EventFilter, filterEvent, parseEventKind } from '../../src/record/event-filter.ts';
+import type { RollEntry } from '../../src/record/roll.ts';
+import { sampleRecord } from '../support/sample-record.ts';
+
+const PRESENCE = { session: 's', since: '2026-01-01T00:00:00.000Z', ttlSeconds: 30 };
+
+function entry(cluster: string | null): RollEntry {
+  return { record: sampleRecord({ ec2InstanceId: 'i-00000001', cluster }), presence: PRESENCE };
+}
+
+function filterOf(filter: Partial<EventFilter>): EventFilter {
+  return { kinds: null, cluster: null, ...filter };
+}
+
+const only = (cluster: string) => filterOf({ cluster: new Set([cluster]) });
+
+function change(before: RollEntry | null, after: RollEntry | null): RollEvent {
+  const [event] = diffEntry('i-00000001', before, after, '7');
+  assert.ok(event);
+  return event;
+}
+
+test('a node that moves to another cluster is told to the readers of both, and to no others', () => {
+  const moved = change(entry('a'), entry('b'));
+  assert.deepEqual(
+    ['a', 'b', 'c'].map((cluster) => filterEvent(moved, only(cluster)) === moved),
+    [true, true, false],
+  );
+});
+
+test('a node that joins a cluster, and one that is forgotten, are told to its readers', () => {
+  for (const event of [change(null, entry('a')), change(entry('a'), null), change(entry(null), entry('a'))]) {
+    assert.equal(filterEvent(event, only('a')), event);
+    assert.equal(filterEvent(event, only('b')), null);
+  }
+});
+
+test('what concerns the whole roll is told to the readers of any cluster, a synced with their own nodes', () => {
+  const certain: RollEvent = { kind: 'certain', revision: '7', part: 0, returned: 1, lost: 0 };
+  assert.equal(filterEvent(certain, only('b')), certain);
+  const synced: RollEvent = { kind: 'synced', revision: '7', entries: [entry('a'), entry(null)] };
+  assert.deepEqual(filterEvent(synced, only('a')), { ...synced, entries: [entry('a')] });
+});
+
+test('a type that is not asked for is not told', () => {
+  const registered = change(null, entry('a'));
+  assert.equal(filterEvent(registered, filterOf({ kinds: new Set(['lost']) })), null);
+  assert.equal(filterEvent(registered, filterOf({ kinds: new Set(['lost', 'registered']) })), registered);
+});
+
+test('a type is known by its short name and by its whole one', () => {
+  assert.deepEqual(
+    ['lost', 'rollcall.instance.lost', 'rollcall.roll.synced', 'rollcall.roll.lost', 'Lost', ''].map(parseEventKind),
+    ['lost', 'lost', 'synced', undefined, undefined, undefined],
+  );
+});
