@@ -5,7 +5,8 @@ import { readdir, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { getJson, rollcall, until } from '../support/rollcall-process.ts';
+import { freePorts } from '../support/etcd-ports.ts';
+import { CLEAN_ENV, getJson, rollcall, until } from '../support/rollcall-process.ts';
 
 const DEMO = fileURLToPath(new URL('../../scripts/demo', import.meta.url));
 
@@ -16,9 +17,18 @@ async function processesWith(text: string): Promise<string[]> {
   return lines.filter((line) => line.includes(text));
 }
 
+/** The first of three free ports in a row: somebody else may show the demo on this machine, at its own ports. */
+async function threeFreePorts(): Promise<number> {
+  for (;;) {
+    const [first = 0, , third] = await freePorts(3);
+    if (third === first + 2) return first;
+  }
+}
+
 test('the demo prints the seed’s columns for three nodes, answers HTTP, and leaves nothing behind after Ctrl-C', async (t) => {
   // Ctrl-C reaches the whole process group, so the demo gets one of its own.
-  const demo = spawn(DEMO, [], { detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+  const env = { ...CLEAN_ENV, ROLLCALL_LISTEN_BASE: String(await threeFreePorts()) };
+  const demo = spawn(DEMO, [], { detached: true, env, stdio: ['ignore', 'pipe', 'pipe'] });
   const group = -(demo.pid ?? 0);
   t.after(() => {
     if (demo.exitCode === null) process.kill(group, 'SIGKILL');
@@ -54,7 +64,7 @@ test('the demo prints the seed’s columns for three nodes, answers HTTP, and le
 });
 
 test('the demo with --once prints three nodes and ends with 0', async () => {
-  const demo = spawn(DEMO, ['--once'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const demo = spawn(DEMO, ['--once'], { env: CLEAN_ENV, stdio: ['ignore', 'pipe', 'inherit'] });
   let stdout = '';
   demo.stdout.on('data', (chunk) => {
     stdout += chunk;

@@ -6,6 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { openSse } from '../http/sse-reader.ts';
 import { type EtcdCluster, startEtcdCluster } from '../support/etcd-cluster.ts';
 import { startTcpProxy } from '../support/etcd-impostors.ts';
+import { freePorts } from '../support/etcd-ports.ts';
 import { startEtcd } from '../support/etcd-server.ts';
 import { startRollcall, until } from '../support/rollcall-process.ts';
 import { sampleInstanceId } from '../support/sample-record.ts';
@@ -19,9 +20,9 @@ const [A, B, C] = [1, 2, 3].map(sampleInstanceId) as [string, string, string];
 async function cuttable(t: TestContext) {
   const etcd = await startEtcd();
   t.after(() => etcd.dispose());
-  let proxy = await startTcpProxy(etcd.clientUrl);
+  const [port = 0] = await freePorts(1);
+  let proxy = await startTcpProxy(etcd.clientUrl, etcd.clientUrl, port);
   t.after(() => proxy.close());
-  const port = Number(new URL(proxy.url).port);
   return {
     etcd,
     store: proxy.url.replace('http', 'etcd'),
