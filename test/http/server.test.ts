@@ -398,5 +398,6 @@ test('close lets an answer under way finish, and ends what takes longer than the
   assert.deepEqual([text, headers.connection], ['done', 'close']);
   await closing;
   await never;
-  assert.ok(performance.now() - startMs < 2_000);
+  // The other would be waited for for ever.
+  assert.ok(performance.now() - startMs < 20_000);
 });

@@ -99,7 +99,7 @@ test('ten thousand single-change batches are applied in far less than quadratic 
   const startMs = performance.now();
   for (let n = 0; n < 10_000; n += 1) view.apply({ revision: String(n + 2), changes: [presenceGone(n)] });
   assert.equal(view.count().lost, 10_000);
-  assert.ok(performance.now() - startMs < 1_000);
+  assert.ok(performance.now() - startMs < 5_000);
 });
 
 function presenceGone(n: number) {

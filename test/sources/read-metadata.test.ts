@@ -6,12 +6,16 @@ import { startSimulator } from '../../src/simulator/simulator.ts';
 import { createImdsClient } from '../../src/sources/imds-client.ts';
 import { readMetadata } from '../../src/sources/read-metadata.ts';
 import { systemClock } from '../../src/timing/clock.ts';
+import { scaledClock } from '../support/scaled-clock.ts';
 import { startRawServer } from './start-raw-server.ts';
 
 const { signal } = new AbortController();
 
+/** Its 500 ms for a leaf are two seconds: a busy machine is not taken for a leaf that hangs. */
+const slowClock = scaledClock(0.25);
+
 function openClient(t: TestContext, endpoint: string, timeoutMs = 1_000) {
-  const client = createImdsClient({ endpoint, clock: systemClock, allowV1: false, timeoutMs });
+  const client = createImdsClient({ endpoint, clock: slowClock, allowV1: false, timeoutMs });
   t.after(() => client.close());
   return client;
 }
@@ -119,9 +123,9 @@ test('slow leaves cost half a second together, whatever their number', async (t)
     'meta-data/local-hostname': hang,
     'meta-data/instance-life-cycle': hang,
   });
-  const startMs = systemClock.monotonicMs();
+  const startMs = slowClock.monotonicMs();
   const { facts, failures } = await readMetadata(openClient(t, server.endpoint), signal);
-  const tookMs = systemClock.monotonicMs() - startMs;
+  const tookMs = slowClock.monotonicMs() - startMs;
   assert.ok(tookMs < 950, `${tookMs} ms`);
   assert.equal(facts.ec2InstanceId, LEAVES['instance-id']);
   assert.equal(failures.filter((line) => line.endsWith('no answer within 500 ms')).length, 3);

@@ -6,15 +6,6 @@ import { systemClock } from '../../src/timing/clock.ts';
 /** For calls that nobody aborts. */
 export const never = new AbortController().signal;
 
-/** The real clock running `factor` times as fast; give the deadlines that much more. */
-export function fastClock(factor: number): typeof systemClock {
-  return {
-    monotonicMs: () => systemClock.monotonicMs() * factor,
-    wallMs: systemClock.wallMs,
-    sleep: (delayMs, signal) => systemClock.sleep(delayMs / factor, signal),
-  };
-}
-
 const opened = new Set<Kv>();
 
 /** Closes every store that is open, also those of a test that failed: an open connection keeps the process alive. */
@@ -48,7 +39,7 @@ export async function collect(
   kv: Kv,
   revision: string,
   enough: (batches: readonly KvBatch[]) => boolean,
-  limitMs = 10_000,
+  limitMs = 30_000,
 ): Promise<KvBatch[]> {
   const batches: KvBatch[] = [];
   for await (const batch of kv.watch(revision, AbortSignal.timeout(limitMs))) {

@@ -135,8 +135,8 @@ test('a rate holds for what the SDK sends again, too', async (t) => {
   await assert.rejects(Promise.all([api.listClusters(null, live()), api.listClusters(null, live())]));
   for (let wait = 0; sentMs.length < 8 && wait < 100; wait += 1) await new Promise((next) => setTimeout(next, 100));
   assert.equal(sentMs.length, 8);
-  // They leave 500 ms apart; how long each takes to arrive is the machine's.
-  assert.ok((sentMs.at(-1) ?? 0) - (sentMs[0] ?? 0) >= 3_400, sentMs.map(Math.round).join());
+  // They leave 500 ms apart, and without a rate within a second; how long each takes to arrive is the machine's.
+  assert.ok((sentMs.at(-1) ?? 0) - (sentMs[0] ?? 0) >= 2_500, sentMs.map(Math.round).join());
 });
 
 test('StartTask is never sent twice, whatever became of the answer', async (t) => {

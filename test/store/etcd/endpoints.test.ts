@@ -23,17 +23,17 @@ describe('several endpoints', () => {
   });
 
   it('leave time for the others when the first one hangs, and avoid it from then on', async () => {
-    const kv = openTestKv([silent.url, server.clientUrl], {}, { requestTimeoutMs: 1_000 });
+    const kv = openTestKv([silent.url, server.clientUrl], {}, { requestTimeoutMs: 4_000 });
     const startMs = performance.now();
     await kv.range({ prefix: '' }, never);
     const firstMs = performance.now() - startMs;
-    assert.ok(firstMs >= 480 && firstMs < 1_000, `${firstMs} ms`);
+    assert.ok(firstMs >= 1_980 && firstMs < 4_000, `${firstMs} ms`);
     await kv.range({ prefix: '' }, never);
-    assert.ok(performance.now() - startMs - firstMs < 400);
+    assert.ok(performance.now() - startMs - firstMs < 1_900, 'the silent one was not asked again');
   });
 
   it('are asked within one deadline in total, and the error names what each did', async () => {
-    const kv = openTestKv([silent.url, DEAD, silent.url], {}, { requestTimeoutMs: 600 });
+    const kv = openTestKv([silent.url, DEAD, silent.url], {}, { requestTimeoutMs: 2_000 });
     const startMs = performance.now();
     await assert.rejects(kv.range({ prefix: '' }, never), (error: Error & { retryable?: boolean }) => {
       assert.match(
@@ -43,22 +43,22 @@ describe('several endpoints', () => {
       assert.equal(error.retryable, true);
       return true;
     });
-    assert.ok(performance.now() - startMs < 900);
+    assert.ok(performance.now() - startMs < 3_900, 'each has not one of its own');
   });
 
   it('start at one drawn by chance', async () => {
     const kv = openTestKv(
       [silent.url, silent.url, server.clientUrl],
       {},
-      { random: () => 0.99, requestTimeoutMs: 900 },
+      { random: () => 0.99, requestTimeoutMs: 6_000 },
     );
     const startMs = performance.now();
     await kv.range({ prefix: '' }, never);
-    assert.ok(performance.now() - startMs < 250);
+    assert.ok(performance.now() - startMs < 1_900, 'no silent one was asked before');
   });
 
   it('do not get a write twice when the first may have carried it out', async () => {
-    const kv = openTestKv([silent.url, server.clientUrl], {}, { requestTimeoutMs: 600 });
+    const kv = openTestKv([silent.url, server.clientUrl], {}, { requestTimeoutMs: 2_000 });
     const write = () =>
       kv.txn({ guards: [], puts: [{ key: 'w', value: '1', lease: '0' }], deletes: [], reads: [] }, never);
     await assert.rejects(write(), { name: 'StoreError', retryable: true });

@@ -7,8 +7,9 @@ import type { Kv, KvBatch } from '../../../src/store/kv.ts';
 import { CompactedError } from '../../../src/store/store-error.ts';
 import { startEtcdCluster } from '../../support/etcd-cluster.ts';
 import { startFakeGateway, startTcpProxy } from '../../support/etcd-impostors.ts';
-import { closeTestKvs, collect, fastClock, never, openTestKv, putAll } from '../../support/etcd-kv.ts';
+import { closeTestKvs, collect, never, openTestKv, putAll } from '../../support/etcd-kv.ts';
 import { type EtcdServer, startEtcd } from '../../support/etcd-server.ts';
+import { scaledClock } from '../../support/scaled-clock.ts';
 
 const keysOf = (batches: readonly KvBatch[]) => batches.flatMap(({ events }) => events.map(({ key }) => key));
 const changes = (batches: readonly KvBatch[]) => batches.filter(({ events }) => events.length > 0);
@@ -199,7 +200,7 @@ describe('a watch on etcd', () => {
   });
 
   it('is confirmed at once and again and again where nothing changes, at the revision of its last event', async () => {
-    const clock = fastClock(20);
+    const clock = scaledClock(20);
     const idle = openTestKv(server.endpoints, {}, { clock, requestTimeoutMs: 50_000 });
     const revision = await putAll(idle, { 'i/1': '1' });
     const startMs = clock.monotonicMs();
@@ -212,7 +213,7 @@ describe('a watch on etcd', () => {
   });
 
   it('is confirmed while others write to the store, and keeps the revision from which it can be resumed', async () => {
-    const clock = fastClock(10);
+    const clock = scaledClock(10);
     const idle = openTestKv(server.endpoints, {}, { clock, requestTimeoutMs: 25_000 });
     const revision = await putAll(idle, { 'o/1': '1' });
     let batches = 0;
@@ -230,7 +231,7 @@ describe('a watch on etcd', () => {
 
   it('is not confirmed and given up when changes exist that its connection does not bring', async () => {
     const proxy = await startTcpProxy(server.clientUrl);
-    const cut = openTestKv([proxy.url], {}, { clock: fastClock(10), requestTimeoutMs: 25_000 });
+    const cut = openTestKv([proxy.url], {}, { clock: scaledClock(10), requestTimeoutMs: 25_000 });
     const direct = open();
     for (const change of [
       () => putAll(direct, { 'f/1': 'changed' }),
