@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { openProbes } from '../../src/checks/open-probes.ts';
 import { systemClock } from '../../src/timing/clock.ts';
-import { until } from '../support/rollcall-process.ts';
+import { PATIENCE_MS, until } from '../support/rollcall-process.ts';
 import { startWorld } from './start-agent.ts';
 
 test('an operator’s command that fails is in the record after three looks, and well again after two: two writes', async (t) => {
@@ -29,23 +29,23 @@ test('an operator’s command that fails is in the record after three looks, and
   const agent = await world.startAgent({ probes, config: { checks } });
   const app = async () => (await agent.self()).checks.find((check: { name: string }) => check.name === 'app');
   const status = async () => (await world.record())?.health.status;
-  await until('it was looked at', 2_000, async () => (await app())?.status === 'passing');
+  await until('it was looked at', PATIENCE_MS, async () => (await app())?.status === 'passing');
   const records = world.records();
-  await until('the records are there', 2_000, () => records.length > 0);
+  await until('the records are there', PATIENCE_MS, () => records.length > 0);
   const before = records.length;
 
   await rm(flag);
   const failuresBefore = (await app()).failures;
-  await until('the node is warned about', 5_000, async () => (await status()) === 'warning');
+  await until('the node is warned about', PATIENCE_MS, async () => (await status()) === 'warning');
   const failing = await app();
   assert.ok(failing.failures - failuresBefore >= 3, `${failing.failures} failures`);
   assert.deepEqual([failing.published, failing.status], [true, 'warning']);
   assert.ok(failing.looks > failing.failures && failing.ageMs >= 0 && failing.lastDurationMs > 0);
 
   await writeFile(flag, '');
-  await until('the node is well again', 5_000, async () => (await status()) === 'passing');
+  await until('the node is well again', PATIENCE_MS, async () => (await status()) === 'passing');
   const looks = (await app()).looks;
-  await until('it was looked at more', 5_000, async () => (await app()).looks > looks + 2);
+  await until('it was looked at more', PATIENCE_MS, async () => (await app()).looks > looks + 2);
   assert.equal(records.length - before, 2);
   assert.deepEqual(
     agent.log().filter((line) => line.startsWith('check app')),
@@ -57,7 +57,7 @@ test('the store’s check is told by this agent alone, and never in the record',
   const world = await startWorld(t);
   const agent = await world.startAgent();
   const store = async () => (await agent.self()).checks.find((check: { name: string }) => check.name === 'store');
-  await until('the store was looked at', 2_000, async () => (await store())?.status === 'passing');
+  await until('the store was looked at', PATIENCE_MS, async () => (await store())?.status === 'passing');
   assert.equal((await store()).published, false);
   assert.deepEqual(
     (await world.record())?.health.checks.map(({ name }) => name),

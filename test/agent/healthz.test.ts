@@ -4,7 +4,7 @@ import type { Probe } from '../../src/checks/probe.ts';
 import type { Store } from '../../src/store/store.ts';
 import { shiftedClock } from '../sources/shifted-clock.ts';
 import { flakyStore } from '../support/flaky-store.ts';
-import { getJson, until } from '../support/rollcall-process.ts';
+import { getJson, PATIENCE_MS, until } from '../support/rollcall-process.ts';
 import { startWorld } from './start-agent.ts';
 
 /** More than any loop may stand still. */
@@ -62,10 +62,10 @@ suite('/healthz', { concurrency: true }, () => {
         name === 'registry' ? { ...flakyStore(world.store), watch: silentWatch } : flakyStore(world.store);
       const agent = await world.startAgent({ clock, network, probes: [probe], config: quick });
       if (name === 'registry') await getJson(`${agent.url}/v1/containerInstances`);
-      await until('the loop stands', 5_000, () => clock.blocked() > 0);
+      await until('the loop stands', PATIENCE_MS, () => clock.blocked() > 0);
       assert.equal((await getJson(`${agent.url}/healthz`)).status, 200);
       clock.advance(LONG_MS);
-      await until('only that loop is stuck', 6_000, async () => {
+      await until('only that loop is stuck', PATIENCE_MS, async () => {
         const { status, body } = await getJson(`${agent.url}/healthz`);
         assert.deepEqual([status, body.loops.map((loop: { name: string }) => loop.name)], [503, [name]]);
         assert.match(body.detail, new RegExp(`loop ${name} made no step for \\d+ ms`));
@@ -93,7 +93,11 @@ suite('/healthz', { concurrency: true }, () => {
         return sources.every(({ lastError }: Source) => lastError !== null) && store.status === 'critical';
       };
       const passing = async () => (await fetch(`${agent.url}/healthz`)).status === 200;
-      await until('all is known to be away, and all loops moved', 10_000, async () => (await allAway()) && passing());
+      await until(
+        'all is known to be away, and all loops moved',
+        PATIENCE_MS,
+        async () => (await allAway()) && passing(),
+      );
       assert.equal((await fetch(`${agent.url}/readyz`)).status, 503);
       const { checks } = await agent.self();
       const status = (name: string) => checks.find((check: { name: string }) => check.name === name)?.status;
@@ -113,12 +117,12 @@ suite('/healthz', { concurrency: true }, () => {
       return body.loops.map((loop: { name: string }) => loop.name);
     };
     assert.ok(!(await names()).includes('registry'));
-    await until('the others have moved', 5_000, async () => (await fetch(`${agent.url}/healthz`)).status === 200);
+    await until('the others have moved', PATIENCE_MS, async () => (await fetch(`${agent.url}/healthz`)).status === 200);
     // The store is slow, so that it is the start of the watch that counts, and not its first snapshot.
     agent.network.network = 'hang';
     const reader = new AbortController();
     fetch(`${agent.url}/v1/containerInstances`, { signal: reader.signal }).catch(() => {});
-    await until('the registry runs', 2_000, async () => (await names()).includes('registry'));
+    await until('the registry runs', PATIENCE_MS, async () => (await names()).includes('registry'));
     assert.equal((await fetch(`${agent.url}/healthz`)).status, 200);
     reader.abort();
   });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Notices } from '../../src/simulator/notices.ts';
 import { startRawServer } from '../sources/start-raw-server.ts';
-import { until } from '../support/rollcall-process.ts';
+import { PATIENCE_MS, until } from '../support/rollcall-process.ts';
 import { startWorld } from './start-agent.ts';
 
 const event = { Code: 'system-reboot', NotBefore: '21 Jan 2027 09:00:43 GMT', Description: 'd', EventId: 'e' };
@@ -25,7 +25,7 @@ for (const [kind, notices, action, cause] of cases) {
     const agent = await world.startAgent();
     assert.equal((await world.record())?.interruption, null);
     await world.setNotices(notices);
-    await until('the notice is published', 2_000, async () => (await world.record())?.interruption !== null);
+    await until('the notice is published', PATIENCE_MS, async () => (await world.record())?.interruption !== null);
     const announced = await world.record();
     assert.deepEqual([announced?.interruption?.kind, String(announced?.interruption?.action)], [kind, action]);
     assert.equal(agent.log().filter((line) => line.startsWith('EC2 announces')).length, 1);
@@ -43,11 +43,11 @@ test('maintenance that is completed or cancelled is none: it goes from the recor
     await world.setNotices(active);
     await until(
       'the notice is published',
-      2_000,
+      PATIENCE_MS,
       async () => (await world.record())?.interruption?.kind === 'maintenance',
     );
     await world.setNotices({ maintenance: [{ ...event, State }] });
-    await until('the notice is gone', 2_000, async () => (await world.record())?.interruption === null);
+    await until('the notice is gone', PATIENCE_MS, async () => (await world.record())?.interruption === null);
   }
   await agent.leave();
   assert.equal((await world.record())?.departure?.cause, 'stopped');
@@ -57,19 +57,19 @@ test('a notice stays while IMDS cannot be read, without a write, and goes when i
   const world = await startWorld(t);
   const agent = await world.startAgent();
   await world.setNotices({ lifecycleState: 'Terminated' });
-  await until('the notice is published', 2_000, async () => (await world.record())?.interruption !== null);
+  await until('the notice is published', PATIENCE_MS, async () => (await world.record())?.interruption !== null);
   await world.setNotices({ lifecycleState: 'InService' });
   await world.setFault({ imds: 'error500' });
   const writes = world.records();
   const failing = async () =>
     (await agent.self()).sources.find((s: { name: string }) => s.name === 'notices').lastError;
-  await until('reads fail', 2_000, async () => (await failing()) !== null);
+  await until('reads fail', PATIENCE_MS, async () => (await failing()) !== null);
   const reads = await agent.reads('notices');
-  await until('they fail for a while', 5_000, async () => (await agent.reads('notices')) > reads + 5);
+  await until('they fail for a while', PATIENCE_MS, async () => (await agent.reads('notices')) > reads + 5);
   assert.equal((await world.record())?.interruption?.kind, 'asg-termination');
   assert.ok(writes.every(({ interruption }) => interruption === null || interruption.kind === 'asg-termination'));
   await world.setFault({ imds: 'none' });
-  await until('the notice is gone', 3_000, async () => (await world.record())?.interruption === null);
+  await until('the notice is gone', PATIENCE_MS, async () => (await world.record())?.interruption === null);
   assert.equal(agent.log().filter((line) => line.startsWith('notices: ')).length, 1, 'one outage, one line');
 });
 
@@ -86,7 +86,7 @@ test('an agent that starts on a node with a notice registers with it, and writes
   const records = world.records();
   const agent = await world.startAgent({ config: { metadataEndpoint: imds.endpoint } });
   const reads = await agent.reads('notices');
-  await until('it has read more', 3_000, async () => (await agent.reads('notices')) > reads + 1);
+  await until('it has read more', PATIENCE_MS, async () => (await agent.reads('notices')) > reads + 1);
   assert.equal(records.length, 1);
   assert.equal(records[0]?.interruption?.kind, 'asg-termination');
   assert.match(records[0]?.containerInstanceArn ?? '', /^arn:/);

@@ -14,7 +14,7 @@ import { openStore } from '../../src/store/open-store.ts';
 import { createCell } from '../../src/timing/cell.ts';
 import { type Clock, systemClock } from '../../src/timing/clock.ts';
 import { type FlakyStore, flakyStore } from '../support/flaky-store.ts';
-import { getJson, until } from '../support/rollcall-process.ts';
+import { getJson, PATIENCE_MS, until } from '../support/rollcall-process.ts';
 import { seededRandom } from '../support/seeded-random.ts';
 
 /** A simulated node and the store that agents of one test share. */
@@ -95,11 +95,11 @@ export async function startWorld(t: TestContext) {
       };
       const ended = runAgent(config, deps, stop.signal);
       ends.push(ended.catch(() => {}));
-      await until('the agent answers', 5_000, () => lines.some(({ url }) => url));
+      await until('the agent answers', PATIENCE_MS, () => lines.some(({ url }) => url));
       const url = lines.find((line) => line.url)?.url ?? '';
       const self = async () => (await getJson(`${url}/v1/self`)).body;
       if (network.network === 'up') {
-        await until('the agent is registered', 5_000, async () => (await self()).lease.state === 'held');
+        await until('the agent is registered', PATIENCE_MS, async () => (await self()).lease.state === 'held');
       }
       return {
         network,

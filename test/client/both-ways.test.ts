@@ -17,7 +17,7 @@ import { createRegistry } from '../../src/registry/registry.ts';
 import { openStore } from '../../src/store/open-store.ts';
 import type { Hold } from '../../src/store/store.ts';
 import { systemClock } from '../../src/timing/clock.ts';
-import { until } from '../support/rollcall-process.ts';
+import { PATIENCE_MS, until } from '../support/rollcall-process.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 import { sampleReport } from '../support/sample-report.ts';
 
@@ -68,7 +68,7 @@ async function take(
   options: WatchOptions = {},
   events: WatchedEvent[] = [],
 ): Promise<WatchedEvent[]> {
-  for await (const event of client.watch({ ...options, signal: AbortSignal.timeout(10_000) })) {
+  for await (const event of client.watch({ ...options, signal: AbortSignal.timeout(PATIENCE_MS) })) {
     events.push(event);
     if (events.length === count) break;
   }
@@ -125,7 +125,7 @@ test('a snapshot and what follows it are the same from the store and from an age
   const hold = await register(2);
   const [direct, served]: WatchedEvent[][] = [[], []];
   const following = Promise.all([take(clients.store, 6, {}, direct), take(clients.agent, 6, {}, served)]);
-  await until('both have their snapshot', 5_000, () => direct?.length === 3 && served?.length === 3);
+  await until('both have their snapshot', PATIENCE_MS, () => direct?.length === 3 && served?.length === 3);
   const interruption = { kind: 'spot', action: 'terminate', time: null };
   await store.update(hold, record(2, { interruption }), signal);
   await register(3);

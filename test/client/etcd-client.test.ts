@@ -15,7 +15,7 @@ import { createRegistry } from '../../src/registry/registry.ts';
 import { openStore } from '../../src/store/open-store.ts';
 import { systemClock } from '../../src/timing/clock.ts';
 import { startEtcd } from '../support/etcd-server.ts';
-import { until } from '../support/rollcall-process.ts';
+import { PATIENCE_MS, until } from '../support/rollcall-process.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 import { sampleReport } from '../support/sample-report.ts';
 
@@ -92,15 +92,15 @@ test('a watch lives through an outage of etcd and a restart of its agent, and te
   const { etcd, clients, register, restartAgent } = await world(t);
   await register(1);
   const consumers = clients.map(consume);
-  for (const { count } of consumers) await until('synced', 10_000, () => count('rollcall.roll.synced') === 1);
+  for (const { count } of consumers) await until('synced', PATIENCE_MS, () => count('rollcall.roll.synced') === 1);
   await etcd.stop();
-  await until('the list is stale', 10_000, async () => (await clients[1]?.list())?.stale === true);
+  await until('the list is stale', PATIENCE_MS, async () => (await clients[1]?.list())?.stale === true);
   await etcd.restart();
   await register(2);
-  for (const { instances } of consumers) await until('the second is told', 15_000, () => instances.size === 2);
+  for (const { instances } of consumers) await until('the second is told', PATIENCE_MS, () => instances.size === 2);
   await restartAgent();
   await register(3);
-  for (const { instances } of consumers) await until('the third is told', 15_000, () => instances.size === 3);
+  for (const { instances } of consumers) await until('the third is told', PATIENCE_MS, () => instances.size === 3);
   for (const { events, outcome, count } of consumers) {
     assert.equal(count('rollcall.roll.synced'), 1, 'it went on where it was');
     assert.equal(new Set(events.map(({ id }) => id)).size, events.length, 'nothing was told twice');
@@ -118,13 +118,13 @@ test('an etcd restored from a backup is told as a new snapshot, and who is not i
   await register(2);
   await register(3);
   const consumers = clients.map(consume);
-  for (const { instances } of consumers) await until('three are told', 10_000, () => instances.size === 3);
+  for (const { instances } of consumers) await until('three are told', PATIENCE_MS, () => instances.size === 3);
   await etcd.restore(join(directory, 'backup'));
   for (const { instances, count } of consumers) {
-    await until('one is left', 20_000, () => instances.size === 1 && count('rollcall.roll.synced') === 2);
+    await until('one is left', PATIENCE_MS, () => instances.size === 1 && count('rollcall.roll.synced') === 2);
   }
   await register(4);
-  for (const { instances } of consumers) await until('the fourth is told', 10_000, () => instances.size === 2);
+  for (const { instances } of consumers) await until('the fourth is told', PATIENCE_MS, () => instances.size === 2);
 });
 
 test('a watch that starts while etcd is away begins when it comes', async (t) => {
@@ -132,9 +132,9 @@ test('a watch that starts while etcd is away begins when it comes', async (t) =>
   await register(1);
   await etcd.stop();
   const consumers = clients.map(consume);
-  for (const { retries } of consumers) await until('it tries again', 20_000, () => retries.length > 0);
+  for (const { retries } of consumers) await until('it tries again', PATIENCE_MS, () => retries.length > 0);
   await assert.rejects(clients[0]?.list() ?? Promise.resolve(), /the roll is not known/);
   await assert.rejects(clients[1]?.list() ?? Promise.resolve(), /HTTP 503: the roll is not known/);
   await etcd.restart();
-  for (const { instances } of consumers) await until('the node is told', 20_000, () => instances.size === 1);
+  for (const { instances } of consumers) await until('the node is told', PATIENCE_MS, () => instances.size === 1);
 });

@@ -9,7 +9,7 @@ import { instanceJson } from '../../src/record/instance-json.ts';
 import { FutureRevisionError, SlowReaderError } from '../../src/registry/event-source.ts';
 import { systemClock } from '../../src/timing/clock.ts';
 import { DeadlineError } from '../../src/timing/with-deadline.ts';
-import { until } from '../support/rollcall-process.ts';
+import { PATIENCE_MS, until } from '../support/rollcall-process.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
 import { lost, registered, sampleEntry, synced } from './sample-events.ts';
 import { json, type ScriptedAgent, startScriptedAgent, stream } from './scripted-agent.ts';
@@ -173,23 +173,23 @@ test('a stream without a byte for 30 s is broken, and so is one whose head does 
   });
   const seen: CloudBatch[] = [];
   const outcome = collect(source(t, beating, clock).stream(ALL, new AbortController().signal), seen).catch((e) => e);
-  await until('the first block is read', 5_000, () => seen.length === 1);
+  await until('the first block is read', PATIENCE_MS, () => seen.length === 1);
   await clock.advance(29_000);
   beat();
-  await until('the second block is read', 5_000, () => seen.length === 2);
+  await until('the second block is read', PATIENCE_MS, () => seen.length === 2);
   await clock.advance(29_000);
   await clock.advance(999);
   assert.equal(clock.sleepers(), 1, 'it still waits');
   await clock.advance(1);
   assert.ok((await outcome) instanceof DeadlineError);
-  await until('the connection is closed', 5_000, async () => (await beating.connections()) === 0);
+  await until('the connection is closed', PATIENCE_MS, async () => (await beating.connections()) === 0);
 
   const silent = await startScriptedAgent(t, () => {});
   const waiting = collect(source(t, silent, clock).stream(ALL, new AbortController().signal), []).catch((e) => e);
-  await until('it is asked', 5_000, () => silent.asked.length === 1);
+  await until('it is asked', PATIENCE_MS, () => silent.asked.length === 1);
   await clock.advance(20_000);
   assert.ok((await waiting) instanceof DeadlineError);
-  await until('the connection is closed', 5_000, async () => (await silent.connections()) === 0);
+  await until('the connection is closed', PATIENCE_MS, async () => (await silent.connections()) === 0);
 });
 
 test('a watch goes on from its cursor through an agent that restarts, is busy, or cuts it off; leaving it closes the connection', async (t) => {
@@ -208,7 +208,7 @@ test('a watch goes on from its cursor through an agent that restarts, is busy, o
   }
   assert.deepEqual(cursors, [null, '7', '8', '9']);
   assert.deepEqual(agent.asked, ['/v1/events?', '/v1/events?since=7', '/v1/events?since=7', '/v1/events?since=8']);
-  await until('the connection is closed', 5_000, async () => (await agent.connections()) === 0);
+  await until('the connection is closed', PATIENCE_MS, async () => (await agent.connections()) === 0);
 });
 
 test('closing a client cuts a stream whose consumer is still busy with an event', async (t) => {
@@ -220,5 +220,5 @@ test('closing a client cuts a stream whose consumer is still busy with an event'
     await opened.close();
   }
   assert.equal(seen, 1);
-  await until('the connection is closed', 5_000, async () => (await agent.connections()) === 0);
+  await until('the connection is closed', PATIENCE_MS, async () => (await agent.connections()) === 0);
 });

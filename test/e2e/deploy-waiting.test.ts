@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { count, deployWorld, lastLine } from '../support/deploy-world.ts';
-import { rollStates, until } from '../support/rollcall-process.ts';
+import { PATIENCE_MS, rollStates, until } from '../support/rollcall-process.ts';
 
 test('a machine that does not answer is named with what is known of it; one that leaves the fleet is not waited for', async (t) => {
   const w = await deployWorld(t, '1.0.0');
@@ -41,7 +41,7 @@ test('a machine whose agent went away is named as departed or lost', async (t) =
   const [first] = w.fleet.machines;
   assert.ok(first);
   w.fleet.broken.add(first.id);
-  await until('it departed', 15_000, async () => count(await rollStates(w.store), 'departed') === 1);
+  await until('it departed', PATIENCE_MS, async () => count(await rollStates(w.store), 'departed') === 1);
   const result = await w.deploy('--timeout', '1s');
   assert.equal(result.code, 1);
   assert.match(result.stderr, /not answered: 10\.113\.0\.23 .*departed \(stopped\) at 20/);

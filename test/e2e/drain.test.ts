@@ -5,7 +5,7 @@ import type { DrainConfig } from '../../src/drain/drain-config.ts';
 import { startWorld } from '../agent/start-agent.ts';
 import { denied, fakeAgentEcs, noAnswer } from '../support/fake-agent-ecs.ts';
 import { flakyStore } from '../support/flaky-store.ts';
-import { until } from '../support/rollcall-process.ts';
+import { PATIENCE_MS, until } from '../support/rollcall-process.ts';
 
 const { signal } = new AbortController();
 const spot = { spot: { action: 'terminate', time: '2026-11-22T10:26:18Z' } } as const;
@@ -18,7 +18,7 @@ async function start(t: TestContext, config: Partial<DrainConfig> = {}, more: { 
   const startAgent = () =>
     world.startAgent({ ...more, network, openEcs: async () => ecs, config: { drain: { ...drain, ...config } } });
   const agent = await startAgent();
-  await until('the ARN is known', 5_000, async () => Boolean((await world.record())?.containerInstanceArn));
+  await until('the ARN is known', PATIENCE_MS, async () => Boolean((await world.record())?.containerInstanceArn));
   const arn = (await world.record())?.containerInstanceArn ?? '';
   ecs.add(arn);
   const claim = async () => (await world.store.drainSlots.read(world.instanceId, signal))?.claim ?? null;
@@ -30,13 +30,13 @@ test('a spot notice drains the node, and its withdrawal makes it active again', 
   assert.equal(await state(), 'idle');
   assert.deepEqual(ecs.calls, [], 'nothing is asked while there is no cause');
   await world.setNotices(spot);
-  await until('it drains', 5_000, async () => (await state()) === 'draining');
+  await until('it drains', PATIENCE_MS, async () => (await state()) === 'draining');
   assert.equal(ecs.status(arn), 'DRAINING');
   assert.equal((await claim())?.phase, 'drained');
   assert.match((await claim())?.reason ?? '', /^spot-interruption terminate/);
   await world.setNotices({ spot: null });
-  await until('it is active again', 5_000, async () => ecs.status(arn) === 'ACTIVE' && (await claim()) === null);
-  await until('it is told', 5_000, async () => (await state()) === 'idle');
+  await until('it is active again', PATIENCE_MS, async () => ecs.status(arn) === 'ACTIVE' && (await claim()) === null);
+  await until('it is told', PATIENCE_MS, async () => (await state()) === 'idle');
   assert.deepEqual(ecs.calls, ['describe', 'DRAINING', 'ACTIVE']);
   assert.ok(agent.log().some((line) => line.startsWith('drain: draining: spot-interruption')));
 });
@@ -49,9 +49,9 @@ test('a node that is critical for long drains, and is active when it was well fo
   };
   const { ecs, arn, state } = await start(t, {}, { probes: [probe] });
   status = 'critical';
-  await until('it drains', 5_000, async () => (await state()) === 'draining');
+  await until('it drains', PATIENCE_MS, async () => (await state()) === 'draining');
   status = 'passing';
-  await until('it is active again', 5_000, async () => ecs.status(arn) === 'ACTIVE');
+  await until('it is active again', PATIENCE_MS, async () => ecs.status(arn) === 'ACTIVE');
 });
 
 test('no slot: it waits, asks ECS nothing, and drains when one is free', async (t) => {
@@ -64,9 +64,9 @@ test('no slot: it waits, asks ECS nothing, and drains when one is free', async (
   const taken = await world.store.drainSlots.take({ instanceId: 'i-00000001', claim, maxSharePercent: 1 }, signal);
   assert.ok(taken.kind === 'taken');
   await world.setNotices(spot);
-  await until('it waits', 5_000, async () => (await state()) === 'waiting');
+  await until('it waits', PATIENCE_MS, async () => (await state()) === 'waiting');
   const full = '1 of 1 drain slots of demo are taken: i-00000001';
-  await until('it says so', 5_000, async () => (await agent.self()).drain.reason === full);
+  await until('it says so', PATIENCE_MS, async () => (await agent.self()).drain.reason === full);
   assert.deepEqual(ecs.calls, []);
   assert.equal(agent.log().filter((line) => line === `drain: waiting: ${full}`).length, 1);
   await world.store.drainSlots.giveBack(taken.held, signal);
@@ -77,7 +77,7 @@ test('with the store away nothing is drained, and the agent is well', async (t) 
   const { world, ecs, agent, network, state } = await start(t);
   network.network = 'refuse';
   await world.setNotices(spot);
-  await until('it waits', 5_000, async () => (await agent.self()).drain.reason.startsWith('retrying: '));
+  await until('it waits', PATIENCE_MS, async () => (await agent.self()).drain.reason.startsWith('retrying: '));
   assert.equal(await state(), 'waiting');
   assert.deepEqual(ecs.calls, []);
   network.network = 'up';
@@ -87,27 +87,27 @@ test('with the store away nothing is drained, and the agent is well', async (t) 
 test('an agent that leaves leaves the node drained, and the next one makes it active when the cause is over', async (t) => {
   const { world, ecs, agent, arn, claim, state, startAgent } = await start(t);
   await world.setNotices(spot);
-  await until('it drains', 5_000, async () => (await state()) === 'draining');
+  await until('it drains', PATIENCE_MS, async () => (await state()) === 'draining');
   await agent.leave();
   assert.equal(ecs.status(arn), 'DRAINING');
   assert.equal((await claim())?.phase, 'drained');
   const next = await startAgent();
-  await until('the next one knows', 5_000, async () => (await next.self()).drain.state === 'draining');
+  await until('the next one knows', PATIENCE_MS, async () => (await next.self()).drain.state === 'draining');
   await world.setNotices({ spot: null });
-  await until('it is active again', 5_000, async () => ecs.status(arn) === 'ACTIVE' && (await claim()) === null);
+  await until('it is active again', PATIENCE_MS, async () => ecs.status(arn) === 'ACTIVE' && (await claim()) === null);
 });
 
 test('a wiped ecs-agent: the new container instance is drained, and the old one is forgotten', async (t) => {
   const { world, ecs, arn, claim, state } = await start(t);
   await world.setNotices(spot);
-  await until('it drains', 5_000, async () => (await state()) === 'draining');
+  await until('it drains', PATIENCE_MS, async () => (await state()) === 'draining');
   ecs.knowsAll = true;
   await world.wipeEcsAgent();
   const arnNow = async () => (await world.record())?.containerInstanceArn ?? arn;
-  await until('it has a new ARN', 5_000, async () => (await arnNow()) !== arn);
+  await until('it has a new ARN', PATIENCE_MS, async () => (await arnNow()) !== arn);
   const fresh = await arnNow();
   await until('the new one drains', 60_000, async () => ecs.status(fresh) === 'DRAINING');
-  await until('it is claimed', 5_000, async () => (await claim())?.phase === 'drained');
+  await until('it is claimed', PATIENCE_MS, async () => (await claim())?.phase === 'drained');
   assert.equal((await claim())?.arn, fresh);
 });
 
@@ -115,9 +115,9 @@ test('where ECS denies it, the slot is given back at once, and the agent is well
   const { world, ecs, agent, arn, claim, state } = await start(t);
   ecs.failing.set('ecs:UpdateContainerInstancesState', denied('ecs:UpdateContainerInstancesState'));
   await world.setNotices(spot);
-  await until('it is denied', 5_000, async () => (await agent.self()).drain.reason.includes('AccessDenied'));
-  await until('the slot is free', 5_000, async () => (await claim()) === null);
-  await until('it waits', 5_000, async () => (await state()) === 'waiting');
+  await until('it is denied', PATIENCE_MS, async () => (await agent.self()).drain.reason.includes('AccessDenied'));
+  await until('the slot is free', PATIENCE_MS, async () => (await claim()) === null);
+  await until('it waits', PATIENCE_MS, async () => (await state()) === 'waiting');
   assert.equal(ecs.status(arn), 'ACTIVE');
   assert.deepEqual(ecs.calls, ['describe', 'DRAINING']);
   assert.equal((await fetch(`${agent.url}/healthz`)).status, 200);
@@ -127,10 +127,10 @@ test('what an operator drained before is left alone, also when the cause is over
   const { world, ecs, arn, claim, state } = await start(t);
   ecs.set(arn, { status: 'DRAINING' });
   await world.setNotices(spot);
-  await until('it leaves it alone', 15_000, async () => (await state()) === 'left-alone');
+  await until('it leaves it alone', PATIENCE_MS, async () => (await state()) === 'left-alone');
   assert.equal(await claim(), null);
   await world.setNotices({ spot: null });
-  await until('the cause is over', 15_000, async () => (await state()) === 'idle');
+  await until('the cause is over', PATIENCE_MS, async () => (await state()) === 'idle');
   assert.deepEqual(ecs.calls, ['describe']);
   assert.equal(ecs.status(arn), 'DRAINING');
 });
@@ -144,7 +144,7 @@ test('an answer that was lost is asked for, and the drain is rollcall’s', asyn
     throw noAnswer('ecs:UpdateContainerInstancesState');
   };
   await world.setNotices(spot);
-  await until('it drains', 10_000, async () => (await state()) === 'draining');
+  await until('it drains', PATIENCE_MS, async () => (await state()) === 'draining');
   assert.equal((await claim())?.phase, 'drained');
   assert.deepEqual(ecs.calls, ['describe', 'DRAINING', 'describe']);
 });
@@ -152,17 +152,17 @@ test('an answer that was lost is asked for, and the drain is rollcall’s', asyn
 test('a cause that comes back while the node is made active drains it again, and nobody is said to have undone it', async (t) => {
   const { world, ecs, agent, arn, state } = await start(t);
   await world.setNotices(spot);
-  await until('it drains', 5_000, async () => (await state()) === 'draining');
+  await until('it drains', PATIENCE_MS, async () => (await state()) === 'draining');
   const update = ecs.updateContainerInstancesState;
   ecs.updateContainerInstancesState = async (...args) => {
     ecs.updateContainerInstancesState = update;
     await world.setNotices(spot);
-    await until('it is known', 5_000, async () => Boolean((await world.record())?.interruption));
+    await until('it is known', PATIENCE_MS, async () => Boolean((await world.record())?.interruption));
     await update(...args);
     throw noAnswer('ecs:UpdateContainerInstancesState');
   };
   await world.setNotices({ spot: null });
-  await until('it was made active', 5_000, async () => ecs.calls.includes('ACTIVE'));
+  await until('it was made active', PATIENCE_MS, async () => ecs.calls.includes('ACTIVE'));
   await until('it drains again', 30_000, async () => ecs.status(arn) === 'DRAINING' && (await state()) === 'draining');
   assert.ok(!agent.log().some((line) => line.includes('left-alone')), agent.log().join('\n'));
 });
@@ -183,8 +183,8 @@ test('a host that EC2 announces nothing to is active again when it was well for 
   const config = { identity, drain };
   const agent = await world.startAgent({ probes: [probe], openEcs: async () => ecs, config });
   const state = async () => (await agent.self()).drain.state;
-  await until('it drains', 10_000, async () => (await state()) === 'draining');
+  await until('it drains', PATIENCE_MS, async () => (await state()) === 'draining');
   status = 'passing';
-  await until('it is active again', 10_000, async () => (await state()) === 'idle');
+  await until('it is active again', PATIENCE_MS, async () => (await state()) === 'idle');
   assert.equal([...ecs.instances.values()][0]?.status, 'ACTIVE');
 });

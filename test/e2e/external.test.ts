@@ -7,7 +7,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { startEtcd } from '../support/etcd-server.ts';
-import { agentUrl, getJson, rollcall, startFleet, startRollcall, until } from '../support/rollcall-process.ts';
+import {
+  agentUrl,
+  getJson,
+  PATIENCE_MS,
+  rollcall,
+  startFleet,
+  startRollcall,
+  until,
+} from '../support/rollcall-process.ts';
 
 const ID = 'mi-0123456789abcdef0';
 
@@ -76,7 +84,7 @@ for (const kind of ['sqlite', 'etcd'] as const) {
       (await getJson(`${await agentUrl(agent)}/v1/self`)).body.sources.find(
         (source: { name: string }) => source.name === 'host',
       ).reads >= 3;
-    await until('it was read again', 15_000, readTwice);
+    await until('it was read again', PATIENCE_MS, readTwice);
     assert.equal(imds.asked(), 0);
     agent.child.kill('SIGTERM');
     assert.equal((await agent.ended).code, 0);
@@ -88,14 +96,14 @@ test('until the file is there the agent says what it waits for; then it register
   const { registration, env, list } = await world(t, 'sqlite');
   const agent = startRollcall(t, ['agent'], { ...env, ROLLCALL_IDENTITY: 'ssm', ROLLCALL_PRIVATE_IP: '192.0.2.9' });
   const url = await agentUrl(agent);
-  await until('it says so', 10_000, () => agent.stderr().includes('no such file: register the host with SSM'));
+  await until('it says so', PATIENCE_MS, () => agent.stderr().includes('no such file: register the host with SSM'));
   assert.equal((await getJson(`${url}/readyz`)).status, 503);
   assert.equal(await list(), '');
   await writeFile(registration, `{"ManagedInstanceID":"${ID}","Region":"eu-west-1"}`);
-  await until('it is on the roll', 20_000, async () => (await list()).includes(ID));
-  await until('it passes', 20_000, async () => / passing /.test(await list()));
+  await until('it is on the roll', PATIENCE_MS, async () => (await list()).includes(ID));
+  await until('it passes', PATIENCE_MS, async () => / passing /.test(await list()));
   await rm(registration);
-  await until('the check warns', 20_000, async () =>
+  await until('the check warns', PATIENCE_MS, async () =>
     /metadata: .*no such file/.test(await list('--fields', 'instance,reason')),
   );
   assert.match(await list('--fields', 'instance,health'), new RegExp(`^${ID} +warning\n$`));

@@ -8,7 +8,7 @@ import type { Hold } from '../../src/store/store.ts';
 import { systemClock } from '../../src/timing/clock.ts';
 import { freePorts } from '../support/etcd-ports.ts';
 import { checkMetrics, startPrometheus } from '../support/prometheus-server.ts';
-import { until } from '../support/rollcall-process.ts';
+import { PATIENCE_MS, until } from '../support/rollcall-process.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 import { sampleReport } from '../support/sample-report.ts';
 
@@ -76,7 +76,7 @@ test('Prometheus finds the nodes through any one of them, scrapes them, and drop
       },
     ],
   });
-  await until('all targets are up', 20_000, async () => {
+  await until('all targets are up', PATIENCE_MS, async () => {
     const targets = await prometheus.activeTargets();
     return targets.length === NODES.length && targets.every(({ health }) => health === 'up');
   });
@@ -94,7 +94,7 @@ test('Prometheus finds the nodes through any one of them, scrapes them, and drop
   );
   assert.equal(targets[0]?.discoveredLabels['__meta_rollcall_presence'], 'present');
   const held = () => prometheus.query('rollcall_lease_state{state="held"} == 1');
-  await until('every node was scraped', 10_000, async () => (await held()).length === NODES.length);
+  await until('every node was scraped', PATIENCE_MS, async () => (await held()).length === NODES.length);
   assert.deepEqual(
     new Set((await held()).map(({ metric }) => metric['team'])),
     new Set(['team-1', 'team-2', 'team-3']),
@@ -104,7 +104,7 @@ test('Prometheus finds the nodes through any one of them, scrapes them, and drop
   assert.ok(last);
   const departure = { cause: 'stopped', at: '2026-01-01T00:00:00.000Z' } as const;
   await store.depart(last, { ...recordOf(3), departure }, signal);
-  await until('the departed node is no target', 10_000, async () => {
+  await until('the departed node is no target', PATIENCE_MS, async () => {
     const left = await prometheus.activeTargets();
     return left.length === 2 && left.every(({ scrapeUrl }) => !scrapeUrl.includes('127.0.1.3'));
   });

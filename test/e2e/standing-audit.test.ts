@@ -4,7 +4,7 @@ import { StoreError } from '../../src/store/store-error.ts';
 import { systemClock } from '../../src/timing/clock.ts';
 import { startWorld } from '../agent/start-agent.ts';
 import { fakeAudit } from '../support/fake-audit.ts';
-import { getJson, until } from '../support/rollcall-process.ts';
+import { getJson, PATIENCE_MS, until } from '../support/rollcall-process.ts';
 
 const text = async (url: string) => (await fetch(url)).text();
 const OFF = 'this agent takes no part in the standing audit';
@@ -36,7 +36,7 @@ test('an agent with it audits, tells what it found, and leaves its office vacant
   assert.match(await text(`${url}/metrics`), /^rollcall_audit_stale 1$/m);
 
   const asked = async () => getJson(`${url}/v1/audit`);
-  await until('there is a result', 10_000, async () => (await asked()).status === 200);
+  await until('there is a result', PATIENCE_MS, async () => (await asked()).status === 200);
   const { body } = await asked();
   assert.deepEqual(Object.keys(body).sort(), [
     'ageMs',
@@ -58,7 +58,7 @@ test('an agent with it audits, tells what it found, and leaves its office vacant
   assert.deepEqual([body.report.agreeing, body.report.differences[0].kind, body.report.omitted], [20, 'ghost', {}]);
   assert.ok(body.ageMs < 5_000);
 
-  await until('the next one', 5_000, () => audit.runs > 2);
+  await until('the next one', PATIENCE_MS, () => audit.runs > 2);
   const metrics = await text(`${url}/metrics`);
   for (const line of [
     'rollcall_audit_nodes{result="agreeing"} 20',
@@ -76,22 +76,22 @@ test('an agent with it audits, tells what it found, and leaves its office vacant
   assert.ok((await agent.self()).loops.some(({ name }: { name: string }) => name === 'audit'));
 
   audit.error = new StoreError('the roll cannot be read', { retryable: true });
-  await until('it fails', 5_000, async () => (await asked()).body.lastRun.error !== null);
-  await until('it is stale', 10_000, async () => (await asked()).body.stale);
+  await until('it fails', PATIENCE_MS, async () => (await asked()).body.lastRun.error !== null);
+  await until('it is stale', PATIENCE_MS, async () => (await asked()).body.stale);
   const failing = await asked();
   assert.match(failing.body.staleReason, /^the last result is .* old, more than 3s: the last audit failed: the roll/);
   assert.match(await text(`${url}/metrics`), /^rollcall_audit_failing 1$/m);
   assert.doesNotMatch(await text(`${url}/metrics`), /^rollcall_audit_failures_total\{cause="store"\} 0$/m);
 
   network.refused = ['look', 'renewOffice', 'publish', 'campaign'];
-  await until('the store is away', 5_000, async () => (await asked()).status === 503);
+  await until('the store is away', PATIENCE_MS, async () => (await asked()).status === 503);
   const away = await asked();
   assert.match(away.body.detail, /connection refused/);
   assert.equal(away.body.lastKnown.agreeing, 20);
   assert.equal((await getJson(`${url}/healthz`)).status, 200);
   network.refused = [];
   audit.error = null;
-  await until('it goes on', 10_000, async () => (await asked()).body.stale === false);
+  await until('it goes on', PATIENCE_MS, async () => (await asked()).body.stale === false);
 
   await agent.leave();
   const { holder } = await world.store.offices.look('audit', [], new AbortController().signal);

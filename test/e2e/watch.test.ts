@@ -10,12 +10,12 @@ import { openStore } from '../../src/store/open-store.ts';
 import type { Hold } from '../../src/store/store.ts';
 import { systemClock } from '../../src/timing/clock.ts';
 import { type EtcdServer, startEtcd } from '../support/etcd-server.ts';
-import { type Running, rollcall, startRollcall, until } from '../support/rollcall-process.ts';
+import { PATIENCE_MS, type Running, rollcall, startRollcall, until } from '../support/rollcall-process.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 
 const NEVER = new AbortController().signal;
 /** What a test allows on top of a promise for processes that start on a busy machine. */
-const LIMIT_MS = 15_000;
+const LIMIT_MS = PATIENCE_MS;
 
 interface Node {
   readonly hold: Hold;
@@ -222,7 +222,7 @@ test('a handler that asks for the roll sees the one whose events it gets', async
 
 test('SIGTERM in the middle of a handler ends the watch at once, kills the handler’s children and keeps the cursor back', async (t) => {
   const w = await world(t, 'sqlite');
-  const handler = await w.script('handler', 'sleep 30 & echo $! >$OUT/child; wait');
+  const handler = await w.script('handler', 'sleep 600 & echo $! >$OUT/child; wait');
   const a = await w.register(1);
   const watch = w.watch(['--exec', handler, '--types', 'departed', '--cursor', join(w.dir, 'cursor')]);
   await until('the snapshot is behind it', LIMIT_MS, async () => (await w.read('cursor')) !== '');
@@ -232,9 +232,10 @@ test('SIGTERM in the middle of a handler ends the watch at once, kills the handl
   const startMs = performance.now();
   watch.child.kill('SIGTERM');
   assert.equal((await watch.ended).code, 143);
-  assert.ok(performance.now() - startMs < 2_000);
+  // The handler would go on for ten minutes, and who asks may have to wait for its own turn.
+  assert.ok(performance.now() - startMs < 20_000);
   const pid = (await w.read('child')).trim();
-  await until('the child is gone', 2_000, async () => {
+  await until('the child is gone', PATIENCE_MS, async () => {
     const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => ') X');
     return /\) [XZ]/.test(stat);
   });
@@ -270,7 +271,7 @@ test('a reader that stops reading costs no memory, and gets everything when it r
   assert.ok(residentMb < 150, `it takes ${residentMb} MB`);
   watch.child.stdout?.resume();
   const last = await w.depart(node);
-  await until('the last event', 30_000, () => events(watch).at(-1)?.revision === last);
+  await until('the last event', 60_000, () => events(watch).at(-1)?.revision === last);
   const counts = events(watch)
     .filter((event) => event.type === 'rollcall.instance.updated')
     .map((event) => Number((event.data as InstanceData).record?.labels['count']));

@@ -143,7 +143,7 @@ async function run(t: TestContext, w: Awaited<ReturnType<typeof world>>, what: R
   const { etcd, agent, writer, history, random, seed } = w;
   const { operations, nodes, atOnce, guarded, consumers, more = [] } = what;
   for (const { name, told } of consumers) {
-    await until(`${name} has the first snapshot`, 20_000, () =>
+    await until(`${name} has the first snapshot`, SETTLING_LIMIT_MS, () =>
       told().events.some(({ type }) => type === 'rollcall.roll.synced'),
     );
   }

@@ -29,7 +29,7 @@ test('an agent stopped for longer than its TTL is told as lost, comes back by it
   const stoppedAtMs = performance.now();
   await until('the watch tells the loss', LIMIT_MS, () => watch?.count('rollcall.instance.lost') === 1);
   // TTL + 1 s, and what a busy machine takes.
-  assert.ok(performance.now() - stoppedAtMs < 2_000 + 1_000 + 3_000);
+  assert.ok(performance.now() - stoppedAtMs < 2_000 + 1_000 + 10_000);
   await writer.register(1);
   agent.child.kill('SIGCONT');
   await until('the watch tells its return', LIMIT_MS, () => watch?.count('rollcall.instance.recovered') === 1);

@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import type { EtcdServerTls } from './etcd-certs.ts';
 import { freePorts } from './etcd-ports.ts';
 
-const START_LIMIT_MS = 20_000;
+const START_LIMIT_MS = 60_000;
 const DEATH_WATCH = '/usr/bin/setpriv';
 
 export interface EtcdOptions {

@@ -11,10 +11,16 @@ import { diesWithParent } from './dies-with-parent.ts';
 /** `scripts/rollcall`. */
 export const SCRIPT = fileURLToPath(new URL('../../scripts/rollcall', import.meta.url));
 
-/** An environment without a developer's own ROLLCALL_ or AWS_ settings. */
+/** An environment without a developer's own ROLLCALL_ or AWS_ settings, nor what a unit or a proxy would make of it. */
 export const CLEAN_ENV = Object.fromEntries(
-  Object.entries(process.env).filter(([name]) => !/^(ROLLCALL|AWS|NODE)_/.test(name)),
+  Object.entries(process.env).filter(([name]) => !/^(ROLLCALL|AWS|NODE)_|^NOTIFY_SOCKET$|_proxy$/i.test(name)),
 );
+
+/**
+ * For what surely comes, and soon: a wait that is in vain fails after it. What is promised within a time is not this,
+ * but the promise and what a busy machine may take on top of it.
+ */
+export const PATIENCE_MS = 30_000;
 
 export interface Finished {
   readonly code: number | null;
