@@ -1,6 +1,6 @@
 import { readlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { until } from '../../support/rollcall-process.ts';
+import { PATIENCE_MS, until } from '../../support/rollcall-process.ts';
 import { finish } from './finish.ts';
 import { REPOSITORY } from './host-paths.ts';
 import { addressOf, type Lan } from './lan.ts';
@@ -35,12 +35,12 @@ export async function startInstance(work: string, index: number, lan: Lan | null
   const end = async () => void (await Promise.all(started.map((each) => each.kill())));
   try {
     const ours = await readlink('/proc/self/ns/net');
-    await until('the network is there', 10_000, async () => (await readlink(`/proc/${etcd.pid}/ns/net`)) !== ours);
+    await until('the network is there', PATIENCE_MS, async () => (await readlink(`/proc/${etcd.pid}/ns/net`)) !== ours);
     await lan?.attach(index, etcd.pid);
     const inNetwork = ['nsenter', `--net=/proc/${etcd.pid}/ns/net`, '--'];
     const etcdctl = async (...args: string[]) => {
-      const [file = '', ...rest] = [...inNetwork, 'env', 'ETCDCTL_API=3', 'etcdctl', '--command-timeout=3s', ...args];
-      const { code, stdout, stderr } = await finish(file, rest, 10_000);
+      const [file = '', ...rest] = [...inNetwork, 'env', 'ETCDCTL_API=3', 'etcdctl', '--command-timeout=10s', ...args];
+      const { code, stdout, stderr } = await finish(file, rest, PATIENCE_MS);
       if (code !== 0) throw new Error(`etcdctl ${args.join(' ')}: ${stderr}`);
       return stdout;
     };
@@ -49,7 +49,7 @@ export async function startInstance(work: string, index: number, lan: Lan | null
     const node = [process.execPath, '--disable-warning=ExperimentalWarning'];
     const ec2 = spawnBound([...inNetwork, ...node, script, String(index)]);
     started.push(ec2);
-    await until('the simulated instance is up', 30_000, () => ec2.output().includes('i-'));
+    await until('the simulated instance is up', PATIENCE_MS, () => ec2.output().includes('i-'));
     return { instanceId: ec2.output().trim(), ec2, inNetwork, etcdctl, end };
   } catch (error) {
     await end();

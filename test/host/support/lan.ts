@@ -1,5 +1,5 @@
 import type { TestContext } from 'node:test';
-import { until } from '../../support/rollcall-process.ts';
+import { PATIENCE_MS, until } from '../../support/rollcall-process.ts';
 import { finish } from './finish.ts';
 import { spawnBound } from './spawn-bound.ts';
 
@@ -19,12 +19,12 @@ export async function startLan(t: TestContext, size: number): Promise<Lan> {
   const bridge = 'ip link add br0 type bridge; ip link set br0 up; echo up; exec sleep infinity';
   const holder = spawnBound(['unshare', '--net', 'bash', '-euc', bridge]);
   t.after(() => holder.kill());
-  await until('the bridge is up', 10_000, () => holder.output().includes('up'));
+  await until('the bridge is up', PATIENCE_MS, () => holder.output().includes('up'));
   const inside = async (pid: number, script: string) => {
     const { code, stderr } = await finish(
       'nsenter',
       [`--net=/proc/${pid}/ns/net`, '--', 'bash', '-euc', script],
-      10_000,
+      PATIENCE_MS,
     );
     if (code !== 0) throw new Error(`${script}: ${stderr}`);
   };

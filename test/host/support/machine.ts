@@ -80,7 +80,7 @@ export async function bootMachine(t: TestContext, place: Place = {}): Promise<Ma
   cleanups.push(() => boot.kill());
 
   let leader = 0;
-  await until('systemd has started', 20_000, async () => {
+  await until('systemd has started', 60_000, async () => {
     if (boot.ended()) throw new Error(`the machine ended: ${boot.output()}`);
     leader = await systemdBelow(boot.pid);
     return leader > 0;
@@ -98,14 +98,14 @@ export async function bootMachine(t: TestContext, place: Place = {}): Promise<Ma
     '--wd',
     '--',
   ];
-  const run = (command: string, limitMs = 30_000) => finish('nsenter', [...enter, 'bash', '-c', command], limitMs);
+  const run = (command: string, limitMs = 60_000) => finish('nsenter', [...enter, 'bash', '-c', command], limitMs);
   const must = async (command: string, limitMs?: number) => {
     const result = await run(command, limitMs);
     if (result.code !== 0) throw new Error(`${command}: status ${result.code}: ${result.stderr}${result.stdout}`);
     return result.stdout;
   };
-  await until('docker is up', 60_000, async () => (await run('systemctl is-active docker')).code === 0);
-  await must('docker load --input /image.tar', 60_000);
+  await until('docker is up', 120_000, async () => (await run('systemctl is-active docker')).code === 0);
+  await must('docker load --input /image.tar', 120_000);
   const lines = Object.entries({ ROLLCALL_STORE: 'etcd://127.0.0.1:2379', ...place.settings }).map(
     ([key, value]) => `${key}=${value}\n`,
   );
