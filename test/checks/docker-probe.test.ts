@@ -8,7 +8,10 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { dockerProbe } from '../../src/checks/docker-probe.ts';
 import type { Observation } from '../../src/checks/observe-check.ts';
-import { systemClock } from '../../src/timing/clock.ts';
+import { scaledClock } from '../support/scaled-clock.ts';
+
+/** The 300 ms are three seconds: a busy machine is no docker that hangs. */
+const clock = scaledClock(0.1);
 
 /** What the probe sees of a docker that answers so. */
 async function seen(answer: RequestListener): Promise<Observation> {
@@ -16,7 +19,7 @@ async function seen(answer: RequestListener): Promise<Observation> {
   const socketPath = join(dir, 'docker.sock');
   const server = createServer(answer).listen(socketPath);
   await once(server, 'listening');
-  const probe = dockerProbe({ socketPath, intervalMs: 1_000, timeoutMs: 300, clock: systemClock });
+  const probe = dockerProbe({ socketPath, intervalMs: 1_000, timeoutMs: 300, clock });
   try {
     const { reason, status } = await probe.look(new AbortController().signal);
     return { status, reason: reason.replaceAll(dir, '') };
@@ -57,7 +60,7 @@ test('a docker that hangs, cuts the connection or floods it is critical', async 
 
 test('a docker that is gone is critical, whether its socket file stayed or not', async () => {
   const look = async (socketPath: string) => {
-    const probe = dockerProbe({ socketPath, intervalMs: 1_000, timeoutMs: 300, clock: systemClock });
+    const probe = dockerProbe({ socketPath, intervalMs: 1_000, timeoutMs: 300, clock });
     const observation = await probe.look(new AbortController().signal);
     await probe.close();
     return observation.reason;

@@ -114,7 +114,7 @@ test('Last-Event-ID, else since, is where the reader resumes', async (t) => {
 });
 
 test('filters keep events out, never the cursor of their batch', async (t) => {
-  const { feed, url } = await setUp(t, { limits: { socketIdleMs: 60 } });
+  const { feed, url } = await setUp(t, { limits: { socketIdleMs: 600 } });
   const reader = await openSse(t, `${url}?cluster=demo&types=registered`);
   feed.tell({ events: [registered(1, '7'), registered(2, '7', { cluster: 'other' })], cursor: '7' });
   await reader.until(() => reader.told().length === 1);
@@ -136,7 +136,7 @@ test('a synced event names the nodes of the asked cluster alone', async (t) => {
 });
 
 test('cursors without events wait for the heartbeat, which is a comment when there is none', async (t) => {
-  const { feed, url } = await setUp(t, { limits: { socketIdleMs: 300 } });
+  const { feed, url } = await setUp(t, { limits: { socketIdleMs: 600 } });
   const reader = await openSse(t, url);
   for (let cursor = 10; cursor <= 500; cursor += 1) feed.tell({ events: [], cursor: String(cursor) });
   await reader.until(() => reader.lastEventId() === '500' && reader.text().endsWith('\n:\n\n'));
@@ -289,7 +289,7 @@ test('a stream outlives every limit of a request while its heartbeat comes', asy
     requestTimeoutMs: 30,
     keepAliveTimeoutMs: 30,
     checkIntervalMs: 10,
-    socketIdleMs: 90,
+    socketIdleMs: 600,
     maxRequestsPerSocket: 1,
   };
   const { feed, url } = await setUp(t, { limits });
@@ -301,7 +301,7 @@ test('a stream outlives every limit of a request while its heartbeat comes', asy
 });
 
 test('a reader that never reads costs a bounded memory and is cut off, while others go on', async (t) => {
-  const { feed, url } = await setUp(t, { limits: { socketIdleMs: 400 } });
+  const { feed, url } = await setUp(t, { limits: { socketIdleMs: 1_500 } });
   const socket = connect(Number(new URL(url).port), '127.0.0.1');
   t.after(() => socket.destroy());
   socket.on('error', () => {});
