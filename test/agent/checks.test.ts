@@ -26,10 +26,15 @@ test('an operator’s command that fails is in the record after three looks, and
   const { probes, close } = openProbes(checks, { clock: systemClock, env: process.env });
   t.after(close);
   const world = await startWorld(t);
-  const agent = await world.startAgent({ probes, config: { checks } });
+  // Once the node is known nothing else is read, so that nothing else can change the record.
+  const once = { metadataIntervalMs: 600_000, introspectionIntervalMs: 600_000, noticeIntervalMs: 600_000 };
+  const agent = await world.startAgent({ probes, config: { checks, ...once } });
   const app = async () => (await agent.self()).checks.find((check: { name: string }) => check.name === 'app');
   const status = async () => (await world.record())?.health.status;
   await until('it was looked at', PATIENCE_MS, async () => (await app())?.status === 'passing');
+  await until('all is known and well', PATIENCE_MS, async () => {
+    return (await status()) === 'passing' && (await world.record())?.containerInstanceArn !== null;
+  });
   const records = world.records();
   await until('the records are there', PATIENCE_MS, () => records.length > 0);
   const before = records.length;

@@ -51,9 +51,10 @@ const loops: readonly [string, number, number][] = [
   ['publisher', 1_790, 1_999],
   ['registry', 30_000, 30_000],
 ];
-suite('/healthz', { concurrency: true }, () => {
+suite('/healthz', () => {
   test('a loop that stands still for real fails /healthz, which names it and no other', {
-    concurrency: 6,
+    // Agents of one process take each other's turns: more of them, on a busy machine, would not even register in time.
+    concurrency: 3,
   }, async (t) => {
     const blocks = async (t: TestContext, name: string, fromMs: number, toMs: number) => {
       const world = await startWorld(t);
@@ -67,6 +68,8 @@ suite('/healthz', { concurrency: true }, () => {
       clock.advance(LONG_MS);
       await until('only that loop is stuck', PATIENCE_MS, async () => {
         const { status, body } = await getJson(`${agent.url}/healthz`);
+        // What the jump of the clock cut short, as a read of metadata, may have woken the loop once more.
+        if (status === 200) clock.advance(LONG_MS);
         assert.deepEqual([status, body.loops.map((loop: { name: string }) => loop.name)], [503, [name]]);
         assert.match(body.detail, new RegExp(`loop ${name} made no step for \\d+ ms`));
         return true;
