@@ -7,16 +7,34 @@ export interface Victim {
   start(): Promise<void>;
 }
 
+export interface Killing {
+  /** How often each was killed so far. */
+  kills(): Readonly<Record<string, number>>;
+  /** Each was killed, and runs again. */
+  sparedNobody(): boolean;
+  /** Resolves after the signal, when all of them run again. */
+  readonly ended: Promise<void>;
+}
+
 /**
  * Kills the victims in random order, each once in every round, and starts each again after up to a second, until
- * `signal` aborts; all of them run then. Answers how often each was killed.
+ * `signal` aborts.
  */
-export async function killAtRandom(
+export function killAtRandom(victims: readonly Victim[], random: () => number, signal: AbortSignal): Killing {
+  const kills: Record<string, number> = {};
+  return {
+    kills: () => kills,
+    sparedNobody: () => victims.every(({ name }) => (kills[name] ?? 0) > 0),
+    ended: killOn(victims, random, signal, kills),
+  };
+}
+
+async function killOn(
   victims: readonly Victim[],
   random: () => number,
   signal: AbortSignal,
-): Promise<Readonly<Record<string, number>>> {
-  const kills: Record<string, number> = {};
+  kills: Record<string, number>,
+): Promise<void> {
   while (!signal.aborted) {
     for (const victim of shuffled(victims, random)) {
       const [aliveMs, deadMs] = [500 + 1_500 * random(), 1_000 * random()];
@@ -28,7 +46,6 @@ export async function killAtRandom(
       kills[victim.name] = (kills[victim.name] ?? 0) + 1;
     }
   }
-  return kills;
 }
 
 function shuffled<T>(all: readonly T[], random: () => number): T[] {

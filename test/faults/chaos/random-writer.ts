@@ -9,6 +9,8 @@ export interface RandomWrites {
   readonly store: Store;
   readonly random: () => number;
   readonly operations: number;
+  /** Goes on past that many until this holds: a quick machine would be done before anything has happened to it. */
+  readonly enough: () => boolean;
   readonly nodes: number;
   /** Writes under way at any moment: what sets the pace. */
   readonly atOnce: number;
@@ -31,10 +33,10 @@ const RETRY_MS = 50;
 const START_MS = Date.parse('2026-01-01T00:00:00Z');
 
 /**
- * Carries out so many random registrations, changes and departures, each until the store has said that it is done, and
+ * Carries out at least so many random registrations, changes and departures, each until the store has said that it is done, and
  * leaves nodes to be lost and forgotten by their leases. Answers how often it did what.
  */
-export async function writeRandomly({ store, random, operations, nodes, atOnce, signal }: RandomWrites) {
+export async function writeRandomly({ store, random, operations, enough, nodes, atOnce, signal }: RandomWrites) {
   const all = Array.from({ length: nodes }, (_, n): Node => {
     const id = sampleInstanceId(n);
     return { id, sessions: 0, hold: null, record: sampleRecord({ ec2InstanceId: id }), busy: false };
@@ -95,7 +97,7 @@ export async function writeRandomly({ store, random, operations, nodes, atOnce, 
   }
 
   async function work() {
-    while (left > 0) {
+    while (left > 0 || !enough()) {
       left -= 1;
       let node = all[Math.floor(random() * nodes)];
       while (node === undefined || node.busy) node = all[Math.floor(random() * nodes)];
