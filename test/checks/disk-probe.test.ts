@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { type DiskUse, diskProbe, judgeDisk } from '../../src/checks/disk-probe.ts';
 import { systemClock } from '../../src/timing/clock.ts';
@@ -30,14 +33,17 @@ test('a file system without a number of inodes or blocks is not out of them', ()
   assert.equal(judgeDisk({ blocks: 0, bfree: 0, bavail: 0, files: 0, ffree: 0 }, disk).status, 'passing');
 });
 
-test('a real file system is looked at, and a path that is not there is critical', async () => {
+test('a real file system is looked at, and a path that is not there is critical', async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), 'rollcall-disk-'));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  const path = join(dir, 'none');
   const limits = { intervalMs: 10_000, timeoutMs: 5_000, clock: systemClock };
   const all = { path: '/', warningPercent: 100, criticalPercent: 0 };
   // No file system is wholly free, and none has less than nothing.
   assert.equal((await diskProbe({ ...limits, disk: all }).look(never)).status, 'warning');
-  assert.deepEqual(await diskProbe({ ...limits, disk: { ...disk, path: '/nonexistent' } }).look(never), {
+  assert.deepEqual(await diskProbe({ ...limits, disk: { ...disk, path } }).look(never), {
     status: 'critical',
-    reason: 'cannot look at /nonexistent: there is no such path; in a container it must be mounted',
+    reason: `cannot look at ${path}: there is no such path; in a container it must be mounted`,
   });
 });
 

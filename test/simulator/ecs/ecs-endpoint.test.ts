@@ -310,7 +310,7 @@ test('faults: refused as by AWS, for one operation or all, for some requests or 
 
 test('faults: late, cut, garbled and missing answers', async (t) => {
   const clock = simulatedClock();
-  const { arns, fault } = await start(t, { clock });
+  const { arns, fault, control } = await start(t, { clock });
   await fault({ all: 'garbage' });
   await assert.rejects(arns(), { name: 'SyntaxError' });
   await fault({ all: 'cut' });
@@ -323,9 +323,11 @@ test('faults: late, cut, garbled and missing answers', async (t) => {
   await clock.advance(20_000);
   assert.equal((await late).length, 3);
   await fault({ all: 'hang' });
+  const asked = async () => JSON.stringify((await control('GET', '/ecs/requests')) as object);
+  const before = await asked();
   const never = arns();
   const broken = assert.rejects(never);
-  await new Promise((resolve) => setTimeout(resolve, 100));
+  while ((await asked()) === before) await new Promise((resolve) => setTimeout(resolve, 5));
   await fault({ all: 'none' });
   await broken;
 });
