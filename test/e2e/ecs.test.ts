@@ -6,10 +6,11 @@ import { startEtcd } from '../support/etcd-server.ts';
 import { getJson, type Running, rollcall, startRollcall, until } from '../support/rollcall-process.ts';
 
 /** For processes on a busy machine; what is waited for comes within seconds. */
-const LIMIT_MS = 40_000;
+const LIMIT_MS = 90_000;
 
 const SETTINGS = {
-  ROLLCALL_PRESENCE_TTL: '4s',
+  // Six agents on a busy machine beat late, and nobody is to be lost here.
+  ROLLCALL_PRESENCE_TTL: '15s',
   ROLLCALL_NOTICE_INTERVAL: '1s',
   ROLLCALL_DOCKER_SOCKET: 'off',
   ROLLCALL_LABEL: 'role=web',
