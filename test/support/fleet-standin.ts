@@ -102,7 +102,7 @@ export async function startFleetStandIn(t: TestContext, options: FleetOptions): 
       }
       if (unit && wanted !== null && !agents.has(machineId)) {
         const set = unit.options.filter(({ name }) => name === 'Environment').map(({ value }) => value.split(/=(.*)/s));
-        const env = { ...environments[index], ROLLCALL_STORE: options.store, ROLLCALL_PRESENCE_TTL: '3s' };
+        const env = { ...environments[index], ROLLCALL_STORE: options.store, ROLLCALL_PRESENCE_TTL: '10s' };
         const agent = startRollcall(t, ['agent'], { ...env, ...Object.fromEntries(set) });
         agents.set(machineId, { agent, text: wanted });
       }
