@@ -5,12 +5,13 @@ import { startSimulator } from '../../src/simulator/simulator.ts';
 import { createImdsClient } from '../../src/sources/imds-client.ts';
 import { readNotices } from '../../src/sources/read-notices.ts';
 import { systemClock } from '../../src/timing/clock.ts';
+import { scaledClock } from '../support/scaled-clock.ts';
 import { startRawServer } from './start-raw-server.ts';
 
 const { signal } = new AbortController();
 
 function openClient(t: TestContext, endpoint: string) {
-  const client = createImdsClient({ endpoint, clock: systemClock, allowV1: false });
+  const client = createImdsClient({ endpoint, clock: scaledClock(0.25), allowV1: false });
   t.after(() => client.close());
   return client;
 }
