@@ -11,9 +11,10 @@ export function massLossNote(
 ): string | null {
   if (limits === null) return null;
   const lost = entries.filter((entry) => presenceState(entry) === 'lost').length;
+  if (lost < limits.count) return null;
   const present = entries.filter((entry) => entry.presence !== null);
   const nodes = lost + present.length;
-  if (lost < limits.count || lost <= limits.share * nodes) return null;
+  if (lost <= limits.share * nodes) return null;
   // A node that is alive answers again within one TTL of the store's return.
   const ttlSeconds =
     present.reduce((most, { presence }) => Math.max(most, presence?.ttlSeconds ?? 0), 0) || USUAL_TTL_SECONDS;

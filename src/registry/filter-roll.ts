@@ -11,6 +11,7 @@ export interface RollFilter {
 
 /** A value that is not known meets no criterion but null. */
 export function filterRoll(entries: readonly RollEntry[], filter: RollFilter): readonly RollEntry[] {
+  if (Object.values(filter).every((accepted) => accepted === null)) return entries;
   return entries.filter(
     (entry) =>
       accepts(filter.presence, presenceState(entry)) &&
