@@ -7,13 +7,14 @@ import { CompactedError, StoreError } from './store-error.ts';
 const MAX_ATTEMPTS = 3;
 /** Records and presences of 50 nodes. */
 const SMALL_ROLL_KEYS = 100;
-const PARALLEL_PIECES = 4;
+/** Pieces on their way at once: for a command that somebody waits for, and for an agent, which is to stay small. */
+const PARALLEL_PIECES = { hurry: 12, thrifty: 4 };
 
 /** `Store.read` over any key-value store: the first page that arrives fixes the revision at which all others are read. */
 export async function readRoll(kv: Kv, hurry: boolean, signal: AbortSignal): Promise<Roll> {
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
     try {
-      return hurry ? await readPieces(kv, null, signal) : await readThriftily(kv, signal);
+      return hurry ? await readPieces(kv, null, PARALLEL_PIECES.hurry, signal) : await readThriftily(kv, signal);
     } catch (error) {
       // The revision was compacted between two pages. Starting over needs no pause: it asks for a newer one.
       if (!(error instanceof CompactedError)) throw error;
@@ -27,7 +28,7 @@ export async function readRoll(kv: Kv, hurry: boolean, signal: AbortSignal): Pro
 /** A small roll is one page of few keys. Of a larger one that page only fixes the revision. */
 async function readThriftily(kv: Kv, signal: AbortSignal): Promise<Roll> {
   const first = await kv.range({ prefix: ROOT, limit: SMALL_ROLL_KEYS }, signal);
-  if (first.next !== null) return readPieces(kv, first.revision, signal);
+  if (first.next !== null) return readPieces(kv, first.revision, PARALLEL_PIECES.thrifty, signal);
   const roll = collectRoll();
   roll.add(first.kvs);
   return roll.finish(first.revision);
@@ -38,7 +39,7 @@ async function readThriftily(kv: Kv, signal: AbortSignal): Promise<Roll> {
  * while one is decoded.
  * @param fixed the revision to read at; null: that of the first page to arrive, all at once
  */
-async function readPieces(kv: Kv, fixed: string | null, signal: AbortSignal): Promise<Roll> {
+async function readPieces(kv: Kv, fixed: string | null, parallel: number, signal: AbortSignal): Promise<Roll> {
   const roll = collectRoll();
   const pieces = pieceBounds();
   let revision = fixed;
@@ -55,7 +56,7 @@ async function readPieces(kv: Kv, fixed: string | null, signal: AbortSignal): Pr
       piece = read.next === null ? pieces.shift() : { ...piece, from: read.next };
     }
   };
-  await allOrNone(PARALLEL_PIECES, work, signal);
+  await allOrNone(parallel, work, signal);
   return roll.finish(revision ?? '0');
 }
 
