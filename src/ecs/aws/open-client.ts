@@ -3,9 +3,8 @@ import type { Clock } from '../../timing/clock.ts';
 import { createPacer } from '../../timing/pacer.ts';
 import type { EcsSettings } from '../ecs-settings.ts';
 import { collectAnswer } from './collect-answer.ts';
+import type { Sdk } from './loaded-sdk.ts';
 import { requireProfile } from './require-profile.ts';
-
-export type Sdk = typeof import('./sdk.ts');
 
 export const CONNECT_TIMEOUT_MS = 3_000;
 export const ANSWER_TIMEOUT_MS = 10_000;

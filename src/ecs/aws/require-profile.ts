@@ -1,6 +1,6 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import type { Sdk } from './open-client.ts';
+import type { Sdk } from './loaded-sdk.ts';
 
 /** A profile that was asked for by name, and that no file has, or has whole. */
 export class ProfileError extends Error {
