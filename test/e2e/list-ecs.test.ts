@@ -143,7 +143,7 @@ test('a profile that no file has is refused, as the aws CLI does, and not taken 
   );
   await writeFile(
     files.AWS_SHARED_CREDENTIALS_FILE,
-    '[keys]\naws_access_key_id = AKIDOFPROFILE\naws_secret_access_key = secret\n[half]\naws_access_key_id = AKIDOFPROFILE\n',
+    '[keys]\naws_access_key_id = AKIDOFPROFILE\naws_secret_access_key = secret\n[half]\naws_access_key_id = AKIDOFPROFILE\n[other-half]\naws_secret_access_key = secret\n',
   );
   const expiry = new Date(Date.now() + 3_600_000).toISOString();
   const role = { AccessKeyId: 'AKIDOFROLE', SecretAccessKey: 'secret', Token: 'token', Expiration: expiry };
@@ -173,6 +173,11 @@ test('a profile that no file has is refused, as the aws CLI does, and not taken 
   const half = await list(['--profile', 'half']);
   assert.match(half.stderr, /: profile "half" has an aws_access_key_id and no aws_secret_access_key; check [^\n]*\n$/);
   assert.equal(half.code, 1);
+  const otherHalf = await list(['--profile', 'other-half']);
+  assert.match(
+    otherHalf.stderr,
+    /: profile "other-half" has an aws_secret_access_key and no aws_access_key_id; check /,
+  );
   assert.deepEqual(endpoint.requests, []);
 
   assert.equal((await list(['--profile', 'keys'], { AWS_PROFILE: 'typo' })).code, 0);

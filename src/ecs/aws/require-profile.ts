@@ -28,5 +28,9 @@ export async function requireProfile(
     ...files.configFile[profile],
     ...files.credentialsFile[profile],
   };
-  if (key && !secret) throw new ProfileError(`profile ${name} has an aws_access_key_id and no aws_secret_access_key`);
+  if (Boolean(key) === Boolean(secret)) return;
+  const [there, missing] = key
+    ? ['aws_access_key_id', 'aws_secret_access_key']
+    : ['aws_secret_access_key', 'aws_access_key_id'];
+  throw new ProfileError(`profile ${name} has an ${there} and no ${missing}`);
 }
