@@ -26,8 +26,9 @@ const ECS_DEADLINE_MS = 120_000;
 
 const EXAMPLES = `
 A node is given tasks when it is present and passing on the roll, ACTIVE and connected in ECS, the same registration on
-both sides, not about to be taken away, and has the room. The ARN of its container instance is printed, a line a task;
-with --start, the ARN of the task and that of its container instance. Either all tasks find a place or none is started.
+both sides, not about to be taken away, and has the room; with --start also the attributes and GPUs that the definition
+requires. The ARN of its container instance is printed, a line a task; with --start, the ARN of the task and that of its
+container instance. Either all tasks find a place or none is started.
 
 Names in --constraint: az, instance-type, attribute:NAME for an attribute in ECS, else a label of rollcall's. A node on
 which the name is not set meets != and never ==.

@@ -14,4 +14,6 @@ export interface TaskRequirements {
   /** With a value only where it has to be that one. */
   readonly attributes: readonly Attribute[];
   readonly gpus: number;
+  /** Of these no two tasks have the same one; 0: none is asked for by number. */
+  readonly ownGpus: number;
 }

@@ -9,4 +9,6 @@ export interface Candidate {
   readonly remaining: Resources;
   /** Running and pending ones, as ECS counts them. */
   readonly tasks: number;
+  /** No more of the new ones have GPUs of their own there, whatever else runs; Infinity: they need none. */
+  readonly mostTasks: number;
 }

@@ -48,7 +48,9 @@ export function judgeNodes(
     if (doubt) passedOver.push({ instanceId, containerInstanceArn, privateIpAddress, ...doubt });
     else if (instanceId) {
       const tasks = instance.runningTasksCount + instance.pendingTasksCount;
-      candidates.push({ instanceId, containerInstanceArn, privateIpAddress, remaining, tasks });
+      const ownGpus = requirements?.ownGpus ?? 0;
+      const mostTasks = ownGpus > 0 ? Math.floor(instance.gpus / ownGpus) : Number.POSITIVE_INFINITY;
+      candidates.push({ instanceId, containerInstanceArn, privateIpAddress, remaining, tasks, mostTasks });
     }
   }
   for (const { record, presence } of entries) {

@@ -26,7 +26,10 @@ export function placeTasks(
   { strategy, count }: PlaceOptions,
   random: () => number,
 ): Placed {
-  const slots: Slot[] = candidates.map((node) => ({ node, free: capacity(node.remaining, needs, count) }));
+  const slots: Slot[] = candidates.map((node) => ({
+    node,
+    free: Math.min(node.mostTasks, capacity(node.remaining, needs, count)),
+  }));
   const room = Math.min(
     count,
     slots.reduce((sum, { free }) => sum + free, 0),
@@ -41,7 +44,7 @@ export function placeTasks(
 
 function outOfRoom({ node, free }: Slot, needs: TaskNeeds): PassedOver {
   const { instanceId, containerInstanceArn, privateIpAddress, remaining } = node;
-  const lacks = shortfalls(after(remaining, needs, free), needs).join('; ');
+  const lacks = shortfalls(after(remaining, needs, free), needs).join('; ') || 'its GPUs are enough for no more';
   const reason = free === 0 ? lacks : `full after ${free} ${free === 1 ? 'task' : 'tasks'}: ${lacks}`;
   return { instanceId, containerInstanceArn, privateIpAddress, test: 'room', reason };
 }

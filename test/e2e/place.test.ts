@@ -326,10 +326,13 @@ test('--start passes over what ECS would refuse for the definition’s sake: all
     one.stderr,
     /i-00000003 10.0.0.3: without the attribute com\S+awslogs that the task definition requires$/m,
   );
-  const two = await place('--start', 'web', '--count', '2', '--strategy', 'spread');
-  assert.equal(two.code, 0, two.stderr);
-  assert.equal(two.stdout.split(sampleArn(1)).length, 3, 'both where they can run');
-  assert.equal(count('StartTask'), 3);
+  const two = await place('--start', 'web', '--count', '2');
+  assert.equal(two.code, 1);
+  assert.match(
+    two.stderr,
+    /: only 1 would fit; nearest: i-00000001 \S+ full after 1 task: its GPUs are enough for no more;/,
+  );
+  assert.equal(count('StartTask'), 1);
 });
 
 test('--start of a definition that wants subnets: one line before anything is asked of the cluster', async (t) => {

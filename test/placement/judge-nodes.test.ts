@@ -48,6 +48,7 @@ test('a node that both sides call well is a candidate, with its room and its tas
       privateIpAddress: '10.0.0.1',
       remaining: instance.remaining,
       tasks: 5,
+      mostTasks: Number.POSITIVE_INFINITY,
     },
   ]);
 });
@@ -170,7 +171,7 @@ test('constraints ask labels, az, instance type and attributes of ECS; all must 
 
 test('what the task definition requires of a node, whatever runs there, passes it over', () => {
   const verdict = (attributes: TaskRequirements['attributes'], gpus: number, has = 0) =>
-    judge(sampleEntry(1), sampleInstance(1, { gpus: has }), [], { attributes, gpus });
+    judge(sampleEntry(1), sampleInstance(1, { gpus: has }), [], { attributes, gpus, ownGpus: gpus });
   const awslogs = { name: 'ecs.capability.logging-driver.awslogs', value: null };
   assert.equal(verdict([awslogs, { name: 'rack', value: '7' }], 0), null);
   const of = 'that the task definition requires';
@@ -178,4 +179,12 @@ test('what the task definition requires of a node, whatever runs there, passes i
   assert.equal(verdict([{ name: 'rack', value: '8' }], 0), `definition: without the attribute rack=8 ${of}`);
   assert.equal(verdict([], 2, 1), 'definition: GPUs: the task definition needs 2, the instance has 1');
   assert.equal(verdict([], 2, 2), null);
+});
+
+test('a host has as many tasks of a placement as it has GPUs for, where each wants its own', () => {
+  const mostTasks = (ownGpus: number) =>
+    judgeNodes('demo', roll([sampleEntry(1)]), [sampleInstance(1, { gpus: 5 })], [], {
+      ...{ attributes: [], gpus: 1, ownGpus },
+    }).candidates.map((each) => each.mostTasks);
+  assert.deepEqual([1, 2, 0].map(mostTasks), [[5], [2], [Number.POSITIVE_INFINITY]]);
 });

@@ -10,12 +10,13 @@ import { candidate, needs, resources } from './sample-instance.ts';
 
 const PORTS = [80, 8080, 9090];
 const ports = fc.uniqueArray(fc.constantFrom(...PORTS), { maxLength: 3 });
+const mostTasks = fc.constantFrom(1, 2, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY);
 /** Small numbers, so that nodes often hold few tasks and are often alike. */
 const cluster = fc
-  .array(fc.tuple(fc.nat(12), fc.nat(12), ports, ports, fc.nat(5)), { maxLength: 8 })
+  .array(fc.tuple(fc.nat(12), fc.nat(12), ports, ports, fc.nat(5), mostTasks), { maxLength: 8 })
   .map((nodes) =>
-    nodes.map(([memory, cpu, tcp, udp, tasks], n) =>
-      candidate(n, resources(memory * 128, cpu * 64, { ports: tcp, portsUdp: udp }), tasks),
+    nodes.map(([memory, cpu, tcp, udp, tasks, most], n) =>
+      candidate(n, resources(memory * 128, cpu * 64, { ports: tcp, portsUdp: udp }), tasks, most),
     ),
   );
 const taskNeeds: fc.Arbitrary<TaskNeeds> = fc.record({
@@ -33,7 +34,8 @@ function holds(node: Candidate, task: TaskNeeds, tasks: number): boolean {
   const fixed = [...task.ports, ...task.portsUdp].length > 0;
   return (
     tasks === 0 ||
-    (tasks * task.memoryMiB <= remaining.memoryMiB &&
+    (tasks <= node.mostTasks &&
+      tasks * task.memoryMiB <= remaining.memoryMiB &&
       tasks * task.cpuUnits <= remaining.cpuUnits &&
       !(fixed && tasks > 1) &&
       !task.ports.some((port) => remaining.ports.includes(port)) &&
@@ -165,5 +167,8 @@ test('the reasons name what is short, with the numbers', () => {
   ]);
   assert.deepEqual(reasons(candidate(1, resources(4_096)), needs(512, 0, [80]), 2), [
     'full after 1 task: port 80 is taken',
+  ]);
+  assert.deepEqual(reasons(candidate(1, resources(4_096), 0, 2), needs(512), 3), [
+    'full after 2 tasks: its GPUs are enough for no more',
   ]);
 });

@@ -42,13 +42,14 @@ export function sampleEntry(
   return { record, presence: { session: 's', since: '2026-01-01T00:00:00.000Z', ttlSeconds: 30 } };
 }
 
-export function candidate(n: number, remaining: Resources, tasks = 0): Candidate {
+export function candidate(n: number, remaining: Resources, tasks = 0, mostTasks = Number.POSITIVE_INFINITY): Candidate {
   return {
     instanceId: sampleInstanceId(n),
     containerInstanceArn: sampleArn(n),
     privateIpAddress: `10.0.0.${n}`,
     remaining,
     tasks,
+    mostTasks,
   };
 }
 

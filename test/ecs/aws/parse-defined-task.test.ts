@@ -12,17 +12,19 @@ test('attributes, with a value only where one is named', () => {
     { name: 'b', value: 'c' },
     { name: 'd', value: null },
   ]);
-  assert.deepEqual(parse({}).requirements, { attributes: [], gpus: 0 });
+  assert.deepEqual(parse({}).requirements, { attributes: [], gpus: 0, ownGpus: 0 });
 });
 
 test('GPUs add up; who shares one or takes all wants one; other accelerators are none', () => {
-  const gpus = (...containers: ResourceRequirement[][]) =>
-    parse({ containerDefinitions: containers.map((resourceRequirements) => ({ resourceRequirements })) }).requirements
-      .gpus;
-  assert.equal(gpus([{ type: 'GPU', value: '2' }], [], [{ type: 'GPU', value: '1' }]), 3);
-  assert.equal(gpus([{ type: 'GPU', value: 'ALL' }]), 1);
-  assert.equal(gpus([{ type: 'GPU', value: undefined }], [{ type: 'GPU', value: undefined }]), 1);
-  assert.equal(gpus([{ type: 'InferenceAccelerator', value: 'device_1' }]), 0);
+  const gpus = (...containers: ResourceRequirement[][]) => {
+    const containerDefinitions = containers.map((resourceRequirements) => ({ resourceRequirements }));
+    const { gpus, ownGpus } = parse({ containerDefinitions }).requirements;
+    return [gpus, ownGpus];
+  };
+  assert.deepEqual(gpus([{ type: 'GPU', value: '2' }], [], [{ type: 'GPU', value: '1' }]), [3, 3]);
+  assert.deepEqual(gpus([{ type: 'GPU', value: 'ALL' }]), [1, 0]);
+  assert.deepEqual(gpus([{ type: 'GPU', value: undefined }], [{ type: 'GPU', value: undefined }]), [1, 0]);
+  assert.deepEqual(gpus([{ type: 'InferenceAccelerator', value: 'device_1' }]), [0, 0]);
 });
 
 test('addresses of its own are the task’s with awsvpc alone', () => {
