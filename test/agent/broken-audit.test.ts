@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { systemClock } from '../../src/timing/clock.ts';
 import { fakeAudit } from '../support/fake-audit.ts';
-import { getJson, until } from '../support/rollcall-process.ts';
+import { getJson, PATIENCE_MS, until } from '../support/rollcall-process.ts';
 import { startWorld } from './start-agent.ts';
 
 test('a standing audit whose loop broke is told of, leads no more, and costs the agent nothing else', async (t) => {
@@ -11,7 +11,7 @@ test('a standing audit whose loop broke is told of, leads no more, and costs the
   const config = { presenceTtlMs: 2_000, audit: { intervalMs: 200, clusters: 'roll' } } as const;
   const agent = await world.startAgent({ audit, config });
   const asked = () => getJson(`${agent.url}/v1/audit`);
-  await until('there is a result', 10_000, async () => (await asked()).status === 200);
+  await until('there is a result', PATIENCE_MS, async () => (await asked()).status === 200);
   assert.equal((await asked()).body.broken, null);
   assert.ok((await agent.self()).loops.some(({ name }: { name: string }) => name === 'audit'));
 
@@ -19,7 +19,7 @@ test('a standing audit whose loop broke is told of, leads no more, and costs the
     throw new TypeError('a defect');
   };
   agent.network.refused = ['renewOffice'];
-  await until('its loop broke', 10_000, async () => (await asked()).body.broken !== null);
+  await until('its loop broke', PATIENCE_MS, async () => (await asked()).body.broken !== null);
   const reason = 'stopped until the agent is restarted: a defect';
   const { status, body } = await asked();
   assert.deepEqual([status, body.broken, body.leader, body.report.agreeing], [200, reason, null, 20]);
@@ -31,7 +31,7 @@ test('a standing audit whose loop broke is told of, leads no more, and costs the
   assert.match(metrics, /^rollcall_audit_leader 0$/m);
   // What does not run is not waited for: a restart is for a person to decide.
   assert.ok(!(await agent.self()).loops.some(({ name }: { name: string }) => name === 'audit'));
-  await until('what it knows is too old', 10_000, async () => (await asked()).body.stale);
+  await until('what it knows is too old', PATIENCE_MS, async () => (await asked()).body.stale);
   assert.match((await asked()).body.staleReason, / old, more than 2s: this agent's part stopped until .*: a defect$/);
   await agent.leave();
   assert.equal((await world.record())?.departure?.cause, 'stopped');
@@ -47,7 +47,7 @@ test('an audit that not even its failure can be told of breaks its loop, not the
   });
   const config = { presenceTtlMs: 2_000, audit: { intervalMs: 200, clusters: 'roll' } } as const;
   const agent = await world.startAgent({ audit, config });
-  await until('its loop broke', 10_000, async () => {
+  await until('its loop broke', PATIENCE_MS, async () => {
     const { status, body } = await getJson(`${agent.url}/v1/audit`);
     return status === 503 && body.detail.endsWith("this agent's part stopped until the agent is restarted: a defect");
   });
