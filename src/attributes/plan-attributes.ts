@@ -61,8 +61,8 @@ function farewell(
 ): AttributesStep {
   const [health] = wantedAttributes(record, true, 0).attributes;
   if (!health || state.saidGoodbye) return { action: 'done', reason: 'said goodbye' };
-  // Where nothing of ours was ever written, nothing has to be taken back.
-  if (ours?.lastWrite == null && !ours?.believed?.has(health.name))
+  // Where a look found nothing of ours, nothing has to be taken back; who has not looked yet cannot know.
+  if (ours && ours.lastWrite === null && !ours.believed?.has(health.name))
     return { action: 'done', reason: 'nothing was written' };
   return { action: 'put', target, attributes: [health], reason: 'leaving' };
 }

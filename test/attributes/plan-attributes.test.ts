@@ -94,8 +94,16 @@ test('leaving says departed, at once and once; where nothing was written there i
   assert.ok(step.action === 'put');
   assert.equal(plan(settleAttributes(has(all), step, null, NOW_MS, 0), {}, true).action, 'done');
   assert.equal(plan(settleAttributesFailure(has(all), step, denied('x'), NOW_MS, 0), {}, true).action, 'done');
-  assert.equal(plan(initialAttributesState, {}, true).action, 'done');
   assert.equal(plan(has({}), {}, true).action, 'done');
+});
+
+test('who leaves before the first look says departed: one that crashed before may have left another word there', () => {
+  const step = plan(initialAttributesState, {}, true, NOW_MS - 1);
+  assert.deepEqual(step.action === 'put' && step.attributes, [{ name: 'rollcall.health', value: 'departed' }]);
+  const look = plan(initialAttributesState);
+  assert.ok(look.action === 'describe');
+  const refused = settleAttributesFailure(initialAttributesState, look, denied('x'), NOW_MS, 0);
+  assert.equal(plan(refused, {}, true).action, 'done', 'where ECS refuses there is nothing to say it to');
 });
 
 test('who is throttled comes again within 10 minutes, evenly: the whole account is being asked too much', () => {
