@@ -1,5 +1,5 @@
 import type { MassLossLimits } from '../config/mass-loss-limits.ts';
-import { type EntryChange, entryChanges } from '../record/entry-change.ts';
+import { entryChanges } from '../record/entry-change.ts';
 import type { RollEvent } from '../record/event.ts';
 import { presenceState, type Roll, type RollEntry } from '../record/roll.ts';
 import type { Store, WatchBatch } from '../store/store.ts';
@@ -32,11 +32,10 @@ export interface LiveRoll {
   /** What the store holds now may differ. */
   onBroken(): void;
   /**
-   * A reader who comes back knew these nodes as present. Where they pass the limits of a mass loss they are held back
-   * from now on; else nothing happens, and the reader is told them as they were.
-   * @returns whether they are held
+   * A reader who comes back knew these nodes as present. Where those of them that are lost pass the limits of a mass loss
+   * they are held back from now on; else nothing happens.
    */
-  holdBack(losses: readonly EntryChange[]): boolean;
+  holdBack(lastPresent: ReadonlyMap<string, RollEntry>): void;
   /**
    * Whether what is told to those who follow brings a reader up to date who comes back with this cursor. It may have been
    * told of a loss that was held back here: by another process, or by one that ended before the cursor was stored. Where
@@ -163,12 +162,20 @@ export function createLiveRoll(options: LiveRollOptions): LiveRoll {
       upToDate = false;
       guard.pause(provenAtMs);
     },
-    holdBack(changes) {
+    holdBack(lastPresent) {
       const { massLoss } = options;
       const { present } = requireView().count();
-      if (!massLoss || guard.state().held.size > 0 || !isMassLoss(changes.length, present, massLoss)) return false;
+      const { held } = guard.state();
+      const changes = requireView()
+        .roll()
+        .entries.filter((entry) => presenceState(entry) === 'lost')
+        .flatMap((after) => {
+          const { ec2InstanceId: instanceId } = after.record;
+          const before = held.get(instanceId) ?? lastPresent.get(instanceId);
+          return before ? [{ instanceId, before, after }] : [];
+        });
+      if (!massLoss || !isMassLoss(changes.length, present, massLoss)) return;
       guard.feed({ kind: 'snapshot', revision: requireView().revision(), changes, present });
-      return true;
     },
     canResume: (since) => guard.state().held.size === 0 && BigInt(since) >= returnedAt,
     isCaughtUp: (since) => upToDate && BigInt(since) <= BigInt(requireView().revision()),

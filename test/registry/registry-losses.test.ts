@@ -58,6 +58,22 @@ function reader(
   };
 }
 
+/** The same store, whose watches after the first, which are of the past, wait until they are released. */
+function slowPast(store: ReturnType<typeof fakeStore>) {
+  const released = Promise.withResolvers<void>();
+  let watches = 0;
+  const slow: ReturnType<typeof fakeStore> = Object.create(store, {
+    watch: {
+      value: async function* (...args: Parameters<typeof store.watch>) {
+        watches += 1;
+        if (watches > 1) await released.promise;
+        yield* store.watch(...args);
+      },
+    },
+  });
+  return { store: slow, release: released.resolve };
+}
+
 /** `lost×3 synced`: kinds in order, with how often they follow one another. */
 function brief(events: readonly RollEvent[]): string {
   const runs: { kind: string; times: number }[] = [];
@@ -221,7 +237,10 @@ test('losses of the past are not held back once anybody has been told of them', 
   assert.deepEqual(first.states(), { present: 10, lost: 10 });
   const resumed = reader(registry, '2', known);
   await clock.advance(0);
-  assert.deepEqual(resumed.take()[0], ['lost×10', '3']);
+  assert.deepEqual(resumed.take(), [
+    ['lost×10 registered×10', null],
+    ['synced', '3'],
+  ]);
   store.commit(nodes(0, 10));
   await clock.advance(0);
   for (const each of [first, resumed]) assert.deepEqual(each.states(), { present: 20 });
@@ -239,6 +258,62 @@ test('who was away during a mass loss is not told as lost who returned out of it
     ['registered×8 lost×2 registered×10', null],
     ['synced', '4'],
   ]);
+});
+
+test('a process that begins in a mass loss holds back those who are still gone, though others have returned', async (t) => {
+  const { store, clock } = await setUp(t);
+  store.commit(nodes(0, 10, null));
+  store.commit(nodes(0, 2));
+  const registry = createRegistry({ store, clock, random: () => 0.5 });
+  t.after(() => registry.close());
+  const resumed = reader(registry, '2');
+  await clock.advance(0);
+  assert.deepEqual(resumed.take(), [
+    ['registered×20', null],
+    ['uncertain synced', null],
+  ]);
+  store.commit(nodes(0, 10));
+  await passHealthy(clock, store, 35_000);
+  assert.deepEqual(resumed.states(), { present: 20 });
+});
+
+test('and also while some return and others are lost', async (t) => {
+  const { store, clock } = await setUp(t);
+  store.commit(nodes(0, 10, null));
+  const { store: slow, release } = slowPast(store);
+  const registry = createRegistry({ store: slow, clock, random: () => 0.5 });
+  t.after(() => registry.close());
+  const resumed = reader(registry, '2');
+  await clock.advance(0);
+  store.commit(nodes(0, 1));
+  store.commit(nodes(10, 12, null));
+  await clock.advance(1_000);
+  release();
+  await clock.advance(0);
+  assert.deepEqual(resumed.take(), [
+    ['registered×20', null],
+    ['uncertain synced', null],
+  ]);
+  assert.deepEqual(resumed.states(), { present: 20 });
+});
+
+test('who was told elsewhere that it is uncertain learns here that it is over', async (t) => {
+  const { store, clock } = await setUp(t);
+  store.commit(nodes(0, 10, null));
+  const registry = createRegistry({ store, clock, random: () => 0.5 });
+  t.after(() => registry.close());
+  reader(registry, null);
+  await clock.advance(0);
+  const resumed = reader(registry, '2');
+  await clock.advance(0);
+  assert.match(
+    resumed
+      .take()
+      .map(([kinds]) => kinds)
+      .join(' '),
+    /certain|synced/,
+  );
+  assert.deepEqual(resumed.states(), { present: 10, lost: 10 });
 });
 
 test('who was away while few were lost and came back is told all of it', async (t) => {

@@ -1,6 +1,5 @@
 import type { MassLossLimits } from '../../config/mass-loss-limits.ts';
-import type { EntryChange } from '../../record/entry-change.ts';
-import type { Roll } from '../../record/roll.ts';
+import type { Roll, RollEntry } from '../../record/roll.ts';
 import type { Store } from '../../store/store.ts';
 import type { Clock } from '../../timing/clock.ts';
 import { withDeadline } from '../../timing/with-deadline.ts';
@@ -19,8 +18,8 @@ export interface CatchUpOptions {
   readonly roll: () => Roll;
   /** null: losses are never held back. */
   readonly massLoss: MassLossLimits | null;
-  /** Holds such losses of the past back where they are many. @returns whether it does */
-  readonly holdBack: (losses: readonly EntryChange[]) => boolean;
+  /** As in `LiveRoll`. */
+  readonly holdBack: (lastPresent: ReadonlyMap<string, RollEntry>) => void;
 }
 
 export interface CatchUp {
@@ -50,6 +49,7 @@ export function createCatchUp({ store, clock, log, roll, massLoss, holdBack }: C
   let last: Past | null = null;
   let count = 0;
 
+  /** @returns null where there was a mass loss */
   async function run(since: string, signal: AbortSignal): Promise<Past | null> {
     count += 1;
     // Taken together, before anything is waited for: what follows the roll is in the log from that position on.
@@ -57,11 +57,10 @@ export function createCatchUp({ store, clock, log, roll, massLoss, holdBack }: C
     const position = log.here();
     const options = { store, clock, timeoutMs: CATCH_UP_TIMEOUT_MS };
     const changes = await collectChanges(options, since, known.revision, signal);
-    const { lost, fromMassLoss } = pastLosses(known, changes, since, massLoss);
-    if (fromMassLoss) return null;
-    // Nobody else has been told anything by this process, so that a mass loss was missed, and nobody was told of it.
-    if (log.isUntouched() && roll().revision === known.revision && holdBack(lost)) return null;
-    return { since, batches: retell(known, changes, since), position };
+    const { lastPresent, massLoss: wasMassLoss } = pastLosses(known, changes, since, massLoss);
+    // This process began after they were lost, or among them, and has told nobody anything that it would take back.
+    if (log.isUntouched(position)) holdBack(lastPresent);
+    return wasMassLoss ? null : { since, batches: retell(known, changes, since), position };
   }
 
   function from(past: Past, since: string): Beginning | null {

@@ -17,8 +17,8 @@ export interface EventLog {
   readFrom(position: LogPosition): LogReader | null;
   /** A reader of what follows `revision`, which may lie ahead; null when that is not kept any more. */
   readAfter(revision: string): LogReader | null;
-  /** Since the log started over nothing was appended, and nobody has read it. */
-  isUntouched(): boolean;
+  /** Nothing was appended before that place, and nobody has read the log. False where it started over since. */
+  isUntouched(before: LogPosition): boolean;
   /** Ends all readers. */
   close(): void;
   /** Readers cut off so far. */
@@ -188,7 +188,7 @@ export function createEventLog(): EventLog {
       const next = first + (index < 0 ? kept.length : index);
       return reader({ generation, next, cursor: revision }, told > head ? told : 0n);
     },
-    isUntouched: () => !hadReaders && first + kept.length === 0,
+    isUntouched: (before) => before.generation === generation && before.next === 0 && !hadReaders,
     close() {
       closed = true;
       wake();

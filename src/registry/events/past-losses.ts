@@ -1,5 +1,4 @@
 import type { MassLossLimits } from '../../config/mass-loss-limits.ts';
-import type { EntryChange } from '../../record/entry-change.ts';
 import { presenceState, type Roll, type RollEntry } from '../../record/roll.ts';
 import type { WatchBatch } from '../../store/store.ts';
 import { isMassLoss } from '../losses/is-mass-loss.ts';
@@ -7,10 +6,10 @@ import { createView } from '../view.ts';
 import { rewind } from './rewind.ts';
 
 export interface PastLosses {
-  /** Nodes that were present at `since` or after it and are lost now, each with its entry from when it was there last. */
-  readonly lost: readonly EntryChange[];
-  /** A node came back while so many others were lost with it that whoever followed was told none of them as lost. */
-  readonly fromMassLoss: boolean;
+  /** Nodes that were present at `since` or after it, each with its entry from when it was there last. */
+  readonly lastPresent: ReadonlyMap<string, RollEntry>;
+  /** So many were gone together that whoever followed was told that it is uncertain, and perhaps of none as lost. */
+  readonly massLoss: boolean;
 }
 
 /**
@@ -28,24 +27,18 @@ export function pastLosses(
   const lastPresent = new Map<string, RollEntry>();
   /** Those that were present in this past and are lost. */
   const gone = new Set<string>();
-  let fromMassLoss = false;
+  let massLoss = false;
   const note = (entry: RollEntry) => {
     if (presenceState(entry) === 'present') lastPresent.set(entry.record.ec2InstanceId, entry);
   };
   past.entries.forEach(note);
   for (const batch of batches) {
-    const wasMassLoss = limits !== null && isMassLoss(gone.size, view.count().present, limits);
     for (const { instanceId, after } of view.apply(batch) ?? []) {
       if (after) note(after);
-      const wasGone = gone.delete(instanceId);
-      if (wasGone && wasMassLoss && after?.presence) fromMassLoss = true;
       if (after && lastPresent.has(instanceId) && presenceState(after) === 'lost') gone.add(instanceId);
+      else gone.delete(instanceId);
     }
+    massLoss ||= limits !== null && isMassLoss(gone.size, view.count().present, limits);
   }
-  const lost = roll.entries.flatMap((after) => {
-    const { ec2InstanceId: instanceId } = after.record;
-    const before = lastPresent.get(instanceId);
-    return before && gone.has(instanceId) ? [{ instanceId, before, after }] : [];
-  });
-  return { lost, fromMassLoss };
+  return { lastPresent, massLoss };
 }

@@ -157,16 +157,18 @@ test('a log that starts over tells its readers so, and goes on with new ones', a
   assert.deepEqual(await nextOf(readAfter(log, 5)), [['6'], '6']);
 });
 
-test('a log is untouched until somebody reads it or something is appended, and again when it starts over', () => {
+test('a log is untouched until somebody reads it, where nothing had been appended, and until it starts over', () => {
   const { log, append } = startLog();
+  const begin = log.here();
   log.confirm('11', '11');
-  assert.equal(log.isUntouched(), true);
-  readAfter(log, 11);
-  assert.equal(log.isUntouched(), false);
-  log.restart('12');
-  assert.equal(log.isUntouched(), true);
-  append(13);
-  assert.equal(log.isUntouched(), false);
+  append(12);
+  assert.equal(log.isUntouched(begin), true);
+  assert.equal(log.isUntouched(log.here()), false);
+  readAfter(log, 12);
+  assert.equal(log.isUntouched(begin), false);
+  log.restart('13');
+  assert.equal(log.isUntouched(begin), false);
+  assert.equal(log.isUntouched(log.here()), true);
 });
 
 test('a log that is closed ends its readers', async () => {
