@@ -297,6 +297,18 @@ test('and also while some return and others are lost', async (t) => {
   assert.deepEqual(resumed.states(), { present: 20 });
 });
 
+test('who comes back together out of a mass loss asks the store for the past once', async (t) => {
+  const { store, clock } = await setUp(t);
+  store.commit(nodes(0, 10, null));
+  store.commit(nodes(0, 8));
+  const registry = createRegistry({ store, clock, random: () => 0.5 });
+  t.after(() => registry.close());
+  const readers = Array.from({ length: 10 }, () => reader(registry, '2'));
+  await clock.advance(0);
+  for (const each of readers) assert.deepEqual(each.states(), { present: 18, lost: 2 });
+  assert.ok(registry.status().catchUps <= 2, `${registry.status().catchUps} times`);
+});
+
 test('who was told elsewhere that it is uncertain learns here that it is over', async (t) => {
   const { store, clock } = await setUp(t);
   store.commit(nodes(0, 10, null));

@@ -47,6 +47,8 @@ interface Past {
 export function createCatchUp({ store, clock, log, roll, massLoss, holdBack }: CatchUpOptions): CatchUp {
   const slots = createSlots(MAX_AT_ONCE);
   let last: Past | null = null;
+  /** In the past of who comes back from there, or from before, was a mass loss: it need not be read to know that. */
+  let massLossAfter: Omit<Past, 'batches'> | null = null;
   let count = 0;
 
   /** @returns null where there was a mass loss */
@@ -60,7 +62,9 @@ export function createCatchUp({ store, clock, log, roll, massLoss, holdBack }: C
     const { lastPresent, massLoss: wasMassLoss } = pastLosses(known, changes, since, massLoss);
     // This process began after they were lost, or among them, and has told nobody anything that it would take back.
     if (log.isUntouched(position)) holdBack(lastPresent);
-    return wasMassLoss ? null : { since, batches: retell(known, changes, since), position };
+    if (!wasMassLoss) return { since, batches: retell(known, changes, since), position };
+    massLossAfter = { since, position };
+    return null;
   }
 
   function from(past: Past, since: string): Beginning | null {
@@ -68,6 +72,10 @@ export function createCatchUp({ store, clock, log, roll, massLoss, holdBack }: C
     if (reader === null || BigInt(past.since) > BigInt(since)) return null;
     const batches = past.batches.filter((batch) => BigInt(batch.revision) > BigInt(since));
     return { reader, batches: [...batches, { events: [], cursor: past.position.cursor }] };
+  }
+
+  function isFrom({ since: after, position }: Omit<Past, 'batches'>, since: string): boolean {
+    return position.generation === log.here().generation && BigInt(since) <= BigInt(after);
   }
 
   return {
@@ -79,6 +87,7 @@ export function createCatchUp({ store, clock, log, roll, massLoss, holdBack }: C
           slots(within, async () => {
             const shared = last && from(last, since);
             if (shared) return shared;
+            if (massLossAfter && isFrom(massLossAfter, since)) return null;
             const past = await run(since, within);
             if (past === null) return null;
             // The one that reaches back furthest serves most of those who still wait.
