@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -185,6 +185,43 @@ test('a backup that was restored under the open connections is told as a new sna
     const last = events().at(-1);
     assert.equal(last && brief(last), `registered ${C}`, name);
   }
+});
+
+test('a watch that is ended in the snapshot of a restored backup begins with one again, not after its old cursor', async (t) => {
+  const { etcd, store, writer } = await cuttable(t);
+  const dir = await folder(t);
+  const read = (name: string) => readFile(join(dir, name), 'utf8').catch(() => '');
+  const handler = join(dir, 'handler');
+  // Is in the middle of its event for as long as there is a file to wait for.
+  const wait = 'while [ -e "$OUT/wait" ]; do sleep 0.1; done';
+  await writeFile(
+    handler,
+    `#!/bin/sh\necho "$ROLLCALL_EVENT_TYPE $ROLLCALL_EVENT_INSTANCE_ID" >>"$OUT/told"\n${wait}\n`,
+  );
+  await chmod(handler, 0o755);
+  const args = ['watch', '--store', store, '--cursor', join(dir, 'cursor'), '--exec', handler];
+  await writer.register(1);
+  await etcd.etcdctl('snapshot', 'save', join(dir, 'backup.db'));
+  const first = startRollcall(t, args, { OUT: dir });
+  await until('the snapshot is handled', LIMIT_MS, async () => (await read('told')).includes('synced'));
+  const b = await writer.register(2);
+  const old = await writer.update(b, { cluster: 'before' });
+  await until('its cursor is saved', LIMIT_MS, async () => (await read('cursor')).includes(`"${old}"`));
+  const before = await read('told');
+  await writeFile(join(dir, 'wait'), '');
+  await etcd.restore(join(dir, 'backup.db'));
+  await until('the new snapshot is being handled', LIMIT_MS, async () => (await read('told')).length > before.length);
+  await until('there is nothing to go on from', LIMIT_MS, async () => (await read('cursor')).includes('null'));
+  first.child.kill('SIGKILL');
+  await first.ended;
+  for (let revision = 0n; revision <= BigInt(old); ) {
+    revision = BigInt(await writer.update(await writer.register(3), { cluster: `c${revision}` }));
+  }
+  await rm(join(dir, 'wait'));
+  const begun = (await read('told')).length;
+  startRollcall(t, args, { OUT: dir });
+  await until('it has begun', LIMIT_MS, async () => (await read('told')).slice(begun).includes('synced'));
+  assert.match((await read('told')).slice(begun), new RegExp(`registered ${A}\\n`));
 });
 
 test('members of a cluster are killed in turn, the leader among them, and nobody misses an event', async (t) => {

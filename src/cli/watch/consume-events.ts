@@ -10,8 +10,11 @@ export interface Consumer {
   readonly filter: EventFilter;
   /** Resolves when the events are finished; nothing more is pulled until then. */
   readonly deliver: (events: readonly RollEvent[]) => Promise<void>;
-  /** Everything up to `cursor` is finished. @param told false: nothing was delivered since the cursor before */
-  readonly onFinished: (cursor: string, told: boolean) => void;
+  /**
+   * Everything up to `cursor` is finished; null: what was finished before is of no more use.
+   * @param told false: nothing was delivered since the cursor before
+   */
+  readonly onFinished: (cursor: string | null, told: boolean) => void;
   readonly patience: Pick<StorePatience, 'whileAway'>;
   readonly signal: AbortSignal;
 }
@@ -30,13 +33,19 @@ export async function consumeEvents(consumer: Consumer): Promise<never> {
     try {
       const batches = await patience.whileAway(() => source.events({ since, signal }));
       let told = false;
+      let first = true;
       for await (const batch of batches) {
         begun = true;
+        if (batch.events.some((event) => 'snapshot' in event && event.snapshot)) {
+          // In mid-stream what was before it may be of another store: there is nothing to go on from until it is complete.
+          // What a stream begins with answers `since`, by which a next one still knows who was there before a mass loss.
+          if (since !== null && !first) onFinished(null, told);
+          since = null;
+        }
+        first = false;
         const events = batch.events.map((event) => filterEvent(event, filter)).filter((event) => event !== null);
         if (events.length > 0) await deliver(events);
         told ||= events.length > 0;
-        // In a snapshot there is nothing to go on from: what was before it may be of another store.
-        if (batch.events.some((event) => 'snapshot' in event && event.snapshot)) since = null;
         if (batch.cursor === null) continue;
         since = batch.cursor;
         onFinished(since, told);

@@ -4,17 +4,18 @@ import { withDeadline } from '../../timing/with-deadline.ts';
 
 export interface CursorSaver {
   /**
-   * All up to `revision` is finished. Never waits: events do not wait for a disk, and a cursor that is a little behind
-   * only repeats. A cursor that moves while one is being written is written next, those between are not.
-   * @param eager written at once; otherwise (nothing but the cursor moved) at most once a second
+   * All up to `revision` is finished; null: there is nothing to go on from. Never waits: events do not wait for a disk,
+   * and a cursor that is a little behind only repeats. A cursor that moves while one is being written is written next,
+   * those between are not.
+   * @param eager written at once, as null is; otherwise (nothing but the cursor moved) at most once a second
    */
-  advance(revision: string, eager: boolean): void;
+  advance(revision: string | null, eager: boolean): void;
   /** Writes what is not written yet. Settles within 2 s. */
   close(): Promise<void>;
 }
 
 export interface CursorSaverOptions {
-  readonly write: (revision: string) => Promise<void>;
+  readonly write: (revision: string | null) => Promise<void>;
   readonly clock: Clock;
   /** One line when saving begins to fail, and one when it works again. */
   readonly tell: (line: string) => void;
@@ -24,14 +25,14 @@ const LAZY_INTERVAL_MS = 1_000;
 const CLOSE_LIMIT_MS = 2_000;
 
 export function createCursorSaver({ write, clock, tell }: CursorSaverOptions): CursorSaver {
-  let wanted: string | null = null;
-  let saved: string | null = null;
+  let wanted: string | null | undefined;
+  let saved: string | null | undefined;
   let eagerly = false;
   let failing = false;
   let startedAtMs = Number.NEGATIVE_INFINITY;
   let writing: Promise<void> | null = null;
 
-  async function save(revision: string): Promise<void> {
+  async function save(revision: string | null): Promise<void> {
     try {
       await write(revision);
       saved = revision;
@@ -47,7 +48,7 @@ export function createCursorSaver({ write, clock, tell }: CursorSaverOptions): C
     do {
       eagerly = false;
       startedAtMs = clock.monotonicMs();
-      if (wanted !== null && wanted !== saved) await save(wanted);
+      if (wanted !== undefined && wanted !== saved) await save(wanted);
     } while (eagerly);
     writing = null;
   }
@@ -56,7 +57,7 @@ export function createCursorSaver({ write, clock, tell }: CursorSaverOptions): C
     advance(revision, eager) {
       if (revision === wanted) return;
       wanted = revision;
-      eagerly ||= eager;
+      eagerly ||= eager || revision === null;
       if (writing) return;
       if (eagerly || clock.monotonicMs() - startedAtMs >= LAZY_INTERVAL_MS) writing = saveWanted();
     },

@@ -4,7 +4,8 @@ import { parseRevision } from '../../registry/event-source.ts';
 export interface SavedCursor {
   /** What `Store.id` says: revisions of two stores cannot be compared. */
   readonly store: string;
-  readonly revision: string;
+  /** null: it was in a snapshot that took the place of what was finished before, and begins with one again. */
+  readonly revision: string | null;
 }
 
 const VERSION = 1;
@@ -28,7 +29,7 @@ export function parseCursor(text: string): SavedCursor | { readonly refusal: str
   const { version, store, revision } = value as Readonly<Record<string, unknown>>;
   if (version !== VERSION) return { refusal: `its version is ${quote(version)}, and this rollcall reads ${VERSION}` };
   if (typeof store !== 'string' || store === '') return { refusal: `its store is ${quote(store)}, which names none` };
-  const parsed = typeof revision === 'string' ? parseRevision(revision) : undefined;
+  const parsed = typeof revision === 'string' ? parseRevision(revision) : revision === null ? null : undefined;
   if (parsed === undefined) {
     return { refusal: `its revision is ${quote(revision)}, not a whole number from 0 to 9223372036854775807 as text` };
   }

@@ -61,7 +61,7 @@ async function watchStore(
     const storeId = await identify();
     const since = cursorFile?.saved ? resumeAt(cursorFile, cursorFile.saved, storeId, store.label) : config.since;
     if (cursorFile) {
-      const write = (revision: string) => cursorFile.write({ store: storeId, revision });
+      const write = (revision: string | null) => cursorFile.write({ store: storeId, revision });
       saver = createCursorSaver({ write, clock, tell: (line) => log('warn', line) });
     }
     const deliver = handler ? handleAll(handler, storeId, deps) : printAll(context, storeId);
@@ -88,7 +88,7 @@ async function watchStore(
   }
 }
 
-function resumeAt({ path }: CursorFile, saved: SavedCursor, storeId: string, label: string): string {
+function resumeAt({ path }: CursorFile, saved: SavedCursor, storeId: string, label: string): string | null {
   if (saved.store === storeId) return saved.revision;
   throw cursorRefusal(path, `it is of the store ${saved.store}, and ${label} is ${storeId}`);
 }

@@ -144,6 +144,37 @@ test('a consumer that was too slow in a snapshot begins anew: what was before it
   await assert.rejects(ended);
 });
 
+test('what was finished is withdrawn before a snapshot in mid-stream is told, and not for one that it begins with', async () => {
+  const entry = { record: sampleRecord({}), presence: null };
+  const piece = (revision: string): EventBatch => ({
+    events: [
+      {
+        kind: 'lost',
+        revision,
+        instanceId: entry.record.ec2InstanceId,
+        before: null,
+        after: entry,
+        snapshot: true,
+      },
+    ],
+    cursor: null,
+  });
+  const { log, waiting, abort, ended } = consume([[piece('9'), piece('9'), batch('9'), piece('4'), piece('4')]], {
+    since: '8',
+  });
+  await waiting;
+  assert.deepEqual(
+    log.filter((line) => !line.startsWith('pull')),
+    [
+      'open after 8',
+      ...['deliver 9', 'deliver 9', 'deliver 9', 'finished 9'],
+      ...['finished null quietly', 'deliver 4', 'deliver 4'],
+    ],
+  );
+  abort.abort();
+  await assert.rejects(ended);
+});
+
 test('what goes wrong while delivering ends it', async () => {
   const error = new Error('a defect');
   await assert.rejects(consume([[batch('1')]], { deliver: () => Promise.reject(error) }).ended, error);

@@ -5,7 +5,7 @@ import { simulatedClock } from '../../support/simulated-clock.ts';
 
 function saver() {
   const clock = simulatedClock();
-  const written: string[] = [];
+  const written: (string | null)[] = [];
   const lines: string[] = [];
   let disk: Promise<void> = Promise.resolve();
   const cursor = createCursorSaver({
@@ -57,6 +57,18 @@ test('a slow disk delays nobody: the newest cursor is written next, those betwee
   slow.resolve();
   await clock.advance(0);
   assert.deepEqual(written, ['1', '4']);
+});
+
+test('that there is nothing to go on from is written at once, and what comes after it in its turn', async () => {
+  const { clock, written, cursor } = saver();
+  cursor.advance('1', true);
+  await clock.advance(0);
+  cursor.advance(null, false);
+  await clock.advance(0);
+  assert.deepEqual(written, ['1', null]);
+  cursor.advance('2', false);
+  await cursor.close();
+  assert.deepEqual(written, ['1', null, '2']);
 });
 
 test('the same cursor is not written again', async () => {
