@@ -102,15 +102,22 @@ function createConsumer() {
   let roll: ReadonlyMap<string, RollEntry> = new Map();
   let cursor: string | null = null;
   let link = new AbortController();
+  // Of this stream: where it is so at its begin, it says so.
+  let uncertain = false;
 
   async function read(agent: Registry, signal: AbortSignal, events: number) {
     let left = events;
+    let last: string | null = null;
+    uncertain = false;
     for await (const batch of await agent.events({ since: cursor, signal })) {
       for (const event of batch.events) {
         if (signal.aborted || left === 0) return;
         left -= 1;
         if ('snapshot' in event && event.snapshot) cursor = null;
         roll = applyEvent(roll, event);
+        if (event.kind === 'uncertain') uncertain = true;
+        else if (event.kind === 'certain' || (event.kind === 'synced' && last !== 'uncertain')) uncertain = false;
+        last = event.kind;
       }
       cursor = batch.cursor;
     }
@@ -118,6 +125,7 @@ function createConsumer() {
 
   return {
     roll: () => roll,
+    uncertain: () => uncertain,
     /** @param events it dies after so many, with what it was told and not finished */
     connect(agent: Registry, events: number) {
       link.abort();
@@ -163,7 +171,7 @@ const act = fc.oneof(
   },
 );
 
-test('whoever resumes, wherever it was and whatever it was told, ends with the roll of the store', async () => {
+test('whoever resumes, wherever it was and whatever it was told, ends with the roll of the store, and certain of it', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(act, { maxLength: 40, size: 'max' }), async (acts) => {
       const { store, clock, nodes, agents, consumers, move, pass, restart } = world();
@@ -186,6 +194,7 @@ test('whoever resumes, wherever it was and whatever it was told, ends with the r
       await pass(130_000);
       for (const each of consumers) {
         assert.deepEqual(new Map([...each.roll()].sort()), new Map([...nodes].sort()));
+        assert.equal(each.uncertain(), false);
       }
       for (const each of agents) await each.close();
     }),
