@@ -288,25 +288,35 @@ test('and also while some return and others are lost', async (t) => {
   store.commit(nodes(0, 1));
   store.commit(nodes(10, 12, null));
   await clock.advance(1_000);
+  // One that is new, and already held when the past is known.
+  store.commit(nodes(20, 21));
+  store.overdueIds = new Set(Array.from({ length: 20 }, (_, n) => sampleInstanceId(n)));
+  store.commit(nodes(20, 21, null));
+  await clock.advance(0);
   release();
   await clock.advance(0);
   assert.deepEqual(resumed.take(), [
-    ['registered×20', null],
+    ['registered×21', null],
     ['uncertain synced', null],
   ]);
-  assert.deepEqual(resumed.states(), { present: 20 });
+  assert.deepEqual(resumed.states(), { present: 21 });
 });
 
 test('who comes back together out of a mass loss asks the store for the past once', async (t) => {
   const { store, clock } = await setUp(t);
   store.commit(nodes(0, 10, null));
   store.commit(nodes(0, 8));
+  store.commit(nodes(20, 21));
   const registry = createRegistry({ store, clock, random: () => 0.5 });
   t.after(() => registry.close());
   const readers = Array.from({ length: 10 }, () => reader(registry, '2'));
   await clock.advance(0);
-  for (const each of readers) assert.deepEqual(each.states(), { present: 18, lost: 2 });
+  for (const each of readers) assert.deepEqual(each.states(), { present: 19, lost: 2 });
   assert.ok(registry.status().catchUps <= 2, `${registry.status().catchUps} times`);
+  // Who was there when it was over is told what followed.
+  const later = reader(registry, '4');
+  await clock.advance(0);
+  assert.deepEqual(later.take()[0], ['registered', '5']);
 });
 
 test('who was told elsewhere that it is uncertain learns here that it is over', async (t) => {

@@ -48,7 +48,7 @@ export function createCatchUp({ store, clock, log, roll, massLoss, holdBack }: C
   const slots = createSlots(MAX_AT_ONCE);
   let last: Past | null = null;
   /** In the past of who comes back from there, or from before, was a mass loss: it need not be read to know that. */
-  let massLossAfter: Omit<Past, 'batches'> | null = null;
+  let massLossAfter: string | null = null;
   let count = 0;
 
   /** @returns null where there was a mass loss */
@@ -63,7 +63,7 @@ export function createCatchUp({ store, clock, log, roll, massLoss, holdBack }: C
     // This process began after they were lost, or among them, and has told nobody anything that it would take back.
     if (log.isUntouched(position)) holdBack(lastPresent);
     if (!wasMassLoss) return { since, batches: retell(known, changes, since), position };
-    massLossAfter = { since, position };
+    massLossAfter = since;
     return null;
   }
 
@@ -72,10 +72,6 @@ export function createCatchUp({ store, clock, log, roll, massLoss, holdBack }: C
     if (reader === null || BigInt(past.since) > BigInt(since)) return null;
     const batches = past.batches.filter((batch) => BigInt(batch.revision) > BigInt(since));
     return { reader, batches: [...batches, { events: [], cursor: past.position.cursor }] };
-  }
-
-  function isFrom({ since: after, position }: Omit<Past, 'batches'>, since: string): boolean {
-    return position.generation === log.here().generation && BigInt(since) <= BigInt(after);
   }
 
   return {
@@ -87,7 +83,7 @@ export function createCatchUp({ store, clock, log, roll, massLoss, holdBack }: C
           slots(within, async () => {
             const shared = last && from(last, since);
             if (shared) return shared;
-            if (massLossAfter && isFrom(massLossAfter, since)) return null;
+            if (massLossAfter !== null && BigInt(since) <= BigInt(massLossAfter)) return null;
             const past = await run(since, within);
             if (past === null) return null;
             // The one that reaches back furthest serves most of those who still wait.
