@@ -33,8 +33,8 @@ const RETRY_MS = 50;
 const START_MS = Date.parse('2026-01-01T00:00:00Z');
 
 /**
- * Carries out at least so many random registrations, changes and departures, each until the store has said that it is done, and
- * leaves nodes to be lost and forgotten by their leases. Answers how often it did what.
+ * Carries out at least so many random registrations, changes and departures, each until the store has said that it is
+ * done, and leaves nodes to be lost and forgotten by their leases. Answers how often it did what.
  */
 export async function writeRandomly({ store, random, operations, enough, nodes, atOnce, signal }: RandomWrites) {
   const all = Array.from({ length: nodes }, (_, n): Node => {
