@@ -17,7 +17,7 @@ export const list: Benchmark = {
   async run(context) {
     const { nodes, warmups, pairs } = context.quick
       ? { nodes: 500, warmups: 1, pairs: 2 }
-      : { nodes: 10_000, warmups: 1, pairs: 15 };
+      : { nodes: 10_000, warmups: 1, pairs: 31 };
     const etcd = await startBenchEtcd(context);
     const store = await etcd.open();
     context.progress(`registering ${nodes} nodes`);
