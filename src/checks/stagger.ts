@@ -14,6 +14,8 @@ export function firstLookMs(index: number, count: number, intervalMs: number): n
  * and after `nowMs`. Beats that a long look has missed are left out.
  */
 export function nextLookMs(dueMs: number, intervalMs: number, nowMs: number): number {
-  const passed = Math.floor((nowMs - dueMs) / intervalMs);
-  return dueMs + intervalMs * Math.max(1, passed + 1);
+  const passed = Math.max(0, Math.floor((nowMs - dueMs) / intervalMs));
+  const nextMs = dueMs + intervalMs * (passed + 1);
+  // A beat that is now may be a fraction short of a whole number of intervals: that one has passed.
+  return nextMs > nowMs ? nextMs : nextMs + intervalMs;
 }

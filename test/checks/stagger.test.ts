@@ -18,6 +18,9 @@ test('the next look keeps the beat, leaves out what was missed, and never is in 
   assert.equal(nextLookMs(1_000, 10_000, 38_000), 41_000);
   // A timer may fire a moment early.
   assert.equal(nextLookMs(1_000, 10_000, 999.5), 11_000);
+  // A whole interval later, but for what a number of that size cannot hold.
+  const dueMs = firstLookMs(2, 9, 10_000) + 30_000;
+  assert.ok(nextLookMs(dueMs, 10_000, dueMs + 10_000) > dueMs + 10_000);
 });
 
 test('however long their looks take, no two checks are ever due closer together than the spread', () => {
