@@ -1,4 +1,4 @@
-import type { Clock } from '../src/timing/clock.ts';
+import type { Clock } from '../src/lib/clock.ts';
 import type { Figure } from './figure.ts';
 import type { Cleanup } from './support/cleanup.ts';
 

@@ -1,5 +1,5 @@
+import { withDeadline } from '../src/lib/deadline.ts';
 import type { Store } from '../src/store/store.ts';
-import { withDeadline } from '../src/timing/with-deadline.ts';
 import type { Benchmark } from './benchmark.ts';
 import { plainFigure } from './figure.ts';
 import { launchCommand } from './support/launch-command.ts';

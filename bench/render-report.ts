@@ -1,4 +1,4 @@
-import { renderTable } from '../src/cli/render-table.ts';
+import { renderTable } from '../src/cli/columns.ts';
 import type { Figure, Unit } from './figure.ts';
 import { judge } from './judge.ts';
 import type { Machine } from './support/describe-machine.ts';

@@ -1,4 +1,4 @@
-import { withDeadline } from '../src/timing/with-deadline.ts';
+import { withDeadline } from '../src/lib/deadline.ts';
 import type { BenchContext, Benchmark } from './benchmark.ts';
 import { type Figure, plainFigure } from './figure.ts';
 import { quantile } from './quantile.ts';

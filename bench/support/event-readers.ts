@@ -2,7 +2,7 @@
 // Says "open" when all are answered. Ends on SIGTERM, and then prints [revision, [ms, …]] for each revision, the
 // monotonic instants at which the readers got it. SILENT more connect and never read.
 import { connect } from 'node:net';
-import { systemClock } from '../../src/timing/clock.ts';
+import { systemClock } from '../../src/lib/clock.ts';
 import { type Arrivals, noteArrivals } from './arrivals.ts';
 
 const AT_ONCE = 50;

@@ -1,10 +1,10 @@
 // What a view costs in a process that holds nothing else: node --expose-gc measure-view.ts STORE_URL
 // Prints the JavaScript heap (and what it holds outside of it) before the view and with it, all garbage collected.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseStoreUrl } from '../../src/config/parse-store-url.ts';
+import { systemClock } from '../../src/lib/clock.ts';
 import { createRegistry } from '../../src/registry/registry.ts';
 import { openStore } from '../../src/store/open-store.ts';
-import { systemClock } from '../../src/timing/clock.ts';
+import { parseStoreUrl } from '../../src/store/store-url.ts';
 
 const [url = ''] = process.argv.slice(2);
 const { signal } = new AbortController();

@@ -1,4 +1,4 @@
-import { withDeadline } from '../../src/timing/with-deadline.ts';
+import { withDeadline } from '../../src/lib/deadline.ts';
 import type { BenchContext } from '../benchmark.ts';
 import type { BenchNode } from './start-bench-nodes.ts';
 import { type Child, startChild } from './start-child.ts';

@@ -1,6 +1,6 @@
-import { parseStoreUrl } from '../../src/config/parse-store-url.ts';
 import { openStore } from '../../src/store/open-store.ts';
 import type { Store } from '../../src/store/store.ts';
+import { parseStoreUrl } from '../../src/store/store-url.ts';
 import { type EtcdServer, startEtcd } from '../../test/support/etcd-server.ts';
 import type { BenchContext } from '../benchmark.ts';
 

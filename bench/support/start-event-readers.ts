@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import { withDeadline } from '../../src/timing/with-deadline.ts';
+import { withDeadline } from '../../src/lib/deadline.ts';
 import type { BenchContext } from '../benchmark.ts';
 import type { Arrivals } from './arrivals.ts';
 import { startChild } from './start-child.ts';

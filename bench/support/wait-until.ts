@@ -1,4 +1,4 @@
-import { withDeadline } from '../../src/timing/with-deadline.ts';
+import { withDeadline } from '../../src/lib/deadline.ts';
 import type { BenchContext } from '../benchmark.ts';
 
 /** Asks every `everyMs` until the answer is not null; fails after `limitMs`, and when `probe` does. */

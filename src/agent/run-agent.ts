@@ -1,29 +1,175 @@
 import type { Logger } from 'pino';
-import type { AgentConfig } from '../config/agent-config.ts';
+import { type Audit, type Auditor, type AuditorOptions, createAuditor, fleetAudit } from '../audit/fleet-audit/run.ts';
+import { createAuditLog } from '../audit/fleet-audit/status.ts';
+import type { Probe } from '../checks/probe.ts';
+import type { AgentConfig, AuditConfig } from '../config/agent.ts';
+import type { EcsApi, EcsSettings } from '../ecs/ecs-api.ts';
+import { openEcsOnce } from '../ecs/open-ecs-api.ts';
 import { describeError, SupersededError } from '../errors.ts';
-import type { AgentReport } from '../http/agent-report.ts';
-import { agentRoutes } from '../http/agent-routes.ts';
+import type { AgentReport, AttributesReport, DrainReport } from '../http/agent-report.ts';
+import { agentRoutes } from '../http/routes/agent.ts';
+import { residentBytes } from '../http/routes/metrics.ts';
 import { startHttpServer } from '../http/server.ts';
-import { createLoopMonitor } from '../lifecycle/loop-monitor.ts';
-import { residentBytes } from '../lifecycle/resident-bytes.ts';
-import { runGroup } from '../lifecycle/run-group.ts';
-import { type NotifyChannel, runNotifier } from '../lifecycle/run-notifier.ts';
-import { runPublisher } from '../publisher/publisher.ts';
-import { type Desired, initialPublisherState, type PublisherState } from '../publisher/publisher-state.ts';
-import type { Step } from '../publisher/step.ts';
+import { type Cell, createCell } from '../lib/cell.ts';
+import type { Clock } from '../lib/clock.ts';
+import { unlessAborted } from '../lib/deadline.ts';
+import { createLoopMonitor, harmless, type LoopMonitor, runGroup, type Task } from '../lib/run-group.ts';
 import { encodeRecord } from '../record/codec.ts';
 import { createRegistry } from '../registry/registry.ts';
-import { readMachineId } from '../sources/read-machine-id.ts';
-import { type Cell, createCell } from '../timing/cell.ts';
-import type { Clock } from '../timing/clock.ts';
-import { unlessAborted } from '../timing/unless-aborted.ts';
-import type { AgentDependencies } from './agent-dependencies.ts';
-import { buildReport } from './build-report.ts';
-import { createEcsWork } from './ecs-work.ts';
-import { observeNode } from './observe-node.ts';
-import { createPublishLog } from './publish-log.ts';
-import { standingAudit } from './standing-audit.ts';
-import { createStoreCheck } from './store-check.ts';
+import { readMachineId } from '../sources/machine-id.ts';
+import type { DrainSlots, Store } from '../store/store.ts';
+import { runAttributes } from './attributes/run.ts';
+import { runDrain } from './drain/run.ts';
+import { observeNode } from './node.ts';
+import { type Desired, initialPublisherState, type PublisherState, type Step } from './publisher/plan.ts';
+import { createPublishLog, runPublisher } from './publisher/run.ts';
+import { attributesReport, buildReport, createStoreCheck } from './report.ts';
+import { type NotifyChannel, runNotifier } from './systemd.ts';
+
+/** What an agent works with. Whoever gives it also takes it away again. */
+export interface AgentDependencies {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Logger;
+  readonly version: string;
+  readonly session: string;
+  /** Set to true once, when the agent is to say goodbye and end. */
+  readonly leaving: Cell<boolean>;
+  /** The operator's own and those of the node's parts; whoever opened them closes them. */
+  readonly probes: readonly Probe[];
+  /** null where no service manager wants to be told. */
+  readonly notify: NotifyChannel | null;
+  /** Of the whole fleet, should this agent lead. Default: store against the ECS API. */
+  readonly audit?: Audit;
+  /** Called only where a flag asks for something of ECS. */
+  readonly openEcs: (settings: EcsSettings) => Promise<EcsApi>;
+}
+
+interface EcsWorkDeps {
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Logger;
+  readonly session: string;
+  readonly slots: DrainSlots;
+  readonly openEcs: (settings: EcsSettings) => Promise<EcsApi>;
+  readonly desired: Cell<Desired | null>;
+  readonly leaving: Cell<boolean>;
+  readonly noticesKnown: () => boolean;
+}
+
+/** What this agent changes in ECS, where it was told to. */
+export interface EcsWork {
+  /** None of them ends before `signal` aborts. */
+  readonly loops: readonly Task<never>[];
+  drain(): DrainReport | null;
+  attributes(): AttributesReport | null;
+  /** Resolves once all was said that is to be said in leaving; at once where nothing is. */
+  readonly saidGoodbye: Promise<void>;
+  close(): Promise<void>;
+}
+
+export function createEcsWork(config: AgentConfig, deps: EcsWorkDeps): EcsWork {
+  const { clock, random, log, desired, leaving } = deps;
+  const ecs = openEcsOnce(config.ecs, deps.openEcs);
+  const record = () => desired.get()?.record ?? null;
+  const goodbye = Promise.withResolvers<void>();
+  const loops: Task<never>[] = [];
+  // What ECS is told is never worth the agent.
+  const add = (name: string, tell: (reason: string) => void, loop: Task<unknown>) => {
+    const onBroken = (reason: string) => {
+      tell(reason);
+      log.error(`${name}: ${reason}`);
+    };
+    loops.push(harmless(loop, onBroken));
+  };
+  const nowText = () => new Date(clock.wallMs()).toISOString();
+  let drain: DrainReport | null = null;
+  let attributes: AttributesReport | null = null;
+
+  if (config.drain) {
+    const drainConfig = config.drain;
+    drain = { state: 'idle', reason: 'starting', since: nowText() };
+    const tellDrain = (reason: string) => {
+      if (drain) drain = { ...drain, reason };
+    };
+    add('drain', tellDrain, (signal) =>
+      runDrain(
+        {
+          ...{ config: drainConfig, clock, random, log, session: deps.session, slots: deps.slots, ecs: ecs.forArn },
+          ...{ record, noticesKnown: deps.noticesKnown, changes: desired, leaving },
+          onStep({ phase, reason }) {
+            drain = { state: phase, reason, since: drain?.state === phase ? drain.since : nowText() };
+          },
+        },
+        signal,
+      ),
+    );
+  }
+  if (config.ecsAttributes) {
+    attributes = { state: 'unknown', reason: 'starting', lastWrite: null };
+    const tellAttributes = (reason: string) => {
+      if (attributes) attributes = { ...attributes, state: 'failing', reason };
+    };
+    add('ECS attributes', tellAttributes, async (signal) => {
+      const onStep = (...now: Parameters<typeof attributesReport>) => {
+        attributes = attributesReport(...now);
+      };
+      const from = { ecs: ecs.forArn, record, changes: [desired], spreadMs: config.presenceTtlMs };
+      const options = { clock, random, log, ...from, leaving, onStep };
+      try {
+        await runAttributes(options, signal);
+      } finally {
+        goodbye.resolve();
+      }
+    });
+  } else {
+    goodbye.resolve();
+  }
+  return {
+    loops,
+    drain: () => drain,
+    attributes: () => attributes,
+    saidGoodbye: goodbye.promise,
+    close: ecs.close,
+  };
+}
+
+/** This agent's part in the audit of the fleet. */
+export function standingAudit(
+  { intervalMs, clusters }: AuditConfig,
+  { presenceTtlMs, ecs }: AgentConfig,
+  deps: AgentDependencies,
+  monitor: LoopMonitor,
+  desired: () => Desired | null,
+): Auditor {
+  const { store, clock, random, session, leaving } = deps;
+  // One that broke is told of where its results are: by a failing liveness the whole agent would be restarted for it.
+  const auditStep = monitor.track('audit', presenceTtlMs + 30_000, () => auditor.status().broken === null);
+  const auditLog = createAuditLog(deps.log);
+  const options: AuditorOptions = {
+    offices: store.offices,
+    audit:
+      deps.audit ??
+      fleetAudit(
+        { store, clock, openEcs: (requestsPerSecond) => deps.openEcs({ ...ecs, requestsPerSecond }) },
+        clusters,
+      ),
+    clock,
+    random,
+    session,
+    instanceId: () => desired()?.record.ec2InstanceId ?? null,
+    ttlMs: presenceTtlMs,
+    intervalMs,
+    leaving,
+    onStep(step, state) {
+      auditStep();
+      auditLog(step, state);
+    },
+  };
+  const auditor = createAuditor(options, (reason) => deps.log.error(`standing audit: ${reason}`));
+  return auditor;
+}
 
 /** A departure that the store has not taken by then is given up: with the HTTP port's closing it stays under 3 s. */
 const DEPARTURE_LIMIT_MS = 2_000;

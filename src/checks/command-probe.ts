@@ -1,10 +1,7 @@
-import type { ExecCheckConfig } from '../config/check-config.ts';
-import { type CommandResult, runCommand } from '../lifecycle/run-command.ts';
-import type { Clock } from '../timing/clock.ts';
-import { noAnswer } from './look-within.ts';
-import type { Observation } from './observe-check.ts';
-import type { OpenProbe } from './probe.ts';
-import { reasonFrom } from './reason.ts';
+import type { Clock } from '../lib/clock.ts';
+import { type CommandResult, runCommand } from '../lib/run-command.ts';
+import { type Observation, reasonFrom } from './check.ts';
+import { type ExecCheckConfig, noAnswer, type OpenProbe } from './probe.ts';
 
 interface CommandProbeOptions {
   readonly check: ExecCheckConfig;

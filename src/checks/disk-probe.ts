@@ -1,10 +1,8 @@
 import { statfs } from 'node:fs/promises';
-import type { DiskCheckConfig } from '../config/check-config.ts';
+import type { Clock } from '../lib/clock.ts';
 import type { HealthStatus } from '../record/record.ts';
-import type { Clock } from '../timing/clock.ts';
-import { lookWithin } from './look-within.ts';
-import type { Observation } from './observe-check.ts';
-import type { Probe } from './probe.ts';
+import type { Observation } from './check.ts';
+import { type DiskCheckConfig, lookWithin, type Probe } from './probe.ts';
 
 /** What `statfs` tells of a file system, in its own units. */
 export interface DiskUse {

@@ -1,11 +1,33 @@
-import type { HttpCheckConfig } from '../config/check-config.ts';
-import { openHttpPool } from '../net/http-pool.ts';
-import type { Clock } from '../timing/clock.ts';
-import { lookWithin } from './look-within.ts';
-import type { Observation } from './observe-check.ts';
-import type { OpenProbe } from './probe.ts';
-import { reasonFrom } from './reason.ts';
-import { wireReason } from './wire-reason.ts';
+import newConnector from 'undici/lib/core/connect.js';
+import { describeError } from '../errors.ts';
+import type { Clock } from '../lib/clock.ts';
+import { boundedRequest, openHttpPool } from '../lib/http-client.ts';
+import { type Observation, reasonFrom } from './check.ts';
+import { type HttpCheckConfig, lookWithin, type OpenProbe } from './probe.ts';
+
+const MEANINGS: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'connection refused',
+  ECONNRESET: 'the connection was closed before an answer',
+  UND_ERR_SOCKET: 'the connection was closed before an answer',
+  UND_ERR_CONNECT_TIMEOUT: 'no connection',
+  ENOTFOUND: 'no such host',
+  EAI_AGAIN: 'the name cannot be resolved',
+  EHOSTUNREACH: 'no route',
+  ENETUNREACH: 'no route',
+  ENOENT: 'no such socket',
+  EACCES: 'no permission to connect',
+};
+
+/**
+ * Why a connection or a request failed, in words that stay the same while the trouble does: the system's own name the
+ * address or the local port of that attempt, and each new text would be a write.
+ * @param where what was asked, for people
+ */
+export function wireReason(where: string, error: unknown): string {
+  const code = (error as { code?: unknown } | null)?.code;
+  const meaning = typeof code === 'string' ? MEANINGS[code] : undefined;
+  return reasonFrom(`${meaning ?? describeError(error)} at ${where}`);
+}
 
 interface HttpProbeOptions {
   readonly check: HttpCheckConfig;
@@ -54,4 +76,47 @@ function judgeStatus(code: number, where: string): Observation {
   if (code >= 200 && code < 300) return { status: 'passing', reason: '' };
   const hint = code >= 300 && code < 400 ? '; redirects are not followed' : '';
   return { status: code === 429 ? 'warning' : 'critical', reason: reasonFrom(`HTTP ${code} from ${where}${hint}`) };
+}
+
+interface DockerProbeOptions {
+  /** Path of docker's unix socket. */
+  readonly socketPath: string;
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
+  readonly clock: Clock;
+}
+
+/** The answer has two bytes. */
+const MAX_DOCKER_BYTES = 4_096;
+
+/** Whether docker answers its own ping: https://docs.docker.com/reference/api/engine/version/v1.43/#tag/System/operation/SystemPing */
+export function dockerProbe(options: DockerProbeOptions): OpenProbe {
+  const { socketPath, intervalMs, timeoutMs, clock } = options;
+  const connect = newConnector({ socketPath, timeout: timeoutMs });
+  const pool = openHttpPool('http://docker', { connections: 1, connectTimeoutMs: timeoutMs, connect });
+  const ask = async (signal: AbortSignal): Promise<Observation> => {
+    // A connection of its own each time: one that was kept would not notice that nobody accepts new ones.
+    const headers = { connection: 'close' };
+    const request = { method: 'GET', path: '/_ping', headers, maxBytes: MAX_DOCKER_BYTES, signal } as const;
+    const { status, text } = await boundedRequest(pool, request);
+    if (status !== 200) return { status: 'critical', reason: `docker /_ping answers HTTP ${status}` };
+    if (text.trim() !== 'OK')
+      return { status: 'critical', reason: `docker /_ping does not answer OK at ${socketPath}` };
+    return { status: 'passing', reason: '' };
+  };
+  return {
+    name: 'docker',
+    intervalMs,
+    timeoutMs,
+    look: (signal) =>
+      lookWithin(clock, timeoutMs, signal, async (inner) => {
+        try {
+          return await ask(inner);
+        } catch (error) {
+          inner.throwIfAborted();
+          return { status: 'critical', reason: wireReason(socketPath, error) };
+        }
+      }),
+    close: () => pool.destroy(),
+  };
 }

@@ -1,11 +1,17 @@
 import { Command } from 'commander';
-import { type AgentFlags, agentConfig, agentOptions } from '../config/agent-options.ts';
-import { type NotifyHow, notifyConfig, notifyOption } from '../config/notify-option.ts';
-import { storeOptions } from '../config/store-options.ts';
-import type { EcsSettings } from '../ecs/ecs-settings.ts';
+import {
+  type AgentFlags,
+  agentConfig,
+  agentOptions,
+  type NotifyHow,
+  notifyConfig,
+  notifyOption,
+} from '../config/agent.ts';
+import { storeOptions } from '../config/store.ts';
+import type { EcsSettings } from '../ecs/ecs-api.ts';
+import { createCell } from '../lib/cell.ts';
 import { openStore } from '../store/open-store.ts';
-import { createCell } from '../timing/cell.ts';
-import type { CliContext } from './cli-context.ts';
+import type { CliContext } from './context.ts';
 
 const EXAMPLES = `
 Every flag has a variable, so a unit needs none: ROLLCALL_STORE=etcd://10.0.0.1:2379,10.0.0.2:2379 rollcall agent
@@ -24,10 +30,10 @@ export function agentCommand(context: CliContext): Command {
   return command.addHelpText('after', EXAMPLES).action(async (flags: AgentFlags & { readonly notify: NotifyHow }) => {
     // Loaded here, so that a command that only reads the roll does not pay for a server and a logger.
     const { runAgent } = await import('../agent/run-agent.ts');
-    const { createLog } = await import('../lifecycle/create-log.ts');
-    const { openProbes } = await import('../checks/open-probes.ts');
+    const { createLog } = await import('./context.ts');
+    const { openProbes } = await import('../checks/run-probes.ts');
     const { openEcsApi } = await import('../ecs/open-ecs-api.ts');
-    const { openNotifyChannel } = await import('../lifecycle/open-notify-channel.ts');
+    const { openNotifyChannel } = await import('../agent/systemd.ts');
     const config = agentConfig(flags);
     const { clock, random, version, env } = context;
     const log = createLog(config.logLevel);

@@ -1,17 +1,16 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { emptyAuditMemory } from '../audit/audit-memory.ts';
-import { type AuditReport, isUndecided } from '../audit/audit-report.ts';
-import { type EcsFlags, ecsOptions, ecsSettings } from '../config/ecs-options.ts';
-import { isLogged, logLevelOption } from '../config/log-level.ts';
-import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/mass-loss-options.ts';
-import { storeConfig, storeOptions } from '../config/store-options.ts';
-import { describeError, RollcallError, UsageError } from '../errors.ts';
+import { emptyAuditMemory } from '../audit/history.ts';
+import { type AuditReport, DIFFERENCE_KINDS, type DifferenceKind, isUndecided, type Note } from '../audit/report.ts';
+import { type EcsFlags, ecsOptions, ecsSettings } from '../config/ecs.ts';
+import { isLogged, logLevelOption } from '../config/flags.ts';
+import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/mass-loss.ts';
+import { storeConfig, storeOptions } from '../config/store.ts';
+import { clusterName } from '../ecs/arn.ts';
+import { describeError, printable, RollcallError, UsageError } from '../errors.ts';
+import { formatDuration } from '../lib/duration.ts';
 import type { Roll } from '../record/roll.ts';
-import { clusterName } from '../sources/ecs-arn.ts';
-import { formatDuration } from '../timing/duration.ts';
-import type { CliContext } from './cli-context.ts';
-import { massLossNote } from './mass-loss-note.ts';
-import { type ReadFlags, readFromStore, warnOfSkipped } from './read-from-store.ts';
+import { massLossNote, renderTable } from './columns.ts';
+import { type CliContext, type ReadFlags, readFromStore, warnOfSkipped } from './context.ts';
 
 interface AuditFlags extends ReadFlags, EcsFlags, MassLossFlags {
   readonly cluster?: readonly string[];
@@ -60,7 +59,7 @@ export function auditCommand(context: CliContext): Command {
       context.signal.throwIfAborted();
       throw new CouldNotTellError(`could not tell: ${describeError(error)}`);
     });
-    const { renderAudit, renderNotes } = await import('./render-audit.ts');
+    const { renderAudit, renderNotes } = await import('./audit.ts');
     const isText = flags.output === 'text' || flags.output === 'wide';
     await context.stdout(
       isText ? renderAudit(report) : `${JSON.stringify(report, null, flags.output === 'json' ? 2 : 0)}\n`,
@@ -90,7 +89,7 @@ async function audit(
   // Loaded here, so that a command that asks nothing of ECS does not pay for it.
   const [{ openEcsApi }, { runAudit }] = await Promise.all([
     import('../ecs/open-ecs-api.ts'),
-    import('../audit/run-audit.ts'),
+    import('../audit/audit.ts'),
   ]);
   const { clock, random } = context;
   const onLookAgain = (differences: number, waitMs: number) => {
@@ -141,4 +140,58 @@ function clusterNames(text: string): readonly string[] {
     }
     return cluster;
   });
+}
+
+/** More notes than that push the answer off the screen; JSON has all of them. */
+const MAX_NOTES = 20;
+const LEGEND = ['DIFFERENCE', 'INSTANCE', 'IP', 'SINCE', 'CONTAINER INSTANCE ARN', 'REASON'];
+const PLURALS: Record<DifferenceKind, string> = {
+  ghost: 'ghosts',
+  stray: 'strays',
+  disconnected: 'disconnected',
+  mismatch: 'mismatches',
+};
+
+/** An audit for people: a line per difference, by kind, and a summary. */
+export function renderAudit(report: AuditReport): string {
+  const rows = report.differences.map((difference) => [
+    difference.kind,
+    difference.instanceId,
+    difference.privateIpAddress,
+    sinceText(difference.since, report),
+    difference.containerInstanceArn,
+    difference.reason,
+  ]);
+  return `${rows.length === 0 ? '' : renderTable(LEGEND, rows)}${printable(summary(report))}\n`;
+}
+
+/** What is worth a line and is no difference. */
+export function renderNotes({ notes }: AuditReport): string[] {
+  const lines = notes
+    .slice(0, MAX_NOTES)
+    .map((note) => printable(`note: ${note.kind}: ${nameOf(note)}: ${note.reason}`));
+  const more = notes.length - lines.length;
+  return more > 0 ? [...lines, `note: ${more} more notes; -o json has them all`] : lines;
+}
+
+function summary({ clusters, agreeing, differences, elsewhere }: AuditReport): string {
+  const where = clusters.length > 3 ? `${clusters.length} clusters` : clusters.join(', ');
+  const counts = DIFFERENCE_KINDS.map((kind) => ({ kind, n: differences.filter((each) => each.kind === kind).length }))
+    .filter(({ n }) => n > 0)
+    .map(({ kind, n }) => `${n} ${n === 1 ? kind : PLURALS[kind]}`);
+  const differ = counts.length === 0 ? 'none differs' : `${differences.length} differ: ${counts.join(', ')}`;
+  const rest = elsewhere === 0 ? '' : `; ${elsewhere} present in other clusters, regions or accounts`;
+  return `${where}: ${agreeing} agree, ${differ}${rest}`;
+}
+
+/** Another node's clock may have written the instant: it may lie ahead of ours, which is not an age below zero. */
+function sinceText(since: string | null, { finishedAt }: AuditReport): string | null {
+  const ageMs = Date.parse(finishedAt) - Date.parse(since ?? '');
+  if (since === null || Number.isNaN(ageMs)) return since;
+  return `${since} (${formatDuration(Math.max(0, ageMs))})`;
+}
+
+function nameOf({ instanceId, privateIpAddress, containerInstanceArn, cluster }: Note): string {
+  const id = instanceId ?? containerInstanceArn ?? 'unknown';
+  return [id, privateIpAddress, cluster === null ? null : `in ${cluster}`].filter((part) => part !== null).join(' ');
 }

@@ -1,23 +1,15 @@
 import { Command } from 'commander';
-import { type EcsFlags, ecsOptions, ecsSettings } from '../config/ecs-options.ts';
-import { logLevelOption } from '../config/log-level.ts';
-import { type PlaceFlags, placeOptions, requireCluster, taskNeeds } from '../config/place-options.ts';
-import { storeOptions } from '../config/store-options.ts';
-import type { EcsApi } from '../ecs/ecs-api.ts';
-import type { TaskNeeds } from '../ecs/task-needs.ts';
+import { type EcsFlags, ecsOptions, ecsSettings } from '../config/ecs.ts';
+import { logLevelOption } from '../config/flags.ts';
+import { type PlaceFlags, placeOptions, requireCluster, taskNeeds } from '../config/place.ts';
+import { storeOptions } from '../config/store.ts';
+import { clusterName } from '../ecs/arn.ts';
+import type { EcsApi, TaskNeeds } from '../ecs/ecs-api.ts';
 import { RollcallError } from '../errors.ts';
-import type { Candidate } from '../placement/candidate.ts';
-import {
-  type PlacementReport,
-  refusalText,
-  renderPlacement,
-  taskLine,
-  whyLine,
-} from '../placement/render-placement.ts';
-import { clusterName } from '../sources/ecs-arn.ts';
-import { withDeadline } from '../timing/with-deadline.ts';
-import type { CliContext } from './cli-context.ts';
-import { type ReadFlags, readFromStore, warnOfSkipped } from './read-from-store.ts';
+import { withDeadline } from '../lib/deadline.ts';
+import type { Candidate } from '../placement/judge-nodes.ts';
+import { type PlacementReport, refusalText, renderPlacement, taskLine, whyLine } from '../placement/render.ts';
+import { type CliContext, type ReadFlags, readFromStore, warnOfSkipped } from './context.ts';
 
 interface Flags extends ReadFlags, EcsFlags, PlaceFlags {}
 
@@ -79,7 +71,7 @@ async function place(context: CliContext, flags: Flags, api: EcsApi): Promise<vo
           `start ${flags.start}: its network mode is awsvpc, and --start can name no subnets; place with --cpu and --memory, and give the ARNs to aws ecs start-task --network-configuration`,
         );
       }
-      const { enumerateInstances } = await import('../ecs/enumerate-instances.ts');
+      const { enumerateInstances } = await import('../ecs/list-instances.ts');
       return {
         defined,
         needs: taskNeeds(flags, defined?.needs ?? null),

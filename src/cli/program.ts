@@ -1,15 +1,15 @@
 import { Command, CommanderError } from 'commander';
 import { describeError, RollcallError, UsageError } from '../errors.ts';
-import { quote } from '../sources/quote.ts';
+import { quote } from '../sources/source-error.ts';
 import { agentCommand } from './agent.ts';
 import { auditCommand } from './audit.ts';
-import type { CliContext } from './cli-context.ts';
+import type { CliContext } from './context.ts';
 import { healthCommand } from './health.ts';
 import { listCommand } from './list.ts';
 import { placeCommand } from './place.ts';
 import { showCommand } from './show.ts';
 import { simulateCommand } from './simulate.ts';
-import { watchCommand } from './watch.ts';
+import { watchCommand } from './watch/watch.ts';
 
 const HELP = `
 Every flag has a variable (in brackets); a flag outranks its variable.

@@ -1,10 +1,199 @@
-import { systemClock } from '../timing/clock.ts';
-import type { ConnectOptions } from './connect-options.ts';
-import { createClient } from './create-client.ts';
-import { openHttpSource } from './http-source.ts';
-import { parseTarget } from './parse-target.ts';
-import type { RollcallClient } from './rollcall-client.ts';
+import { RollcallError, UsageError } from '../errors.ts';
+import { parseRollQuery } from '../http/query.ts';
+import { type Clock, systemClock } from '../lib/clock.ts';
+import { linkSignals, withDeadline } from '../lib/deadline.ts';
+import { parseEventKind } from '../record/cloud-event.ts';
+import { EVENT_KINDS, type EventKind } from '../record/events.ts';
+import { refuseCluster } from '../record/roll.ts';
+import { parseRevision } from '../registry/event-source.ts';
+import { DEFAULT_MASS_LOSS, type MassLossLimits } from '../registry/mass-loss.ts';
+import { parseStoreUrl, type StoreConfig } from '../store/store-url.ts';
+import { openHttpSource } from './agent-source.ts';
 import { openStoreSource } from './store-source.ts';
+import type {
+  ConnectOptions,
+  ListOptions,
+  RollcallClient,
+  RollSource,
+  RollWatch,
+  StreamRequest,
+  WatchOptions,
+} from './types.ts';
+import { watchEvents } from './watch.ts';
+
+const CRITERIA = ['cluster', 'health', 'presence', 'az'] as const;
+
+/** The criteria as the query of `/v1/containerInstances`, which says what they mean. @throws UsageError */
+export function listQuery(options: ListOptions): URLSearchParams {
+  const query = new URLSearchParams();
+  for (const name of CRITERIA) {
+    const accepted = options[name];
+    if (accepted === undefined) continue;
+    const values = [accepted].flat();
+    if (values.length === 0) throw new UsageError(`${name} is empty; give it a value or leave it out`);
+    for (const value of values) query.append(name, value);
+  }
+  const parsed = parseRollQuery(query);
+  if (!parsed.ok) throw new UsageError(parsed.detail);
+  return query;
+}
+
+/** @throws UsageError that names the value and what is allowed */
+export function parseWatchOptions({ since = null, cluster, types }: WatchOptions): StreamRequest {
+  return {
+    since: since === null ? null : revision(since),
+    cluster: cluster === undefined ? null : clusters(named('cluster', [cluster].flat())),
+    kinds: types === undefined ? null : named('types', types).map(eventKind),
+  };
+}
+
+function revision(text: string): string {
+  const parsed = parseRevision(String(text));
+  if (parsed !== undefined) return parsed;
+  throw new UsageError(`since ${quote(text)}: expected a store revision, a decimal number, as events carry in cursor`);
+}
+
+function clusters(names: readonly string[]): readonly string[] {
+  const refusal = refuseCluster(names);
+  if (refusal === null) return names;
+  throw new UsageError(refusal);
+}
+
+function eventKind(text: string): EventKind {
+  const kind = parseEventKind(text);
+  if (kind !== undefined) return kind;
+  throw new UsageError(`types ${quote(text)} is not known; allowed: ${EVENT_KINDS.join(', ')}`);
+}
+
+/** An empty list would accept nobody: it is more likely a variable that was not set. */
+function named<T extends string>(option: string, values: readonly T[]): readonly T[] {
+  if (values.length > 0 && values.every((value) => value !== '')) return values;
+  throw new UsageError(`${option} is empty; give it a value or leave it out`);
+}
+
+function quote(value: unknown): string {
+  return JSON.stringify(String(value).slice(0, 64));
+}
+
+const LIST_TIMEOUT_MS = 10_000;
+
+export interface ClientDeps {
+  readonly clock: Clock;
+  /** Evenly distributed in [0, 1). */
+  readonly random: () => number;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** What list() and watch() share over whatever source: filters, deadlines, and their end. */
+export function createClient(source: RollSource, deps: ClientDeps): RollcallClient {
+  const { clock, random } = deps;
+  const life = new AbortController();
+  /** The one reason by which a watch ends without an error. */
+  const closed = new RollcallError(`the client of ${source.label} is closed`);
+  let closing: Promise<void> | null = null;
+
+  const end = (reason: unknown) => {
+    deps.signal?.removeEventListener('abort', onAbort);
+    life.abort(reason);
+    closing ??= source.close();
+    return closing;
+  };
+  const onAbort = () => {
+    end(deps.signal?.reason).catch(() => {}); // what is under way rejects by the signal; close() tells of this
+  };
+  if (deps.signal?.aborted) onAbort();
+  else deps.signal?.addEventListener('abort', onAbort, { once: true });
+
+  function watch(options: WatchOptions): RollWatch {
+    const request = parseWatchOptions(options);
+    const left = new AbortController();
+    let cursor = request.since;
+    async function* run() {
+      const { controller, unlink } = linkSignals(left.signal, life.signal, options.signal);
+      const { signal } = controller;
+      const onCursor = (next: string | null) => {
+        cursor = next;
+      };
+      try {
+        const onRetry = options.onRetry ?? (() => {});
+        yield* watchEvents(source, request, { clock, random, signal, onRetry, onCursor });
+      } catch (error) {
+        if (signal.reason !== closed) throw error;
+      } finally {
+        unlink();
+      }
+    }
+    const events = run();
+    return {
+      get cursor() {
+        return cursor;
+      },
+      next: () => events.next(),
+      return() {
+        left.abort(closed); // a `next` under way would hold up the generator's own return
+        return events.return();
+      },
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    };
+  }
+
+  return {
+    async list(options = {}) {
+      const query = listQuery(options);
+      const { controller, unlink } = linkSignals(life.signal, options.signal);
+      try {
+        const timeoutMs = options.timeoutMs ?? LIST_TIMEOUT_MS;
+        return await withDeadline(clock, timeoutMs, controller.signal, `list the roll at ${source.label}`, (signal) =>
+          source.list(query, signal),
+        );
+      } finally {
+        unlink();
+      }
+    },
+    watch: (options = {}) => watch(options),
+    close: () => end(closed),
+  };
+}
+
+export type Target =
+  | { readonly kind: 'agent'; readonly origin: string }
+  | { readonly kind: 'store'; readonly config: StoreConfig; readonly massLoss: MassLossLimits | null };
+
+/** @throws UsageError */
+export function parseTarget(url: string, options: ConnectOptions): Target {
+  const { caFile = null, certFile = null, keyFile = null, user = null, password = null, massLoss } = options;
+  const settings = { caFile, certFile, keyFile, user, password };
+  if (/^https?:/i.test(url)) {
+    const given = Object.entries({ ...settings, massLoss: massLoss ?? null }).find(([, value]) => value !== null);
+    if (given) throw new UsageError(`connect to ${url}: ${given[0]} is for a store URL; leave it out for an agent's`);
+    return { kind: 'agent', origin: parseOrigin(url) };
+  }
+  if ((certFile === null) !== (keyFile === null))
+    throw new UsageError('certFile and keyFile come together: one of them is missing');
+  if (massLoss) requireLimits(massLoss);
+  return {
+    kind: 'store',
+    config: parseStoreUrl(url, settings),
+    massLoss: massLoss === undefined ? DEFAULT_MASS_LOSS : massLoss,
+  };
+}
+
+function parseOrigin(url: string): string {
+  const parsed = URL.canParse(url) ? new URL(url) : null;
+  // Agents speak no TLS and know no users; whatever follows the port would be dropped in silence.
+  const isOrigin = parsed?.protocol === 'http:' && parsed.href === `${parsed.origin}/`;
+  if (parsed && isOrigin) return parsed.origin;
+  const shown = url.replace(/\/\/.*@/s, '//***@');
+  throw new UsageError(`cannot read the agent URL "${shown}": the form is http://HOST:PORT, as http://127.0.0.1:51690`);
+}
+
+function requireLimits({ share, count }: MassLossLimits): void {
+  if (!(share >= 0 && share <= 1)) throw new UsageError(`massLoss.share ${share}: expected a share from 0 to 1`);
+  if (!Number.isSafeInteger(count) || count < 1)
+    throw new UsageError(`massLoss.count ${count}: expected a whole number from 1`);
+}
 
 /**
  * A client of the roll at `url`: a store (`etcd://HOST:2379[,HOST…][/PREFIX]`, `etcds://…`, `sqlite:PATH`) or an agent

@@ -1,18 +1,15 @@
-import type { MassLossLimits } from '../config/mass-loss-limits.ts';
-import type { StoreConfig } from '../config/store-config.ts';
 import { UsageError } from '../errors.ts';
-import { parseRollQuery } from '../http/parse-roll-query.ts';
-import { cloudEvent } from '../record/cloud-event.ts';
-import { filterEvent } from '../record/event-filter.ts';
-import { instanceJson } from '../record/instance-json.ts';
-import { filterRoll } from '../registry/filter-roll.ts';
+import { parseRollQuery } from '../http/query.ts';
+import type { Clock } from '../lib/clock.ts';
+import { withDeadline } from '../lib/deadline.ts';
+import { cloudEvent, filterEvent } from '../record/cloud-event.ts';
+import { filterRoll, instanceJson } from '../record/roll.ts';
+import type { MassLossLimits } from '../registry/mass-loss.ts';
 import { createRegistry, type Registry } from '../registry/registry.ts';
 import { openStore } from '../store/open-store.ts';
 import type { Store } from '../store/store.ts';
-import type { Clock } from '../timing/clock.ts';
-import { withDeadline } from '../timing/with-deadline.ts';
-import type { RollCloudEvent } from './roll-cloud-event.ts';
-import type { RollSource } from './roll-source.ts';
+import type { StoreConfig } from '../store/store-url.ts';
+import type { RollCloudEvent, RollSource } from './types.ts';
 
 /** An embedded store may be locked by another process for a moment; etcd is first asked by the first call. */
 const OPEN_TIMEOUT_MS = 10_000;

@@ -1,8 +1,7 @@
-import type { Clock } from '../timing/clock.ts';
+import type { Clock } from '../lib/clock.ts';
 import { createSdkEcsApi } from './aws/sdk-ecs-api.ts';
-import type { EcsApi } from './ecs-api.ts';
-import { EcsError } from './ecs-error.ts';
-import type { EcsSettings } from './ecs-settings.ts';
+import type { EcsApi, EcsSettings } from './ecs-api.ts';
+import { EcsError } from './errors.ts';
 
 export interface EcsDeps {
   readonly clock: Clock;
@@ -20,4 +19,38 @@ export async function openEcsApi(settings: EcsSettings, deps: EcsDeps): Promise<
     throw new EcsError(message, { code: 'NoSdk', retryable: false });
   });
   return createSdkEcsApi(sdk, settings, deps);
+}
+
+export interface OneEcs {
+  /** Of the ARN's region, unless the settings name one: no agent has to be told what its own ARN says. */
+  forArn(arn: string): Promise<EcsApi>;
+  close(): Promise<void>;
+}
+
+/** The ECS API for all loops of an agent: opened when the first one asks, again after it could not be. */
+export function openEcsOnce(settings: EcsSettings, open: (settings: EcsSettings) => Promise<EcsApi>): OneEcs {
+  let opened: { readonly region: string | null; readonly api: Promise<EcsApi> } | null = null;
+  const close = async () => {
+    const last = opened;
+    opened = null;
+    if (last) await last.api.then((api) => api.close()).catch(() => {});
+  };
+  return {
+    async forArn(arn) {
+      const region = settings.region ?? arn.split(':')[3] ?? null;
+      if (opened?.region !== region) {
+        // The two loops follow the same ARN, so nobody uses the one of the region before.
+        await close();
+        opened = { region, api: open({ ...settings, region }) };
+      }
+      const { api } = opened;
+      try {
+        return await api;
+      } catch (error) {
+        if (opened?.api === api) opened = null;
+        throw error;
+      }
+    },
+    close,
+  };
 }

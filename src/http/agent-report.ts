@@ -1,6 +1,6 @@
-import type { DrainPhase } from '../drain/drain-state.ts';
-import type { LoopAge } from '../lifecycle/loop-monitor.ts';
-import type { LeaseCounts } from '../publisher/publisher-state.ts';
+import type { DrainPhase } from '../agent/drain/plan.ts';
+import type { LeaseCounts } from '../agent/publisher/plan.ts';
+import type { LoopAge } from '../lib/run-group.ts';
 import type { CheckVerdict, Interruption, NodeRecord } from '../record/record.ts';
 
 /**

@@ -1,12 +1,91 @@
-import type { ContainerInstance } from '../ecs/container-instance.ts';
-import type { TaskRequirements } from '../ecs/defined-task.ts';
+import type { ContainerInstance, Resources, TaskNeeds, TaskRequirements } from '../ecs/ecs-api.ts';
 import type { NodeRecord } from '../record/record.ts';
 import type { Roll, RollEntry } from '../record/roll.ts';
-import { unreadableNodes } from '../store/unreadable-nodes.ts';
-import type { Candidate } from './candidate.ts';
-import { type Constraint, unmetReason } from './constraint.ts';
-import type { PassedOver, PlacementTest } from './passed-over.ts';
-import { unmetRequirement } from './unmet-requirement.ts';
+import { unreadableNodes } from '../store/read-roll.ts';
+
+/** A node that may be given tasks, as far as it has the room. */
+export interface Candidate {
+  readonly instanceId: string;
+  readonly containerInstanceArn: string;
+  readonly privateIpAddress: string | null;
+  /** What its tasks have not taken. */
+  readonly remaining: Resources;
+  /** Running and pending ones, as ECS counts them. */
+  readonly tasks: number;
+  /** No more of the new ones have GPUs of their own there, whatever else runs; Infinity: they need none. */
+  readonly mostTasks: number;
+}
+
+/** A condition on a node. A node on which the name is not set meets `!=` and never `==`. */
+export interface Constraint {
+  /** A label of rollcall's, `az`, `instance-type`, or `attribute:NAME` for an attribute in ECS. */
+  readonly name: string;
+  readonly operator: '==' | '!=';
+  readonly value: string;
+}
+
+const ATTRIBUTE = 'attribute:';
+
+/** Why the node does not meet the constraint; null: it does. */
+export function unmetReason(constraint: Constraint, record: NodeRecord, instance: ContainerInstance): string | null {
+  const { name, operator, value } = constraint;
+  const actual = actualValue(name, record, instance);
+  if ((actual === value) === (operator === '==')) return null;
+  return `constraint ${name}${operator}${value}: ${actual === null ? `${name} is not set` : `${name} is ${actual}`}`;
+}
+
+function actualValue(name: string, record: NodeRecord, instance: ContainerInstance): string | null {
+  const attribute = (wanted: string) => {
+    const found = instance.attributes.find((each) => each.name === wanted);
+    return found ? (found.value ?? '') : null;
+  };
+  // ecs-agent sets both attributes itself; the record lacks what EC2's metadata service did not say.
+  if (name === 'az') return record.availabilityZone ?? attribute('ecs.availability-zone');
+  if (name === 'instance-type') return record.instanceType ?? attribute('ecs.instance-type');
+  if (name.startsWith(ATTRIBUTE)) return attribute(name.slice(ATTRIBUTE.length));
+  return Object.hasOwn(record.labels, name) ? (record.labels[name] ?? null) : null;
+}
+
+/** What a node is tested for, in this order; it is passed over at the first that it does not pass. */
+export const PLACEMENT_TESTS = [
+  'roll',
+  'registration',
+  'status',
+  'connection',
+  'health',
+  'notice',
+  'constraint',
+  'definition',
+  'room',
+] as const;
+export type PlacementTest = (typeof PLACEMENT_TESTS)[number];
+
+/** A node that gets no task, and why. Null: neither the roll nor ECS says. */
+export interface PassedOver {
+  readonly instanceId: string | null;
+  readonly containerInstanceArn: string | null;
+  readonly privateIpAddress: string | null;
+  readonly test: PlacementTest;
+  /** One line for a person, with the numbers. */
+  readonly reason: string;
+}
+
+/**
+ * What an instance lacks for the tasks of a definition, whatever runs on it; null: nothing. ECS refuses a task for it
+ * (ATTRIBUTE, RESOURCE:GPU): https://docs.aws.amazon.com/AmazonECS/latest/developerguide/api_failures_messages.html
+ */
+export function unmetRequirement(
+  { attributes, gpus }: TaskRequirements,
+  instance: Pick<ContainerInstance, 'attributes' | 'gpus'>,
+): string | null {
+  for (const { name, value } of attributes) {
+    const found = instance.attributes.filter((each) => each.name === name);
+    if (found.some((each) => value === null || each.value === value)) continue;
+    return `without the attribute ${name}${value === null ? '' : `=${value}`} that the task definition requires`;
+  }
+  if (gpus <= instance.gpus) return null;
+  return `GPUs: the task definition needs ${gpus}, the instance has ${instance.gpus}`;
+}
 
 export interface Judged {
   readonly candidates: readonly Candidate[];
@@ -117,4 +196,38 @@ function absence({ record: { departure, health } }: RollEntry): string {
 function healthText({ health }: NodeRecord): string {
   const reasons = health.checks.filter(({ status }) => status === health.status);
   return [`health ${health.status}`, ...reasons.map(({ name, reason }) => `${name} ${reason}`.trim())].join(': ');
+}
+
+/** How many such tasks fit, at most `limit`. Of tasks with a fixed host port one fits. */
+export function capacity(remaining: Resources, needs: TaskNeeds, limit: number): number {
+  if (shortfalls(remaining, needs).length > 0) return 0;
+  if (needs.ports.length + needs.portsUdp.length > 0) return Math.min(1, limit);
+  // Nothing needed divides to infinity (or, of nothing left, to no number): no bound.
+  const times = (has: number, need: number) => (need === 0 ? limit : Math.floor(has / need));
+  return Math.min(limit, times(remaining.cpuUnits, needs.cpuUnits), times(remaining.memoryMiB, needs.memoryMiB));
+}
+
+/** What is left when that many such tasks are placed. */
+export function after(remaining: Resources, needs: TaskNeeds, tasks: number): Resources {
+  if (tasks === 0) return remaining;
+  return {
+    cpuUnits: remaining.cpuUnits - tasks * needs.cpuUnits,
+    memoryMiB: remaining.memoryMiB - tasks * needs.memoryMiB,
+    ports: [...remaining.ports, ...needs.ports],
+    portsUdp: [...remaining.portsUdp, ...needs.portsUdp],
+  };
+}
+
+/** Each thing that one more task lacks, with its numbers; empty: it fits. */
+export function shortfalls(remaining: Resources, needs: TaskNeeds): readonly string[] {
+  const lacks: string[] = [];
+  if (needs.memoryMiB > remaining.memoryMiB) {
+    lacks.push(`memory: needs ${needs.memoryMiB} MiB, has ${remaining.memoryMiB} left`);
+  }
+  if (needs.cpuUnits > remaining.cpuUnits) {
+    lacks.push(`cpu: needs ${needs.cpuUnits} units, has ${remaining.cpuUnits} left`);
+  }
+  for (const port of needs.ports) if (remaining.ports.includes(port)) lacks.push(`port ${port} is taken`);
+  for (const port of needs.portsUdp) if (remaining.portsUdp.includes(port)) lacks.push(`port ${port}/udp is taken`);
+  return lacks;
 }

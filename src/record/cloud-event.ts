@@ -1,7 +1,6 @@
-import type { RollEvent, Uncertainty } from './event.ts';
-import { INSTANCE_EVENT_KINDS } from './event.ts';
-import { type InstanceJson, presenceJson } from './instance-json.ts';
+import { EVENT_KINDS, type EventKind, INSTANCE_EVENT_KINDS, type RollEvent, type Uncertainty } from './events.ts';
 import type { NodeRecord } from './record.ts';
+import { type InstanceJson, presenceJson, type RollEntry } from './roll.ts';
 
 /** An event as consumers read it, from every way out: CloudEvents 1.0 in its JSON format. */
 export interface CloudEvent {
@@ -91,4 +90,28 @@ function eventData(event: RollEvent): CloudEventData {
         presence: event.after ? presenceJson(event.after) : null,
       };
   }
+}
+
+/** null accepts everything. */
+export interface EventFilter {
+  readonly kinds: ReadonlySet<EventKind> | null;
+  readonly cluster: ReadonlySet<string> | null;
+}
+
+/**
+ * The event as a reader with this filter gets it; null when it is not for that reader. A node that moves to another
+ * cluster is told to the readers of both; a `synced` names the nodes of the reader's clusters.
+ */
+export function filterEvent(event: RollEvent, { kinds, cluster }: EventFilter): RollEvent | null {
+  if (kinds && !kinds.has(event.kind)) return null;
+  if (!cluster) return event;
+  const within = (entry: RollEntry | null) => entry?.record.cluster != null && cluster.has(entry.record.cluster);
+  if (event.kind === 'synced') return { ...event, entries: event.entries.filter(within) };
+  if (!('instanceId' in event)) return event;
+  return within(event.before) || within(event.after) ? event : null;
+}
+
+/** `lost` and `rollcall.instance.lost` alike; undefined for what is no type of event. */
+export function parseEventKind(text: string): EventKind | undefined {
+  return EVENT_KINDS.find((kind) => kind === text || eventType(kind) === text);
 }

@@ -1,4 +1,27 @@
-import type { MetadataFacts } from './facts.ts';
+/** What EC2 says of this node. `null`: EC2 has no such thing for this node. A field that could not be read is absent. */
+export interface MetadataFacts {
+  readonly ec2InstanceId: string;
+  readonly privateIpAddress: string | null;
+  readonly publicIpAddress: string | null;
+  readonly privateDnsName: string | null;
+  readonly availabilityZone: string | null;
+  readonly region: string | null;
+  readonly instanceType: string | null;
+  readonly imageId: string | null;
+  readonly accountId: string | null;
+  /** `on-demand`, `spot` or `scheduled`, as IMDS writes it. */
+  readonly instanceLifecycle: string | null;
+}
+
+/** What ecs-agent says of itself. */
+export interface EcsAgentFacts {
+  /** `null` while the agent runs but is not registered: the schema allows it. */
+  readonly containerInstanceArn: string | null;
+  /** The cluster's name, also where ecs-agent was configured with the cluster's ARN. */
+  readonly cluster: string | null;
+  readonly agentVersion: string | null;
+  readonly agentHash: string | null;
+}
 
 /** The record's contract with other people's pipelines; a reader must skip what is newer. */
 export const SCHEMA_VERSION = 1;
@@ -64,4 +87,36 @@ export interface Presence {
   /** RFC 3339 instant at which that agent started. Of two agents on one node the one that started last keeps the seat. */
   readonly since: string;
   readonly ttlSeconds: number;
+}
+
+/** Everything a record is made of; `null` is what nobody could say. */
+export interface RecordParts {
+  readonly metadata: MetadataFacts;
+  readonly ecsAgent: EcsAgentFacts | null;
+  readonly machineId: string | null;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly health: Health;
+  readonly interruption: Interruption | null;
+  /** RFC 3339. */
+  readonly registeredAt: string;
+  readonly sidecar: { readonly version: string; readonly session: string };
+}
+
+/** The record of a node that is there. A departure is added only by the publisher, when it leaves. */
+export function buildRecord(parts: RecordParts): NodeRecord {
+  const { metadata, ecsAgent } = parts;
+  return {
+    schemaVersion: SCHEMA_VERSION,
+    ...metadata,
+    containerInstanceArn: ecsAgent?.containerInstanceArn ?? null,
+    cluster: ecsAgent?.cluster ?? null,
+    versionInfo: { agentVersion: ecsAgent?.agentVersion ?? null, agentHash: ecsAgent?.agentHash ?? null },
+    machineId: parts.machineId,
+    labels: parts.labels,
+    health: parts.health,
+    interruption: parts.interruption,
+    departure: null,
+    registeredAt: parts.registeredAt,
+    sidecar: parts.sidecar,
+  };
 }

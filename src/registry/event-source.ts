@@ -1,5 +1,5 @@
 import { RollcallError, UsageError } from '../errors.ts';
-import type { RollEvent } from '../record/event.ts';
+import type { RollEvent } from '../record/events.ts';
 
 /** Where events come from: the registry, for `/v1/events`, `rollcall watch` and the client alike. */
 export interface EventSource {

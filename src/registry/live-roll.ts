@@ -1,15 +1,12 @@
-import type { MassLossLimits } from '../config/mass-loss-limits.ts';
-import { entryChanges } from '../record/entry-change.ts';
-import type { RollEvent } from '../record/event.ts';
+import type { Clock } from '../lib/clock.ts';
+import { entryChanges, type RollEvent } from '../record/events.ts';
 import { presenceState, type Roll, type RollEntry } from '../record/roll.ts';
 import type { Store, WatchBatch } from '../store/store.ts';
-import type { Clock } from '../timing/clock.ts';
-import type { EventLog } from './events/event-log.ts';
-import { isConfirmation } from './follow/watch-batches.ts';
-import { createGuardRunner } from './losses/guard-runner.ts';
-import { isMassLoss } from './losses/is-mass-loss.ts';
-import type { GuardState } from './losses/loss-state.ts';
-import { createView, type View } from './view.ts';
+import type { EventLog } from './event-log.ts';
+import { type GuardState, isMassLoss, type MassLossLimits } from './mass-loss.ts';
+import { createGuardRunner } from './mass-loss-guard.ts';
+import { createView, type View } from './roll-view.ts';
+import { isConfirmation } from './watch-batches.ts';
 
 export interface LiveRollOptions {
   readonly store: Store;

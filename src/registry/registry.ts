@@ -1,19 +1,18 @@
-import { DEFAULT_MASS_LOSS, type MassLossLimits } from '../config/mass-loss-limits.ts';
 import { describeError, RollcallError } from '../errors.ts';
-import type { Uncertainty } from '../record/event.ts';
+import type { Clock } from '../lib/clock.ts';
+import { unlessAborted, withDeadline } from '../lib/deadline.ts';
+import type { Uncertainty } from '../record/events.ts';
 import type { PresenceState, Roll } from '../record/roll.ts';
+import { StoreError } from '../store/errors.ts';
 import type { Store } from '../store/store.ts';
-import { StoreError } from '../store/store-error.ts';
-import type { Clock } from '../timing/clock.ts';
-import { unlessAborted } from '../timing/unless-aborted.ts';
-import { withDeadline } from '../timing/with-deadline.ts';
+import { createEventLog } from './event-log.ts';
+import { readEvents } from './event-reader.ts';
 import { type EventSource, FutureRevisionError } from './event-source.ts';
-import { createCatchUp } from './events/catch-up.ts';
-import { createEventLog } from './events/event-log.ts';
-import { readEvents } from './events/read-events.ts';
-import { createSnapshots } from './events/snapshot-batches.ts';
-import { createFollower } from './follow/follower.ts';
+import { createFollower } from './follower.ts';
 import { createLiveRoll } from './live-roll.ts';
+import { DEFAULT_MASS_LOSS, type MassLossLimits } from './mass-loss.ts';
+import { createCatchUp } from './replay.ts';
+import { createSnapshots } from './snapshots.ts';
 
 export interface RegistryOptions {
   readonly store: Store;

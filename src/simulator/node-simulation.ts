@@ -1,11 +1,7 @@
-import type { Clock } from '../timing/clock.ts';
-import { answerImds } from './answer-imds.ts';
-import { type AgentVersion, answerIntrospection } from './answer-introspection.ts';
-import { deliver } from './delivery.ts';
-import { type Faults, NO_FAULTS } from './faults.ts';
-import { NO_NOTICES, type Notices } from './notices.ts';
-import type { SimulatedNode } from './simulated-node.ts';
-import { startSimulatedServer } from './simulated-server.ts';
+import type { Clock } from '../lib/clock.ts';
+import { type AgentVersion, answerImds, answerIntrospection, deliver } from './imds.ts';
+import { startSimulatedServer } from './listener.ts';
+import { type Faults, NO_FAULTS, NO_NOTICES, type Notices, type SimulatedNode } from './node.ts';
 
 export interface NodeSimulationOptions {
   readonly node: SimulatedNode;

@@ -1,15 +1,46 @@
+import { clusterName } from '../ecs/arn.ts';
 import { RollcallError, UsageError } from '../errors.ts';
-import { clusterName } from '../sources/ecs-arn.ts';
-import type { Clock } from '../timing/clock.ts';
-import type { AgentVersion } from './answer-introspection.ts';
-import { startControlServer } from './control-server.ts';
-import { ecsAgentLink } from './ecs/ecs-agent-link.ts';
-import { type EcsSimulation, startEcsSimulation } from './ecs/ecs-simulation.ts';
-import type { Faults } from './faults.ts';
-import { MAX_CLUSTERS, MAX_NODES } from './max-nodes.ts';
-import { type NodeSimulation, startNodeSimulation } from './node-simulation.ts';
-import type { Notices } from './notices.ts';
-import { ACCOUNT_ID, clusterNames, simulatedNode } from './simulated-node.ts';
+import type { Clock } from '../lib/clock.ts';
+import { startControlServer } from './control.ts';
+import { type EcsSimulation, startEcsSimulation } from './ecs/server.ts';
+import { type EcsWorld, registeredInstance, withInstances } from './ecs/world.ts';
+import { MAX_CLUSTERS, MAX_NODES } from './http.ts';
+import type { AgentVersion } from './imds.ts';
+import {
+  ACCOUNT_ID,
+  clusterNames,
+  containerInstanceArn,
+  type Faults,
+  type Notices,
+  type SimulatedNode,
+  simulatedNode,
+} from './node.ts';
+import { type EcsAgentLink, type NodeSimulation, startNodeSimulation } from './node-simulation.ts';
+
+/** Tells the simulated ECS what a node's ecs-agent does. */
+export function ecsAgentLink(ecs: EcsSimulation, node: SimulatedNode, agentVersion: string): EcsAgentLink {
+  let arn = '';
+  const change = (step: (world: EcsWorld) => EcsWorld) =>
+    ecs.change((state) => ({ ...state, world: step(state.world) }));
+  return {
+    registered: (generation) => {
+      const before = arn;
+      arn = containerInstanceArn(node, generation, agentVersion !== '1.0.0');
+      const [wallMs, nowMs] = [ecs.clock.wallMs(), ecs.clock.monotonicMs()];
+      // Those of the start are as if registered long ago.
+      const visibleFromMs = generation === 0 ? nowMs : nowMs + ecs.state().registrationDelayMs;
+      const instance = registeredInstance({ node, agentVersion, generation, wallMs, visibleFromMs });
+      change((world) => withInstances(withConnection(world, before, false), [instance]));
+    },
+    connected: (connected) => change((world) => withConnection(world, arn, connected)),
+  };
+}
+
+/** One that is not there (it was removed, or has got another ARN) stays away. */
+function withConnection(world: EcsWorld, arn: string, agentConnected: boolean): EcsWorld {
+  const instance = world.instances.get(arn);
+  return instance ? withInstances(world, [{ ...instance, agentConnected }]) : world;
+}
 
 export interface SimulatorOptions {
   /** 1…1000. */

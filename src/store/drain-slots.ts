@@ -1,71 +1,250 @@
-/**
- * How many nodes of a cluster may drain at once, agreed among all agents through the store. A claim holds a slot from
- * before its node is drained until it is active again.
- *
- * Methods fail as `Store`'s do. A rejected write may or may not have happened; each may be sent again without harm.
- */
-export interface DrainSlots {
-  /** This node's claim; null: it has none. */
-  read(instanceId: string, signal: AbortSignal): Promise<HeldClaim | null>;
+import { clusterScope, mayShareScope } from '../ecs/arn.ts';
+import type { NodeRecord } from '../record/record.ts';
+import type { Roll } from '../record/roll.ts';
+import { LeaseNotFoundError } from './errors.ts';
+import { DRAINS, drainDoorKey, drainKey } from './keys.ts';
+import { type KeyValue, type Kv, type RangePage, releaseLeases } from './kv.ts';
+import { readRoll } from './read-roll.ts';
+import {
+  CLAIM_PHASES,
+  type DrainClaim,
+  type DrainSlots,
+  type HeldClaim,
+  type SlotRequest,
+  type TakeOutcome,
+} from './store.ts';
 
-  /**
-   * Takes a slot if one is free at this moment: there is always one, else floor(share × present nodes of the cluster).
-   * Two agents never both get the last one. A node that has a claim gets it back as it is.
-   */
-  take(request: SlotRequest, signal: AbortSignal): Promise<TakeOutcome>;
-
-  /** Replaces the claim, on the same lease; null when it is no longer as `held` has it. */
-  replace(held: HeldClaim, claim: DrainClaim, signal: AbortSignal): Promise<HeldClaim | null>;
-
-  /** Restarts the claim's time; false: it is gone. Writes no revision. */
-  renew(held: HeldClaim, signal: AbortSignal): Promise<boolean>;
-
-  /** Does nothing when the claim is no longer as `held` has it. */
-  giveBack(held: HeldClaim, signal: AbortSignal): Promise<void>;
+/** A claim as the store has it. */
+export interface StoredClaim {
+  readonly instanceId: string;
+  /** null: there is one, and it cannot be read. */
+  readonly claim: DrainClaim | null;
 }
 
-/**
- * - `claimed`: has a slot; ECS was not asked yet. - `asked`: ECS had the node ACTIVE and is being asked to drain it; if it
- * is DRAINING now, that was rollcall. - `drained`: rollcall had ECS drain it. - `overruled`: somebody made it ACTIVE again;
- * it takes no slot, and only remembers that until the cause is over.
- */
-export const CLAIM_PHASES = ['claimed', 'asked', 'drained', 'overruled'] as const;
-
-/** The value of `coordination/v1/drains/<instanceId>`. */
-export interface DrainClaim {
-  readonly phase: (typeof CLAIM_PHASES)[number];
-  /** Of the container instance that is drained. */
-  readonly arn: string;
-  readonly cluster: string;
+export interface Room {
+  readonly free: boolean;
+  readonly taken: number;
+  readonly slots: number;
   /** One line for a person. */
   readonly reason: string;
-  /** RFC 3339. */
-  readonly since: string;
-  /** The agent process that made the claim. */
-  readonly session: string;
 }
 
-/** A claim that is in the store. Lease and revision are the store's own: opaque outside of it. */
-export interface HeldClaim {
-  readonly instanceId: string;
-  readonly claim: DrainClaim;
+/**
+ * Whether one more node of the cluster may drain; pure. In doubt a claim counts: too few drain rather than too many.
+ * @param place of who asks @param claims of all clusters, without the one who asks @param maxSharePercent 0 to 100
+ */
+export function decideRoom(
+  { cluster, arn }: Pick<DrainClaim, 'cluster' | 'arn'>,
+  claims: readonly StoredClaim[],
+  roll: Roll,
+  maxSharePercent: number,
+): Room {
+  const scope = clusterScope(arn);
+  const isNear = (arn: string | null | undefined) => mayShareScope(scope, clusterScope(arn));
+  const records = new Map(roll.entries.map((entry) => [entry.record.ec2InstanceId, entry]));
+  const present = roll.entries.filter(
+    ({ record, presence }) => presence && record.cluster === cluster && isNear(record.containerInstanceArn),
+  ).length;
+  // So that 30 % of 10 are 3 whatever floating point makes of it.
+  const slots = Math.max(1, Math.floor((maxSharePercent * present) / 100 + 1e-9));
+  const holders = claims.filter(({ instanceId, claim }) => {
+    if (claim?.phase === 'overruled') return false;
+    const entry = records.get(instanceId);
+    if (!isNear(claim?.arn ?? entry?.record.containerInstanceArn)) return false;
+    // A record that cannot be read may be its own; a claim that cannot be read is of its node's cluster.
+    if (!entry) return roll.skipped.length > 0 && (claim === null || claim.cluster === cluster);
+    if ((claim?.cluster ?? entry.record.cluster) !== cluster) return false;
+    return entry.presence !== null || !goneForGood(entry.record);
+  });
+  const taken = holders.length;
+  const names = holders.slice(0, 3).map(({ instanceId }) => instanceId);
+  const more = taken > names.length ? ` and ${taken - names.length} more` : '';
+  const reason = `${taken} of ${slots} drain slots of ${cluster} are taken${taken > 0 ? `: ${names.join(', ')}${more}` : ''}`;
+  return { free: taken < slots, taken, slots, reason };
+}
+
+/**
+ * Of a node that is not present: the instance was about to be terminated when its agent left, or, of the spot market,
+ * whose two minutes nobody takes back, when it was lost. One that was merely stopped, or whose agent was, may come back
+ * as the container instance that it is, still drained.
+ */
+export function goneForGood({ departure, interruption }: NodeRecord): boolean {
+  const cause = departure?.cause ?? (interruption?.kind === 'spot-interruption' ? interruption.kind : null);
+  return (cause === 'spot-interruption' || cause === 'asg-termination') && interruption?.action === 'terminate';
+}
+
+export function encodeClaim({ phase, arn, cluster, reason, since, session }: DrainClaim): string {
+  return JSON.stringify({ phase, arn, cluster, reason, since, session });
+}
+
+/** null where it is no claim that this version can read. */
+export function decodeClaim(text: string): DrainClaim | null {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return null;
+  }
+  const { phase: phaseText, ...fields } = Object(value) as Record<string, unknown>;
+  const phase = CLAIM_PHASES.find((each) => each === phaseText);
+  const { arn, cluster, reason, since, session } = fields;
+  if (!phase || typeof arn !== 'string' || typeof cluster !== 'string') return null;
+  if (typeof reason !== 'string' || typeof since !== 'string' || typeof session !== 'string') return null;
+  return { phase, arn, cluster, reason, since, session };
+}
+
+/** null where there is none, or none that this version can read. */
+export function heldClaim(instanceId: string, stored: KeyValue | null): HeldClaim | null {
+  const claim = stored && decodeClaim(stored.value);
+  return stored && claim && { instanceId, claim, lease: stored.lease, revision: stored.modRevision };
+}
+
+/** Claims are few: never more than the nodes that drain. The limit asks for them in one small page. */
+const PAGE_CLAIMS = 1_000;
+
+/** All claims of all clusters. */
+export async function readClaims(kv: Kv, signal: AbortSignal): Promise<readonly StoredClaim[]> {
+  const claims: StoredClaim[] = [];
+  let page: RangePage = await kv.range({ prefix: DRAINS, limit: PAGE_CLAIMS }, signal);
+  for (;;) {
+    for (const { key, value } of page.kvs) {
+      claims.push({ instanceId: key.slice(DRAINS.length), claim: decodeClaim(value) });
+    }
+    if (page.next === null) return claims;
+    page = await kv.range({ prefix: DRAINS, from: page.next, limit: PAGE_CLAIMS }, signal);
+  }
+}
+
+/** As the retention's default: a restarted agent still knows that it was rollcall that drained its node. */
+const CLAIM_TTL_MS = 86_400_000;
+
+/**
+ * How long one agent may take to count and claim, and how long "none free" stands at the door unless who wrote it comes
+ * again. Whoever comes meanwhile reads one small key and goes: of a fleet whose nodes all want to drain one agent reads
+ * the roll, and while nothing changes none writes.
+ */
+const DOOR_TTL_MS = 30_000;
+
+/**
+ * `DrainSlots.take` over any key-value store: one at a time per cluster. The door is a key on a short lease: who made it
+ * counts claims and nodes, and its claim is guarded by the door's revision. An agent that was too slow finds another
+ * door there, or none, and has claimed nothing. Who found none free keeps the door and counts again when it comes back:
+ * nobody else has claimed meanwhile.
+ */
+export async function takeSlot(kv: Kv, request: SlotRequest, signal: AbortSignal): Promise<TakeOutcome> {
+  const { instanceId, claim, maxSharePercent } = request;
+  const own = drainKey(instanceId);
+  const door = drainDoorKey(claim.cluster, clusterScope(claim.arn));
+  const seen = await kv.txn({ guards: [], puts: [], deletes: [], reads: [own, door] }, signal);
+  const held = heldClaim(instanceId, seen.reads[0] ?? null);
+  if (held) return { kind: 'taken', held };
+  const standing = seen.reads[1] ?? null;
+  const sign = standing && readSign(standing.value);
+  const ours = sign?.by === claim.session;
+  // Its share may let this one in: a single agent that was told less than the others must not keep them all out.
+  const pass = sign?.full != null && sign.sharePercent !== null && sign.sharePercent < maxSharePercent;
+  if (sign && !ours && !pass) {
+    return sign.full === null ? { kind: 'busy' } : { kind: 'full', reason: sign.full, keepsDoorMs: null };
+  }
+  const mySign = { by: claim.session, sharePercent: maxSharePercent };
+  const doorBefore = { key: door, modRevision: standing?.modRevision ?? '0' };
+  const kept =
+    standing && ours ? await keep(kv, standing, signal) : await open(kv, doorBefore, { ...mySign, full: null }, signal);
+  if (!kept) return { kind: 'busy' };
+  const mine = { key: door, modRevision: kept.revision };
+  // Since the door was opened no claim is made but ours.
+  const claims = (await readClaims(kv, signal)).filter((each) => each.instanceId !== instanceId);
+  const roll = await readRoll(kv, false, signal);
+  const room = decideRoom(claim, claims, roll, maxSharePercent);
+  if (!room.free) {
+    const value = writeSign({ ...mySign, full: room.reason });
+    const puts = [{ key: door, value, lease: kept.lease }];
+    if (value !== standing?.value) await kv.txn({ guards: [mine], puts, deletes: [], reads: [] }, signal);
+    return { kind: 'full', reason: room.reason, keepsDoorMs: DOOR_TTL_MS };
+  }
+  const slot = await kv.grant(CLAIM_TTL_MS, signal);
+  const put = { key: own, value: encodeClaim(claim), lease: slot.lease };
+  // What another one put there meanwhile is for the next look; this node's own is never overwritten.
+  const guards = [mine, { key: own, modRevision: seen.reads[0]?.modRevision ?? '0' }];
+  const written = await kv.txn({ guards, puts: [put], deletes: [door], reads: [] }, signal);
+  releaseLeases(kv, written.succeeded ? [kept.lease] : [kept.lease, slot.lease]);
+  if (!written.succeeded) return { kind: 'busy' };
+  return { kind: 'taken', held: { instanceId, claim, lease: slot.lease, revision: written.revision } };
+}
+
+interface Door {
   readonly lease: string;
   readonly revision: string;
 }
 
-export interface SlotRequest {
-  readonly instanceId: string;
-  readonly claim: DrainClaim;
-  /** Of the present nodes of the cluster, 0 to 100. */
-  readonly maxSharePercent: number;
+/** null: another was faster. @param before as the door was seen */
+async function open(
+  kv: Kv,
+  before: { readonly key: string; readonly modRevision: string },
+  sign: Sign,
+  signal: AbortSignal,
+): Promise<Door | null> {
+  const { lease } = await kv.grant(DOOR_TTL_MS, signal);
+  const puts = [{ key: before.key, value: writeSign(sign), lease }];
+  const { succeeded, revision } = await kv.txn({ guards: [before], puts, deletes: [], reads: [] }, signal);
+  if (!succeeded) releaseLeases(kv, [lease]);
+  return succeeded ? { lease, revision } : null;
 }
 
-export type TakeOutcome =
-  | { readonly kind: 'taken'; readonly held: HeldClaim }
-  /**
-   * `reason`: one line that says how many are taken, of how many. `keepsDoorMs`: for so long nobody else looks whether a
-   * slot became free; who asks again before goes on looking for all, and writes nothing. null: another does.
-   */
-  | { readonly kind: 'full'; readonly reason: string; readonly keepsDoorMs: number | null }
-  /** Another agent is being served; come again. */
-  | { readonly kind: 'busy' };
+/** null: its time was over. */
+async function keep(kv: Kv, { lease, modRevision }: KeyValue, signal: AbortSignal): Promise<Door | null> {
+  return (await kv.keepAlive(lease, signal)) ? { lease, revision: modRevision } : null;
+}
+
+/** What stands at a door: whose it is, what share that one goes by, and why nobody gets in; null: it is not known yet. */
+interface Sign {
+  readonly by: string | null;
+  readonly sharePercent: number | null;
+  readonly full: string | null;
+}
+
+function writeSign({ by, sharePercent, full }: Sign): string {
+  return JSON.stringify({ by, sharePercent, full });
+}
+
+/** Whoever wrote one that cannot be read, its lease ends. */
+function readSign(value: string): Sign {
+  const text = (part: unknown) => (typeof part === 'string' ? part : null);
+  try {
+    const { by, sharePercent, full } = Object(JSON.parse(value)) as Record<string, unknown>;
+    return { by: text(by), sharePercent: typeof sharePercent === 'number' ? sharePercent : null, full: text(full) };
+  } catch {
+    return { by: null, sharePercent: null, full: null };
+  }
+}
+
+/** The contract over any key-value store that has revisions and leases. */
+export function createDrainSlots(kv: Kv): DrainSlots {
+  return {
+    read: async (instanceId, signal) => {
+      const reads = [drainKey(instanceId)];
+      const result = await kv.txn({ guards: [], puts: [], deletes: [], reads }, signal);
+      return heldClaim(instanceId, result.reads[0] ?? null);
+    },
+    take: (request, signal) => takeSlot(kv, request, signal),
+    replace: async (held, claim, signal) => {
+      const key = drainKey(held.instanceId);
+      const guards = [{ key, modRevision: held.revision }];
+      const puts = [{ key, value: encodeClaim(claim), lease: held.lease }];
+      try {
+        const result = await kv.txn({ guards, puts, deletes: [], reads: [] }, signal);
+        return result.succeeded ? { ...held, claim, revision: result.revision } : null;
+      } catch (error) {
+        if (error instanceof LeaseNotFoundError) return null;
+        throw error;
+      }
+    },
+    renew: (held, signal) => kv.keepAlive(held.lease, signal),
+    giveBack: async (held, signal) => {
+      const key = drainKey(held.instanceId);
+      const guards = [{ key, modRevision: held.revision }];
+      const result = await kv.txn({ guards, puts: [], deletes: [key], reads: [] }, signal);
+      if (result.succeeded) releaseLeases(kv, [held.lease]);
+    },
+  };
+}

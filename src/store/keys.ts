@@ -1,4 +1,4 @@
-import { INSTANCE_ID } from '../record/read-record.ts';
+import { INSTANCE_ID } from '../record/codec.ts';
 
 /** Everything of this layout's version is below; a reader of version 1 never looks beside it. */
 export const ROOT = 'v1/';

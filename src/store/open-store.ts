@@ -1,10 +1,50 @@
 import { readFileSync } from 'node:fs';
-import type { StoreConfig } from '../config/store-config.ts';
-import type { Clock } from '../timing/clock.ts';
+import type { Clock } from '../lib/clock.ts';
+import { createDrainSlots } from './drain-slots.ts';
+import { presenceKey, recordKey } from './keys.ts';
 import type { Kv } from './kv.ts';
-import { createRollStore } from './roll-store.ts';
-import { UNKNOWN_BOOT } from './sqlite/now.ts';
+import { kvOffices } from './leader-lock.ts';
+import { collectRoll, countOverdue, interpretBatch, readRoll } from './read-roll.ts';
+import { createHoldNotes, leaveSeat, renewPresence, takeSeat, updateRecord } from './registration.ts';
+import { UNKNOWN_BOOT } from './sqlite/engine.ts';
 import type { Store } from './store.ts';
+import type { StoreConfig } from './store-url.ts';
+
+/** The store's contract over any key-value store that has revisions and leases. */
+export function createRollStore(kv: Kv): Store {
+  const notesOf = createHoldNotes();
+
+  return {
+    label: kv.label,
+    id: (signal) => kv.id(signal),
+    register: async (seat, record, options) => {
+      const outcome = await takeSeat(kv, seat, record, options);
+      if (outcome.kind === 'registered') notesOf(outcome.hold).recordRevision = outcome.revision;
+      return outcome;
+    },
+    renew: (hold, signal) => renewPresence(kv, hold, notesOf(hold), signal),
+    renewRetention: async (hold, signal) =>
+      (await kv.keepAlive(hold.retentionLease, signal)) ? { kind: 'renewed' } : { kind: 'lost' },
+    update: (hold, record, signal) => updateRecord(kv, hold, notesOf(hold), record, signal),
+    depart: (hold, record, signal) => leaveSeat(kv, hold, record, signal),
+    read: (signal, { hurry = false } = {}) => readRoll(kv, hurry, signal),
+    readOne: async (instanceId, signal) => {
+      const reads = [presenceKey(instanceId), recordKey(instanceId)];
+      const result = await kv.txn({ guards: [], puts: [], deletes: [], reads }, signal);
+      const roll = collectRoll();
+      roll.add(result.reads.filter((kv) => kv !== null));
+      const { entries, skipped } = roll.finish(result.revision);
+      return { revision: result.revision, entry: entries[0] ?? null, skipped };
+    },
+    watch: async function* (revision, signal) {
+      for await (const batch of kv.watch(revision, signal)) yield interpretBatch(batch);
+    },
+    overdue: (instanceIds, signal) => countOverdue(kv, instanceIds, signal),
+    offices: kvOffices(kv),
+    drainSlots: createDrainSlots(kv),
+    close: () => kv.close(),
+  };
+}
 
 export interface StoreDeps {
   readonly clock: Clock;
@@ -25,11 +65,11 @@ export async function openStore(config: StoreConfig, deps: StoreDeps): Promise<S
 async function openKv(config: StoreConfig, deps: StoreDeps): Promise<Kv> {
   switch (config.kind) {
     case 'etcd':
-      return (await import('./etcd.ts')).openEtcdKv(config, deps);
+      return (await import('./etcd/kv.ts')).openEtcdKv(config, deps);
     case 'sqlite':
-      return (await import('./sqlite.ts')).openSqliteKv(config, { ...deps, bootId: readBootId() });
+      return (await import('./sqlite/kv.ts')).openSqliteKv(config, { ...deps, bootId: readBootId() });
     case 'memory':
-      return (await import('./memory.ts')).openMemoryKv(config, { ...deps, bootId: readBootId() });
+      return (await import('./sqlite/kv.ts')).openMemoryKv(config, { ...deps, bootId: readBootId() });
   }
 }
 

@@ -1,8 +1,88 @@
-import type { Roll } from '../record/roll.ts';
-import { collectRoll } from './collect-roll.ts';
-import { presenceKey, RECORDS, ROOT, recordKey } from './keys.ts';
-import type { Kv, RangePage } from './kv.ts';
-import { CompactedError, StoreError } from './store-error.ts';
+import { type Decoded, decodePresence, decodeRecord } from '../record/codec.ts';
+import type { NodeRecord, Presence } from '../record/record.ts';
+import type { Roll, RollEntry, SkippedKey } from '../record/roll.ts';
+import { CompactedError, StoreError } from './errors.ts';
+import { parseKey, presenceKey, RECORDS, ROOT, recordKey } from './keys.ts';
+import type { Kv, KvBatch, KvEvent, LeaseTime, RangeEntry, RangePage } from './kv.ts';
+import type { Change, OverdueCount, WatchBatch } from './store.ts';
+
+/** A prefix shared with somebody else may hold any number of foreign keys; a list names this many and counts the rest. */
+export const MAX_SKIPPED = 100;
+
+interface RollCollector {
+  /** Takes more keys, in any order, each once. */
+  add(kvs: readonly RangeEntry[]): void;
+  /** @param revision at which all added keys were read */
+  finish(revision: string): Roll;
+}
+
+/**
+ * Joins records and presences, page by page, into a roll. Never throws: what cannot be read is named in `skipped`.
+ * Both are sorted and merged instead of looked up by id: pages come sorted, and a list of 10,000 nodes feels the rest.
+ */
+export function collectRoll(): RollCollector {
+  const records: NodeRecord[] = [];
+  const presences: { readonly instanceId: string; readonly presence: Presence }[] = [];
+  const unreadableRecords = new Set<string>();
+  const skipped: SkippedKey[] = [];
+  let skippedCount = 0;
+
+  const skip = (key: string, reason: string) => {
+    skippedCount += 1;
+    if (skipped.length < MAX_SKIPPED) skipped.push({ key, reason });
+  };
+
+  const add = ({ key, value }: RangeEntry) => {
+    const parsed = parseKey(key);
+    if (parsed.kind === 'foreign') {
+      skip(key, parsed.reason);
+    } else if (parsed.kind === 'record') {
+      const decoded = decodeRecord(parsed.instanceId, value);
+      if (decoded.ok) {
+        records.push(decoded.value);
+      } else {
+        unreadableRecords.add(parsed.instanceId);
+        skip(key, decoded.reason);
+      }
+    } else {
+      const decoded = decodePresence(value);
+      if (decoded.ok) presences.push({ instanceId: parsed.instanceId, presence: decoded.value });
+      else skip(key, decoded.reason);
+    }
+  };
+
+  /** A presence beside an unreadable record is not news of its own: the record was named already. */
+  const skipPresence = (instanceId: string) => {
+    if (!unreadableRecords.has(instanceId)) skip(presenceKey(instanceId), 'a presence without a record');
+  };
+
+  const merge = (): RollEntry[] => {
+    records.sort((a, b) => (a.ec2InstanceId < b.ec2InstanceId ? -1 : 1));
+    presences.sort((a, b) => (a.instanceId < b.instanceId ? -1 : 1));
+    let next = 0;
+    const entries = records.map((record) => {
+      let beside = presences[next];
+      for (; beside && beside.instanceId < record.ec2InstanceId; beside = presences[++next]) {
+        skipPresence(beside.instanceId);
+      }
+      if (beside?.instanceId !== record.ec2InstanceId) return { record, presence: null };
+      next += 1;
+      return { record, presence: beside.presence };
+    });
+    for (const { instanceId } of presences.slice(next)) skipPresence(instanceId);
+    return entries;
+  };
+
+  return {
+    add: (kvs) => kvs.forEach(add),
+    finish: (revision) => {
+      const entries = merge();
+      const more = skippedCount - skipped.length;
+      if (more > 0) skipped.push({ key: ROOT, reason: `${more} more keys that cannot be read` });
+      return { revision, entries, skipped };
+    },
+  };
+}
 
 const MAX_ATTEMPTS = 3;
 /** Records and presences of 50 nodes. */
@@ -96,4 +176,82 @@ function pieceBounds(): Piece[] {
     const to = starts[index + 1];
     return to === undefined ? { from } : { from, to };
   });
+}
+
+/**
+ * Says, as `its record cannot be read: not JSON`, why a node may be there although the roll does not show it; null where
+ * the store says nothing of the kind about it.
+ */
+export type UnreadableNodes = (instanceId: string) => string | null;
+
+export function unreadableNodes(skipped: Roll['skipped']): UnreadableNodes {
+  const reasons = new Map<string, string>();
+  for (const { key, reason } of skipped) {
+    const parsed = parseKey(key);
+    if (parsed.kind === 'record' || parsed.kind === 'presence') {
+      reasons.set(parsed.instanceId, `its ${parsed.kind} cannot be read: ${reason}`);
+    }
+  }
+  // A roll names only so many of them, and then the number of the others: it may be any.
+  const unnamed = skipped.find(({ key }) => key === ROOT)?.reason;
+  const maybe = unnamed === undefined ? null : `its record may be among those that cannot be read: ${unnamed}`;
+  return (instanceId) => reasons.get(instanceId) ?? maybe;
+}
+
+/** What a revision's raw changes mean. A foreign key is `skipped` when written and `unskipped` when deleted. */
+export function interpretBatch(batch: KvBatch): WatchBatch {
+  return { revision: batch.revision, changes: batch.events.flatMap(interpretEvent) };
+}
+
+function interpretEvent({ key, value, previous }: KvEvent): Change[] {
+  if (!key.startsWith(ROOT)) return [];
+  const parsed = parseKey(key);
+  if (parsed.kind === 'foreign')
+    return [value === null ? { kind: 'unskipped', key } : skippedChange(key, parsed.reason)];
+  const { instanceId } = parsed;
+  if (parsed.kind === 'record') {
+    const now = readable(key, value, (json) => decodeRecord(instanceId, json));
+    const before = readable(key, previous, (json) => decodeRecord(instanceId, json));
+    return [{ kind: 'record', instanceId, record: now.value, previous: before.value }, ...now.skipped];
+  }
+  const now = readable(key, value, decodePresence);
+  const before = readable(key, previous, decodePresence);
+  return [{ kind: 'presence', instanceId, presence: now.value, previous: before.value }, ...now.skipped];
+}
+
+function readable<T>(
+  key: string,
+  json: string | null,
+  decode: (json: string) => Decoded<T>,
+): { readonly value: T | null; readonly skipped: Change[] } {
+  if (json === null) return { value: null, skipped: [] };
+  const decoded = decode(json);
+  return decoded.ok
+    ? { value: decoded.value, skipped: [] }
+    : { value: null, skipped: [skippedChange(key, decoded.reason)] };
+}
+
+function skippedChange(key: string, reason: string): Change {
+  return { kind: 'skipped', skipped: { key, reason } };
+}
+
+/** A sample of this size tells "a few" from "a third of all", at one request a lease. */
+export const MAX_ASKED_PRESENCES = 32;
+
+/** `Store.overdue` over any key-value store. */
+export async function countOverdue(kv: Kv, instanceIds: readonly string[], signal: AbortSignal): Promise<OverdueCount> {
+  const reads = instanceIds.slice(0, MAX_ASKED_PRESENCES).map(presenceKey);
+  if (reads.length === 0) return { asked: 0, overdue: 0 };
+  const presences = await kv.txn({ guards: [], puts: [], deletes: [], reads }, signal);
+  // A presence that somebody wrote by hand has no lease, and never runs out.
+  const leases = presences.reads.flatMap((presence) => (presence && presence.lease !== '0' ? [presence.lease] : []));
+  // Whoever asks believes that they are all present: one that is gone has just gone the same way as those it knows of.
+  const gone = presences.reads.filter((presence) => presence === null).length;
+  const times = await kv.remaining(leases, signal);
+  return { asked: gone + leases.length, overdue: gone + times.filter(isOverdue).length };
+}
+
+/** A lease that ended between the two reads is overdue for certain. */
+function isOverdue(time: LeaseTime | null): boolean {
+  return time === null || time.remainingMs < time.grantedMs / 2;
 }

@@ -1,7 +1,151 @@
 import type { NodeRecord, Presence } from '../record/record.ts';
 import type { Roll, RollEntry, SkippedKey } from '../record/roll.ts';
-import type { DrainSlots } from './drain-slots.ts';
-import type { Offices } from './offices.ts';
+
+/**
+ * How many nodes of a cluster may drain at once, agreed among all agents through the store. A claim holds a slot from
+ * before its node is drained until it is active again.
+ *
+ * Methods fail as `Store`'s do. A rejected write may or may not have happened; each may be sent again without harm.
+ */
+export interface DrainSlots {
+  /** This node's claim; null: it has none. */
+  read(instanceId: string, signal: AbortSignal): Promise<HeldClaim | null>;
+
+  /**
+   * Takes a slot if one is free at this moment: there is always one, else floor(share × present nodes of the cluster).
+   * Two agents never both get the last one. A node that has a claim gets it back as it is.
+   */
+  take(request: SlotRequest, signal: AbortSignal): Promise<TakeOutcome>;
+
+  /** Replaces the claim, on the same lease; null when it is no longer as `held` has it. */
+  replace(held: HeldClaim, claim: DrainClaim, signal: AbortSignal): Promise<HeldClaim | null>;
+
+  /** Restarts the claim's time; false: it is gone. Writes no revision. */
+  renew(held: HeldClaim, signal: AbortSignal): Promise<boolean>;
+
+  /** Does nothing when the claim is no longer as `held` has it. */
+  giveBack(held: HeldClaim, signal: AbortSignal): Promise<void>;
+}
+
+/**
+ * - `claimed`: has a slot; ECS was not asked yet. - `asked`: ECS had the node ACTIVE and is being asked to drain it; if it
+ * is DRAINING now, that was rollcall. - `drained`: rollcall had ECS drain it. - `overruled`: somebody made it ACTIVE again;
+ * it takes no slot, and only remembers that until the cause is over.
+ */
+export const CLAIM_PHASES = ['claimed', 'asked', 'drained', 'overruled'] as const;
+
+/** The value of `coordination/v1/drains/<instanceId>`. */
+export interface DrainClaim {
+  readonly phase: (typeof CLAIM_PHASES)[number];
+  /** Of the container instance that is drained. */
+  readonly arn: string;
+  readonly cluster: string;
+  /** One line for a person. */
+  readonly reason: string;
+  /** RFC 3339. */
+  readonly since: string;
+  /** The agent process that made the claim. */
+  readonly session: string;
+}
+
+/** A claim that is in the store. Lease and revision are the store's own: opaque outside of it. */
+export interface HeldClaim {
+  readonly instanceId: string;
+  readonly claim: DrainClaim;
+  readonly lease: string;
+  readonly revision: string;
+}
+
+export interface SlotRequest {
+  readonly instanceId: string;
+  readonly claim: DrainClaim;
+  /** Of the present nodes of the cluster, 0 to 100. */
+  readonly maxSharePercent: number;
+}
+
+export type TakeOutcome =
+  | { readonly kind: 'taken'; readonly held: HeldClaim }
+  /**
+   * `reason`: one line that says how many are taken, of how many. `keepsDoorMs`: for so long nobody else looks whether a
+   * slot became free; who asks again before goes on looking for all, and writes nothing. null: another does.
+   */
+  | { readonly kind: 'full'; readonly reason: string; readonly keepsDoorMs: number | null }
+  /** Another agent is being served; come again. */
+  | { readonly kind: 'busy' };
+
+/**
+ * Work of which one agent of the fleet is in charge. The office is a key bound to a lease: it falls vacant when its
+ * holder resigns, or is silent for the lease's TTL. What the holder publishes is fenced: the store takes it only while
+ * the key is still the one that this reign made, so that of a holder who was paused or cut off nothing arrives late.
+ *
+ * Methods reject as those of `Store` do. All of a reign's calls are to be made one after the other.
+ */
+export interface Offices {
+  /** Who holds the office, and what was published, at one revision. Writes nothing. */
+  look(office: string, documents: readonly string[], signal: AbortSignal): Promise<OfficeView>;
+
+  /**
+   * Takes the office where it is vacant, or goes on with it where this session holds it already: so after an answer that
+   * was lost. Only a vacant office costs a write.
+   */
+  campaign(office: string, candidate: Candidate, signal: AbortSignal): Promise<CampaignOutcome>;
+
+  /** Restarts the lease's time and looks whether the office is still this reign's. Writes no revision. */
+  renew(reign: Reign, signal: AbortSignal): Promise<'renewed' | 'deposed'>;
+
+  /**
+   * Writes all of these documents at one revision, or none. Of two publications of one reign the later one wins, even
+   * where the earlier one was rejected and the store would carry it out late.
+   * @param documents name → text, `summary` among them
+   */
+  publish(reign: Reign, documents: Documents, signal: AbortSignal): Promise<PublishOutcome>;
+
+  /** Leaves the office vacant, unless somebody else holds it. */
+  resign(reign: Reign, signal: AbortSignal): Promise<void>;
+}
+
+export interface Candidate {
+  readonly session: string;
+  readonly instanceId: string | null;
+  /** Whole seconds. The store may grant more; `Reign.ttlMs` is what it granted. */
+  readonly ttlMs: number;
+}
+
+export interface Holder {
+  readonly session: string;
+  /** null where its holder did not know it. */
+  readonly instanceId: string | null;
+}
+
+export interface OfficeView {
+  readonly revision: string;
+  /** null: vacant. */
+  readonly holder: Holder | null;
+  /** In the order they were asked for; null where there is none. */
+  readonly documents: readonly (string | null)[];
+}
+
+/** An office that was taken. */
+export interface Reign {
+  readonly office: string;
+  readonly session: string;
+  readonly ttlMs: number;
+  /** Of the key that this reign made: the fence. */
+  readonly revision: string;
+  /** The store's own identifier: opaque outside of it. */
+  readonly lease: string;
+}
+
+export type Documents = Readonly<Record<string, string>> & { readonly summary: string };
+
+export type CampaignOutcome =
+  | { readonly kind: 'elected'; readonly reign: Reign }
+  | { readonly kind: 'taken'; readonly by: Holder };
+
+/** `deposed`: the store took nothing, because the office is not this reign's any more. */
+export type PublishOutcome =
+  | { readonly kind: 'published'; readonly revision: string }
+  | { readonly kind: 'deposed'; readonly by: Holder | null };
 
 /**
  * The shared store as the rest of the program sees it, with its failure semantics.

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { systemClock } from '../../src/timing/clock.ts';
+import { systemClock } from '../../src/lib/clock.ts';
 import { fakeAudit } from '../support/fake-audit.ts';
 import { getJson, PATIENCE_MS, until } from '../support/rollcall-process.ts';
 import { startWorld } from './start-agent.ts';

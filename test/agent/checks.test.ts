@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { openProbes } from '../../src/checks/open-probes.ts';
+import { openProbes } from '../../src/checks/run-probes.ts';
 import { PATIENCE_MS, until } from '../support/rollcall-process.ts';
 import { scaledClock } from '../support/scaled-clock.ts';
 import { startWorld } from './start-agent.ts';

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import pino from 'pino';
-import { createEcsWork } from '../../src/agent/ecs-work.ts';
-import type { AgentConfig } from '../../src/config/agent-config.ts';
-import type { DrainSlots } from '../../src/store/drain-slots.ts';
-import { createCell } from '../../src/timing/cell.ts';
+import { createEcsWork } from '../../src/agent/run-agent.ts';
+import type { AgentConfig } from '../../src/config/agent.ts';
+import { createCell } from '../../src/lib/cell.ts';
+import type { DrainSlots } from '../../src/store/store.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
 
 test('a loop that broke says so for as long as the agent runs, and ends nothing', async () => {

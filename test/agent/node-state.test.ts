@@ -1,14 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import {
-  desiredRecord,
-  initialNodeState,
-  type NodeEvent,
-  type NodeState,
-  reduceNode,
-} from '../../src/agent/node-state.ts';
+import { desiredRecord, initialNodeState, type NodeEvent, type NodeState, reduceNode } from '../../src/agent/node.ts';
 import { encodeRecord } from '../../src/record/codec.ts';
-import type { MetadataFacts } from '../../src/record/facts.ts';
+import type { MetadataFacts } from '../../src/record/record.ts';
 
 const identity = { machineId: null, labels: {}, version: '1', session: 's', startedAt: '2026-01-01T00:00:00.000Z' };
 const facts: MetadataFacts = {

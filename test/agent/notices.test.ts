@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Notices } from '../../src/simulator/notices.ts';
+import type { Notices } from '../../src/simulator/node.ts';
 import { startRawServer } from '../sources/start-raw-server.ts';
 import { PATIENCE_MS, until } from '../support/rollcall-process.ts';
 import { scaledClock } from '../support/scaled-clock.ts';

@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import pino from 'pino';
-import { initialNodeState, type NodeEvent, type NodeState, reduceNode } from '../../src/agent/node-state.ts';
-import { createObserveLog } from '../../src/agent/observe-log.ts';
+import {
+  createObserveLog,
+  initialNodeState,
+  type NodeEvent,
+  type NodeState,
+  reduceNode,
+} from '../../src/agent/node.ts';
 
 function logged(...events: NodeEvent[]): string[] {
   const lines: string[] = [];

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { runProbe } from '../../src/agent/run-probe.ts';
-import type { Observation } from '../../src/checks/observe-check.ts';
+import type { Observation } from '../../src/checks/check.ts';
+import { runProbe } from '../../src/checks/run-probes.ts';
 import { type SimulatedClock, simulatedClock } from '../support/simulated-clock.ts';
 
 const passing: Observation = { status: 'passing', reason: '' };

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
-import { createStoreCheck } from '../../src/agent/store-check.ts';
-import { runPublisher } from '../../src/publisher/publisher.ts';
-import type { Desired } from '../../src/publisher/publisher-state.ts';
+import type { Desired } from '../../src/agent/publisher/plan.ts';
+import { runPublisher } from '../../src/agent/publisher/run.ts';
+import { createStoreCheck } from '../../src/agent/report.ts';
+import { createCell } from '../../src/lib/cell.ts';
 import { encodeRecord } from '../../src/record/codec.ts';
 import { openStore } from '../../src/store/open-store.ts';
-import { createCell } from '../../src/timing/cell.ts';
 import { type FlakyStore, flakyStore } from '../support/flaky-store.ts';
 import { sampleRecord } from '../support/sample-record.ts';
 import { seededRandom } from '../support/seeded-random.ts';

@@ -4,12 +4,12 @@ import {
   type AttributesState,
   initialAttributesState,
   LOOK_AGAIN_MS,
+  planAttributes,
   settleAttributes,
   settleAttributesFailure,
   WRITE_GAP_MS,
-} from '../../src/attributes/attributes-state.ts';
-import { planAttributes } from '../../src/attributes/plan-attributes.ts';
-import { EcsError } from '../../src/ecs/ecs-error.ts';
+} from '../../src/agent/attributes/plan.ts';
+import { EcsError } from '../../src/ecs/errors.ts';
 import type { HealthStatus, NodeRecord } from '../../src/record/record.ts';
 import { denied, noAnswer } from '../support/fake-agent-ecs.ts';
 import { sampleRecord } from '../support/sample-record.ts';

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import pino from 'pino';
-import { LOOK_AGAIN_MS } from '../../src/attributes/attributes-state.ts';
-import { runAttributes } from '../../src/attributes/run-attributes.ts';
-import { createCell } from '../../src/timing/cell.ts';
+import { LOOK_AGAIN_MS } from '../../src/agent/attributes/plan.ts';
+import { runAttributes } from '../../src/agent/attributes/run.ts';
+import { createCell } from '../../src/lib/cell.ts';
 import { fakeAgentEcs } from '../support/fake-agent-ecs.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 import { seededRandom } from '../support/seeded-random.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { isOthers, wantedAttributes } from '../../src/attributes/wanted-attributes.ts';
+import { isOthers, wantedAttributes } from '../../src/agent/attributes/plan.ts';
 import { sampleRecord } from '../support/sample-record.ts';
 
 const names = (labels: Record<string, string>, others = 0) =>

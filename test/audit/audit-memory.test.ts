@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { emptyAuditMemory, recall, remember } from '../../src/audit/audit-memory.ts';
-import { compareRolls } from '../../src/audit/compare-rolls.ts';
+import { compareRolls } from '../../src/audit/compare.ts';
+import { emptyAuditMemory, recall, remember } from '../../src/audit/history.ts';
 import { NOW_MS, sampleInstance, sampleSides } from './sample-sides.ts';
 
 const ghosts = (count: number) => {

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { emptyAuditMemory } from '../../src/audit/audit-memory.ts';
-import type { BothSides } from '../../src/audit/both-sides.ts';
-import { buildReport } from '../../src/audit/build-report.ts';
-import { compareRolls } from '../../src/audit/compare-rolls.ts';
-import { isDifference } from '../../src/audit/verdict.ts';
-import type { ContainerInstance } from '../../src/ecs/container-instance.ts';
+import { buildReport } from '../../src/audit/audit.ts';
+import type { BothSides } from '../../src/audit/compare.ts';
+import { compareRolls } from '../../src/audit/compare.ts';
+import { emptyAuditMemory } from '../../src/audit/history.ts';
+import { isDifference } from '../../src/audit/report.ts';
+import type { ContainerInstance } from '../../src/ecs/ecs-api.ts';
 import { presenceState, type RollEntry } from '../../src/record/roll.ts';
 import { sampleInstanceId } from '../support/sample-record.ts';
 import { absentNode, ago, NOW_MS, sampleArn, sampleInstance, sampleNode, sampleSides } from './sample-sides.ts';

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type AuditMemory, emptyAuditMemory, remember } from '../../src/audit/audit-memory.ts';
-import type { BothSides } from '../../src/audit/both-sides.ts';
-import { compareRolls } from '../../src/audit/compare-rolls.ts';
-import type { ContainerInstance } from '../../src/ecs/container-instance.ts';
+import type { BothSides } from '../../src/audit/compare.ts';
+import { compareRolls } from '../../src/audit/compare.ts';
+import { type AuditMemory, emptyAuditMemory, remember } from '../../src/audit/history.ts';
+import type { ContainerInstance } from '../../src/ecs/ecs-api.ts';
 import type { RollEntry } from '../../src/record/roll.ts';
 import { sampleInstanceId } from '../support/sample-record.ts';
 import { absentNode, ago, NOW_MS, sampleArn, sampleInstance, sampleNode, sampleSides } from './sample-sides.ts';

@@ -1,5 +1,4 @@
-import type { ContainerInstance } from '../../src/ecs/container-instance.ts';
-import type { Described, EcsApi } from '../../src/ecs/ecs-api.ts';
+import type { ContainerInstance, Described, EcsApi } from '../../src/ecs/ecs-api.ts';
 import { SCOPE } from './sample-sides.ts';
 
 /** The reading half of the ECS API over a list that a test changes as it goes. */

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type AuditMemory, emptyAuditMemory } from '../../src/audit/audit-memory.ts';
-import { LOOK_AGAIN_AFTER_MS, runAudit } from '../../src/audit/run-audit.ts';
-import type { ContainerInstance } from '../../src/ecs/container-instance.ts';
+import { LOOK_AGAIN_AFTER_MS, runAudit } from '../../src/audit/audit.ts';
+import { type AuditMemory, emptyAuditMemory } from '../../src/audit/history.ts';
+import type { ContainerInstance } from '../../src/ecs/ecs-api.ts';
 import type { RollEntry } from '../../src/record/roll.ts';
 import { openStore } from '../../src/store/open-store.ts';
 import type { Store } from '../../src/store/store.ts';

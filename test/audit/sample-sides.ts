@@ -1,5 +1,5 @@
-import type { BothSides } from '../../src/audit/both-sides.ts';
-import type { ContainerInstance } from '../../src/ecs/container-instance.ts';
+import type { BothSides } from '../../src/audit/compare.ts';
+import type { ContainerInstance } from '../../src/ecs/ecs-api.ts';
 import type { Departure, NodeRecord } from '../../src/record/record.ts';
 import type { RollEntry } from '../../src/record/roll.ts';
 import { sampleContainerInstance } from '../support/sample-container-instance.ts';

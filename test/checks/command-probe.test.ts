@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Observation } from '../../src/checks/check.ts';
 import { commandProbe } from '../../src/checks/command-probe.ts';
-import type { Observation } from '../../src/checks/observe-check.ts';
-import { systemClock } from '../../src/timing/clock.ts';
+import { systemClock } from '../../src/lib/clock.ts';
 
 const never = new AbortController().signal;
 

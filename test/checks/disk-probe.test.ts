@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { type DiskUse, diskProbe, judgeDisk } from '../../src/checks/disk-probe.ts';
-import { systemClock } from '../../src/timing/clock.ts';
+import { systemClock } from '../../src/lib/clock.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
 
 const disk = { path: '/var/lib/docker', warningPercent: 15, criticalPercent: 5 };

@@ -6,8 +6,8 @@ import { createServer, type RequestListener } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { dockerProbe } from '../../src/checks/docker-probe.ts';
-import type { Observation } from '../../src/checks/observe-check.ts';
+import type { Observation } from '../../src/checks/check.ts';
+import { dockerProbe } from '../../src/checks/http-probe.ts';
 import { scaledClock } from '../support/scaled-clock.ts';
 
 /** The 300 ms are three seconds: a busy machine is no docker that hangs. */

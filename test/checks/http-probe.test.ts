@@ -7,8 +7,8 @@ import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
+import type { Observation } from '../../src/checks/check.ts';
 import { httpProbe } from '../../src/checks/http-probe.ts';
-import type { Observation } from '../../src/checks/observe-check.ts';
 import { makeEtcdCerts } from '../support/etcd-certs.ts';
 import { scaledClock } from '../support/scaled-clock.ts';
 
@@ -129,7 +129,7 @@ test('HTTPS passes with a certificate that is trusted, and is critical with one 
       assert.match(refused.reason, /certificate.* at HOST\/$/);
       // Node reads this variable at its start only.
       const module = new URL('../../src/checks/http-probe.ts', import.meta.url);
-      const clock = new URL('../../src/timing/clock.ts', import.meta.url);
+      const clock = new URL('../../src/lib/clock.ts', import.meta.url);
       const script = `
         import { httpProbe } from ${JSON.stringify(module)};
         import { systemClock } from ${JSON.stringify(clock)};

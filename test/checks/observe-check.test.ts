@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type CheckState, type Observation, observeCheck } from '../../src/checks/observe-check.ts';
+import { type CheckState, type Observation, observeCheck } from '../../src/checks/check.ts';
 import { HEALTH_STATUSES } from '../../src/record/record.ts';
 
 const damping = { rise: 2, fall: 3 };

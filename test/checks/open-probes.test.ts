@@ -5,9 +5,9 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { openProbes } from '../../src/checks/open-probes.ts';
-import type { CheckConfig } from '../../src/config/check-config.ts';
-import { systemClock } from '../../src/timing/clock.ts';
+import type { CheckConfig } from '../../src/checks/probe.ts';
+import { openProbes } from '../../src/checks/run-probes.ts';
+import { systemClock } from '../../src/lib/clock.ts';
 
 const config: CheckConfig = {
   dockerSocket: null,

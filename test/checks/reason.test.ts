@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { reasonFrom } from '../../src/checks/reason.ts';
+import { reasonFrom } from '../../src/checks/check.ts';
 
 test('the first line that says something is the reason, without what steers a terminal', () => {
   assert.equal(reasonFrom('\n \r\n\tdisk   is full \nmore'), 'disk is full');

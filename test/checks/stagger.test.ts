@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { firstLookMs, nextLookMs } from '../../src/checks/stagger.ts';
+import { firstLookMs, nextLookMs } from '../../src/checks/run-probes.ts';
 
 test('first looks are spread evenly over one interval, the first at once', () => {
   assert.deepEqual(

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { defaultFields, LIST_FIELDS } from '../../src/cli/list-fields.ts';
-import { renderInstance } from '../../src/cli/render-instance.ts';
+import { defaultFields, LIST_FIELDS } from '../../src/cli/columns.ts';
+import { renderInstance } from '../../src/cli/show.ts';
 import type { Interruption } from '../../src/record/record.ts';
 import { sampleRecord } from '../support/sample-record.ts';
 

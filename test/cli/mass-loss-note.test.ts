@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { massLossNote } from '../../src/cli/mass-loss-note.ts';
+import { massLossNote } from '../../src/cli/columns.ts';
 import type { RollEntry } from '../../src/record/roll.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 

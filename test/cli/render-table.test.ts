@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { renderTable } from '../../src/cli/render-table.ts';
+import { renderTable } from '../../src/cli/columns.ts';
 
 test('columns are as wide as their widest cell; nothing follows the last', () => {
   const table = renderTable(

@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseEnv } from 'node:util';
-import { enumerateInstances } from '../../src/ecs/enumerate-instances.ts';
+import { enumerateInstances } from '../../src/ecs/list-instances.ts';
 import { openEcsApi } from '../../src/ecs/open-ecs-api.ts';
-import { systemClock } from '../../src/timing/clock.ts';
+import { systemClock } from '../../src/lib/clock.ts';
 import { rollcall, startRollcall } from '../support/rollcall-process.ts';
 
 /** Runs `rollcall simulate`; resolves when it has said all. */

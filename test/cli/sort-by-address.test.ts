@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { sortByAddress } from '../../src/cli/sort-by-address.ts';
+import { sortByAddress } from '../../src/cli/columns.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 
 test('addresses sort as numbers, those without one come last, equal ones as they were', () => {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { applyEvent } from '../../src/client/apply-event.ts';
-import type { RollCloudEvent } from '../../src/client/roll-cloud-event.ts';
-import type { InstanceJson } from '../../src/record/instance-json.ts';
-import { instanceJson } from '../../src/record/instance-json.ts';
+import type { RollCloudEvent } from '../../src/client/types.ts';
+import { applyEvent } from '../../src/client/watch.ts';
+import type { InstanceJson } from '../../src/record/roll.ts';
+import { instanceJson } from '../../src/record/roll.ts';
 import { sampleInstanceId } from '../support/sample-record.ts';
 import { forgotten, lost, registered, sampleEntry, synced, told } from './sample-events.ts';
 

@@ -1,6 +1,6 @@
-import type { RollCloudEvent } from '../../src/client/roll-cloud-event.ts';
+import type { RollCloudEvent } from '../../src/client/types.ts';
 import { cloudEvent } from '../../src/record/cloud-event.ts';
-import type { RollEvent } from '../../src/record/event.ts';
+import type { RollEvent } from '../../src/record/events.ts';
 import type { RollEntry } from '../../src/record/roll.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 

@@ -1,4 +1,4 @@
-import type { CloudBatch, RollSource, StreamRequest } from '../../src/client/roll-source.ts';
+import type { CloudBatch, RollSource, StreamRequest } from '../../src/client/types.ts';
 
 /** One connection: batches and then an error or, without one, an end. `hold` waits for the signal in place of either. */
 export interface Connection {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { createSseParser, type SseBlock, SseTooLargeError } from '../../src/client/sse-parser.ts';
+import { createSseParser, type SseBlock, SseTooLargeError } from '../../src/client/sse.ts';
 
 function parse(...chunks: readonly (string | Uint8Array)[]): SseBlock[] {
   const parser = createSseParser(1_000);

@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
 import { getEventListeners } from 'node:events';
 import { test } from 'node:test';
-import { AgentError } from '../../src/client/agent-error.ts';
-import { createClient } from '../../src/client/create-client.ts';
-import type { WatchedEvent } from '../../src/client/roll-cloud-event.ts';
-import type { WatchOptions } from '../../src/client/rollcall-client.ts';
+import { createClient } from '../../src/client/connect.ts';
+import type { WatchedEvent, WatchOptions } from '../../src/client/types.ts';
+import { AgentError } from '../../src/client/types.ts';
+import { DeadlineError } from '../../src/lib/deadline.ts';
 import { FutureRevisionError, SlowReaderError } from '../../src/registry/event-source.ts';
-import { DeadlineError } from '../../src/timing/with-deadline.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
 import { lost, registered, synced } from './sample-events.ts';
 import { type Connection, scriptedSource } from './scripted-source.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Command } from 'commander';
-import { type AuditFlags, auditConfig, auditOptions } from '../../src/config/audit-options.ts';
+import { type AuditFlags, auditConfig, auditOptions } from '../../src/config/agent.ts';
 
 function parse(...argv: string[]) {
   const command = new Command().exitOverride().configureOutput({ writeErr: () => {} });

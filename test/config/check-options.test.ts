@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Command } from 'commander';
-import { type CheckFlags, checkConfig, checkOptions } from '../../src/config/check-options.ts';
+import { type CheckFlags, checkConfig, checkOptions } from '../../src/config/checks.ts';
 
 function config(args: readonly string[], variables: Record<string, string> = {}) {
   const before = { ...process.env };

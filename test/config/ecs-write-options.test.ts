@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Command } from 'commander';
-import { drainConfig, type EcsWriteFlags, ecsWriteOptions } from '../../src/config/ecs-write-options.ts';
+import { drainConfig, type EcsWriteFlags, ecsWriteOptions } from '../../src/config/agent.ts';
 
 function parse(...args: string[]): EcsWriteFlags {
   const command = new Command().exitOverride().configureOutput({ outputError: () => {} });

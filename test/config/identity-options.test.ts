@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Command } from 'commander';
-import { type IdentityFlags, identityConfig, identityOptions } from '../../src/config/identity-options.ts';
+import { type IdentityFlags, identityConfig, identityOptions } from '../../src/config/agent.ts';
 
 function config(...args: string[]) {
   const command = new Command().exitOverride().configureOutput({ outputError: () => {} });

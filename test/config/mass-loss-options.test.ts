@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Command } from 'commander';
-import { type MassLossFlags, massLossLimits, massLossOptions } from '../../src/config/mass-loss-options.ts';
+import { type MassLossFlags, massLossLimits, massLossOptions } from '../../src/config/mass-loss.ts';
 
 function limits(...args: string[]) {
   const command = new Command().exitOverride().configureOutput({ outputError: () => {} });

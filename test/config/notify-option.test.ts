@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { notifyConfig } from '../../src/config/notify-option.ts';
+import { notifyConfig } from '../../src/config/agent.ts';
 
 test('outside systemd nobody is told anything, unless stdout was asked for', () => {
   assert.equal(notifyConfig('auto', {}), null);

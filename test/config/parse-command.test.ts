@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { parseCommand } from '../../src/config/parse-command.ts';
+import { parseCommand } from '../../src/config/flags.ts';
 
 test('words are split at blanks, quotes and backslashes keep them together, nothing is expanded', () => {
   assert.deepEqual(parseCommand('  df   -h\t/ '), ['df', '-h', '/']);

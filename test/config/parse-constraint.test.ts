@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { constraints } from '../../src/config/parse-constraint.ts';
+import { constraints } from '../../src/config/place.ts';
 
 test('a constraint is a name, == or !=, and a value; spaces around each are nothing', () => {
   const role = { name: 'role', operator: '==', value: 'node' } as const;

@@ -7,7 +7,7 @@ import {
   labels,
   listenAddress,
   nonEmpty,
-} from '../../src/config/parse-option.ts';
+} from '../../src/config/flags.ts';
 
 test('durations are read within their limits', () => {
   const parse = durationBetween(1_000, 3_600_000, 's');

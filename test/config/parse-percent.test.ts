@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { percentBetween } from '../../src/config/parse-percent.ts';
+import { percentBetween } from '../../src/config/flags.ts';
 
 test('percentages are read with and without their sign, within their limits', () => {
   const parse = percentBetween(1, 99);

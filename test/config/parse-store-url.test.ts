@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseStoreUrl, type StoreSettings } from '../../src/config/parse-store-url.ts';
 import { UsageError } from '../../src/errors.ts';
+import { parseStoreUrl, type StoreSettings } from '../../src/store/store-url.ts';
 
 const none: StoreSettings = { caFile: null, certFile: null, keyFile: null, user: null, password: null };
 

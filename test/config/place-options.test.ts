@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { hostPorts } from '../../src/config/parse-ports.ts';
-import { type PlaceFlags, taskNeeds } from '../../src/config/place-options.ts';
+import { hostPorts } from '../../src/config/flags.ts';
+import { type PlaceFlags, taskNeeds } from '../../src/config/place.ts';
 
 const FLAGS: PlaceFlags = { strategy: 'binpack', constraint: [], count: 1, why: false, output: 'text' };
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { splitUnquoted } from '../../src/config/split-unquoted.ts';
+import { splitUnquoted } from '../../src/config/flags.ts';
 
 test('a separator within quotes or after a backslash does not separate', () => {
   assert.deepEqual(splitUnquoted('a;b', ';'), ['a', 'b']);

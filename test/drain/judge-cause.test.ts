@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { DrainConfig } from '../../src/drain/drain-config.ts';
-import { type CauseInput, judgeCause, MAINTENANCE_LEAD_MS, watchHealth } from '../../src/drain/judge-cause.ts';
+import type { DrainConfig } from '../../src/agent/drain/cause.ts';
+import { type CauseInput, judgeCause, MAINTENANCE_LEAD_MS, watchHealth } from '../../src/agent/drain/cause.ts';
 import type { Interruption } from '../../src/record/record.ts';
 import { sampleRecord } from '../support/sample-record.ts';
 

@@ -1,9 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type DrainState, initialDrainState } from '../../src/drain/drain-state.ts';
-import type { CauseVerdict } from '../../src/drain/judge-cause.ts';
-import { type DrainInput, FRESH_MS, LOOK_AGAIN_MS, planDrain } from '../../src/drain/plan-drain.ts';
-import type { DrainClaim, HeldClaim } from '../../src/store/drain-slots.ts';
+import type { CauseVerdict } from '../../src/agent/drain/cause.ts';
+import {
+  type DrainInput,
+  type DrainState,
+  FRESH_MS,
+  initialDrainState,
+  LOOK_AGAIN_MS,
+  planDrain,
+} from '../../src/agent/drain/plan.ts';
+import type { DrainClaim, HeldClaim } from '../../src/store/store.ts';
 
 const NOW_MS = 1_000_000;
 const stands: CauseVerdict = { kind: 'stands', reason: 'spot-interruption terminate' };

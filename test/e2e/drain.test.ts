@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import type { DrainConfig } from '../../src/agent/drain/cause.ts';
 import type { Probe } from '../../src/checks/probe.ts';
-import type { DrainConfig } from '../../src/drain/drain-config.ts';
 import { startWorld } from '../agent/start-agent.ts';
 import { denied, fakeAgentEcs, noAnswer } from '../support/fake-agent-ecs.ts';
 import { flakyStore } from '../support/flaky-store.ts';

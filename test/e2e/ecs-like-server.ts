@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { ContainerInstance } from '../../src/ecs/container-instance.ts';
+import type { ContainerInstance } from '../../src/ecs/ecs-api.ts';
 
 export interface EcsLikeServer {
   /** What a command needs in its environment to ask it. */

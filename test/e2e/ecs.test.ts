@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import type { AuditReport } from '../../src/audit/audit-report.ts';
-import { ecsEnvironment } from '../../src/simulator/ecs/ecs-environment.ts';
+import type { AuditReport } from '../../src/audit/report.ts';
+import { ecsEnvironment } from '../../src/simulator/ecs/server.ts';
 import { startEtcd } from '../support/etcd-server.ts';
 import { getJson, type Running, rollcall, startRollcall, until } from '../support/rollcall-process.ts';
 

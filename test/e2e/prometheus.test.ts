@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { agentRoutes } from '../../src/http/agent-routes.ts';
+import { agentRoutes } from '../../src/http/routes/agent.ts';
 import { startHttpServer } from '../../src/http/server.ts';
+import { systemClock } from '../../src/lib/clock.ts';
 import { createRegistry } from '../../src/registry/registry.ts';
 import { openStore } from '../../src/store/open-store.ts';
 import type { Hold } from '../../src/store/store.ts';
-import { systemClock } from '../../src/timing/clock.ts';
 import { freePorts } from '../support/etcd-ports.ts';
 import { checkMetrics, startPrometheus } from '../support/prometheus-server.ts';
 import { PATIENCE_MS, until } from '../support/rollcall-process.ts';

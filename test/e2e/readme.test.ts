@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { handlerEnvironment } from '../../src/cli/watch/handler-environment.ts';
+import { handlerEnvironment } from '../../src/cli/watch/handler.ts';
 import { CLEAN_ENV, rollcall } from '../support/rollcall-process.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));

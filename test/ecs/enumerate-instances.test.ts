@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Described, EcsApi, Page } from '../../src/ecs/ecs-api.ts';
-import { EcsError } from '../../src/ecs/ecs-error.ts';
-import { enumerateInstances } from '../../src/ecs/enumerate-instances.ts';
+import { EcsError } from '../../src/ecs/errors.ts';
+import { enumerateInstances } from '../../src/ecs/list-instances.ts';
 
 const SIGNAL = new AbortController().signal;
 const numbers = (from: number, count: number) => Array.from({ length: count }, (_, n) => String(from + n));

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import type { RollCloudEvent } from '../../src/client/roll-cloud-event.ts';
+import type { RollCloudEvent } from '../../src/client/types.ts';
 import { freePorts } from '../support/etcd-ports.ts';
 import { startEtcd } from '../support/etcd-server.ts';
 import { SCRIPT, startFleet, until } from '../support/rollcall-process.ts';

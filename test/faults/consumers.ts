@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
-import type { RollCloudEvent } from '../../src/client/roll-cloud-event.ts';
-import type { InstanceJson } from '../../src/record/instance-json.ts';
+import type { RollCloudEvent } from '../../src/client/types.ts';
+import type { InstanceJson } from '../../src/record/roll.ts';
 import { openSse } from '../http/sse-reader.ts';
 import { agentUrl, type Running, startFleet, startRollcall, until } from '../support/rollcall-process.ts';
 import type { SampleWriter } from './sample-writer.ts';

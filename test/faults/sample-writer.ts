@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
+import { systemClock } from '../../src/lib/clock.ts';
 import type { NodeRecord } from '../../src/record/record.ts';
 import { openStore } from '../../src/store/open-store.ts';
 import type { Hold, Store } from '../../src/store/store.ts';
-import { systemClock } from '../../src/timing/clock.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 
 const NEVER = new AbortController().signal;

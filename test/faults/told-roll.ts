@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
-import { applyEvent } from '../../src/client/apply-event.ts';
-import type { RollCloudEvent } from '../../src/client/roll-cloud-event.ts';
-import { type InstanceJson, instanceJson } from '../../src/record/instance-json.ts';
+import type { RollCloudEvent } from '../../src/client/types.ts';
+import { applyEvent } from '../../src/client/watch.ts';
+import { type InstanceJson, instanceJson } from '../../src/record/roll.ts';
 import type { Store } from '../../src/store/store.ts';
 
 /** All that a consumer was told, in the order it was, and the roll it makes of that. */

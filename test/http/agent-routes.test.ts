@@ -1,14 +1,13 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import type { AgentReport } from '../../src/http/agent-report.ts';
-import { agentRoutes } from '../../src/http/agent-routes.ts';
+import { agentRoutes } from '../../src/http/routes/agent.ts';
 import { startHttpServer } from '../../src/http/server.ts';
-import { boundedRequest } from '../../src/net/bounded-request.ts';
-import { openHttpPool } from '../../src/net/http-pool.ts';
-import { instanceJson } from '../../src/record/instance-json.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import { boundedRequest, openHttpPool } from '../../src/lib/http-client.ts';
 import type { RollEntry } from '../../src/record/roll.ts';
+import { instanceJson } from '../../src/record/roll.ts';
 import { createRegistry, type Registry, type RegistryRead, type RegistryStatus } from '../../src/registry/registry.ts';
-import { systemClock } from '../../src/timing/clock.ts';
 import { fakeStore } from '../support/fake-store.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 import { sampleLease, sampleReport } from '../support/sample-report.ts';

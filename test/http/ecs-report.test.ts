@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { metricSamples } from '../../src/http/metric-samples.ts';
-import { self } from '../../src/http/routes/self.ts';
+import { self } from '../../src/http/routes/agent.ts';
+import { metricSamples } from '../../src/http/routes/metrics.ts';
 import type { RegistryStatus } from '../../src/registry/registry.ts';
 import { sampleReport } from '../support/sample-report.ts';
 

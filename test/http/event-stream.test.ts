@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createEventStream } from '../../src/http/event-stream.ts';
-import { createEventText } from '../../src/http/event-text.ts';
+import { createEventStream, createEventText } from '../../src/http/routes/events.ts';
 import type { EventBatch } from '../../src/registry/event-source.ts';
 
 test('a heartbeat never says a cursor before the events that it covers', async () => {

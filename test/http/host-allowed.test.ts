@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { hostAllowed } from '../../src/http/host-allowed.ts';
+import { hostAllowed } from '../../src/http/server.ts';
 
 const LOCAL = ['localhost', 'LOCALHOST:51690', '127.0.0.1', '127.0.0.1:51690', '127.1.2.3:1', '[::1]', '[::1]:51690'];
 const FOREIGN = [

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { listenError } from '../../src/http/listen-error.ts';
+import { listenError } from '../../src/http/server.ts';
 
 test('each cause gives one line with the address and the next step', () => {
   for (const code of ['EADDRINUSE', 'EACCES', 'EADDRNOTAVAIL', 'ENOTFOUND', 'EAI_AGAIN', 'ESOMETHING']) {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseEventQuery } from '../../src/http/parse-event-query.ts';
+import { parseEventQuery } from '../../src/http/query.ts';
 
 const parse = (query: string, lastEventId?: string) => parseEventQuery(new URLSearchParams(query), lastEventId);
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseRollQuery } from '../../src/http/parse-roll-query.ts';
+import { parseRollQuery } from '../../src/http/query.ts';
 
 function parse(query: string) {
   return parseRollQuery(new URLSearchParams(query));

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseTargetsQuery } from '../../src/http/parse-targets-query.ts';
+import { parseTargetsQuery } from '../../src/http/query.ts';
 
 const parse = (query: string) => parseTargetsQuery(new URLSearchParams(query));
 

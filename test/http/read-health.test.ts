@@ -3,9 +3,9 @@ import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
-import { problem } from '../../src/http/problem.ts';
-import { readHealth } from '../../src/http/read-health.ts';
-import { systemClock } from '../../src/timing/clock.ts';
+import { readHealth } from '../../src/cli/health.ts';
+import { problem } from '../../src/http/reply.ts';
+import { systemClock } from '../../src/lib/clock.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
 
 async function serve(t: TestContext, listener: RequestListener): Promise<{ host: string; port: number }> {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { test } from 'node:test';
 import { startHttpServer } from '../../src/http/server.ts';
-import { systemClock } from '../../src/timing/clock.ts';
+import { systemClock } from '../../src/lib/clock.ts';
 
 test('a client that does not read gets no heartbeat, and is cut as idle', async (t) => {
   const cut = Promise.withResolvers<void>();

@@ -6,7 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { RollcallError } from '../../src/errors.ts';
 import type { Routes } from '../../src/http/reply.ts';
 import { type HttpServerOptions, startHttpServer } from '../../src/http/server.ts';
-import { systemClock } from '../../src/timing/clock.ts';
+import { systemClock } from '../../src/lib/clock.ts';
 import { rawExchange } from '../support/raw-exchange.ts';
 
 const ROUTES: Routes = {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { targetGroup } from '../../src/http/target-group.ts';
+import { targetGroup } from '../../src/http/routes/roll.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 
 test('a node is a target at its private address with all that is known of it', () => {

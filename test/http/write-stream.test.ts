@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
-import { writeStream } from '../../src/http/write-stream.ts';
+import { writeStream } from '../../src/http/reply.ts';
 import { rawExchange } from '../support/raw-exchange.ts';
 
 /** What a client gets, byte for byte. */

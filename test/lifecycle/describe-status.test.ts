@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { describeStatus } from '../../src/lifecycle/describe-status.ts';
+import { describeStatus } from '../../src/agent/systemd.ts';
 import { sampleRecord } from '../support/sample-record.ts';
 import { sampleLease, sampleReport } from '../support/sample-report.ts';
 

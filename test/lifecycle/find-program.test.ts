@@ -3,7 +3,7 @@ import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { findProgram } from '../../src/lifecycle/find-program.ts';
+import { findProgram } from '../../src/lib/run-command.ts';
 
 test('the first executable file on the path is found; folders and plain files are passed over', async () => {
   const dir = await mkdtemp(join(tmpdir(), 'rollcall-programs-'));

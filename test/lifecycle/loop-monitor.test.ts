@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createLoopMonitor } from '../../src/lifecycle/loop-monitor.ts';
+import { createLoopMonitor } from '../../src/lib/run-group.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
 
 test('a loop’s age is the time since its last step, each loop’s for itself', async () => {

@@ -5,7 +5,7 @@ import {
   INITIAL_NOTIFY_STATE,
   MAX_NOTIFICATION_BYTES,
   type NotifyInput,
-} from '../../src/lifecycle/notifications.ts';
+} from '../../src/agent/systemd.ts';
 
 const well: NotifyInput = { status: 'registered', progressing: true, leaving: false, watchdogMs: 30_000 };
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { openNotifyChannel } from '../../src/lifecycle/open-notify-channel.ts';
+import { openNotifyChannel } from '../../src/agent/systemd.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
 
 const clock = simulatedClock();

@@ -4,8 +4,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { after, test } from 'node:test';
 import { promisify } from 'node:util';
 import { RollcallError } from '../../src/errors.ts';
-import { type CommandRun, runCommand } from '../../src/lifecycle/run-command.ts';
-import { systemClock } from '../../src/timing/clock.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import { type CommandRun, runCommand } from '../../src/lib/run-command.ts';
 import { scaledClock } from '../support/scaled-clock.ts';
 
 /** Passed to every child, so that what is left of it can be found among all processes. */
@@ -162,8 +162,8 @@ test('a program that cannot be started is told in one line', async () => {
 
 test('an inherited output goes where ours goes', async () => {
   // In a process of its own: this one's stdout belongs to the test runner.
-  const module = new URL('../../src/lifecycle/run-command.ts', import.meta.url);
-  const clock = new URL('../../src/timing/clock.ts', import.meta.url);
+  const module = new URL('../../src/lib/run-command.ts', import.meta.url);
+  const clock = new URL('../../src/lib/clock.ts', import.meta.url);
   const script = `
     import { runCommand } from ${JSON.stringify(module)};
     import { systemClock } from ${JSON.stringify(clock)};

@@ -3,10 +3,9 @@ import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { notifyByProgram } from '../../src/lifecycle/notify-by-program.ts';
-import { runNotifier } from '../../src/lifecycle/run-notifier.ts';
-import { createCell } from '../../src/timing/cell.ts';
-import { systemClock } from '../../src/timing/clock.ts';
+import { notifyByProgram, runNotifier } from '../../src/agent/systemd.ts';
+import { createCell } from '../../src/lib/cell.ts';
+import { systemClock } from '../../src/lib/clock.ts';
 import { sampleReport } from '../support/sample-report.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
 

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { ContainerInstance } from '../../src/ecs/container-instance.ts';
-import type { TaskRequirements } from '../../src/ecs/defined-task.ts';
-import type { Constraint } from '../../src/placement/constraint.ts';
+import type { ContainerInstance, TaskRequirements } from '../../src/ecs/ecs-api.ts';
+import type { Constraint } from '../../src/placement/judge-nodes.ts';
 import { judgeNodes } from '../../src/placement/judge-nodes.ts';
 import type { Roll, RollEntry } from '../../src/record/roll.ts';
 import { sampleArn, sampleEntry, sampleInstance } from './sample-instance.ts';

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { TaskNeeds } from '../../src/ecs/task-needs.ts';
-import type { Candidate } from '../../src/placement/candidate.ts';
-import { placeTasks } from '../../src/placement/place-tasks.ts';
-import { STRATEGIES } from '../../src/placement/strategies.ts';
+import type { TaskNeeds } from '../../src/ecs/ecs-api.ts';
+import type { Candidate } from '../../src/placement/judge-nodes.ts';
+import { placeTasks, STRATEGIES } from '../../src/placement/place-tasks.ts';
 import { seededRandom } from '../support/seeded-random.ts';
 import { candidate, needs, resources } from './sample-instance.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { PassedOver } from '../../src/placement/passed-over.ts';
-import { refusalText, renderPlacement, whyLine } from '../../src/placement/render-placement.ts';
+import type { PassedOver } from '../../src/placement/judge-nodes.ts';
+import { refusalText, renderPlacement, whyLine } from '../../src/placement/render.ts';
 import { candidate, needs, resources, sampleArn } from './sample-instance.ts';
 
 const over = (n: number, test: PassedOver['test'], reason: string): PassedOver => ({

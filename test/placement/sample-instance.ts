@@ -1,6 +1,5 @@
-import type { ContainerInstance, Resources } from '../../src/ecs/container-instance.ts';
-import type { TaskNeeds } from '../../src/ecs/task-needs.ts';
-import type { Candidate } from '../../src/placement/candidate.ts';
+import type { ContainerInstance, Resources, TaskNeeds } from '../../src/ecs/ecs-api.ts';
+import type { Candidate } from '../../src/placement/judge-nodes.ts';
 import type { NodeRecord } from '../../src/record/record.ts';
 import type { RollEntry } from '../../src/record/roll.ts';
 import { sampleContainerInstance } from '../support/sample-container-instance.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { departureCause } from '../../src/publisher/departure-cause.ts';
+import { departureCause } from '../../src/agent/publisher/plan.ts';
 import { sampleRecord } from '../support/sample-record.ts';
 
 test('what was announced is the cause; a recommendation takes no node away, nor does what is not known', () => {

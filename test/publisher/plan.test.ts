@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type PlanInput, plan } from '../../src/publisher/plan.ts';
-import { initialPublisherState, type PublisherState } from '../../src/publisher/publisher-state.ts';
+import { initialPublisherState, type PlanInput, type PublisherState, plan } from '../../src/agent/publisher/plan.ts';
 import { encodeRecord } from '../../src/record/codec.ts';
 import { sampleRecord } from '../support/sample-record.ts';
 

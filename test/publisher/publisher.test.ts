@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
-import { runPublisher } from '../../src/publisher/publisher.ts';
-import type { Desired, PublisherState } from '../../src/publisher/publisher-state.ts';
+import type { Desired, PublisherState } from '../../src/agent/publisher/plan.ts';
+import { runPublisher } from '../../src/agent/publisher/run.ts';
+import { createCell } from '../../src/lib/cell.ts';
 import { encodeRecord } from '../../src/record/codec.ts';
 import type { NodeRecord } from '../../src/record/record.ts';
 import { presenceState } from '../../src/record/roll.ts';
 import { openStore } from '../../src/store/open-store.ts';
 import type { Store } from '../../src/store/store.ts';
-import { createCell } from '../../src/timing/cell.ts';
 import { type FlakyStore, flakyStore } from '../support/flaky-store.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 import { seededRandom } from '../support/seeded-random.ts';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { diffEntry } from '../../src/record/diff.ts';
-import type { RollEvent } from '../../src/record/event.ts';
-import { type EventFilter, filterEvent, parseEventKind } from '../../src/record/event-filter.ts';
+import { type EventFilter, filterEvent, parseEventKind } from '../../src/record/cloud-event.ts';
+import type { RollEvent } from '../../src/record/events.ts';
+import { diffEntry } from '../../src/record/events.ts';
 import type { RollEntry } from '../../src/record/roll.ts';
 import { sampleRecord } from '../support/sample-record.ts';
 

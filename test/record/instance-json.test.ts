@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { instanceJson } from '../../src/record/instance-json.ts';
+import { instanceJson } from '../../src/record/roll.ts';
 import { sampleRecord } from '../support/sample-record.ts';
 
 test('an instance is its record with the presence beside it', () => {

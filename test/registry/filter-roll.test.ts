@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { RollEntry } from '../../src/record/roll.ts';
-import { filterRoll, type RollFilter } from '../../src/registry/filter-roll.ts';
+import { filterRoll, type RollFilter } from '../../src/record/roll.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 
 const PRESENCE = { session: 's', since: '2026-01-01T00:00:00.000Z', ttlSeconds: 30 };

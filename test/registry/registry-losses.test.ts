@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import type { RollEvent } from '../../src/record/event.ts';
+import type { RollEvent } from '../../src/record/events.ts';
 import { presenceState, type RollEntry } from '../../src/record/roll.ts';
 import type { EventBatch } from '../../src/registry/event-source.ts';
 import { createRegistry, type RegistryOptions } from '../../src/registry/registry.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Presence } from '../../src/record/record.ts';
 import type { RollEntry } from '../../src/record/roll.ts';
-import { createView } from '../../src/registry/view.ts';
+import { createView } from '../../src/registry/roll-view.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 
 const PRESENCE: Presence = { session: 'session-a', since: '2026-01-01T00:00:00.000Z', ttlSeconds: 30 };

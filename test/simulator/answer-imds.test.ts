@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { answerImds, type ImdsState } from '../../src/simulator/answer-imds.ts';
-import { NO_NOTICES } from '../../src/simulator/notices.ts';
-import { simulatedNode } from '../../src/simulator/simulated-node.ts';
+import { answerImds, type ImdsState } from '../../src/simulator/imds.ts';
+import { NO_NOTICES, simulatedNode } from '../../src/simulator/node.ts';
 
 const node = simulatedNode(0, { seed: 's', cluster: 'demo' });
 const state: ImdsState = { node, notices: NO_NOTICES, allowV1: false, tokenSecret: 'secret', nowMs: 1_000 };

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { answerIntrospection, type IntrospectionState } from '../../src/simulator/answer-introspection.ts';
-import { containerInstanceArn, simulatedNode } from '../../src/simulator/simulated-node.ts';
+import { answerIntrospection, type IntrospectionState } from '../../src/simulator/imds.ts';
+import { containerInstanceArn, simulatedNode } from '../../src/simulator/node.ts';
 
 const node = simulatedNode(0, { seed: 's', cluster: 'demo' });
 const current: IntrospectionState = { node, version: '1.70.0', generation: 0, variant: 'none' };

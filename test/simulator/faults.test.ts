@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { IMDS_FAULTS, INTROSPECTION_FAULTS, parseFaults } from '../../src/simulator/faults.ts';
+import { IMDS_FAULTS, INTROSPECTION_FAULTS, parseFaults } from '../../src/simulator/node.ts';
 
 test('each fault is read for its server, and a server that is not named is left out', () => {
   for (const imds of IMDS_FAULTS) assert.deepEqual(parseFaults({ imds }), { imds });

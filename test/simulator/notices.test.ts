@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseNotices } from '../../src/simulator/notices.ts';
+import { parseNotices } from '../../src/simulator/node.ts';
 
 const event = {
   Code: 'system-reboot',

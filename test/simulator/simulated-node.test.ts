@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { INSTANCE_ID } from '../../src/record/read-record.ts';
-import { MAX_NODES } from '../../src/simulator/max-nodes.ts';
-import { containerInstanceArn, simulatedNode } from '../../src/simulator/simulated-node.ts';
-import { isContainerInstanceArn } from '../../src/sources/ecs-arn.ts';
+import { isContainerInstanceArn } from '../../src/ecs/arn.ts';
+import { INSTANCE_ID } from '../../src/record/codec.ts';
+import { MAX_NODES } from '../../src/simulator/http.ts';
+import { containerInstanceArn, simulatedNode } from '../../src/simulator/node.ts';
 
 const fleet = { seed: 'seed', cluster: 'demo' };
 const all = Array.from({ length: MAX_NODES }, (_, index) => simulatedNode(index, fleet));

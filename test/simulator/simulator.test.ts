@@ -3,9 +3,9 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { connect } from 'node:net';
 import { type TestContext, test } from 'node:test';
-import { openHttpPool } from '../../src/net/http-pool.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import { openHttpPool } from '../../src/lib/http-client.ts';
 import { type Simulator, type SimulatorOptions, startSimulator } from '../../src/simulator/simulator.ts';
-import { systemClock } from '../../src/timing/clock.ts';
 
 async function start(t: TestContext, options: Partial<SimulatorOptions> = {}) {
   const simulator = await startSimulator({

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { choosePrivateAddress, type Interfaces } from '../../src/sources/choose-private-address.ts';
-import { parseDefaultRoute } from '../../src/sources/parse-default-route.ts';
+import { choosePrivateAddress, type Interfaces, parseDefaultRoute } from '../../src/sources/external-instance.ts';
 
 const HEAD = 'Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n';
 const route = (name: string, destination: string, flags: string, metric: number, mask: string) =>

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { MetadataFacts } from '../../src/record/facts.ts';
-import { mergeMetadata } from '../../src/sources/merge-metadata.ts';
+import type { MetadataFacts } from '../../src/record/record.ts';
+import { mergeMetadata } from '../../src/sources/metadata.ts';
 
 const last: MetadataFacts = {
   ec2InstanceId: 'i-0123456789abcdef0',

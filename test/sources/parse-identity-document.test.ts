@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { parseIdentityDocument } from '../../src/sources/parse-identity-document.ts';
+import { parseIdentityDocument } from '../../src/sources/metadata.ts';
 import { SourceError } from '../../src/sources/source-error.ts';
 
 const document = {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseInstant } from '../../src/sources/parse-instant.ts';
+import { parseInstant } from '../../src/sources/notices.ts';
 
 test('both of EC2’s forms become RFC 3339 in UTC', () => {
   assert.equal(parseInstant('2026-11-22T10:26:18Z'), '2026-11-22T10:26:18.000Z');

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { parseIntrospection } from '../../src/sources/parse-introspection.ts';
+import { parseIntrospection } from '../../src/sources/introspection.ts';
 import { SourceError } from '../../src/sources/source-error.ts';
 
 const ARN = 'arn:aws:ecs:us-east-1:123456789012:container-instance/demo/6b107562-f96a-4528-94dd-81f93d812a63';

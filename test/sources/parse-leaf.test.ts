@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { MetadataFacts } from '../../src/record/facts.ts';
-import { METADATA_FIELDS } from '../../src/sources/metadata-fields.ts';
-import { parseLeaf } from '../../src/sources/parse-leaf.ts';
+import type { MetadataFacts } from '../../src/record/record.ts';
+import { METADATA_FIELDS, parseLeaf } from '../../src/sources/metadata.ts';
 import { SourceError } from '../../src/sources/source-error.ts';
 
 const good: [keyof MetadataFacts, string][] = [

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseLifecycleNotice } from '../../src/sources/parse-lifecycle-notice.ts';
+import { parseLifecycleNotice } from '../../src/sources/notices.ts';
 
 test('target states that end the instance’s running are notices', () => {
   const actions = Object.fromEntries(

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseMaintenanceNotice } from '../../src/sources/parse-maintenance-notice.ts';
+import { parseMaintenanceNotice } from '../../src/sources/notices.ts';
 
 const reboot = {
   Code: 'system-reboot',

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseRebalanceNotice } from '../../src/sources/parse-rebalance-notice.ts';
+import { parseRebalanceNotice } from '../../src/sources/notices.ts';
 
 test('a rebalance recommendation tells since when', () => {
   assert.deepEqual(parseRebalanceNotice('{"noticeTime":"2026-11-22T10:26:18Z"}'), {

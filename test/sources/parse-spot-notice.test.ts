@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseSpotNotice } from '../../src/sources/parse-spot-notice.ts';
+import { parseSpotNotice } from '../../src/sources/notices.ts';
 
 test('a spot notice tells what happens and when', () => {
   assert.deepEqual(parseSpotNotice('{"action":"terminate","time":"2026-11-22T10:26:18Z"}'), {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseSsmRegistration } from '../../src/sources/parse-ssm-registration.ts';
+import { parseSsmRegistration } from '../../src/sources/external-instance.ts';
 
 const parse = (text: string) => parseSsmRegistration('/r', text);
 

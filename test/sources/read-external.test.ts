@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { ExternalIdentity } from '../../src/sources/external-identity.ts';
-import { mergeMetadata } from '../../src/sources/merge-metadata.ts';
-import { type ExternalHost, readExternal } from '../../src/sources/read-external.ts';
+import type { ExternalIdentity } from '../../src/sources/external-instance.ts';
+import { type ExternalHost, readExternal } from '../../src/sources/external-instance.ts';
+import { mergeMetadata } from '../../src/sources/metadata.ts';
 import { SourceError } from '../../src/sources/source-error.ts';
 
 const ID = 'mi-0123456789abcdef0';

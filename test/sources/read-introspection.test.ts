@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { describeError } from '../../src/errors.ts';
-import type { IntrospectionFault } from '../../src/simulator/faults.ts';
-import { containerInstanceArn } from '../../src/simulator/simulated-node.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import type { IntrospectionFault } from '../../src/simulator/node.ts';
+import { containerInstanceArn } from '../../src/simulator/node.ts';
 import { startSimulator } from '../../src/simulator/simulator.ts';
-import { createIntrospectionReader } from '../../src/sources/read-introspection.ts';
+import { createIntrospectionReader } from '../../src/sources/introspection.ts';
 import { SourceError } from '../../src/sources/source-error.ts';
-import { systemClock } from '../../src/timing/clock.ts';
 import { scaledClock } from '../support/scaled-clock.ts';
 import { startRawServer } from './start-raw-server.ts';
 

@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { readMachineId } from '../../src/sources/read-machine-id.ts';
+import { readMachineId } from '../../src/sources/machine-id.ts';
 import { SourceError } from '../../src/sources/source-error.ts';
 
 const ID = '0123456789abcdef0123456789abcdef';

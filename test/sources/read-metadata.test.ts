@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';
 import { type TestContext, test } from 'node:test';
-import type { ImdsFault } from '../../src/simulator/faults.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import type { ImdsFault } from '../../src/simulator/node.ts';
 import { startSimulator } from '../../src/simulator/simulator.ts';
-import { createImdsClient } from '../../src/sources/imds-client.ts';
-import { readMetadata } from '../../src/sources/read-metadata.ts';
-import { systemClock } from '../../src/timing/clock.ts';
+import { createImdsClient } from '../../src/sources/imds.ts';
+import { readMetadata } from '../../src/sources/metadata.ts';
 import { scaledClock } from '../support/scaled-clock.ts';
 import { startRawServer } from './start-raw-server.ts';
 

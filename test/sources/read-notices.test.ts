@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';
 import { type TestContext, test } from 'node:test';
+import { systemClock } from '../../src/lib/clock.ts';
 import { startSimulator } from '../../src/simulator/simulator.ts';
-import { createImdsClient } from '../../src/sources/imds-client.ts';
-import { readNotices } from '../../src/sources/read-notices.ts';
-import { systemClock } from '../../src/timing/clock.ts';
+import { createImdsClient } from '../../src/sources/imds.ts';
+import { readNotices } from '../../src/sources/notices.ts';
 import { scaledClock } from '../support/scaled-clock.ts';
 import { startRawServer } from './start-raw-server.ts';
 

@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { readSsmRegistration } from '../../src/sources/read-ssm-registration.ts';
+import { readSsmRegistration } from '../../src/sources/external-instance.ts';
 
 test('the file as it stands; what cannot be one is told in a line with the path', async (t) => {
   const dir = await mkdtemp(join(tmpdir(), 'rollcall-ssm-'));

@@ -1,4 +1,4 @@
-import { type Clock, systemClock } from '../../src/timing/clock.ts';
+import { type Clock, systemClock } from '../../src/lib/clock.ts';
 
 /** The system's clock, which a test can move ahead; sleeps last as long as they say. */
 export function shiftedClock(): Clock & { advance(ms: number): void } {

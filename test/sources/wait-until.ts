@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { systemClock } from '../../src/timing/clock.ts';
+import { systemClock } from '../../src/lib/clock.ts';
 
 /** Waits for a condition without sleeping for a fixed time; fails when it does not come true within twenty seconds. */
 export async function waitUntil(what: string, condition: () => boolean): Promise<void> {

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { encodePresence, encodeRecord } from '../../src/record/codec.ts';
-import { collectRoll } from '../../src/store/collect-roll.ts';
 import { presenceKey, recordKey } from '../../src/store/keys.ts';
 import type { RangeEntry } from '../../src/store/kv.ts';
+import { collectRoll } from '../../src/store/read-roll.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 
 type Stored = 'readable' | 'unreadable' | 'none';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Roll, RollEntry } from '../../src/record/roll.ts';
-import { decideRoom, type StoredClaim } from '../../src/store/drains/decide-room.ts';
+import { decideRoom, type StoredClaim } from '../../src/store/drain-slots.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 
 const presence = { session: 's', since: '2026-01-01T00:00:00Z', ttlSeconds: 30 };

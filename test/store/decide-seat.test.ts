@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { encodePresence, encodeRecord } from '../../src/record/codec.ts';
-import { decideDeparture, decideSeat, whyNotHeld } from '../../src/store/decide-seat.ts';
 import type { KeyValue } from '../../src/store/kv.ts';
+import { decideDeparture, decideSeat, whyNotHeld } from '../../src/store/registration.ts';
 import type { Hold } from '../../src/store/store.ts';
 import { sampleRecord } from '../support/sample-record.ts';
 

@@ -1,8 +1,8 @@
 import { after, before } from 'node:test';
-import type { EtcdStoreConfig } from '../../src/config/store-config.ts';
-import { openEtcdKv } from '../../src/store/etcd.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import { openEtcdKv } from '../../src/store/etcd/kv.ts';
 import type { Kv } from '../../src/store/kv.ts';
-import { systemClock } from '../../src/timing/clock.ts';
+import type { EtcdStoreConfig } from '../../src/store/store-url.ts';
 import { type EtcdServer, startEtcd } from '../support/etcd-server.ts';
 import { describeDrainSlotsContract } from './drain-slots-contract.ts';
 

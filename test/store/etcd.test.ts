@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
-import { minimumTtlMs } from '../../src/config/minimum-ttl.ts';
-import type { EtcdStoreConfig } from '../../src/config/store-config.ts';
-import { openEtcdKv } from '../../src/store/etcd.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import { openEtcdKv } from '../../src/store/etcd/kv.ts';
 import type { Kv } from '../../src/store/kv.ts';
-import { systemClock } from '../../src/timing/clock.ts';
+import type { EtcdStoreConfig } from '../../src/store/store-url.ts';
+import { minimumTtlMs } from '../../src/store/store-url.ts';
 import { type EtcdServer, startEtcd } from '../support/etcd-server.ts';
 import { type Backend, describeStoreContract } from './store-contract.ts';
 

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
+import { StoreError } from '../../src/store/errors.ts';
 import type { Kv } from '../../src/store/kv.ts';
-import type { CampaignOutcome, Reign } from '../../src/store/offices.ts';
-import { createRollStore } from '../../src/store/roll-store.ts';
-import type { Store } from '../../src/store/store.ts';
-import { StoreError } from '../../src/store/store-error.ts';
+import { createRollStore } from '../../src/store/open-store.ts';
+import type { CampaignOutcome, Reign, Store } from '../../src/store/store.ts';
 import { slowWire } from './slow-wire.ts';
 import type { Backend } from './store-contract.ts';
 

@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { promisify } from 'node:util';
-import { minimumTtlMs } from '../../src/config/minimum-ttl.ts';
-import type { StoreConfig } from '../../src/config/store-config.ts';
+import { systemClock } from '../../src/lib/clock.ts';
 import { openStore } from '../../src/store/open-store.ts';
-import { systemClock } from '../../src/timing/clock.ts';
+import type { StoreConfig } from '../../src/store/store-url.ts';
+import { minimumTtlMs } from '../../src/store/store-url.ts';
 import { sampleRecord } from '../support/sample-record.ts';
 
 const { signal } = new AbortController();
@@ -44,7 +44,7 @@ it('opens the embedded stores for use', async () => {
 it('opens etcd without asking it anything, and without loading SQLite', async () => {
   const script = `
     const { openStore } = await import(${JSON.stringify(import.meta.resolve('../../src/store/open-store.ts'))});
-    const { systemClock } = await import(${JSON.stringify(import.meta.resolve('../../src/timing/clock.ts'))});
+    const { systemClock } = await import(${JSON.stringify(import.meta.resolve('../../src/lib/clock.ts'))});
     const loaded = () => process.moduleLoadList.includes('NativeModule sqlite');
     const deps = { clock: systemClock, random: Math.random, signal: new AbortController().signal, create: true };
     await (await openStore(${JSON.stringify(etcd)}, deps)).close();

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { encodePresence, encodeRecord } from '../../src/record/codec.ts';
+import { CompactedError, StoreError } from '../../src/store/errors.ts';
 import { ROOT } from '../../src/store/keys.ts';
 import type { KeyValue, Kv, RangeQuery } from '../../src/store/kv.ts';
 import { readRoll } from '../../src/store/read-roll.ts';
-import { CompactedError, StoreError } from '../../src/store/store-error.ts';
 import { sampleRecord } from '../support/sample-record.ts';
 
 const { signal } = new AbortController();

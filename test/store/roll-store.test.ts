@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import type { NodeRecord } from '../../src/record/record.ts';
-import { openMemoryKv } from '../../src/store/memory.ts';
-import { createRollStore } from '../../src/store/roll-store.ts';
+import { StoreError } from '../../src/store/errors.ts';
+import { createRollStore } from '../../src/store/open-store.ts';
+import { openMemoryKv } from '../../src/store/sqlite/kv.ts';
 import type { Hold, Seat, Store } from '../../src/store/store.ts';
-import { StoreError } from '../../src/store/store-error.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
 import { type SlowWire, slowWire } from './slow-wire.ts';

@@ -1,4 +1,4 @@
-import type { RollEvent } from '../../src/record/event.ts';
+import type { RollEvent } from '../../src/record/events.ts';
 import type { RollEntry } from '../../src/record/roll.ts';
 
 /** What a consumer knows: instance id → entry. A `synced` is the whole of it; it says who is not there any more. */

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { parseEnv } from 'node:util';
 import { runProgram } from '../../src/cli/program.ts';
-import { systemClock } from '../../src/timing/clock.ts';
+import { systemClock } from '../../src/lib/clock.ts';
 
 /**
  * `node test/support/crowd.ts DIR FIRST LAST`: `rollcall agent` for the nodes FIRST to LAST of a simulation whose

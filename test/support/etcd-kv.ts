@@ -1,7 +1,7 @@
-import type { EtcdStoreConfig } from '../../src/config/store-config.ts';
-import { type EtcdDeps, openEtcdKv } from '../../src/store/etcd.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import { type EtcdDeps, openEtcdKv } from '../../src/store/etcd/kv.ts';
 import type { Kv, KvBatch } from '../../src/store/kv.ts';
-import { systemClock } from '../../src/timing/clock.ts';
+import type { EtcdStoreConfig } from '../../src/store/store-url.ts';
 
 /** For calls that nobody aborts. */
 export const never = new AbortController().signal;

@@ -1,6 +1,5 @@
-import type { Attribute, ContainerInstance } from '../../src/ecs/container-instance.ts';
-import type { Described, EcsApi } from '../../src/ecs/ecs-api.ts';
-import { EcsError } from '../../src/ecs/ecs-error.ts';
+import type { Attribute, ContainerInstance, Described, EcsApi } from '../../src/ecs/ecs-api.ts';
+import { EcsError } from '../../src/ecs/errors.ts';
 
 /** The part of ECS that an agent changes, in memory, for instances that it was told of. */
 export interface FakeAgentEcs extends EcsApi {

@@ -1,7 +1,7 @@
-import { emptyAuditMemory } from '../../src/audit/audit-memory.ts';
-import type { AuditReport } from '../../src/audit/audit-report.ts';
-import type { Audit } from '../../src/audit/standing/run-auditor.ts';
-import type { Clock } from '../../src/timing/clock.ts';
+import type { Audit } from '../../src/audit/fleet-audit/run.ts';
+import { emptyAuditMemory } from '../../src/audit/history.ts';
+import type { AuditReport } from '../../src/audit/report.ts';
+import type { Clock } from '../../src/lib/clock.ts';
 
 export function sampleAuditReport(overrides: Partial<AuditReport> = {}): AuditReport {
   return {

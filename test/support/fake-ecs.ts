@@ -1,5 +1,4 @@
-import type { ContainerInstance } from '../../src/ecs/container-instance.ts';
-import type { EcsApi, Page } from '../../src/ecs/ecs-api.ts';
+import type { ContainerInstance, EcsApi, Page } from '../../src/ecs/ecs-api.ts';
 
 /** ECS with one cluster of `size` instances, in memory; counts the requests. */
 export interface FakeEcs extends EcsApi {

@@ -1,7 +1,7 @@
 import type { Roll, RollEntry, SkippedKey } from '../../src/record/roll.ts';
-import { MAX_ASKED_PRESENCES } from '../../src/store/count-overdue.ts';
+import { CompactedError, StoreError } from '../../src/store/errors.ts';
+import { MAX_ASKED_PRESENCES } from '../../src/store/read-roll.ts';
 import type { Change, Store, WatchBatch } from '../../src/store/store.ts';
-import { CompactedError, StoreError } from '../../src/store/store-error.ts';
 
 /**
  * The read side of the `Store` contract in memory, with switches for what a store can do to its readers. Unlike a real

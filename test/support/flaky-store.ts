@@ -1,5 +1,5 @@
+import { StoreError } from '../../src/store/errors.ts';
 import type { Store } from '../../src/store/store.ts';
-import { StoreError } from '../../src/store/store-error.ts';
 
 /** A real store behind a network that can be cut: `refuse` answers each call with an error, `hang` never answers. */
 export interface FlakyStore extends Store {

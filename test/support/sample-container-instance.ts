@@ -1,4 +1,4 @@
-import type { ContainerInstance } from '../../src/ecs/container-instance.ts';
+import type { ContainerInstance } from '../../src/ecs/ecs-api.ts';
 
 const NOTHING = { cpuUnits: 0, memoryMiB: 0, ports: [], portsUdp: [] };
 

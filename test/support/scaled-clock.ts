@@ -1,4 +1,4 @@
-import { systemClock } from '../../src/timing/clock.ts';
+import { systemClock } from '../../src/lib/clock.ts';
 
 /**
  * The real clock running `factor` times as fast. Above 1 it saves waiting, and deadlines want that much more; below 1 it

@@ -1,4 +1,4 @@
-import type { Clock } from '../../src/timing/clock.ts';
+import type { Clock } from '../../src/lib/clock.ts';
 
 export interface SimulatedClock extends Clock {
   /**

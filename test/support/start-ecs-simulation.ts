@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { openHttpPool } from '../../src/net/http-pool.ts';
-import { ecsEnvironment } from '../../src/simulator/ecs/ecs-environment.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import { openHttpPool } from '../../src/lib/http-client.ts';
+import { ecsEnvironment } from '../../src/simulator/ecs/server.ts';
 import { type Simulator, type SimulatorOptions, startSimulator } from '../../src/simulator/simulator.ts';
-import { systemClock } from '../../src/timing/clock.ts';
 
 export interface EcsSimulationForTest {
   /** Of the ECS API. */

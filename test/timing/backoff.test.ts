@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { Backoff } from '../../src/timing/backoff.ts';
+import { Backoff } from '../../src/lib/backoff.ts';
 
 test('the ceiling doubles from the base up to the maximum, and a success goes back to the base', () => {
   let backoff = new Backoff(100, 1_000);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { formatDuration, parseDuration } from '../../src/timing/duration.ts';
+import { formatDuration, parseDuration } from '../../src/lib/duration.ts';
 
 test('reads the units it writes', () => {
   for (const [text, ms] of [

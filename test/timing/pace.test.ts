@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { takeTurn, unhurried } from '../../src/timing/pace.ts';
+import { takeTurn, unhurried } from '../../src/lib/clock.ts';
 
 test('a call after a rest is made at once, and the next ones a gap apart', () => {
   const first = takeTurn(unhurried, 5_000, 2);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createPacer } from '../../src/timing/pacer.ts';
+import { createPacer } from '../../src/lib/clock.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
 
 const { signal } = new AbortController();

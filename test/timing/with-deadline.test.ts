@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { DeadlineError, withDeadline } from '../../src/timing/with-deadline.ts';
+import { DeadlineError, withDeadline } from '../../src/lib/deadline.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
 
 const forever = () => new Promise<never>(() => {});

@@ -2,9 +2,8 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
 import { test } from 'node:test';
-import { agentOptions } from '../../src/config/agent-options.ts';
-import { notifyOption } from '../../src/config/notify-option.ts';
-import { storeOptions } from '../../src/config/store-options.ts';
+import { agentOptions, notifyOption } from '../../src/config/agent.ts';
+import { storeOptions } from '../../src/config/store.ts';
 import { fleetFaults, settings } from './fleet-faults.ts';
 
 const UNITS = new URL('../../units/', import.meta.url);

@@ -2,8 +2,74 @@ import { accessSync, constants, readFileSync, realpathSync, statSync } from 'nod
 import { open, rename } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { describeError, RollcallError, UsageError } from '../../errors.ts';
-import { lockFile } from './lock-file.ts';
-import { encodeCursor, parseCursor, type SavedCursor } from './parse-cursor.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { withDeadline } from '../../lib/deadline.ts';
+import { parseRevision } from '../../registry/event-source.ts';
+
+/** SQLite's primary result code for a database that another connection has locked. */
+const SQLITE_BUSY = 5;
+
+/**
+ * Takes the lock of an empty file that is made for it and stays. The kernel gives the lock back however the process
+ * ends, and unlike a pid in a file it holds between containers too. Node has no call for such locks, but its SQLite
+ * takes one on any database, and an empty file is one.
+ * @returns the way to give it back
+ * @throws RollcallError when another process has it; the driver's error when the file cannot be made
+ */
+export async function lockFile(path: string): Promise<() => void> {
+  const { DatabaseSync } = await import('node:sqlite');
+  const database = new DatabaseSync(path, { timeout: 0 });
+  try {
+    // A journal in memory: no second file appears beside it.
+    database.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
+  } catch (error) {
+    database.close();
+    if ((error as { errcode?: number }).errcode !== SQLITE_BUSY) throw error;
+    throw new RollcallError(`another rollcall watch holds ${path}; give each watch a cursor file of its own`);
+  }
+  return () => database.close();
+}
+
+/** Up to where a consumer has finished, and in which store. */
+export interface SavedCursor {
+  /** What `Store.id` says: revisions of two stores cannot be compared. */
+  readonly store: string;
+  /** null: it was in a snapshot that took the place of what was finished before, and begins with one again. */
+  readonly revision: string | null;
+}
+
+const VERSION = 1;
+
+export function encodeCursor({ store, revision }: SavedCursor): string {
+  return `${JSON.stringify({ version: VERSION, store, revision })}\n`;
+}
+
+/** What a cursor file says, or why it cannot be used: a part of a sentence, with the value. */
+export function parseCursor(text: string): SavedCursor | { readonly refusal: string } {
+  if (text.trim() === '') return { refusal: 'it is empty' };
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return { refusal: `it is not JSON, or cut short: ${quote(text)}` };
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return { refusal: `it holds no cursor: ${quote(text)}` };
+  }
+  const { version, store, revision } = value as Readonly<Record<string, unknown>>;
+  if (version !== VERSION) return { refusal: `its version is ${quote(version)}, and this rollcall reads ${VERSION}` };
+  if (typeof store !== 'string' || store === '') return { refusal: `its store is ${quote(store)}, which names none` };
+  const parsed = typeof revision === 'string' ? parseRevision(revision) : revision === null ? null : undefined;
+  if (parsed === undefined) {
+    return { refusal: `its revision is ${quote(revision)}, not a whole number from 0 to 9223372036854775807 as text` };
+  }
+  return { store, revision: parsed };
+}
+
+function quote(value: unknown): string {
+  const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? 'missing');
+  return value === undefined ? text : JSON.stringify(text.slice(0, 80));
+}
 
 /** A cursor file that is this process's alone until it is released. */
 export interface CursorFile {
@@ -91,4 +157,74 @@ async function replace(path: string, text: string): Promise<void> {
   } finally {
     await entries.close();
   }
+}
+
+export interface CursorSaver {
+  /**
+   * All up to `revision` is finished; null: there is nothing to go on from. Never waits: events do not wait for a disk,
+   * and a cursor that is a little behind only repeats. A cursor that moves while one is being written is written next,
+   * those between are not.
+   * @param eager written at once, as null is; otherwise (nothing but the cursor moved) at most once a second
+   */
+  advance(revision: string | null, eager: boolean): void;
+  /** Writes what is not written yet. Settles within 2 s. */
+  close(): Promise<void>;
+}
+
+export interface CursorSaverOptions {
+  readonly write: (revision: string | null) => Promise<void>;
+  readonly clock: Clock;
+  /** One line when saving begins to fail, and one when it works again. */
+  readonly tell: (line: string) => void;
+}
+
+const LAZY_INTERVAL_MS = 1_000;
+const CLOSE_LIMIT_MS = 2_000;
+
+export function createCursorSaver({ write, clock, tell }: CursorSaverOptions): CursorSaver {
+  let wanted: string | null | undefined;
+  let saved: string | null | undefined;
+  let eagerly = false;
+  let failing = false;
+  let startedAtMs = Number.NEGATIVE_INFINITY;
+  let writing: Promise<void> | null = null;
+
+  async function save(revision: string | null): Promise<void> {
+    try {
+      await write(revision);
+      saved = revision;
+      if (failing) tell('note: the cursor can be saved again');
+      failing = false;
+    } catch (error) {
+      if (!failing) tell(`warning: cannot save the cursor: ${describeError(error)}; a restart would repeat events`);
+      failing = true;
+    }
+  }
+
+  async function saveWanted(): Promise<void> {
+    do {
+      eagerly = false;
+      startedAtMs = clock.monotonicMs();
+      if (wanted !== undefined && wanted !== saved) await save(wanted);
+    } while (eagerly);
+    writing = null;
+  }
+
+  return {
+    advance(revision, eager) {
+      if (revision === wanted) return;
+      wanted = revision;
+      eagerly ||= eager || revision === null;
+      if (writing) return;
+      if (eagerly || clock.monotonicMs() - startedAtMs >= LAZY_INTERVAL_MS) writing = saveWanted();
+    },
+
+    async close() {
+      const signal = new AbortController().signal;
+      await withDeadline(clock, CLOSE_LIMIT_MS, signal, 'save the cursor', async () => {
+        await writing;
+        await saveWanted();
+      }).catch((error) => tell(`warning: ${describeError(error)}; a restart repeats events`));
+    },
+  };
 }

@@ -1,16 +1,38 @@
-import type { Clock } from '../../timing/clock.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { CompactedError } from '../errors.ts';
 import type { Kv, KvBatch } from '../kv.ts';
-import { CompactedError } from '../store-error.ts';
-import type { EtcdContext } from './etcd-context.ts';
-import type { Gateway } from './gateway.ts';
-import { inbox } from './inbox.ts';
-import { JunkAnswerError } from './json-fields.ts';
-import { regroup } from './revision-batches.ts';
-import { judge, replaced } from './verdict.ts';
-import type { WatchAnswer } from './watch-answer.ts';
-import { type Proof, proveFresh, type WatchProgress } from './watch-proof.ts';
-import { openWatchStream, type WatchStream } from './watch-stream.ts';
-import type { Witness } from './witness.ts';
+import type { Gateway } from './client.ts';
+import { type EtcdContext, JunkAnswerError, judge, replaced } from './errors.ts';
+import { type Proof, proveFresh, type WatchProgress, type Witness } from './freshness.ts';
+import { openWatchStream, regroup, type WatchAnswer, type WatchStream } from './watch-stream.ts';
+
+/** Brings several sources into one order of arrival. Each source puts again only after its last item was taken. */
+interface Inbox<T> {
+  readonly put: (item: T) => void;
+  /** The oldest item; waits for one. Only one taker at a time. */
+  take(): Promise<T>;
+}
+
+/** Used in place of `Promise.race`, which leaves a reaction behind at the slower promise each time: a leak in a watch of days. */
+export function inbox<T>(): Inbox<T> {
+  const items: T[] = [];
+  let wake = () => {};
+  return {
+    put: (item) => {
+      items.push(item);
+      wake();
+    },
+    take: async () => {
+      for (;;) {
+        const item = items.shift();
+        if (item !== undefined) return item;
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+    },
+  };
+}
 
 /** With what a proof takes, a confirmation comes within the ten seconds that the contract gives. */
 const CONFIRM_EVERY_MS = 5_000;

@@ -1,13 +1,214 @@
-import type { KeyValue, KvBatch, LeaseTime, RangePage, RangeQuery, Txn, TxnResult } from '../kv.ts';
-import { LeaseNotFoundError } from '../store-error.ts';
-import { changesAfter } from './changes.ts';
-import { deadlines, leaseTime, sweep } from './leases.ts';
-import { appendRevision, readKey, type Write } from './log.ts';
-import type { Now } from './now.ts';
-import { readPage } from './page.ts';
-import { keyValue } from './rows.ts';
-import type { Statements } from './statements.ts';
-import { transaction } from './transaction.ts';
+import type { SQLOutputValue } from 'node:sqlite';
+import type { Clock } from '../../lib/clock.ts';
+import { CompactedError, LeaseNotFoundError } from '../errors.ts';
+import type { KeyValue, KvBatch, KvEvent, LeaseTime, RangePage, RangeQuery, Txn, TxnResult } from '../kv.ts';
+import { type Statements, transaction } from './database.ts';
+
+/** A row of the driver: every column by its name. */
+type Row = Record<string, SQLOutputValue>;
+
+/** A row of table `kv`. Revisions and leases are below 2^53: the driver refuses to round. */
+export interface KvRow {
+  readonly key: string;
+  readonly value: string;
+  readonly lease: number;
+  readonly modRevision: number;
+}
+
+export function kvRow(row: Row): KvRow {
+  return {
+    key: String(row['key']),
+    value: String(row['value']),
+    lease: Number(row['lease']),
+    modRevision: Number(row['mod_revision']),
+  };
+}
+
+export function keyValue(row: KvRow): KeyValue {
+  return { key: row.key, value: row.value, lease: String(row.lease), modRevision: String(row.modRevision) };
+}
+
+/** A key's new value (null: deleted) and what it replaces. */
+export interface Write {
+  readonly key: string;
+  readonly put: { readonly value: string; readonly lease: number } | null;
+  readonly previous: KvRow | null;
+}
+
+interface Meta {
+  readonly revision: number;
+  /** The changes up to this revision are gone from the log. */
+  readonly compacted: number;
+}
+
+export function readMeta(statements: Statements): Meta {
+  const row = statements.meta.get();
+  return { revision: Number(row?.['revision']), compacted: Number(row?.['compacted']) };
+}
+
+export function readKey(statements: Statements, key: string): KvRow | null {
+  const row = statements.get.get(key);
+  return row ? kvRow(row) : null;
+}
+
+/**
+ * Carries out `writes` at one new revision, logs them, and drops the oldest revisions from a log of more than
+ * `keptChanges`. Runs inside of a transaction. @returns the revision; without writes the one there is
+ */
+export function appendRevision(statements: Statements, writes: readonly Write[], keptChanges: number): number {
+  const { revision: current } = readMeta(statements);
+  if (writes.length === 0) return current;
+  const revision = current + 1;
+  for (const { key, put, previous } of writes) {
+    if (put) statements.put.run(key, put.value, put.lease, revision);
+    else statements.remove.run(key);
+    const replaced = [previous?.value ?? null, previous?.lease ?? null, previous?.modRevision ?? null];
+    statements.addChange.run(revision, key, put?.value ?? null, ...replaced);
+  }
+  statements.setRevision.run(revision);
+  compact(statements, keptChanges);
+  return revision;
+}
+
+function compact(statements: Statements, keptChanges: number): void {
+  const first = Number(statements.firstChange.get()?.['seq']);
+  const last = Number(statements.lastChange.get()?.['seq']);
+  // A tenth of slack: one deletion of many changes is cheaper than one with every write.
+  if (last - first + 1 <= keptChanges * 1.1) return;
+  const upTo = Number(statements.revisionOfChange.get(last - keptChanges)?.['revision']);
+  statements.setCompacted.run(upTo);
+  statements.removeChangesUpTo.run(upTo);
+}
+
+/** @throws CompactedError when the log does not reach back to `revision`, or the store is not the one it was read from */
+export function requireKept(statements: Statements, revision: string): number {
+  const meta = readMeta(statements);
+  const asked = Number(revision);
+  if (asked < meta.compacted) {
+    throw new CompactedError(`revision ${revision} is compacted; the oldest kept is ${meta.compacted}`);
+  }
+  if (!(asked <= meta.revision)) {
+    throw new CompactedError(`revision ${revision} is none of this store's; its newest is ${meta.revision}`);
+  }
+  return asked;
+}
+
+/** A watcher that is far behind is given about this many changes at a time, but whole revisions in any case. */
+export const MAX_CHANGES = 500;
+
+/** The next revisions after `revision`, oldest first; none when it is the newest. Runs inside of a transaction. */
+export function changesAfter(statements: Statements, revision: string): readonly KvBatch[] {
+  const after = requireKept(statements, revision);
+  const batches: { revision: string; events: KvEvent[] }[] = [];
+  if (after === readMeta(statements).revision) return batches;
+  let count = 0;
+  for (const row of statements.changesAfter.iterate(after)) {
+    const at = String(row['revision']);
+    if (batches.at(-1)?.revision !== at) {
+      if (count >= MAX_CHANGES) break;
+      batches.push({ revision: at, events: [] });
+    }
+    const [value, previous] = [textOrNull(row['value']), textOrNull(row['previous'])];
+    batches.at(-1)?.events.push({ key: String(row['key']), value, previous });
+    count += 1;
+  }
+  return batches;
+}
+
+function textOrNull(value: unknown): string | null {
+  return typeof value === 'string' ? value : null;
+}
+
+/** Where the kernel did not tell which boot this is, no lease can be known to be of this boot. */
+export const UNKNOWN_BOOT = 'unknown';
+
+/** The moment of an operation on the scales that leases are judged by. */
+export interface Now {
+  readonly bootId: string;
+  readonly monotonicMs: number;
+  readonly wallMs: number;
+}
+
+export function nowOf(clock: Clock, bootId: string): Now {
+  return { bootId, monotonicMs: clock.monotonicMs(), wallMs: clock.wallMs() };
+}
+
+/** Highest number of leases ended in one transaction, so that a mass expiry keeps others from the lock only for moments. */
+const MAX_EXPIRED_AT_ONCE = 500;
+
+/** When a lease of `ttlMs` that starts now is over, on both scales. */
+export function deadlines(now: Now, ttlMs: number) {
+  return { bootId: now.bootId, monotonicMs: now.monotonicMs + ttlMs, wallMs: now.wallMs + ttlMs };
+}
+
+/** What is left of a lease; null when there is none. */
+export function leaseTime(statements: Statements, now: Now, lease: string): LeaseTime | null {
+  const row = statements.lease.get(lease);
+  if (!row) return null;
+  const inItsBoot = now.bootId !== UNKNOWN_BOOT && row['boot_id'] === now.bootId;
+  const remainingMs = inItsBoot
+    ? Number(row['deadline_monotonic_ms']) - now.monotonicMs
+    : Number(row['deadline_wall_ms']) - now.wallMs;
+  return { remainingMs, grantedMs: Number(row['ttl_ms']) };
+}
+
+/**
+ * Ends the leases that are over and deletes their keys, one revision a lease. Whoever uses the store does this first,
+ * so an expiry is seen as soon as anybody looks. A lease that is over but was not swept yet has not ended for anybody.
+ */
+export function sweep(statements: Statements, now: Now, keptChanges: number): void {
+  // Almost always there is nothing to do, and the look at an index takes no lock.
+  while (expired(statements, now).length > 0) {
+    transaction(statements.db, 'write', () => {
+      for (const id of expired(statements, now)) {
+        const held = statements.keysOfLease.all(id).map(kvRow);
+        const deletions = held.map((row) => ({ key: row.key, put: null, previous: row }));
+        appendRevision(statements, deletions, keptChanges);
+        statements.removeLease.run(id);
+      }
+    });
+  }
+}
+
+function expired(statements: Statements, now: Now): number[] {
+  const rows = statements.expiredLeases.all({
+    // The empty text is no boot's id: where this boot's is not known, the wall clock judges every lease.
+    bootId: now.bootId === UNKNOWN_BOOT ? '' : now.bootId,
+    monotonicMs: now.monotonicMs,
+    wallMs: now.wallMs,
+    limit: MAX_EXPIRED_AT_ONCE,
+  });
+  return rows.map((row) => Number(row['id']));
+}
+
+/** Bounds of one page. The last key may exceed the number of characters, so that every page holds at least one. */
+const MAX_PAGE_KEYS = 1_000;
+const MAX_PAGE_CHARS = 1_000_000;
+
+/** One page of a range, at the newest or a past revision. Runs inside of a transaction. */
+export function readPage(statements: Statements, { prefix, from, to, revision, ...query }: RangeQuery): RangePage {
+  const at = revision === undefined ? readMeta(statements).revision : requireKept(statements, revision);
+  const kvs: KeyValue[] = [];
+  let chars = 0;
+  const maxKeys = Math.min(query.limit ?? MAX_PAGE_KEYS, MAX_PAGE_KEYS);
+  for (const row of statements.range.iterate({
+    from: from ?? prefix,
+    end: to ?? endOf(prefix),
+    at,
+    limit: maxKeys + 1,
+  })) {
+    const kv = keyValue(kvRow(row));
+    if (kvs.length === maxKeys || chars >= MAX_PAGE_CHARS) return { revision: String(at), kvs, next: kv.key };
+    kvs.push(kv);
+    chars += kv.key.length + kv.value.length;
+  }
+  return { revision: String(at), kvs, next: null };
+}
+
+/** The first text after all that start with `prefix`, which is not empty. SQLite compares texts by their UTF-8 bytes. */
+function endOf(prefix: string): string {
+  return prefix.slice(0, -1) + String.fromCharCode(prefix.charCodeAt(prefix.length - 1) + 1);
+}
 
 /** The operations of `Kv` on a database, at a given moment, each done when it returns. */
 export interface Engine {

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ageMs, heed } from '../../../src/audit/standing/audit-news.ts';
-import { auditStatus } from '../../../src/audit/standing/audit-status.ts';
-import { type AuditSummary, decodeSummary, encodeSummary } from '../../../src/audit/standing/audit-summary.ts';
-import { type AuditorState, initialAuditorState } from '../../../src/audit/standing/auditor-state.ts';
+import { type AuditSummary, decodeSummary, encodeSummary } from '../../../src/audit/fleet-audit/documents.ts';
+import { type AuditorState, ageMs, heed, initialAuditorState } from '../../../src/audit/fleet-audit/plan.ts';
+import { auditStatus } from '../../../src/audit/fleet-audit/status.ts';
 
 const WALL = Date.parse('2026-01-01T01:00:00Z');
 const HOUR_MS = 3_600_000;

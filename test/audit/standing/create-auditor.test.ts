@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { encodeDetails } from '../../../src/audit/standing/audit-details.ts';
-import { type AuditSummary, encodeSummary } from '../../../src/audit/standing/audit-summary.ts';
-import { createAuditor } from '../../../src/audit/standing/create-auditor.ts';
-import type { Offices } from '../../../src/store/offices.ts';
-import { createCell } from '../../../src/timing/cell.ts';
-import { systemClock } from '../../../src/timing/clock.ts';
+import { type AuditSummary, encodeDetails, encodeSummary } from '../../../src/audit/fleet-audit/documents.ts';
+import { createAuditor } from '../../../src/audit/fleet-audit/run.ts';
+import { createCell } from '../../../src/lib/cell.ts';
+import { systemClock } from '../../../src/lib/clock.ts';
+import type { Offices } from '../../../src/store/store.ts';
 import { fakeAudit } from '../../support/fake-audit.ts';
 
 const { signal } = new AbortController();

@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before, type TestContext, test } from 'node:test';
-import { initialAuditorState } from '../../../src/audit/standing/auditor-state.ts';
-import { createAuditor } from '../../../src/audit/standing/create-auditor.ts';
-import { settleAudit } from '../../../src/audit/standing/settle.ts';
-import { createRollStore } from '../../../src/store/roll-store.ts';
-import { createCell } from '../../../src/timing/cell.ts';
-import { type Clock, systemClock } from '../../../src/timing/clock.ts';
+import { initialAuditorState, settleAudit } from '../../../src/audit/fleet-audit/plan.ts';
+import { createAuditor } from '../../../src/audit/fleet-audit/run.ts';
+import { createCell } from '../../../src/lib/cell.ts';
+import { type Clock, systemClock } from '../../../src/lib/clock.ts';
+import { createRollStore } from '../../../src/store/open-store.ts';
 import { closeTestKvs, never, openTestKv } from '../../support/etcd-kv.ts';
 import { type EtcdServer, startEtcd } from '../../support/etcd-server.ts';
 import { fakeAudit } from '../../support/fake-audit.ts';

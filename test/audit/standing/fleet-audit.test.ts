@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { emptyAuditMemory } from '../../../src/audit/audit-memory.ts';
-import { fleetAudit } from '../../../src/audit/standing/fleet-audit.ts';
-import { createPacer } from '../../../src/timing/pacer.ts';
+import { fleetAudit } from '../../../src/audit/fleet-audit/run.ts';
+import { emptyAuditMemory } from '../../../src/audit/history.ts';
+import { createPacer } from '../../../src/lib/clock.ts';
 import { fakeEcs } from '../../support/fake-ecs.ts';
 import { fakeStore } from '../../support/fake-store.ts';
 import { sampleInstanceId, sampleRecord } from '../../support/sample-record.ts';

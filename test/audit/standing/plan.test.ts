@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { emptyAuditMemory } from '../../../src/audit/audit-memory.ts';
-import { type AuditorState, initialAuditorState, type Tenure } from '../../../src/audit/standing/auditor-state.ts';
-import { planAudit } from '../../../src/audit/standing/plan.ts';
+import { type AuditorState, initialAuditorState, planAudit, type Tenure } from '../../../src/audit/fleet-audit/plan.ts';
+import { emptyAuditMemory } from '../../../src/audit/history.ts';
 
 const NOW = 1_000_000;
 const TTL = 30_000;

@@ -1,16 +1,19 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { emptyAuditMemory, remember } from '../../../src/audit/audit-memory.ts';
-import type { Difference } from '../../../src/audit/audit-report.ts';
-import { boundDetails, decodeDetails, encodeDetails, reportOf } from '../../../src/audit/standing/audit-details.ts';
-import { auditFailure } from '../../../src/audit/standing/audit-failure.ts';
-import { decodeSummary } from '../../../src/audit/standing/audit-summary.ts';
-import { publishFailure, publishResult } from '../../../src/audit/standing/publication.ts';
-import { decodeMemory, encodeMemory } from '../../../src/audit/standing/stored-memory.ts';
-import type { Verdict } from '../../../src/audit/verdict.ts';
-import { EcsError } from '../../../src/ecs/ecs-error.ts';
-import { StoreError } from '../../../src/store/store-error.ts';
-import { DeadlineError } from '../../../src/timing/with-deadline.ts';
+import {
+  boundDetails,
+  decodeDetails,
+  decodeSummary,
+  encodeDetails,
+  reportOf,
+} from '../../../src/audit/fleet-audit/documents.ts';
+import { auditFailure } from '../../../src/audit/fleet-audit/plan.ts';
+import { publishFailure, publishResult } from '../../../src/audit/fleet-audit/run.ts';
+import { decodeMemory, emptyAuditMemory, encodeMemory, remember } from '../../../src/audit/history.ts';
+import type { Difference, Verdict } from '../../../src/audit/report.ts';
+import { EcsError } from '../../../src/ecs/errors.ts';
+import { DeadlineError } from '../../../src/lib/deadline.ts';
+import { StoreError } from '../../../src/store/errors.ts';
 import { sampleAuditReport } from '../../support/fake-audit.ts';
 
 const by = { session: 's', instanceId: 'i-1' };

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { afterAttempt, failureOf } from '../../../src/cli/watch/after-attempt.ts';
+import { afterAttempt, failureOf } from '../../../src/cli/watch/handler.ts';
 
 const failed = { failure: 'exit status 1', retries: 3, random: 0.999 };
 

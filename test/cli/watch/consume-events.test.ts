@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Consumer, consumeEvents } from '../../../src/cli/watch/consume-events.ts';
-import type { RollEvent } from '../../../src/record/event.ts';
+import { type Consumer, consumeEvents } from '../../../src/cli/watch/run-watch.ts';
+import type { RollEvent } from '../../../src/record/events.ts';
 import {
   type EventBatch,
   type EventSource,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createCursorSaver } from '../../../src/cli/watch/cursor-saver.ts';
+import { createCursorSaver } from '../../../src/cli/watch/cursor-file.ts';
 import { simulatedClock } from '../../support/simulated-clock.ts';
 
 function saver() {

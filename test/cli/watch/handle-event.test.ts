@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { handleEvent } from '../../../src/cli/watch/handle-event.ts';
-import type { HandlerConfig } from '../../../src/cli/watch/watch-config.ts';
+import type { HandlerConfig } from '../../../src/cli/watch/handler.ts';
+import { handleEvent } from '../../../src/cli/watch/handler.ts';
+import { systemClock } from '../../../src/lib/clock.ts';
 import { cloudEvent } from '../../../src/record/cloud-event.ts';
-import { systemClock } from '../../../src/timing/clock.ts';
 import { sampleRecord } from '../../support/sample-record.ts';
 
 const record = sampleRecord();

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { runProgram } from '../../../src/cli/program.ts';
-import { handlerEnvironment } from '../../../src/cli/watch/handler-environment.ts';
+import { handlerEnvironment } from '../../../src/cli/watch/handler.ts';
+import { systemClock } from '../../../src/lib/clock.ts';
 import { cloudEvent } from '../../../src/record/cloud-event.ts';
-import type { InstanceEvent, RollEvent } from '../../../src/record/event.ts';
-import { systemClock } from '../../../src/timing/clock.ts';
+import type { InstanceEvent, RollEvent } from '../../../src/record/events.ts';
 import { sampleRecord } from '../../support/sample-record.ts';
 
 const record = sampleRecord();

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { encodeCursor, parseCursor } from '../../../src/cli/watch/parse-cursor.ts';
+import { encodeCursor, parseCursor } from '../../../src/cli/watch/cursor-file.ts';
 
 const CURSOR = { store: 'cdf818194e3a8c32/rollcall', revision: '9007199254740993' };
 

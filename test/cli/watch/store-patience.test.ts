@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createStorePatience } from '../../../src/cli/watch/store-patience.ts';
+import { createStorePatience } from '../../../src/cli/watch/run-watch.ts';
 import { UsageError } from '../../../src/errors.ts';
-import { CompactedError, StoreError } from '../../../src/store/store-error.ts';
+import { CompactedError, StoreError } from '../../../src/store/errors.ts';
 import { simulatedClock } from '../../support/simulated-clock.ts';
 
 const AWAY = new StoreError('etcd://h: connection refused', { retryable: true });

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ContainerDefinition } from '@aws-sdk/client-ecs';
-import { AnswerError } from '../../../src/ecs/aws/answer-error.ts';
-import { parseStarted, parseTaskNeeds } from '../../../src/ecs/aws/parse-answers.ts';
+import { AnswerError } from '../../../src/ecs/aws/call.ts';
+import { parseStarted, parseTaskNeeds } from '../../../src/ecs/aws/parse.ts';
 import { arnOf } from '../../support/ecs-endpoint.ts';
 
 const CONTAINERS: ContainerDefinition[] = [

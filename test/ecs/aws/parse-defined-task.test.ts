@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ResourceRequirement, TaskDefinition } from '@aws-sdk/client-ecs';
-import { parseDefinedTask } from '../../../src/ecs/aws/parse-defined-task.ts';
+import { parseDefinedTask } from '../../../src/ecs/aws/parse.ts';
 
 const parse = (definition: TaskDefinition) => parseDefinedTask({ containerDefinitions: [], ...definition });
 

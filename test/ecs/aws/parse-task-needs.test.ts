@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { TaskDefinition } from '@aws-sdk/client-ecs';
-import { parseTaskNeeds } from '../../../src/ecs/aws/parse-answers.ts';
+import { parseTaskNeeds } from '../../../src/ecs/aws/parse.ts';
 
 /** https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html */
 const web = { name: 'web', cpu: 128, memory: 512, memoryReservation: 300 };

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, type TestContext, test } from 'node:test';
-import type { EcsError } from '../../../src/ecs/ecs-error.ts';
-import type { EcsSettings } from '../../../src/ecs/ecs-settings.ts';
+import type { EcsSettings } from '../../../src/ecs/ecs-api.ts';
+import type { EcsError } from '../../../src/ecs/errors.ts';
 import { openEcsApi } from '../../../src/ecs/open-ecs-api.ts';
-import { type Clock, systemClock } from '../../../src/timing/clock.ts';
+import { type Clock, systemClock } from '../../../src/lib/clock.ts';
 import { arnOf, type EcsEndpoint, ecsFailure, ecsOf, startEcsEndpoint } from '../../support/ecs-endpoint.ts';
 import { simulatedClock } from '../../support/simulated-clock.ts';
 

@@ -8,10 +8,10 @@ import {
   InvalidParameterException,
   ServerException,
 } from '@aws-sdk/client-ecs';
-import { AnswerError } from '../../../src/ecs/aws/answer-error.ts';
-import type { EcsCall } from '../../../src/ecs/aws/ecs-call.ts';
+import type { EcsCall } from '../../../src/ecs/aws/call.ts';
+import { AnswerError } from '../../../src/ecs/aws/call.ts';
 import { translateError } from '../../../src/ecs/aws/translate-error.ts';
-import { DeadlineError } from '../../../src/timing/with-deadline.ts';
+import { DeadlineError } from '../../../src/lib/deadline.ts';
 
 const CALL: EcsCall = {
   action: 'ecs:ListContainerInstances',

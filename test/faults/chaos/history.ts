@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
-import type { RollCloudEvent } from '../../../src/client/roll-cloud-event.ts';
+import type { RollCloudEvent } from '../../../src/client/types.ts';
 import type { NodeRecord, Presence } from '../../../src/record/record.ts';
+import { StoreError } from '../../../src/store/errors.ts';
 import type { Store, WatchBatch } from '../../../src/store/store.ts';
-import { StoreError } from '../../../src/store/store-error.ts';
 
 const RETRY_MS = 50;
 

@@ -1,8 +1,9 @@
 // One EC2 instance in the network namespace it is started in: its metadata on port 80 of 169.254.169.254, ecs-agent's
 // introspection on port 51678. SIGUSR1 takes ecs-agent away, SIGUSR2 brings it back.
+
+import { systemClock } from '../../../src/lib/clock.ts';
+import { simulatedNode } from '../../../src/simulator/node.ts';
 import { startNodeSimulation } from '../../../src/simulator/node-simulation.ts';
-import { simulatedNode } from '../../../src/simulator/simulated-node.ts';
-import { systemClock } from '../../../src/timing/clock.ts';
 
 const node = simulatedNode(Number(process.argv[2] ?? 0), { seed: 'host', cluster: 'demo' });
 const simulation = await startNodeSimulation({

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { RollEvent } from '../../../src/record/event.ts';
+import type { RollEvent } from '../../../src/record/events.ts';
+import { createEventLog, type LogReader } from '../../../src/registry/event-log.ts';
 import { SlowReaderError } from '../../../src/registry/event-source.ts';
-import { createEventLog, type LogReader } from '../../../src/registry/events/event-log.ts';
 
 const NEVER = new AbortController().signal;
 

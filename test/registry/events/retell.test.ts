@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { diffRolls } from '../../../src/record/diff.ts';
+import { diffRolls } from '../../../src/record/events.ts';
 import type { Presence } from '../../../src/record/record.ts';
 import type { Roll, RollEntry } from '../../../src/record/roll.ts';
-import { retell } from '../../../src/registry/events/retell.ts';
-import { rewind } from '../../../src/registry/events/rewind.ts';
+import { retell, rewind } from '../../../src/registry/replay.ts';
 import type { Change, WatchBatch } from '../../../src/store/store.ts';
 import { sampleInstanceId, sampleRecord } from '../../support/sample-record.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createSlots } from '../../../src/registry/events/slots.ts';
+import { createSlots } from '../../../src/registry/replay.ts';
 
 const NEVER = new AbortController().signal;
 

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { RollEvent } from '../../../src/record/event.ts';
+import type { RollEvent } from '../../../src/record/events.ts';
 import type { RollEntry } from '../../../src/record/roll.ts';
-import { guardLosses } from '../../../src/registry/losses/loss-guard.ts';
-import { initialGuardState } from '../../../src/registry/losses/loss-state.ts';
+import { guardLosses, initialGuardState } from '../../../src/registry/mass-loss.ts';
 import { guardDriver, type Look } from '../../support/guard-driver.ts';
 import { sampleInstanceId, sampleRecord } from '../../support/sample-record.ts';
 

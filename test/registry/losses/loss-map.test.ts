@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { lossMap } from '../../../src/registry/losses/loss-map.ts';
+import { lossMap } from '../../../src/registry/sharded-map.ts';
 import { sampleInstanceId } from '../../support/sample-record.ts';
 
 const sorted = <V>(entries: Iterable<[string, V]>) => [...entries].sort(([a], [b]) => (a < b ? -1 : 1));

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { countTold, withTold } from '../../../src/registry/losses/loss-window.ts';
+import { countTold, withTold } from '../../../src/registry/mass-loss.ts';
 
 const none: ReadonlyMap<number, number> = new Map();
 

@@ -1,18 +1,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { answerEcs, OPERATION_NAMES } from '../../../src/simulator/ecs/answer-ecs.ts';
-import { clusterArn } from '../../../src/simulator/ecs/cluster-arn.ts';
-import type { Circumstances } from '../../../src/simulator/ecs/operation.ts';
-import { registeredInstance } from '../../../src/simulator/ecs/simulated-instance.ts';
+import type { Circumstances } from '../../../src/simulator/ecs/operations.ts';
+import { answerEcs, OPERATION_NAMES } from '../../../src/simulator/ecs/server.ts';
 import {
+  clusterArn,
   type EcsWorld,
   emptyWorld,
+  registeredInstance,
   withCluster,
   withInstances,
   withoutInstance,
 } from '../../../src/simulator/ecs/world.ts';
-import { ACCOUNT_ID, REGION, simulatedNode } from '../../../src/simulator/simulated-node.ts';
+import { ACCOUNT_ID, REGION, simulatedNode } from '../../../src/simulator/node.ts';
 
 const now: Circumstances = { region: REGION, wallMs: 1_700_000_000_500, nowMs: 100 };
 const demo = clusterArn(ACCOUNT_ID, REGION, 'demo');

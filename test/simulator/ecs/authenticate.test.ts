@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { authenticate, SIMULATED_KEY } from '../../../src/simulator/ecs/authenticate.ts';
+import { authenticate, SIMULATED_KEY } from '../../../src/simulator/ecs/signature.ts';
 
 // A good signature is the SDK's to make: see ecs-endpoint.test.ts.
 const refuse = (authorization: string | undefined) => () =>

@@ -21,7 +21,7 @@ import {
   UpdateContainerInstancesStateCommand,
 } from '@aws-sdk/client-ecs';
 import { fromInstanceMetadata } from '@aws-sdk/credential-providers';
-import { SIMULATED_KEY } from '../../../src/simulator/ecs/authenticate.ts';
+import { SIMULATED_KEY } from '../../../src/simulator/ecs/signature.ts';
 import type { SimulatorOptions } from '../../../src/simulator/simulator.ts';
 import { simulatedClock } from '../../support/simulated-clock.ts';
 import { startEcsSimulation } from '../../support/start-ecs-simulation.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type EcsFaults, nextFault, parseEcsFaults } from '../../../src/simulator/ecs/ecs-faults.ts';
+import { type EcsFaults, nextFault, parseEcsFaults } from '../../../src/simulator/ecs/server.ts';
 
 const none: EcsFaults = new Map();
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { describeRequests, logRequest, NO_REQUESTS } from '../../../src/simulator/ecs/request-log.ts';
+import { describeRequests, logRequest, NO_REQUESTS } from '../../../src/simulator/ecs/server.ts';
 
 function logged(...instantsMs: number[]) {
   const log = instantsMs.reduce(

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { authTokens } from '../../../src/store/etcd/auth-tokens.ts';
-import type { Endpoint } from '../../../src/store/etcd/endpoints.ts';
+import type { Endpoint } from '../../../src/store/etcd/client.ts';
+import { authTokens } from '../../../src/store/etcd/client.ts';
 
 const endpoint = { url: 'http://a' } as Endpoint;
 

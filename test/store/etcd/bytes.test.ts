@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { fromBase64, keyAfter, prefixEnd, toBase64 } from '../../../src/store/etcd/bytes.ts';
+import { fromBase64, keyAfter, prefixEnd, toBase64 } from '../../../src/store/etcd/messages.ts';
 
 const text = fc.string({ unit: 'grapheme', minLength: 1 });
 const compare = (a: string, b: string) => Buffer.compare(Buffer.from(a, 'base64'), Buffer.from(b, 'base64'));

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { GatewayRefusal, parseAnswer } from '../../../src/store/etcd/gateway-refusal.ts';
-import { JunkAnswerError } from '../../../src/store/etcd/json-fields.ts';
+import { GatewayRefusal, JunkAnswerError, parseAnswer } from '../../../src/store/etcd/errors.ts';
 
 const refusal = (status: number, text: string) => {
   try {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import type { Http2ServerResponse } from 'node:http2';
 import { it, type TestContext } from 'node:test';
-import { openHttpPool } from '../../../src/net/http-pool.ts';
-import { grpcCall } from '../../../src/store/etcd/grpc-call.ts';
+import { openHttpPool } from '../../../src/lib/http-client.ts';
+import { grpcCall } from '../../../src/store/etcd/grpc.ts';
 import { startFakeHttp2 } from '../../support/etcd-impostors.ts';
 
 const { signal } = new AbortController();

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { parseRangeResponse } from '../../../src/store/etcd/grpc-range.ts';
-import { JunkAnswerError } from '../../../src/store/etcd/json-fields.ts';
-import { encodeMessage } from '../../../src/store/etcd/protobuf.ts';
+import { JunkAnswerError } from '../../../src/store/etcd/errors.ts';
+import { encodeMessage, parseRangeResponse } from '../../../src/store/etcd/messages.ts';
 
 const header = encodeMessage([
   [1, 2n ** 64n - 5n],

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { BodyTooLargeError } from '../../../src/net/bounded-request.ts';
-import { jsonLines } from '../../../src/store/etcd/json-lines.ts';
+import { BodyTooLargeError } from '../../../src/lib/http-client.ts';
+import { jsonLines } from '../../../src/store/etcd/client.ts';
 
 async function* chunksOf(bytes: Buffer, sizeBytes: number): AsyncGenerator<Buffer> {
   for (let at = 0; at < bytes.length; at += sizeBytes) yield bytes.subarray(at, at + sizeBytes);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { Kv } from '../../../src/store/kv.ts';
-import { createRollStore } from '../../../src/store/roll-store.ts';
+import { createRollStore } from '../../../src/store/open-store.ts';
 import { startFakeGateway } from '../../support/etcd-impostors.ts';
 import { closeTestKvs, collect, never, openTestKv, putAll } from '../../support/etcd-kv.ts';
 import { type EtcdServer, startEtcd } from '../../support/etcd-server.ts';

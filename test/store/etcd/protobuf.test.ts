@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { encodeMessage, fieldCursor } from '../../../src/store/etcd/protobuf.ts';
+import { encodeMessage, fieldCursor } from '../../../src/store/etcd/messages.ts';
 
 const hex = (message: Buffer) => message.toString('hex');
 const bytes = (text: string) => Buffer.from(text, 'hex');

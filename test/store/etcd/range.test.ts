@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, it } from 'node:test';
+import { systemClock } from '../../../src/lib/clock.ts';
+import { CompactedError } from '../../../src/store/errors.ts';
 import type { Kv, RangeEntry } from '../../../src/store/kv.ts';
-import { createRollStore } from '../../../src/store/roll-store.ts';
-import { CompactedError } from '../../../src/store/store-error.ts';
-import { systemClock } from '../../../src/timing/clock.ts';
+import { createRollStore } from '../../../src/store/open-store.ts';
 import { startFakeGateway, startFakeHttp2, startSilentServer, startTcpProxy } from '../../support/etcd-impostors.ts';
 import { closeTestKvs, never, openTestKv, putAll } from '../../support/etcd-kv.ts';
 import { freePorts } from '../../support/etcd-ports.ts';

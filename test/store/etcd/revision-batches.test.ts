@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { regroup } from '../../../src/store/etcd/revision-batches.ts';
-import type { RevisionEvent } from '../../../src/store/etcd/watch-answer.ts';
+import type { RevisionEvent } from '../../../src/store/etcd/watch-stream.ts';
+import { regroup } from '../../../src/store/etcd/watch-stream.ts';
 import type { KvBatch } from '../../../src/store/kv.ts';
 
 const event = (revision: number, key: string): RevisionEvent => ({

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { LeaseNotFoundError } from '../../../src/store/errors.ts';
 import type { Kv } from '../../../src/store/kv.ts';
-import { LeaseNotFoundError } from '../../../src/store/store-error.ts';
 import { closeTestKvs, never, openTestKv, putAll } from '../../support/etcd-kv.ts';
 import { type EtcdServer, startEtcd } from '../../support/etcd-server.ts';
 

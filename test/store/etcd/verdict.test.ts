@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { BodyTooLargeError } from '../../../src/net/bounded-request.ts';
-import { GatewayRefusal } from '../../../src/store/etcd/gateway-refusal.ts';
-import { judge } from '../../../src/store/etcd/verdict.ts';
-import { CompactedError, LeaseNotFoundError } from '../../../src/store/store-error.ts';
-import { DeadlineError } from '../../../src/timing/with-deadline.ts';
+import { DeadlineError } from '../../../src/lib/deadline.ts';
+import { BodyTooLargeError } from '../../../src/lib/http-client.ts';
+import { CompactedError, LeaseNotFoundError } from '../../../src/store/errors.ts';
+import { GatewayRefusal, judge } from '../../../src/store/etcd/errors.ts';
 
 const context = { user: 'x', root: '/rollcall/', tls: null };
 const url = 'http://127.0.0.1:2379';

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { GatewayRefusal } from '../../../src/store/etcd/gateway-refusal.ts';
-import { JunkAnswerError } from '../../../src/store/etcd/json-fields.ts';
-import { parseWatchAnswer } from '../../../src/store/etcd/watch-answer.ts';
+import { GatewayRefusal, JunkAnswerError } from '../../../src/store/etcd/errors.ts';
+import { parseWatchAnswer } from '../../../src/store/etcd/watch-stream.ts';
 
 const parse = (line: string) => parseWatchAnswer(line, '/r/');
 const base64 = (text: string) => Buffer.from(text).toString('base64');

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { toBase64 } from '../../../src/store/etcd/bytes.ts';
-import { createWitness } from '../../../src/store/etcd/witness.ts';
+import { createWitness } from '../../../src/store/etcd/freshness.ts';
+import { toBase64 } from '../../../src/store/etcd/messages.ts';
 
 const answer = (value: string) => ({ kvs: [{ key: toBase64('/r/a'), value: toBase64(value), mod_revision: '4' }] });
 

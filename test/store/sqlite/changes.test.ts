@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict';
 import { DatabaseSync } from 'node:sqlite';
 import { it } from 'node:test';
-import { MAX_CHANGES } from '../../../src/store/sqlite/changes.ts';
-import { createEngine } from '../../../src/store/sqlite/engine.ts';
-import { createTables } from '../../../src/store/sqlite/open-database.ts';
-import { prepareStatements } from '../../../src/store/sqlite/statements.ts';
+import { createTables, prepareStatements } from '../../../src/store/sqlite/database.ts';
+import { createEngine, MAX_CHANGES } from '../../../src/store/sqlite/engine.ts';
 
 it('gives a watcher that is far behind only so many changes at a time', () => {
   const db = new DatabaseSync(':memory:');

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { systemClock } from '../../../src/timing/clock.ts';
+import { systemClock } from '../../../src/lib/clock.ts';
 import { anySignal, put, type SqliteBackend, startSqlite } from '../sqlite-backend.ts';
 
 const SCRIPT = fileURLToPath(new URL('./writer-process.ts', import.meta.url));

@@ -2,9 +2,10 @@
  * A process of its own that writes to a store: `count PATH TIMES` adds one to a shared counter TIMES times, `pair PATH`
  * puts the same value under two keys until it is killed. It says `ready` when it has begun.
  */
+
+import { systemClock } from '../../../src/lib/clock.ts';
 import type { KeyValue, Kv } from '../../../src/store/kv.ts';
-import { openSqliteKv } from '../../../src/store/sqlite.ts';
-import { systemClock } from '../../../src/timing/clock.ts';
+import { openSqliteKv } from '../../../src/store/sqlite/kv.ts';
 
 const [mode, path = '', times = '0'] = process.argv.slice(2);
 const { signal } = new AbortController();

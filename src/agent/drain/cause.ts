@@ -1,0 +1,92 @@
+import { formatDuration } from '../../lib/duration.ts';
+import type { HealthStatus, Interruption, NodeRecord } from '../../record/record.ts';
+
+export const DRAIN_CAUSES = ['interruption', 'critical'] as const;
+export type DrainCause = (typeof DRAIN_CAUSES)[number];
+
+export interface DrainConfig {
+  /** At least one. */
+  readonly on: readonly DrainCause[];
+  /** How long a node has to be critical to be drained, and not critical to be active again. */
+  readonly criticalAfterMs: number;
+  /** Of the present nodes of the cluster, 0 to 100; one node may drain always. */
+  readonly maxSharePercent: number;
+}
+
+/** Since when the node is, or is not, critical. Instants are on the monotonic clock. */
+export interface HealthWatch {
+  readonly critical: boolean;
+  readonly sinceMs: number;
+}
+
+/** `untilMs`: when to judge again though nothing changed, on the monotonic clock; infinite: never. */
+export type CauseVerdict =
+  /** The node is to be drained. */
+  | { readonly kind: 'stands'; readonly reason: string }
+  /** What rollcall drained may be active again. */
+  | { readonly kind: 'over'; readonly untilMs: number }
+  | { readonly kind: 'undecided'; readonly reason: string; readonly untilMs: number };
+
+/** Maintenance is announced weeks ahead; its node drains this long before it begins. */
+export const MAINTENANCE_LEAD_MS = 1_800_000;
+/** A read of the notices changes nothing in the record when there are none. */
+const NOTICES_SOON_MS = 5_000;
+
+/** @param before null at the start, which counts as the beginning of either */
+export function watchHealth(before: HealthWatch | null, status: HealthStatus, nowMs: number): HealthWatch {
+  const critical = status === 'critical';
+  return before?.critical === critical ? before : { critical, sinceMs: nowMs };
+}
+
+export interface CauseInput {
+  readonly record: Pick<NodeRecord, 'interruption' | 'health'>;
+  readonly health: HealthWatch;
+  /** The notices were all read at least once by this process: until then "none" is not known. */
+  readonly noticesKnown: boolean;
+  readonly nowMs: number;
+  readonly wallMs: number;
+}
+
+/** Whether there is a cause to drain; pure. */
+export function judgeCause(config: DrainConfig, input: CauseInput): CauseVerdict {
+  const { record, health, noticesKnown, nowMs, wallMs } = input;
+  const notice = config.on.includes('interruption') ? judgeNotice(record.interruption, wallMs) : null;
+  if (notice?.kind === 'stands') return { kind: 'stands', reason: notice.reason };
+  const dueMs = health.sinceMs + config.criticalAfterMs;
+  const noticeDueMs = notice?.kind === 'later' ? nowMs + notice.inMs : Number.POSITIVE_INFINITY;
+  const limit = formatDuration(config.criticalAfterMs);
+  if (config.on.includes('critical')) {
+    if (health.critical && nowMs >= dueMs) return { kind: 'stands', reason: `critical for ${limit}${worst(record)}` };
+    if (nowMs < dueMs) {
+      const reason = `${health.critical ? 'critical' : 'not critical'} for less than ${limit}`;
+      return { kind: 'undecided', reason, untilMs: Math.min(dueMs, noticeDueMs) };
+    }
+  }
+  if (!noticesKnown && config.on.includes('interruption')) {
+    const reason = 'EC2 has not said yet whether there is a notice';
+    return { kind: 'undecided', reason, untilMs: nowMs + NOTICES_SOON_MS };
+  }
+  return { kind: 'over', untilMs: noticeDueMs };
+}
+
+type NoticeVerdict =
+  | { readonly kind: 'stands'; readonly reason: string }
+  | { readonly kind: 'later'; readonly inMs: number };
+
+/**
+ * Spot interruptions and what the Auto Scaling group ends drain at once; maintenance when it is near. A recommendation to
+ * rebalance takes no node away and drains none; nor does maintenance at an unknown time.
+ */
+function judgeNotice(notice: Interruption | null, wallMs: number): NoticeVerdict | null {
+  if (!notice || notice.kind === 'rebalance-recommendation') return null;
+  const what = [notice.kind, notice.action, notice.time && `at ${notice.time}`].filter(Boolean).join(' ');
+  if (notice.kind !== 'maintenance') return { kind: 'stands', reason: what };
+  const inMs = (notice.time === null ? Number.NaN : Date.parse(notice.time)) - wallMs - MAINTENANCE_LEAD_MS;
+  if (inMs <= 0) return { kind: 'stands', reason: what };
+  return { kind: 'later', inMs: Number.isNaN(inMs) ? Number.POSITIVE_INFINITY : inMs };
+}
+
+function worst({ health }: Pick<NodeRecord, 'health'>): string {
+  const check = health.checks.find(({ status }) => status === 'critical');
+  return check ? `: check ${check.name}` : '';
+}

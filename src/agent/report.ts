@@ -1,0 +1,145 @@
+import {
+  type CheckLooks,
+  type CheckState,
+  checkVerdict,
+  countLook,
+  type Damping,
+  type Observation,
+  observeCheck,
+  type WatchedCheck,
+} from '../checks/check.ts';
+import type {
+  AgentReport,
+  AttributesReport,
+  CheckReport,
+  DrainReport,
+  LeaseReport,
+  SourceReport,
+} from '../http/agent-report.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { LoopAge } from '../lib/run-group.ts';
+import type { Interruption, NodeRecord } from '../record/record.ts';
+import type { SourceStatus } from '../sources/poll-source.ts';
+import type { AttributesState, AttributesStep } from './attributes/plan.ts';
+import type { NodeIdentity } from './node.ts';
+import { leaseOverdue, type PublisherState, type Step } from './publisher/plan.ts';
+
+/** What the report is made of; instants of `publisher`, `sources` and the looks at checks are on the monotonic clock, as is `nowMs`. */
+export interface ReportParts {
+  readonly identity: NodeIdentity;
+  readonly storeLabel: string;
+  readonly ttlMs: number;
+  readonly record: NodeRecord | null;
+  /** Also while there is no record yet. */
+  readonly checks: readonly WatchedCheck[];
+  readonly storeCheck: WatchedCheck | null;
+  readonly interruption: Interruption | null;
+  readonly publisher: PublisherState;
+  readonly step: Step;
+  readonly sources: readonly SourceStatus[];
+  readonly drain: DrainReport | null;
+  readonly ecsAttributes: AttributesReport | null;
+  readonly loops: readonly LoopAge[];
+  readonly nowMs: number;
+}
+
+/** The agent's view of itself at `nowMs`; pure. */
+export function buildReport(parts: ReportParts): AgentReport {
+  const { identity, record, nowMs } = parts;
+  return {
+    version: identity.version,
+    session: identity.session,
+    startedAt: identity.startedAt,
+    record,
+    lease: leaseReport(parts),
+    checks: [
+      ...parts.checks.map((watched) => checkReport(watched, true, nowMs)),
+      ...(parts.storeCheck ? [checkReport(parts.storeCheck, false, nowMs)] : []),
+    ],
+    interruption: parts.interruption,
+    drain: parts.drain,
+    ecsAttributes: parts.ecsAttributes,
+    sources: parts.sources.map((source) => sourceReport(source, nowMs)),
+    loops: parts.loops,
+  };
+}
+
+function leaseReport({ publisher, step, storeLabel, ttlMs, nowMs }: ReportParts): LeaseReport {
+  const overdue = publisher.phase === 'held' && leaseOverdue(publisher, nowMs);
+  const phase = overdue ? 'lost' : publisher.phase;
+  const beaten = Number.isFinite(publisher.beatAtMs);
+  return {
+    store: storeLabel,
+    state: phase,
+    reason: step.reason,
+    believedGood: phase === 'held',
+    ttlMs: publisher.hold?.ttlMs ?? ttlMs,
+    lastBeatAgeMs: beaten ? nowMs - publisher.beatAtMs : null,
+    lastError: publisher.lastError,
+    counts: publisher.counts,
+  };
+}
+
+function checkReport({ check, looks }: WatchedCheck, published: boolean, nowMs: number): CheckReport {
+  const { lookedAtMs, lastDurationMs } = looks;
+  return {
+    ...checkVerdict(check),
+    published,
+    ageMs: nowMs - lookedAtMs,
+    lastDurationMs,
+    looks: looks.looks,
+    failures: looks.failures,
+  };
+}
+
+function sourceReport(source: SourceStatus, nowMs: number): SourceReport {
+  const { name, lastSuccessAtMs, lastError, lastDurationMs, reads, failures } = source;
+  const ageMs = lastSuccessAtMs === null ? null : nowMs - lastSuccessAtMs;
+  return { name, ageMs, lastError, lastDurationMs, reads, failures };
+}
+
+/** How the attributes in ECS stand, from the step that is next. */
+export function attributesReport(step: AttributesStep, state: AttributesState): AttributesReport {
+  const current = step.action === 'done' || step.reason === 'ECS has what it should';
+  const known = state.believed === null ? 'unknown' : current ? 'current' : 'behind';
+  return {
+    state: state.lastError === null ? known : 'failing',
+    reason: state.lastError ?? step.reason,
+    lastWrite: state.lastWrite,
+  };
+}
+
+/** The `store` check: each answered call of the publisher is a look. Of this process alone, since a store that fails takes no record. */
+export interface StoreCheck {
+  /** To be called with each step of the publisher. */
+  onStep(step: Step, state: PublisherState): void;
+  /** null before the first answer. */
+  watched(): WatchedCheck | null;
+}
+
+export function createStoreCheck(clock: Clock, damping: Damping): StoreCheck {
+  let check: CheckState | null = null;
+  let looks: CheckLooks | null = null;
+  let last: { readonly state: PublisherState; readonly step: Step; readonly atMs: number } | null = null;
+  return {
+    onStep(step, state) {
+      const nowMs = clock.monotonicMs();
+      const before = last;
+      last = { step, state, atMs: nowMs };
+      // The publisher tells a step before its call and after it; only an answer, or its lack, makes a new state.
+      if (!before || before.state === state) return;
+      const seen = storeLook(state, nowMs);
+      check = observeCheck('store', check, seen, damping, clock.wallMs());
+      looks = countLook(looks, seen, nowMs - before.atMs, nowMs);
+    },
+    watched: () => (check && looks ? { check, looks } : null),
+  };
+}
+
+/** What the publisher's state says of the store, and of our place in it. @param nowMs on the monotonic clock */
+export function storeLook(state: PublisherState, nowMs: number): Observation {
+  const onRoll = state.phase === 'departed' || (state.phase === 'held' && !leaseOverdue(state, nowMs));
+  if (onRoll) return { status: state.lastError === null ? 'passing' : 'warning', reason: state.lastError ?? '' };
+  const lost = state.phase === 'unregistered' ? 'not registered' : 'the presence lease is lost';
+  return { status: 'critical', reason: state.lastError === null ? lost : `${lost}: ${state.lastError}` };
+}

@@ -1,0 +1,190 @@
+import { printable } from '../errors.ts';
+import type { CheckVerdict, Interruption } from '../record/record.ts';
+import { presenceState, type RollEntry } from '../record/roll.ts';
+import type { MassLossLimits } from '../registry/mass-loss.ts';
+
+/** A column of `rollcall list`. */
+export interface ListField {
+  readonly header: string;
+  readonly value: (entry: RollEntry) => string | null;
+}
+
+/** Every column there is, by the name that `--fields` takes. */
+export const LIST_FIELDS = {
+  ip: { header: 'IP', value: ({ record }) => record.privateIpAddress },
+  instance: { header: 'INSTANCE', value: ({ record }) => record.ec2InstanceId },
+  state: { header: 'STATE', value: presenceState },
+  health: { header: 'HEALTH', value: ({ record }) => record.health.status },
+  arn: { header: 'CONTAINER INSTANCE ARN', value: ({ record }) => record.containerInstanceArn },
+  cluster: { header: 'CLUSTER', value: ({ record }) => record.cluster },
+  az: { header: 'AZ', value: ({ record }) => record.availabilityZone },
+  region: { header: 'REGION', value: ({ record }) => record.region },
+  type: { header: 'TYPE', value: ({ record }) => record.instanceType },
+  lifecycle: { header: 'LIFECYCLE', value: ({ record }) => record.instanceLifecycle },
+  image: { header: 'IMAGE', value: ({ record }) => record.imageId },
+  account: { header: 'ACCOUNT', value: ({ record }) => record.accountId },
+  'public-ip': { header: 'PUBLIC IP', value: ({ record }) => record.publicIpAddress },
+  dns: { header: 'DNS NAME', value: ({ record }) => record.privateDnsName },
+  agent: { header: 'ECS AGENT', value: ({ record }) => record.versionInfo.agentVersion },
+  machine: { header: 'MACHINE', value: ({ record }) => record.machineId },
+  labels: { header: 'LABELS', value: ({ record }) => labelText(record.labels) },
+  notice: { header: 'NOTICE', value: ({ record }) => noticeText(record.interruption) },
+  cause: { header: 'CAUSE', value: ({ record }) => record.departure?.cause ?? null },
+  reason: { header: 'REASON', value: ({ record }) => reasonText(record.health.checks) },
+} satisfies Record<string, ListField>;
+
+export type ListFieldName = keyof typeof LIST_FIELDS;
+
+export const LIST_FIELD_NAMES = Object.keys(LIST_FIELDS) as readonly ListFieldName[];
+
+/** The columns when `--fields` does not say. The state only tells something where not all nodes are present. */
+export function defaultFields(format: 'text' | 'wide', all: boolean): readonly ListFieldName[] {
+  const state: ListFieldName[] = all ? ['state'] : [];
+  if (format === 'text') return ['ip', 'instance', ...state, 'health', 'arn'];
+  return [
+    'ip',
+    'instance',
+    'state',
+    'health',
+    'cluster',
+    'az',
+    'type',
+    'lifecycle',
+    'agent',
+    'machine',
+    'arn',
+    'notice',
+    'cause',
+    'reason',
+  ];
+}
+
+function labelText(labels: Readonly<Record<string, string>>): string | null {
+  return (
+    Object.entries(labels)
+      .map(([key, value]) => `${key}=${value}`)
+      .join(',') || null
+  );
+}
+
+/** What EC2 has announced, as `spot-interruption terminate 2030-01-01T00:00:00Z`. */
+function noticeText(interruption: Interruption | null): string | null {
+  if (!interruption) return null;
+  const { kind, action, time } = interruption;
+  return [kind, action, time].filter((part) => part !== null).join(' ');
+}
+
+function reasonText(checks: readonly CheckVerdict[]): string | null {
+  return (
+    checks
+      .filter((check) => check.status !== 'passing')
+      .map((check) => `${check.name}: ${check.reason}`)
+      .join('; ') || null
+  );
+}
+
+/** More entries than a store of ours can hold; times 2^32 addresses it is what a number holds exactly. */
+const MAX_ENTRIES = 2 ** 20;
+/** After all addresses. */
+const NO_ADDRESS = 2 ** 32;
+
+/**
+ * Entries in the order of their private addresses, numerically; those without one last, equal ones as they were.
+ * Address and place go into one number each, since numbers are sorted without calling back: a list of 10,000 nodes is
+ * asked for once, and its code never gets warm.
+ */
+export function sortByAddress(entries: readonly RollEntry[]): RollEntry[] {
+  const addressNumber = createAddressNumber();
+  const keys = Float64Array.from(
+    entries,
+    ({ record }, place) => addressNumber(record.privateIpAddress) * MAX_ENTRIES + place,
+  );
+  return Array.from(keys.sort(), (key) => entries[key % MAX_ENTRIES]).filter((entry) => entry !== undefined);
+}
+
+const IPV4 = /^\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}$/;
+
+/** Hosts share subnets: what stands before the last dot is looked at once. */
+function createAddressNumber(): (address: string | null) => number {
+  const subnets = new Map<string, number>();
+  return (address) => {
+    if (address === null || !IPV4.test(address)) return NO_ADDRESS;
+    const lastAt = address.lastIndexOf('.') + 1;
+    const subnet = address.slice(0, lastAt);
+    let number = subnets.get(subnet);
+    if (number === undefined) {
+      number = subnet.split('.').reduce((total, octet) => total * 256 + Number(octet), 0);
+      subnets.set(subnet, number);
+    }
+    return number + Number(address.slice(lastAt));
+  };
+}
+
+/**
+ * Longest cell that is shown whole in a table; JSON has everything. An ARN, cut, would name nothing: with a cluster's
+ * name of 255 characters it has 360.
+ */
+const MAX_CELL = 400;
+
+/**
+ * Rows as a table for people: columns padded to their widest cell, two spaces apart, `-` for what is unknown, nothing
+ * after the last cell. Control characters, which could come from another node's record, never reach the terminal.
+ * @param legend the header row; null for none
+ */
+export function renderTable(legend: readonly string[] | null, rows: readonly (readonly (string | null)[])[]): string {
+  const lines = legend ? [legend, ...rows] : rows;
+  const widths = (lines[0] ?? []).map(() => 0);
+  // Plain loops: a list of 10,000 nodes has 40,000 cells, and a command ends before its code is compiled well.
+  const cells = lines.map((line) => {
+    const texts: string[] = [];
+    for (const cell of line) {
+      const text = cellText(cell);
+      const column = texts.push(text) - 1;
+      if (text.length > (widths[column] ?? 0)) widths[column] = text.length;
+    }
+    return texts;
+  });
+  let table = '';
+  for (const texts of cells) {
+    const last = texts.pop() ?? '';
+    let line = '';
+    for (let column = 0; column < texts.length; column += 1) {
+      line += `${texts[column]?.padEnd(widths[column] ?? 0)}  `;
+    }
+    table += `${printable(line + last)}\n`;
+  }
+  return table;
+}
+
+function cellText(cell: string | null): string {
+  if (cell === null || cell === '') return '-';
+  return cell.length > MAX_CELL ? cell.slice(0, MAX_CELL) : cell;
+}
+
+const USUAL_TTL_SECONDS = 30;
+
+/** One line when so many nodes are lost that the store or the network may be what failed; else null. */
+export function massLossNote(
+  entries: readonly RollEntry[],
+  limits: MassLossLimits | null,
+  all: boolean,
+): string | null {
+  if (limits === null) return null;
+  const lost = entries.filter((entry) => presenceState(entry) === 'lost').length;
+  if (lost < limits.count) return null;
+  const present = entries.filter((entry) => entry.presence !== null);
+  const nodes = lost + present.length;
+  if (lost <= limits.share * nodes) return null;
+  // A node that is alive answers again within one TTL of the store's return.
+  const ttlSeconds =
+    present.reduce((most, { presence }) => Math.max(most, presence?.ttlSeconds ?? 0), 0) || USUAL_TTL_SECONDS;
+  return (
+    `note: ${lost} of ${nodes} nodes are lost (${percent(lost / nodes)}, more than ${percent(limits.share)}): if that is` +
+    ` new, the store or the network may be what failed, and who is alive is back within ${ttlSeconds}s` +
+    `${all ? '' : '; --all shows them'}`
+  );
+}
+
+function percent(share: number): string {
+  return `${Math.round(share * 100)}%`;
+}

@@ -1,0 +1,136 @@
+import type { Command } from 'commander';
+import { type EcsFlags, ecsSettings } from '../config/ecs.ts';
+import { isLogged, type LogLevel } from '../config/flags.ts';
+import { clusterName } from '../ecs/arn.ts';
+import { type ContainerInstance, containerInstanceJson } from '../ecs/ecs-api.ts';
+import { enumerateInstances } from '../ecs/list-instances.ts';
+import { openEcsApi } from '../ecs/open-ecs-api.ts';
+import { UsageError } from '../errors.ts';
+import { withDeadline } from '../lib/deadline.ts';
+import { renderTable } from './columns.ts';
+import type { CliContext } from './context.ts';
+
+/** A column of `rollcall list --source ecs`. */
+export interface EcsListField {
+  readonly header: string;
+  readonly value: (instance: ContainerInstance) => string | null;
+}
+
+/** Every column there is, by the name that `--fields` takes: the store's names where both know the same. */
+export const ECS_LIST_FIELDS = {
+  // ECS does not know it; the column is there so that a script's --fields=ip,instance,arn works on both.
+  ip: { header: 'IP', value: () => null },
+  instance: { header: 'INSTANCE', value: ({ ec2InstanceId }) => ec2InstanceId },
+  status: { header: 'STATUS', value: ({ status }) => status },
+  connected: { header: 'AGENT CONNECTED', value: ({ agentConnected }) => String(agentConnected) },
+  arn: { header: 'CONTAINER INSTANCE ARN', value: ({ containerInstanceArn }) => containerInstanceArn },
+  cluster: { header: 'CLUSTER', value: ({ cluster }) => cluster },
+  az: { header: 'AZ', value: (instance) => attribute(instance, 'ecs.availability-zone') },
+  type: { header: 'TYPE', value: (instance) => attribute(instance, 'ecs.instance-type') },
+  image: { header: 'IMAGE', value: (instance) => attribute(instance, 'ecs.ami-id') },
+  agent: { header: 'ECS AGENT', value: ({ agentVersion }) => agentVersion },
+  running: { header: 'RUNNING', value: ({ runningTasksCount }) => String(runningTasksCount) },
+  pending: { header: 'PENDING', value: ({ pendingTasksCount }) => String(pendingTasksCount) },
+  cpu: { header: 'CPU LEFT', value: ({ remaining, registered }) => left(remaining.cpuUnits, registered.cpuUnits) },
+  memory: { header: 'MIB LEFT', value: ({ remaining, registered }) => left(remaining.memoryMiB, registered.memoryMiB) },
+  registered: { header: 'REGISTERED', value: ({ registeredAt }) => registeredAt },
+} satisfies Record<string, EcsListField>;
+
+export type EcsListFieldName = keyof typeof ECS_LIST_FIELDS;
+
+export const ECS_LIST_FIELD_NAMES = Object.keys(ECS_LIST_FIELDS) as readonly EcsListFieldName[];
+
+/** The columns when `--fields` does not say. */
+export function defaultEcsFields(format: 'text' | 'wide', allClusters: boolean): readonly EcsListFieldName[] {
+  const cluster: EcsListFieldName[] = allClusters ? ['cluster'] : [];
+  if (format === 'text') return ['instance', 'status', 'connected', ...cluster, 'arn'];
+  return [
+    'instance',
+    'status',
+    'connected',
+    'cluster',
+    'az',
+    'type',
+    'agent',
+    'running',
+    'pending',
+    'cpu',
+    'memory',
+    'registered',
+    'arn',
+  ];
+}
+
+function attribute({ attributes }: ContainerInstance, name: string): string | null {
+  return attributes.find((each) => each.name === name)?.value ?? null;
+}
+
+/** What is left, of what there is: `1024/2048`. */
+function left(remaining: number, registered: number): string {
+  return `${remaining}/${registered}`;
+}
+
+export interface EcsListFlags extends EcsFlags {
+  readonly cluster?: string;
+  readonly allClusters: boolean;
+  readonly output: 'text' | 'wide' | 'json' | 'ndjson';
+  readonly fields?: readonly string[];
+  readonly legend: boolean;
+  readonly logLevel: LogLevel;
+}
+
+/** Of the whole list. 10,000 container instances are 200 requests, some 30 s; a throttled account takes longer. */
+const LIST_TIMEOUT_MS = 300_000;
+
+/** `rollcall list --source ecs`: needs no store. */
+export async function listFromEcs(context: CliContext, flags: EcsListFlags, command: Command): Promise<void> {
+  const clusters = clustersOf(flags, command);
+  const api = await openEcsApi(ecsSettings(flags), context);
+  try {
+    const { clock, signal } = context;
+    const { instances } = await withDeadline(clock, LIST_TIMEOUT_MS, signal, 'list from ECS', (inner) =>
+      enumerateInstances(api, clusters, inner),
+    );
+    await context.stdout(render(flags, clusters === null, [...instances].sort(byCluster)));
+    if (instances.length === 0 && isLogged(flags.logLevel, 'warn')) {
+      context.stderr(`no container instance in ${clusters ?? 'any cluster'} (${api.label})`);
+    }
+  } finally {
+    api.close();
+  }
+}
+
+/** Of a flag and a variable that contradict each other the flag counts. @throws UsageError */
+function clustersOf({ cluster, allClusters }: EcsListFlags, command: Command): readonly string[] | null {
+  const from = (name: string) => command.getOptionValueSource(name);
+  if (cluster !== undefined && allClusters && from('cluster') === from('allClusters')) {
+    throw new UsageError(`cluster ${cluster} and --all-clusters contradict each other: leave one out`);
+  }
+  if (allClusters && from('cluster') !== 'cli') return null;
+  if (cluster === undefined)
+    throw new UsageError('--source ecs: name a --cluster (ROLLCALL_CLUSTER), or --all-clusters');
+  if (clusterName(cluster) === undefined)
+    throw new UsageError(`--cluster ${cluster}: neither a cluster’s name nor its ARN`);
+  return [cluster];
+}
+
+function byCluster(a: ContainerInstance, b: ContainerInstance): number {
+  const [first, second] = [a, b].map((each) => [each.cluster, each.ec2InstanceId ?? '', each.containerInstanceArn]);
+  return String(first) < String(second) ? -1 : 1;
+}
+
+function render(flags: EcsListFlags, allClusters: boolean, instances: readonly ContainerInstance[]): string {
+  if (flags.output === 'json') {
+    return `${JSON.stringify({ containerInstances: instances.map(containerInstanceJson) }, null, 2)}\n`;
+  }
+  if (flags.output === 'ndjson')
+    return instances.map((each) => `${JSON.stringify(containerInstanceJson(each))}\n`).join('');
+  const names =
+    (flags.fields as readonly EcsListFieldName[] | undefined) ?? defaultEcsFields(flags.output, allClusters);
+  const fields = names.map((name) => ECS_LIST_FIELDS[name]);
+  const legend = flags.legend ? fields.map(({ header }) => header) : null;
+  return renderTable(
+    legend,
+    instances.map((instance) => fields.map(({ value }) => value(instance))),
+  );
+}

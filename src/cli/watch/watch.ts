@@ -1,0 +1,137 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import {
+  durationBetween,
+  integerBetween,
+  logLevelOption,
+  nonEmpty,
+  parseCommand,
+  rollCluster,
+} from '../../config/flags.ts';
+import { type MassLossFlags, massLossLimits, massLossOptions } from '../../config/mass-loss.ts';
+import { storeConfig, storeOptions, storeVariables } from '../../config/store.ts';
+import { UsageError } from '../../errors.ts';
+import { parseEventKind } from '../../record/cloud-event.ts';
+import { EVENT_KINDS, type EventKind } from '../../record/events.ts';
+import { parseRevision } from '../../registry/event-source.ts';
+import type { CliContext, ReadFlags } from '../context.ts';
+import type { WatchConfig } from './handler.ts';
+
+interface WatchFlags extends ReadFlags, MassLossFlags {
+  readonly since?: string;
+  readonly cluster?: string;
+  readonly types?: ReadonlySet<EventKind>;
+  readonly exec?: readonly [string, ...string[]];
+  readonly execTimeout: number;
+  readonly execRetries: number;
+  readonly cursor?: string;
+}
+
+const DAY_MS = 86_400_000;
+
+const HELP = `
+Prints CloudEvents, one JSON line each: first what is so (a snapshot, then rollcall.roll.synced), then what happens.
+With --exec it prints nothing itself: the command runs once for each event, one at a time in order, without a shell,
+with the event on its stdin and in ROLLCALL_EVENT_TYPE, _ID, _REVISION, _SNAPSHOT, _INSTANCE_ID, _CLUSTER, _IP, _ARN,
+_HEALTH, _PRESENCE and _CAUSE (empty where there is none). Exit status 0 finishes the event; any other, or the timeout,
+runs it again later. With --cursor, what is not finished when the watch ends is told again by the next one.
+
+Examples:
+  rollcall watch --store etcd://127.0.0.1:2379
+  rollcall watch --types lost,departed | jq -r '.type + " " + .subject'
+  rollcall watch --since 1234 --cluster demo
+  rollcall watch --exec '/usr/local/bin/drain --quiet' --cursor /var/lib/rollcall/drain.cursor
+  rollcall watch --types lost --exec 'sh -c "logger -t rollcall lost $ROLLCALL_EVENT_INSTANCE_ID"'`;
+
+export function watchCommand(context: CliContext): Command {
+  const command = new Command('watch')
+    .description('Print what happens to the nodes, or run a command for each event.')
+    .addOption(
+      new Option('--since <revision>', 'only what happened after this store revision; default: start with a snapshot')
+        .env('ROLLCALL_SINCE')
+        .argParser(revision),
+    )
+    .addOption(
+      new Option('--cluster <name>', 'only nodes of this ECS cluster').env('ROLLCALL_CLUSTER').argParser(nonEmpty),
+    )
+    .addOption(
+      new Option('--types <names>', `only these events: ${EVENT_KINDS.join(', ')}`)
+        .env('ROLLCALL_TYPES')
+        .argParser(eventKinds),
+    )
+    .addOption(new Option('--exec <command>', 'run this for each event').env('ROLLCALL_EXEC').argParser(parseCommand))
+    .addOption(
+      new Option('--exec-timeout <duration>', 'kill it, with its children, after this long')
+        .env('ROLLCALL_EXEC_TIMEOUT')
+        .default(30_000, '30s')
+        .argParser(durationBetween(100, DAY_MS)),
+    )
+    .addOption(
+      new Option('--exec-retries <n>', 'run it up to this many times more before the event is given up')
+        .env('ROLLCALL_EXEC_RETRIES')
+        .default(5)
+        .argParser(integerBetween(0, 1_000)),
+    )
+    .addOption(
+      new Option('--cursor <file>', 'keep there what is finished, and continue from it after a restart')
+        .env('ROLLCALL_CURSOR')
+        .argParser(nonEmpty),
+    )
+    .addHelpText('after', HELP);
+  for (const option of [...massLossOptions(), ...storeOptions(), logLevelOption()]) command.addOption(option);
+  return command.action(async (flags: WatchFlags) => {
+    const config = watchConfig(flags);
+    // Loaded here, so that a command that only reads the roll does not pay for what only this one needs.
+    const { runWatch } = await import('./run-watch.ts');
+    await runWatch(config, context);
+  });
+}
+
+/** @throws UsageError */
+function watchConfig(flags: WatchFlags): WatchConfig {
+  if (flags.since !== undefined && flags.cursor !== undefined) {
+    throw new UsageError(
+      `--since ${flags.since} and --cursor ${flags.cursor} both say where to begin: leave one of them out`,
+    );
+  }
+  return {
+    store: storeConfig(flags),
+    since: flags.since ?? null,
+    filter: {
+      kinds: flags.types ?? null,
+      cluster: rollCluster(flags.cluster),
+    },
+    handler:
+      flags.exec === undefined
+        ? null
+        : {
+            argv: flags.exec,
+            timeoutMs: flags.execTimeout,
+            retries: flags.execRetries,
+            // A handler that asks for the roll is to see the one whose events it gets, also when a flag named it.
+            storeVariables: storeVariables(flags),
+          },
+    cursorFile: flags.cursor ?? null,
+    massLoss: massLossLimits(flags),
+    logLevel: flags.logLevel,
+  };
+}
+
+function revision(text: string): string {
+  const parsed = parseRevision(text);
+  if (parsed === undefined) {
+    throw new InvalidArgumentError(
+      'It must be a store revision: a whole number from 0 to 9223372036854775807, such as "revision" in an event.',
+    );
+  }
+  return parsed;
+}
+
+function eventKinds(text: string): ReadonlySet<EventKind> {
+  return new Set(
+    text.split(',').map((name) => {
+      const kind = parseEventKind(name.trim());
+      if (!kind) throw new InvalidArgumentError(`"${name}" is no type of event; there are ${EVENT_KINDS.join(', ')}.`);
+      return kind;
+    }),
+  );
+}

@@ -1,0 +1,201 @@
+import { describeError, RollcallError } from '../errors.ts';
+import type { Clock } from '../lib/clock.ts';
+import { DeadlineError, linkSignals, withDeadline } from '../lib/deadline.ts';
+import { BodyTooLargeError, boundedRequest, boundedText, type HttpPool, openHttpPool } from '../lib/http-client.ts';
+import { FieldError, field } from '../record/codec.ts';
+import { FutureRevisionError, parseRevision, SlowReaderError } from '../registry/event-source.ts';
+import { createSseParser, type SseBlock, SseTooLargeError } from './sse.ts';
+import { AgentError, type CloudBatch, type RollSource, type StreamRequest } from './types.ts';
+import { parseCloudEvent, parseRollList } from './wire.ts';
+
+/** A `synced` names every node: 10,000 of them take 0.25 MB. */
+const MAX_EVENT_CHARS = 8 * 1024 * 1024;
+
+export interface EventStreamOptions {
+  readonly clock: Clock;
+  /** A stream without a byte for this long is broken, whatever its connection looks like. Agents send one each 10 s. */
+  readonly silenceMs: number;
+  /** What a message of an error begins with. */
+  readonly action: string;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * The batches of `/v1/events`, until the stream ends. Reads on only when the next batch is asked for.
+ * @throws DeadlineError, SlowReaderError, FieldError and SseTooLargeError for what is no event, or what the body fails with
+ */
+export async function* readEventStream(
+  body: AsyncIterable<Buffer>,
+  options: EventStreamOptions,
+): AsyncGenerator<CloudBatch, void, void> {
+  const { clock, silenceMs, action, signal } = options;
+  const parser = createSseParser(MAX_EVENT_CHARS);
+  const chunks = body[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const next = await withDeadline(clock, silenceMs, signal, action, () => chunks.next());
+      if (next.done) return;
+      for (const block of parser.push(next.value)) yield toBatch(block, action);
+    }
+  } finally {
+    // Not awaited: the connection may be what hangs. Its end is nobody's news any more.
+    chunks.return?.().catch(() => {});
+  }
+}
+
+function toBatch({ type, data, id }: SseBlock, action: string): CloudBatch {
+  if (type === 'error' && data !== null) throw new SlowReaderError(`${action}: ${errorDetail(data)}`);
+  const event = data === null ? null : parseCloudEvent(data);
+  const progress = id === null ? {} : { cursor: toCursor(id) };
+  return { events: event ? [event] : [], ...progress };
+}
+
+/** An empty id withdraws the last one: a snapshot has begun. */
+function toCursor(id: string): string | null {
+  if (id === '') return null;
+  const cursor = parseRevision(id);
+  if (cursor !== undefined) return cursor;
+  throw new FieldError(`id ${JSON.stringify(id.slice(0, 64))}: expected a revision`);
+}
+
+/** The agent ends a stream with an event that says why. */
+function errorDetail(data: string): string {
+  const { detail } = field.object(JSON.parse(data), 'error');
+  return field.optionalText(detail, 'detail') ?? 'the agent ended the stream';
+}
+
+/** An answer that is not the one asked for. */
+export interface RefusedAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly text: string;
+}
+
+/** An agent that asks for more is asked again after this all the same. */
+const MAX_RETRY_AFTER_MS = 30_000;
+/** Refusals that pass: a timeout, too early, too many requests. What a server says of itself (5xx) passes as well. */
+const PASSING = [408, 425, 429];
+
+/** What an answer other than 200 means, in the words of its problem body (RFC 9457) where it has one. */
+export function refusal(action: string, answer: RefusedAnswer): AgentError | FutureRevisionError {
+  const { status, headers, text } = answer;
+  const problem = problemOf(text);
+  const { since, current } = problem;
+  if (status === 400 && isRevision(since) && isRevision(current)) return new FutureRevisionError(since, current);
+  const detail = typeof problem['detail'] === 'string' ? `: ${problem['detail']}` : '';
+  return new AgentError(`${action}: HTTP ${status}${detail}`, {
+    status,
+    retryable: status >= 500 || PASSING.includes(status),
+    retryAfterMs: retryAfterMs(headers['retry-after']),
+  });
+}
+
+function problemOf(text: string): Readonly<Record<string, unknown>> {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null ? (value as Readonly<Record<string, unknown>>) : {};
+  } catch {
+    return {};
+  }
+}
+
+function isRevision(value: unknown): value is string {
+  return typeof value === 'string' && parseRevision(value) !== undefined;
+}
+
+/** In seconds; the form with a date is not used by agents. */
+function retryAfterMs(header: string | string[] | undefined): number {
+  return /^\d{1,6}$/.test(String(header)) ? Math.min(Number(header) * 1_000, MAX_RETRY_AFTER_MS) : 0;
+}
+
+/** 10,000 nodes take 12 MB. */
+const MAX_LIST_BYTES = 128 * 1024 * 1024;
+const MAX_PROBLEM_BYTES = 64 * 1024;
+const CONNECT_TIMEOUT_MS = 5_000;
+/** A stream answers once the agent knows the roll, which takes it up to 3 s, and looked at the store, up to 10 s. */
+const STREAM_ANSWER_MS = 20_000;
+const SILENCE_MS = 30_000;
+/** Each watch holds one connection. */
+const MAX_CONNECTIONS = 128;
+
+/** Reads from an agent's HTTP port. @param origin such as `http://127.0.0.1:51690` */
+export function openHttpSource(origin: string, clock: Clock): RollSource {
+  const pool = openHttpPool(origin, { connections: MAX_CONNECTIONS, connectTimeoutMs: CONNECT_TIMEOUT_MS });
+  return {
+    label: origin,
+
+    async list(query, signal) {
+      const action = `list the roll at ${origin}`;
+      const askedAtMs = clock.monotonicMs();
+      try {
+        const path = `/v1/containerInstances?${query}`;
+        const answer = await boundedRequest(pool, { method: 'GET', path, maxBytes: MAX_LIST_BYTES, signal });
+        if (answer.status !== 200) throw refusal(action, answer);
+        const list = parseRollList(answer.text);
+        // The age was true when the agent answered; the answer has aged on its way.
+        return { ...list, ageMs: Math.ceil(list.ageMs + clock.monotonicMs() - askedAtMs) };
+      } catch (error) {
+        throw explained(action, error);
+      }
+    },
+
+    async *stream(request, signal) {
+      const action = `watch the roll at ${origin}`;
+      const { controller, unlink } = linkSignals(signal);
+      try {
+        const body = await openStream(pool, request, action, clock, controller.signal);
+        yield* readEventStream(body, { clock, silenceMs: SILENCE_MS, action, signal: controller.signal });
+      } catch (error) {
+        throw explained(action, error);
+      } finally {
+        unlink();
+        controller.abort();
+      }
+    },
+
+    close: () => pool.destroy(),
+  };
+}
+
+async function openStream(
+  pool: HttpPool,
+  request: StreamRequest,
+  action: string,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<AsyncIterable<Buffer>> {
+  const path = `/v1/events?${streamQuery(request)}`;
+  const headers = { accept: 'text/event-stream' };
+  return withDeadline(clock, STREAM_ANSWER_MS, signal, action, async () => {
+    // The request outlives this deadline, so it is `signal` that ends it.
+    const response = await pool.request({ method: 'GET', path, headers, signal });
+    const body = response.body as AsyncIterable<Buffer>;
+    if (response.statusCode !== 200) {
+      const text = await boundedText(body, MAX_PROBLEM_BYTES);
+      throw refusal(action, { status: response.statusCode, headers: response.headers, text });
+    }
+    const type = String(response.headers['content-type']);
+    if (type.startsWith('text/event-stream')) return body;
+    throw new AgentError(`${action}: it answers with ${type}: name the URL of a rollcall agent`, { retryable: false });
+  });
+}
+
+function streamQuery({ since, cluster, kinds }: StreamRequest): URLSearchParams {
+  const query = new URLSearchParams();
+  if (since !== null) query.set('since', since);
+  for (const name of cluster ?? []) query.append('cluster', name);
+  for (const kind of kinds ?? []) query.append('types', kind);
+  return query;
+}
+
+/** What the caller may see: errors of ours as they are, the wire's as an `AgentError`. Whoever aborted knows it better. */
+function explained(action: string, error: unknown): unknown {
+  if (error instanceof RollcallError || error instanceof DeadlineError) return error;
+  const isJunk =
+    error instanceof FieldError ||
+    error instanceof SyntaxError ||
+    error instanceof BodyTooLargeError ||
+    error instanceof SseTooLargeError;
+  const text = isJunk ? `cannot read the answer: ${describeError(error)}` : describeError(error);
+  return new AgentError(`${action}: ${text}`, { retryable: !isJunk, cause: error });
+}

@@ -1,0 +1,123 @@
+import { type CloudEventData, eventType, parseEventKind } from '../record/cloud-event.ts';
+import { FieldError, field, readRecord } from '../record/codec.ts';
+import type { EventKind, Uncertainty } from '../record/events.ts';
+import { type NodeRecord, SCHEMA_VERSION } from '../record/record.ts';
+import { type InstanceJson, PRESENCE_STATES, type SkippedKey } from '../record/roll.ts';
+import type { RollCloudEvent, RollList } from './types.ts';
+
+/** A node as agents write it. @throws FieldError */
+export function readInstance(value: unknown): InstanceJson {
+  const from = field.object(value, 'instance');
+  return { ...readKnownRecord(from), presence: readPresence(from['presence']) };
+}
+
+/** @throws FieldError, also for a record that is newer than this reader */
+export function readKnownRecord(value: unknown): NodeRecord {
+  const record = readRecord(value);
+  if (record.schemaVersion <= SCHEMA_VERSION) return record;
+  throw new FieldError(`schemaVersion ${record.schemaVersion} is newer than ${SCHEMA_VERSION}; upgrade this reader`);
+}
+
+/** @throws FieldError */
+export function readPresence(value: unknown): InstanceJson['presence'] {
+  const from = field.object(value, 'presence');
+  return {
+    state: field.oneOf(PRESENCE_STATES, from['state'], 'presence.state'),
+    session: field.optionalText(from['session'], 'presence.session'),
+    since: field.optionalText(from['since'], 'presence.since'),
+    ttlSeconds: from['ttlSeconds'] == null ? null : field.number(from['ttlSeconds'], 'ttlSeconds'),
+  };
+}
+
+/** @throws FieldError */
+export function readUncertainty(from: Readonly<Record<string, unknown>>): Uncertainty {
+  return {
+    vanished: field.number(from['vanished'], 'vanished'),
+    nodes: field.number(from['nodes'], 'nodes'),
+    limitShare: field.number(from['limitShare'], 'limitShare'),
+    limitCount: field.number(from['limitCount'], 'limitCount'),
+    since: field.text(from['since'], 'since'),
+    until: field.text(from['until'], 'until'),
+  };
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+/**
+ * An event as agents write it; null for a type that only a newer agent knows.
+ * @throws FieldError, SyntaxError when it is not JSON
+ */
+export function parseCloudEvent(text: string): RollCloudEvent | null {
+  const from = field.object(JSON.parse(text), 'event');
+  const kind = parseEventKind(field.text(from['type'], 'type'));
+  if (kind === undefined) return null;
+  const isRoll = kind === 'synced' || kind === 'uncertain' || kind === 'certain';
+  const event = {
+    specversion: field.oneOf(['1.0'], from['specversion'], 'specversion'),
+    id: field.text(from['id'], 'id'),
+    source: field.text(from['source'], 'source'),
+    type: eventType(kind),
+    ...(isRoll ? {} : { subject: field.text(from['subject'], 'subject') }),
+    time: field.text(from['time'], 'time'),
+    datacontenttype: 'application/json',
+    revision: field.text(from['revision'], 'revision'),
+    ...(from['snapshot'] === true ? { snapshot: true } : {}),
+    data: readData(kind, field.object(from['data'], 'data')),
+  };
+  // `readData` gives each type the data that goes with it, which the compiler cannot follow through a variable type.
+  return event as RollCloudEvent;
+}
+
+function readData(kind: EventKind, from: Json): CloudEventData {
+  switch (kind) {
+    case 'synced':
+      return { instanceIds: field.list(from['instanceIds'], 'data.instanceIds').map(String) };
+    case 'uncertain':
+      return readUncertainty(from);
+    case 'certain':
+      return { returned: field.number(from['returned'], 'returned'), lost: field.number(from['lost'], 'lost') };
+    default:
+      return {
+        record: kind === 'forgotten' ? null : readKnownRecord(from['record']),
+        previous: field.optional(from['previous'], 'previous', readKnownRecord),
+        presence: kind === 'forgotten' ? null : readPresence(from['presence']),
+      };
+  }
+}
+
+/**
+ * The body of `/v1/containerInstances`. A node that this reader cannot read, because a newer agent wrote it, is skipped
+ * and named, as in a store.
+ * @throws FieldError, SyntaxError when it is not JSON
+ */
+export function parseRollList(text: string): RollList {
+  const from = field.object(JSON.parse(text), 'body');
+  const containerInstances: InstanceJson[] = [];
+  const skipped: SkippedKey[] = field.list(from['skipped'], 'skipped').map(readSkipped);
+  for (const value of field.list(from['containerInstances'], 'containerInstances')) {
+    try {
+      containerInstances.push(readInstance(value));
+    } catch (error) {
+      if (!(error instanceof FieldError)) throw error;
+      skipped.push({ key: nameOf(value), reason: error.message });
+    }
+  }
+  return {
+    containerInstances,
+    revision: field.text(from['revision'], 'revision'),
+    ageMs: field.number(from['ageMs'], 'ageMs'),
+    stale: from['stale'] === true,
+    uncertainty: field.optional(from['uncertainty'], 'uncertainty', readUncertainty),
+    skipped,
+  };
+}
+
+function readSkipped(value: unknown): SkippedKey {
+  const from = field.object(value, 'skipped');
+  return { key: field.text(from['key'], 'skipped.key'), reason: field.text(from['reason'], 'skipped.reason') };
+}
+
+function nameOf(instance: unknown): string {
+  const id = (instance as { ec2InstanceId?: unknown } | null)?.ec2InstanceId;
+  return typeof id === 'string' ? id : 'containerInstances';
+}

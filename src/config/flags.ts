@@ -1,0 +1,182 @@
+import { InvalidArgumentError, Option } from 'commander';
+import { UsageError } from '../errors.ts';
+import { formatDuration, parseDuration } from '../lib/duration.ts';
+import { refuseCluster } from '../record/roll.ts';
+
+/**
+ * Parsers for single option values. Each throws commander's InvalidArgumentError, which commander turns into one line
+ * with the flag (or the variable), the value, and the limit said here.
+ */
+
+/** @param step durations must be a multiple of this; store leases count whole seconds */
+export function durationBetween(minMs: number, maxMs: number, step: 'ms' | 's' = 'ms'): (text: string) => number {
+  return (text) => {
+    const durationMs = parseDuration(text);
+    if (durationMs === undefined) throw new InvalidArgumentError('Write a duration such as 250ms, 30s, 5m or 24h.');
+    if (durationMs < minMs || durationMs > maxMs) {
+      throw new InvalidArgumentError(`It must be from ${formatDuration(minMs)} to ${formatDuration(maxMs)}.`);
+    }
+    if (step === 's' && durationMs % 1_000 !== 0) throw new InvalidArgumentError('It must be in whole seconds.');
+    return durationMs;
+  };
+}
+
+export function integerBetween(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (!(value >= min && value <= max))
+      throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
+    return value;
+  };
+}
+
+/** Any text but none: what an unset variable of a shell leaves of a value is a mistake, and would match or name nothing. */
+export function nonEmpty(text: string): string {
+  if (text === '') throw new InvalidArgumentError('It is empty: give it a value or leave it out.');
+  return text;
+}
+
+/** `http://HOST[:PORT]`, as an origin without a trailing slash. */
+export function httpOrigin(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const isOrigin = url && /^https?:$/.test(url.protocol) && url.pathname === '/' && !url.search && !url.username;
+  if (!isOrigin) throw new InvalidArgumentError('Write an address such as http://127.0.0.1:51678, without a path.');
+  return url.origin;
+}
+
+/** `HOST:PORT`, `[IPv6]:PORT` or `:PORT` (all addresses). Port 0 takes a free one. */
+export function listenAddress(text: string): { host: string; port: number } {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9._-]*)):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  if (!match || port > 65_535) {
+    throw new InvalidArgumentError('Write HOST:PORT, such as 127.0.0.1:51690, or :51690 for all addresses.');
+  }
+  return { host: match[1] ?? (match[2] || '::'), port };
+}
+
+const MAX_LABELS = 32;
+
+/** `k=v`, several of them apart by commas or by repeating the flag; the last value of a key wins. */
+export function labels(text: string, previous: Readonly<Record<string, string>> = {}): Record<string, string> {
+  const all = { ...previous };
+  for (const pair of text.split(',')) {
+    const match = /^([A-Za-z0-9][A-Za-z0-9._/-]{0,62})=([A-Za-z0-9 ._:/@+-]{0,128})$/.exec(pair.trim());
+    if (!match) {
+      throw new InvalidArgumentError(
+        `"${pair.slice(0, 80)}" is not KEY=VALUE: the key has up to 63 of A-Z a-z 0-9 . _ / -, the value up to 128 of these and space : @ +.`,
+      );
+    }
+    // Readers drop keys that are properties of every object, lest a record touch them.
+    if (match[1] === 'constructor' || match[1] === 'prototype') {
+      throw new InvalidArgumentError(`"${match[1]}" cannot be the key of a label.`);
+    }
+    all[match[1] ?? ''] = match[2] ?? '';
+  }
+  if (Object.keys(all).length > MAX_LABELS) throw new InvalidArgumentError(`At most ${MAX_LABELS} labels are allowed.`);
+  return all;
+}
+
+/** Reads `15%`, `15` or `2.5%` as 15, 15 and 2.5. A share such as `0.15` is refused: it would mean 0.15 percent. */
+export function percentBetween(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const percent = Number(/^(\d{1,3}(?:\.\d{1,3})?)%?$/.exec(text)?.[1] ?? Number.NaN);
+    if (!(percent >= min && percent <= max)) {
+      throw new InvalidArgumentError(`Write a percentage from ${min}% to ${max}%, such as 15%.`);
+    }
+    return percent;
+  };
+}
+
+/**
+ * The words of a command, for running it without a shell: split at blanks; '…' and "…" keep what is between them, a
+ * backslash the character after it (within "…" only before " and \, as in a shell). Nothing is expanded.
+ * @throws InvalidArgumentError for a quote that is not closed, or when there is no program in it
+ */
+export function parseCommand(text: string): readonly [string, ...string[]] {
+  const words: string[] = [];
+  // Null between words: '' is a word, and nothing is none.
+  let word: string | null = null;
+  let quote: '"' | "'" | null = null;
+  for (let index = 0; index < text.length; index += 1) {
+    const character = text.charAt(index);
+    const following = text.charAt(index + 1);
+    if (character === quote) quote = null;
+    else if (character === '\\' && quote !== "'" && (quote === null || following === '"' || following === '\\')) {
+      if (following === '') throw new InvalidArgumentError('It ends in a backslash: write \\\\ for the character.');
+      word = (word ?? '') + following;
+      index += 1;
+    } else if (quote === null && (character === '"' || character === "'")) {
+      quote = character;
+      word ??= '';
+    } else if (quote === null && /\s/.test(character)) {
+      if (word !== null) words.push(word);
+      word = null;
+    } else word = (word ?? '') + character;
+  }
+  if (quote) throw new InvalidArgumentError(`A ${quote} is not closed.`);
+  if (word !== null) words.push(word);
+  const [program, ...rest] = words;
+  if (!program) throw new InvalidArgumentError('There is no program in it.');
+  if (text.includes('\0')) throw new InvalidArgumentError('It holds a NUL character.');
+  return [program, ...rest];
+}
+
+/** Splits a text at `separator` where it is neither within quotes nor after a backslash; the rest stays as it is. */
+export function splitUnquoted(text: string, separator: string): string[] {
+  // The same quoting as parseCommand reads; a quote that is not closed reaches to the end, and parseCommand tells of it.
+  const token = /\\[\s\S]|'[^']*(?:'|$)|"(?:\\[\s\S]|[^"\\])*(?:"|$)|[\s\S]/g;
+  const parts = [''];
+  for (const [piece] of text.matchAll(token)) {
+    if (piece === separator) parts.push('');
+    else parts[parts.length - 1] += piece;
+  }
+  return parts;
+}
+
+/** Host ports, each once. */
+export interface HostPorts {
+  readonly tcp: readonly number[];
+  readonly udp: readonly number[];
+}
+
+const NO_PORTS: HostPorts = { tcp: [], udp: [] };
+
+/** `8080`, `8080/tcp`, `9090/udp`; several apart by commas or by repeating the flag. */
+export function hostPorts(text: string, previous: HostPorts = NO_PORTS): HostPorts {
+  const tcp = new Set(previous.tcp);
+  const udp = new Set(previous.udp);
+  for (const part of text.split(',')) {
+    const match = /^(\d{1,5})(?:\/(tcp|udp))?$/.exec(part.trim());
+    const port = Number(match?.[1]);
+    if (!match || port < 1 || port > 65_535) {
+      throw new InvalidArgumentError(
+        `"${part.slice(0, 40)}" is not PORT or PORT/udp, such as 8080,9090/udp, from 1 to 65535.`,
+      );
+    }
+    (match[2] === 'udp' ? udp : tcp).add(port);
+  }
+  return { tcp: [...tcp], udp: [...udp] };
+}
+
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+export function logLevelOption(): Option {
+  return new Option('--log-level <level>', 'least severe log lines and warnings written to stderr')
+    .env('ROLLCALL_LOG_LEVEL')
+    .default('info')
+    .choices([...LOG_LEVELS]);
+}
+
+/** Whether something as severe as `severity` is written at `level`. */
+export function isLogged(level: LogLevel, severity: LogLevel): boolean {
+  return LOG_LEVELS.indexOf(severity) >= LOG_LEVELS.indexOf(level);
+}
+
+/** `--cluster` of a command that reads the roll, as a filter; null: it was not given. @throws UsageError for an ARN */
+export function rollCluster(name: string | undefined): ReadonlySet<string> | null {
+  if (name === undefined) return null;
+  const refusal = refuseCluster([name]);
+  if (refusal !== null) throw new UsageError(`--${refusal}`);
+  return new Set([name]);
+}

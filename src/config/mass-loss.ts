@@ -1,0 +1,55 @@
+import { InvalidArgumentError, Option } from 'commander';
+import { DEFAULT_MASS_LOSS, type MassLossLimits } from '../registry/mass-loss.ts';
+import { integerBetween, percentBetween } from './flags.ts';
+
+export interface MassLossFlags {
+  /** Percent. */
+  readonly massLossShare: number | 'off';
+  readonly massLossCount: number;
+}
+
+const TEXTS = {
+  events: {
+    share:
+      'when more than this share of the nodes vanishes at once, say "uncertain" first and hold the losses for one more TTL; "off" tells every loss at once',
+    count: 'fewer losses than this are never held, whatever their share',
+  },
+  note: {
+    share:
+      'when more than this share of the nodes is lost, a note says that the store may be what failed; "off": never',
+    count: 'fewer losses than this are not worth the note, whatever their share',
+  },
+} as const;
+
+/**
+ * When losses are too many at once to be believed at once.
+ * @param use `events`: the command tells events and holds them back; `note`: it prints the roll and says so
+ */
+export function massLossOptions(use: keyof typeof TEXTS = 'events'): Option[] {
+  const { share, count } = TEXTS[use];
+  return [
+    new Option('--mass-loss-share <percent>', share)
+      .env('ROLLCALL_MASS_LOSS_SHARE')
+      .default(DEFAULT_MASS_LOSS.share * 100, `${DEFAULT_MASS_LOSS.share * 100}%`)
+      .argParser(shareOrOff),
+    new Option('--mass-loss-count <n>', count)
+      .env('ROLLCALL_MASS_LOSS_COUNT')
+      .default(DEFAULT_MASS_LOSS.count)
+      .argParser(integerBetween(1, 1_000_000)),
+  ];
+}
+
+/** Null: losses are told at once, however many. */
+export function massLossLimits(flags: MassLossFlags): MassLossLimits | null {
+  if (flags.massLossShare === 'off') return null;
+  return { share: flags.massLossShare / 100, count: flags.massLossCount };
+}
+
+function shareOrOff(text: string): number | 'off' {
+  if (text === 'off') return 'off';
+  try {
+    return percentBetween(1, 100)(text);
+  } catch {
+    throw new InvalidArgumentError('Write a percentage from 1% to 100%, such as 30%, or off.');
+  }
+}

@@ -1,0 +1,128 @@
+import { InvalidArgumentError, Option } from 'commander';
+import { clusterName } from '../ecs/arn.ts';
+import type { TaskNeeds } from '../ecs/ecs-api.ts';
+import { UsageError } from '../errors.ts';
+import type { Constraint } from '../placement/judge-nodes.ts';
+import { STRATEGIES, type Strategy } from '../placement/place-tasks.ts';
+import { type HostPorts, hostPorts, integerBetween, nonEmpty } from './flags.ts';
+
+/** Of a label, of `az` and `instance-type`, or of an attribute in ECS behind `attribute:`. */
+const NAME = /^(?:attribute:)?[A-Za-z0-9][A-Za-z0-9._/-]{0,127}/;
+/** What labels and ECS's attributes may hold, less the comma: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Attribute.html */
+const VALUE = /^[A-Za-z0-9_.:/@\\+ -]{1,128}$/;
+
+/** `NAME==VALUE` and `NAME!=VALUE`, several apart by commas or by repeating the flag; spaces around each part are nothing. */
+export function constraints(text: string, previous: readonly Constraint[] = []): readonly Constraint[] {
+  let from = 0;
+  const parsed = text.split(',').map((part) => {
+    const constraint = parseOne(part, from);
+    from += part.length + 1;
+    return constraint;
+  });
+  return [...previous, ...parsed];
+}
+
+/** @param from where in the whole text the part begins, from 0 */
+function parseOne(part: string, from: number): Constraint {
+  const wrong = (at: number, expected: string) =>
+    new InvalidArgumentError(
+      `Position ${from + at + 1}: expected ${expected}; write NAME==VALUE or NAME!=VALUE, such as role==node.`,
+    );
+  const start = part.length - part.trimStart().length;
+  const name = NAME.exec(part.slice(start))?.[0];
+  if (name === undefined) throw wrong(start, 'the name of a label, az, instance-type or attribute:NAME');
+  const operatorAt = start + name.length + (/^ */.exec(part.slice(start + name.length))?.[0].length ?? 0);
+  const operator = part.slice(operatorAt, operatorAt + 2);
+  if (operator !== '==' && operator !== '!=') throw wrong(operatorAt, '== or !=');
+  const value = part.slice(operatorAt + 2).trim();
+  if (!VALUE.test(value)) throw wrong(operatorAt + 2, 'a value of 1 to 128 of A-Z a-z 0-9 _ . : / @ \\ + - and space');
+  return { name, operator, value };
+}
+
+/** More in one go is a deployment, which a service does better. */
+const MAX_COUNT = 1_000;
+/** The largest instance has 448 vCPU and 24 TiB; beyond these a unit was mistaken. */
+const MAX_CPU_UNITS = 1_024 * 1_024;
+const MAX_MEMORY_MIB = 64 * 1_024 * 1_024;
+
+export function placeOptions(): Option[] {
+  return [
+    new Option('--cluster <name>', 'ECS cluster, by name or ARN').env('ROLLCALL_CLUSTER').argParser(cluster),
+    new Option('--cpu <units>', 'CPU units a task takes; 1024 are one vCPU')
+      .env('ROLLCALL_CPU')
+      .argParser(integerBetween(0, MAX_CPU_UNITS)),
+    new Option('--memory <MiB>', 'memory a task takes')
+      .env('ROLLCALL_MEMORY')
+      .argParser(integerBetween(1, MAX_MEMORY_MIB)),
+    new Option('--ports <list>', 'host ports a task takes, as 8080,9090/udp; no node gets two such tasks')
+      .env('ROLLCALL_PORTS')
+      .argParser(hostPorts),
+    new Option(
+      '--strategy <name>',
+      'binpack: the fewest nodes, the fullest first; spread: where the fewest tasks are; random',
+    )
+      .env('ROLLCALL_STRATEGY')
+      .default('binpack')
+      .choices([...STRATEGIES]),
+    new Option('--constraint <expr>', 'NAME==VALUE or NAME!=VALUE; repeatable, or apart by commas: all must hold')
+      .env('ROLLCALL_CONSTRAINT')
+      .default([], 'none')
+      .argParser(constraints),
+    new Option('--count <tasks>', 'how many tasks to place, all or none')
+      .env('ROLLCALL_COUNT')
+      .default(1)
+      .argParser(integerBetween(1, MAX_COUNT)),
+    new Option('--why', 'say of each node that was passed over why, on stderr or in the JSON')
+      .env('ROLLCALL_WHY')
+      .default(false),
+    new Option('--start <taskdef>', 'start the tasks: family, family:revision or ARN; they take at least what it says')
+      .env('ROLLCALL_START')
+      .argParser(nonEmpty),
+    new Option('-o, --output <format>', 'how to print it')
+      .env('ROLLCALL_OUTPUT')
+      .default('text')
+      .choices(['text', 'wide', 'json', 'ndjson']),
+  ];
+}
+
+export interface PlaceFlags {
+  readonly cluster?: string;
+  readonly cpu?: number;
+  readonly memory?: number;
+  readonly ports?: HostPorts;
+  readonly strategy: Strategy;
+  readonly constraint: readonly Constraint[];
+  readonly count: number;
+  readonly why: boolean;
+  readonly start?: string;
+  readonly output: 'text' | 'wide' | 'json' | 'ndjson';
+}
+
+/** @returns the cluster as it was named: an ARN says of which region and account, and ECS holds it to that @throws UsageError */
+export function requireCluster({ cluster }: PlaceFlags): string {
+  if (cluster === undefined) throw new UsageError('--cluster is missing: tasks are placed within one cluster');
+  return cluster;
+}
+
+/**
+ * What a task takes: as the flags say, and of a task definition no less than it says, since ECS reserves that whatever
+ * is asked here; the ports of both.
+ * @param defined null where no task definition was named @throws UsageError
+ */
+export function taskNeeds({ cpu, memory, ports }: PlaceFlags, defined: TaskNeeds | null): TaskNeeds {
+  if (defined === null && (cpu === undefined || memory === undefined)) {
+    const missing = cpu === undefined ? '--cpu' : '--memory';
+    throw new UsageError(`${missing} is missing: say what a task takes, as --cpu 256 --memory 512`);
+  }
+  return {
+    cpuUnits: Math.max(cpu ?? 0, defined?.cpuUnits ?? 0),
+    memoryMiB: Math.max(memory ?? 0, defined?.memoryMiB ?? 0),
+    ports: [...new Set([...(defined?.ports ?? []), ...(ports?.tcp ?? [])])],
+    portsUdp: [...new Set([...(defined?.portsUdp ?? []), ...(ports?.udp ?? [])])],
+  };
+}
+
+function cluster(text: string): string {
+  if (clusterName(text) === undefined) throw new InvalidArgumentError('Write the name of a cluster, or its ARN.');
+  return text;
+}

@@ -1,0 +1,72 @@
+import { readFileSync } from 'node:fs';
+import { Option } from 'commander';
+import { describeError, UsageError } from '../errors.ts';
+import { parseStoreUrl, type StoreConfig } from '../store/store-url.ts';
+
+/** Where the roll is kept when nobody says otherwise: this machine only. */
+export const DEFAULT_STORE = 'sqlite:/var/lib/rollcall/roll.db';
+
+/** The flags every command that talks to a store has. */
+export function storeOptions(): Option[] {
+  return [
+    new Option('--store <url>', 'etcd://HOST:2379[,HOST…][/PREFIX], etcds://… or sqlite:PATH')
+      .env('ROLLCALL_STORE')
+      .default(DEFAULT_STORE),
+    new Option('--etcd-ca-file <path>', 'PEM file of the CA that signed etcd’s certificate').env(
+      'ROLLCALL_ETCD_CA_FILE',
+    ),
+    new Option('--etcd-cert-file <path>', 'PEM file of our client certificate').env('ROLLCALL_ETCD_CERT_FILE'),
+    new Option('--etcd-key-file <path>', 'PEM file of its key').env('ROLLCALL_ETCD_KEY_FILE'),
+    new Option('--etcd-user <name>', 'etcd user').env('ROLLCALL_ETCD_USER'),
+    new Option('--etcd-password-file <path>', 'file that holds the etcd user’s password').env(
+      'ROLLCALL_ETCD_PASSWORD_FILE',
+    ),
+    // A flag would show in every process list, so this one is a variable first; the flag is there for completeness.
+    new Option('--etcd-password <text>', 'the password itself; prefer the file or the variable')
+      .env('ROLLCALL_ETCD_PASSWORD')
+      .hideHelp(),
+  ];
+}
+
+export interface StoreFlags {
+  readonly store: string;
+  readonly etcdCaFile?: string;
+  readonly etcdCertFile?: string;
+  readonly etcdKeyFile?: string;
+  readonly etcdUser?: string;
+  readonly etcdPasswordFile?: string;
+  readonly etcdPassword?: string;
+}
+
+/** @throws UsageError */
+export function storeConfig(flags: StoreFlags): StoreConfig {
+  if (flags.etcdPassword !== undefined && flags.etcdPasswordFile !== undefined) {
+    throw new UsageError('the etcd password was given twice, as text and as a file: leave one out');
+  }
+  return parseStoreUrl(flags.store, {
+    caFile: flags.etcdCaFile ?? null,
+    certFile: flags.etcdCertFile ?? null,
+    keyFile: flags.etcdKeyFile ?? null,
+    user: flags.etcdUser ?? null,
+    password:
+      flags.etcdPasswordFile === undefined ? (flags.etcdPassword ?? null) : readPassword(flags.etcdPasswordFile),
+  });
+}
+
+function readPassword(path: string): string {
+  try {
+    return readFileSync(path, 'utf8').replace(/\r?\n$/, '');
+  } catch (error) {
+    throw new UsageError(`cannot read the etcd password file ${path}: ${describeError(error)}`);
+  }
+}
+
+/** The same settings as variables, for a child process. */
+export function storeVariables(flags: StoreFlags): Record<string, string> {
+  const given = storeOptions().map(
+    (option) => [option.envVar, flags[option.attributeName() as keyof StoreFlags]] as const,
+  );
+  return Object.fromEntries(
+    given.filter((pair): pair is [string, string] => pair[0] !== undefined && pair[1] !== undefined),
+  );
+}

@@ -1,0 +1,158 @@
+import type { Resource, ContainerInstance as SdkInstance, TaskDefinition } from '@aws-sdk/client-ecs';
+import { clusterName } from '../arn.ts';
+import type {
+  ContainerInstance,
+  DefinedTask,
+  Described,
+  Failure,
+  Page,
+  Resources,
+  Started,
+  TaskNeeds,
+} from '../ecs-api.ts';
+import { AnswerError } from './call.ts';
+
+/**
+ * The SDK hands an answer on as it came: its types are what AWS promises, and `""` or `null` arrive as an answer in
+ * which nothing is said. So what an answer is about has to be there, or it throws an AnswerError: an empty list would
+ * say that there is nobody.
+ */
+type SdkFailure = { readonly arn?: string | undefined; readonly reason?: string | undefined };
+
+export function parsePage(arns: readonly string[] | undefined, next: string | undefined): Page {
+  return { arns: list('ARNs', arns).map((arn) => requireArn(arn)), next: text(next) };
+}
+
+/**
+ * @param cluster as asked for: an answer about an instance does not name it
+ * @param asked those of whom the answer says nothing become failures, with the reason `UNANSWERED`
+ */
+export function parseDescribed(
+  cluster: string,
+  asked: readonly string[],
+  answer: { readonly containerInstances?: SdkInstance[] | undefined; readonly failures?: SdkFailure[] | undefined },
+): Described {
+  const name = clusterName(cluster) ?? cluster;
+  const instances = list('containerInstances', answer.containerInstances).map((each) => parseInstance(name, each));
+  return { instances, failures: parseFailures(answer.failures, asked, new Set(instances.map(arnOf))) };
+}
+
+export function parseStarted(
+  asked: readonly string[],
+  answer: {
+    readonly tasks?: { taskArn?: string | undefined; containerInstanceArn?: string | undefined }[] | undefined;
+    readonly failures?: SdkFailure[] | undefined;
+  },
+): Started {
+  const tasks = list('tasks', answer.tasks).map((task) => ({
+    taskArn: requireArn(task.taskArn),
+    containerInstanceArn: requireArn(task.containerInstanceArn),
+  }));
+  return { tasks, failures: parseFailures(answer.failures, asked, new Set(tasks.map(arnOf))) };
+}
+
+/** A task's own size bounds its containers; without one, theirs add up, each with its reservation where it has one. */
+export function parseTaskNeeds(definition: TaskDefinition | undefined): TaskNeeds {
+  const containers = list('containerDefinitions', definition?.containerDefinitions);
+  const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
+  const ownPorts = definition?.networkMode === 'awsvpc' || definition?.networkMode === 'none';
+  const mappings = ownPorts ? [] : containers.flatMap((container) => container.portMappings ?? []);
+  const hostPorts = (protocol: string) =>
+    mappings
+      .filter((mapping) => (mapping.protocol ?? 'tcp') === protocol)
+      // Without a host port docker takes a free one; a host network has no mapping of its own.
+      .map((mapping) => (definition?.networkMode === 'host' ? mapping.containerPort : mapping.hostPort))
+      .filter(isPort);
+  return {
+    cpuUnits: Number(definition?.cpu ?? Number.NaN) || sum(containers.map(({ cpu }) => amount(cpu))),
+    memoryMiB:
+      Number(definition?.memory ?? Number.NaN) ||
+      sum(containers.map(({ memory, memoryReservation }) => amount(memoryReservation ?? memory))),
+    ports: hostPorts('tcp'),
+    portsUdp: hostPorts('udp'),
+  };
+}
+
+function parseInstance(cluster: string, instance: SdkInstance): ContainerInstance {
+  return {
+    containerInstanceArn: requireArn(instance.containerInstanceArn),
+    cluster,
+    ec2InstanceId: text(instance.ec2InstanceId),
+    status: text(instance.status) ?? '',
+    agentConnected: instance.agentConnected === true,
+    registeredAt: instance.registeredAt?.toISOString() ?? null,
+    agentVersion: text(instance.versionInfo?.agentVersion),
+    runningTasksCount: amount(instance.runningTasksCount),
+    pendingTasksCount: amount(instance.pendingTasksCount),
+    registered: parseResources(instance.registeredResources),
+    remaining: parseResources(instance.remainingResources),
+    gpus: instance.registeredResources?.find(({ name }) => name === 'GPU')?.stringSetValue?.length ?? 0,
+    attributes: (instance.attributes ?? []).map(({ name = '', value }) => ({ name, value: text(value) })),
+  };
+}
+
+function parseResources(resources: readonly Resource[] | undefined): Resources {
+  const named = new Map((resources ?? []).map((resource) => [resource.name, resource]));
+  const ports = (name: string) => (named.get(name)?.stringSetValue ?? []).map(Number).filter(isPort);
+  return {
+    cpuUnits: amount(named.get('CPU')?.integerValue),
+    memoryMiB: amount(named.get('MEMORY')?.integerValue),
+    ports: ports('PORTS'),
+    portsUdp: ports('PORTS_UDP'),
+  };
+}
+
+function parseFailures(
+  failures: readonly SdkFailure[] | undefined,
+  asked: readonly string[],
+  told: ReadonlySet<string>,
+): readonly Failure[] {
+  const said = (failures ?? []).map(({ arn, reason }) => ({ arn: text(arn) ?? '', reason: text(reason) ?? 'unknown' }));
+  const refused = new Set(said.map(({ arn }) => arn));
+  const unanswered = asked.filter((arn) => !told.has(arn) && !refused.has(arn));
+  return [...said, ...unanswered.map((arn) => ({ arn, reason: 'UNANSWERED' }))];
+}
+
+function arnOf({ containerInstanceArn }: { readonly containerInstanceArn: string }): string {
+  return containerInstanceArn;
+}
+
+function list<T>(name: string, value: readonly T[] | undefined): readonly T[] {
+  if (!Array.isArray(value)) throw new AnswerError(`it has no list of ${name}`);
+  return value;
+}
+
+function requireArn(value: unknown): string {
+  if (typeof value !== 'string' || !value.startsWith('arn:')) throw new AnswerError('an ARN is missing in it');
+  return value;
+}
+
+function text(value: unknown): string | null {
+  return typeof value === 'string' && value !== '' ? value : null;
+}
+
+function amount(value: unknown): number {
+  return typeof value === 'number' && Number.isFinite(value) ? value : 0;
+}
+
+function isPort(value: unknown): value is number {
+  return Number.isInteger(value) && Number(value) > 0 && Number(value) < 65_536;
+}
+
+/** @throws AnswerError where the answer has no definition */
+export function parseDefinedTask(definition: TaskDefinition | undefined): DefinedTask {
+  const needs = parseTaskNeeds(definition);
+  const gpus = (definition?.containerDefinitions ?? [])
+    .flatMap((each) => each.resourceRequirements ?? [])
+    .filter(({ type }) => type === 'GPU');
+  // Containers that share a GPU, or take `ALL`, name no number: they want one.
+  const ownGpus = gpus.reduce((sum, { value }) => sum + (Number(value) || 0), 0);
+  const attributes = (definition?.requiresAttributes ?? []).flatMap(({ name, value }) =>
+    name ? [{ name, value: value || null }] : [],
+  );
+  return {
+    needs,
+    requirements: { attributes, gpus: Math.max(ownGpus, gpus.length > 0 ? 1 : 0), ownGpus },
+    needsSubnets: definition?.networkMode === 'awsvpc',
+  };
+}

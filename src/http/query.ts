@@ -1,0 +1,167 @@
+import { type EventFilter, parseEventKind } from '../record/cloud-event.ts';
+import { EVENT_KINDS, type EventKind } from '../record/events.ts';
+import { HEALTH_STATUSES } from '../record/record.ts';
+import { PRESENCE_STATES, type RollFilter, refuseCluster } from '../record/roll.ts';
+import { parseRevision } from '../registry/event-source.ts';
+
+/** A query that cannot be answered; the message names the value and what would be allowed. */
+export class QueryError extends Error {
+  override readonly name = 'QueryError';
+}
+
+export type ParsedQuery<T> =
+  | { readonly ok: true; readonly value: T }
+  /** `detail` names the value and what would be allowed. */
+  | { readonly ok: false; readonly detail: string };
+
+/** Runs `read`, which may throw `QueryError`, on a query that has none but the known parameters. */
+export function parseQuery<T>(query: URLSearchParams, known: readonly string[], read: () => T): ParsedQuery<T> {
+  try {
+    for (const name of query.keys()) {
+      if (!known.includes(name)) throw new QueryError(`unknown parameter ${quoteValue(name)}; ${allowedValues(known)}`);
+    }
+    return { ok: true, value: read() };
+  } catch (error) {
+    if (error instanceof QueryError) return { ok: false, detail: error.message };
+    throw error;
+  }
+}
+
+/** All values of a parameter, given with commas or by repeating it; null: it is not there. */
+export function listValues(query: URLSearchParams, name: string): ReadonlySet<string> | null {
+  if (!query.has(name)) return null;
+  const found = query.getAll(name).flatMap((list) => list.split(','));
+  if (found.includes('')) throw emptyValue(name);
+  return new Set(found);
+}
+
+/** As `listValues` of `cluster`, by which the roll is filtered. */
+export function clusterValues(query: URLSearchParams): ReadonlySet<string> | null {
+  const names = listValues(query, 'cluster');
+  const refusal = refuseCluster(names ?? []);
+  if (refusal !== null) throw new QueryError(refusal);
+  return names;
+}
+
+/** The value of a parameter that takes one; null: it is not there. */
+export function singleValue(query: URLSearchParams, name: string): string | null {
+  const [value = null, second] = query.getAll(name);
+  if (second !== undefined) throw new QueryError(`${name} is there more than once; it takes one value`);
+  if (value === '') throw emptyValue(name);
+  return value;
+}
+
+/** As `listValues`, where only the known values are allowed. */
+export function knownValues<T extends string>(
+  query: URLSearchParams,
+  name: string,
+  known: readonly T[],
+): ReadonlySet<T> | null {
+  const found = listValues(query, name);
+  for (const value of found ?? []) {
+    if (!(known as readonly string[]).includes(value)) throw unknownValue(name, value, known);
+  }
+  return found as ReadonlySet<T> | null;
+}
+
+export function unknownValue(name: string, value: string, known: readonly string[]): QueryError {
+  return new QueryError(`${name} ${quoteValue(value)} is not known; ${allowedValues(known)}`);
+}
+
+/** What was given, short enough to be repeated in an answer. */
+export function quoteValue(value: string): string {
+  return JSON.stringify(value.slice(0, 64));
+}
+
+function emptyValue(name: string): QueryError {
+  return new QueryError(`${name} has an empty value; give it a value or leave it out`);
+}
+
+function allowedValues(names: readonly string[]): string {
+  return `allowed: ${names.join(', ')}`;
+}
+
+export const ROLL_PARAMETERS: readonly string[] = ['cluster', 'health', 'presence', 'az'];
+
+/** Reads `?cluster=&health=&presence=&az=`. Each takes several values, with commas or by repeating it. */
+export function parseRollQuery(query: URLSearchParams): ParsedQuery<RollFilter> {
+  return parseQuery(query, ROLL_PARAMETERS, () => readRollFilter(query));
+}
+
+/**
+ * Without `presence` it is the present nodes that are asked for, as in `rollcall list`; `presence=all` asks for all.
+ * @throws QueryError
+ */
+export function readRollFilter(query: URLSearchParams): RollFilter {
+  const presence = knownValues(query, 'presence', [...PRESENCE_STATES, 'all']) ?? new Set(['present']);
+  return {
+    cluster: clusterValues(query),
+    health: knownValues(query, 'health', HEALTH_STATUSES),
+    presence: presence.has('all') ? null : new Set(PRESENCE_STATES.filter((state) => presence.has(state))),
+    az: listValues(query, 'az'),
+  };
+}
+
+export interface TargetsQuery {
+  readonly filter: RollFilter;
+  /** null: the port that was asked. */
+  readonly port: number | null;
+}
+
+/** Reads `?port=` beside the parameters of the roll. */
+export function parseTargetsQuery(query: URLSearchParams): ParsedQuery<TargetsQuery> {
+  return parseQuery(query, [...ROLL_PARAMETERS, 'port'], () => ({
+    filter: readRollFilter(query),
+    port: readPort(query),
+  }));
+}
+
+function readPort(query: URLSearchParams): number | null {
+  const text = singleValue(query, 'port');
+  if (text === null) return null;
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  if (port < 1 || port > 65_535) throw new QueryError(`port ${quoteValue(text)} is not one; allowed: 1 to 65535`);
+  return port;
+}
+
+export interface EventQuery {
+  /** null: begin with a snapshot. */
+  readonly since: string | null;
+  readonly filter: EventFilter;
+}
+
+/**
+ * Reads `?since=&cluster=&types=` and the `Last-Event-ID` that a browser's EventSource sends when it connects again:
+ * it outranks `since`, which is still in the address then. An empty header is none, as the standard has it.
+ * @param lastEventId the header's value
+ */
+export function parseEventQuery(query: URLSearchParams, lastEventId: string | undefined): ParsedQuery<EventQuery> {
+  return parseQuery(query, ['since', 'cluster', 'types'], () => {
+    const since = readRevision('since', singleValue(query, 'since'));
+    return {
+      since: readRevision('Last-Event-ID', lastEventId || null) ?? since,
+      filter: { kinds: readKinds(query), cluster: clusterValues(query) },
+    };
+  });
+}
+
+function readRevision(name: string, text: string | null): string | null {
+  if (text === null) return null;
+  const revision = parseRevision(text);
+  if (revision !== undefined) return revision;
+  throw new QueryError(
+    `${name} ${quoteValue(text)} is not a revision; one is a decimal number below 2^63, such as an event's id line has`,
+  );
+}
+
+function readKinds(query: URLSearchParams): ReadonlySet<EventKind> | null {
+  const types = listValues(query, 'types');
+  if (!types) return null;
+  return new Set(
+    [...types].map((type) => {
+      const kind = parseEventKind(type);
+      if (kind === undefined) throw unknownValue('types', type, EVENT_KINDS);
+      return kind;
+    }),
+  );
+}

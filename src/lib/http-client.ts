@@ -1,0 +1,149 @@
+import type { buildConnector, Dispatcher } from 'undici';
+import request from 'undici/lib/api/api-request.js';
+import BaseDispatcher from 'undici/lib/dispatcher/dispatcher.js';
+import Pool from 'undici/lib/dispatcher/pool.js';
+
+// What undici's own index does to give every dispatcher its `request`; see undici-deep.d.ts for why not the index.
+Object.assign(BaseDispatcher.prototype, { request });
+
+export type HttpPool = Pool;
+
+/**
+ * How much of one answer, and of all together, may come before it is taken: with undici's 256 and 512 kB a server stops
+ * sending large answers whenever this process is busy with the one before. No more memory: answers are taken whole.
+ */
+const HTTP2_WINDOWS = { initialWindowSize: 8 * 1_048_576, connectionWindowSize: 32 * 1_048_576 };
+
+export interface HttpPoolOptions {
+  /** Highest number of sockets to this origin at once. */
+  readonly connections: number;
+  /** Limit of the TCP and TLS handshakes together. The caller's deadline, where shorter, wins. */
+  readonly connectTimeoutMs: number;
+  /** A connector of one's own, for TLS settings that are read again for each connection. */
+  readonly connect?: buildConnector.connector;
+  /** How long an unused connection is kept open. Default: undici's 4 s. */
+  readonly idleTimeoutMs?: number;
+  /** Speak HTTP/2 (in plain text without asking first) instead of HTTP/1.1, as gRPC needs. Default: no. */
+  readonly http2?: boolean;
+}
+
+/** A pool of keep-alive connections to one origin, HTTP/1.1 unless told otherwise. It never follows redirects and reads no proxy variables. */
+export function openHttpPool(origin: string, options: HttpPoolOptions): HttpPool {
+  const settings: Pool.Options & { useH2c: boolean; h2Options: typeof HTTP2_WINDOWS } = {
+    connections: options.connections,
+    // On HTTP/2 this is the number of streams at once.
+    pipelining: options.http2 ? 16 : 1,
+    // etcd serves gRPC on h2 and the JSON gateway on HTTP/1.1 of the same port; IMDS and ecs-agent speak HTTP/1.1 only.
+    allowH2: options.http2 ?? false,
+    useH2c: options.http2 ?? false,
+    h2Options: HTTP2_WINDOWS,
+    connect: options.connect ?? { timeout: options.connectTimeoutMs },
+    ...(options.idleTimeoutMs === undefined ? {} : { keepAliveTimeout: options.idleTimeoutMs }),
+    // The deadlines of the callers rule; a streamed answer (a watch) may be silent for long.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+  };
+  return new Pool(origin, settings);
+}
+
+/** The answer is larger than the caller can take; the connection was closed without reading the rest. */
+export class BodyTooLargeError extends Error {
+  override readonly name = 'BodyTooLargeError';
+  constructor(maxBytes: number) {
+    super(`the answer is larger than ${maxBytes} bytes`);
+  }
+}
+
+export interface BoundedRequest {
+  readonly method: 'GET' | 'PUT' | 'POST';
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string | Buffer;
+  /** Highest number of body bytes read. */
+  readonly maxBytes: number;
+  readonly signal: AbortSignal;
+}
+
+type Headers = Readonly<Record<string, string | string[] | undefined>>;
+
+export interface BoundedAnswer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly trailers: Headers;
+  readonly body: Buffer;
+}
+
+export interface BoundedResponse {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+}
+
+/** `boundedAnswer` with the body as UTF-8 text. */
+export async function boundedRequest(pool: HttpPool, request: BoundedRequest): Promise<BoundedResponse> {
+  const { status, headers, body } = await boundedAnswer(pool, request);
+  return { status, headers, text: body.toString('utf8') };
+}
+
+/**
+ * One request with its whole answer. No stream in between: a roll of 10,000 nodes comes off the wire in 600 pieces.
+ * @throws BodyTooLargeError past `maxBytes`, undici's errors for what happens on the wire, or the signal's reason
+ */
+export function boundedAnswer(pool: HttpPool, request: BoundedRequest): Promise<BoundedAnswer> {
+  const { method, path, headers, body, maxBytes, signal } = request;
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) {
+      reject(signal.reason);
+      return;
+    }
+    const head: { status: number; headers: Headers } = { status: 0, headers: {} };
+    const chunks: Buffer[] = [];
+    let sizeBytes = 0;
+    let controller: Dispatcher.DispatchController | null = null;
+    const onAbort = () => {
+      controller?.abort(signal.reason);
+      reject(signal.reason);
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    pool.dispatch(
+      { method, path, headers: { ...headers }, ...(body === undefined ? {} : { body }) },
+      {
+        onRequestStart(started) {
+          // It may have waited for a connection for longer than anybody wants its answer.
+          if (signal.aborted) started.abort(signal.reason);
+          else controller = started;
+        },
+        onResponseStart(_, statusCode, responseHeaders) {
+          head.status = statusCode;
+          head.headers = responseHeaders;
+        },
+        onResponseData(receiving, chunk) {
+          sizeBytes += chunk.length;
+          if (sizeBytes > maxBytes) receiving.abort(new BodyTooLargeError(maxBytes));
+          else chunks.push(chunk);
+        },
+        onResponseEnd(_, trailers) {
+          signal.removeEventListener('abort', onAbort);
+          resolve({ ...head, trailers, body: Buffer.concat(chunks) });
+        },
+        onResponseError(_, error) {
+          signal.removeEventListener('abort', onAbort);
+          reject(error);
+        },
+      },
+    );
+  });
+}
+
+/** The rest of a body as UTF-8 text. @throws BodyTooLargeError past `maxBytes`, or what the stream fails with */
+export async function boundedText(body: AsyncIterable<Buffer>, maxBytes: number): Promise<string> {
+  const chunks: Buffer[] = [];
+  let sizeBytes = 0;
+  for await (const chunk of body) {
+    sizeBytes += chunk.length;
+    // Leaving the loop destroys the body and with it the connection.
+    if (sizeBytes > maxBytes) throw new BodyTooLargeError(maxBytes);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}

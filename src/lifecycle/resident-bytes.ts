@@ -1,2 +1,0 @@
-/** Resident memory of this process, in bytes, shared pages of the runtime included. */
-export const residentBytes = (): number => process.memoryUsage.rss();

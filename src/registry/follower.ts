@@ -1,0 +1,259 @@
+import { RollcallError } from '../errors.ts';
+import { Backoff } from '../lib/backoff.ts';
+import type { Clock } from '../lib/clock.ts';
+import { DeadlineError, withDeadline } from '../lib/deadline.ts';
+import type { Roll } from '../record/roll.ts';
+import { CompactedError, StoreError } from '../store/errors.ts';
+import type { Store, WatchBatch } from '../store/store.ts';
+import type { LiveRoll } from './live-roll.ts';
+import { watchBatches } from './watch-batches.ts';
+
+export interface FollowOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly signal: AbortSignal;
+  /** Limit of one snapshot. */
+  readonly snapshotTimeoutMs: number;
+  /** A watch without a batch for this long is started again. More than the 10 s at which a store confirms. */
+  readonly silenceMs: number;
+}
+
+/** What follows a roll: first a snapshot, then batches without a gap; after a compaction a new snapshot. */
+export interface RollObserver {
+  /** @param askedAtMs monotonic instant at which the snapshot was asked for: the roll is at least that new */
+  onSnapshot(roll: Roll, askedAtMs: number): void;
+  /** @returns false when the batch does not fit what the observer has: it then gets a new snapshot */
+  onBatch(batch: WatchBatch): boolean;
+  /** Snapshot or watch failed; the next try follows by itself. */
+  onBroken(error: unknown): void;
+}
+
+const FIRST_RETRY_MS = 200;
+const MAX_RETRY_MS = 5_000;
+
+/** Follows the roll until `signal` aborts, through every failure of the store: resolves then, and never rejects. */
+export async function followRoll(options: FollowOptions, observer: RollObserver): Promise<void> {
+  const { store, clock, random, signal } = options;
+  let backoff = new Backoff(FIRST_RETRY_MS, MAX_RETRY_MS);
+  // The last revision the observer has whole; null: it needs a snapshot.
+  let revision: string | null = null;
+  while (!signal.aborted) {
+    try {
+      revision ??= await snapshot(options, observer);
+      for await (const batch of watchBatches(store, clock, revision, options.silenceMs, signal)) {
+        signal.throwIfAborted();
+        const fits = BigInt(batch.revision) >= BigInt(revision) && observer.onBatch(batch);
+        // Also where the store was restored from a backup and its revisions went back.
+        if (!fits)
+          throw new CompactedError(`watch the roll at ${store.label}: revision ${batch.revision} does not fit`);
+        revision = batch.revision;
+        backoff = backoff.reset();
+      }
+      throw new StoreError(`watch the roll at ${store.label}: the watch ended`, { retryable: true });
+    } catch (error) {
+      if (signal.aborted) return;
+      if (error instanceof CompactedError) revision = null;
+      observer.onBroken(error);
+    }
+    await clock.sleep(backoff.delayMs(random()), signal).catch(() => {}); // aborted: the loop's condition ends it
+    backoff = backoff.next();
+  }
+}
+
+async function snapshot(options: FollowOptions, observer: RollObserver): Promise<string> {
+  const { store, clock, signal, snapshotTimeoutMs } = options;
+  const askedAtMs = clock.monotonicMs();
+  const roll = await withDeadline(clock, snapshotTimeoutMs, signal, `read the roll from ${store.label}`, (within) =>
+    store.read(within),
+  );
+  signal.throwIfAborted();
+  observer.onSnapshot(roll, askedAtMs);
+  return roll.revision;
+}
+
+export interface SessionOptions {
+  readonly clock: Clock;
+  /** Follows the store until its signal aborts. Never rejects. */
+  readonly follow: (signal: AbortSignal, firstOutcome: () => void) => Promise<void>;
+  /** Monotonic instant from which on nobody needs it any more; looked at again then. */
+  readonly idleAtMs: () => number;
+  readonly onEnd: () => void;
+}
+
+/** One span of following the store, from the first reader until idle. */
+export interface Session {
+  readonly startedAtMs: number;
+  /** Resolves when the first snapshot came, failed, or is not wanted any more. */
+  readonly firstOutcome: Promise<void>;
+  /** Resolves when everything under way has come to rest. */
+  end(): Promise<void>;
+}
+
+export function startSession({ clock, follow, idleAtMs, onEnd }: SessionOptions): Session {
+  const controller = new AbortController();
+  const { signal } = controller;
+  const firstOutcome = Promise.withResolvers<void>();
+  const end = () => {
+    if (signal.aborted) return;
+    controller.abort();
+    firstOutcome.resolve();
+    onEnd();
+  };
+  const endWhenIdle = async () => {
+    for (let restMs = idleAtMs() - clock.monotonicMs(); restMs > 0; restMs = idleAtMs() - clock.monotonicMs()) {
+      if (signal.aborted) return;
+      await clock.sleep(restMs, signal).catch(() => {}); // ended already: the loop sees it
+    }
+    end();
+  };
+  const ended = Promise.all([follow(signal, firstOutcome.resolve), endWhenIdle()]);
+  return {
+    startedAtMs: clock.monotonicMs(),
+    firstOutcome: firstOutcome.promise,
+    async end() {
+      end();
+      await ended;
+    },
+  };
+}
+
+export interface FollowerOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly live: LiveRoll;
+  /** The watch is dropped when it was not needed for this long. */
+  readonly idleMs: number;
+  /** How long after the start of a watch its readers wait for the snapshot. */
+  readonly readTimeoutMs: number;
+  /** Somebody needs the watch right now, without asking again. */
+  readonly isInUse: () => boolean;
+  /** The roll is read anew because what was known no longer led there: it may be another store. */
+  readonly onStartOver: () => void;
+  readonly onStep: () => void;
+}
+
+/** Keeps the live roll up to date while anybody needs it, through every failure of the store. */
+export interface Follower {
+  /**
+   * Starts the watch where there is none, and waits for its first snapshot or failure unless `isKnown` holds without it.
+   * Rejects when the follower was closed, or by the reason of `signal`.
+   */
+  need(isKnown: () => boolean, signal: AbortSignal): Promise<void>;
+  /** From now on the watch is idle, unless it is in use. */
+  touch(): void;
+  isWatching(): boolean;
+  /** The watch is up, as far as is known. */
+  isLive(): boolean;
+  /** Since the last proof that the roll was up to date: a snapshot or any batch. */
+  ageMs(): number;
+  /** null while the store answers. */
+  lastError(): unknown;
+  /** Since the start of the process. */
+  counts(): { readonly snapshots: number; readonly watchRestarts: number };
+  close(): Promise<void>;
+}
+
+/** Longer than readers wait: a slow store's snapshot is still worth having for the next reader. */
+const SNAPSHOT_TIMEOUT_MS = 15_000;
+const WATCH_SILENCE_MS = 30_000;
+
+export function createFollower(options: FollowerOptions): Follower {
+  const { store, clock, random, live, idleMs, readTimeoutMs, isInUse, onStartOver, onStep } = options;
+  let session: Session | null = null;
+  let closed = false;
+  let neededAtMs = 0;
+  let provenAtMs = 0;
+  let isLive = false;
+  let lastError: unknown = null;
+  let snapshots = 0;
+  let watchRestarts = 0;
+
+  const touch = () => {
+    neededAtMs = clock.monotonicMs();
+  };
+
+  function proven(atMs: number) {
+    provenAtMs = atMs;
+    isLive = true;
+    lastError = null;
+    onStep();
+  }
+
+  function start(): Session {
+    // What follows ran last when the watch before this one did.
+    onStep();
+    live.restart();
+    return startSession({
+      clock,
+      follow,
+      idleAtMs: () => (isInUse() ? clock.monotonicMs() : neededAtMs) + idleMs,
+      onEnd() {
+        session = null;
+        isLive = false;
+        live.stop();
+      },
+    });
+  }
+
+  function follow(signal: AbortSignal, firstOutcome: () => void): Promise<void> {
+    return followRoll(
+      { store, clock, random, signal, snapshotTimeoutMs: SNAPSHOT_TIMEOUT_MS, silenceMs: WATCH_SILENCE_MS },
+      {
+        onSnapshot(roll, askedAtMs) {
+          live.onSnapshot(roll);
+          snapshots += 1;
+          proven(askedAtMs);
+          firstOutcome();
+        },
+        onBatch(batch) {
+          proven(clock.monotonicMs());
+          return live.onBatch(batch);
+        },
+        onBroken(error) {
+          live.onBroken();
+          if (isLive) watchRestarts += 1;
+          isLive = false;
+          lastError = error;
+          if (error instanceof CompactedError) onStartOver();
+          onStep();
+          firstOutcome();
+        },
+      },
+    );
+  }
+
+  /** Waits for the first outcome, but no reader longer than `readTimeoutMs` after it was asked for. */
+  async function awaitFirst({ startedAtMs, firstOutcome }: Session, signal: AbortSignal): Promise<void> {
+    const restMs = startedAtMs + readTimeoutMs - clock.monotonicMs();
+    if (restMs <= 0) return;
+    const action = `read the roll from ${store.label}`;
+    try {
+      await withDeadline(clock, restMs, signal, action, () => firstOutcome);
+    } catch (error) {
+      if (!(error instanceof DeadlineError)) throw error;
+      lastError ??= new DeadlineError(action, readTimeoutMs);
+    }
+  }
+
+  return {
+    async need(isKnown, signal) {
+      signal.throwIfAborted();
+      touch();
+      if (!closed) session ??= start();
+      if (session && !isKnown()) await awaitFirst(session, signal);
+      if (closed) throw new RollcallError('read the roll: this process is stopping');
+    },
+    touch,
+    isWatching: () => session !== null,
+    isLive: () => isLive,
+    ageMs: () => Math.max(0, Math.round(clock.monotonicMs() - provenAtMs)),
+    lastError: () => lastError,
+    counts: () => ({ snapshots, watchRestarts }),
+    async close() {
+      closed = true;
+      await session?.end();
+    },
+  };
+}

@@ -1,0 +1,68 @@
+import { diffEntry, type RollEvent } from '../record/events.ts';
+import type { Roll } from '../record/roll.ts';
+import { type EventLog, type LogPosition, type LogReader, PIECE_EVENTS } from './event-log.ts';
+import type { EventBatch } from './event-source.ts';
+import type { LiveRoll } from './live-roll.ts';
+
+/** How a reader begins: with `batches`, and from then on with the log. */
+export interface Beginning {
+  readonly batches: readonly EventBatch[];
+  readonly reader: LogReader;
+}
+
+/** A snapshot that is so many batches old is still the better beginning than one more. */
+const MAX_BATCHES_BEHIND = 64;
+
+/**
+ * Makes snapshots as batches of events: the entries piece by piece, and a `synced`, before it `uncertain` while that is
+ * so. Readers who come at about the same time share one, so that a thousand who come back do not cost a thousand; it is
+ * kept no longer than anybody reads it.
+ */
+export function createSnapshots(live: LiveRoll, log: EventLog): () => Beginning {
+  let last: { position: LogPosition; batches: WeakRef<readonly EventBatch[]> } | null = null;
+
+  function begin(position: LogPosition, batches: readonly EventBatch[]): Beginning | null {
+    const reader = log.readFrom(position);
+    return reader && { batches, reader };
+  }
+
+  function shared(here: LogPosition): Beginning | null {
+    const batches = last?.batches.deref();
+    if (!last || !batches || here.next - last.position.next > MAX_BATCHES_BEHIND) return null;
+    return begin(last.position, batches);
+  }
+
+  return () => {
+    // The roll and the place in the log belong together: nothing is waited for between them.
+    const here = log.here();
+    const kept = shared(here);
+    if (kept) return kept;
+    const batches = snapshot(live, here.cursor);
+    last = { position: here, batches: new WeakRef(batches) };
+    const begun = begin(here, batches);
+    if (begun === null) throw new Error('the log does not have its own end');
+    return begun;
+  };
+}
+
+/** @param cursor while losses are held back it lies behind the roll's revision, or is null */
+function snapshot(live: LiveRoll, cursor: string | null): readonly EventBatch[] {
+  const roll = live.shown();
+  const { uncertainty, phase } = live.guard();
+  const end: RollEvent[] = [{ kind: 'synced', revision: roll.revision, entries: roll.entries }];
+  if (uncertainty && phase.kind === 'uncertain') {
+    end.unshift({ kind: 'uncertain', revision: roll.revision, uncertainty, part: phase.part });
+  }
+  return [...cut(roll), { events: end, cursor }];
+}
+
+function cut(roll: Roll): readonly EventBatch[] {
+  const pieces: EventBatch[] = [];
+  for (let from = 0; from < roll.entries.length; from += PIECE_EVENTS) {
+    const events = roll.entries
+      .slice(from, from + PIECE_EVENTS)
+      .flatMap((entry) => diffEntry(entry.record.ec2InstanceId, null, entry, roll.revision, true));
+    pieces.push({ events, cursor: null });
+  }
+  return pieces;
+}

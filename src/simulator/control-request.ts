@@ -1,6 +1,0 @@
-export interface ControlRequest {
-  readonly method: string;
-  /** Without the query. */
-  readonly path: string;
-  readonly body: string;
-}

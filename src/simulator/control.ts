@@ -1,0 +1,105 @@
+import type { IncomingMessage } from 'node:http';
+import { describeError, UsageError } from '../errors.ts';
+import { jsonReply, problem, type Reply, sendReply } from '../http/reply.ts';
+import { hostAllowed } from '../http/server.ts';
+import { answerEcsControl } from './ecs/control.ts';
+import type { EcsSimulation } from './ecs/server.ts';
+import { type ControlRequest, methodNotAllowed, parseControlBody, readBody, requireObject } from './http.ts';
+import { type HttpListener, openHttpListener } from './listener.ts';
+import { parseFaults, parseNotices } from './node.ts';
+import type { NodeSimulation } from './node-simulation.ts';
+
+/**
+ * `GET /nodes`, `GET /nodes/{id}`, `PUT /nodes/{id}/faults`, `PUT /nodes/{id}/notices` and
+ * `POST /nodes/{id}/restart`; all but the first answer with the node as it is then, errors are RFC 9457 problems.
+ * What is below `/ecs` is the simulated ECS's.
+ */
+export async function answerControl(
+  nodes: ReadonlyMap<string, NodeSimulation>,
+  ecs: EcsSimulation | null,
+  { method, path, body }: ControlRequest,
+): Promise<Reply> {
+  if (/^\/ecs(\/|$)/.test(path)) return answerEcsControl(ecs, { method, path, body });
+  if (path === '/nodes') {
+    if (method !== 'GET') return methodNotAllowed(method, path, 'GET');
+    return jsonReply({ nodes: [...nodes.values()].map(describeNode) });
+  }
+  const [, id = '', action] = /^\/nodes\/([^/]+)(?:\/(faults|notices|restart))?$/.exec(path) ?? [];
+  if (id === '') return problem(404, 'nothing is here; GET /nodes lists the simulated nodes', { instance: path });
+  const node = nodes.get(id);
+  if (!node) return problem(404, `no simulated node has the id ${id}; GET /nodes lists them`, { instance: path });
+  const allowed = action === undefined ? 'GET' : action === 'restart' ? 'POST' : 'PUT';
+  if (method !== allowed) return methodNotAllowed(method, path, allowed);
+  try {
+    if (action !== undefined) await change(node, action, body);
+  } catch (error) {
+    if (error instanceof UsageError) return problem(400, error.message, { instance: path });
+    throw error;
+  }
+  return jsonReply(describeNode(node));
+}
+
+async function change(node: NodeSimulation, action: string, body: string): Promise<void> {
+  if (action === 'faults') await node.setFaults(parseFaults(parseControlBody(body)));
+  else if (action === 'notices') node.setNotices(parseNotices(parseControlBody(body)));
+  else await node.restartAgent({ wipeCheckpoint: parseWipe(body === '' ? {} : parseControlBody(body)) });
+}
+
+function parseWipe(value: unknown): boolean {
+  const { wipeCheckpoint = false } = requireObject('restart', ['wipeCheckpoint'], value);
+  if (typeof wipeCheckpoint === 'boolean') return wipeCheckpoint;
+  throw new UsageError(`restart: wipeCheckpoint: expected true or false, got ${JSON.stringify(wipeCheckpoint)}`);
+}
+
+function describeNode(simulation: NodeSimulation): unknown {
+  const { node, imdsEndpoint, introspectionEndpoint } = simulation;
+  const { instanceId, privateIpAddress, cluster } = node;
+  const endpoints = { imdsEndpoint, introspectionEndpoint };
+  return {
+    instanceId,
+    privateIpAddress,
+    cluster,
+    ...endpoints,
+    faults: simulation.faults(),
+    notices: simulation.notices(),
+  };
+}
+
+/** Whoever reaches it can break the simulated nodes, so it is for this machine alone, wherever the nodes listen. */
+const HOST = '127.0.0.1';
+
+const MAX_BODY_BYTES = 16_384;
+
+/** @throws RollcallError in one line when the port cannot be listened on */
+export function startControlServer(
+  port: number,
+  nodes: ReadonlyMap<string, NodeSimulation>,
+  ecs: EcsSimulation | null,
+): Promise<HttpListener> {
+  return openHttpListener({
+    host: HOST,
+    port,
+    onRequest: async (req, res) => {
+      const gone = new AbortController();
+      res.once('close', () => gone.abort());
+      const reply = await answer(req, nodes, ecs).catch((error: unknown) => problem(500, describeError(error)));
+      // What is left of a refused body must not be taken for the next request.
+      const headers = req.complete ? { ...reply.headers } : { ...reply.headers, Connection: 'close' };
+      await sendReply(req, res, { ...reply, headers }, gone.signal).catch(() => res.destroy());
+    },
+  });
+}
+
+async function answer(
+  req: IncomingMessage,
+  nodes: ReadonlyMap<string, NodeSimulation>,
+  ecs: EcsSimulation | null,
+): Promise<Reply> {
+  const path = (req.url ?? '/').split('?', 1)[0] ?? '/';
+  const { host } = req.headers;
+  if (!hostAllowed(HOST, host))
+    return problem(421, `host ${host} is not answered here; use ${HOST}`, { instance: path });
+  const body = await readBody(req, MAX_BODY_BYTES);
+  if (body === null) return problem(413, `the body is longer than ${MAX_BODY_BYTES} bytes`, { instance: path });
+  return answerControl(nodes, ecs, { method: req.method ?? 'GET', path, body });
+}

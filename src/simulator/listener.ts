@@ -1,0 +1,129 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { describeError, RollcallError } from '../errors.ts';
+import type { SimulatedRequest } from './http.ts';
+import type { Delivery } from './imds.ts';
+
+export interface HttpListenerOptions {
+  readonly host: string;
+  /** 0: any free port, kept for the listener's life. */
+  readonly port: number;
+  readonly onRequest: RequestListener;
+  /** Default: 64. */
+  readonly maxConnections?: number;
+}
+
+/** An HTTP server whose port can be closed and opened again. */
+export interface HttpListener {
+  readonly url: string;
+  /** Whether anybody listens. Connections end when the listener goes. */
+  setListening(listening: boolean): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** @throws RollcallError in one line when the address cannot be listened on */
+export async function openHttpListener(options: HttpListenerOptions): Promise<HttpListener> {
+  const { host, port: asked, onRequest, maxConnections = 64 } = options;
+  const limits = { maxHeaderSize: 8_192, headersTimeout: 5_000, requestTimeout: 5_000, keepAliveTimeout: 5_000 };
+  const server = createServer(limits, onRequest);
+  server.maxConnections = maxConnections;
+  // An answer that is to hang outlasts every sane reader, but not the simulator's patience.
+  server.timeout = 120_000;
+
+  // What fails later, such as an accept with no file left, fails for that client; its retry finds the server again.
+  server.on('error', () => {});
+
+  const listen = async (port: number): Promise<number> => {
+    try {
+      server.listen({ host, port });
+      await once(server, 'listening');
+    } catch (error) {
+      throw listenError(host, port, error);
+    }
+    return (server.address() as AddressInfo).port;
+  };
+  const unlisten = async (): Promise<void> => {
+    if (!server.listening) return;
+    const closed = once(server, 'close');
+    server.close();
+    server.closeAllConnections();
+    await closed;
+  };
+
+  const port = await listen(asked);
+  // One change after the other: a close during an opening would find nothing to close, and leave a port open.
+  let settled: Promise<void> = Promise.resolve();
+  const inTurn = (step: () => Promise<void>): Promise<void> => {
+    const done = settled.then(step);
+    settled = done.catch(() => {}); // told to the caller of this step, and none of the next one's business
+    return done;
+  };
+  return {
+    url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
+    setListening: (listening) =>
+      inTurn(async () => {
+        if (!listening) await unlisten();
+        else if (!server.listening) await listen(port);
+      }),
+    close: () => inTurn(unlisten),
+  };
+}
+
+function listenError(host: string, port: number, error: unknown): RollcallError {
+  const inUse = (error as { code?: unknown } | null)?.code === 'EADDRINUSE';
+  const cause = inUse ? 'the port is in use' : describeError(error);
+  return new RollcallError(`listen on ${host}:${port}: ${cause}; choose another base port, or 0 for free ones`);
+}
+
+/** Sends an answer whole, or breaks the connection in its middle. */
+export function sendDelivery(
+  res: ServerResponse,
+  method: string | undefined,
+  delivery: Exclude<Delivery, { kind: 'never' }>,
+): void {
+  const { status, headers, body } = delivery.answer;
+  const bytes = Buffer.from(body);
+  res.writeHead(status, { ...headers, 'Content-Length': bytes.length });
+  if (delivery.kind === 'whole') res.end(method === 'HEAD' ? undefined : bytes);
+  else res.write(bytes.subarray(0, bytes.length / 2), () => res.destroy());
+}
+
+export interface SimulatedServerOptions {
+  readonly host: string;
+  /** 0: any free port. */
+  readonly port: number;
+  readonly respond: (request: SimulatedRequest) => Delivery;
+}
+
+export interface SimulatedServer extends HttpListener {
+  /** Breaks the connections of requests that were to get no answer. */
+  releaseHeld(): void;
+}
+
+/** Carries out deliveries. @throws RollcallError in one line when the address cannot be listened on */
+export async function startSimulatedServer({ host, port, respond }: SimulatedServerOptions): Promise<SimulatedServer> {
+  const held = new Set<ServerResponse>();
+  const listener = await openHttpListener({
+    host,
+    port,
+    onRequest: (req, res) => {
+      // Nothing here has a use for a body; unread, it would block the connection.
+      req.resume();
+      const delivery = respond(toRequest(req));
+      if (delivery.kind !== 'never') return sendDelivery(res, req.method, delivery);
+      held.add(res);
+      res.once('close', () => held.delete(res));
+    },
+  });
+  return {
+    ...listener,
+    releaseHeld: () => {
+      for (const res of held) res.destroy();
+    },
+  };
+}
+
+function toRequest(req: IncomingMessage): SimulatedRequest {
+  return { method: req.method ?? 'GET', path: (req.url ?? '/').split('?', 1)[0] ?? '/', headers: req.headers };
+}

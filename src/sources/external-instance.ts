@@ -1,0 +1,177 @@
+import { hostname, networkInterfaces } from 'node:os';
+import { describeError } from '../errors.ts';
+import type { MetadataFacts } from '../record/record.ts';
+import { readSmallFile } from './machine-id.ts';
+import { METADATA_FIELDS, type MetadataRead } from './metadata.ts';
+import { attempt, parseObject, quote, SourceError } from './source-error.ts';
+
+export type Interfaces = ReturnType<typeof networkInterfaces>;
+
+/**
+ * The address by which others reach this host: the first of the interface with the default route; without such a route
+ * the only one there is. Pure. @param defaultInterface null: no default route
+ */
+export function choosePrivateAddress(
+  interfaces: Interfaces,
+  defaultInterface: string | null,
+): { readonly address: string } | { readonly unclear: string } {
+  const all = Object.entries(interfaces).flatMap(([name, addresses = []]) =>
+    addresses
+      .filter(({ family, internal, address }) => family === 'IPv4' && !internal && !address.startsWith('169.254.'))
+      .map(({ address }) => ({ name, address })),
+  );
+  const [chosen] = all.filter(({ name }) => name === defaultInterface);
+  if (chosen) return { address: chosen.address };
+  const [only] = all;
+  if (only && all.length === 1) return { address: only.address };
+  const found = all.map(({ name, address }) => `${name} ${address}`).slice(0, 4);
+  const route = defaultInterface === null ? 'no default route' : `no IPv4 address on ${defaultInterface}`;
+  return {
+    unclear: `${route}, and ${found.length === 0 ? 'no address' : found.join(', ')} on the host; give --private-ip`,
+  };
+}
+
+/** A host that is not of EC2, which ECS Anywhere calls an external instance: nothing is asked of EC2. */
+export interface ExternalIdentity {
+  readonly kind: 'external';
+  /** `mi-…`; null: it stands in SSM's registration file. */
+  readonly instanceId: string | null;
+  readonly registrationFile: string;
+  /** IPv4; null: found among the host's own. */
+  readonly privateIpAddress: string | null;
+}
+
+const RTF_UP = 1;
+
+/**
+ * The interface of the IPv4 default route with the lowest metric, from the text of /proc/net/route; null: there is none.
+ * Columns: https://www.kernel.org/doc/html/latest/filesystems/proc.html#networking-info-in-proc-net
+ */
+export function parseDefaultRoute(text: string): string | null {
+  const routes = text.split('\n').flatMap((line) => {
+    const [name = '', destination, , flags = '', , , metric = '', mask] = line.trim().split(/\s+/);
+    const isDefault = destination === '00000000' && mask === '00000000' && (Number.parseInt(flags, 16) & RTF_UP) !== 0;
+    return isDefault ? [{ name, metric: Number(metric) }] : [];
+  });
+  return routes.toSorted((a, b) => a.metric - b.metric)[0]?.name ?? null;
+}
+
+/** What SSM calls a host that is not of EC2: https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_InstanceInformation.html */
+export const MANAGED_INSTANCE_ID = /^mi-[0-9a-f]{17}$/;
+
+export interface SsmRegistration {
+  /** `mi-…` */
+  readonly instanceId: string;
+  readonly region: string | null;
+}
+
+/**
+ * What `amazon-ssm-agent -register` wrote: `{"ManagedInstanceID":"mi-0123456789abcdef0","Region":"us-east-1"}`.
+ * @param path for messages @throws SourceError
+ */
+export function parseSsmRegistration(path: string, text: string): SsmRegistration {
+  const action = `SSM registration ${path}`;
+  const { ManagedInstanceID: id, Region: region = null } = parseObject(action, text);
+  if (typeof id === 'string' && /^i-[0-9a-f]{8,32}$/.test(id)) {
+    throw new SourceError(`${action}: it is of the EC2 instance ${id}: run with --identity ec2`);
+  }
+  if (typeof id !== 'string' || !MANAGED_INSTANCE_ID.test(id)) {
+    throw new SourceError(`${action}: ManagedInstanceID: expected mi-… and 17 hex digits, got ${shown(id)}`);
+  }
+  if (region !== null && !(typeof region === 'string' && METADATA_FIELDS.region.accepts(region))) {
+    throw new SourceError(`${action}: Region: expected a region, got ${shown(region)}`);
+  }
+  return { instanceId: id, region };
+}
+
+function shown(value: unknown): string {
+  return quote(JSON.stringify(value) ?? 'none');
+}
+
+/** What is asked of the host. */
+export interface ExternalHost {
+  readonly registration: (path: string) => Promise<SsmRegistration>;
+  readonly interfaces: () => Interfaces;
+  readonly hostname: () => string;
+  /** Text of /proc/net/route; rejects where there is none. */
+  readonly routes: () => Promise<string>;
+}
+
+/**
+ * One pass over a host that is not of EC2, as `readMetadata` gives it for one that is. What only EC2 could say is null.
+ * Rejects for a defect alone.
+ */
+export async function readExternal(identity: ExternalIdentity, host: ExternalHost): Promise<MetadataRead> {
+  const { instanceId, registrationFile } = identity;
+  const registration = await attempt(async () =>
+    instanceId === null ? host.registration(registrationFile) : { instanceId, region: null },
+  );
+  if ('error' in registration) return { facts: {}, failures: [registration.error.message] };
+  const address =
+    identity.privateIpAddress === null
+      ? choosePrivateAddress(host.interfaces(), await defaultInterface(host))
+      : { address: identity.privateIpAddress };
+  const hostname = host.hostname();
+  const facts: Partial<MetadataFacts> = {
+    ec2InstanceId: registration.value.instanceId,
+    ...('address' in address ? { privateIpAddress: address.address } : {}),
+    publicIpAddress: null,
+    privateDnsName: METADATA_FIELDS.privateDnsName.accepts(hostname) ? hostname : null,
+    availabilityZone: null,
+    region: registration.value.region,
+    instanceType: null,
+    imageId: null,
+    accountId: null,
+    instanceLifecycle: null,
+  };
+  return { facts, failures: 'unclear' in address ? [`private address: ${address.unclear}`] : [] };
+}
+
+async function defaultInterface(host: ExternalHost): Promise<string | null> {
+  try {
+    return parseDefaultRoute(await host.routes());
+  } catch {
+    return null; // what it would have decided is decided without it, or said to be unclear
+  }
+}
+
+/** It has some 70 bytes. */
+const MAX_BYTES = 4_096;
+
+/** @throws SourceError that says what would help */
+export async function readSsmRegistration(path: string): Promise<SsmRegistration> {
+  let bytes: Buffer;
+  try {
+    bytes = await readSmallFile(path, MAX_BYTES + 1);
+  } catch (error) {
+    throw new SourceError(`read the SSM registration ${path}: ${help(error)}`);
+  }
+  if (bytes.length > MAX_BYTES) {
+    throw new SourceError(`SSM registration ${path}: over ${MAX_BYTES} bytes: something else is in its place`);
+  }
+  return parseSsmRegistration(path, bytes.toString('utf8'));
+}
+
+function help(error: unknown): string {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === 'ENOENT') return 'no such file: register the host with SSM, mount the file, or give --identity mi-…';
+  if (code === 'EACCES') return 'not readable: it is root’s; run as root, or give --identity mi-…';
+  // What docker makes of a mount whose source is missing; SSM cannot write its file there any more.
+  if (code === 'EISDIR')
+    return 'it is a directory, as docker makes where a file is missing: remove it on the host, and register that with SSM';
+  return describeError(error);
+}
+
+/** One read of it gives a page, some 30 routes: they are sorted, and those to everywhere come first. */
+const MAX_ROUTES_BYTES = 4_096;
+
+/** The host that this process runs on; in a container with `--net=host` that of the container. */
+export const thisHost: ExternalHost = {
+  registration: readSsmRegistration,
+  interfaces: networkInterfaces,
+  hostname,
+  routes: async () => (await readSmallFile('/proc/net/route', MAX_ROUTES_BYTES)).toString('latin1'),
+};
+
+/** Where an agent learns who its node is. */
+export type IdentityConfig = { readonly kind: 'ec2' } | ExternalIdentity;

@@ -1,0 +1,162 @@
+import type { Clock } from '../../lib/clock.ts';
+import type { KvEvent } from '../kv.ts';
+import type { Gateway } from './client.ts';
+import { headerRevision, int64Field, type JsonObject, objectsField, textField, wentBack } from './errors.ts';
+import { fromBase64, prefixEnd, toBase64 } from './messages.ts';
+import type { WatchStream } from './watch-stream.ts';
+
+/** How long an event may be on its way before the store is asked whether there is one. */
+const GRACE_MS = 300;
+/** How long an event that is known to exist may stay away before its stream is given up. */
+const SILENCE_MS = 2_000;
+
+/** How far a watch has come. The watch moves it on while a proof is under way. */
+export interface WatchProgress {
+  /** Every event up to here was received. */
+  received: bigint;
+  /** At this revision our keys were as they were at `received`. Never below it. */
+  same: bigint;
+}
+
+export interface Proof {
+  /** What `received` was when the proof was made. */
+  readonly from: bigint;
+  readonly revision: bigint;
+  /** Our keys are the same at `from` and at `revision`. False: they differ, and their events did not come in good time. */
+  readonly same: boolean;
+  /** It took reads that make etcd look at all our keys. */
+  readonly scanned: boolean;
+}
+
+/**
+ * Finds out, without relying on the stream, whether a watch is up to date. A stream cannot show it itself: the JSON
+ * gateway takes no progress requests, etcd's own notices come every ten minutes, the answer to a new watch may overtake
+ * the events before it, and a dead connection is as silent as a quiet store.
+ *
+ * So the same member is asked by reads that no Raft log sees. If the whole store's revision is ours, nothing was
+ * written. If it is ahead, most likely others share the store: then no key of ours may be newer than what we have
+ * (`min_mod_revision`), and there must be as many as there were (nothing was deleted).
+ * @throws CompactedError when the store's revision is behind ours, StoreError when the member does not answer
+ */
+export async function proveFresh(
+  gateway: Gateway,
+  root: string,
+  stream: WatchStream,
+  progress: WatchProgress,
+  clock: Clock,
+): Promise<Proof> {
+  const read = <T>(query: object, parse: (answer: JsonObject) => T) =>
+    gateway.call({ path: '/v3/kv/range', body: query, repeatable: true, only: stream.endpoint }, stream.signal, parse);
+  const all = { key: toBase64(root), range_end: prefixEnd(root) };
+
+  const before = { ...progress };
+  const head = await read({ key: toBase64(root), count_only: true }, (answer) => BigInt(headerRevision(answer)));
+  if (head < before.same) throw wentBack(stream.endpoint.url);
+  if (head === before.same) return { from: before.received, revision: head, same: true, scanned: false };
+
+  await clock.sleep(GRACE_MS, stream.signal);
+  const { received: from, same: since } = { ...progress };
+  if (from >= head) return { from, revision: from, same: true, scanned: false };
+  // Two reads and not one transaction: etcd 3.4 panics when a compaction meets a transaction that reads an old revision.
+  const countThen = await read({ ...all, revision: String(since), count_only: true }, countOf);
+  const newer = { ...all, min_mod_revision: String(since + 1n), keys_only: true, limit: '1' };
+  const now = await read(newer, (answer) => ({
+    revision: BigInt(headerRevision(answer)),
+    changed: objectsField(answer, 'kvs').length > 0,
+    count: countOf(answer),
+  }));
+  const same = !now.changed && now.count === countThen;
+  if (!same && progress.received === from) await clock.sleep(SILENCE_MS, stream.signal);
+  return { from, revision: now.revision, same, scanned: true };
+}
+
+function countOf(answer: JsonObject): string {
+  return int64Field(answer, 'count');
+}
+
+/**
+ * One key as it was at the last revision that this store was read or watched at. A store restored from a backup counts
+ * on from the backup's revision and soon has every revision again, with other changes behind it. Its header does not
+ * tell: restored under the same peer URLs and token, etcd 3.4 has the same cluster id and the same raft term as before.
+ */
+export interface Witness {
+  /** What a range at `revision` brought. */
+  sawKeys(
+    revision: string,
+    kvs: readonly { readonly key: string; readonly value: string; readonly modRevision: string }[],
+  ): void;
+  /** The events of `revision`. */
+  sawEvents(revision: string, events: readonly KvEvent[]): void;
+  /** What a member must have for `revision` to be the one that was seen; null when nothing is known about it. */
+  at(revision: string): Testimony | null;
+  /** A member has something else there. It is still asked about, by whoever else goes on from there, until keys are read anew. */
+  refute(): void;
+}
+
+interface Testimony {
+  /** The query for a range, without its revision. */
+  readonly query: Readonly<Record<string, string>>;
+  isTrue(rangeAnswer: JsonObject): boolean;
+}
+
+interface Seen {
+  readonly revision: string;
+  readonly key: string;
+  /** null: it was not there. */
+  readonly value: string | null;
+  readonly modRevision: string;
+}
+
+/** @param root what every key of ours starts with */
+export function createWitness(root: string): Witness {
+  let seen: Seen | null = null;
+  let refuted = false;
+
+  return {
+    sawKeys: (revision, kvs) => {
+      // Of all pages read at one revision the key that changed last: the later, the less a backup has of it.
+      // The store that took another's place may be at the very same revision: nothing of the old one is kept then.
+      let newest = seen?.revision === revision && !refuted ? seen : null;
+      for (const { key, value, modRevision } of kvs) {
+        if (newest === null || isLater(modRevision, newest.modRevision)) {
+          if (isText(key)) newest = { revision, key, value, modRevision };
+        }
+      }
+      seen = newest;
+      refuted = false;
+    },
+    sawEvents: (revision, events) => {
+      // What was written says more: many histories have a key missing.
+      const known = events.filter(({ key }) => isText(key));
+      const event = known.find(({ value }) => value !== null) ?? known[0];
+      if (!event) return;
+      seen = { revision, key: event.key, value: event.value, modRevision: revision };
+      refuted = false;
+    },
+    at: (revision) => {
+      if (seen?.revision !== revision) return null;
+      const { key, value, modRevision } = seen;
+      return {
+        query: { key: toBase64(root + key) },
+        isTrue: (answer) => {
+          const [kv] = objectsField(answer, 'kvs');
+          if (kv === undefined || value === null) return kv === undefined && value === null;
+          return int64Field(kv, 'mod_revision') === modRevision && fromBase64(textField(kv, 'value')) === value;
+        },
+      };
+    },
+    refute: () => {
+      refuted = true;
+    },
+  };
+}
+
+/** Of two revisions as decimal texts. Pages are long, and a BigInt for each key would cost more than reading it. */
+function isLater(a: string, b: string): boolean {
+  return a.length === b.length ? a > b : a.length > b.length;
+}
+
+/** A key that is no UTF-8 came with U+FFFD in place of its bytes, and cannot be asked for. */
+function isText(key: string): boolean {
+  return !key.includes('\ufffd');
+}

@@ -1,0 +1,178 @@
+import { statSync } from 'node:fs';
+import { CompactedError, StoreError } from '../errors.ts';
+import type { Kv, KvBatch } from '../kv.ts';
+import type { MemoryStoreConfig, SqliteStoreConfig } from '../store-url.ts';
+import {
+  createTables,
+  openDatabase,
+  prepareStatements,
+  type RetryDeps,
+  retryBusy,
+  type Statements,
+} from './database.ts';
+import { createEngine, type Engine, type Now, nowOf } from './engine.ts';
+
+/** How soon a watcher sees a change, and at most how long after its deadline a lease ends while anybody watches. */
+const POLL_MS = 200;
+
+/** How often a watcher with nothing to see is told that it is up to date. */
+const CONFIRM_MS = 5_000;
+
+interface EngineKvDeps extends RetryDeps {
+  readonly bootId: string;
+  /** Frees the database. Called once. */
+  readonly release: () => void;
+}
+
+/**
+ * The key-value contract over an engine: its time, its waits and its end.
+ * @param current the engine to use now; another one than before where the store was replaced by a new one
+ */
+export function engineKv(label: string, current: () => Engine, deps: EngineKvDeps): Kv {
+  const { clock, random, bootId, release } = deps;
+  const closing = new AbortController();
+
+  const call = <T>(signal: AbortSignal, action: string, work: (engine: Engine, now: Now) => T): Promise<T> =>
+    retryBusy(deps, signal, `${action} ${label}`, () => {
+      closing.signal.throwIfAborted();
+      return work(current(), nowOf(clock, bootId));
+    });
+
+  const watch = async function* (from: string, signal: AbortSignal): AsyncGenerator<KvBatch, void, undefined> {
+    let revision = from;
+    let watched: Engine | undefined;
+    let confirmedMs = clock.monotonicMs();
+    // One signal for both ends of the wait; its listeners go when the watch does.
+    const ending = new AbortController();
+    const onAbort = () => ending.abort(signal.reason);
+    const onClose = () => ending.abort(closing.signal.reason);
+    signal.addEventListener('abort', onAbort);
+    closing.signal.addEventListener('abort', onClose);
+    try {
+      for (;;) {
+        const batches = await call(signal, 'watch', (engine, now) => {
+          watched ??= engine;
+          // Its revisions count from one again: what follows `revision` there is not what followed it here.
+          if (engine !== watched) throw new CompactedError(`watch ${label}: the store was replaced by a new one`);
+          return engine.changesAfter(now, revision);
+        });
+        for (const batch of batches) {
+          yield batch;
+          signal.throwIfAborted();
+          revision = batch.revision;
+          confirmedMs = clock.monotonicMs();
+        }
+        if (batches.length > 0) continue;
+        if (clock.monotonicMs() - confirmedMs >= CONFIRM_MS) {
+          confirmedMs = clock.monotonicMs();
+          yield { revision, events: [] };
+        }
+        await clock.sleep(POLL_MS, ending.signal);
+      }
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+      closing.signal.removeEventListener('abort', onClose);
+    }
+  };
+
+  return {
+    label,
+    id: (signal) => call(signal, 'identify', (engine) => engine.id()),
+    grant: (ttlMs, signal) => {
+      // Drawn, not counted: a lease of a store that was deleted and made anew is never taken for one of the new store.
+      const id = 1 + Math.floor(random() * (2 ** 53 - 1));
+      return call(signal, 'grant a lease of', (engine, now) => {
+        engine.grant(now, ttlMs, id);
+        return { lease: String(id), ttlMs };
+      });
+    },
+    keepAlive: (lease, signal) => call(signal, 'renew a lease of', (engine, now) => engine.keepAlive(now, lease)),
+    remaining: (leases, signal) => call(signal, 'ask for leases of', (engine, now) => engine.remaining(now, leases)),
+    releaseEmpty: (lease, signal) =>
+      call(signal, 'release a lease of', (engine, now) => engine.releaseEmpty(now, lease)),
+    range: (query, signal) => call(signal, 'read', (engine, now) => engine.range(now, query)),
+    txn: (txn, signal) => call(signal, 'write to', (engine, now) => engine.txn(now, txn)),
+    watch,
+    close: async () => {
+      if (closing.signal.aborted) return;
+      closing.abort(new StoreError(`${label} is closed`, { retryable: false }));
+      release();
+    },
+  };
+}
+
+/** The log of changes that watchers resume from. At 2 kB a change it takes 20 MB at most. */
+export const KEPT_CHANGES = 10_000;
+
+export interface EmbeddedDeps extends RetryDeps {
+  /** /proc/sys/kernel/random/boot_id, or `UNKNOWN_BOOT`. */
+  readonly bootId: string;
+  /** Ends the wait for another process that keeps the file locked while it is being opened. */
+  readonly signal: AbortSignal;
+  /** Whether a file that is not there may be made. */
+  readonly create: boolean;
+  /** Default: `KEPT_CHANGES`. */
+  readonly keptChanges?: number;
+}
+
+/**
+ * The embedded store: one SQLite file (WAL) for all processes of one machine. Leases are judged by the monotonic clock
+ * of the boot that renewed them last, and after a reboot by the wall clock: correcting the clock ends nobody's lease.
+ * @throws StoreError when the file cannot be used, or the reason of the signal
+ */
+export async function openSqliteKv(config: SqliteStoreConfig, deps: EmbeddedDeps): Promise<Kv> {
+  const { label, path } = config;
+  const { DatabaseSync } = await import('node:sqlite');
+  const open = () => {
+    const db = openDatabase(DatabaseSync, path, deps.create);
+    const engine = createEngine(prepareStatements(db), deps.keptChanges ?? KEPT_CHANGES);
+    return { db, engine, inode: inodeOf(path) };
+  };
+  let opened = await retryBusy(deps, deps.signal, `open store ${label}`, open);
+  const current = () => {
+    if (inodeOf(path) !== opened.inode) {
+      // Somebody deleted or replaced the file. To go on in the old one would be to talk to nobody.
+      const replaced = opened;
+      opened = open();
+      replaced.db.close();
+    }
+    return opened.engine;
+  };
+  return engineKv(label, current, { ...deps, release: () => opened.db.close() });
+}
+
+function inodeOf(path: string): number | undefined {
+  return statSync(path, { throwIfNoEntry: false })?.ino;
+}
+
+interface Shared {
+  readonly statements: Statements;
+  users: number;
+}
+
+const stores = new Map<string, Shared>();
+
+/** The embedded store without a file: one per name and process, for as long as anybody has it open. */
+export async function openMemoryKv(
+  config: MemoryStoreConfig,
+  deps: Omit<EmbeddedDeps, 'create' | 'signal'>,
+): Promise<Kv> {
+  const { label, name } = config;
+  const { DatabaseSync } = await import('node:sqlite');
+  const shared = stores.get(name) ?? { statements: emptyDatabase(new DatabaseSync(':memory:')), users: 0 };
+  stores.set(name, shared);
+  shared.users += 1;
+  const release = () => {
+    shared.users -= 1;
+    if (shared.users > 0) return;
+    stores.delete(name);
+    shared.statements.db.close();
+  };
+  const engine = createEngine(shared.statements, deps.keptChanges ?? KEPT_CHANGES);
+  return engineKv(label, () => engine, { ...deps, release });
+}
+
+function emptyDatabase(db: Statements['db']): Statements {
+  createTables(db);
+  return prepareStatements(db);
+}
