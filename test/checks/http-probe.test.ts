@@ -1,148 +1,222 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { test } from 'node:test';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import type { Observation } from '../../src/checks/check.ts';
-import { httpProbe } from '../../src/checks/http-probe.ts';
+import { dockerProbe, httpProbe } from '../../src/checks/http-probe.ts';
 import { makeEtcdCerts } from '../support/etcd-certs.ts';
 import { scaledClock } from '../support/scaled-clock.ts';
 
-async function withServer<T>(server: Server, work: (port: number) => Promise<T>): Promise<T> {
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  try {
-    return await work((server.address() as AddressInfo).port);
-  } finally {
-    server.closeAllConnections();
-    server.close();
+describe('docker probe', () => {
+  /** The 300 ms are three seconds: a busy machine is no docker that hangs. */
+  const clock = scaledClock(0.1);
+
+  /** What the probe sees of a docker that answers so. */
+  async function seen(answer: RequestListener): Promise<Observation> {
+    const dir = await mkdtemp(join(tmpdir(), 'rollcall-docker-'));
+    const socketPath = join(dir, 'docker.sock');
+    const server = createServer(answer).listen(socketPath);
+    await once(server, 'listening');
+    const probe = dockerProbe({ socketPath, intervalMs: 1_000, timeoutMs: 300, clock });
+    try {
+      const { reason, status } = await probe.look(new AbortController().signal);
+      return { status, reason: reason.replaceAll(dir, '') };
+    } finally {
+      await probe.close();
+      server.closeAllConnections();
+      server.close();
+      await rm(dir, { recursive: true });
+    }
   }
-}
 
-/** The 300 ms are three seconds: a busy machine is no server that hangs. */
-const clock = scaledClock(0.1);
-
-async function look(url: string, signal = new AbortController().signal): Promise<Observation> {
-  const check = { name: 'web', url };
-  const probe = httpProbe({ check, intervalMs: 1_000, timeoutMs: 300, clock });
-  try {
-    const { status, reason } = await probe.look(signal);
-    return { status, reason: reason.replace(/127\.0\.0\.1:\d+/, 'HOST') };
-  } finally {
-    await probe.close();
-  }
-}
-
-const seen = (answer: RequestListener, path = '/health?key=secret') =>
-  withServer(createServer(answer), (port) => look(`http://127.0.0.1:${port}${path}`));
-
-test('2xx passes, 429 warns, all else is critical; a query does not show', async () => {
-  const status = (code: number) => seen((_, response) => response.writeHead(code).end('text'));
-  assert.deepEqual(await status(200), { status: 'passing', reason: '' });
-  assert.deepEqual(await status(204), { status: 'passing', reason: '' });
-  assert.deepEqual(await status(429), { status: 'warning', reason: 'HTTP 429 from HOST/health' });
-  assert.deepEqual(await status(503), { status: 'critical', reason: 'HTTP 503 from HOST/health' });
-  assert.deepEqual(await status(404), { status: 'critical', reason: 'HTTP 404 from HOST/health' });
-});
-
-test('path and query are sent as given, each time on a connection of its own', async () => {
-  const asked: (string | undefined)[] = [];
-  let connections = 0;
-  const server = createServer((request, response) => {
-    asked.push(request.method, request.url);
-    response.end('fine');
-  }).on('connection', () => (connections += 1));
-  await withServer(server, async (port) => {
-    const check = { name: 'web', url: `http://127.0.0.1:${port}/a?b=c` };
-    const probe = httpProbe({ check, intervalMs: 1_000, timeoutMs: 2_000, clock });
-    for (let each = 0; each < 3; each += 1) await probe.look(new AbortController().signal);
-    await probe.close();
+  test('docker passes when its ping answers OK, and only then', async () => {
+    const asked: (string | undefined)[] = [];
+    const healthy = await seen((request, response) => {
+      asked.push(request.method, request.url, request.headers.connection);
+      response.end('OK');
+    });
+    assert.deepEqual(healthy, { status: 'passing', reason: '' });
+    assert.deepEqual(asked, ['GET', '/_ping', 'close']);
+    assert.deepEqual(await seen((_, response) => response.end('<html>')), {
+      status: 'critical',
+      reason: 'docker /_ping does not answer OK at /docker.sock',
+    });
+    assert.deepEqual(await seen((_, response) => response.writeHead(500).end('OK')), {
+      status: 'critical',
+      reason: 'docker /_ping answers HTTP 500',
+    });
   });
-  assert.deepEqual([asked.join(' '), connections], ['GET /a?b=c GET /a?b=c GET /a?b=c', 3]);
-});
 
-test('a redirect is not followed', async () => {
-  let requests = 0;
-  const answer = await seen((_, response) => {
-    requests += 1;
-    response.writeHead(302, { location: '/elsewhere' }).end();
+  test('a docker that hangs, cuts the connection or floods it is critical', async () => {
+    assert.equal((await seen(() => {})).reason, 'no answer within 300ms');
+    assert.equal(
+      (await seen((request) => request.socket.destroy())).reason,
+      'the connection was closed before an answer at /docker.sock',
+    );
+    assert.equal((await seen((_, response) => response.end('x'.repeat(1_000_000)))).status, 'critical');
   });
-  assert.deepEqual([answer.status, requests], ['critical', 1]);
-  assert.match(answer.reason, /^HTTP 302 from HOST\/health; redirects are not followed$/);
-});
 
-test('a large body is no trouble and is not read to its end; one that never ends is no answer', async () => {
-  let sentBytes = 0;
-  const large = await seen((_, response) => {
-    const chunk = Buffer.alloc(65_536);
-    const send = () => {
-      while (sentBytes < 50_000_000 && !response.destroyed) {
-        sentBytes += chunk.length;
-        if (!response.write(chunk)) return response.once('drain', send);
-      }
-      return response.end();
+  test('a docker that is gone is critical, whether its socket file stayed or not', async () => {
+    const look = async (socketPath: string) => {
+      const probe = dockerProbe({ socketPath, intervalMs: 1_000, timeoutMs: 300, clock });
+      const observation = await probe.look(new AbortController().signal);
+      await probe.close();
+      return observation.reason;
     };
-    send();
-  });
-  assert.equal(large.status, 'passing');
-  assert.ok(sentBytes < 20_000_000, `${sentBytes} bytes`);
-  assert.deepEqual(await seen((_, response) => response.write('a')), {
-    status: 'critical',
-    reason: 'no answer within 300ms',
+    assert.equal(await look('/nonexistent/docker.sock'), 'no such socket at /nonexistent/docker.sock');
+    const dir = await mkdtemp(join(tmpdir(), 'rollcall-docker-'));
+    try {
+      const path = join(dir, 'docker.sock');
+      // A process that is killed leaves its socket file behind.
+      const script = `require('net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`;
+      await once(spawn(process.execPath, ['-e', script]), 'exit');
+      assert.equal(await look(path), `connection refused at ${path}`);
+    } finally {
+      await rm(dir, { recursive: true });
+    }
   });
 });
 
-test('a server that refuses, hangs, cuts the connection or does not speak HTTP is critical', async () => {
-  const gone = await withServer(createServer(), async (port) => port);
-  assert.deepEqual(await look(`http://127.0.0.1:${gone}/`), {
-    status: 'critical',
-    reason: 'connection refused at HOST/',
+describe('http probe', () => {
+  async function withServer<T>(server: Server, work: (port: number) => Promise<T>): Promise<T> {
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    try {
+      return await work((server.address() as AddressInfo).port);
+    } finally {
+      server.closeAllConnections();
+      server.close();
+    }
+  }
+
+  /** The 300 ms are three seconds: a busy machine is no server that hangs. */
+  const clock = scaledClock(0.1);
+
+  async function look(url: string, signal = new AbortController().signal): Promise<Observation> {
+    const check = { name: 'web', url };
+    const probe = httpProbe({ check, intervalMs: 1_000, timeoutMs: 300, clock });
+    try {
+      const { status, reason } = await probe.look(signal);
+      return { status, reason: reason.replace(/127\.0\.0\.1:\d+/, 'HOST') };
+    } finally {
+      await probe.close();
+    }
+  }
+
+  const seen = (answer: RequestListener, path = '/health?key=secret') =>
+    withServer(createServer(answer), (port) => look(`http://127.0.0.1:${port}${path}`));
+
+  test('2xx passes, 429 warns, all else is critical; a query does not show', async () => {
+    const status = (code: number) => seen((_, response) => response.writeHead(code).end('text'));
+    assert.deepEqual(await status(200), { status: 'passing', reason: '' });
+    assert.deepEqual(await status(204), { status: 'passing', reason: '' });
+    assert.deepEqual(await status(429), { status: 'warning', reason: 'HTTP 429 from HOST/health' });
+    assert.deepEqual(await status(503), { status: 'critical', reason: 'HTTP 503 from HOST/health' });
+    assert.deepEqual(await status(404), { status: 'critical', reason: 'HTTP 404 from HOST/health' });
   });
-  assert.equal((await seen(() => {})).reason, 'no answer within 300ms');
-  assert.match((await seen((request) => request.socket.destroy())).reason, /closed before an answer at HOST/);
-  const babble = await seen((request) => request.socket.end('220 mail ready\r\n'));
-  assert.equal(babble.status, 'critical');
-  assert.doesNotMatch(babble.reason, /\n|secret/);
-});
 
-test('an abort rejects with its reason', async () => {
-  const controller = new AbortController();
-  await withServer(
-    createServer(() => controller.abort(new Error('leaving'))),
-    (port) => assert.rejects(look(`http://127.0.0.1:${port}/`, controller.signal), /^Error: leaving$/),
-  );
-});
-
-test('HTTPS passes with a certificate that is trusted, and is critical with one that is not', async () => {
-  const certs = await makeEtcdCerts();
-  try {
-    const [key, cert] = await Promise.all([readFile(certs.server.keyFile), readFile(certs.server.certFile)]);
-    const server = createTlsServer({ key, cert }, (_, response) => response.end());
+  test('path and query are sent as given, each time on a connection of its own', async () => {
+    const asked: (string | undefined)[] = [];
+    let connections = 0;
+    const server = createServer((request, response) => {
+      asked.push(request.method, request.url);
+      response.end('fine');
+    }).on('connection', () => (connections += 1));
     await withServer(server, async (port) => {
-      const url = `https://127.0.0.1:${port}/`;
-      const refused = await look(url);
-      assert.equal(refused.status, 'critical');
-      assert.match(refused.reason, /certificate.* at HOST\/$/);
-      // Node reads this variable at its start only.
-      const module = new URL('../../src/checks/http-probe.ts', import.meta.url);
-      const clock = new URL('../../src/lib/clock.ts', import.meta.url);
-      const script = `
+      const check = { name: 'web', url: `http://127.0.0.1:${port}/a?b=c` };
+      const probe = httpProbe({ check, intervalMs: 1_000, timeoutMs: 2_000, clock });
+      for (let each = 0; each < 3; each += 1) await probe.look(new AbortController().signal);
+      await probe.close();
+    });
+    assert.deepEqual([asked.join(' '), connections], ['GET /a?b=c GET /a?b=c GET /a?b=c', 3]);
+  });
+
+  test('a redirect is not followed', async () => {
+    let requests = 0;
+    const answer = await seen((_, response) => {
+      requests += 1;
+      response.writeHead(302, { location: '/elsewhere' }).end();
+    });
+    assert.deepEqual([answer.status, requests], ['critical', 1]);
+    assert.match(answer.reason, /^HTTP 302 from HOST\/health; redirects are not followed$/);
+  });
+
+  test('a large body is no trouble and is not read to its end; one that never ends is no answer', async () => {
+    let sentBytes = 0;
+    const large = await seen((_, response) => {
+      const chunk = Buffer.alloc(65_536);
+      const send = () => {
+        while (sentBytes < 50_000_000 && !response.destroyed) {
+          sentBytes += chunk.length;
+          if (!response.write(chunk)) return response.once('drain', send);
+        }
+        return response.end();
+      };
+      send();
+    });
+    assert.equal(large.status, 'passing');
+    assert.ok(sentBytes < 20_000_000, `${sentBytes} bytes`);
+    assert.deepEqual(await seen((_, response) => response.write('a')), {
+      status: 'critical',
+      reason: 'no answer within 300ms',
+    });
+  });
+
+  test('a server that refuses, hangs, cuts the connection or does not speak HTTP is critical', async () => {
+    const gone = await withServer(createServer(), async (port) => port);
+    assert.deepEqual(await look(`http://127.0.0.1:${gone}/`), {
+      status: 'critical',
+      reason: 'connection refused at HOST/',
+    });
+    assert.equal((await seen(() => {})).reason, 'no answer within 300ms');
+    assert.match((await seen((request) => request.socket.destroy())).reason, /closed before an answer at HOST/);
+    const babble = await seen((request) => request.socket.end('220 mail ready\r\n'));
+    assert.equal(babble.status, 'critical');
+    assert.doesNotMatch(babble.reason, /\n|secret/);
+  });
+
+  test('an abort rejects with its reason', async () => {
+    const controller = new AbortController();
+    await withServer(
+      createServer(() => controller.abort(new Error('leaving'))),
+      (port) => assert.rejects(look(`http://127.0.0.1:${port}/`, controller.signal), /^Error: leaving$/),
+    );
+  });
+
+  test('HTTPS passes with a certificate that is trusted, and is critical with one that is not', async () => {
+    const certs = await makeEtcdCerts();
+    try {
+      const [key, cert] = await Promise.all([readFile(certs.server.keyFile), readFile(certs.server.certFile)]);
+      const server = createTlsServer({ key, cert }, (_, response) => response.end());
+      await withServer(server, async (port) => {
+        const url = `https://127.0.0.1:${port}/`;
+        const refused = await look(url);
+        assert.equal(refused.status, 'critical');
+        assert.match(refused.reason, /certificate.* at HOST\/$/);
+        // Node reads this variable at its start only.
+        const module = new URL('../../src/checks/http-probe.ts', import.meta.url);
+        const clock = new URL('../../src/lib/clock.ts', import.meta.url);
+        const script = `
         import { httpProbe } from ${JSON.stringify(module)};
         import { systemClock } from ${JSON.stringify(clock)};
         const check = { name: 'web', url: ${JSON.stringify(url)} };
         const probe = httpProbe({ check, intervalMs: 9000, timeoutMs: 5000, clock: systemClock });
         console.log(JSON.stringify(await probe.look(new AbortController().signal)));
         await probe.close();`;
-      const env = { ...process.env, NODE_EXTRA_CA_CERTS: certs.caFile };
-      const run = promisify(execFile);
-      const { stdout } = await run(process.execPath, ['--input-type=module', '-e', script], { env });
-      assert.deepEqual(JSON.parse(stdout), { status: 'passing', reason: '' });
-    });
-  } finally {
-    await certs.dispose();
-  }
+        const env = { ...process.env, NODE_EXTRA_CA_CERTS: certs.caFile };
+        const run = promisify(execFile);
+        const { stdout } = await run(process.execPath, ['--input-type=module', '-e', script], { env });
+        assert.deepEqual(JSON.parse(stdout), { status: 'passing', reason: '' });
+      });
+    } finally {
+      await certs.dispose();
+    }
+  });
 });

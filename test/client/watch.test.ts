@@ -1,215 +1,40 @@
 import assert from 'node:assert/strict';
-import { getEventListeners } from 'node:events';
 import { test } from 'node:test';
-import { createClient } from '../../src/client/connect.ts';
-import type { WatchedEvent, WatchOptions } from '../../src/client/types.ts';
-import { AgentError } from '../../src/client/types.ts';
-import { DeadlineError } from '../../src/lib/deadline.ts';
-import { FutureRevisionError, SlowReaderError } from '../../src/registry/event-source.ts';
-import { simulatedClock } from '../support/simulated-clock.ts';
-import { lost, registered, synced } from './sample-events.ts';
-import { type Connection, scriptedSource } from './scripted-source.ts';
+import type { RollCloudEvent } from '../../src/client/types.ts';
+import { applyEvent } from '../../src/client/watch.ts';
+import type { InstanceJson } from '../../src/record/roll.ts';
+import { instanceJson } from '../../src/record/roll.ts';
+import { sampleInstanceId } from '../support/sample-record.ts';
+import { forgotten, lost, registered, sampleEntry, synced, told } from './sample-events.ts';
 
-const away = () => new AgentError('watch: connection refused', { retryable: true });
-const snapshot = {
-  batches: [
-    { events: [registered(7, 1, true)], cursor: null },
-    { events: [synced(7, 1)], cursor: '7' },
-  ],
-};
-
-/** A watch that is read as fast as it tells, on a clock that has to be advanced. */
-function follow(connections: readonly Connection[], options: WatchOptions = {}, clientSignal?: AbortSignal) {
-  const clock = simulatedClock();
-  const source = scriptedSource(connections);
-  const client = createClient(source, { clock, random: () => 0.5, signal: clientSignal });
-  const retries: string[] = [];
-  const watch = client.watch({ ...options, onRetry: (error) => retries.push(error.message) });
-  const seen: [id: string, cursor: string | null][] = [];
-  const ended = (async () => {
-    for await (const event of watch) seen.push([event.id, event.cursor]);
-  })();
-  const outcome = ended.then(
-    () => 'ended',
-    (error) => error,
-  );
-  return { clock, source, client, watch, seen, retries, outcome };
+function apply(...events: readonly RollCloudEvent[]): Map<string, InstanceJson> {
+  const instances = new Map<string, InstanceJson>();
+  for (const event of events) applyEvent(instances, event);
+  return instances;
 }
 
-test('a snapshot has no cursor until it is synced; then each event has the one that is good once it is handled', async () => {
-  const batch = { events: [registered(9, 2), lost(9, 1)], cursor: '9' };
-  const w = follow([{ batches: [...snapshot.batches, batch, { events: [], cursor: '12' }], hold: true }]);
-  await w.clock.advance(0);
-  assert.deepEqual(w.seen, [
-    ['7/i-00000001/registered/snapshot', null],
-    ['7/synced', '7'],
-    ['9/i-00000002/registered', '7'],
-    ['9/i-00000001/lost', '9'],
-  ]);
-  assert.equal(w.watch.cursor, '12', 'it moves on where there is nothing to tell');
-  await w.client.close();
+const node = (n: number, present = true): [string, InstanceJson] => [
+  sampleInstanceId(n),
+  instanceJson(sampleEntry(n, present)),
+];
+
+test('events make the map what a list would answer: a lost node stays, a forgotten one goes', () => {
+  const events = [registered(2, 1), registered(3, 2), lost(4, 1), lost(5, 2), forgotten(6, 2)];
+  assert.deepEqual(apply(...events), new Map([node(1, false)]));
 });
 
-test('the cursor of a watch is never ahead of what was handled', async () => {
-  const batches = [{ events: [registered(9, 2), lost(9, 1)], cursor: '9' }];
-  const client = createClient(scriptedSource([{ batches, hold: true }]), {
-    clock: simulatedClock(),
-    random: () => 0.5,
-    signal: undefined,
-  });
-  const watch = client.watch({ since: '5' });
-  const cursors: (string | null)[] = [];
-  for await (const event of watch) {
-    cursors.push(watch.cursor);
-    if (event.type === 'rollcall.instance.lost') break;
-  }
-  assert.deepEqual(cursors, ['5', '5']);
-  await client.close();
+test('a synced drops whoever it does not name', () => {
+  const events = [registered(2, 1), registered(3, 2), registered(9, 2, true), registered(9, 3, true), synced(9, 2, 3)];
+  assert.deepEqual(apply(...events), new Map([node(2), node(3)]));
+  assert.deepEqual(apply(registered(2, 1), synced(9)), new Map());
 });
 
-test('a stream that breaks, ends, falls silent or is cut off for slowness goes on from its cursor, after a pause', async () => {
-  const moves = (revision: number) => [{ events: [registered(revision, 1)], cursor: String(revision) }];
-  const w = follow([
-    snapshot,
-    { batches: moves(8), error: away() },
-    { batches: moves(9), error: new DeadlineError('watch', 30_000) },
-    { batches: moves(10), error: new SlowReaderError('too slow') },
-  ]);
-  await w.clock.advance(0);
-  assert.deepEqual(w.source.asked, [null]);
-  await w.clock.advance(249);
-  assert.deepEqual(w.source.asked, [null]);
-  await w.clock.advance(1);
-  assert.deepEqual(w.source.asked, [null, '7']);
-  await w.clock.advance(3 * 250); // each that tells something makes the next pause short again
-  assert.deepEqual(w.source.asked, [null, '7', '8', '9', '10']);
-  assert.deepEqual(w.retries, [
-    'watch the roll at script:: the stream ended',
-    'watch: connection refused',
-    'watch: no answer within 30000 ms',
-    'too slow',
-  ]);
-  await w.client.close();
-  assert.equal(await w.outcome, 'ended');
-});
-
-test('pauses grow to half of 10 s on the average while nothing comes, and heed what the agent asks for', async () => {
-  const w = follow([
-    ...Array.from({ length: 8 }, () => ({ error: away() })),
-    { error: new AgentError('later', { retryable: true, retryAfterMs: 20_000 }) },
-  ]);
-  await w.clock.advance(250 + 500 + 1_000 + 2_000 + 4_000 + 5_000 * 3 - 1);
-  assert.equal(w.source.asked.length, 8);
-  await w.clock.advance(1);
-  assert.equal(w.source.asked.length, 9);
-  await w.clock.advance(24_999);
-  assert.equal(w.source.asked.length, 9);
-  await w.clock.advance(1);
-  assert.equal(w.source.asked.length, 10);
-  await w.client.close();
-});
-
-test('a snapshot that is cut off begins again, and so does one in mid-stream: what was before may be another store', async () => {
-  const [piece] = snapshot.batches;
-  assert.ok(piece);
-  const unmarked = { events: piece.events }; // as an agent tells the pieces, which say no cursor
-  const w = follow([{ batches: [piece], error: away() }, snapshot, { batches: [unmarked], error: away() }]);
-  await w.clock.advance(10_000);
-  assert.deepEqual(w.source.asked, [null, null, '7', null]);
-  assert.deepEqual(w.seen.at(-1), ['7/i-00000001/registered/snapshot', null]);
-  assert.equal(w.watch.cursor, null);
-  await w.client.close();
-});
-
-test('a store restored in mid-stream begins with a snapshot; a future revision of the caller’s is an error', async () => {
-  const future = new FutureRevisionError('7', '3');
-  const restored = follow([snapshot, { error: future }, snapshot]);
-  await restored.clock.advance(10_000);
-  assert.deepEqual(restored.source.asked.slice(0, 3), [null, '7', null]);
-  await restored.client.close();
-
-  const wrong = follow([{ error: away() }, { error: future }], { since: '7' });
-  await wrong.clock.advance(10_000);
-  assert.equal(await wrong.outcome, future);
-  assert.deepEqual(wrong.source.asked, ['7', '7']);
-});
-
-test('what no new try can mend ends the watch', async () => {
-  for (const error of [new AgentError('watch: 404', { retryable: false }), new TypeError('a defect')]) {
-    const w = follow([{ error }]);
-    await w.clock.advance(60_000);
-    assert.equal(await w.outcome, error);
-    assert.equal(w.source.asked.length, 1);
-    assert.equal(w.source.open(), 0);
-  }
-});
-
-test('a watch ends quietly with close(), and by the reason of a signal, its own or the client’s', async () => {
-  const reason = new Error('enough');
-  const [own, whole] = [new AbortController(), new AbortController()];
-  const closed = follow([{ hold: true }]);
-  const aborted = follow([{ hold: true }], { signal: own.signal });
-  const all = follow([{ hold: true }], {}, whole.signal);
-  const pausing = follow([{ error: away() }]);
-  for (const w of [closed, aborted, all, pausing]) await w.clock.advance(0);
-  await closed.client.close();
-  own.abort(reason);
-  whole.abort(reason);
-  await pausing.client.close();
-  assert.equal(await closed.outcome, 'ended');
-  assert.equal(await aborted.outcome, reason);
-  assert.equal(await all.outcome, reason);
-  assert.equal(await pausing.outcome, 'ended');
-  for (const w of [closed, aborted, all, pausing]) {
-    assert.equal(w.source.open(), 0);
-    assert.equal(w.clock.sleepers(), 0);
-  }
-  await assert.rejects(aborted.client.watch({ signal: own.signal }).next(), reason);
-  await assert.rejects(closed.client.list(), /the client of script: is closed/);
-  assert.deepEqual(await closed.client.watch().next(), { done: true, value: undefined });
-});
-
-test('an event that was read ahead is not told after the signal aborted', async () => {
-  const events = [registered(9, 1), registered(9, 2)];
-  const stop = new AbortController();
-  const clock = simulatedClock();
-  const client = createClient(scriptedSource([{ batches: [{ events, cursor: '9' }] }]), {
-    clock,
-    random: () => 0.5,
-    signal: undefined,
-  });
-  const seen: WatchedEvent[] = [];
-  await assert.rejects(async () => {
-    for await (const event of client.watch({ signal: stop.signal })) {
-      seen.push(event);
-      stop.abort(new Error('enough'));
-    }
-  }, /enough/);
-  assert.equal(seen.length, 1);
-  await client.close();
-});
-
-test('leaving the loop, and return() while an event is awaited, end the stream', async () => {
-  const { signal } = new AbortController();
-  const w = follow([{ batches: [{ events: [registered(9, 1)], cursor: '9' }], hold: true }], { signal });
-  await w.clock.advance(0);
-  assert.equal(w.source.open(), 1);
-  await w.watch.return();
-  assert.equal(await w.outcome, 'ended');
-  assert.equal(w.source.open(), 0);
-  assert.equal(getEventListeners(signal, 'abort').length, 0, 'a signal that outlives it keeps nothing of it');
-});
-
-test('a wrong option throws at once, with the value and what is allowed', () => {
-  const client = createClient(scriptedSource([]), { clock: simulatedClock(), random: () => 0.5, signal: undefined });
-  const cases: [WatchOptions, RegExp][] = [
-    [{ since: '1x' }, /since "1x": expected a store revision/],
-    [{ since: '9999999999999999999' }, /since "9999999999999999999"/],
-    [{ types: ['gone' as 'lost'] }, /types "gone" is not known; allowed: registered, .*synced/],
-    [{ types: [] }, /types is empty/],
-    [{ cluster: '' }, /cluster is empty/],
-    [{ cluster: 'arn:aws:ecs:us-east-1:1:cluster/a' }, /cluster arn:\S+: the roll has clusters by name/],
+test('an event that is told twice, and the telling of an uncertainty, change nothing', () => {
+  const uncertainty = { vanished: 6, nodes: 10, limitShare: 0.3, limitCount: 5, since: '', until: '' };
+  const extra = [
+    told({ kind: 'uncertain', revision: '4', uncertainty, part: 0 }),
+    told({ kind: 'certain', revision: '5', part: 0, returned: 6, lost: 0 }),
   ];
-  for (const [options, message] of cases) assert.throws(() => client.watch(options), message);
-  assert.doesNotThrow(() => client.watch({ types: ['lost', 'rollcall.roll.synced'], cluster: ['a', 'b'], since: '0' }));
+  const events = [registered(2, 1), registered(2, 1), ...extra, forgotten(6, 2), forgotten(6, 2)];
+  assert.deepEqual(apply(...events), new Map([node(1)]));
 });

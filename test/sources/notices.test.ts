@@ -1,14 +1,275 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
-import { INTERRUPTION_KINDS, mostUrgent, NO_NOTICES, type Notices } from '../../src/sources/notices.ts';
+import type { ServerResponse } from 'node:http';
+import { describe, type TestContext, test } from 'node:test';
+import { systemClock } from '../../src/lib/clock.ts';
+import { startSimulator } from '../../src/simulator/simulator.ts';
+import { createImdsClient } from '../../src/sources/imds.ts';
+import {
+  INTERRUPTION_KINDS,
+  mostUrgent,
+  NO_NOTICES,
+  type Notices,
+  parseInstant,
+  parseLifecycleNotice,
+  parseMaintenanceNotice,
+  parseRebalanceNotice,
+  parseSpotNotice,
+  readNotices,
+} from '../../src/sources/notices.ts';
+import { scaledClock } from '../support/scaled-clock.ts';
+import { startRawServer } from './start-raw-server.ts';
 
-test('of several notices the one that leaves the least time is told', () => {
-  let notices: Notices = NO_NOTICES;
-  assert.equal(mostUrgent(notices), null);
-  const told: unknown[] = [];
-  for (const kind of [...INTERRUPTION_KINDS].reverse()) {
-    notices = { ...notices, [kind]: { kind, action: null, time: null } };
-    told.push(mostUrgent(notices)?.kind);
+describe('notices', () => {
+  test('of several notices the one that leaves the least time is told', () => {
+    let notices: Notices = NO_NOTICES;
+    assert.equal(mostUrgent(notices), null);
+    const told: unknown[] = [];
+    for (const kind of [...INTERRUPTION_KINDS].reverse()) {
+      notices = { ...notices, [kind]: { kind, action: null, time: null } };
+      told.push(mostUrgent(notices)?.kind);
+    }
+    assert.deepEqual(told, ['rebalance-recommendation', 'maintenance', 'asg-termination', 'spot-interruption']);
+  });
+});
+
+describe('parse instant', () => {
+  test('both of EC2’s forms become RFC 3339 in UTC', () => {
+    assert.equal(parseInstant('2026-11-22T10:26:18Z'), '2026-11-22T10:26:18.000Z');
+    assert.equal(parseInstant('2026-11-22T11:26:18+01:00'), '2026-11-22T10:26:18.000Z');
+    assert.equal(parseInstant('21 Jan 2027 09:00:43 GMT'), '2027-01-21T09:00:43.000Z');
+  });
+
+  test('what names no instant, or none without knowing this machine’s time zone, is unknown', () => {
+    for (const text of [
+      '',
+      '1',
+      'soon',
+      '2026-11-22',
+      '2026-11-22T10:26:18',
+      '21 Jan 2027 09:00:43',
+      '32 Jan 2027 09:00:43 GMT',
+    ])
+      assert.equal(parseInstant(text), null, text);
+  });
+});
+
+describe('parse lifecycle notice', () => {
+  test('target states that end the instance’s running are notices', () => {
+    const actions = Object.fromEntries(
+      ['Terminated', 'Terminating', 'Terminating:Wait', 'Warmed:Terminated', 'Warmed:Stopped', 'Warmed:Hibernated'].map(
+        (state) => [state, parseLifecycleNotice(state)?.action],
+      ),
+    );
+    assert.deepEqual(actions, {
+      Terminated: 'terminate',
+      Terminating: 'terminate',
+      'Terminating:Wait': 'terminate',
+      'Warmed:Terminated': 'terminate',
+      'Warmed:Stopped': 'stop',
+      'Warmed:Hibernated': 'hibernate',
+    });
+    assert.deepEqual(parseLifecycleNotice('Terminated\n'), {
+      kind: 'asg-termination',
+      action: 'terminate',
+      time: null,
+    });
+  });
+
+  test('states in which the instance runs on are none, nor is one that is not known', () => {
+    for (const state of ['InService', 'Standby', 'Detached', 'Warmed:Running', 'Pending:Wait', 'Brandnew'])
+      assert.equal(parseLifecycleNotice(state), null, state);
+  });
+
+  test('an answer that is no state at all is an error', () => {
+    for (const text of ['', '<html></html>', '{"unexpected":42}', 'a b'])
+      assert.throws(() => parseLifecycleNotice(text), /expected a lifecycle state, got "/, text);
+  });
+});
+
+describe('parse maintenance notice', () => {
+  const reboot = {
+    Code: 'system-reboot',
+    NotBefore: '21 Jan 2027 09:00:43 GMT',
+    NotAfter: '21 Jan 2027 09:17:23 GMT',
+    Description: 'scheduled reboot',
+    EventId: 'instance-event-0d59937288b749b32',
+    State: 'active',
+  };
+  const retirement = { ...reboot, Code: 'instance-retirement', NotBefore: '3 Jan 2027 00:00:00 GMT' };
+  const parse = (...events: unknown[]) => parseMaintenanceNotice(JSON.stringify(events));
+
+  test('an active event is a notice with its code and the instant it does not begin before', () => {
+    const expected = { kind: 'maintenance', action: 'system-reboot', time: '2027-01-21T09:00:43.000Z' };
+    assert.deepEqual(parse(reboot), expected);
+  });
+
+  test('an empty list is none, and so are events that are completed or cancelled', () => {
+    assert.equal(parse(), null);
+    for (const State of ['completed', 'canceled', 'cancelled', 'Completed'])
+      assert.equal(parse({ ...reboot, State }), null);
+    assert.equal(parse({ ...reboot, State: 'completed' }, retirement)?.action, 'instance-retirement');
+  });
+
+  test('of several the earliest is told, in whatever order they are listed; an unreadable date comes last', () => {
+    const undated = { ...reboot, Code: 'instance-stop', NotBefore: 'soon' };
+    for (const events of [
+      [reboot, retirement, undated],
+      [undated, retirement, reboot],
+      [retirement, undated, reboot],
+    ])
+      assert.equal(parse(...events)?.action, 'instance-retirement');
+    assert.deepEqual(parse(undated), { kind: 'maintenance', action: 'instance-stop', time: null });
+  });
+
+  test('an event without a state is taken seriously', () => {
+    const { State: _, ...stateless } = reboot;
+    assert.equal(parse(stateless)?.action, 'system-reboot');
+  });
+
+  test('an answer that is no list of events is an error', () => {
+    for (const text of ['', '<html>', '{}', '[42]', '[null]', '[{"Code":42}]', '[{"Code":"<b>"}]'])
+      assert.throws(() => parseMaintenanceNotice(text), /scheduled: .*expected .*, got "/, text);
+  });
+});
+
+describe('parse rebalance notice', () => {
+  test('a rebalance recommendation tells since when', () => {
+    assert.deepEqual(parseRebalanceNotice('{"noticeTime":"2026-11-22T10:26:18Z"}'), {
+      kind: 'rebalance-recommendation',
+      action: null,
+      time: '2026-11-22T10:26:18.000Z',
+    });
+  });
+
+  test('an answer that is no recommendation is an error', () => {
+    for (const text of ['', '<html>', '{}', '{"noticeTime":42}'])
+      assert.throws(() => parseRebalanceNotice(text), /expected .*, got "/, text);
+  });
+});
+
+describe('parse spot notice', () => {
+  test('a spot notice tells what happens and when', () => {
+    assert.deepEqual(parseSpotNotice('{"action":"terminate","time":"2026-11-22T10:26:18Z"}'), {
+      kind: 'spot-interruption',
+      action: 'terminate',
+      time: '2026-11-22T10:26:18.000Z',
+    });
+  });
+
+  test('a notice stands without a readable time: losing it would be worse', () => {
+    for (const text of [
+      '{"action":"hibernate"}',
+      '{"action":"hibernate","time":"soon"}',
+      '{"action":"hibernate","time":4}',
+    ])
+      assert.deepEqual(parseSpotNotice(text), { kind: 'spot-interruption', action: 'hibernate', time: null });
+  });
+
+  test('an answer that is no notice is an error that says what was there', () => {
+    for (const text of ['', '<html>', '[]', '{}', '{"action":42}', '{"action":"rm -rf"}'])
+      assert.throws(
+        () => parseSpotNotice(text),
+        /^SourceError: IMDS spot\/instance-action: .*expected .*, got "/,
+        text,
+      );
+  });
+});
+
+describe('read notices', () => {
+  const { signal } = new AbortController();
+
+  function openClient(t: TestContext, endpoint: string) {
+    const client = createImdsClient({ endpoint, clock: scaledClock(0.25), allowV1: false });
+    t.after(() => client.close());
+    return client;
   }
-  assert.deepEqual(told, ['rebalance-recommendation', 'maintenance', 'asg-termination', 'spot-interruption']);
+
+  async function startNode(t: TestContext) {
+    const simulator = await startSimulator({ nodes: 1, basePort: 0, cluster: 'demo', seed: 's', clock: systemClock });
+    t.after(() => simulator.close());
+    const [first] = simulator.nodes;
+    assert.ok(first);
+    return { simulator, id: first.node.instanceId, imds: openClient(t, first.imdsEndpoint) };
+  }
+
+  const none = {
+    'spot-interruption': null,
+    'asg-termination': null,
+    maintenance: null,
+    'rebalance-recommendation': null,
+  };
+
+  test('a node to which nothing was announced has none, in a group or not', async (t) => {
+    const { simulator, id, imds } = await startNode(t);
+    assert.deepEqual(await readNotices(imds, signal), { notices: none, failures: [] });
+    await simulator.setNotices(id, { lifecycleState: null });
+    assert.deepEqual(await readNotices(imds, signal), { notices: none, failures: [] });
+  });
+
+  test('all that was announced is read', async (t) => {
+    const { simulator, id, imds } = await startNode(t);
+    const event = { Code: 'instance-stop', NotBefore: '21 Jan 2027 09:00:43 GMT', Description: 'd', EventId: 'e' };
+    await simulator.setNotices(id, {
+      spot: { action: 'stop', time: '2026-11-22T10:26:18Z' },
+      rebalance: { noticeTime: '2026-11-22T10:20:00Z' },
+      maintenance: [{ ...event, State: 'active' }],
+      lifecycleState: 'Terminated',
+    });
+    const { notices, failures } = await readNotices(imds, signal);
+    assert.deepEqual(failures, []);
+    assert.deepEqual(
+      Object.entries(notices)
+        .map(([kind, notice]) => [kind, notice?.kind, notice?.action, notice?.time])
+        .sort(),
+      [
+        ['asg-termination', 'asg-termination', 'terminate', null],
+        ['maintenance', 'maintenance', 'instance-stop', '2027-01-21T09:00:43.000Z'],
+        ['rebalance-recommendation', 'rebalance-recommendation', null, '2026-11-22T10:20:00.000Z'],
+        ['spot-interruption', 'spot-interruption', 'stop', '2026-11-22T10:26:18.000Z'],
+      ],
+    );
+  });
+
+  /** No notices but for the paths that `special` answers. */
+  const startLeaves = (t: TestContext, special: Readonly<Record<string, (res: ServerResponse) => void>>) =>
+    startRawServer(t, (req, res) => {
+      const path = req.url?.replace('/latest/', '').replace('meta-data/', '') ?? '';
+      if (path === 'api/token') res.end('TOKEN');
+      else if (special[path]) special[path](res);
+      else res.writeHead(404).end();
+    });
+
+  test('a leaf that cannot be read is absent and named; the others are read', async (t) => {
+    const server = await startLeaves(t, {
+      'spot/instance-action': (res) => res.writeHead(500).end(),
+      'events/maintenance/scheduled': () => {}, // never answers
+      'autoscaling/target-lifecycle-state': (res) => res.end('Terminated'),
+    });
+    const { notices, failures } = await readNotices(openClient(t, server.endpoint), signal);
+    assert.deepEqual(Object.keys(notices).sort(), ['asg-termination', 'rebalance-recommendation']);
+    assert.equal(notices['asg-termination']?.action, 'terminate');
+    assert.equal(failures.length, 2);
+    assert.match(
+      failures.join('\n'),
+      /maintenance\/scheduled at .*: no answer within 700 ms\n.*instance-action: HTTP 500/,
+    );
+  });
+
+  test('a service that is not there is one failure, not four, and says nothing of any notice', async (t) => {
+    const { simulator, id, imds } = await startNode(t);
+    await simulator.setFault(id, { imds: 'refuse' });
+    const { notices, failures } = await readNotices(imds, signal);
+    assert.deepEqual(notices, {});
+    assert.equal(failures.length, 1);
+    assert.match(failures[0] ?? '', /connection refused/);
+  });
+
+  for (const fault of ['html', 'wrong-type', 'error500', 'truncated', 'oversized'] as const) {
+    test(`with the fault ${fault} nothing is believed that was not announced`, async (t) => {
+      const { simulator, id, imds } = await startNode(t);
+      await simulator.setFault(id, { imds: fault });
+      const { notices } = await readNotices(imds, signal);
+      assert.deepEqual(Object.values(notices).filter(Boolean), []);
+    });
+  }
 });

@@ -1,26 +1,90 @@
-import type { Kv } from '../../src/store/kv.ts';
-import { openMemoryKv } from '../../src/store/sqlite/kv.ts';
-import { simulatedClock } from '../support/simulated-clock.ts';
-import { describeDrainSlotsContract } from './drain-slots-contract.ts';
-import { startSqlite } from './sqlite-backend.ts';
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Roll, RollEntry } from '../../src/record/roll.ts';
+import { decideRoom, type StoredClaim } from '../../src/store/drain-slots.ts';
+import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 
-describeDrainSlotsContract('memory:', async () => {
-  const clock = simulatedClock();
-  const opened: Kv[] = [];
-  return {
-    open: async () => {
-      const config = { kind: 'memory', label: 'memory:slots', name: 'slots' } as const;
-      const kv = await openMemoryKv(config, { clock, random: Math.random, bootId: 'boot-1' });
-      opened.push(kv);
-      return kv;
-    },
-    dispose: async () => {
-      await Promise.all(opened.map((kv) => kv.close()));
-    },
-  };
+const presence = { session: 's', since: '2026-01-01T00:00:00Z', ttlSeconds: 30 };
+const entry = (n: number, more: Partial<RollEntry['record']> = {}, there = true): RollEntry => ({
+  record: sampleRecord({ ec2InstanceId: sampleInstanceId(n), ...more }),
+  presence: there ? presence : null,
+});
+const rollOf = (entries: readonly RollEntry[], more: Partial<Roll> = {}): Roll => ({
+  revision: '1',
+  entries,
+  skipped: [],
+  ...more,
+});
+const claim = (n: number, cluster = 'demo'): StoredClaim => ({
+  instanceId: sampleInstanceId(n),
+  claim: { phase: 'drained', arn: 'a', cluster, reason: '', since: '', session: '' },
+});
+const here = { cluster: 'demo', arn: sampleRecord().containerInstanceArn ?? '' };
+const present = (count: number) => Array.from({ length: count }, (_, n) => entry(n));
+const slots = (count: number, percent: number) => decideRoom(here, [], rollOf(present(count)), percent).slots;
+
+test('one always, else the share rounded down, of the present nodes of the cluster', () => {
+  assert.deepEqual([slots(0, 10), slots(9, 10), slots(10, 10), slots(19, 10), slots(20, 10)], [1, 1, 1, 1, 2]);
+  assert.deepEqual([slots(10, 30), slots(100, 29), slots(10, 100), slots(200, 57.5)], [3, 29, 10, 115]);
+  const mixed = [...present(10), entry(10, { cluster: 'other' }), entry(11, {}, false)];
+  assert.equal(decideRoom(here, [], rollOf(mixed), 100).slots, 10);
 });
 
-describeDrainSlotsContract('sqlite:', async () => {
-  const backend = await startSqlite();
-  return { open: () => backend.open(), dispose: () => backend.dispose() };
+const lostWith = (kind: string, action: string) => entry(0, { interruption: { kind, action, time: null } }, false);
+const left = (cause: 'stopped' | 'spot-interruption' | 'maintenance', action: string | null) =>
+  entry(
+    0,
+    { departure: { cause, at: '' }, interruption: action === null ? null : { kind: cause, action, time: null } },
+    false,
+  );
+for (const [name, entries, more, taken] of [
+  ['present', [entry(0)], {}, 1],
+  ['lost', [entry(0, {}, false)], {}, 1],
+  ['stopped', [left('stopped', null)], {}, 1],
+  ['gone to be rebooted', [left('maintenance', 'instance-reboot')], {}, 1],
+  ['gone to be stopped by EC2', [left('spot-interruption', 'stop')], {}, 1],
+  ['gone to be terminated', [left('spot-interruption', 'terminate')], {}, 0],
+  ['lost after a notice of its end', [lostWith('spot-interruption', 'terminate')], {}, 0],
+  ['lost after a notice of its stop', [lostWith('spot-interruption', 'stop')], {}, 1],
+  ['lost while its group waits to end it', [lostWith('asg-termination', 'terminate')], {}, 1],
+  ['forgotten', [], {}, 0],
+  ['not there, with a record that cannot be read', [], { skipped: [{ key: 'k', reason: 'r' }] }, 1],
+] as const) {
+  test(`the claim of a node that is ${name} takes ${taken}`, () => {
+    assert.equal(decideRoom(here, [claim(0)], rollOf(entries, more), 10).taken, taken);
+  });
+}
+
+test('claims of other clusters and overruled ones take none; one that cannot be read is of its node’s cluster', () => {
+  const taken = (stored: StoredClaim) => decideRoom(here, [stored], rollOf([entry(0)]), 10).taken;
+  assert.equal(taken(claim(0, 'other')), 0);
+  const overruled = claim(0).claim;
+  assert.equal(taken({ ...claim(0), claim: overruled && { ...overruled, phase: 'overruled' } }), 0);
+  assert.equal(taken({ ...claim(0), claim: null }), 1);
+});
+
+test('says who has the slots, not all of many', () => {
+  const room = decideRoom(
+    here,
+    [0, 1, 2, 3, 4].map((n) => claim(n)),
+    rollOf(present(10)),
+    50,
+  );
+  assert.equal(room.free, false);
+  assert.equal(room.reason, '5 of 5 drain slots of demo are taken: i-00000000, i-00000001, i-00000002 and 2 more');
+});
+
+test('a cluster of the same name in another region is another cluster', () => {
+  const arn = (n: number) => `arn:aws:ecs:eu-west-1:123456789012:container-instance/demo/${n}`;
+  const far = Array.from({ length: 90 }, (_, n) => entry(n + 10, { containerInstanceArn: arn(n + 10) }));
+  const roll = rollOf([...present(10), ...far]);
+  const [farClaim] = [claim(10)].map(({ instanceId, claim }) => ({
+    instanceId,
+    claim: claim && { ...claim, arn: arn(10) },
+  }));
+  assert.ok(farClaim);
+  const room = decideRoom(here, [farClaim], roll, 20);
+  assert.deepEqual([room.slots, room.taken], [2, 0]);
+  assert.equal(decideRoom({ ...here, arn: arn(11) }, [farClaim], roll, 20).slots, 18);
+  assert.equal(decideRoom({ ...here, arn: arn(11) }, [farClaim], roll, 20).taken, 1);
 });

@@ -3,46 +3,52 @@ import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { it } from 'node:test';
+import { describe, it, type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
 import { systemClock } from '../../src/lib/clock.ts';
-import { openStore } from '../../src/store/open-store.ts';
-import type { StoreConfig } from '../../src/store/store-url.ts';
-import { minimumTtlMs } from '../../src/store/store-url.ts';
-import { sampleRecord } from '../support/sample-record.ts';
+import type { NodeRecord } from '../../src/record/record.ts';
+import { StoreError } from '../../src/store/errors.ts';
+import { createRollStore, openStore } from '../../src/store/open-store.ts';
+import { openMemoryKv } from '../../src/store/sqlite/kv.ts';
+import type { Hold, Seat, Store } from '../../src/store/store.ts';
+import { minimumTtlMs, type StoreConfig } from '../../src/store/store-url.ts';
+import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
+import { simulatedClock } from '../support/simulated-clock.ts';
+import { type SlowWire, slowWire } from './slow-wire.ts';
 
-const { signal } = new AbortController();
-const deps = { clock: systemClock, random: Math.random, signal, create: true };
+describe('open store', () => {
+  const { signal } = new AbortController();
+  const deps = { clock: systemClock, random: Math.random, signal, create: true };
 
-const etcd: StoreConfig = {
-  kind: 'etcd',
-  label: 'etcd://127.0.0.1:9',
-  endpoints: ['http://127.0.0.1:9'],
-  prefix: '/rollcall',
-  tls: null,
-  credentials: null,
-};
+  const etcd: StoreConfig = {
+    kind: 'etcd',
+    label: 'etcd://127.0.0.1:9',
+    endpoints: ['http://127.0.0.1:9'],
+    prefix: '/rollcall',
+    tls: null,
+    credentials: null,
+  };
 
-it('opens the embedded stores for use', async () => {
-  const directory = await mkdtemp(join(tmpdir(), 'rollcall-open-'));
-  const path = join(directory, 'roll.db');
-  for (const config of [
-    { kind: 'sqlite', label: `sqlite:${path}`, path },
-    { kind: 'memory', label: 'memory:open', name: 'open' },
-  ] as const) {
-    const store = await openStore(config, deps);
-    assert.equal(store.label, config.label);
-    const record = sampleRecord();
-    const seat = { instanceId: record.ec2InstanceId, session: 'a', since: 'x', ttlMs: 1_000, retentionMs: 60_000 };
-    assert.equal((await store.register(seat, record, { takeover: true, signal })).kind, 'registered');
-    assert.equal((await store.read(signal)).entries.length, 1);
-    await store.close();
-  }
-  await rm(directory, { recursive: true });
-});
+  it('opens the embedded stores for use', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'rollcall-open-'));
+    const path = join(directory, 'roll.db');
+    for (const config of [
+      { kind: 'sqlite', label: `sqlite:${path}`, path },
+      { kind: 'memory', label: 'memory:open', name: 'open' },
+    ] as const) {
+      const store = await openStore(config, deps);
+      assert.equal(store.label, config.label);
+      const record = sampleRecord();
+      const seat = { instanceId: record.ec2InstanceId, session: 'a', since: 'x', ttlMs: 1_000, retentionMs: 60_000 };
+      assert.equal((await store.register(seat, record, { takeover: true, signal })).kind, 'registered');
+      assert.equal((await store.read(signal)).entries.length, 1);
+      await store.close();
+    }
+    await rm(directory, { recursive: true });
+  });
 
-it('opens etcd without asking it anything, and without loading SQLite', async () => {
-  const script = `
+  it('opens etcd without asking it anything, and without loading SQLite', async () => {
+    const script = `
     const { openStore } = await import(${JSON.stringify(import.meta.resolve('../../src/store/open-store.ts'))});
     const { systemClock } = await import(${JSON.stringify(import.meta.resolve('../../src/lib/clock.ts'))});
     const loaded = () => process.moduleLoadList.includes('NativeModule sqlite');
@@ -52,11 +58,165 @@ it('opens etcd without asking it anything, and without loading SQLite', async ()
     await (await openStore({ kind: 'memory', label: 'memory:', name: '' }, deps)).close();
     console.log(before, loaded());
   `;
-  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script]);
-  assert.equal(stdout.trim(), 'false true');
+    const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script]);
+    assert.equal(stdout.trim(), 'false true');
+  });
+
+  it('asks of etcd no TTL below one and a half election timeouts', () => {
+    assert.equal(minimumTtlMs(etcd), 2_000);
+    assert.equal(minimumTtlMs({ kind: 'memory', label: 'memory:', name: '' }), 1_000);
+  });
 });
 
-it('asks of etcd no TTL below one and a half election timeouts', () => {
-  assert.equal(minimumTtlMs(etcd), 2_000);
-  assert.equal(minimumTtlMs({ kind: 'memory', label: 'memory:', name: '' }), 1_000);
+describe('roll store', () => {
+  const { signal } = new AbortController();
+  const id = sampleInstanceId();
+  const seat = (session: string, since = '2026-01-01T00:00:00Z'): Seat => {
+    return { instanceId: id, session, since, ttlMs: 30_000, retentionMs: 3_600_000 };
+  };
+  const recordOf = (session: string, overrides: Partial<NodeRecord> = {}) =>
+    sampleRecord({ sidecar: { version: '0.1.0', session }, ...overrides });
+
+  async function open(t: TestContext): Promise<{ store: Store; wire: SlowWire; kv: SlowWire['kv'] }> {
+    const deps = { clock: simulatedClock(), random: Math.random, bootId: 'boot-1' };
+    const kv = await openMemoryKv({ kind: 'memory', label: 'memory:', name: t.name }, deps);
+    const wire = slowWire(kv);
+    const store = createRollStore(wire.kv);
+    t.after(() => store.close());
+    return { store, wire, kv };
+  }
+
+  async function register(store: Store, session: string, since?: string): Promise<Hold> {
+    const outcome = await store.register(seat(session, since), recordOf(session), { takeover: true, signal });
+    if (outcome.kind !== 'registered') assert.fail(JSON.stringify(outcome));
+    return outcome.hold;
+  }
+
+  const clusterOf = async (store: Store) => (await store.readOne(id, signal)).entry?.record.cluster;
+  const update = (store: Store, hold: Hold, cluster: string) =>
+    store.update(hold, recordOf(hold.seat.session, { cluster }), signal);
+
+  test('an update that the store carries out late does not overwrite a newer one', async (t) => {
+    const { store, wire } = await open(t);
+    const hold = await register(store, 'a');
+    wire.keepNext();
+    await assert.rejects(update(store, hold, 'first'), StoreError);
+    assert.equal((await update(store, hold, 'second')).kind, 'written');
+    assert.deepEqual(
+      (await wire.deliver()).map(({ succeeded }) => succeeded),
+      [false],
+    );
+    assert.equal(await clusterOf(store), 'second');
+    assert.equal((await update(store, hold, 'third')).kind, 'written');
+  });
+
+  test('an update follows one that was carried out without an answer', async (t) => {
+    const { store, wire } = await open(t);
+    const hold = await register(store, 'a');
+    wire.loseNextAnswer();
+    await assert.rejects(update(store, hold, 'first'), StoreError);
+    assert.equal(await clusterOf(store), 'first');
+    assert.equal((await update(store, hold, 'second')).kind, 'written');
+    wire.keepNext();
+    await assert.rejects(update(store, hold, 'third'), StoreError);
+    await wire.deliver();
+    assert.equal((await update(store, hold, 'fourth')).kind, 'written');
+    assert.equal(await clusterOf(store), 'fourth');
+  });
+
+  test('a hold that was handed on as a copy can be updated, and one whose record somebody deleted heals', async (t) => {
+    const { store, kv } = await open(t);
+    const hold = await register(store, 'a');
+    assert.equal((await update(store, { ...hold }, 'copy')).kind, 'written');
+    await kv.txn({ guards: [], puts: [], deletes: [`v1/records/${id}`], reads: [] }, signal);
+    assert.equal((await update(store, hold, 'healed')).kind, 'written');
+    assert.equal(await clusterOf(store), 'healed');
+  });
+
+  test('an update that is carried out late changes nothing after the departure', async (t) => {
+    const { store, wire } = await open(t);
+    const hold = await register(store, 'a');
+    wire.keepNext();
+    await assert.rejects(update(store, hold, 'first'), StoreError);
+    const departed = recordOf('a', { departure: { cause: 'stopped', at: '2026-01-01T01:00:00Z' } });
+    assert.equal((await store.depart(hold, departed, signal)).kind, 'written');
+    await wire.deliver();
+    assert.equal((await store.readOne(id, signal)).entry?.record.departure?.cause, 'stopped');
+  });
+
+  test('an agent whose registration got no answer does not oust the newer one that took over meanwhile', async (t) => {
+    const { store, wire } = await open(t);
+    wire.loseNextAnswer();
+    await assert.rejects(register(store, 'older', '2026-01-01T00:00:00Z'), StoreError);
+    const newer = await register(store, 'newer', '2026-01-01T00:00:05Z');
+    const again = await store.register(seat('older'), recordOf('older'), { takeover: true, signal });
+    assert.deepEqual(again, { kind: 'superseded', by: 'newer' });
+    assert.equal((await update(store, newer, 'mine')).kind, 'written');
+  });
+
+  test('a registration that the store carries out late keeps its leases, whatever its caller was told', async (t) => {
+    const { store, wire, kv } = await open(t);
+    wire.keepNext();
+    await assert.rejects(register(store, 'a'), StoreError);
+    assert.deepEqual(wire.released, []);
+    assert.equal((await wire.deliver())[0]?.succeeded, true);
+    const reads = [`v1/presence/${id}`, `v1/records/${id}`];
+    const seen = await kv.txn({ guards: [], puts: [], deletes: [], reads }, signal);
+    for (const kept of seen.reads) assert.equal(await kv.keepAlive(kept?.lease ?? '0', signal), true, kept?.key);
+    assert.equal((await store.readOne(id, signal)).entry?.presence?.session, 'a');
+    await register(store, 'a');
+    assert.equal(wire.released.length, 2, 'the leases of what it overwrote');
+  });
+
+  test('a departure without an answer ends no lease that its write may still use', async (t) => {
+    const { store, wire } = await open(t);
+    const hold = await register(store, 'a');
+    const bereft = { ...hold, retentionLease: '4242' };
+    const departed = recordOf('a', { departure: { cause: 'stopped', at: '2026-01-01T01:00:00Z' } });
+    assert.equal((await store.depart(bereft, departed, signal)).kind, 'written');
+    assert.deepEqual(wire.released, []);
+  });
+
+  test('a registration that happened does not wait for the leases of what it overwrote to end', async (t) => {
+    const { store, wire } = await open(t);
+    await register(store, 'a');
+    wire.releaseHangs = true;
+    await register(store, 'b');
+    assert.equal(wire.released.length, 2);
+    assert.deepEqual(
+      await store.register(seat('a'), recordOf('a'), { takeover: false, signal }),
+      { kind: 'superseded', by: 'b' },
+      'nor does one that was refused',
+    );
+    // Closing ends those calls with an error that nobody may be left to catch.
+    await store.close();
+  });
+
+  test('a session that was taken over learns it by its third beat even where its leases were not ended', async (t) => {
+    const { store, wire } = await open(t);
+    const old = await register(store, 'a');
+    wire.releaseHangs = true;
+    await register(store, 'b');
+    const outcomes = [];
+    for (let beat = 0; beat < 3; beat += 1) outcomes.push(await store.renew(old, signal));
+    assert.deepEqual(outcomes[2], { kind: 'superseded', by: 'b' });
+  });
+
+  test('a beat whose look at the seat fails is a beat all the same', async (t) => {
+    const { wire, kv } = await open(t);
+    let looks = 0;
+    const blind = createRollStore(
+      Object.assign(Object.create(wire.kv), {
+        txn: async (...[txn, txnSignal]: Parameters<typeof kv.txn>) => {
+          if (txn.puts.length > 0 || txn.reads.length === 0) return kv.txn(txn, txnSignal);
+          looks += 1;
+          if (looks > 1) throw new StoreError('no answer', { retryable: true });
+          return kv.txn(txn, txnSignal);
+        },
+      }),
+    );
+    const hold = await register(blind, 'a');
+    for (let beat = 0; beat < 6; beat += 1) assert.deepEqual(await blind.renew(hold, signal), { kind: 'renewed' });
+    assert.equal(looks, 3, 'one before registering, one in three beats');
+  });
 });

@@ -2,92 +2,260 @@ import assert from 'node:assert/strict';
 import { lstat, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
-import { openCursorFile } from '../../../src/cli/watch/cursor-file.ts';
+import { describe, type TestContext, test } from 'node:test';
+import { createCursorSaver, encodeCursor, openCursorFile, parseCursor } from '../../../src/cli/watch/cursor-file.ts';
 import { RollcallError, UsageError } from '../../../src/errors.ts';
+import { simulatedClock } from '../../support/simulated-clock.ts';
 
-const CURSOR = { store: 'store-1', revision: '17' };
+describe('cursor file', () => {
+  const CURSOR = { store: 'store-1', revision: '17' };
 
-async function folder(t: TestContext): Promise<string> {
-  const path = await mkdtemp(join(tmpdir(), 'rollcall-cursor-'));
-  t.after(() => rm(path, { recursive: true, force: true }));
-  return path;
-}
+  async function folder(t: TestContext): Promise<string> {
+    const path = await mkdtemp(join(tmpdir(), 'rollcall-cursor-'));
+    t.after(() => rm(path, { recursive: true, force: true }));
+    return path;
+  }
 
-test('a cursor that was written is there at the next start, and nothing but its lock lies beside it', async (t) => {
-  const dir = await folder(t);
-  const path = join(dir, 'a.cursor');
-  const first = await openCursorFile(path);
-  assert.equal(first.saved, null);
-  await first.write({ ...CURSOR, revision: '16' });
-  await first.write(CURSOR);
-  first.release();
-  assert.deepEqual((await readdir(dir)).sort(), ['a.cursor', 'a.cursor.lock']);
-  assert.equal((await stat(path)).mode & 0o777, 0o644);
-  const second = await openCursorFile(path);
-  assert.deepEqual(second.saved, CURSOR);
-  second.release();
-});
-
-test('a write that fails leaves the old cursor whole', async (t) => {
-  const path = join(await folder(t), 'a.cursor');
-  const file = await openCursorFile(path);
-  t.after(() => file.release());
-  await file.write(CURSOR);
-  // In the way of the temporary file.
-  await mkdir(join(path, '..', '.a.cursor.next'));
-  await assert.rejects(file.write({ ...CURSOR, revision: '18' }));
-  assert.deepEqual(JSON.parse(await readFile(path, 'utf8')), { version: 1, ...CURSOR });
-});
-
-test('one file serves one watch: the second is refused until the first has released it', async (t) => {
-  const path = join(await folder(t), 'a.cursor');
-  const first = await openCursorFile(path);
-  await assert.rejects(openCursorFile(path), (error: Error) => {
-    assert.ok(error instanceof RollcallError && !(error instanceof UsageError));
-    assert.match(error.message, /a\.cursor: another rollcall watch holds .*a\.cursor\.lock; give each watch/);
-    return true;
+  test('a cursor that was written is there at the next start, and nothing but its lock lies beside it', async (t) => {
+    const dir = await folder(t);
+    const path = join(dir, 'a.cursor');
+    const first = await openCursorFile(path);
+    assert.equal(first.saved, null);
+    await first.write({ ...CURSOR, revision: '16' });
+    await first.write(CURSOR);
+    first.release();
+    assert.deepEqual((await readdir(dir)).sort(), ['a.cursor', 'a.cursor.lock']);
+    assert.equal((await stat(path)).mode & 0o777, 0o644);
+    const second = await openCursorFile(path);
+    assert.deepEqual(second.saved, CURSOR);
+    second.release();
   });
-  first.release();
-  (await openCursorFile(path)).release();
-});
 
-test('a link stays a link, and what it points to is replaced', async (t) => {
-  const dir = await folder(t);
-  await writeFile(join(dir, 'real'), `${JSON.stringify({ version: 1, ...CURSOR })}\n`);
-  await symlink('real', join(dir, 'link'));
-  const file = await openCursorFile(join(dir, 'link'));
-  await file.write({ ...CURSOR, revision: '99' });
-  file.release();
-  assert.ok((await lstat(join(dir, 'link'))).isSymbolicLink());
-  assert.match(await readFile(join(dir, 'real'), 'utf8'), /"99"/);
-});
+  test('a write that fails leaves the old cursor whole', async (t) => {
+    const path = join(await folder(t), 'a.cursor');
+    const file = await openCursorFile(path);
+    t.after(() => file.release());
+    await file.write(CURSOR);
+    // In the way of the temporary file.
+    await mkdir(join(path, '..', '.a.cursor.next'));
+    await assert.rejects(file.write({ ...CURSOR, revision: '18' }));
+    assert.deepEqual(JSON.parse(await readFile(path, 'utf8')), { version: 1, ...CURSOR });
+  });
 
-test('a file that is no cursor is refused by name, stays as it is, and its lock is given back', async (t) => {
-  const path = join(await folder(t), 'a.cursor');
-  for (const text of ['', '{"version":1,"sto', 'dear diary', '{"version":7}', 'x'.repeat(5_000)]) {
-    await writeFile(path, text);
+  test('one file serves one watch: the second is refused until the first has released it', async (t) => {
+    const path = join(await folder(t), 'a.cursor');
+    const first = await openCursorFile(path);
     await assert.rejects(openCursorFile(path), (error: Error) => {
-      assert.ok(error instanceof UsageError);
-      assert.match(error.message, /a\.cursor: .*; remove the file to begin with a snapshot, or name another$/);
-      assert.ok(error.message.length < 400);
+      assert.ok(error instanceof RollcallError && !(error instanceof UsageError));
+      assert.match(error.message, /a\.cursor: another rollcall watch holds .*a\.cursor\.lock; give each watch/);
       return true;
     });
-    assert.equal(await readFile(path, 'utf8'), text);
-  }
-  await rm(path);
-  (await openCursorFile(path)).release();
+    first.release();
+    (await openCursorFile(path)).release();
+  });
+
+  test('a link stays a link, and what it points to is replaced', async (t) => {
+    const dir = await folder(t);
+    await writeFile(join(dir, 'real'), `${JSON.stringify({ version: 1, ...CURSOR })}\n`);
+    await symlink('real', join(dir, 'link'));
+    const file = await openCursorFile(join(dir, 'link'));
+    await file.write({ ...CURSOR, revision: '99' });
+    file.release();
+    assert.ok((await lstat(join(dir, 'link'))).isSymbolicLink());
+    assert.match(await readFile(join(dir, 'real'), 'utf8'), /"99"/);
+  });
+
+  test('a file that is no cursor is refused by name, stays as it is, and its lock is given back', async (t) => {
+    const path = join(await folder(t), 'a.cursor');
+    for (const text of ['', '{"version":1,"sto', 'dear diary', '{"version":7}', 'x'.repeat(5_000)]) {
+      await writeFile(path, text);
+      await assert.rejects(openCursorFile(path), (error: Error) => {
+        assert.ok(error instanceof UsageError);
+        assert.match(error.message, /a\.cursor: .*; remove the file to begin with a snapshot, or name another$/);
+        assert.ok(error.message.length < 400);
+        return true;
+      });
+      assert.equal(await readFile(path, 'utf8'), text);
+    }
+    await rm(path);
+    (await openCursorFile(path)).release();
+  });
+
+  test('a path that cannot hold a cursor is refused: no folder, a folder, a device, a folder that takes no files', async (t) => {
+    const dir = await folder(t);
+    const before = await stat('/dev/null');
+    for (const path of [join(dir, 'none', 'a'), dir, '/dev/null', '/proc/a.cursor']) {
+      await assert.rejects(openCursorFile(path), (error: Error) => {
+        assert.ok(error instanceof UsageError, String(error));
+        assert.ok(error.message.includes(path), error.message);
+        return true;
+      });
+    }
+    assert.equal((await stat('/dev/null')).ino, before.ino);
+  });
 });
 
-test('a path that cannot hold a cursor is refused: no folder, a folder, a device, a folder that takes no files', async (t) => {
-  const dir = await folder(t);
-  const before = await stat('/dev/null');
-  for (const path of [join(dir, 'none', 'a'), dir, '/dev/null', '/proc/a.cursor']) {
-    await assert.rejects(openCursorFile(path), (error: Error) => {
-      assert.ok(error instanceof UsageError, String(error));
-      assert.ok(error.message.includes(path), error.message);
-      return true;
+describe('cursor saver', () => {
+  function saver() {
+    const clock = simulatedClock();
+    const written: (string | null)[] = [];
+    const lines: string[] = [];
+    let disk: Promise<void> = Promise.resolve();
+    const cursor = createCursorSaver({
+      write: async (revision) => {
+        await disk;
+        written.push(revision);
+      },
+      clock,
+      tell: (line) => lines.push(line),
     });
+    return {
+      clock,
+      written,
+      lines,
+      cursor,
+      setDisk(next: Promise<void>) {
+        disk = next;
+        disk.catch(() => {});
+      },
+    };
   }
-  assert.equal((await stat('/dev/null')).ino, before.ino);
+
+  test('what was told is saved at once, and a cursor that only moves at most once a second', async () => {
+    const { clock, written, cursor } = saver();
+    cursor.advance('1', true);
+    await clock.advance(1);
+    assert.deepEqual(written, ['1']);
+    cursor.advance('2', false);
+    await clock.advance(500);
+    cursor.advance('3', false);
+    await clock.advance(498);
+    assert.deepEqual(written, ['1']);
+    await clock.advance(1);
+    cursor.advance('4', false);
+    await clock.advance(0);
+    assert.deepEqual(written, ['1', '4']);
+    cursor.advance('5', true);
+    await clock.advance(0);
+    assert.deepEqual(written, ['1', '4', '5']);
+  });
+
+  test('a slow disk delays nobody: the newest cursor is written next, those between are not', async () => {
+    const { clock, written, cursor, setDisk } = saver();
+    const slow = Promise.withResolvers<void>();
+    setDisk(slow.promise);
+    for (const revision of ['1', '2', '3', '4']) cursor.advance(revision, true);
+    await clock.advance(0);
+    assert.deepEqual(written, []);
+    slow.resolve();
+    await clock.advance(0);
+    assert.deepEqual(written, ['1', '4']);
+  });
+
+  test('that there is nothing to go on from is written at once, and what comes after it in its turn', async () => {
+    const { clock, written, cursor } = saver();
+    cursor.advance('1', true);
+    await clock.advance(0);
+    cursor.advance(null, false);
+    await clock.advance(0);
+    assert.deepEqual(written, ['1', null]);
+    cursor.advance('2', false);
+    await cursor.close();
+    assert.deepEqual(written, ['1', null, '2']);
+  });
+
+  test('the same cursor is not written again', async () => {
+    const { clock, written, cursor } = saver();
+    cursor.advance('7', true);
+    await clock.advance(5_000);
+    cursor.advance('7', false);
+    cursor.advance('7', true);
+    await cursor.close();
+    assert.deepEqual(written, ['7']);
+  });
+
+  test('closing writes what was only noted', async () => {
+    const { clock, written, cursor } = saver();
+    cursor.advance('1', true);
+    await clock.advance(0);
+    cursor.advance('2', false);
+    await cursor.close();
+    assert.deepEqual(written, ['1', '2']);
+  });
+
+  test('a disk that hangs holds the end up for two seconds at most', async () => {
+    const { clock, cursor, lines, setDisk } = saver();
+    setDisk(new Promise(() => {}));
+    cursor.advance('1', true);
+    let closed = false;
+    const closing = cursor.close().then(() => {
+      closed = true;
+    });
+    await clock.advance(1_999);
+    assert.equal(closed, false);
+    await clock.advance(1);
+    await closing;
+    assert.match(lines.join('\n'), /^warning: save the cursor: no answer within 2000 ms; a restart repeats events$/);
+  });
+
+  test('a disk that refuses is told once, and once again when it takes cursors', async () => {
+    const { clock, written, lines, cursor, setDisk } = saver();
+    setDisk(Promise.reject(new Error('ENOSPC: no space left on device')));
+    cursor.advance('1', true);
+    cursor.advance('2', true);
+    await clock.advance(0);
+    cursor.advance('3', true);
+    await clock.advance(0);
+    assert.deepEqual(lines, [
+      'warning: cannot save the cursor: ENOSPC: no space left on device; a restart would repeat events',
+    ]);
+    setDisk(Promise.resolve());
+    cursor.advance('4', true);
+    await clock.advance(0);
+    assert.equal(lines[1], 'note: the cursor can be saved again');
+    assert.deepEqual(written, ['4']);
+  });
+});
+
+describe('parse cursor', () => {
+  const CURSOR = { store: 'cdf818194e3a8c32/rollcall', revision: '9007199254740993' };
+
+  test('what is written is read back, with revisions beyond what a number holds', () => {
+    for (const cursor of [CURSOR, { ...CURSOR, revision: null }]) {
+      assert.deepEqual(parseCursor(encodeCursor(cursor)), cursor);
+    }
+  });
+
+  test('a file that was cut short anywhere is refused, never half understood', () => {
+    const text = encodeCursor(CURSOR).trimEnd();
+    for (let length = 0; length < text.length; length += 1) {
+      assert.ok('refusal' in parseCursor(text.slice(0, length)), `cut to ${length} characters`);
+    }
+  });
+
+  test('a refusal says what is wrong, with the value', () => {
+    const refusals: [string, RegExp][] = [
+      ['', /^it is empty$/],
+      [' \n', /^it is empty$/],
+      ['hello\u001b[31m', /not JSON, or cut short: "hello\\u001b\[31m"/],
+      ['[1]', /holds no cursor: "\[1\]"/],
+      ['null', /holds no cursor: "null"/],
+      ['{"store":"s","revision":"1"}', /its version is missing, and this rollcall reads 1/],
+      ['{"version":2,"store":"s","revision":"1"}', /its version is "2", and this rollcall reads 1/],
+      ['{"version":1,"revision":"1"}', /its store is missing/],
+      ['{"version":1,"store":"","revision":"1"}', /its store is "", which names none/],
+      ['{"version":1,"store":"s","revision":"-1"}', /its revision is "-1", not a whole number/],
+      ['{"version":1,"store":"s","revision":12}', /its revision is "12", .* as text/],
+      [
+        '{"version":1,"store":"s","revision":"9223372036854775808"}',
+        /not a whole number from 0 to 9223372036854775807/,
+      ],
+    ];
+    for (const [text, pattern] of refusals) {
+      const parsed = parseCursor(text);
+      assert.ok('refusal' in parsed, text);
+      assert.match(parsed.refusal, pattern);
+      assert.ok(parsed.refusal.length < 200);
+    }
+  });
 });

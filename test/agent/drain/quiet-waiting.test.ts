@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import pino from 'pino';
+import { runDrain } from '../../../src/agent/drain/run.ts';
+import { createCell } from '../../../src/lib/cell.ts';
+import { createRollStore } from '../../../src/store/open-store.ts';
+import { openMemoryKv } from '../../../src/store/sqlite/kv.ts';
+import { fakeAgentEcs } from '../../support/fake-agent-ecs.ts';
+import { sampleInstanceId, sampleRecord } from '../../support/sample-record.ts';
+import { seededRandom } from '../../support/seeded-random.ts';
+import { simulatedClock } from '../../support/simulated-clock.ts';
+
+const NODES = 8;
+const SPOT = { kind: 'spot-interruption', action: 'terminate', time: null };
+
+test('nodes that wait for a slot write nothing for as long as nobody gives one back, and then the next takes it', async () => {
+  const clock = simulatedClock();
+  const random = seededRandom(3);
+  const config = { kind: 'memory', label: 'memory:', name: 'quiet-waiting' } as const;
+  const kv = await openMemoryKv(config, { clock, random, bootId: 'boot-1' });
+  let ranges = 0;
+  const range: typeof kv.range = (query, signal) => {
+    ranges += 1;
+    return kv.range(query, signal);
+  };
+  const store = createRollStore({ ...kv, range });
+  const ecs = fakeAgentEcs();
+  const stop = new AbortController();
+  const agents = await Promise.all(
+    Array.from({ length: NODES }, async (_, n) => {
+      const ec2InstanceId = sampleInstanceId(n);
+      const containerInstanceArn = `arn:aws:ecs:us-east-1:1:container-instance/demo/${n}`;
+      const record = sampleRecord({ ec2InstanceId, containerInstanceArn, interruption: SPOT });
+      const seat = { instanceId: ec2InstanceId, session: 's', since: '2026-01-01T00:00:00Z', ttlMs: 86_400_000 };
+      await store.register({ ...seat, retentionMs: 86_400_000 }, record, { takeover: true, signal: stop.signal });
+      ecs.add(containerInstanceArn);
+      const cell = createCell(record);
+      const running = runDrain(
+        {
+          ...{ config: { on: ['interruption'], criticalAfterMs: 300_000, maxSharePercent: 10 }, clock, random },
+          ...{ log: pino({ level: 'silent' }), session: `${n}`, slots: store.drainSlots, ecs: async () => ecs },
+          ...{
+            record: cell.get,
+            noticesKnown: () => true,
+            changes: cell,
+            leaving: createCell(false),
+            onStep: () => {},
+          },
+        },
+        stop.signal,
+      ).catch(() => {});
+      return { arn: containerInstanceArn, cell, running };
+    }),
+  );
+  const revision = async () => {
+    const read = await kv.txn({ guards: [], puts: [], deletes: [], reads: [] }, stop.signal);
+    return Number(read.revision);
+  };
+  const draining = () => agents.filter(({ arn }) => ecs.status(arn) === 'DRAINING');
+
+  await clock.advance(60_000);
+  assert.equal(draining().length, 1);
+  const before = await revision();
+  ranges = 0;
+  await clock.advance(600_000);
+  assert.equal((await revision()) - before, 0);
+  // Each look of the one that keeps the door reads the claims and the roll; the others read one key.
+  assert.ok(ranges >= 2 * 40 && ranges <= 2 * 61, `${ranges} ranges in 10 minutes`);
+
+  const [first] = draining();
+  first?.cell.set({ ...first.cell.get(), interruption: null });
+  await clock.advance(30_000);
+  assert.ok(first && ecs.status(first.arn) === 'ACTIVE');
+  assert.equal(draining().length, 1);
+  stop.abort(new Error('the test ended'));
+  await Promise.all(agents.map(({ running }) => running));
+  await store.close();
+});

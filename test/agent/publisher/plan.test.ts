@@ -1,0 +1,104 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import {
+  departureCause,
+  initialPublisherState,
+  type PlanInput,
+  type PublisherState,
+  plan,
+} from '../../../src/agent/publisher/plan.ts';
+import { encodeRecord } from '../../../src/record/codec.ts';
+import { sampleRecord } from '../../support/sample-record.ts';
+
+describe('departure cause', () => {
+  test('what was announced is the cause; a recommendation takes no node away, nor does what is not known', () => {
+    const cause = (kind: string) => departureCause(sampleRecord({ interruption: { kind, action: null, time: null } }));
+    assert.equal(departureCause(sampleRecord()), 'stopped');
+    assert.equal(cause('spot-interruption'), 'spot-interruption');
+    assert.equal(cause('maintenance'), 'maintenance');
+    assert.equal(cause('asg-termination'), 'asg-termination');
+    assert.equal(cause('rebalance-recommendation'), 'stopped');
+    assert.equal(cause('brand-new'), 'stopped');
+  });
+});
+
+describe('plan', () => {
+  const TTL_MS = 30_000;
+  const record = sampleRecord();
+  const desired = { record, json: encodeRecord(record) };
+  const stay: PlanInput = { desired, leaving: false, ttlMs: TTL_MS };
+  const leave: PlanInput = { ...stay, leaving: true };
+  const NOW_MS = 1_000_000;
+
+  const seat = { instanceId: record.ec2InstanceId, session: 's', since: '', ttlMs: TTL_MS, retentionMs: 86_400_000 };
+  const held: PublisherState = {
+    ...initialPublisherState(TTL_MS),
+    phase: 'held',
+    hold: { seat, ttlMs: TTL_MS, presenceLease: '1', retentionLease: '2' },
+    beatAtMs: NOW_MS,
+    nextBeatAtMs: NOW_MS + 10_000,
+    nextRetentionBeatAtMs: NOW_MS + 7_200_000,
+    publishedJson: desired.json,
+  };
+
+  test('waits, and not forever, while the instance id is not known', () => {
+    const step = plan(initialPublisherState(TTL_MS), NOW_MS, { ...stay, desired: null });
+    assert.deepEqual(step, {
+      action: 'wait',
+      untilMs: NOW_MS + TTL_MS / 3,
+      reason: 'the instance id is not known yet',
+    });
+  });
+
+  test('a new session takes the seat over; one that lost its lease only asks for it back', () => {
+    const first = plan(initialPublisherState(TTL_MS), NOW_MS, stay);
+    assert.ok(first.action === 'register' && first.takeover);
+    const again = plan({ ...held, phase: 'lost' }, NOW_MS, stay);
+    assert.ok(again.action === 'register' && !again.takeover);
+  });
+
+  test('has nothing to write while nothing changes, and sleeps until the next beat', () => {
+    const step = plan(held, NOW_MS + 1, stay);
+    assert.ok(step.action === 'wait');
+    assert.equal(step.untilMs, NOW_MS + 10_000);
+  });
+
+  test('beats at a third of the TTL, before it writes a change', () => {
+    const changed = { ...stay, desired: { record, json: 'changed' } };
+    assert.equal(plan(held, NOW_MS + 1, changed).action, 'update');
+    assert.equal(plan(held, NOW_MS + 10_000, changed).action, 'renew');
+  });
+
+  test('renews the retention when it is due', () => {
+    assert.equal(
+      plan({ ...held, nextBeatAtMs: NOW_MS + 8e6, beatAtMs: NOW_MS + 7.2e6 }, NOW_MS + 7.2e6, stay).action,
+      'renew-retention',
+    );
+  });
+
+  test('a failed beat is not a lost lease: until the TTL has passed it only retries', () => {
+    const failing = { ...held, retryAtMs: NOW_MS + 29_900, lastError: 'connection refused' };
+    const step = plan(failing, NOW_MS + 29_899, stay);
+    assert.ok(step.action === 'wait');
+    assert.match(step.reason, /retrying: connection refused/);
+    assert.equal(plan(failing, NOW_MS + 29_999, stay).action, 'renew');
+  });
+
+  test('after a whole TTL without a confirmed beat the lease is presumed lost and the seat asked for again', () => {
+    const step = plan(held, NOW_MS + TTL_MS, stay);
+    assert.ok(step.action === 'register' && !step.takeover);
+    assert.match(step.reason, /no confirmed beat for 30s/);
+  });
+
+  test('leaving departs once, also when the lease was lost, and at once when it was never registered', () => {
+    assert.equal(plan(held, NOW_MS, leave).action, 'depart');
+    assert.equal(plan({ ...held, phase: 'lost' }, NOW_MS, leave).action, 'depart');
+    assert.equal(plan({ ...held, phase: 'departed' }, NOW_MS, leave).action, 'done');
+    assert.equal(plan(initialPublisherState(TTL_MS), NOW_MS, leave).action, 'done');
+  });
+
+  test('a superseded session does nothing more, whatever is due', () => {
+    const step = plan({ ...held, phase: 'superseded', supersededBy: 'other' }, NOW_MS + 1e9, stay);
+    assert.deepEqual(step, { action: 'done', reason: 'session other took the seat of this node' });
+  });
+});

@@ -1,0 +1,293 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { type Consumer, consumeEvents, createStorePatience } from '../../../src/cli/watch/run-watch.ts';
+import { UsageError } from '../../../src/errors.ts';
+import type { RollEvent } from '../../../src/record/events.ts';
+import {
+  type EventBatch,
+  type EventSource,
+  FutureRevisionError,
+  SlowReaderError,
+} from '../../../src/registry/event-source.ts';
+import { CompactedError, StoreError } from '../../../src/store/errors.ts';
+import { sampleRecord } from '../../support/sample-record.ts';
+import { simulatedClock } from '../../support/simulated-clock.ts';
+
+describe('consume events', () => {
+  const ALL = { kinds: null, cluster: null };
+
+  function certain(revision: string): RollEvent {
+    return { kind: 'certain', revision, part: 0, returned: 0, lost: 0 };
+  }
+
+  function batch(revision: string, cursor: string | null = revision): EventBatch {
+    return { events: [certain(revision)], cursor };
+  }
+
+  type Opening = Error | readonly (EventBatch | Error)[];
+
+  /** Each call of `events` gets the next opening; after the last of its batches a reader waits until the abort. */
+  function consume(openings: readonly Opening[], options: Partial<Consumer> = {}) {
+    const abort = new AbortController();
+    const log: string[] = [];
+    const left = [...openings];
+    let idle = () => {};
+    const waiting = new Promise<void>((resolve) => {
+      idle = resolve;
+    });
+    const source: EventSource = {
+      async events({ since, signal }) {
+        log.push(`open after ${since}`);
+        const opening = left.shift() ?? [];
+        if (opening instanceof Error) throw opening;
+        return (async function* () {
+          for (const item of opening) {
+            if (item instanceof Error) throw item;
+            log.push(`pull ${item.cursor}`);
+            yield item;
+          }
+          idle();
+          await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+        })();
+      },
+    };
+    const ended = consumeEvents({
+      source,
+      since: null,
+      filter: ALL,
+      deliver: async (events) => {
+        log.push(`deliver ${events.map((event) => event.revision)}`);
+      },
+      onFinished: (cursor, told) => log.push(`finished ${cursor}${told ? '' : ' quietly'}`),
+      patience: { whileAway: (work) => work() },
+      signal: abort.signal,
+      ...options,
+    });
+    return { log, abort, ended, waiting };
+  }
+
+  test('a batch is finished once it is delivered, and only then is the next one pulled', async () => {
+    const { log, abort, ended, waiting } = consume([[batch('1', null), batch('2')]]);
+    await waiting;
+    assert.deepEqual(log, ['open after null', 'pull null', 'deliver 1', 'pull 2', 'deliver 2', 'finished 2']);
+    abort.abort(new Error('ended by SIGTERM'));
+    await assert.rejects(ended, /ended by SIGTERM/);
+  });
+
+  test('a consumer that does not take its events stops the pulling', async () => {
+    const { log, abort, ended } = consume([[batch('1'), batch('2')]], {
+      deliver: () =>
+        new Promise((_, reject) => abort.signal.addEventListener('abort', () => reject(abort.signal.reason))),
+    });
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual(log, ['open after null', 'pull 1']);
+    abort.abort(new Error('ended by SIGTERM'));
+    await assert.rejects(ended, /ended by SIGTERM/);
+  });
+
+  test('events the filter drops are not delivered, and the cursor moves on without them', async () => {
+    const filter = { kinds: new Set(['lost'] as const), cluster: null };
+    const { log, waiting, abort, ended } = consume([[batch('1'), { events: [], cursor: '5' }]], { filter });
+    await waiting;
+    assert.deepEqual(log.slice(1), ['pull 1', 'finished 1 quietly', 'pull 5', 'finished 5 quietly']);
+    abort.abort();
+    await assert.rejects(ended);
+  });
+
+  test('a consumer that was too slow resumes after what it has finished', async () => {
+    const slow = new SlowReaderError('too slow');
+    const { log, waiting, abort, ended } = consume(
+      [[batch('1'), batch('2', '1'), batch('3', null), slow], [batch('2')]],
+      {
+        since: '0',
+      },
+    );
+    await waiting;
+    assert.deepEqual(
+      log.filter((line) => line.startsWith('open')),
+      ['open after 0', 'open after 1'],
+    );
+    assert.deepEqual(log.slice(-3), ['pull 2', 'deliver 2', 'finished 2']);
+    abort.abort();
+    await assert.rejects(ended);
+  });
+
+  test('a cursor ahead of the store at the start is the end; later on it begins anew with a snapshot', async () => {
+    const future = new FutureRevisionError('9', '3');
+    await assert.rejects(consume([future], { since: '9' }).ended, future);
+    const { log, waiting, abort, ended } = consume([
+      [batch('9'), new SlowReaderError('too slow')],
+      future,
+      [batch('4')],
+    ]);
+    await waiting;
+    assert.deepEqual(
+      log.filter((line) => line.startsWith('open')),
+      ['open after null', 'open after 9', 'open after null'],
+    );
+    abort.abort();
+    await assert.rejects(ended);
+  });
+
+  test('a consumer that was too slow in a snapshot begins anew: what was before it may be of another store', async () => {
+    const entry = { record: sampleRecord({}), presence: null };
+    const piece: RollEvent = {
+      kind: 'lost',
+      revision: '3',
+      instanceId: entry.record.ec2InstanceId,
+      before: null,
+      after: entry,
+      snapshot: true,
+    };
+    const { log, waiting, abort, ended } = consume([
+      [batch('9'), { events: [piece], cursor: null }, new SlowReaderError('too slow')],
+      [batch('4')],
+    ]);
+    await waiting;
+    assert.deepEqual(
+      log.filter((line) => line.startsWith('open')),
+      ['open after null', 'open after null'],
+    );
+    abort.abort();
+    await assert.rejects(ended);
+  });
+
+  test('what was finished is withdrawn before a snapshot in mid-stream is told, and not for one that it begins with', async () => {
+    const entry = { record: sampleRecord({}), presence: null };
+    const piece = (revision: string): EventBatch => ({
+      events: [
+        {
+          kind: 'lost',
+          revision,
+          instanceId: entry.record.ec2InstanceId,
+          before: null,
+          after: entry,
+          snapshot: true,
+        },
+      ],
+      cursor: null,
+    });
+    const { log, waiting, abort, ended } = consume([[piece('9'), piece('9'), batch('9'), piece('4'), piece('4')]], {
+      since: '8',
+    });
+    await waiting;
+    assert.deepEqual(
+      log.filter((line) => !line.startsWith('pull')),
+      [
+        'open after 8',
+        ...['deliver 9', 'deliver 9', 'deliver 9', 'finished 9'],
+        ...['finished null quietly', 'deliver 4', 'deliver 4'],
+      ],
+    );
+    abort.abort();
+    await assert.rejects(ended);
+  });
+
+  test('what goes wrong while delivering ends it', async () => {
+    const error = new Error('a defect');
+    await assert.rejects(consume([[batch('1')]], { deliver: () => Promise.reject(error) }).ended, error);
+  });
+
+  test('the event carries what it concerns of the cluster only', async () => {
+    const entries = ['demo', 'other'].map((cluster) => ({ record: sampleRecord({ cluster }), presence: null }));
+    const seen: RollEvent[] = [];
+    const synced: EventBatch = { events: [{ kind: 'synced', revision: '1', entries }], cursor: '1' };
+    const { waiting, abort, ended } = consume([[synced]], {
+      filter: { kinds: null, cluster: new Set(['other']) },
+      deliver: async (events) => {
+        seen.push(...events);
+      },
+    });
+    await waiting;
+    assert.deepEqual(seen, [{ kind: 'synced', revision: '1', entries: entries.slice(1) }]);
+    abort.abort();
+    await assert.rejects(ended);
+  });
+});
+
+describe('store patience', () => {
+  const AWAY = new StoreError('etcd://h: connection refused', { retryable: true });
+
+  function patience() {
+    const clock = simulatedClock();
+    const lines: string[] = [];
+    const abort = new AbortController();
+    const deps = { clock, random: () => 0.5, env: {}, signal: abort.signal };
+    return {
+      clock,
+      lines,
+      abort,
+      ...createStorePatience({ ...deps, log: (severity, line) => lines.push(`${severity}: ${line}`) }),
+    };
+  }
+
+  test('an outage is two lines, one when it begins and one when the store answers, however long it takes', async () => {
+    const { clock, lines, whileAway } = patience();
+    let tries = 0;
+    const work = whileAway(async () => {
+      tries += 1;
+      if (clock.monotonicMs() < 1_000_000 + 600_000) throw AWAY;
+      return 'answer';
+    });
+    await clock.advance(599_000);
+    assert.deepEqual(lines, ['warn: warning: etcd://h: connection refused; trying again until the store answers']);
+    assert.ok(tries > 100 && tries < 300, `tried ${tries} times in ten minutes`);
+    await clock.advance(6_000);
+    assert.equal(await work, 'answer');
+    assert.deepEqual(lines.slice(1), ['info: note: the store answers again']);
+  });
+
+  test('what no wait can mend ends it at once and without a line of its own', async () => {
+    const wrongPassword = new StoreError('wrong password', { retryable: false });
+    const wrapped = new StoreError('the roll is not known', { retryable: true, cause: wrongPassword });
+    const { lines, whileAway } = patience();
+    for (const error of [wrongPassword, wrapped, new UsageError('too far'), new Error('a defect')]) {
+      await assert.rejects(
+        whileAway(() => Promise.reject(error)),
+        error,
+      );
+    }
+    assert.deepEqual(lines, []);
+  });
+
+  test('a compaction while the store was being read is a reason to read it again', async () => {
+    const { clock, whileAway } = patience();
+    let tries = 0;
+    const work = whileAway(async () => {
+      tries += 1;
+      const cause = new CompactedError('compacted');
+      if (tries === 1) throw new StoreError('the roll is not known', { retryable: true, cause });
+      return tries;
+    });
+    await clock.advance(1_000);
+    assert.equal(await work, 2);
+  });
+
+  test('the same outage is told once, whoever sees it', async () => {
+    const { lines, observe } = patience();
+    observe(null);
+    observe('connection reset');
+    observe(AWAY);
+    observe(null);
+    observe(null);
+    assert.equal(lines.length, 2);
+  });
+
+  test('work that did not have to wait is no word of the store: an outage that somebody else sees goes on', async () => {
+    const { lines, observe, whileAway } = patience();
+    observe(AWAY);
+    assert.equal(await whileAway(async () => 'known already'), 'known already');
+    observe(AWAY);
+    assert.deepEqual(lines, ['warn: warning: etcd://h: connection refused; trying again until the store answers']);
+  });
+
+  test('an abort ends the wait', async () => {
+    const { clock, abort, whileAway } = patience();
+    const work = whileAway(() => Promise.reject(AWAY));
+    work.catch(() => {});
+    await clock.advance(10);
+    abort.abort(new Error('ended by SIGTERM'));
+    await assert.rejects(work, /ended by SIGTERM/);
+    assert.equal(clock.sleepers(), 0);
+  });
+});

@@ -1,0 +1,32 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createEventStream, createEventText } from '../../../src/http/routes/events.ts';
+import type { EventBatch } from '../../../src/registry/event-source.ts';
+
+test('a heartbeat never says a cursor before the events that it covers', async () => {
+  const told: EventBatch = { events: [{ kind: 'synced', revision: '5', entries: [] }], cursor: '5' };
+  const moved: EventBatch = { events: [], cursor: '9' };
+  let heartbeatBetween = '';
+  async function* batches() {
+    yield told;
+    yield moved;
+    // Both are taken, and nothing of them is sent yet: a connection that broke now would skip what is at 5.
+    heartbeatBetween = stream.heartbeat();
+    await new Promise(() => {});
+  }
+  const stream = createEventStream({
+    batches: batches(),
+    filter: { kinds: null, cluster: null },
+    eventText: async () => createEventText('store', { wallMs: () => 0 }),
+    since: '1',
+    retryMs: 1_000,
+  });
+  const pieces = stream.pieces[Symbol.asyncIterator]();
+  await pieces.next(); // retry
+  const sent = await pieces.next();
+  assert.match(String(sent.value), /^id: 5$/m);
+  assert.equal(heartbeatBetween, ':\n\n');
+
+  void pieces.next(); // it is written: what comes next may be said
+  assert.equal(stream.heartbeat(), 'id: 9\n\n');
+});

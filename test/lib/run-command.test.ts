@@ -1,0 +1,232 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, test } from 'node:test';
+import { promisify } from 'node:util';
+import { RollcallError } from '../../src/errors.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import { type CommandRun, findProgram, runCommand } from '../../src/lib/run-command.ts';
+import { scaledClock } from '../support/scaled-clock.ts';
+
+describe('find program', () => {
+  test('the first executable file on the path is found; folders and plain files are passed over', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'rollcall-programs-'));
+    try {
+      await Promise.all(['a', 'b', 'c'].map((name) => mkdir(join(dir, name))));
+      await mkdir(join(dir, 'a', 'check'));
+      await writeFile(join(dir, 'b', 'check'), 'not executable');
+      await writeFile(join(dir, 'c', 'check'), '#!/bin/sh\n');
+      await chmod(join(dir, 'b', 'check'), 0o644);
+      await chmod(join(dir, 'c', 'check'), 0o755);
+      const path = ['a', 'b', '', 'none', 'c'].map((name) => name && join(dir, name)).join(':');
+      assert.equal(findProgram('check', path), join(dir, 'c', 'check'));
+      assert.equal(findProgram('missing', path), null);
+      assert.equal(findProgram('check', undefined), null);
+      assert.equal(findProgram('', path), null);
+      assert.equal(findProgram(join(dir, 'c', 'check'), ''), join(dir, 'c', 'check'));
+      assert.equal(findProgram(join(dir, 'c'), ''), null);
+      assert.equal(findProgram(join(dir, 'none', 'check'), path), null);
+    } finally {
+      await rm(dir, { recursive: true });
+    }
+  });
+});
+
+describe('run command', () => {
+  /** Passed to every child, so that what is left of it can be found among all processes. */
+  const MARK = `rollcall-run-${process.pid}`;
+
+  function run(argv: CommandRun['argv'], options: Partial<CommandRun> = {}) {
+    return runCommand({
+      argv,
+      env: { PATH: process.env['PATH'], MARK },
+      timeoutMs: 20_000,
+      maxOutputBytes: 1_000,
+      output: 'capture',
+      clock: systemClock,
+      signal: new AbortController().signal,
+      ...options,
+    });
+  }
+
+  const sh = (script: string, options: Partial<CommandRun> = {}) => run(['sh', '-c', script], options);
+
+  /** The living processes that carry the mark; a zombie has no environment any more. */
+  function survivors(): string[] {
+    return readdirSync('/proc').filter((pid) => {
+      try {
+        return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/environ`, 'utf8').includes(`MARK=${MARK}\0`);
+      } catch {
+        return false; // it has ended, or is not ours to look into
+      }
+    });
+  }
+
+  /** The 500 ms of grace are 2.5 s, so that a busy machine is not taken for one who did not heed a signal. */
+  const slow = { clock: scaledClock(0.2) };
+  const SLOW_GRACE_MS = 2_500;
+
+  /** A killed process takes a moment to be gone; one that was forgotten takes ten minutes. */
+  async function until(condition: () => boolean): Promise<void> {
+    const deadlineMs = systemClock.monotonicMs() + 30_000;
+    while (!condition()) {
+      assert.ok(systemClock.monotonicMs() < deadlineMs, 'the condition never came true');
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  }
+
+  // Those that left their group are nobody's to end but ours.
+  after(() => {
+    for (const pid of survivors()) process.kill(Number(pid), 'SIGKILL');
+  });
+
+  async function timed<T>(work: Promise<T>): Promise<[T, number]> {
+    const startMs = systemClock.monotonicMs();
+    return [await work, systemClock.monotonicMs() - startMs];
+  }
+
+  test('status, signal and both outputs of a program are told', async () => {
+    assert.deepEqual(await sh('echo out; echo err >&2; exit 3'), {
+      status: 3,
+      signal: null,
+      timedOut: false,
+      output: 'out\nerr\n',
+      truncated: false,
+    });
+    const killed = await sh('kill -SEGV $$');
+    assert.deepEqual([killed.status, killed.signal, killed.timedOut], [null, 'SIGSEGV', false]);
+  });
+
+  test('arguments and environment arrive as they are, and no shell sees them', async () => {
+    const { output } = await run(['printf', '<%s>', '$HOME', 'a  b', '', ';']);
+    assert.equal(output, '<$HOME><a  b><><;>');
+    assert.equal((await run(['env'])).output, `PATH=${process.env['PATH']}\nMARK=${MARK}\n`);
+  });
+
+  test('stdin is what was given and ends; without it stdin is empty', async () => {
+    assert.equal((await run(['cat'], { stdin: 'one event\n' })).output, 'one event\n');
+    assert.equal((await run(['cat'])).output, '');
+  });
+
+  test('a program that closes stdin without reading it is not a failure', async () => {
+    const result = await sh('exec 0<&-; echo done', { stdin: 'x'.repeat(1_000_000) });
+    assert.deepEqual([result.status, result.output], [0, 'done\n']);
+  });
+
+  test('a flood costs little while it is dropped', async () => {
+    const before = process.cpuUsage();
+    const result = await run(['yes'], { timeoutMs: 1_000 });
+    assert.deepEqual([result.timedOut, result.truncated, result.output.length], [true, true, 1_000]);
+    const { user, system } = process.cpuUsage(before);
+    assert.ok(user + system < 300_000, `${(user + system) / 1_000} ms of CPU`);
+  });
+
+  test('output past the bound is dropped without holding the program up, and no character is cut in two', async () => {
+    const { status, output, truncated } = await sh('yes ü | head -c 3000000; exit 1', { maxOutputBytes: 100 });
+    assert.deepEqual([status, output, truncated], [1, `${'ü\n'.repeat(33)}`, true]);
+    assert.deepEqual((await sh('printf 0123456789', { maxOutputBytes: 10 })).truncated, false);
+  });
+
+  test('after the timeout the program and its children end, at once when they heed SIGTERM', async () => {
+    const [result, tookMs] = await timed(sh('sleep 600 & sleep 600; echo never', { ...slow, timeoutMs: 200 }));
+    assert.deepEqual([result.status, result.signal, result.timedOut], [null, 'SIGTERM', true]);
+    assert.ok(tookMs < 1_000 + SLOW_GRACE_MS, `${tookMs} ms`);
+    await until(() => survivors().length === 0);
+  });
+
+  test('after the timeout a program and a grandchild that ignore SIGTERM are killed', async () => {
+    const script = `trap '' TERM; (while :; do sleep 0.05; done) & echo started; while :; do sleep 0.05; done`;
+    const [result, tookMs] = await timed(sh(script, { ...slow, timeoutMs: 300 }));
+    assert.deepEqual([result.signal, result.timedOut, result.output], ['SIGKILL', true, 'started\n']);
+    const killedMs = 1_500 + SLOW_GRACE_MS;
+    assert.ok(tookMs >= killedMs - 50 && tookMs < killedMs + SLOW_GRACE_MS, `${tookMs} ms`);
+    await until(() => survivors().length === 0);
+  });
+
+  test('an abort ends all of them, then rejects with its reason', async () => {
+    const controller = new AbortController();
+    const running = sh(`trap '' TERM; sleep 600 & sleep 600; sleep 600`, { signal: controller.signal });
+    setTimeout(() => controller.abort(new Error('leaving')), 100);
+    await assert.rejects(running, /^Error: leaving$/);
+    await until(() => survivors().length === 0);
+    await assert.rejects(sh('echo never', { signal: controller.signal }), /leaving/);
+  });
+
+  test('a grandchild that keeps the pipes open does not hold the run up, and does not outlive it', async () => {
+    const [result, tookMs] = await timed(sh('sleep 600 & echo done', slow));
+    assert.deepEqual([result.status, result.output, result.timedOut], [0, 'done\n', false]);
+    assert.ok(tookMs >= SLOW_GRACE_MS - 50 && tookMs < 2 * SLOW_GRACE_MS, `${tookMs} ms`);
+    await until(() => survivors().length === 0);
+  });
+
+  test('a grandchild has a moment to finish its output', async () => {
+    assert.equal((await sh('(sleep 0.2; echo late) & echo done', slow)).output, 'done\nlate\n');
+  });
+
+  test('a grandchild without the pipes ends with the program, at once', async () => {
+    const [result, tookMs] = await timed(sh('sleep 600 >/dev/null 2>&1 </dev/null & exit 0', slow));
+    assert.equal(result.status, 0);
+    assert.ok(tookMs < SLOW_GRACE_MS - 100, `${tookMs} ms`);
+    await until(() => survivors().length === 0);
+  });
+
+  test('a grandchild that left the group with the pipes does not hold the run up', async () => {
+    const [result, tookMs] = await timed(sh('setsid sleep 600 & echo done'));
+    assert.equal(result.output, 'done\n');
+    assert.ok(tookMs < 20_000, `${tookMs} ms`);
+  });
+
+  test('a program that cannot be started is told in one line', async () => {
+    const refused = (pattern: RegExp) => (error: unknown) =>
+      error instanceof RollcallError && pattern.test(error.message) && !error.message.includes('\n');
+    await assert.rejects(run(['no-such-program']), refused(/^cannot start no-such-program: there is no such program/));
+    await assert.rejects(run(['/etc/passwd']), refused(/^cannot start \/etc\/passwd: it is not an executable file$/));
+    await assert.rejects(run(['true', 'x'.repeat(3_000_000)]), refused(/^cannot start true: its arguments/));
+    await assert.rejects(run(['true', 'a\0b']), refused(/^cannot start true: /));
+  });
+
+  test('an inherited output goes where ours goes', async () => {
+    // In a process of its own: this one's stdout belongs to the test runner.
+    const module = new URL('../../src/lib/run-command.ts', import.meta.url);
+    const clock = new URL('../../src/lib/clock.ts', import.meta.url);
+    const script = `
+    import { runCommand } from ${JSON.stringify(module)};
+    import { systemClock } from ${JSON.stringify(clock)};
+    const result = await runCommand({ argv: ['sh', '-c', 'cat; echo err >&2'], stdin: 'in,', env: process.env,
+      timeoutMs: 5000, maxOutputBytes: 10, output: 'inherit', clock: systemClock, signal: new AbortController().signal });
+    console.log(JSON.stringify([result.status, result.output]));`;
+    const { stdout, stderr } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script]);
+    assert.deepEqual([stdout, stderr], ['in,[0,""]\n', 'err\n']);
+  });
+
+  test('nothing is left of a run: no descriptor, no listener, nothing that keeps the process alive', async () => {
+    const controller = new AbortController();
+    let listeners = 0;
+    const { addEventListener, removeEventListener } = controller.signal;
+    controller.signal.addEventListener = (...args: Parameters<typeof addEventListener>) => {
+      listeners += 1;
+      addEventListener.apply(controller.signal, args);
+    };
+    controller.signal.removeEventListener = (...args: Parameters<typeof removeEventListener>) => {
+      listeners -= 1;
+      removeEventListener.apply(controller.signal, args);
+    };
+    const left = () => [readdirSync('/proc/self/fd').length, process.getActiveResourcesInfo().sort()];
+    await run(['true']); // whatever the first run of a process opens for good
+    await until(() => !process.getActiveResourcesInfo().includes('ProcessWrap'));
+    const before = left();
+    const options = { signal: controller.signal, stdin: 'x'.repeat(200_000) };
+    await Promise.all([
+      run(['true'], options),
+      run(['cat'], options),
+      run(['no-such-program'], options).catch(() => {}),
+      sh('sleep 600', { ...options, timeoutMs: 50 }),
+      sh('sleep 600 & setsid sleep 600 & true', options),
+    ]);
+    await until(() => JSON.stringify(left()) === JSON.stringify(before));
+    assert.equal(listeners, 0);
+  });
+});

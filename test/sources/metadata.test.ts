@@ -1,0 +1,403 @@
+import assert from 'node:assert/strict';
+import type { ServerResponse } from 'node:http';
+import { describe, type TestContext, test } from 'node:test';
+import fc from 'fast-check';
+import { systemClock } from '../../src/lib/clock.ts';
+import type { MetadataFacts } from '../../src/record/record.ts';
+import type { ImdsFault } from '../../src/simulator/node.ts';
+import { startSimulator } from '../../src/simulator/simulator.ts';
+import { createImdsClient } from '../../src/sources/imds.ts';
+import {
+  METADATA_FIELDS,
+  mergeMetadata,
+  parseIdentityDocument,
+  parseLeaf,
+  readMetadata,
+} from '../../src/sources/metadata.ts';
+import { SourceError } from '../../src/sources/source-error.ts';
+import { scaledClock } from '../support/scaled-clock.ts';
+import { startRawServer } from './start-raw-server.ts';
+
+describe('merge metadata', () => {
+  const last: MetadataFacts = {
+    ec2InstanceId: 'i-0123456789abcdef0',
+    privateIpAddress: '10.113.0.23',
+    publicIpAddress: '203.0.113.7',
+    privateDnsName: 'ip-10-113-0-23.ec2.internal',
+    availabilityZone: 'us-east-1a',
+    region: 'us-east-1',
+    instanceType: 'm5.large',
+    imageId: 'ami-0b69ea66ff7391e80',
+    accountId: '123456789012',
+    instanceLifecycle: 'on-demand',
+  };
+  const { ec2InstanceId, privateIpAddress } = last;
+  const read = (facts: Partial<MetadataFacts>) => ({ facts, failures: [] });
+
+  test('the first read needs only the instance id; what is not known is null', () => {
+    const { facts, refused } = mergeMetadata(null, read({ ec2InstanceId }));
+    assert.equal(refused, null);
+    assert.equal(facts?.ec2InstanceId, ec2InstanceId);
+    assert.deepEqual(Object.keys(facts ?? {}).sort(), Object.keys(last).sort());
+    assert.deepEqual(new Set(Object.values(facts ?? {})), new Set([ec2InstanceId, null]));
+  });
+
+  test('a first read without an instance id gives nothing', () => {
+    assert.deepEqual(mergeMetadata(null, read({ privateIpAddress })), {
+      facts: null,
+      refused: 'no instance id in this read of EC2 metadata',
+    });
+  });
+
+  test('a refresh without an instance id is refused and the last good one stays', () => {
+    const { facts, refused } = mergeMetadata(last, read({ privateIpAddress: '10.0.0.1' }));
+    assert.equal(facts, last);
+    assert.equal(refused, 'no instance id in this read of EC2 metadata');
+  });
+
+  test('a refresh without a private address is refused and the last good one stays', () => {
+    for (const lost of [{ ec2InstanceId }, { ec2InstanceId, privateIpAddress: null }]) {
+      const { facts, refused } = mergeMetadata(last, read({ ...lost, publicIpAddress: null }));
+      assert.equal(facts, last);
+      assert.equal(refused, 'no private address in this read of EC2 metadata; the last one was 10.113.0.23');
+    }
+  });
+
+  test('a node that never had a private address has none to lose', () => {
+    const never = { ...last, privateIpAddress: null };
+    const { facts, refused } = mergeMetadata(never, read({ ec2InstanceId, publicIpAddress: '203.0.113.8' }));
+    assert.equal(refused, null);
+    assert.deepEqual(facts, { ...never, publicIpAddress: '203.0.113.8' });
+  });
+
+  test('a refresh with another instance id is refused and says so', () => {
+    const { facts, refused } = mergeMetadata(last, read({ ...last, ec2InstanceId: 'i-0fedcba9876543210' }));
+    assert.equal(facts, last);
+    assert.match(refused ?? '', /^EC2 metadata is of another instance, i-0fedcba9876543210, not i-0123456789abcdef0;/);
+  });
+
+  test('in a refresh that is taken, absent fields keep their value and null ones lose it', () => {
+    const refresh = { ec2InstanceId, privateIpAddress: '10.113.9.9', publicIpAddress: null, instanceType: 'm5.xlarge' };
+    assert.deepEqual(mergeMetadata(last, read(refresh)), {
+      facts: { ...last, privateIpAddress: '10.113.9.9', publicIpAddress: null, instanceType: 'm5.xlarge' },
+      refused: null,
+    });
+  });
+});
+
+describe('parse identity document', () => {
+  const document = {
+    accountId: '123456789012',
+    architecture: 'x86_64',
+    availabilityZone: 'us-east-1a',
+    billingProducts: null,
+    imageId: 'ami-0b69ea66ff7391e80',
+    instanceId: 'i-0123456789abcdef0',
+    instanceType: 'm5.large',
+    pendingTime: '2026-11-22T09:00:00Z',
+    privateIp: '10.113.0.23',
+    region: 'us-east-1',
+    version: '2017-09-30',
+  };
+
+  test('a document gives the facts it has and leaves out those it lacks', () => {
+    assert.deepEqual(parseIdentityDocument(JSON.stringify(document)), {
+      ec2InstanceId: 'i-0123456789abcdef0',
+      privateIpAddress: '10.113.0.23',
+      availabilityZone: 'us-east-1a',
+      region: 'us-east-1',
+      instanceType: 'm5.large',
+      imageId: 'ami-0b69ea66ff7391e80',
+      accountId: '123456789012',
+    });
+  });
+
+  test('a key that is null is null, a key that is missing is absent', () => {
+    const { region: _, ...rest } = document;
+    const facts = parseIdentityDocument(JSON.stringify({ ...rest, privateIp: null }));
+    assert.equal(facts.privateIpAddress, null);
+    assert.equal('region' in facts, false);
+  });
+
+  test('a document without an instance id is none', () => {
+    for (const instanceId of [undefined, null, '', 42, 'i-', ['i-0123456789abcdef0']]) {
+      assert.throws(() => parseIdentityDocument(JSON.stringify({ ...document, instanceId })), {
+        name: 'SourceError',
+        message: /^IMDS instance identity document: instanceId: expected an instance id, got "/,
+      });
+    }
+  });
+
+  test('one value of a wrong type or shape makes the whole document untrustworthy', () => {
+    for (const wrong of [{ privateIp: 42 }, { privateIp: '10.0.0' }, { region: {} }, { accountId: 123456789012 }]) {
+      assert.throws(() => parseIdentityDocument(JSON.stringify({ ...document, ...wrong })), SourceError);
+    }
+  });
+
+  test('HTML, a truncated body and JSON that is no object are errors', () => {
+    const text = JSON.stringify(document);
+    for (const body of ['', '<html></html>', text.slice(0, -1), text.slice(0, 40), '[]', 'null', '"text"', '42']) {
+      assert.throws(() => parseIdentityDocument(body), {
+        name: 'SourceError',
+        message: /expected a JSON object, got "/,
+      });
+    }
+  });
+
+  test('whatever comes in, the outcome is facts or a SourceError of one short line', () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.string({ unit: 'binary' }), fc.json()), (body) => {
+        try {
+          parseIdentityDocument(body);
+        } catch (error) {
+          assert.ok(error instanceof SourceError);
+          assert.ok(error.message.length < 200 && !error.message.includes('\n'), error.message);
+        }
+      }),
+    );
+  });
+});
+
+describe('parse leaf', () => {
+  const good: [keyof MetadataFacts, string][] = [
+    ['ec2InstanceId', 'i-12345678'],
+    ['ec2InstanceId', 'i-0123456789abcdef0'],
+    ['privateIpAddress', '10.113.0.23'],
+    ['publicIpAddress', '203.0.113.7'],
+    ['privateDnsName', 'ip-10-113-0-23.ec2.internal'],
+    ['availabilityZone', 'us-east-1a'],
+    ['availabilityZone', 'us-west-2-lax-1a'],
+    ['availabilityZone', 'us-gov-west-1a'],
+    ['region', 'ap-southeast-2'],
+    ['instanceType', 'm5.large'],
+    ['instanceType', 'u-6tb1.112xlarge'],
+    ['imageId', 'ami-0b69ea66ff7391e80'],
+    ['instanceLifecycle', 'on-demand'],
+    ['instanceLifecycle', 'spot'],
+    ['instanceLifecycle', 'capacity-block'],
+  ];
+
+  const bad: [keyof MetadataFacts, string][] = [
+    ['ec2InstanceId', ''],
+    ['ec2InstanceId', 'i-0123456'],
+    ['ec2InstanceId', 'i-0123456789abcdef0\ni-0123456789abcdef1'],
+    ['privateIpAddress', '10.113.0'],
+    ['privateIpAddress', '10.113.0.256'],
+    ['privateIpAddress', '10.113.0.23\n10.113.0.24'],
+    ['privateDnsName', `a${'.a'.repeat(200)}`],
+    ['privateDnsName', 'host_name'],
+    ['availabilityZone', 'somewhere'],
+    ['instanceType', 'm5 large'],
+    ['imageId', 'image'],
+    ['instanceLifecycle', 'Spot!'],
+  ];
+
+  test('a leaf of the right shape is its text, without the newline it may end in', () => {
+    for (const [name, text] of good) {
+      assert.equal(parseLeaf(METADATA_FIELDS[name], text), text);
+      assert.equal(parseLeaf(METADATA_FIELDS[name], `${text}\n`), text);
+    }
+  });
+
+  test('a leaf of several lines, too long or of another shape is an error', () => {
+    for (const [name, text] of bad) {
+      assert.throws(() => parseLeaf(METADATA_FIELDS[name], text), SourceError, `${name} ${text}`);
+    }
+  });
+
+  test('HTML or JSON is no value of any leaf', () => {
+    for (const field of Object.values(METADATA_FIELDS)) {
+      for (const text of ['<!DOCTYPE html>\n<html></html>', '<html>', '{"unexpected":42}', '[]', 'null\n\n']) {
+        assert.throws(() => parseLeaf(field, text), SourceError, `${field.leaf} ${text}`);
+      }
+    }
+  });
+
+  test('the error names the leaf and what was expected, and cuts the offending text short', () => {
+    assert.throws(() => parseLeaf(METADATA_FIELDS.privateIpAddress, `<html>\r\n\u0007${'x'.repeat(10_000)}`), {
+      message: `IMDS meta-data/local-ipv4: expected an IPv4 address, got "<html> ${'x'.repeat(53)}…"`,
+    });
+  });
+
+  test('of the several names that DHCP options with several domains make, the first is the host name', () => {
+    assert.equal(parseLeaf(METADATA_FIELDS.privateDnsName, 'ip-10-0-0-1.a.example b.example'), 'ip-10-0-0-1.a.example');
+  });
+});
+
+describe('read metadata', () => {
+  const { signal } = new AbortController();
+
+  /** Its 500 ms for a leaf are two seconds: a busy machine is not taken for a leaf that hangs. */
+  const slowClock = scaledClock(0.25);
+
+  function openClient(t: TestContext, endpoint: string, timeoutMs = 1_000) {
+    const client = createImdsClient({ endpoint, clock: slowClock, allowV1: false, timeoutMs });
+    t.after(() => client.close());
+    return client;
+  }
+
+  async function startNode(t: TestContext) {
+    const simulator = await startSimulator({ nodes: 1, basePort: 0, cluster: 'demo', seed: 's', clock: systemClock });
+    t.after(() => simulator.close());
+    const [first] = simulator.nodes;
+    assert.ok(first);
+    return { ...first, break: (imds: ImdsFault) => simulator.setFault(first.node.instanceId, { imds }) };
+  }
+
+  const LEAVES: Readonly<Record<string, string>> = {
+    'instance-id': 'i-0123456789abcdef0',
+    'local-ipv4': '10.113.0.23',
+    'public-ipv4': '203.0.113.7',
+    'local-hostname': 'ip-10-113-0-23.ec2.internal',
+    'instance-type': 'm5.large',
+    'ami-id': 'ami-0b69ea66ff7391e80',
+    'instance-life-cycle': 'spot',
+    'placement/availability-zone': 'us-east-1a',
+    'placement/region': 'us-east-1',
+  };
+
+  /** A service with all leaves and no document; `special` answers the paths it names in another way. */
+  const startLeaves = (t: TestContext, special: Readonly<Record<string, (res: ServerResponse) => void>> = {}) =>
+    startRawServer(t, (req, res) => {
+      const path = req.url?.replace('/latest/', '') ?? '';
+      const leaf = LEAVES[path.replace('meta-data/', '')];
+      if (special[path]) special[path](res);
+      else if (path === 'api/token') res.end('TOKEN');
+      else if (leaf === undefined) res.writeHead(404).end();
+      else res.end(leaf);
+    });
+
+  test('one document and the leaves it lacks give all facts; a leaf that is 404 is null', async (t) => {
+    const { node, imdsEndpoint } = await startNode(t);
+    assert.deepEqual(await readMetadata(openClient(t, imdsEndpoint), signal), {
+      facts: {
+        ec2InstanceId: node.instanceId,
+        privateIpAddress: '10.113.0.23',
+        publicIpAddress: null,
+        privateDnsName: 'ip-10-113-0-23.ec2.internal',
+        availabilityZone: 'us-east-1a',
+        region: 'us-east-1',
+        instanceType: 'm5.large',
+        imageId: node.imageId,
+        accountId: '123456789012',
+        instanceLifecycle: 'on-demand',
+      },
+      failures: [],
+    });
+  });
+
+  test('where the document fails, the leaves stand in for it; the account, which has none, is absent', async (t) => {
+    const server = await startLeaves(t);
+    const read = await readMetadata(openClient(t, server.endpoint), signal);
+    assert.deepEqual(read.failures, ['IMDS dynamic/instance-identity/document: HTTP 404']);
+    assert.deepEqual(read.facts, {
+      ec2InstanceId: LEAVES['instance-id'],
+      privateIpAddress: '10.113.0.23',
+      publicIpAddress: '203.0.113.7',
+      privateDnsName: 'ip-10-113-0-23.ec2.internal',
+      availabilityZone: 'us-east-1a',
+      region: 'us-east-1',
+      instanceType: 'm5.large',
+      imageId: 'ami-0b69ea66ff7391e80',
+      instanceLifecycle: 'spot',
+    });
+  });
+
+  test('leaves fail independently: each bad one is absent and named, the good ones are read', async (t) => {
+    const server = await startLeaves(t, {
+      'meta-data/public-ipv4': (res) => res.end('<html>error</html>'),
+      'meta-data/local-hostname': (res) => res.writeHead(503).end(),
+      'meta-data/instance-life-cycle': (res) => res.destroy(),
+      'meta-data/ami-id': (res) => res.end(`ami-1\nami-2`),
+    });
+    const { facts, failures } = await readMetadata(openClient(t, server.endpoint), signal);
+    assert.deepEqual(Object.keys(facts).sort(), [
+      'availabilityZone',
+      'ec2InstanceId',
+      'instanceType',
+      'privateIpAddress',
+      'region',
+    ]);
+    assert.equal(failures.length, 5, failures.join('\n'));
+    for (const leaf of [
+      'public-ipv4: expected',
+      'local-hostname: HTTP 503',
+      'instance-life-cycle at',
+      'ami-id: expected',
+    ]) {
+      assert.ok(
+        failures.some((line) => line.startsWith(`IMDS meta-data/${leaf}`)),
+        `${leaf} in ${failures.join('\n')}`,
+      );
+    }
+  });
+
+  test('slow leaves cost half a second together, whatever their number', async (t) => {
+    const hang = () => {};
+    const server = await startLeaves(t, {
+      'meta-data/public-ipv4': hang,
+      'meta-data/local-hostname': hang,
+      'meta-data/instance-life-cycle': hang,
+    });
+    const startMs = slowClock.monotonicMs();
+    const { facts, failures } = await readMetadata(openClient(t, server.endpoint), signal);
+    const tookMs = slowClock.monotonicMs() - startMs;
+    assert.ok(tookMs < 950, `${tookMs} ms`);
+    assert.equal(facts.ec2InstanceId, LEAVES['instance-id']);
+    assert.equal(failures.filter((line) => line.endsWith('no answer within 500 ms')).length, 3);
+  });
+
+  test('an instance id that is 404 is a failure, not an unknown', async (t) => {
+    const server = await startLeaves(t, { 'meta-data/instance-id': (res) => res.writeHead(404).end() });
+    const { facts, failures } = await readMetadata(openClient(t, server.endpoint), signal);
+    assert.equal('ec2InstanceId' in facts, false);
+    assert.ok(failures.includes('IMDS meta-data/instance-id: HTTP 404'));
+  });
+
+  const unreachable: [ImdsFault, RegExp][] = [
+    ['refuse', /^connection refused at 127\.0\.0\.1:\d+: no EC2 metadata service there$/],
+    ['hang', /^IMDS token at .*no answer within 180 ms: .*--net=host/],
+    ['token-hang', /^IMDS token at .*no answer within 180 ms: .*--net=host/],
+    ['error500', /^IMDS token: HTTP 500$/],
+    ['unauthorized', /^IMDS token: HTTP 401$/],
+  ];
+  for (const [fault, message] of unreachable) {
+    test(`with the fault ${fault}, one line says so and nothing is made up`, async (t) => {
+      const node = await startNode(t);
+      await node.break(fault);
+      const client = openClient(t, node.imdsEndpoint, 200);
+      const { facts, failures } = await readMetadata(client, signal);
+      assert.deepEqual(facts, {});
+      assert.equal(failures.length, 1, failures.join('\n'));
+      assert.match(failures[0] ?? '', message);
+      await node.break('none');
+      assert.equal((await readMetadata(client, signal)).facts.ec2InstanceId, node.node.instanceId);
+    });
+  }
+
+  const garbage: [ImdsFault, RegExp][] = [
+    ['html', /expected .*, got "<!DOCTYPE html>/],
+    ['truncated', /^IMDS .* at 127\.0\.0\.1:\d+: /],
+    ['oversized', /larger than 65536 bytes/],
+    ['wrong-type', /expected .*, got "/],
+  ];
+  for (const [fault, message] of garbage) {
+    test(`with the fault ${fault}, every field is named and none is believed`, async (t) => {
+      const node = await startNode(t);
+      await node.break(fault);
+      const { facts, failures } = await readMetadata(openClient(t, node.imdsEndpoint), signal);
+      assert.deepEqual(Object.values(facts).filter(Boolean), []);
+      assert.ok(failures.length >= 9, failures.join('\n'));
+      for (const line of failures) assert.match(line, message);
+    });
+  }
+
+  test("an abort ends the whole read with the signal's reason", async (t) => {
+    const server = await startRawServer(t, () => {});
+    const controller = new AbortController();
+    const read = readMetadata(openClient(t, server.endpoint), controller.signal);
+    const reason = new Error('stopping');
+    controller.abort(reason);
+    await assert.rejects(read, (error) => error === reason);
+  });
+});

@@ -1,0 +1,333 @@
+import assert from 'node:assert/strict';
+import { after, afterEach, before, describe, it } from 'node:test';
+import fc from 'fast-check';
+import { BodyTooLargeError } from '../../../src/lib/http-client.ts';
+import { authTokens, type Endpoint, jsonLines } from '../../../src/store/etcd/client.ts';
+import { ETCD_LIMITED, startEtcdWithAuth } from '../../support/etcd-auth.ts';
+import { type Impostor, startFakeGateway, startSilentServer, startTcpProxy } from '../../support/etcd-impostors.ts';
+import { closeTestKvs, collect, never, openTestKv, putAll } from '../../support/etcd-kv.ts';
+import { type EtcdServer, startEtcd } from '../../support/etcd-server.ts';
+
+describe('auth tokens', () => {
+  const endpoint = { url: 'http://a' } as Endpoint;
+
+  describe('the token of a store', () => {
+    it('is fetched once for all who wait, and again only after it was refused', async () => {
+      let fetched = 0;
+      const tokens = authTokens(async () => `token ${++fetched}`);
+      assert.deepEqual(await Promise.all([tokens.get(endpoint), tokens.get(endpoint)]), ['token 1', 'token 1']);
+      assert.equal(await tokens.get(endpoint), 'token 1');
+      tokens.drop('token 1');
+      assert.equal(await tokens.get(endpoint), 'token 2');
+    });
+
+    it('is not thrown away by a caller that was refused with an older one', async () => {
+      let fetched = 0;
+      const tokens = authTokens(async () => `token ${++fetched}`);
+      await tokens.get(endpoint);
+      tokens.drop('token 1');
+      await tokens.get(endpoint);
+      tokens.drop('token 1');
+      assert.equal(await tokens.get(endpoint), 'token 2');
+    });
+
+    it('is fetched anew after a failure, which all who waited see', async () => {
+      let fetched = 0;
+      const tokens = authTokens(async () => {
+        fetched += 1;
+        if (fetched === 1) throw new Error('no');
+        return 'token';
+      });
+      const both = await Promise.allSettled([tokens.get(endpoint), tokens.get(endpoint)]);
+      assert.deepEqual(
+        both.map(({ status }) => status),
+        ['rejected', 'rejected'],
+      );
+      assert.equal(await tokens.get(endpoint), 'token');
+      assert.equal(fetched, 2);
+    });
+
+    it('does not wait at one endpoint for another that hangs', async () => {
+      const other = { url: 'http://b' } as Endpoint;
+      const tokens = authTokens((at) => (at === endpoint ? new Promise(() => {}) : Promise.resolve('token')));
+      void tokens.get(endpoint);
+      assert.equal(await tokens.get(other), 'token');
+    });
+  });
+});
+
+describe('endpoints', () => {
+  /** Nothing listens there. */
+  const DEAD = 'http://127.0.0.1:1';
+
+  describe('several endpoints', () => {
+    let server: EtcdServer;
+    let silent: Impostor;
+    before(async () => {
+      [server, silent] = await Promise.all([startEtcd(), startSilentServer()]);
+    });
+    afterEach(closeTestKvs);
+    after(() => Promise.all([server.dispose(), silent.close()]));
+
+    it('are tried in turn when one is dead, and the one that works is remembered', async () => {
+      const kv = openTestKv([DEAD, DEAD, server.clientUrl]);
+      await kv.range({ prefix: '' }, never);
+      await kv.range({ prefix: '' }, never);
+    });
+
+    it('leave time for the others when the first one hangs, and avoid it from then on', async () => {
+      const kv = openTestKv([silent.url, server.clientUrl], {}, { requestTimeoutMs: 4_000 });
+      const startMs = performance.now();
+      await kv.range({ prefix: '' }, never);
+      const firstMs = performance.now() - startMs;
+      assert.ok(firstMs >= 1_980 && firstMs < 4_000, `${firstMs} ms`);
+      await kv.range({ prefix: '' }, never);
+      assert.ok(performance.now() - startMs - firstMs < 1_900, 'the silent one was not asked again');
+    });
+
+    it('are asked within one deadline in total, and the error names what each did', async () => {
+      const kv = openTestKv([silent.url, DEAD, silent.url], {}, { requestTimeoutMs: 2_000 });
+      const startMs = performance.now();
+      await assert.rejects(kv.range({ prefix: '' }, never), (error: Error & { retryable?: boolean }) => {
+        assert.match(
+          error.message,
+          new RegExp(`^etcd at ${silent.url}: no answer within \\d+ ms; etcd at ${DEAD}: conn`),
+        );
+        assert.equal(error.retryable, true);
+        return true;
+      });
+      assert.ok(performance.now() - startMs < 3_900, 'each has not one of its own');
+    });
+
+    it('start at one drawn by chance', async () => {
+      const kv = openTestKv(
+        [silent.url, silent.url, server.clientUrl],
+        {},
+        { random: () => 0.99, requestTimeoutMs: 6_000 },
+      );
+      const startMs = performance.now();
+      await kv.range({ prefix: '' }, never);
+      assert.ok(performance.now() - startMs < 1_900, 'no silent one was asked before');
+    });
+
+    it('do not get a write twice when the first may have carried it out', async () => {
+      const kv = openTestKv([silent.url, server.clientUrl], {}, { requestTimeoutMs: 2_000 });
+      const write = () =>
+        kv.txn({ guards: [], puts: [{ key: 'w', value: '1', lease: '0' }], deletes: [], reads: [] }, never);
+      await assert.rejects(write(), { name: 'StoreError', retryable: true });
+      assert.equal(await server.etcdctl('get', '/rollcall/w'), '');
+      assert.equal((await write()).succeeded, true, 'the next call goes to the endpoint that works');
+    });
+
+    it('get a write that the first one surely has not seen', async () => {
+      const kv = openTestKv([DEAD, server.clientUrl]);
+      const puts = [{ key: 'v', value: '1', lease: '0' }];
+      assert.equal((await kv.txn({ guards: [], puts, deletes: [], reads: [] }, never)).succeeded, true);
+    });
+
+    it('are left at once when the caller gives up', async () => {
+      const kv = openTestKv([silent.url]);
+      const reason = new Error('enough');
+      const controller = new AbortController();
+      const asked = kv.range({ prefix: '' }, controller.signal);
+      setImmediate(() => controller.abort(reason));
+      await assert.rejects(asked, reason);
+    });
+
+    it('are passed over while they answer junk: a page, half an answer, an error of a proxy', async () => {
+      const answers: [number, string][] = [
+        [200, '<html>please log in</html>'],
+        [200, '{"header":{"revision":"7"'],
+        [200, '{"header":{}}'],
+        [200, '{"header":{"revision":"7"},"kvs":"none"}'],
+        [200, '{"header":{"revision":"7"},"kvs":[{"key":7}]}'],
+        [502, '<h1>Bad Gateway</h1>'],
+        [503, ''],
+        [503, '{"error":"etcdserver: no leader","message":"etcdserver: no leader","code":14}'],
+      ];
+      for (const [status, text] of answers) {
+        const gateway = await startFakeGateway((_, response) => response.writeHead(status).end(text));
+        const kv = openTestKv([gateway.url, server.clientUrl]);
+        await kv.range({ prefix: '' }, never);
+        const alone = openTestKv([gateway.url]);
+        await assert.rejects(alone.range({ prefix: '' }, never), (error: Error & { retryable?: boolean }) => {
+          assert.equal(error.name, 'StoreError', text);
+          assert.equal(error.retryable, true, text);
+          assert.match(error.message, /^etcd at http:\/\/127\.0\.0\.1:\d+: [^\n]+$/);
+          return true;
+        });
+        await gateway.close();
+      }
+    });
+  });
+});
+
+describe('gateway', () => {
+  const tick = () => new Promise((resolve) => setImmediate(resolve));
+
+  describe('authentication at etcd', () => {
+    let server: EtcdServer;
+    before(async () => {
+      server = await startEtcdWithAuth();
+    });
+    afterEach(closeTestKvs);
+    after(() => server.dispose());
+
+    it('lets a user read, write and watch below the prefix', async () => {
+      const kv = openTestKv(server.endpoints, { credentials: ETCD_LIMITED });
+      const revision = await putAll(kv, { a: '1' });
+      assert.equal((await kv.range({ prefix: '' }, never)).kvs.length, 1);
+      const { lease } = await kv.grant(30_000, never);
+      assert.equal(await kv.keepAlive(lease, never), true);
+      await kv.releaseEmpty(lease, never);
+      assert.deepEqual(await collect(kv, revision, ({ length }) => length === 1), [{ revision, events: [] }]);
+    });
+
+    it('lets such a user ask which store it is, and what is left of leases', async () => {
+      const kv = openTestKv(server.endpoints, { credentials: ETCD_LIMITED });
+      assert.match(await kv.id(never), /^[0-9a-f]+\/rollcall$/);
+      const { lease } = await kv.grant(60_000, never);
+      assert.equal((await kv.remaining([lease], never))[0]?.grantedMs, 60_000);
+    });
+
+    it('is sent over gRPC, too, and renewed there', async () => {
+      const proxy = await startTcpProxy(server.clientUrl);
+      const kv = openTestKv([proxy.url], { credentials: ETCD_LIMITED });
+      await putAll(kv, { a: '1' });
+      const { http1 } = { ...proxy.connections() };
+      for (const round of ['first', 'second']) {
+        assert.equal((await kv.range({ prefix: '' }, never)).kvs.length, 1, round);
+        await server.etcdctl('auth', 'disable');
+        await server.etcdctl('auth', 'enable');
+      }
+      const other = openTestKv([proxy.url], { credentials: ETCD_LIMITED, prefix: '/other' });
+      await assert.rejects(
+        other.range({ prefix: '' }, never),
+        /permission denied for user "node" on keys below \/other\//,
+      );
+      assert.equal(proxy.connections().http2, 2);
+      assert.ok(proxy.connections().http1 <= http1 + 2, 'nothing but tokens came over HTTP/1.1');
+      await proxy.close();
+    });
+
+    it('fails with a wrong password in words that do not hold it', async () => {
+      const kv = openTestKv(server.endpoints, { credentials: { user: 'node', password: 'wrong-secret' } });
+      await assert.rejects(kv.range({ prefix: '' }, never), {
+        name: 'StoreError',
+        message: `etcd at ${server.clientUrl}: authentication failed for user "node": check the user and password`,
+        retryable: false,
+      });
+    });
+
+    it('is asked for when no credentials are given', async () => {
+      const kv = openTestKv(server.endpoints);
+      const expected = { name: 'StoreError', message: /demands a user and password/, retryable: false };
+      await assert.rejects(kv.range({ prefix: '' }, never), expected);
+      await assert.rejects(
+        collect(kv, '1', () => true),
+        expected,
+      );
+    });
+
+    it('names user and prefix where the permission is missing', async () => {
+      const kv = openTestKv(server.endpoints, { credentials: ETCD_LIMITED, prefix: '/other' });
+      const expected = {
+        name: 'StoreError',
+        message: /permission denied for user "node" on keys below \/other\//,
+        retryable: false,
+      };
+      await assert.rejects(kv.range({ prefix: '' }, never), expected);
+      await assert.rejects(putAll(kv, { a: '1' }), expected);
+      await assert.rejects(
+        collect(kv, '1', () => true),
+        expected,
+      );
+    });
+
+    it('is renewed by itself when the token is no longer good, for calls and for watches', async () => {
+      const kv = openTestKv(server.endpoints, { credentials: ETCD_LIMITED });
+      const revision = await putAll(kv, { a: '2' });
+      const invalidate = async () => {
+        // Takes every token away, as the end of their life or a restart of the member does.
+        await server.etcdctl('auth', 'disable');
+        await server.etcdctl('auth', 'enable');
+      };
+      await invalidate();
+      assert.equal((await kv.range({ prefix: '' }, never)).kvs.length, 1);
+      await invalidate();
+      assert.equal(await kv.keepAlive('12345', never), false);
+      await invalidate();
+      assert.deepEqual(await collect(kv, revision, ({ length }) => length === 1), [{ revision, events: [] }]);
+    });
+
+    it('is renewed once, by one request for all callers, and not again and again', async () => {
+      const paths: string[] = [];
+      const gateway = await startFakeGateway(async (request, response) => {
+        paths.push(request.url ?? '');
+        await tick();
+        if (request.url === '/v3/auth/authenticate') response.end(`{"token":"secret-token-${paths.length}"}`);
+        else
+          response
+            .writeHead(401)
+            .end('{"error":"etcdserver: invalid auth token","code":16,"message":"etcdserver: invalid auth token"}');
+      });
+      const kv = openTestKv([gateway.url], { credentials: ETCD_LIMITED });
+      const calls = await Promise.allSettled(Array.from({ length: 5 }, () => kv.range({ prefix: '' }, never)));
+      for (const call of calls) {
+        assert.equal(call.status, 'rejected');
+        assert.match(call.reason.message, /refused a new token of user "node"/);
+        assert.doesNotMatch(call.reason.message, /secret/);
+      }
+      assert.equal(paths.filter((path) => path === '/v3/kv/range').length, 10);
+      const logins = paths.filter((path) => path === '/v3/auth/authenticate').length;
+      assert.ok(logins >= 2 && logins <= 6, `${logins} logins`);
+      assert.equal(paths[1], '/v3/kv/range', 'one login before the first calls');
+      await gateway.close();
+    });
+
+    it('is no obstacle where etcd does not ask for it', async () => {
+      const open = await startEtcd();
+      const kv = openTestKv(open.endpoints, { credentials: ETCD_LIMITED });
+      await kv.range({ prefix: '' }, never);
+      await open.dispose();
+    });
+  });
+});
+
+describe('json lines', () => {
+  async function* chunksOf(bytes: Buffer, sizeBytes: number): AsyncGenerator<Buffer> {
+    for (let at = 0; at < bytes.length; at += sizeBytes) yield bytes.subarray(at, at + sizeBytes);
+  }
+
+  async function linesOf(text: string, chunkBytes: number, maxBytes: number): Promise<string[]> {
+    const lines: string[] = [];
+    for await (const line of jsonLines(chunksOf(Buffer.from(text), chunkBytes), maxBytes)) lines.push(line);
+    return lines;
+  }
+
+  describe('the lines of a stream', () => {
+    it('are the same however the stream is cut, even within a character', async () => {
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(fc.string({ unit: 'grapheme' })),
+          fc.integer({ min: 1, max: 9 }),
+          async (texts, size) => {
+            const lines = texts.map((text) => JSON.stringify(text));
+            assert.deepEqual(await linesOf(lines.map((line) => `${line}\n`).join(''), size, 10_000), lines);
+          },
+        ),
+      );
+    });
+
+    it('leave out a last one that was cut short', async () => {
+      assert.deepEqual(await linesOf('{"a":1}\n{"b":', 3, 100), ['{"a":1}']);
+    });
+
+    it('are bounded, with and without an end', async () => {
+      assert.deepEqual(await linesOf('12345\n', 2, 5), ['12345']);
+      await assert.rejects(linesOf('123456\n', 2, 5), BodyTooLargeError);
+      await assert.rejects(linesOf('123456\n', 100, 5), BodyTooLargeError);
+      await assert.rejects(linesOf('123456', 1, 5), BodyTooLargeError);
+    });
+  });
+});
