@@ -56,6 +56,12 @@ const table: readonly [string, Partial<DrainState>, Partial<DrainInput>, string]
   ['asked, DRAINING, over', { claim: held('asked'), ...seen('DRAINING') }, { cause: over }, 'activate waiting'],
   ['asked by an agent before, ECS not looked at', { claim: held('asked') }, {}, 'describe waiting'],
   ['a slot, DRAINING, never asked', { claim: held('claimed'), ...seen('DRAINING') }, {}, 'give-back left-alone'],
+  [
+    'a slot, DRAINING by somebody else, the cause over: it stays theirs',
+    { claim: held('claimed'), ...seen('DRAINING') },
+    { cause: over },
+    'give-back idle',
+  ],
   ['a slot, DRAINING as asked', { claim: held('asked'), ...seen('DRAINING') }, {}, 'mark draining'],
   ['a slot, MISSING', { claim: held('claimed'), ...seen('MISSING') }, {}, 'give-back waiting'],
   ['a slot, REGISTERING', { claim: held('claimed'), ...seen('REGISTERING') }, {}, 'give-back waiting'],
