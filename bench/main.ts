@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
-import { describeError, UsageError } from '../src/errors.ts';
 import { systemClock } from '../src/lib/clock.ts';
+import { describeError, UsageError } from '../src/lib/errors.ts';
 import type { BenchContext, Benchmark } from './benchmark.ts';
 import { events } from './events.ts';
 import { http } from './http.ts';

@@ -1,7 +1,7 @@
 import { constants } from 'node:os';
 import { runProgram } from './cli/program.ts';
-import { describeError } from './errors.ts';
 import { systemClock } from './lib/clock.ts';
+import { describeError } from './lib/errors.ts';
 
 /** Put in by the bundler; a run from the sources has no version of its own. */
 declare const ROLLCALL_VERSION: string | undefined;

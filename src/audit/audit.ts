@@ -1,8 +1,8 @@
 import { arnScope, clusterOf, isContainerInstanceArn } from '../ecs/arn.ts';
 import type { ContainerInstance, EcsApi } from '../ecs/ecs-api.ts';
 import { describeInstances, enumerateInstances } from '../ecs/list-instances.ts';
-import { RollcallError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
+import { RollcallError } from '../lib/errors.ts';
 import type { Roll } from '../record/roll.ts';
 import type { Store } from '../store/store.ts';
 import { type BothSides, compareRolls } from './compare.ts';

@@ -1,4 +1,4 @@
-import { printable } from '../errors.ts';
+import { printable } from '../lib/errors.ts';
 import { type CheckVerdict, HEALTH_STATUSES, type Health, type HealthStatus } from '../record/record.ts';
 
 /** 0 for passing, higher for worse. */

@@ -1,6 +1,6 @@
 import newConnector from 'undici/lib/core/connect.js';
-import { describeError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
+import { describeError } from '../lib/errors.ts';
 import { boundedRequest, openHttpPool } from '../lib/http-client.ts';
 import { type Observation, reasonFrom } from './check.ts';
 import { type HttpCheckConfig, lookWithin, type OpenProbe } from './probe.ts';

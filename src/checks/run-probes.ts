@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
-import { describeError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
 import { DeadlineError, withDeadline } from '../lib/deadline.ts';
+import { describeError } from '../lib/errors.ts';
 import { type Observation, reasonFrom } from './check.ts';
 import { commandProbe } from './command-probe.ts';
 import { diskProbe } from './disk-probe.ts';

@@ -1,8 +1,8 @@
 import { Command, Option } from 'commander';
 import { listenAddress } from '../config/flags.ts';
-import { describeError, printable, RollcallError, UsageError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
+import { describeError, printable, RollcallError, UsageError } from '../lib/errors.ts';
 import { boundedRequest, openHttpPool } from '../lib/http-client.ts';
 import type { CliContext } from './context.ts';
 

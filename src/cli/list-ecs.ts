@@ -5,8 +5,8 @@ import { clusterName } from '../ecs/arn.ts';
 import { type ContainerInstance, containerInstanceJson } from '../ecs/ecs-api.ts';
 import { enumerateInstances } from '../ecs/list-instances.ts';
 import { openEcsApi } from '../ecs/open-ecs-api.ts';
-import { UsageError } from '../errors.ts';
 import { withDeadline } from '../lib/deadline.ts';
+import { UsageError } from '../lib/errors.ts';
 import { renderTable } from './columns.ts';
 import type { CliContext } from './context.ts';
 

@@ -3,7 +3,7 @@ import { type EcsFlags, ecsOptions } from '../config/ecs.ts';
 import { isLogged, logLevelOption, nonEmpty, rollCluster } from '../config/flags.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/mass-loss.ts';
 import { storeOptions } from '../config/store.ts';
-import { UsageError } from '../errors.ts';
+import { UsageError } from '../lib/errors.ts';
 import { HEALTH_STATUSES, type HealthStatus } from '../record/record.ts';
 import { filterRoll, instanceJson, type Roll, type RollEntry } from '../record/roll.ts';
 import {

@@ -5,8 +5,8 @@ import { type PlaceFlags, placeOptions, requireCluster, taskNeeds } from '../con
 import { storeOptions } from '../config/store.ts';
 import { clusterName } from '../ecs/arn.ts';
 import type { EcsApi, TaskNeeds } from '../ecs/ecs-api.ts';
-import { RollcallError } from '../errors.ts';
 import { withDeadline } from '../lib/deadline.ts';
+import { RollcallError } from '../lib/errors.ts';
 import type { Candidate } from '../placement/judge-nodes.ts';
 import { type PlacementReport, refusalText, renderPlacement, taskLine, whyLine } from '../placement/render.ts';
 import { type CliContext, type ReadFlags, readFromStore, warnOfSkipped } from './context.ts';

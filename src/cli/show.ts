@@ -1,8 +1,8 @@
 import { Command, Option } from 'commander';
 import { logLevelOption } from '../config/flags.ts';
 import { storeOptions } from '../config/store.ts';
-import { RollcallError, UsageError } from '../errors.ts';
 import { formatDuration } from '../lib/duration.ts';
+import { RollcallError, UsageError } from '../lib/errors.ts';
 import { INSTANCE_ID } from '../record/codec.ts';
 import type { CheckVerdict } from '../record/record.ts';
 import { instanceJson, presenceState, type RollEntry } from '../record/roll.ts';

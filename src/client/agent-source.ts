@@ -1,6 +1,6 @@
-import { describeError, RollcallError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
 import { DeadlineError, linkSignals, withDeadline } from '../lib/deadline.ts';
+import { describeError, RollcallError } from '../lib/errors.ts';
 import { BodyTooLargeError, boundedRequest, boundedText, type HttpPool, openHttpPool } from '../lib/http-client.ts';
 import { FieldError, field } from '../record/codec.ts';
 import { FutureRevisionError, parseRevision, SlowReaderError } from '../registry/event-source.ts';

@@ -1,7 +1,7 @@
 /** The package `rollcall/client`: everything a Node program needs to read the roll and follow it. */
 
-export { RollcallError, UsageError } from '../errors.ts';
 export { DeadlineError } from '../lib/deadline.ts';
+export { RollcallError, UsageError } from '../lib/errors.ts';
 export type {
   CertainData,
   InstanceData,

@@ -1,7 +1,7 @@
-import { RollcallError, UsageError } from '../errors.ts';
 import { parseRollQuery } from '../http/query.ts';
 import { type Clock, systemClock } from '../lib/clock.ts';
 import { linkSignals, withDeadline } from '../lib/deadline.ts';
+import { RollcallError, UsageError } from '../lib/errors.ts';
 import { parseEventKind } from '../record/cloud-event.ts';
 import { EVENT_KINDS, type EventKind } from '../record/events.ts';
 import { refuseCluster } from '../record/roll.ts';

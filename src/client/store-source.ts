@@ -1,7 +1,7 @@
-import { UsageError } from '../errors.ts';
 import { parseRollQuery } from '../http/query.ts';
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
+import { UsageError } from '../lib/errors.ts';
 import { cloudEvent, filterEvent } from '../record/cloud-event.ts';
 import { filterRoll, instanceJson } from '../record/roll.ts';
 import type { MassLossLimits } from '../registry/mass-loss.ts';

@@ -1,4 +1,4 @@
-import { RollcallError } from '../errors.ts';
+import { RollcallError } from '../lib/errors.ts';
 import type { CertainData, CloudEvent, InstanceData, SyncedData, UncertainData } from '../record/cloud-event.ts';
 import type { EventKind, InstanceEventKind, Uncertainty } from '../record/events.ts';
 import type { HealthStatus, NodeRecord } from '../record/record.ts';

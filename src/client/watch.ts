@@ -1,7 +1,7 @@
-import { RollcallError } from '../errors.ts';
 import { Backoff } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
 import { DeadlineError } from '../lib/deadline.ts';
+import { RollcallError } from '../lib/errors.ts';
 import type { InstanceJson } from '../record/roll.ts';
 import { FutureRevisionError } from '../registry/event-source.ts';
 import { AgentError, type RollCloudEvent, type RollSource, type StreamRequest, type WatchedEvent } from './types.ts';

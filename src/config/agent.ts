@@ -4,8 +4,8 @@ import { DRAIN_CAUSES, type DrainCause, type DrainConfig } from '../agent/drain/
 import type { CheckConfig } from '../checks/probe.ts';
 import { clusterName } from '../ecs/arn.ts';
 import type { EcsSettings } from '../ecs/ecs-api.ts';
-import { describeError, UsageError } from '../errors.ts';
 import { formatDuration } from '../lib/duration.ts';
+import { describeError, UsageError } from '../lib/errors.ts';
 import type { MassLossLimits } from '../registry/mass-loss.ts';
 import { type IdentityConfig, MANAGED_INSTANCE_ID } from '../sources/external-instance.ts';
 import { minimumTtlMs, type StoreConfig } from '../store/store-url.ts';

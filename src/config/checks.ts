@@ -1,8 +1,8 @@
 import { isAbsolute } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
 import type { CheckConfig, ExecCheckConfig, HttpCheckConfig } from '../checks/probe.ts';
-import { printable, UsageError } from '../errors.ts';
 import { formatDuration } from '../lib/duration.ts';
+import { printable, UsageError } from '../lib/errors.ts';
 import { findProgram } from '../lib/run-command.ts';
 import { durationBetween, integerBetween, parseCommand, percentBetween, splitUnquoted } from './flags.ts';
 

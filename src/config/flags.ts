@@ -1,6 +1,6 @@
 import { InvalidArgumentError, Option } from 'commander';
-import { UsageError } from '../errors.ts';
 import { formatDuration, parseDuration } from '../lib/duration.ts';
+import { UsageError } from '../lib/errors.ts';
 import { refuseCluster } from '../record/roll.ts';
 
 /**

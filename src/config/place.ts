@@ -1,7 +1,7 @@
 import { InvalidArgumentError, Option } from 'commander';
 import { clusterName } from '../ecs/arn.ts';
 import type { TaskNeeds } from '../ecs/ecs-api.ts';
-import { UsageError } from '../errors.ts';
+import { UsageError } from '../lib/errors.ts';
 import type { Constraint } from '../placement/judge-nodes.ts';
 import { STRATEGIES, type Strategy } from '../placement/place-tasks.ts';
 import { type HostPorts, hostPorts, integerBetween, nonEmpty } from './flags.ts';

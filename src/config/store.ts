@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Option } from 'commander';
-import { describeError, UsageError } from '../errors.ts';
+import { describeError, UsageError } from '../lib/errors.ts';
 import { parseStoreUrl, type StoreConfig } from '../store/store-url.ts';
 
 /** Where the roll is kept when nobody says otherwise: this machine only. */

@@ -1,4 +1,4 @@
-import { RollcallError } from '../errors.ts';
+import { RollcallError } from '../lib/errors.ts';
 
 /** The ECS API refused or could not be asked. The message names the action, the cause with AWS's code, and what would help. */
 export class EcsError extends RollcallError {

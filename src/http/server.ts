@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type RequestListener, STATUS_CODES } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import createRouter from 'find-my-way';
-import { describeError, RollcallError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
+import { describeError, RollcallError } from '../lib/errors.ts';
 import { type Handler, problem, type Reply, type Routes, sendHeartbeats, sendReply } from './reply.ts';
 
 const LOOPBACK_V4 = /^127(?:\.\d{1,3}){3}$/;

@@ -2,9 +2,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { accessSync, constants, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { describeError, printable, RollcallError } from '../errors.ts';
 import type { Clock } from './clock.ts';
 import { DeadlineError, withDeadline } from './deadline.ts';
+import { describeError, printable, RollcallError } from './errors.ts';
 
 export interface BoundedOutput {
   text(): string;

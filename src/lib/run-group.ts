@@ -1,5 +1,5 @@
-import { describeError } from '../errors.ts';
 import type { Clock } from './clock.ts';
+import { describeError } from './errors.ts';
 
 /** A task of a group: runs until its work is done or `signal` aborts. */
 export type Task<T> = (signal: AbortSignal) => Promise<T>;

@@ -1,6 +1,6 @@
 import type { EcsApi, Started } from '../ecs/ecs-api.ts';
 import { EcsError } from '../ecs/errors.ts';
-import { RollcallError } from '../errors.ts';
+import { RollcallError } from '../lib/errors.ts';
 
 /** What StartTask takes at once: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_StartTask.html */
 const MAX_STARTED = 10;

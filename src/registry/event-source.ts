@@ -1,4 +1,4 @@
-import { RollcallError, UsageError } from '../errors.ts';
+import { RollcallError, UsageError } from '../lib/errors.ts';
 import type { RollEvent } from '../record/events.ts';
 
 /** Where events come from: the registry, for `/v1/events`, `rollcall watch` and the client alike. */

@@ -1,7 +1,7 @@
-import { RollcallError } from '../errors.ts';
 import { Backoff } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
 import { DeadlineError, withDeadline } from '../lib/deadline.ts';
+import { RollcallError } from '../lib/errors.ts';
 import type { Roll } from '../record/roll.ts';
 import { CompactedError, StoreError } from '../store/errors.ts';
 import type { Store, WatchBatch } from '../store/store.ts';

@@ -1,6 +1,6 @@
-import { describeError, RollcallError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
 import { unlessAborted, withDeadline } from '../lib/deadline.ts';
+import { describeError, RollcallError } from '../lib/errors.ts';
 import type { Uncertainty } from '../record/events.ts';
 import type { PresenceState, Roll } from '../record/roll.ts';
 import { StoreError } from '../store/errors.ts';

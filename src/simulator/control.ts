@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
-import { describeError, UsageError } from '../errors.ts';
 import { jsonReply, problem, type Reply, sendReply } from '../http/reply.ts';
 import { hostAllowed } from '../http/server.ts';
+import { describeError, UsageError } from '../lib/errors.ts';
 import { answerEcsControl } from './ecs/control.ts';
 import type { EcsSimulation } from './ecs/server.ts';
 import { type ControlRequest, methodNotAllowed, parseControlBody, readBody, requireObject } from './http.ts';

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
-import { UsageError } from '../errors.ts';
 import { problem, type Reply } from '../http/reply.ts';
+import { UsageError } from '../lib/errors.ts';
 
 export interface ControlRequest {
   readonly method: string;

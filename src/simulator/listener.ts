@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { describeError, RollcallError } from '../errors.ts';
+import { describeError, RollcallError } from '../lib/errors.ts';
 import type { SimulatedRequest } from './http.ts';
 import type { Delivery } from './imds.ts';
 

@@ -1,6 +1,6 @@
 import { createHash, createHmac } from 'node:crypto';
 import * as v from 'valibot';
-import { UsageError } from '../errors.ts';
+import { UsageError } from '../lib/errors.ts';
 import { requireObject } from './http.ts';
 
 /** Who a simulated node is. Equal arguments make an equal node, so that a restart of the simulator is one of no node. */

@@ -1,6 +1,6 @@
 import { clusterName } from '../ecs/arn.ts';
-import { RollcallError, UsageError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
+import { RollcallError, UsageError } from '../lib/errors.ts';
 import { startControlServer } from './control.ts';
 import { type EcsSimulation, startEcsSimulation } from './ecs/server.ts';
 import { type EcsWorld, registeredInstance, withInstances } from './ecs/world.ts';

@@ -1,5 +1,5 @@
 import { hostname, networkInterfaces } from 'node:os';
-import { describeError } from '../errors.ts';
+import { describeError } from '../lib/errors.ts';
 import type { MetadataFacts } from '../record/record.ts';
 import { readSmallFile } from './machine-id.ts';
 import { METADATA_FIELDS, type MetadataRead } from './metadata.ts';

@@ -1,6 +1,6 @@
-import { describeError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
 import { DeadlineError, withDeadline } from '../lib/deadline.ts';
+import { describeError } from '../lib/errors.ts';
 import { type BoundedResponse, boundedRequest, openHttpPool } from '../lib/http-client.ts';
 import { SourceError } from './source-error.ts';
 

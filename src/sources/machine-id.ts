@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { describeError } from '../errors.ts';
+import { describeError } from '../lib/errors.ts';
 import { quote, SourceError } from './source-error.ts';
 
 /**

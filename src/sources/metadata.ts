@@ -1,5 +1,5 @@
 import { isIPv4 } from 'node:net';
-import { describeError } from '../errors.ts';
+import { describeError } from '../lib/errors.ts';
 import { INSTANCE_ID } from '../record/codec.ts';
 import type { MetadataFacts } from '../record/record.ts';
 import type { ImdsClient } from './imds.ts';

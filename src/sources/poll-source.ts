@@ -1,7 +1,7 @@
-import { describeError } from '../errors.ts';
 import { Backoff } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
+import { describeError } from '../lib/errors.ts';
 
 /** What is known of a source's answers so far. Instants are on the monotonic clock. */
 export interface SourceStatus {

@@ -1,4 +1,4 @@
-import { RollcallError } from '../errors.ts';
+import { RollcallError } from '../lib/errors.ts';
 
 /** A source on this node (IMDS, ecs-agent, a file) did not answer, or answered what cannot be. Reading again may help. */
 export class SourceError extends RollcallError {

@@ -1,4 +1,4 @@
-import { RollcallError } from '../errors.ts';
+import { RollcallError } from '../lib/errors.ts';
 
 /** The store could not answer, or refused. `retryable` is false where trying again cannot help (wrong password, bad certificate). */
 export class StoreError extends RollcallError {

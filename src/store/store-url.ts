@@ -1,4 +1,4 @@
-import { UsageError } from '../errors.ts';
+import { UsageError } from '../lib/errors.ts';
 
 /** A store URL and the settings that go with it, validated. `label` is for people: it never holds a password. */
 export type StoreConfig = EtcdStoreConfig | SqliteStoreConfig | MemoryStoreConfig;

@@ -3,10 +3,10 @@ import { once } from 'node:events';
 import { Agent, type IncomingMessage, type RequestOptions, request } from 'node:http';
 import { connect } from 'node:net';
 import { describe, type TestContext, test } from 'node:test';
-import { RollcallError } from '../../src/errors.ts';
 import type { Routes } from '../../src/http/reply.ts';
 import { type HttpServerOptions, hostAllowed, listenError, startHttpServer } from '../../src/http/server.ts';
 import { systemClock } from '../../src/lib/clock.ts';
+import { RollcallError } from '../../src/lib/errors.ts';
 import { rawExchange } from '../support/raw-exchange.ts';
 
 describe('host allowed', () => {

@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { promisify } from 'node:util';
-import { RollcallError } from '../../src/errors.ts';
 import { systemClock } from '../../src/lib/clock.ts';
+import { RollcallError } from '../../src/lib/errors.ts';
 import { type CommandRun, findProgram, runCommand } from '../../src/lib/run-command.ts';
 import { scaledClock } from '../support/scaled-clock.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { describeError } from '../../src/errors.ts';
+import { describeError } from '../../src/lib/errors.ts';
 import { createRegistry, type RegistryOptions } from '../../src/registry/registry.ts';
 import { StoreError } from '../../src/store/errors.ts';
 import { fakeStore } from '../support/fake-store.ts';

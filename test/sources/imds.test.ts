@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { type TestContext, test } from 'node:test';
-import { describeError } from '../../src/errors.ts';
 import { type Clock, systemClock } from '../../src/lib/clock.ts';
+import { describeError } from '../../src/lib/errors.ts';
 import { startSimulator } from '../../src/simulator/simulator.ts';
 import { createImdsClient, type ImdsClient } from '../../src/sources/imds.ts';
 import { SourceError } from '../../src/sources/source-error.ts';

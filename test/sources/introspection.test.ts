@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, type TestContext, test } from 'node:test';
 import fc from 'fast-check';
-import { describeError } from '../../src/errors.ts';
 import { systemClock } from '../../src/lib/clock.ts';
+import { describeError } from '../../src/lib/errors.ts';
 import { containerInstanceArn, type IntrospectionFault } from '../../src/simulator/node.ts';
 import { startSimulator } from '../../src/simulator/simulator.ts';
 import { createIntrospectionReader, parseIntrospection } from '../../src/sources/introspection.ts';

@@ -3,7 +3,7 @@ import { chmodSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:f
 import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import { describeError } from '../../src/errors.ts';
+import { describeError } from '../../src/lib/errors.ts';
 import { CompactedError, StoreError } from '../../src/store/errors.ts';
 import { createRollStore } from '../../src/store/open-store.ts';
 import { MAX_CHANGES } from '../../src/store/sqlite/engine.ts';

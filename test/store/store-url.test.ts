@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { UsageError } from '../../src/errors.ts';
+import { UsageError } from '../../src/lib/errors.ts';
 import { parseStoreUrl, type StoreSettings } from '../../src/store/store-url.ts';
 
 const none: StoreSettings = { caFile: null, certFile: null, keyFile: null, user: null, password: null };

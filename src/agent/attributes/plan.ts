@@ -1,7 +1,7 @@
 import type { Attribute, ContainerInstance, Described } from '../../ecs/ecs-api.ts';
 import { isRefusal, isThrottled } from '../../ecs/errors.ts';
-import { describeError } from '../../errors.ts';
 import { Backoff } from '../../lib/backoff.ts';
+import { describeError } from '../../lib/errors.ts';
 import type { NodeRecord } from '../../record/record.ts';
 
 /** The container instance that is written to. */

@@ -1,7 +1,7 @@
 import type { Described } from '../../ecs/ecs-api.ts';
 import { isRefusal } from '../../ecs/errors.ts';
-import { describeError } from '../../errors.ts';
 import { Backoff } from '../../lib/backoff.ts';
+import { describeError } from '../../lib/errors.ts';
 import type { HeldClaim, TakeOutcome } from '../../store/store.ts';
 import type { CauseVerdict } from './cause.ts';
 

@@ -1,6 +1,6 @@
-import { describeError } from '../../errors.ts';
 import { Backoff } from '../../lib/backoff.ts';
 import { formatDuration } from '../../lib/duration.ts';
+import { describeError } from '../../lib/errors.ts';
 import { DEPARTURE_CAUSES, type DepartureCause, type NodeRecord } from '../../record/record.ts';
 import type { Hold, RegisterOutcome, RenewOutcome, WriteOutcome } from '../../store/store.ts';
 

@@ -1,8 +1,8 @@
 import { EcsError, isThrottled } from '../../ecs/errors.ts';
-import { describeError } from '../../errors.ts';
 import { Backoff } from '../../lib/backoff.ts';
 import { DeadlineError } from '../../lib/deadline.ts';
 import { formatDuration } from '../../lib/duration.ts';
+import { describeError } from '../../lib/errors.ts';
 import { StoreError } from '../../store/errors.ts';
 import type { Holder, OfficeView, Reign } from '../../store/store.ts';
 import { type AuditMemory, decodeMemory } from '../history.ts';

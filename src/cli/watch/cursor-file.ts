@@ -1,9 +1,9 @@
 import { accessSync, constants, readFileSync, realpathSync, statSync } from 'node:fs';
 import { open, rename } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { describeError, RollcallError, UsageError } from '../../errors.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { withDeadline } from '../../lib/deadline.ts';
+import { describeError, RollcallError, UsageError } from '../../lib/errors.ts';
 import { parseRevision } from '../../registry/event-source.ts';
 
 /** SQLite's primary result code for a database that another connection has locked. */

@@ -1,8 +1,8 @@
 import type { LogLevel } from '../../config/flags.ts';
-import { describeError, printable, RollcallError } from '../../errors.ts';
 import { Backoff } from '../../lib/backoff.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { formatDuration } from '../../lib/duration.ts';
+import { describeError, printable, RollcallError } from '../../lib/errors.ts';
 import { type CommandResult, type CommandRun, runCommand } from '../../lib/run-command.ts';
 import { type CloudEvent, type EventFilter, eventType } from '../../record/cloud-event.ts';
 import type { RollEvent } from '../../record/events.ts';

@@ -1,7 +1,7 @@
 import { isLogged } from '../../config/flags.ts';
-import { describeError, RollcallError, UsageError } from '../../errors.ts';
 import { Backoff } from '../../lib/backoff.ts';
 import { unlessAborted } from '../../lib/deadline.ts';
+import { describeError, RollcallError, UsageError } from '../../lib/errors.ts';
 import { findProgram } from '../../lib/run-command.ts';
 import { cloudEvent, type EventFilter, filterEvent } from '../../record/cloud-event.ts';
 import type { RollEvent } from '../../record/events.ts';

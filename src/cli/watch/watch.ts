@@ -9,7 +9,7 @@ import {
 } from '../../config/flags.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from '../../config/mass-loss.ts';
 import { storeConfig, storeOptions, storeVariables } from '../../config/store.ts';
-import { UsageError } from '../../errors.ts';
+import { UsageError } from '../../lib/errors.ts';
 import { parseEventKind } from '../../record/cloud-event.ts';
 import { EVENT_KINDS, type EventKind } from '../../record/events.ts';
 import { parseRevision } from '../../registry/event-source.ts';

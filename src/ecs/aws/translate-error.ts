@@ -1,5 +1,5 @@
-import { describeError } from '../../errors.ts';
 import { DeadlineError } from '../../lib/deadline.ts';
+import { describeError } from '../../lib/errors.ts';
 import { EcsError } from '../errors.ts';
 import { AnswerError, type EcsCall, ProfileError } from './call.ts';
 

@@ -1,7 +1,7 @@
 import type { Auditor } from '../../audit/fleet-audit/run.ts';
-import { describeError } from '../../errors.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { DeadlineError } from '../../lib/deadline.ts';
+import { describeError } from '../../lib/errors.ts';
 import type { Registry } from '../../registry/registry.ts';
 import { StoreError } from '../../store/errors.ts';
 import type { AgentReport } from '../agent-report.ts';

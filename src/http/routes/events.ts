@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { describeError, RollcallError } from '../../errors.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { DeadlineError } from '../../lib/deadline.ts';
+import { describeError, RollcallError } from '../../lib/errors.ts';
 import { cloudEvent, type EventFilter, filterEvent } from '../../record/cloud-event.ts';
 import type { RollEvent } from '../../record/events.ts';
 import {

@@ -1,5 +1,5 @@
 import { isIPv6 } from 'node:net';
-import { describeError } from '../../errors.ts';
+import { describeError } from '../../lib/errors.ts';
 import { INSTANCE_ID } from '../../record/codec.ts';
 import type { NodeRecord } from '../../record/record.ts';
 import { filterRoll, instanceJson, type PresenceState, presenceState, type RollEntry } from '../../record/roll.ts';

@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { clusterName, isContainerInstanceArn } from '../../ecs/arn.ts';
-import { UsageError } from '../../errors.ts';
 import { jsonReply, problem, type Reply } from '../../http/reply.ts';
+import { UsageError } from '../../lib/errors.ts';
 import { type ControlRequest, methodNotAllowed, parseControlBody, requireObject } from '../http.ts';
 import { ACCOUNT_ID, REGION, simulatedNode } from '../node.ts';
 import { AwsError, INSTANCE_STATUSES, requestInput } from './operations.ts';

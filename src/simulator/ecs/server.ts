@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
-import { UsageError } from '../../errors.ts';
 import type { Clock } from '../../lib/clock.ts';
+import { UsageError } from '../../lib/errors.ts';
 import { readBody, requireObject, simulatedAnswer } from '../http.ts';
 import type { Delivery } from '../imds.ts';
 import { type HttpListener, openHttpListener, sendDelivery } from '../listener.ts';

@@ -1,5 +1,5 @@
-import { describeError } from '../../errors.ts';
 import { DeadlineError } from '../../lib/deadline.ts';
+import { describeError } from '../../lib/errors.ts';
 import { BodyTooLargeError } from '../../lib/http-client.ts';
 import { CompactedError, LeaseNotFoundError, StoreError } from '../errors.ts';
 import type { EtcdTls } from '../store-url.ts';

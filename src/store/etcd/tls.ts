@@ -4,8 +4,8 @@ import type { Socket } from 'node:net';
 import { createSecureContext } from 'node:tls';
 import type { buildConnector } from 'undici';
 import newConnector from 'undici/lib/core/connect.js';
-import { describeError } from '../../errors.ts';
 import type { Clock } from '../../lib/clock.ts';
+import { describeError } from '../../lib/errors.ts';
 import { StoreError } from '../errors.ts';
 import type { EtcdTls } from '../store-url.ts';
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { createCursorSaver, encodeCursor, openCursorFile, parseCursor } from '../../../src/cli/watch/cursor-file.ts';
-import { RollcallError, UsageError } from '../../../src/errors.ts';
+import { RollcallError, UsageError } from '../../../src/lib/errors.ts';
 import { simulatedClock } from '../../support/simulated-clock.ts';
 
 describe('cursor file', () => {

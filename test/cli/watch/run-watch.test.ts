@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { type Consumer, consumeEvents, createStorePatience } from '../../../src/cli/watch/run-watch.ts';
-import { UsageError } from '../../../src/errors.ts';
+import { UsageError } from '../../../src/lib/errors.ts';
 import type { RollEvent } from '../../../src/record/events.ts';
 import {
   type EventBatch,

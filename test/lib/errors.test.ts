@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { describeError } from '../src/errors.ts';
+import { describeError } from '../../src/lib/errors.ts';
 
 test('an error is one line with its causes, each said once, without control characters', () => {
   const cause = new Error('connect ECONNREFUSED\n\u001b[31m127.0.0.1:1');
