@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import type { LeaseCounts } from '../../src/agent/publisher/plan.ts';
+import type { LeaseCounts } from '../../src/http/agent-report.ts';
 
 const selfSchema = v.object({
   lease: v.object({

@@ -12,7 +12,6 @@ import {
 } from '../checks/check.ts';
 import type { Probe } from '../checks/probe.ts';
 import { firstLookMs, runProbe } from '../checks/run-probes.ts';
-import type { AgentConfig } from '../config/agent.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { LoopMonitor, Task } from '../lib/run-group.ts';
 import {
@@ -29,6 +28,7 @@ import { createIntrospectionReader } from '../sources/introspection.ts';
 import { mergeMetadata, readMetadata } from '../sources/metadata.ts';
 import { mostUrgent, NO_NOTICES, type Notices, readNotices } from '../sources/notices.ts';
 import { pollSource, type SourceStatus } from '../sources/poll-source.ts';
+import type { AgentConfig } from './agent-config.ts';
 
 /** What does not change while the agent runs. */
 export interface NodeIdentity {

@@ -1,8 +1,14 @@
 import type { Logger } from 'pino';
-import { type Audit, type Auditor, type AuditorOptions, createAuditor, fleetAudit } from '../audit/fleet-audit/run.ts';
+import {
+  type Audit,
+  type AuditConfig,
+  type Auditor,
+  type AuditorOptions,
+  createAuditor,
+  fleetAudit,
+} from '../audit/fleet-audit/run.ts';
 import { createAuditLog } from '../audit/fleet-audit/status.ts';
 import type { Probe } from '../checks/probe.ts';
-import type { AgentConfig, AuditConfig } from '../config/agent.ts';
 import type { EcsApi, EcsSettings } from '../ecs/ecs-api.ts';
 import { openEcsOnce } from '../ecs/open-ecs-api.ts';
 import type { AgentReport, AttributesReport, DrainReport } from '../http/agent-report.ts';
@@ -18,6 +24,7 @@ import { encodeRecord } from '../record/codec.ts';
 import { createRegistry } from '../registry/registry.ts';
 import { readMachineId } from '../sources/machine-id.ts';
 import type { DrainSlots, Store } from '../store/store.ts';
+import type { AgentConfig } from './agent-config.ts';
 import { runAttributes } from './attributes/run.ts';
 import { runDrain } from './drain/run.ts';
 import { observeNode } from './node.ts';

@@ -1,6 +1,5 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import type { NotifyConfig } from '../config/agent.ts';
 import type { AgentReport } from '../http/agent-report.ts';
 import { type Cell, sleepUnlessChanged } from '../lib/cell.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -101,6 +100,12 @@ function fit(text: string): string {
   // Cutting bytes may cut a character in two; what is left of it decodes to U+FFFD and goes too.
   const cut = Buffer.from(line).subarray(0, limitBytes - '…'.length * 3);
   return `${cut.toString('utf8').replace(/\uFFFD+$/, '')}…`;
+}
+
+export interface NotifyConfig {
+  readonly by: 'program' | 'stdout';
+  /** null where nobody watches. */
+  readonly watchdogMs: number | null;
 }
 
 /** How a service manager is reached, and how often it wants to hear. */

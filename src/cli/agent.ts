@@ -36,7 +36,7 @@ export function agentCommand(context: CliContext): Command {
     const { openNotifyChannel } = await import('../agent/systemd.ts');
     const config = agentConfig(flags);
     const { clock, random, version, env } = context;
-    const log = createLog(config.logLevel);
+    const log = createLog(flags.logLevel);
     const notify = openNotifyChannel(notifyConfig(flags.notify, context.env), context);
     // Before signals mean "leave in good order": there is nothing to leave yet, and opening may wait for a lock.
     const store = await openStore(config.store, { clock, random, signal: context.signal, create: true });

@@ -1,14 +1,14 @@
 import { isIPv4 } from 'node:net';
 import { InvalidArgumentError, Option } from 'commander';
+import type { AgentConfig } from '../agent/agent-config.ts';
 import { DRAIN_CAUSES, type DrainCause, type DrainConfig } from '../agent/drain/cause.ts';
-import type { CheckConfig } from '../checks/probe.ts';
+import type { NotifyConfig } from '../agent/systemd.ts';
+import type { AuditConfig } from '../audit/fleet-audit/run.ts';
 import { clusterName } from '../ecs/arn.ts';
-import type { EcsSettings } from '../ecs/ecs-api.ts';
 import { formatDuration } from '../lib/duration.ts';
 import { describeError, UsageError } from '../lib/errors.ts';
-import type { MassLossLimits } from '../registry/mass-loss.ts';
 import { type IdentityConfig, MANAGED_INSTANCE_ID } from '../sources/external-instance.ts';
-import { minimumTtlMs, type StoreConfig } from '../store/store-url.ts';
+import { minimumTtlMs } from '../store/store-url.ts';
 import { type CheckFlags, checkConfig, checkOptions } from './checks.ts';
 import { type EcsFlags, ecsOptions, ecsSettings } from './ecs.ts';
 import {
@@ -23,13 +23,6 @@ import {
 } from './flags.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from './mass-loss.ts';
 import { type StoreFlags, storeConfig } from './store.ts';
-
-/** The standing audit, as every agent that takes part in it is told. */
-export interface AuditConfig {
-  readonly intervalMs: number;
-  /** Names or ARNs; or those that nodes on the roll are in; or all of the region. */
-  readonly clusters: readonly string[] | 'roll' | 'all';
-}
 
 export interface AuditFlags {
   readonly auditInterval?: number;
@@ -64,39 +57,6 @@ function auditClusters(text: string): AuditConfig['clusters'] {
     throw new InvalidArgumentError(`"${wrong.slice(0, 80)}" is no cluster’s name or ARN; or write all.`);
   }
   return names;
-}
-
-/** All that an agent is told, parsed and within its limits. */
-export interface AgentConfig {
-  readonly store: StoreConfig;
-  /** Whole seconds. */
-  readonly presenceTtlMs: number;
-  /** Whole seconds, more than the presence TTL. */
-  readonly retentionMs: number;
-  readonly listen: { readonly host: string; readonly port: number };
-  readonly labels: Readonly<Record<string, string>>;
-  readonly identity: IdentityConfig;
-  /** Origin of the EC2 metadata service. */
-  readonly metadataEndpoint: string;
-  readonly metadataIntervalMs: number;
-  readonly allowImdsV1: boolean;
-  /** Origin of ecs-agent's introspection API. */
-  readonly introspectionEndpoint: string;
-  readonly introspectionIntervalMs: number;
-  /** How often AWS's notices about this node are read. */
-  readonly noticeIntervalMs: number;
-  readonly checks: CheckConfig;
-  /** Null: losses are told at once, however many. */
-  readonly massLoss: MassLossLimits | null;
-  /** Null: this agent takes no part in the standing audit. */
-  readonly audit: AuditConfig | null;
-  readonly ecs: EcsSettings;
-  /** Whether to put attributes on the own container instance. */
-  readonly ecsAttributes: boolean;
-  /** Null: ECS is never asked to drain. */
-  readonly drain: DrainConfig | null;
-  readonly machineIdFile: string;
-  readonly logLevel: LogLevel;
 }
 
 /** What an agent may change in ECS; nothing unless it is said. */
@@ -334,7 +294,6 @@ export function agentConfig(flags: AgentFlags): AgentConfig {
     ecsAttributes: flags.ecsAttributes,
     drain: drainConfig(flags),
     machineIdFile: flags.machineIdFile,
-    logLevel: flags.logLevel,
   };
 }
 
@@ -348,12 +307,6 @@ export function notifyOption(): Option {
     .env('ROLLCALL_NOTIFY')
     .default('auto')
     .choices(['auto', 'stdout', 'off']);
-}
-
-export interface NotifyConfig {
-  readonly by: 'program' | 'stdout';
-  /** null where nobody watches. */
-  readonly watchdogMs: number | null;
 }
 
 /** null where nobody wants to be told. What systemd set is taken as it is: nobody has to repeat it in a flag. */

@@ -1,5 +1,3 @@
-import type { DrainPhase } from '../agent/drain/plan.ts';
-import type { LeaseCounts } from '../agent/publisher/plan.ts';
 import type { LoopAge } from '../lib/run-group.ts';
 import type { CheckVerdict, Interruption, NodeRecord } from '../record/record.ts';
 
@@ -45,6 +43,17 @@ export interface LeaseReport {
   readonly counts: LeaseCounts;
 }
 
+/** Since the start of the process. */
+export interface LeaseCounts {
+  readonly registrations: number;
+  /** Times the lease was found gone, or had to be presumed gone. */
+  readonly losses: number;
+  readonly beats: number;
+  readonly failedBeats: number;
+  readonly recordWrites: number;
+  readonly storeErrors: number;
+}
+
 export interface CheckReport extends CheckVerdict {
   /** False: of this process alone, and never in the record. */
   readonly published: boolean;
@@ -68,6 +77,13 @@ export interface SourceReport {
   readonly reads: number;
   readonly failures: number;
 }
+
+/**
+ * - `idle`: nothing to drain for. - `waiting`: there is, and it is not drained yet: no slot, or somebody does not answer.
+ * - `draining`: rollcall had ECS drain this node. - `left-alone`: drained, or made active again, by somebody else.
+ */
+export const DRAIN_PHASES = ['idle', 'waiting', 'draining', 'left-alone'] as const;
+export type DrainPhase = (typeof DRAIN_PHASES)[number];
 
 export interface DrainReport {
   readonly state: DrainPhase;

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import type { TestContext } from 'node:test';
 import pino from 'pino';
+import type { AgentConfig } from '../../src/agent/agent-config.ts';
 import { runAgent } from '../../src/agent/run-agent.ts';
 import type { Audit } from '../../src/audit/fleet-audit/run.ts';
 import type { Probe } from '../../src/checks/probe.ts';
-import type { AgentConfig } from '../../src/config/agent.ts';
 import type { EcsApi, EcsSettings } from '../../src/ecs/ecs-api.ts';
 import { createCell } from '../../src/lib/cell.ts';
 import { type Clock, systemClock } from '../../src/lib/clock.ts';
@@ -73,7 +73,6 @@ export async function startWorld(t: TestContext) {
         ecsAttributes: false,
         drain: null,
         machineIdFile: '/nonexistent',
-        logLevel: 'info',
         ...options.config,
       };
       const lines: { msg: string; url?: string }[] = [];

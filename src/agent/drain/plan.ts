@@ -1,16 +1,10 @@
 import type { Described } from '../../ecs/ecs-api.ts';
 import { isRefusal } from '../../ecs/errors.ts';
+import type { DrainPhase } from '../../http/agent-report.ts';
 import { Backoff } from '../../lib/backoff.ts';
 import { describeError } from '../../lib/errors.ts';
 import type { HeldClaim, TakeOutcome } from '../../store/store.ts';
 import type { CauseVerdict } from './cause.ts';
-
-/**
- * - `idle`: nothing to drain for. - `waiting`: there is, and it is not drained yet: no slot, or somebody does not answer.
- * - `draining`: rollcall had ECS drain this node. - `left-alone`: drained, or made active again, by somebody else.
- */
-export const DRAIN_PHASES = ['idle', 'waiting', 'draining', 'left-alone'] as const;
-export type DrainPhase = (typeof DRAIN_PHASES)[number];
 
 /** What the drain loop knows. Instants are on the monotonic clock. */
 export interface DrainState {

@@ -1,3 +1,4 @@
+import type { LeaseCounts } from '../../http/agent-report.ts';
 import { Backoff } from '../../lib/backoff.ts';
 import { formatDuration } from '../../lib/duration.ts';
 import { describeError } from '../../lib/errors.ts';
@@ -52,17 +53,6 @@ export interface PublisherState {
   readonly contestedBy: string | null;
   readonly ttlMs: number;
   readonly counts: LeaseCounts;
-}
-
-/** Since the start of the process. */
-export interface LeaseCounts {
-  readonly registrations: number;
-  /** Times the lease was found gone, or had to be presumed gone. */
-  readonly losses: number;
-  readonly beats: number;
-  readonly failedBeats: number;
-  readonly recordWrites: number;
-  readonly storeErrors: number;
 }
 
 export function initialPublisherState(ttlMs: number): PublisherState {

@@ -1,4 +1,3 @@
-import type { AuditConfig } from '../../config/agent.ts';
 import { clusterName } from '../../ecs/arn.ts';
 import type { EcsApi } from '../../ecs/ecs-api.ts';
 import { listClusters } from '../../ecs/list-instances.ts';
@@ -69,6 +68,13 @@ export function publishFailure(error: unknown, last: AuditSummary | null, contex
   const { by, intervalMs, endedAt } = context;
   const lastRun = { by, endedAt, error: describeError(error) };
   return { summary: encodeSummary({ intervalMs, lastRun, result: last?.result ?? null }), found: null };
+}
+
+/** The standing audit, as every agent that takes part in it is told. */
+export interface AuditConfig {
+  readonly intervalMs: number;
+  /** Names or ARNs; or those that nodes on the roll are in; or all of the region. */
+  readonly clusters: readonly string[] | 'roll' | 'all';
 }
 
 /** The audit itself, which only the leader makes. */

@@ -1,7 +1,6 @@
 import Counter from 'prom-client/lib/counter.js';
 import Gauge from 'prom-client/lib/gauge.js';
 import PromRegistry from 'prom-client/lib/registry.js';
-import { DRAIN_PHASES } from '../../agent/drain/plan.ts';
 import { AUDIT_FAILURES } from '../../audit/fleet-audit/plan.ts';
 import type { AuditStatus } from '../../audit/fleet-audit/status.ts';
 import { DIFFERENCE_KINDS } from '../../audit/report.ts';
@@ -12,6 +11,7 @@ import {
   type AgentReport,
   ATTRIBUTES_STATES,
   type CheckReport,
+  DRAIN_PHASES,
   LEASE_STATES,
   type SourceReport,
 } from '../agent-report.ts';

@@ -1,0 +1,39 @@
+import type { AuditConfig } from '../audit/fleet-audit/run.ts';
+import type { CheckConfig } from '../checks/probe.ts';
+import type { EcsSettings } from '../ecs/ecs-api.ts';
+import type { MassLossLimits } from '../registry/mass-loss.ts';
+import type { IdentityConfig } from '../sources/external-instance.ts';
+import type { StoreConfig } from '../store/store-url.ts';
+import type { DrainConfig } from './drain/cause.ts';
+
+/** All that an agent is told, parsed and within its limits. */
+export interface AgentConfig {
+  readonly store: StoreConfig;
+  /** Whole seconds. */
+  readonly presenceTtlMs: number;
+  /** Whole seconds, more than the presence TTL. */
+  readonly retentionMs: number;
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly labels: Readonly<Record<string, string>>;
+  readonly identity: IdentityConfig;
+  /** Origin of the EC2 metadata service. */
+  readonly metadataEndpoint: string;
+  readonly metadataIntervalMs: number;
+  readonly allowImdsV1: boolean;
+  /** Origin of ecs-agent's introspection API. */
+  readonly introspectionEndpoint: string;
+  readonly introspectionIntervalMs: number;
+  /** How often AWS's notices about this node are read. */
+  readonly noticeIntervalMs: number;
+  readonly checks: CheckConfig;
+  /** Null: losses are told at once, however many. */
+  readonly massLoss: MassLossLimits | null;
+  /** Null: this agent takes no part in the standing audit. */
+  readonly audit: AuditConfig | null;
+  readonly ecs: EcsSettings;
+  /** Whether to put attributes on the own container instance. */
+  readonly ecsAttributes: boolean;
+  /** Null: ECS is never asked to drain. */
+  readonly drain: DrainConfig | null;
+  readonly machineIdFile: string;
+}
