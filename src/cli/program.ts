@@ -48,8 +48,11 @@ const COMMANDS = {
   simulate: simulateCommand,
 };
 
-/** Only the command that is asked for is made: all of them have 150 options, which takes as long as reading a small roll. */
-function buildProgram(context: CliContext, args: readonly string[]): Command {
+/**
+ * Only the command that is asked for is made: all of them have 150 options, which takes as long as reading a small roll.
+ * @param args the command line; one that names no command gets all of them
+ */
+export function buildProgram(context: CliContext, args: readonly string[]): Command {
   const program = new Command('rollcall')
     .description('Every ECS node answers the roll: who is there, where, and are they well?')
     .version(context.version, '-V, --version', 'print the version')

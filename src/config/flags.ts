@@ -8,9 +8,13 @@ import { refuseCluster } from '../record/roll.ts';
  * with the flag (or the variable), the value, and the limit said here.
  */
 
+/** A parser that can say which values it takes, as `1s to 1h`: the page of all flags is made from it. */
+export type RangeParser = ((text: string) => number) & { readonly range: string };
+
 /** @param step durations must be a multiple of this; store leases count whole seconds */
-export function durationBetween(minMs: number, maxMs: number, step: 'ms' | 's' = 'ms'): (text: string) => number {
-  return (text) => {
+export function durationBetween(minMs: number, maxMs: number, step: 'ms' | 's' = 'ms'): RangeParser {
+  const range = `${formatDuration(minMs)} to ${formatDuration(maxMs)}${step === 's' ? ', in whole seconds' : ''}`;
+  return withRange(range, (text) => {
     const durationMs = parseDuration(text);
     if (durationMs === undefined) throw new InvalidArgumentError('Write a duration such as 250ms, 30s, 5m or 24h.');
     if (durationMs < minMs || durationMs > maxMs) {
@@ -18,16 +22,20 @@ export function durationBetween(minMs: number, maxMs: number, step: 'ms' | 's' =
     }
     if (step === 's' && durationMs % 1_000 !== 0) throw new InvalidArgumentError('It must be in whole seconds.');
     return durationMs;
-  };
+  });
 }
 
-export function integerBetween(min: number, max: number): (text: string) => number {
-  return (text) => {
+export function integerBetween(min: number, max: number): RangeParser {
+  return withRange(`${min} to ${max}`, (text) => {
     const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
     if (!(value >= min && value <= max))
       throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
     return value;
-  };
+  });
+}
+
+function withRange(range: string, parse: (text: string) => number): RangeParser {
+  return Object.assign(parse, { range });
 }
 
 /** Any text but none: what an unset variable of a shell leaves of a value is a mistake, and would match or name nothing. */
@@ -77,14 +85,14 @@ export function labels(text: string, previous: Readonly<Record<string, string>> 
 }
 
 /** Reads `15%`, `15` or `2.5%` as 15, 15 and 2.5. A share such as `0.15` is refused: it would mean 0.15 percent. */
-export function percentBetween(min: number, max: number): (text: string) => number {
-  return (text) => {
+export function percentBetween(min: number, max: number): RangeParser {
+  return withRange(`${min}% to ${max}%`, (text) => {
     const percent = Number(/^(\d{1,3}(?:\.\d{1,3})?)%?$/.exec(text)?.[1] ?? Number.NaN);
     if (!(percent >= min && percent <= max)) {
       throw new InvalidArgumentError(`Write a percentage from ${min}% to ${max}%, such as 15%.`);
     }
     return percent;
-  };
+  });
 }
 
 /**
