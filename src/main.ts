@@ -3,11 +3,11 @@ import { runProgram } from './cli/program.ts';
 import { systemClock } from './lib/clock.ts';
 import { describeError } from './lib/errors.ts';
 
-/** Put in by the bundler; a run from the sources has no version of its own. */
+/** Set by the bundler; undefined in a run from the sources. */
 declare const ROLLCALL_VERSION: string | undefined;
 
 const abort = new AbortController();
-/** What a command that leaves in good order wants to be told; it ends by itself soon after, so later signals are nothing new. */
+/** Set by a command that shuts down in order (the agent). It then ends by itself, so later signals call it again to no effect. */
 let stopListener: (() => void) | null = null;
 let endedBy: NodeJS.Signals | null = null;
 
@@ -19,29 +19,28 @@ const onSignal = (name: NodeJS.Signals) => {
 process.on('SIGTERM', onSignal);
 process.on('SIGINT', onSignal);
 process.on('SIGHUP', onSignal);
-// Only an agent that `simulate --agents` started has a parent that it should not outlive.
+// Only an agent started by `simulate --agents` has an IPC channel; it must end with its parent.
 if (process.connected) process.on('disconnect', () => onSignal('SIGHUP'));
 
-// Of an audit 0 and 1 are answers; one that broke off has given none.
+// For `audit`, 0 and 1 are results of the comparison, so a failure needs another status.
 const isAudit = process.argv[2] === 'audit';
-const broken = isAudit ? 2 : 1;
+const failureStatus = isAudit ? 2 : 1;
 
-// A reader that has seen enough (`rollcall list | head -1`) is no failure of ours.
+// If the reader closes the pipe early (`rollcall list | head -1`), that is not a failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(isAudit ? 2 : 0);
-  process.stderr.write(`rollcall: cannot write to stdout: ${describeError(error)}
-`);
-  process.exit(broken);
+  process.stderr.write(`rollcall: cannot write to stdout: ${describeError(error)}\n`);
+  process.exit(failureStatus);
 });
 process.stderr.on('error', () => {});
 
-// What nobody caught is a defect: one line for the journal, and the unit starts us again.
+// An uncaught exception is a defect in rollcall: log one line; systemd restarts the agent.
 process.on('uncaughtException', (error) => {
   process.stderr.write(`rollcall: internal error: ${describeError(error)}\n`);
-  process.exit(broken);
+  process.exit(failureStatus);
 });
 
-// An environment file often names a variable without a value: that is the same as not naming it.
+// Environment files often have `NAME=` without a value; treat it as unset.
 for (const [name, value] of Object.entries(process.env)) {
   if (/^(ROLLCALL|AWS)_/.test(name) && value === '') delete process.env[name];
 }
@@ -59,7 +58,7 @@ void runProgram(process.argv.slice(2), {
   signal: abort.signal,
   self: [...process.execArgv, process.argv[1] ?? ''],
 }).then((status) => {
-  // Nothing may keep a finished command alive, neither a socket nor a timer that was forgotten.
-  // What a shell and systemd expect of a program that a signal cut short.
+  // Exit explicitly, so that no open socket or timer keeps a finished command alive.
+  // 128 + signal number is what a shell and systemd expect of a program that a signal ended.
   process.exit(abort.signal.aborted && endedBy ? 128 + constants.signals[endedBy] : status);
 });

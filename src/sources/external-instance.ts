@@ -8,8 +8,8 @@ import { attempt, parseObject, quote, SourceError } from './source-error.ts';
 export type Interfaces = ReturnType<typeof networkInterfaces>;
 
 /**
- * The address by which others reach this host: the first of the interface with the default route; without such a route
- * the only one there is. Pure. @param defaultInterface null: no default route
+ * The address at which others reach this host: the first one of the interface with the default route or, without that
+ * route, the host's only address. Pure. @param defaultInterface null: no default route
  */
 export function choosePrivateAddress(
   interfaces: Interfaces,
@@ -27,24 +27,24 @@ export function choosePrivateAddress(
   const found = all.map(({ name, address }) => `${name} ${address}`).slice(0, 4);
   const route = defaultInterface === null ? 'no default route' : `no IPv4 address on ${defaultInterface}`;
   return {
-    unclear: `${route}, and ${found.length === 0 ? 'no address' : found.join(', ')} on the host; give --private-ip`,
+    unclear: `${route}, and ${found.length === 0 ? 'no address' : found.join(', ')} on the host; set --private-ip`,
   };
 }
 
-/** A host that is not of EC2, which ECS Anywhere calls an external instance: nothing is asked of EC2. */
+/** A host outside EC2, which ECS Anywhere calls an external instance. IMDS is not read. */
 export interface ExternalIdentity {
   readonly kind: 'external';
-  /** `mi-…`; null: it stands in SSM's registration file. */
+  /** `mi-…`; null: read it from SSM's registration file. */
   readonly instanceId: string | null;
   readonly registrationFile: string;
-  /** IPv4; null: found among the host's own. */
+  /** IPv4; null: choose one of the host's addresses. */
   readonly privateIpAddress: string | null;
 }
 
 const RTF_UP = 1;
 
 /**
- * The interface of the IPv4 default route with the lowest metric, from the text of /proc/net/route; null: there is none.
+ * The interface of the IPv4 default route with the lowest metric, from the text of /proc/net/route; null: no such route.
  * Columns: https://www.kernel.org/doc/html/latest/filesystems/proc.html#networking-info-in-proc-net
  */
 export function parseDefaultRoute(text: string): string | null {
@@ -56,7 +56,7 @@ export function parseDefaultRoute(text: string): string | null {
   return routes.toSorted((a, b) => a.metric - b.metric)[0]?.name ?? null;
 }
 
-/** What SSM calls a host that is not of EC2: https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_InstanceInformation.html */
+/** The id that SSM gives a host outside EC2: https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_InstanceInformation.html */
 export const MANAGED_INSTANCE_ID = /^mi-[0-9a-f]{17}$/;
 
 export interface SsmRegistration {
@@ -66,14 +66,14 @@ export interface SsmRegistration {
 }
 
 /**
- * What `amazon-ssm-agent -register` wrote: `{"ManagedInstanceID":"mi-0123456789abcdef0","Region":"us-east-1"}`.
+ * Parses the file that `amazon-ssm-agent -register` writes: `{"ManagedInstanceID":"mi-0123456789abcdef0","Region":"us-east-1"}`.
  * @param path for messages @throws SourceError
  */
 export function parseSsmRegistration(path: string, text: string): SsmRegistration {
   const action = `SSM registration ${path}`;
   const { ManagedInstanceID: id, Region: region = null } = parseObject(action, text);
   if (typeof id === 'string' && /^i-[0-9a-f]{8,32}$/.test(id)) {
-    throw new SourceError(`${action}: it is of the EC2 instance ${id}: run with --identity ec2`);
+    throw new SourceError(`${action}: it names EC2 instance ${id}; set --identity ec2`);
   }
   if (typeof id !== 'string' || !MANAGED_INSTANCE_ID.test(id)) {
     throw new SourceError(`${action}: ManagedInstanceID: expected mi-… and 17 hex digits, got ${shown(id)}`);
@@ -88,18 +88,18 @@ function shown(value: unknown): string {
   return quote(JSON.stringify(value) ?? 'none');
 }
 
-/** What is asked of the host. */
+/** What is read from the host. */
 export interface ExternalHost {
   readonly registration: (path: string) => Promise<SsmRegistration>;
   readonly interfaces: () => Interfaces;
   readonly hostname: () => string;
-  /** Text of /proc/net/route; rejects where there is none. */
+  /** Text of /proc/net/route; rejects if it cannot be read. */
   readonly routes: () => Promise<string>;
 }
 
 /**
- * One pass over a host that is not of EC2, as `readMetadata` gives it for one that is. What only EC2 could say is null.
- * Rejects for a defect alone.
+ * Reads the facts of a host outside EC2, in the form that `readMetadata` has for EC2. Facts that only EC2 has are null.
+ * A failed read does not reject; it is in `failures`.
  */
 export async function readExternal(identity: ExternalIdentity, host: ExternalHost): Promise<MetadataRead> {
   const { instanceId, registrationFile } = identity;
@@ -131,41 +131,43 @@ async function defaultInterface(host: ExternalHost): Promise<string | null> {
   try {
     return parseDefaultRoute(await host.routes());
   } catch {
-    return null; // what it would have decided is decided without it, or said to be unclear
+    return null; // choosePrivateAddress then takes the only address, or reports that there are several
   }
 }
 
-/** It has some 70 bytes. */
+/** The file has about 70 bytes. */
 const MAX_BYTES = 4_096;
 
-/** @throws SourceError that says what would help */
+/** @throws SourceError with the next step */
 export async function readSsmRegistration(path: string): Promise<SsmRegistration> {
   let bytes: Buffer;
   try {
     bytes = await readSmallFile(path, MAX_BYTES + 1);
   } catch (error) {
-    throw new SourceError(`read the SSM registration ${path}: ${help(error)}`);
+    throw new SourceError(`read the SSM registration ${path}: ${causeAndFix(error)}`);
   }
   if (bytes.length > MAX_BYTES) {
-    throw new SourceError(`SSM registration ${path}: over ${MAX_BYTES} bytes: something else is in its place`);
+    throw new SourceError(
+      `SSM registration ${path}: over ${MAX_BYTES} bytes, so it is another file; check --ssm-registration-file`,
+    );
   }
   return parseSsmRegistration(path, bytes.toString('utf8'));
 }
 
-function help(error: unknown): string {
+function causeAndFix(error: unknown): string {
   const { code } = error as NodeJS.ErrnoException;
-  if (code === 'ENOENT') return 'no such file: register the host with SSM, mount the file, or give --identity mi-…';
-  if (code === 'EACCES') return 'not readable: it is root’s; run as root, or give --identity mi-…';
-  // What docker makes of a mount whose source is missing; SSM cannot write its file there any more.
+  if (code === 'ENOENT') return 'no such file; register the host with SSM, mount the file, or set --identity mi-…';
+  if (code === 'EACCES') return 'permission denied; run as root, or set --identity mi-…';
+  // Docker creates a directory if the source of a mount is missing. SSM cannot write its file there then.
   if (code === 'EISDIR')
-    return 'it is a directory, as docker makes where a file is missing: remove it on the host, and register that with SSM';
+    return 'it is a directory, which docker creates if a mounted file is missing; remove it on the host, then register the host with SSM';
   return describeError(error);
 }
 
-/** One read of it gives a page, some 30 routes: they are sorted, and those to everywhere come first. */
+/** One read returns one page, about 30 routes. The kernel sorts them, default routes first. */
 const MAX_ROUTES_BYTES = 4_096;
 
-/** The host that this process runs on; in a container with `--net=host` that of the container. */
+/** The host that this process runs on. In a container the addresses are the host's only with `--net=host`. */
 export const thisHost: ExternalHost = {
   registration: readSsmRegistration,
   interfaces: networkInterfaces,
@@ -173,5 +175,5 @@ export const thisHost: ExternalHost = {
   routes: async () => (await readSmallFile('/proc/net/route', MAX_ROUTES_BYTES)).toString('latin1'),
 };
 
-/** Where an agent learns who its node is. */
+/** Where the agent reads the node's identity. */
 export type IdentityConfig = { readonly kind: 'ec2' } | ExternalIdentity;

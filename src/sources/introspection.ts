@@ -2,23 +2,22 @@ import { clusterName, isContainerInstanceArn } from '../ecs/arn.ts';
 import type { Clock } from '../lib/clock.ts';
 import { boundedRequest, openHttpPool } from '../lib/http-client.ts';
 import type { EcsAgentFacts } from '../record/record.ts';
-import { readWithin } from './imds.ts';
-import { parseObject, quote, SourceError } from './source-error.ts';
+import { parseObject, quote, readWithin, SourceError } from './source-error.ts';
 
 const ACTION = 'ecs-agent /v1/metadata';
 
-/** `Amazon ECS Agent - v1.70.0 (*0e7482df)`; the star, a build from a changed tree, is no part of the hash. */
+/** `Amazon ECS Agent - v1.70.0 (*0e7482df)`; the star marks a build from a modified tree and is not part of the hash. */
 const VERSION = /^Amazon ECS Agent - v(\d+\.\d+\.\d+[\w.+-]{0,40}) \(\*?(\w{1,64})\)$/;
 
 /**
- * What ecs-agent says of itself at `/v1/metadata`. A bare 200 proves nothing: ecs-agent answers so for any path.
- * @throws SourceError when the answer is not that, or a value in it cannot be
+ * Parses ecs-agent's answer at `/v1/metadata`. Status 200 proves nothing: ecs-agent sends it for any path.
+ * @throws SourceError if the answer has another form or an invalid value
  */
 export function parseIntrospection(text: string): EcsAgentFacts {
   const answer = parseObject(ACTION, text);
   const { Cluster: cluster, ContainerInstanceArn: arn, Version: version } = answer;
   if ('AvailableCommands' in answer) {
-    throw new SourceError(`${ACTION}: got the list of commands instead, as for a path that does not exist`);
+    throw new SourceError(`${ACTION}: got the list of commands, which ecs-agent sends for an unknown path`);
   }
   if (arn !== null && !(typeof arn === 'string' && isContainerInstanceArn(arn))) {
     throw wrong('ContainerInstanceArn', 'a container instance ARN or null', arn);
@@ -28,7 +27,7 @@ export function parseIntrospection(text: string): EcsAgentFacts {
   return { containerInstanceArn: arn, cluster: name, ...parseVersion(version) };
 }
 
-/** Nothing depends on the version, so one that cannot be read is unknown and not an error. */
+/** Nothing depends on the version, so an unreadable one becomes null and is not an error. */
 function parseVersion(version: unknown): Pick<EcsAgentFacts, 'agentVersion' | 'agentHash'> {
   const match = typeof version === 'string' ? VERSION.exec(version) : null;
   const hash = match?.[2] ?? null;
@@ -40,21 +39,21 @@ function wrong(key: string, expected: string, value: unknown): SourceError {
 }
 
 const PATH = '/v1/metadata';
-/** The answer has some 200 bytes. */
+/** The answer has about 200 bytes. */
 const MAX_BODY_BYTES = 65_536;
 
 export interface IntrospectionReaderOptions {
   /** An origin such as `http://127.0.0.1:51678`; a path in it is ignored. */
   readonly endpoint: string;
   readonly clock: Clock;
-  /** Limit of one read. */
+  /** Deadline of one read; default 1000. */
   readonly timeoutMs?: number;
 }
 
 export interface IntrospectionReader {
   /** @throws SourceError, or the signal's reason */
   (signal: AbortSignal): Promise<EcsAgentFacts>;
-  /** Ends all connections and reads. */
+  /** Closes all connections and aborts the reads in progress. */
   close(): Promise<void>;
 }
 
@@ -64,7 +63,7 @@ export function createIntrospectionReader(options: IntrospectionReaderOptions): 
   const endpoint = new URL(options.endpoint);
   const hostPort = `${endpoint.hostname}:${endpoint.port || 80}`;
   const pool = openHttpPool(endpoint.origin, { connections: 1, connectTimeoutMs: timeoutMs });
-  // The server starts only after the registration: not registered, crashed and not installed look the same from here.
+  // ecs-agent opens this port only after it has registered: not registered, crashed and not installed look the same.
   const refusedMeans = 'ecs-agent is not running or not registered yet';
 
   const read = (signal: AbortSignal) =>

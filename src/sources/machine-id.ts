@@ -4,9 +4,9 @@ import { describeError } from '../lib/errors.ts';
 import { quote, SourceError } from './source-error.ts';
 
 /**
- * 32 lowercase hex digits, or null for a file that systemd has yet to fill (empty, or `uninitialized`):
+ * 32 lowercase hex digits; null if systemd has not filled the file yet (empty, or `uninitialized`):
  * https://www.freedesktop.org/software/systemd/man/latest/machine-id.html
- * @throws SourceError when the text is neither @param path for messages
+ * @param path for messages @throws SourceError for any other text
  */
 export function parseMachineId(path: string, text: string): string | null {
   const line = text.replace(/\n$/, '');
@@ -16,22 +16,22 @@ export function parseMachineId(path: string, text: string): string | null {
 }
 
 /**
- * The first `maxBytes` of a small file, by a single read.
- * @throws as `open` and `read` do
+ * The first `maxBytes` of a small file, in a single read.
+ * @throws the errors of `open` and `read`
  */
 export async function readSmallFile(path: string, maxBytes: number): Promise<Buffer> {
-  // Without O_NONBLOCK, a pipe in the file's place would hold the open for ever.
+  // Without O_NONBLOCK, `open` would block forever on a named pipe.
   await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   const { buffer, bytesRead } = await file.read(Buffer.alloc(maxBytes));
   return buffer.subarray(0, bytesRead);
 }
 
-/** More than a machine id has, so that a longer file is noticed. */
+/** More than a machine id has, so that a longer file is detected. */
 const MAX_BYTES = 128;
 
 /**
- * What fleet calls the machine; null where there is no such file.
- * @throws SourceError when the file cannot be read or holds something else
+ * The host's machine id, which fleet shows as the machine; null if the file does not exist.
+ * @throws SourceError if the file is unreadable or has other content
  */
 export async function readMachineId(path = '/etc/machine-id'): Promise<string | null> {
   let text: string;

@@ -5,13 +5,13 @@ import type { MetadataFacts } from '../record/record.ts';
 import type { ImdsClient } from './imds.ts';
 import { attempt, parseObject, quote, SourceError } from './source-error.ts';
 
-/** Where one fact is found in IMDS, and what it may look like. */
+/** Where IMDS has one fact, and which values are valid. */
 export interface MetadataField {
-  /** Its key in the instance identity document; null where the document lacks it. */
+  /** Key in the instance identity document; null if the document does not have this fact. */
   readonly documentKey: string | null;
-  /** Its path under `/latest/`; null where there is none. */
+  /** Path under `/latest/`; null if there is none. */
   readonly leaf: string | null;
-  /** For messages: `an instance id`. */
+  /** The valid values, for messages: `an instance id`. */
   readonly expected: string;
   readonly accepts: (text: string) => boolean;
 }
@@ -25,13 +25,13 @@ export const METADATA_FIELDS: { readonly [Name in keyof MetadataFacts]: Metadata
   privateIpAddress: ipv4('privateIp', 'local-ipv4'),
   publicIpAddress: ipv4(null, 'public-ipv4'),
   privateDnsName: field(null, 'local-hostname', 'a host name', /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i),
-  // Local zones have longer names: us-west-2-lax-1a, us-east-1-wl1-bos-wlz-1.
+  // Local Zones have longer names: us-west-2-lax-1a, us-east-1-wl1-bos-wlz-1.
   availabilityZone: field('availabilityZone', 'placement/availability-zone', 'an availability zone', placement),
   region: field('region', 'placement/region', 'a region', placement),
   instanceType: field('instanceType', 'instance-type', 'an instance type', /^[a-z0-9-]+\.[a-z0-9-]+$/),
   imageId: field('imageId', 'ami-id', 'an image id', /^ami-[a-z0-9]+$/),
   accountId: { ...field('accountId', '', 'a 12-digit account id', /^\d{12}$/), leaf: null },
-  // on-demand, spot, scheduled; newer instances have more of them, such as capacity-block.
+  // on-demand, spot, scheduled; newer instances have more values, such as capacity-block.
   instanceLifecycle: field(null, 'instance-life-cycle', 'a life cycle', /^[a-z]+(-[a-z]+)*$/),
 };
 
@@ -49,9 +49,9 @@ function ipv4(documentKey: string | null, leaf: string): MetadataField {
 const ACTION = 'IMDS instance identity document';
 
 /**
- * The facts in an instance identity document. A key that is null is null, a key it lacks is absent, all others are
- * left alone: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-identity-documents.html
- * @throws SourceError when it is no such document, or one value in it cannot be: then none of it is to be trusted
+ * The facts in an instance identity document. A null value stays null; a missing key is absent from the result; other
+ * keys are ignored: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-identity-documents.html
+ * @throws SourceError for any other text, or for one invalid value: then no value is trusted
  */
 export function parseIdentityDocument(text: string): Partial<MetadataFacts> {
   const document = parseObject(ACTION, text);
@@ -72,8 +72,8 @@ export function parseIdentityDocument(text: string): Partial<MetadataFacts> {
 }
 
 /**
- * The value of one IMDS leaf: a single line of the field's shape.
- * @throws SourceError for an HTML page, several lines, or anything else that is not the field's
+ * The value of one IMDS leaf: a single line that the field accepts.
+ * @throws SourceError for any other text, such as an HTML page or several lines
  */
 export function parseLeaf(field: MetadataField, text: string): string {
   const line = text.replace(/\r?\n$/, '');
@@ -83,25 +83,25 @@ export function parseLeaf(field: MetadataField, text: string): string {
   throw new SourceError(`IMDS ${field.leaf}: expected ${field.expected}, got ${quote(text)}`);
 }
 
-/** Short, so that one slow leaf cannot hold back the registration. */
+/** Short, so that one slow leaf does not delay the registration. */
 const LEAF_TIMEOUT_MS = 500;
 
 const DOCUMENT_PATH = 'dynamic/instance-identity/document';
 
-/** One pass over IMDS. A fact that could not be read is absent, and why is among the failures. */
+/** One read of all facts. A fact that could not be read is absent, and `failures` says why. */
 export interface MetadataRead {
   readonly facts: Partial<MetadataFacts>;
-  /** One line each; empty when all was read. */
+  /** One line each; empty if every read succeeded. */
   readonly failures: readonly string[];
 }
 
 /**
- * Reads the identity document, then, in parallel and failing independently, the leaves of all facts it did not give.
+ * Reads the identity document, then, in parallel and independently, one leaf for each fact the document did not have.
  * Rejects only with the signal's reason.
  */
 export async function readMetadata(imds: ImdsClient, signal: AbortSignal): Promise<MetadataRead> {
   const document = await attempt(() => readDocument(imds, signal));
-  // Ten more reads of a service that is not there would add nothing but time and ten more lines.
+  // If the service is unavailable, ten more reads would only add ten more failures.
   if ('error' in document && document.error.unreachable) return { facts: {}, failures: [document.error.message] };
 
   const known: Partial<MetadataFacts> = 'error' in document ? {} : document.value;
@@ -127,7 +127,7 @@ async function readDocument(imds: ImdsClient, signal: AbortSignal): Promise<Part
 async function readLeaf(imds: ImdsClient, name: keyof MetadataFacts, signal: AbortSignal): Promise<string | null> {
   const field = METADATA_FIELDS[name];
   const text = await imds.get(field.leaf ?? '', signal, LEAF_TIMEOUT_MS);
-  // Every instance has an id: here alone "no data" is a failure.
+  // Every instance has an id, so for this leaf alone a 404 is a failure.
   if (text === null && name === 'ec2InstanceId') throw new SourceError(`IMDS ${field.leaf}: HTTP 404`);
   return text === null ? null : parseLeaf(field, text);
 }
@@ -135,33 +135,33 @@ async function readLeaf(imds: ImdsClient, name: keyof MetadataFacts, signal: Abo
 export interface MergedMetadata {
   /** null until the instance id was read once. */
   readonly facts: MetadataFacts | null;
-  /** Why the read was left aside and the last good facts stay; null when it was taken. */
+  /** Why the read was refused and the last facts kept; null if it was accepted. */
   readonly refused: string | null;
 }
 
 /**
- * The facts after one more read. A read that lost what makes a node (its id, a private address it had) or that is of
- * another node is refused whole; in one that is taken, what could not be read keeps its last value.
- * @param source what was read, for messages
+ * Merges a new read into the last facts. A read without the instance id, without a private address that was known, or
+ * of another instance is refused as a whole. In an accepted read, a fact that could not be read keeps its last value.
+ * @param source the source's name, for messages
  */
 export function mergeMetadata(last: MetadataFacts | null, read: MetadataRead, source = 'EC2 metadata'): MergedMetadata {
   const { facts } = read;
   const refuse = (refused: string): MergedMetadata => ({ facts: last, refused });
   const { ec2InstanceId } = facts;
-  if (!ec2InstanceId) return refuse(`no instance id in this read of ${source}`);
+  if (!ec2InstanceId) return refuse(`${source} has no instance id`);
   if (last && last.ec2InstanceId !== ec2InstanceId) {
     return refuse(
-      `${source} is of another instance, ${ec2InstanceId}, not ${last.ec2InstanceId}; restart rollcall if this node was replaced`,
+      `${source} names another instance: ${ec2InstanceId}, was ${last.ec2InstanceId}; restart rollcall if this node was replaced`,
     );
   }
   if (last?.privateIpAddress && !facts.privateIpAddress) {
-    return refuse(`no private address in this read of ${source}; the last one was ${last.privateIpAddress}`);
+    return refuse(`${source} has no private address; the last one was ${last.privateIpAddress}`);
   }
   const merged = METADATA_NAMES.map((name) => [name, facts[name] ?? keep(last, facts, name)]);
   return { facts: Object.fromEntries(merged) as MetadataFacts, refused: null };
 }
 
-/** Read as null: there is no such thing any more. Not read: what was known stays. */
+/** null: the instance no longer has this value. Absent: the value could not be read, and the last one stays. */
 function keep(last: MetadataFacts | null, facts: Partial<MetadataFacts>, name: keyof MetadataFacts): string | null {
   return facts[name] === null ? null : (last?.[name] ?? null);
 }

@@ -2,7 +2,7 @@ import type { Interruption } from '../record/record.ts';
 import type { ImdsClient } from './imds.ts';
 import { attempt, parseObject, quote, SourceError } from './source-error.ts';
 
-/** What EC2 can announce to a node, the most urgent first: the order decides which one the record tells. */
+/** The kinds of EC2 notices, most urgent first. A record holds one notice: the most urgent. */
 export const INTERRUPTION_KINDS = [
   'spot-interruption',
   'asg-termination',
@@ -11,7 +11,7 @@ export const INTERRUPTION_KINDS = [
 ] as const;
 export type InterruptionKind = (typeof INTERRUPTION_KINDS)[number];
 
-/** The newest known notice of each kind; null: there is none. */
+/** The current notice of each kind; null: none. */
 export type Notices = Readonly<Record<InterruptionKind, Interruption | null>>;
 
 export const NO_NOTICES: Notices = {
@@ -21,26 +21,27 @@ export const NO_NOTICES: Notices = {
   'rebalance-recommendation': null,
 };
 
-/** The one a record has room for. */
+/** The notice that goes into the record; null: none. */
 export function mostUrgent(notices: Notices): Interruption | null {
   for (const kind of INTERRUPTION_KINDS) if (notices[kind]) return notices[kind];
   return null;
 }
 
 /**
- * Target states in which the instance does not go on running, and what becomes of it. The others are `InService`,
+ * Target states in which the instance stops running, with the action. The other target states are `InService`,
  * `Standby`, `Detached` and `Warmed:Running`: https://docs.aws.amazon.com/autoscaling/ec2/userguide/retrieving-target-lifecycle-state-through-imds.html
  */
 const ACTIONS: readonly (readonly [RegExp, string])[] = [
-  // Only steady states are documented as targets; those on the way there mean the same.
+  // Only final states are documented as targets; the transitional ones mean the same.
   [/^(Warmed:)?Terminat(ed|ing(:(Wait|Proceed))?)$/, 'terminate'],
   [/^Warmed:Stopped$/, 'stop'],
   [/^Warmed:Hibernated$/, 'hibernate'],
 ];
 
 /**
- * What the Auto Scaling group is about to do with the instance; null while it lets it run. It names no time.
- * @throws SourceError when it is no lifecycle state; one that is merely unknown lets the instance run
+ * The notice in an Auto Scaling target lifecycle state; null for a state in which the instance keeps running, and for an
+ * unknown state. The state has no time.
+ * @throws SourceError if the text is not a lifecycle state
  */
 export function parseLifecycleNotice(text: string): Interruption | null {
   const state = text.trim();
@@ -51,12 +52,12 @@ export function parseLifecycleNotice(text: string): Interruption | null {
   return action === undefined ? null : { kind: 'asg-termination', action, time: null };
 }
 
-/** `2027-01-21T09:00:43Z`, as spot and rebalance notices write it. */
+/** `2027-01-21T09:00:43Z`, in spot and rebalance notices. */
 const RFC_3339 = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$/;
-/** `21 Jan 2027 09:00:43 GMT`, as maintenance events write it. */
+/** `21 Jan 2027 09:00:43 GMT`, in maintenance events. */
 const RFC_1123 = /^\d{1,2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$/;
 
-/** An instant in either of EC2's forms as RFC 3339 in UTC; null for anything else, one without a time zone included. */
+/** Converts an instant in either of EC2's forms to RFC 3339 in UTC; null for other text, also without a time zone. */
 export function parseInstant(text: string): string | null {
   if (!RFC_3339.test(text) && !RFC_1123.test(text)) return null;
   const ms = Date.parse(text);
@@ -65,20 +66,21 @@ export function parseInstant(text: string): string | null {
 
 const ACTION = 'IMDS events/maintenance/scheduled';
 
-/** Events that are over stay listed for days; AWS writes `canceled`. */
+/** Finished events stay in the list for days. AWS writes `canceled`; `cancelled` is accepted too. */
 const OVER = new Set(['completed', 'canceled', 'cancelled']);
 
 /**
- * The next of the scheduled events, with its code (`instance-reboot`, `system-reboot`, `system-maintenance`,
- * `instance-retirement`, `instance-stop`) as the action; null when none lies ahead or is under way:
+ * The next scheduled event, with its code (`instance-reboot`, `system-reboot`, `system-maintenance`,
+ * `instance-retirement`, `instance-stop`) as the action; null if no event is scheduled or in progress:
  * https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/viewing_scheduled_events.html
- * @throws SourceError when it is no list of events; a date that cannot be read is unknown, for the event stands without it
+ * An unreadable date becomes null, because the event matters without it.
+ * @throws SourceError if the text is not a list of events
  */
 export function parseMaintenanceNotice(text: string): Interruption | null {
   const ahead = parseList(text)
     .map((event) => parseEvent(event, text))
     .filter((event) => event !== null);
-  // By the code too, so that the list's order cannot change the record; an unknown date comes last.
+  // Also by code, so that the order of the list cannot change the record. An unknown date comes last.
   const [next] = ahead.sort((a, b) => (sortKey(a) < sortKey(b) ? -1 : 1));
   return next ?? null;
 }
@@ -108,9 +110,9 @@ function parseEvent(event: unknown, text: string): Interruption | null {
 }
 
 /**
- * `{"noticeTime":"…"}`: the spot instance is at a higher risk of an interruption since then:
+ * `{"noticeTime":"…"}`: since that time the spot instance has a higher risk of interruption:
  * https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/rebalance-recommendations.html
- * @throws SourceError when it is not that
+ * @throws SourceError for any other text
  */
 export function parseRebalanceNotice(text: string): Interruption {
   const { noticeTime } = parseObject('IMDS events/recommendations/rebalance', text);
@@ -121,9 +123,10 @@ export function parseRebalanceNotice(text: string): Interruption {
 }
 
 /**
- * `{"action":"terminate","time":"…"}`, two minutes ahead; `stop` and `hibernate` too:
+ * `{"action":"terminate","time":"…"}`, two minutes before the action; also `stop` and `hibernate`:
  * https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
- * @throws SourceError when it is not that; a time that cannot be read is unknown, for the notice stands without it
+ * An unreadable time becomes null, because the notice matters without it.
+ * @throws SourceError for any other text
  */
 export function parseSpotNotice(text: string): Interruption {
   const { action, time } = parseObject('IMDS spot/instance-action', text);
@@ -133,7 +136,7 @@ export function parseSpotNotice(text: string): Interruption {
   return { kind: 'spot-interruption', action, time: typeof time === 'string' ? parseInstant(time) : null };
 }
 
-/** With the token that one may have to wait for, a poll ends well within the second promised after it. */
+/** Together with a token request, a poll still ends within the second that is promised after it. */
 const LEAF_TIMEOUT_MS = 700;
 
 /** Paths: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-categories.html */
@@ -146,17 +149,17 @@ const LEAVES: Readonly<
   'rebalance-recommendation': ['meta-data/events/recommendations/rebalance', parseRebalanceNotice],
 };
 
-/** One pass over the notices. A kind that could not be read is absent, and why is among the failures. */
+/** One read of all notices. A kind that could not be read is absent, and `failures` says why. */
 export interface NoticesRead {
   readonly notices: Partial<Notices>;
-  /** One line each, sorted; empty when all was read. */
+  /** One line each, sorted; empty if every read succeeded. */
   readonly failures: readonly string[];
 }
 
-/** Reads all notices in parallel, each failing for itself. 404 is the usual answer: no notice. Rejects only with the signal's reason. */
+/** Reads all notices in parallel and independently. 404 is the usual answer: no notice. Rejects only with the signal's reason. */
 export async function readNotices(imds: ImdsClient, signal: AbortSignal): Promise<NoticesRead> {
   const notices: Partial<Record<InterruptionKind, Interruption | null>> = {};
-  // A service that is not there fails all four in the same words; once is enough.
+  // A set, because an unavailable service gives the same message for all four kinds.
   const failures = new Set<string>();
   await Promise.all(
     INTERRUPTION_KINDS.map(async (kind) => {

@@ -3,7 +3,7 @@ import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { describeError } from '../lib/errors.ts';
 
-/** What is known of a source's answers so far. Instants are on the monotonic clock. */
+/** Results of a source's reads so far. Instants are on the monotonic clock. */
 export interface SourceStatus {
   readonly name: string;
   readonly lastSuccessAtMs: number | null;
@@ -13,7 +13,7 @@ export interface SourceStatus {
   readonly failures: number;
 }
 
-/** `incomplete` says what an otherwise usable answer lacks; null when it lacks nothing. */
+/** `incomplete` says what is missing from a usable answer; null if nothing is. */
 export interface SourceAnswer<T> {
   readonly value: T;
   readonly incomplete: string | null;
@@ -22,21 +22,21 @@ export interface SourceAnswer<T> {
 export interface PollOptions<T> {
   readonly name: string;
   readonly read: (signal: AbortSignal) => Promise<SourceAnswer<T>>;
-  /** Between two reads, less up to a tenth, so that a fleet's reads spread. */
+  /** Pause between two reads. Up to a tenth is subtracted at random, so that the nodes do not read at the same time. */
   readonly intervalMs: number;
-  /** Of one whole read. */
+  /** Deadline of one whole read. */
   readonly deadlineMs: number;
   readonly clock: Clock;
   readonly random: () => number;
   /** Called after each read, with the answer or the error. */
   readonly onRead: (result: { readonly value: T } | { readonly error: string }, status: SourceStatus) => void;
-  /** Called at each step of the loop: proof that it moves. */
+  /** Called at each step of the loop, so that `/healthz` sees progress. */
   readonly onStep: () => void;
 }
 
 /**
- * Reads a source again and again until `signal` aborts. Until the first complete answer it asks sooner, at first within
- * a second, with full jitter: a node is booting. Later failures keep to the interval, since checks count them.
+ * Reads a source periodically until `signal` aborts. Until the first complete answer it reads more often, at first within
+ * a second, with full jitter, because the node may be booting. Later failures do not change the interval: checks count them.
  */
 export async function pollSource<T>(options: PollOptions<T>, signal: AbortSignal): Promise<never> {
   const { name, clock, random, intervalMs, deadlineMs } = options;
@@ -53,22 +53,22 @@ export async function pollSource<T>(options: PollOptions<T>, signal: AbortSignal
     options.onStep();
     const startMs = clock.monotonicMs();
     let result: { readonly value: T } | { readonly error: string };
-    let complaint: string | null;
+    let problem: string | null;
     try {
       const answer = await withDeadline(clock, deadlineMs, signal, name, options.read);
       result = { value: answer.value };
-      complaint = answer.incomplete;
+      problem = answer.incomplete;
     } catch (error) {
       signal.throwIfAborted();
-      complaint = describeError(error);
-      result = { error: complaint };
+      problem = describeError(error);
+      result = { error: problem };
     }
     const nowMs = clock.monotonicMs();
-    const failed = complaint !== null;
+    const failed = problem !== null;
     status = {
       name,
       lastSuccessAtMs: failed ? status.lastSuccessAtMs : nowMs,
-      lastError: complaint,
+      lastError: problem,
       lastDurationMs: nowMs - startMs,
       reads: status.reads + 1,
       failures: status.failures + (failed ? 1 : 0),

@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { describeError } from '../../src/lib/errors.ts';
 
-test('an error is one line with its causes, each said once, without control characters', () => {
+test('an error is one line with its causes, each once, without control characters', () => {
   const cause = new Error('connect ECONNREFUSED\n\u001b[31m127.0.0.1:1');
   assert.equal(describeError(new Error('etcd', { cause })), 'etcd: connect ECONNREFUSED ?[31m127.0.0.1:1');
   assert.equal(describeError(new Error('no answer: down', { cause: new Error('down') })), 'no answer: down');
 });
 
-test('whatever was thrown has a description', () => {
+test('any thrown value has a description', () => {
   assert.equal(describeError(new AggregateError([new Error(''), new Error('refused')], '')), 'refused');
   for (const odd of [undefined, null, '', new Error('')]) assert.equal(describeError(odd), 'unknown error');
   const loop = new Error('a');

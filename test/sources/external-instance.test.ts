@@ -22,13 +22,13 @@ describe('choose private address', () => {
   const route = (name: string, destination: string, flags: string, metric: number, mask: string) =>
     `${name}\t${destination}\t0101000A\t${flags}\t0\t0\t${metric}\t${mask}\t0\t0\t0   \n`;
 
-  test('the default route that is up and has the lowest metric', () => {
+  test('the default route is the one that is up and has the lowest metric', () => {
     const lan = route('eth1', '0001000A', '0001', 0, '00FFFFFF');
     assert.equal(parseDefaultRoute(HEAD + lan + route('eth0', '00000000', '0003', 100, '00000000')), 'eth0');
     const two =
       HEAD + route('wlan0', '00000000', '0003', 600, '00000000') + route('eth0', '00000000', '0003', 100, '00000000');
     assert.equal(parseDefaultRoute(two), 'eth0');
-    // A route half as wide as the default, as a VPN sets it, is none; nor is one that is down.
+    // A VPN sets a route to half of all addresses; it is not a default route. A route that is down does not count.
     assert.equal(parseDefaultRoute(HEAD + route('tun0', '00000000', '0003', 0, '00000080')), null);
     assert.equal(parseDefaultRoute(HEAD + route('eth0', '00000000', '0002', 0, '00000000')), null);
     for (const text of ['', HEAD, HEAD + lan, 'nonsense', '\n\n']) assert.equal(parseDefaultRoute(text), null, text);
@@ -49,23 +49,23 @@ describe('choose private address', () => {
     eth0: [ipv6('fe80::1'), ipv4('169.254.7.7'), ipv4('10.0.0.7'), ipv4('10.0.0.8')],
   };
 
-  test('the first IPv4 address of the interface with the default route; without one, the only one', () => {
+  test('the address is the first IPv4 one on the default route’s interface or, without that route, the only one', () => {
     assert.deepEqual(choosePrivateAddress(HOST, 'eth0'), { address: '10.0.0.7' });
     const { docker0, ...others } = HOST;
     assert.ok(docker0);
     assert.deepEqual(choosePrivateAddress({ ...others, eth0: [ipv4('10.0.0.7')] }, null), { address: '10.0.0.7' });
   });
 
-  test('where it is not clear nothing is guessed, and what was found is told', () => {
+  test('with several possible addresses the result lists them and chooses none', () => {
     assert.deepEqual(choosePrivateAddress(HOST, null), {
-      unclear: 'no default route, and docker0 172.17.0.1, eth0 10.0.0.7, eth0 10.0.0.8 on the host; give --private-ip',
+      unclear: 'no default route, and docker0 172.17.0.1, eth0 10.0.0.7, eth0 10.0.0.8 on the host; set --private-ip',
     });
     assert.deepEqual(choosePrivateAddress(HOST, 'eth9'), {
       unclear:
-        'no IPv4 address on eth9, and docker0 172.17.0.1, eth0 10.0.0.7, eth0 10.0.0.8 on the host; give --private-ip',
+        'no IPv4 address on eth9, and docker0 172.17.0.1, eth0 10.0.0.7, eth0 10.0.0.8 on the host; set --private-ip',
     });
     assert.deepEqual(choosePrivateAddress({}, null), {
-      unclear: 'no default route, and no address on the host; give --private-ip',
+      unclear: 'no default route, and no address on the host; set --private-ip',
     });
   });
 });
@@ -73,7 +73,7 @@ describe('choose private address', () => {
 describe('parse ssm registration', () => {
   const parse = (text: string) => parseSsmRegistration('/r', text);
 
-  test('what SSM’s agent writes, with and without a region', () => {
+  test('the registration file of amazon-ssm-agent is read with and without a region', () => {
     assert.deepEqual(parse('{"ManagedInstanceID":"mi-0123456789abcdef0","Region":"us-east-1"}'), {
       instanceId: 'mi-0123456789abcdef0',
       region: 'us-east-1',
@@ -84,7 +84,7 @@ describe('parse ssm registration', () => {
     });
   });
 
-  test('anything else is refused, and said to be what it is', () => {
+  test('other content is refused with the reason', () => {
     const wrong: Record<string, RegExp> = {
       '': /SSM registration \/r: expected a JSON object, got ""/,
       '{"ManagedInstanceID":"mi-0123': /expected a JSON object/,
@@ -97,7 +97,7 @@ describe('parse ssm registration', () => {
       '{"ManagedInstanceID":"mi-0123456789ABCDEF0"}': /ManagedInstanceID: /,
       '{"ManagedInstanceID":"mi-0123456789abcdef0/../x"}': /ManagedInstanceID: /,
       '{"ManagedInstanceID":"i-0123456789abcdef0","Region":"us-east-1"}':
-        /it is of the EC2 instance i-0123456789abcdef0: run with --identity ec2/,
+        /it names EC2 instance i-0123456789abcdef0; set --identity ec2/,
       '{"ManagedInstanceID":"mi-0123456789abcdef0","Region":7}': /Region: expected a region, got "7"/,
       '{"ManagedInstanceID":"mi-0123456789abcdef0","Region":""}': /Region: expected a region/,
       '{"ManagedInstanceID":"mi-0123456789abcdef0","Region":"us east"}': /Region: expected a region/,
@@ -128,7 +128,7 @@ describe('read external', () => {
     privateIpAddress: null,
   };
 
-  test('what a host knows of itself; what only EC2 could say is null', async () => {
+  test('the host’s own facts are read; facts that only EC2 has are null', async () => {
     const unknown = { publicIpAddress: null, availabilityZone: null, instanceType: null, imageId: null };
     const facts = {
       ...unknown,
@@ -143,7 +143,7 @@ describe('read external', () => {
     assert.deepEqual(mergeMetadata(null, { facts, failures: [] }), { facts, refused: null });
   });
 
-  test('an id that was given needs no file, and an address that was given no interface', async () => {
+  test('a given id needs no registration file, and a given address needs no interface', async () => {
     const dead: ExternalHost = {
       ...HOST,
       registration: () => assert.fail('it was read'),
@@ -156,7 +156,7 @@ describe('read external', () => {
     );
   });
 
-  test('a file that cannot be read gives nothing; an address that is not clear is missing, the rest is there', async () => {
+  test('without the registration file there are no facts; without a clear address only the address is missing', async () => {
     const fileless: ExternalHost = { ...HOST, registration: async () => Promise.reject(new SourceError('gone')) };
     assert.deepEqual(await readExternal(SSM, fileless), { facts: {}, failures: ['gone'] });
     const routeless: ExternalHost = {
@@ -170,7 +170,7 @@ describe('read external', () => {
     assert.match(failures.join(), /^private address: no default route, and eth0 10\.0\.0\.7, eth0 10\.0\.0\.8/);
   });
 
-  test('a host that was registered anew is another node: the last facts stay, and the reason says what to do', async () => {
+  test('a host with a new registration is refused as another instance, and the last facts stay', async () => {
     const { facts } = mergeMetadata(null, await readExternal(SSM, HOST));
     const other: ExternalHost = {
       ...HOST,
@@ -180,24 +180,24 @@ describe('read external', () => {
     assert.equal(merged.facts, facts);
     assert.match(
       merged.refused ?? '',
-      /^the SSM registration is of another instance, mi-0fedcba9876543210, not mi-0123/,
+      /^the SSM registration names another instance: mi-0fedcba9876543210, was mi-0123/,
     );
   });
 });
 
 describe('read ssm registration', () => {
-  test('the file as it stands; what cannot be one is told in a line with the path', async (t) => {
+  test('the registration file is read; an invalid one is refused in one line with its path', async (t) => {
     const dir = await mkdtemp(join(tmpdir(), 'rollcall-ssm-'));
     t.after(() => rm(dir, { recursive: true }));
     const path = join(dir, 'registration');
     const refused = (message: RegExp) => assert.rejects(readSsmRegistration(path), { name: 'SourceError', message });
-    await refused(/^read the SSM registration \/.*registration: no such file: register the host with SSM, mount/);
+    await refused(/^read the SSM registration \/.*registration: no such file; register the host with SSM, mount/);
     const text = '{"ManagedInstanceID":"mi-0123456789abcdef0","Region":"eu-west-1"}';
     await writeFile(path, text);
     assert.deepEqual(await readSsmRegistration(path), { instanceId: 'mi-0123456789abcdef0', region: 'eu-west-1' });
-    // Cut off where it is still JSON, too much would pass for enough.
+    // The first 4096 bytes are valid JSON, so only the length shows that the file is too large.
     await writeFile(path, text.padEnd(4_097));
-    await refused(/over 4096 bytes: something else is in its place/);
+    await refused(/over 4096 bytes, so it is another file; check --ssm-registration-file/);
     await writeFile(path, text.padEnd(4_096));
     await readSsmRegistration(path);
     await rm(path);
@@ -206,7 +206,7 @@ describe('read ssm registration', () => {
     await rm(path);
     await assert.rejects(readSsmRegistration(dir), {
       name: 'SourceError',
-      message: /SSM registration .*: it is a directory, as docker makes/,
+      message: /SSM registration .*: it is a directory, which docker creates/,
     });
   });
 });

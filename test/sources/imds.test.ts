@@ -15,7 +15,7 @@ const { signal } = new AbortController();
 const TOKEN_PATH = '/latest/api/token';
 const ID = 'meta-data/instance-id';
 
-/** A second is four: a busy machine is no service that hangs. */
+/** Stretches each second to four, so that a slow test machine does not look like a service that hangs. */
 const slowClock = scaledClock(0.25);
 
 function openClient(
@@ -28,7 +28,7 @@ function openClient(
   return client;
 }
 
-/** A v2-only service whose tokens are numbered, and which honours only those in `good`. */
+/** A v2-only service with numbered tokens. It accepts only those in `good`. */
 async function startTokenServer(
   t: TestContext,
   onToken: (res: ServerResponse, number: number) => void = (res, number) => res.end(`TOKEN-${number}`),
@@ -58,7 +58,7 @@ const failure = async (work: Promise<unknown>): Promise<SourceError> => {
   return error;
 };
 
-test('one token serves many reads, also reads at the same time', async (t) => {
+test('one token serves many reads, also concurrent ones', async (t) => {
   const server = await startTokenServer(t);
   const client = openClient(t, server.endpoint);
   await Promise.all(Array.from({ length: 8 }, () => client.get(ID, signal)));
@@ -67,7 +67,7 @@ test('one token serves many reads, also reads at the same time', async (t) => {
   assert.equal(server.requests.length, 10);
 });
 
-test('the token is asked for six hours and renewed before it ends, while the old one still serves', async (t) => {
+test('the token is requested for six hours and renewed before it expires, while the old one is still used', async (t) => {
   const clock = shiftedClock();
   let askedFor: unknown;
   const server = await startRawServer(t, (req, res) => {
@@ -89,7 +89,7 @@ test('the token is asked for six hours and renewed before it ends, while the old
   assert.equal(tokens(), 2);
 });
 
-test('a shorter life than asked, echoed in the header, is respected', async (t) => {
+test('a shorter TTL in the answer’s header is respected', async (t) => {
   const clock = shiftedClock();
   const server = await startTokenServer(t, (res, number) =>
     res.writeHead(200, { 'x-aws-ec2-metadata-token-ttl-seconds': '60' }).end(`TOKEN-${number}`),
@@ -103,7 +103,7 @@ test('a shorter life than asked, echoed in the header, is respected', async (t) 
   assert.equal(server.requests.filter((one) => one.startsWith('GET')).length, 2);
 });
 
-test('a renewal that fails does not fail the read while the old token lasts', async (t) => {
+test('a failed renewal does not fail a read while the old token is valid', async (t) => {
   const clock = shiftedClock();
   const server = await startTokenServer(t, (res, number) =>
     number === 1 ? res.end('TOKEN-1') : res.writeHead(500).end(),
@@ -118,7 +118,7 @@ test('a renewal that fails does not fail the read while the old token lasts', as
   assert.match((await failure(client.get(ID, signal))).message, /^IMDS token: HTTP 500$/);
 });
 
-test('a token that ends in mid-life (401) is renewed once and the read goes on', async (t) => {
+test('a token that IMDS refuses early (401) is replaced and the read continues', async (t) => {
   const server = await startTokenServer(t);
   const client = openClient(t, server.endpoint);
   await client.get(ID, signal);
@@ -139,28 +139,28 @@ test('401 with a fresh token is an error, not a loop', async (t) => {
   );
 });
 
-test('a leaf that does not apply (404) is no data and no failure', async (t) => {
+test('a leaf that does not apply (404) is null, not a failure', async (t) => {
   const simulator = await startSimulator({ nodes: 1, basePort: 0, cluster: 'demo', seed: 's', clock: systemClock });
   t.after(() => simulator.close());
   const client = openClient(t, simulator.nodes[0]?.imdsEndpoint ?? '');
   assert.equal(await client.get('meta-data/public-ipv4', signal), null);
 });
 
-test('a hanging token request names the hop limit and the way out, also where the read has the shorter deadline', async (t) => {
+test('a token request that times out names the hop limit and the fix, also with a shorter deadline of the read', async (t) => {
   const server = await startRawServer(t, () => {});
   for (const timeoutMs of [undefined, 40]) {
     const client = openClient(t, server.endpoint, { timeoutMs: 1_000, allowV1: true });
     const error = await failure(client.get(ID, signal, timeoutMs));
     assert.equal(
       error.message,
-      `IMDS token at ${server.hostPort}: no answer within ${timeoutMs ?? 900} ms: from a bridged container a hop limit of 1 loses it; run with --net=host or set a hop limit of 2`,
+      `IMDS token at ${server.hostPort}: no answer within ${timeoutMs ?? 900} ms; in a bridged container a hop limit of 1 drops the answer: run with --net=host or set the hop limit to 2`,
     );
     assert.equal(error.unreachable, true);
   }
   assert.deepEqual(new Set(server.requests), new Set([`PUT ${TOKEN_PATH}`]), 'a silent service never leads to IMDSv1');
 });
 
-test('a hanging leaf says which, and not that the token was lost', async (t) => {
+test('a leaf that times out is named, and the error does not blame the token', async (t) => {
   const server = await startRawServer(t, (req, res) => {
     if (req.url === TOKEN_PATH) res.end('TOKEN');
   });
@@ -170,7 +170,7 @@ test('a hanging leaf says which, and not that the token was lost', async (t) => 
   assert.equal(error.unreachable, false);
 });
 
-test('a reader that gives up does not take the shared token request with it', async (t) => {
+test('a read that times out does not abort the shared token request', async (t) => {
   let release: (() => void) | undefined;
   const server = await startTokenServer(t, (res, number) => {
     release = () => res.end(`TOKEN-${number}`);
@@ -184,7 +184,7 @@ test('a reader that gives up does not take the shared token request with it', as
   assert.equal(server.issued(), 1);
 });
 
-test('IMDSv1 is used only where the service answers that it has no v2, and only when allowed', async (t) => {
+test('IMDSv1 is used only if the service answers that it has no v2, and only if allowed', async (t) => {
   for (const status of [403, 404, 405, 501]) {
     const server = await startRawServer(t, (req, res) => {
       if (req.method === 'PUT') res.writeHead(status).end();
@@ -197,12 +197,12 @@ test('IMDSv1 is used only where the service answers that it has no v2, and only 
     const refused = await failure(openClient(t, server.endpoint).get(ID, signal));
     assert.match(
       refused.message,
-      new RegExp(`^IMDS token: HTTP ${status}: IMDSv2 is not offered, IMDSv1 is not allowed`),
+      new RegExp(`^IMDS token: HTTP ${status}: IMDSv2 is not available and IMDSv1 is not allowed`),
     );
   }
 });
 
-test('400, 401, 429, 500 and 503 for the token are failures even where IMDSv1 is allowed', async (t) => {
+test('400, 401, 429, 500 and 503 for the token are failures even if IMDSv1 is allowed', async (t) => {
   for (const status of [400, 401, 429, 500, 503]) {
     const server = await startRawServer(t, (req, res) => res.writeHead(req.method === 'PUT' ? status : 200).end('x'));
     const error = await failure(openClient(t, server.endpoint, { allowV1: true }).get(ID, signal));
@@ -211,7 +211,7 @@ test('400, 401, 429, 500 and 503 for the token are failures even where IMDSv1 is
   }
 });
 
-test('a service that turns from v1 to v2-only is followed', async (t) => {
+test('a service that changes from v1 to v2-only gets v2 requests', async (t) => {
   let v2 = false;
   const server = await startRawServer(t, (req, res) => {
     if (req.method === 'PUT') return v2 ? res.end('TOKEN') : res.writeHead(404).end();
@@ -223,14 +223,14 @@ test('a service that turns from v1 to v2-only is followed', async (t) => {
   assert.equal(await client.get(ID, signal), 'ok');
 });
 
-test('an HTML page with status 200 is not taken for a token', async (t) => {
+test('an HTML page with status 200 is not used as a token', async (t) => {
   const server = await startRawServer(t, (_req, res) => res.end('<html><body>Sign in</body></html>'));
   const error = await failure(openClient(t, server.endpoint).get(ID, signal));
   assert.match(error.message, /^IMDS token: the answer is not a token/);
   assert.equal(server.requests.length, 1);
 });
 
-test('the token is in no error, not even where a proxy repeats our headers', async (t) => {
+test('no error contains the token, even if a proxy echoes the request headers', async (t) => {
   const secret = 'AQAEAsecretsecretsecret==';
   let leaf: (req: IncomingMessage, res: ServerResponse) => void = () => {};
   const server = await startRawServer(t, (req, res) => (req.url === TOKEN_PATH ? res.end(secret) : leaf(req, res)));
@@ -248,7 +248,7 @@ test('the token is in no error, not even where a proxy repeats our headers', asy
   }
 });
 
-test('a truncated body (content-length larger than what came) is an error', async (t) => {
+test('a body shorter than its content-length is an error', async (t) => {
   const server = await startRawServer(t, (req, res) => {
     if (req.url === TOKEN_PATH) return res.end('TOKEN');
     res.writeHead(200, { 'content-length': '19' });
@@ -258,7 +258,7 @@ test('a truncated body (content-length larger than what came) is an error', asyn
   assert.match(describeError(error), new RegExp(`^IMDS ${ID} at ${server.hostPort}: `));
 });
 
-test('an oversized body is cut off at 64 kB and is an error', async (t) => {
+test('a body over 64 kB is an error and is not read to its end', async (t) => {
   let written = 0;
   const server = await startRawServer(t, (req, res) => {
     if (req.url === TOKEN_PATH) return res.end('TOKEN');
@@ -275,13 +275,13 @@ test('an oversized body is cut off at 64 kB and is an error', async (t) => {
   assert.ok(written < 64_000_000, 'the connection was closed long before the end');
 });
 
-test('a refused connection says where nobody listens', async (t) => {
+test('a refused connection names the address', async (t) => {
   const server = createServer().listen(0, '127.0.0.1');
   await new Promise((resolve) => server.once('listening', resolve));
   const { port } = server.address() as { port: number };
   await new Promise((resolve) => server.close(resolve));
   const error = await failure(openClient(t, `http://127.0.0.1:${port}`).get(ID, signal));
-  assert.equal(error.message, `connection refused at 127.0.0.1:${port}: no EC2 metadata service there`);
+  assert.equal(error.message, `connection refused at 127.0.0.1:${port}: no EC2 metadata service listens there`);
   assert.equal(error.unreachable, true);
 });
 
@@ -294,7 +294,7 @@ test("an abort ends the read with the signal's own reason", async (t) => {
   await assert.rejects(read, (error) => error === reason);
 });
 
-test('close ends reads under way and refuses later ones', async (t) => {
+test('close ends reads in progress and refuses later ones', async (t) => {
   const server = await startRawServer(t, () => {});
   const client = openClient(t, server.endpoint, { timeoutMs: 60_000 });
   const read = failure(client.get(ID, signal));

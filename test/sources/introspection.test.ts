@@ -18,7 +18,7 @@ describe('parse introspection', () => {
   const parse = (changes: Readonly<Record<string, unknown>> = {}) =>
     parseIntrospection(JSON.stringify({ Cluster: 'demo', ContainerInstanceArn: ARN, Version: VERSION, ...changes }));
 
-  test('the answer of 1.70.0', () => {
+  test('the answer of ecs-agent 1.70.0 is parsed', () => {
     assert.deepEqual(parse(), {
       containerInstanceArn: ARN,
       cluster: 'demo',
@@ -27,7 +27,7 @@ describe('parse introspection', () => {
     });
   });
 
-  test('the answer of 1.0.0: an ARN without the cluster, and a hash that is not known', () => {
+  test('the answer of 1.0.0 is parsed: an ARN without the cluster, and an unknown hash', () => {
     const version = 'Amazon ECS Agent - v1.0.0 (*UNKNOWN)';
     assert.deepEqual(parse({ ContainerInstanceArn: OLD_ARN, Version: version }), {
       containerInstanceArn: OLD_ARN,
@@ -37,7 +37,7 @@ describe('parse introspection', () => {
     });
   });
 
-  test('a null ARN is tolerated: the agent runs and is not registered', () => {
+  test('a null ARN is accepted: ecs-agent runs and is not registered', () => {
     assert.equal(parse({ ContainerInstanceArn: null }).containerInstanceArn, null);
   });
 
@@ -48,7 +48,7 @@ describe('parse introspection', () => {
     }
   });
 
-  test('ARNs of all partitions and of both forms of id are taken', () => {
+  test('ARNs of all partitions and of both id forms are accepted', () => {
     for (const arn of [
       ARN.replace('aws', 'aws-cn'),
       ARN.replace('aws', 'aws-us-gov'),
@@ -59,7 +59,7 @@ describe('parse introspection', () => {
     }
   });
 
-  test('an ARN that is none, or of another thing, is an error that quotes it', () => {
+  test('an invalid ARN, or one of another resource, is an error that quotes it', () => {
     for (const arn of [
       '',
       'demo',
@@ -86,14 +86,14 @@ describe('parse introspection', () => {
     assert.throws(() => parse({ Cluster: 'a cluster' }), SourceError);
   });
 
-  test('the list of commands, which ecs-agent gives with status 200 for any unknown path, is an error that says so', () => {
+  test('the list of commands, which ecs-agent sends with status 200 for an unknown path, is an error that says so', () => {
     assert.throws(() => parseIntrospection('{"AvailableCommands":["/v1/metadata","/v1/tasks","/license"]}'), {
       name: 'SourceError',
-      message: 'ecs-agent /v1/metadata: got the list of commands instead, as for a path that does not exist',
+      message: 'ecs-agent /v1/metadata: got the list of commands, which ecs-agent sends for an unknown path',
     });
   });
 
-  test('a version that cannot be read is unknown and no error', () => {
+  test('an unreadable version is null and not an error', () => {
     for (const version of [undefined, null, 42, '', '1.70.0', 'Amazon ECS Agent - v1.70 (*0e7482df)', `${VERSION}\n`]) {
       const { agentVersion, agentHash, cluster } = parse({ Version: version });
       assert.deepEqual({ agentVersion, agentHash, cluster }, { agentVersion: null, agentHash: null, cluster: 'demo' });
@@ -101,13 +101,13 @@ describe('parse introspection', () => {
     assert.equal(parse({ Version: 'Amazon ECS Agent - v1.86.3 (0e7482df)' }).agentHash, '0e7482df');
   });
 
-  test('HTML, a truncated body and JSON that is no object are errors', () => {
+  test('HTML, a truncated body and JSON that is not an object are errors', () => {
     for (const body of ['', '<html>', '{"Cluster":"demo","Conta', '[]', 'null', '"demo"']) {
       assert.throws(() => parseIntrospection(body), { name: 'SourceError', message: /expected a JSON object, got "/ });
     }
   });
 
-  test('whatever comes in, the outcome is facts or a SourceError of one short line', () => {
+  test('for any input the result is facts or a SourceError of one short line', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string({ unit: 'binary' }), fc.json()), (body) => {
         try {
@@ -124,7 +124,7 @@ describe('parse introspection', () => {
 describe('read introspection', () => {
   const { signal } = new AbortController();
 
-  /** On a clock on which 200 ms are two seconds: a busy machine is no ecs-agent that hangs. */
+  /** Stretches 200 ms to two seconds, so that a slow test machine does not look like an ecs-agent that hangs. */
   function openReader(t: TestContext, endpoint: string, timeoutMs = 1_000) {
     const read = createIntrospectionReader({ endpoint, clock: scaledClock(0.1), timeoutMs });
     t.after(() => read.close());
@@ -155,7 +155,7 @@ describe('read introspection', () => {
     });
   });
 
-  test('an ecs-agent of 2015 gives the same as text/plain, with an ARN of the old form', async (t) => {
+  test('an ecs-agent of 2015 gives the same facts as text/plain, with an ARN of the old form', async (t) => {
     const { node, introspectionEndpoint } = await startNode(t, '1.0.0');
     assert.deepEqual(await openReader(t, introspectionEndpoint)(signal), {
       containerInstanceArn: containerInstanceArn(node, 0, false),
@@ -165,7 +165,7 @@ describe('read introspection', () => {
     });
   });
 
-  test('a wiped checkpoint shows as a new ARN of the same node', async (t) => {
+  test('after a lost checkpoint the same node has a new ARN', async (t) => {
     const node = await startNode(t);
     const read = openReader(t, node.introspectionEndpoint);
     const before = await read(signal);
@@ -175,7 +175,7 @@ describe('read introspection', () => {
     assert.deepEqual({ ...after, containerInstanceArn: null }, { ...before, containerInstanceArn: null });
   });
 
-  test('a null ARN and a cluster configured as an ARN are read', async (t) => {
+  test('a null ARN and a cluster given as an ARN are read', async (t) => {
     const node = await startNode(t);
     const read = openReader(t, node.introspectionEndpoint);
     await node.break('null-arn');
@@ -206,11 +206,11 @@ describe('read introspection', () => {
     });
   }
 
-  test('a server that answers any path with its commands and status 200 is not believed', async (t) => {
+  test('a server that answers any path with its commands and status 200 is refused', async (t) => {
     const server = await startRawServer(t, (_req, res) =>
       res.end('{"AvailableCommands":["/v1/metadata","/v1/tasks"]}'),
     );
-    await assert.rejects(openReader(t, server.endpoint)(signal), { message: /got the list of commands instead/ });
+    await assert.rejects(openReader(t, server.endpoint)(signal), { message: /got the list of commands/ });
   });
 
   test('a redirect is not followed', async (t) => {

@@ -15,7 +15,7 @@ async function tempPath(t: TestContext): Promise<string> {
   return join(directory, 'machine-id');
 }
 
-test('the id in the file, with or without a newline', async (t) => {
+test('the id is read with or without a final newline', async (t) => {
   const path = await tempPath(t);
   for (const text of [`${ID}\n`, ID]) {
     await writeFile(path, text);
@@ -23,7 +23,7 @@ test('the id in the file, with or without a newline', async (t) => {
   }
 });
 
-test('no file, an empty one, or one that systemd has yet to fill: no id and no error', async (t) => {
+test('without the file, or with one that systemd has not filled yet, there is no id and no error', async (t) => {
   const path = await tempPath(t);
   assert.equal(await readMachineId(path), null);
   for (const text of ['', 'uninitialized\n']) {
@@ -32,7 +32,7 @@ test('no file, an empty one, or one that systemd has yet to fill: no id and no e
   }
 });
 
-test('anything else in the file is an error that names the file', async (t) => {
+test('other content is an error that names the file', async (t) => {
   const path = await tempPath(t);
   for (const text of [ID.toUpperCase(), `${ID}0`, ID.slice(1), `${ID}\n${ID}\n`, '<html>', ID.padEnd(5_000, '0')]) {
     await writeFile(path, text);
@@ -44,11 +44,11 @@ test('anything else in the file is an error that names the file', async (t) => {
   }
 });
 
-test('a directory in its place, as docker makes one for a missing mount source, is an error', async (t) => {
+test('a directory, which docker creates for a missing mount source, is an error', async (t) => {
   await assert.rejects(readMachineId(join(await tempPath(t), '..')), { name: 'SourceError', message: /EISDIR/ });
 });
 
-test('a pipe in its place does not hold the agent', async (t) => {
+test('a named pipe does not block the agent', async (t) => {
   const path = await tempPath(t);
   execFileSync('mkfifo', [path]);
   assert.equal(await readMachineId(path), null);

@@ -34,7 +34,7 @@ describe('merge metadata', () => {
   const { ec2InstanceId, privateIpAddress } = last;
   const read = (facts: Partial<MetadataFacts>) => ({ facts, failures: [] });
 
-  test('the first read needs only the instance id; what is not known is null', () => {
+  test('the first read needs only the instance id; unknown facts are null', () => {
     const { facts, refused } = mergeMetadata(null, read({ ec2InstanceId }));
     assert.equal(refused, null);
     assert.equal(facts?.ec2InstanceId, ec2InstanceId);
@@ -45,25 +45,25 @@ describe('merge metadata', () => {
   test('a first read without an instance id gives nothing', () => {
     assert.deepEqual(mergeMetadata(null, read({ privateIpAddress })), {
       facts: null,
-      refused: 'no instance id in this read of EC2 metadata',
+      refused: 'EC2 metadata has no instance id',
     });
   });
 
-  test('a refresh without an instance id is refused and the last good one stays', () => {
+  test('a refresh without an instance id is refused and the last facts stay', () => {
     const { facts, refused } = mergeMetadata(last, read({ privateIpAddress: '10.0.0.1' }));
     assert.equal(facts, last);
-    assert.equal(refused, 'no instance id in this read of EC2 metadata');
+    assert.equal(refused, 'EC2 metadata has no instance id');
   });
 
-  test('a refresh without a private address is refused and the last good one stays', () => {
+  test('a refresh without a private address is refused and the last facts stay', () => {
     for (const lost of [{ ec2InstanceId }, { ec2InstanceId, privateIpAddress: null }]) {
       const { facts, refused } = mergeMetadata(last, read({ ...lost, publicIpAddress: null }));
       assert.equal(facts, last);
-      assert.equal(refused, 'no private address in this read of EC2 metadata; the last one was 10.113.0.23');
+      assert.equal(refused, 'EC2 metadata has no private address; the last one was 10.113.0.23');
     }
   });
 
-  test('a node that never had a private address has none to lose', () => {
+  test('a refresh without a private address is accepted if none was known', () => {
     const never = { ...last, privateIpAddress: null };
     const { facts, refused } = mergeMetadata(never, read({ ec2InstanceId, publicIpAddress: '203.0.113.8' }));
     assert.equal(refused, null);
@@ -73,10 +73,10 @@ describe('merge metadata', () => {
   test('a refresh with another instance id is refused and says so', () => {
     const { facts, refused } = mergeMetadata(last, read({ ...last, ec2InstanceId: 'i-0fedcba9876543210' }));
     assert.equal(facts, last);
-    assert.match(refused ?? '', /^EC2 metadata is of another instance, i-0fedcba9876543210, not i-0123456789abcdef0;/);
+    assert.match(refused ?? '', /^EC2 metadata names another instance: i-0fedcba9876543210, was i-0123456789abcdef0;/);
   });
 
-  test('in a refresh that is taken, absent fields keep their value and null ones lose it', () => {
+  test('in an accepted refresh, absent facts keep their value and null clears it', () => {
     const refresh = { ec2InstanceId, privateIpAddress: '10.113.9.9', publicIpAddress: null, instanceType: 'm5.xlarge' };
     assert.deepEqual(mergeMetadata(last, read(refresh)), {
       facts: { ...last, privateIpAddress: '10.113.9.9', publicIpAddress: null, instanceType: 'm5.xlarge' },
@@ -100,7 +100,7 @@ describe('parse identity document', () => {
     version: '2017-09-30',
   };
 
-  test('a document gives the facts it has and leaves out those it lacks', () => {
+  test('a document gives its facts; facts it does not have are absent', () => {
     assert.deepEqual(parseIdentityDocument(JSON.stringify(document)), {
       ec2InstanceId: 'i-0123456789abcdef0',
       privateIpAddress: '10.113.0.23',
@@ -119,7 +119,7 @@ describe('parse identity document', () => {
     assert.equal('region' in facts, false);
   });
 
-  test('a document without an instance id is none', () => {
+  test('a document without an instance id is refused', () => {
     for (const instanceId of [undefined, null, '', 42, 'i-', ['i-0123456789abcdef0']]) {
       assert.throws(() => parseIdentityDocument(JSON.stringify({ ...document, instanceId })), {
         name: 'SourceError',
@@ -128,13 +128,13 @@ describe('parse identity document', () => {
     }
   });
 
-  test('one value of a wrong type or shape makes the whole document untrustworthy', () => {
+  test('one value of a wrong type or form makes the whole document invalid', () => {
     for (const wrong of [{ privateIp: 42 }, { privateIp: '10.0.0' }, { region: {} }, { accountId: 123456789012 }]) {
       assert.throws(() => parseIdentityDocument(JSON.stringify({ ...document, ...wrong })), SourceError);
     }
   });
 
-  test('HTML, a truncated body and JSON that is no object are errors', () => {
+  test('HTML, a truncated body and JSON that is not an object are errors', () => {
     const text = JSON.stringify(document);
     for (const body of ['', '<html></html>', text.slice(0, -1), text.slice(0, 40), '[]', 'null', '"text"', '42']) {
       assert.throws(() => parseIdentityDocument(body), {
@@ -144,7 +144,7 @@ describe('parse identity document', () => {
     }
   });
 
-  test('whatever comes in, the outcome is facts or a SourceError of one short line', () => {
+  test('for any input the result is facts or a SourceError of one short line', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string({ unit: 'binary' }), fc.json()), (body) => {
         try {
@@ -192,20 +192,20 @@ describe('parse leaf', () => {
     ['instanceLifecycle', 'Spot!'],
   ];
 
-  test('a leaf of the right shape is its text, without the newline it may end in', () => {
+  test('a valid leaf is its text without the final newline', () => {
     for (const [name, text] of good) {
       assert.equal(parseLeaf(METADATA_FIELDS[name], text), text);
       assert.equal(parseLeaf(METADATA_FIELDS[name], `${text}\n`), text);
     }
   });
 
-  test('a leaf of several lines, too long or of another shape is an error', () => {
+  test('a leaf with several lines, too long or of another form is an error', () => {
     for (const [name, text] of bad) {
       assert.throws(() => parseLeaf(METADATA_FIELDS[name], text), SourceError, `${name} ${text}`);
     }
   });
 
-  test('HTML or JSON is no value of any leaf', () => {
+  test('HTML and JSON are valid for no leaf', () => {
     for (const field of Object.values(METADATA_FIELDS)) {
       for (const text of ['<!DOCTYPE html>\n<html></html>', '<html>', '{"unexpected":42}', '[]', 'null\n\n']) {
         assert.throws(() => parseLeaf(field, text), SourceError, `${field.leaf} ${text}`);
@@ -213,13 +213,13 @@ describe('parse leaf', () => {
     }
   });
 
-  test('the error names the leaf and what was expected, and cuts the offending text short', () => {
+  test('the error names the leaf and the expected value, and cuts the invalid text to 60 characters', () => {
     assert.throws(() => parseLeaf(METADATA_FIELDS.privateIpAddress, `<html>\r\n\u0007${'x'.repeat(10_000)}`), {
       message: `IMDS meta-data/local-ipv4: expected an IPv4 address, got "<html> ${'x'.repeat(53)}…"`,
     });
   });
 
-  test('of the several names that DHCP options with several domains make, the first is the host name', () => {
+  test('if DHCP options give several host names, the first one is used', () => {
     assert.equal(parseLeaf(METADATA_FIELDS.privateDnsName, 'ip-10-0-0-1.a.example b.example'), 'ip-10-0-0-1.a.example');
   });
 });
@@ -227,7 +227,7 @@ describe('parse leaf', () => {
 describe('read metadata', () => {
   const { signal } = new AbortController();
 
-  /** Its 500 ms for a leaf are two seconds: a busy machine is not taken for a leaf that hangs. */
+  /** Stretches 500 ms to two seconds, so that a slow test machine does not look like a leaf that hangs. */
   const slowClock = scaledClock(0.25);
 
   function openClient(t: TestContext, endpoint: string, timeoutMs = 1_000) {
@@ -256,7 +256,7 @@ describe('read metadata', () => {
     'placement/region': 'us-east-1',
   };
 
-  /** A service with all leaves and no document; `special` answers the paths it names in another way. */
+  /** A service with all leaves and no document; `special` overrides the answers of some paths. */
   const startLeaves = (t: TestContext, special: Readonly<Record<string, (res: ServerResponse) => void>> = {}) =>
     startRawServer(t, (req, res) => {
       const path = req.url?.replace('/latest/', '') ?? '';
@@ -267,7 +267,7 @@ describe('read metadata', () => {
       else res.end(leaf);
     });
 
-  test('one document and the leaves it lacks give all facts; a leaf that is 404 is null', async (t) => {
+  test('the document and the leaves it lacks give all facts; a 404 leaf is null', async (t) => {
     const { node, imdsEndpoint } = await startNode(t);
     assert.deepEqual(await readMetadata(openClient(t, imdsEndpoint), signal), {
       facts: {
@@ -286,7 +286,7 @@ describe('read metadata', () => {
     });
   });
 
-  test('where the document fails, the leaves stand in for it; the account, which has none, is absent', async (t) => {
+  test('if the document fails, the leaves replace it; the account id, which has no leaf, is absent', async (t) => {
     const server = await startLeaves(t);
     const read = await readMetadata(openClient(t, server.endpoint), signal);
     assert.deepEqual(read.failures, ['IMDS dynamic/instance-identity/document: HTTP 404']);
@@ -303,7 +303,7 @@ describe('read metadata', () => {
     });
   });
 
-  test('leaves fail independently: each bad one is absent and named, the good ones are read', async (t) => {
+  test('leaves fail independently: each failed one is absent and named, the others are read', async (t) => {
     const server = await startLeaves(t, {
       'meta-data/public-ipv4': (res) => res.end('<html>error</html>'),
       'meta-data/local-hostname': (res) => res.writeHead(503).end(),
@@ -332,7 +332,7 @@ describe('read metadata', () => {
     }
   });
 
-  test('slow leaves cost half a second together, whatever their number', async (t) => {
+  test('slow leaves together take half a second, however many there are', async (t) => {
     const hang = () => {};
     const server = await startLeaves(t, {
       'meta-data/public-ipv4': hang,
@@ -347,7 +347,7 @@ describe('read metadata', () => {
     assert.equal(failures.filter((line) => line.endsWith('no answer within 500 ms')).length, 3);
   });
 
-  test('an instance id that is 404 is a failure, not an unknown', async (t) => {
+  test('an instance id that is 404 is a failure, not null', async (t) => {
     const server = await startLeaves(t, { 'meta-data/instance-id': (res) => res.writeHead(404).end() });
     const { facts, failures } = await readMetadata(openClient(t, server.endpoint), signal);
     assert.equal('ec2InstanceId' in facts, false);
@@ -355,14 +355,14 @@ describe('read metadata', () => {
   });
 
   const unreachable: [ImdsFault, RegExp][] = [
-    ['refuse', /^connection refused at 127\.0\.0\.1:\d+: no EC2 metadata service there$/],
-    ['hang', /^IMDS token at .*no answer within 180 ms: .*--net=host/],
-    ['token-hang', /^IMDS token at .*no answer within 180 ms: .*--net=host/],
+    ['refuse', /^connection refused at 127\.0\.0\.1:\d+: no EC2 metadata service listens there$/],
+    ['hang', /^IMDS token at .*no answer within 180 ms; .*--net=host/],
+    ['token-hang', /^IMDS token at .*no answer within 180 ms; .*--net=host/],
     ['error500', /^IMDS token: HTTP 500$/],
     ['unauthorized', /^IMDS token: HTTP 401$/],
   ];
   for (const [fault, message] of unreachable) {
-    test(`with the fault ${fault}, one line says so and nothing is made up`, async (t) => {
+    test(`with the fault ${fault}, one line says so and no fact is invented`, async (t) => {
       const node = await startNode(t);
       await node.break(fault);
       const client = openClient(t, node.imdsEndpoint, 200);
@@ -382,7 +382,7 @@ describe('read metadata', () => {
     ['wrong-type', /expected .*, got "/],
   ];
   for (const [fault, message] of garbage) {
-    test(`with the fault ${fault}, every field is named and none is believed`, async (t) => {
+    test(`with the fault ${fault}, every field is named and none is accepted`, async (t) => {
       const node = await startNode(t);
       await node.break(fault);
       const { facts, failures } = await readMetadata(openClient(t, node.imdsEndpoint), signal);

@@ -20,7 +20,7 @@ import { scaledClock } from '../support/scaled-clock.ts';
 import { startRawServer } from './start-raw-server.ts';
 
 describe('notices', () => {
-  test('of several notices the one that leaves the least time is told', () => {
+  test('of several notices the most urgent kind is chosen', () => {
     let notices: Notices = NO_NOTICES;
     assert.equal(mostUrgent(notices), null);
     const told: unknown[] = [];
@@ -39,7 +39,7 @@ describe('parse instant', () => {
     assert.equal(parseInstant('21 Jan 2027 09:00:43 GMT'), '2027-01-21T09:00:43.000Z');
   });
 
-  test('what names no instant, or none without knowing this machine’s time zone, is unknown', () => {
+  test('text that is not an instant, or has no time zone, gives null', () => {
     for (const text of [
       '',
       '1',
@@ -54,7 +54,7 @@ describe('parse instant', () => {
 });
 
 describe('parse lifecycle notice', () => {
-  test('target states that end the instance’s running are notices', () => {
+  test('target states in which the instance stops running are notices', () => {
     const actions = Object.fromEntries(
       ['Terminated', 'Terminating', 'Terminating:Wait', 'Warmed:Terminated', 'Warmed:Stopped', 'Warmed:Hibernated'].map(
         (state) => [state, parseLifecycleNotice(state)?.action],
@@ -75,12 +75,12 @@ describe('parse lifecycle notice', () => {
     });
   });
 
-  test('states in which the instance runs on are none, nor is one that is not known', () => {
+  test('states in which the instance keeps running, and unknown states, are not notices', () => {
     for (const state of ['InService', 'Standby', 'Detached', 'Warmed:Running', 'Pending:Wait', 'Brandnew'])
       assert.equal(parseLifecycleNotice(state), null, state);
   });
 
-  test('an answer that is no state at all is an error', () => {
+  test('text that is not a state is an error', () => {
     for (const text of ['', '<html></html>', '{"unexpected":42}', 'a b'])
       assert.throws(() => parseLifecycleNotice(text), /expected a lifecycle state, got "/, text);
   });
@@ -98,19 +98,19 @@ describe('parse maintenance notice', () => {
   const retirement = { ...reboot, Code: 'instance-retirement', NotBefore: '3 Jan 2027 00:00:00 GMT' };
   const parse = (...events: unknown[]) => parseMaintenanceNotice(JSON.stringify(events));
 
-  test('an active event is a notice with its code and the instant it does not begin before', () => {
+  test('an active event is a notice with its code and its NotBefore time', () => {
     const expected = { kind: 'maintenance', action: 'system-reboot', time: '2027-01-21T09:00:43.000Z' };
     assert.deepEqual(parse(reboot), expected);
   });
 
-  test('an empty list is none, and so are events that are completed or cancelled', () => {
+  test('an empty list, and completed or cancelled events, give no notice', () => {
     assert.equal(parse(), null);
     for (const State of ['completed', 'canceled', 'cancelled', 'Completed'])
       assert.equal(parse({ ...reboot, State }), null);
     assert.equal(parse({ ...reboot, State: 'completed' }, retirement)?.action, 'instance-retirement');
   });
 
-  test('of several the earliest is told, in whatever order they are listed; an unreadable date comes last', () => {
+  test('the earliest event is chosen whatever the order of the list; an unreadable date comes last', () => {
     const undated = { ...reboot, Code: 'instance-stop', NotBefore: 'soon' };
     for (const events of [
       [reboot, retirement, undated],
@@ -121,19 +121,19 @@ describe('parse maintenance notice', () => {
     assert.deepEqual(parse(undated), { kind: 'maintenance', action: 'instance-stop', time: null });
   });
 
-  test('an event without a state is taken seriously', () => {
+  test('an event without a state is a notice', () => {
     const { State: _, ...stateless } = reboot;
     assert.equal(parse(stateless)?.action, 'system-reboot');
   });
 
-  test('an answer that is no list of events is an error', () => {
+  test('text that is not a list of events is an error', () => {
     for (const text of ['', '<html>', '{}', '[42]', '[null]', '[{"Code":42}]', '[{"Code":"<b>"}]'])
       assert.throws(() => parseMaintenanceNotice(text), /scheduled: .*expected .*, got "/, text);
   });
 });
 
 describe('parse rebalance notice', () => {
-  test('a rebalance recommendation tells since when', () => {
+  test('a rebalance recommendation gives its start time', () => {
     assert.deepEqual(parseRebalanceNotice('{"noticeTime":"2026-11-22T10:26:18Z"}'), {
       kind: 'rebalance-recommendation',
       action: null,
@@ -141,14 +141,14 @@ describe('parse rebalance notice', () => {
     });
   });
 
-  test('an answer that is no recommendation is an error', () => {
+  test('text that is not a recommendation is an error', () => {
     for (const text of ['', '<html>', '{}', '{"noticeTime":42}'])
       assert.throws(() => parseRebalanceNotice(text), /expected .*, got "/, text);
   });
 });
 
 describe('parse spot notice', () => {
-  test('a spot notice tells what happens and when', () => {
+  test('a spot notice gives the action and its time', () => {
     assert.deepEqual(parseSpotNotice('{"action":"terminate","time":"2026-11-22T10:26:18Z"}'), {
       kind: 'spot-interruption',
       action: 'terminate',
@@ -156,7 +156,7 @@ describe('parse spot notice', () => {
     });
   });
 
-  test('a notice stands without a readable time: losing it would be worse', () => {
+  test('a spot notice with an unreadable time is still a notice', () => {
     for (const text of [
       '{"action":"hibernate"}',
       '{"action":"hibernate","time":"soon"}',
@@ -165,7 +165,7 @@ describe('parse spot notice', () => {
       assert.deepEqual(parseSpotNotice(text), { kind: 'spot-interruption', action: 'hibernate', time: null });
   });
 
-  test('an answer that is no notice is an error that says what was there', () => {
+  test('text that is not a spot notice is an error that quotes it', () => {
     for (const text of ['', '<html>', '[]', '{}', '{"action":42}', '{"action":"rm -rf"}'])
       assert.throws(
         () => parseSpotNotice(text),
@@ -199,14 +199,14 @@ describe('read notices', () => {
     'rebalance-recommendation': null,
   };
 
-  test('a node to which nothing was announced has none, in a group or not', async (t) => {
+  test('a node without announcements has no notices, with or without an Auto Scaling group', async (t) => {
     const { simulator, id, imds } = await startNode(t);
     assert.deepEqual(await readNotices(imds, signal), { notices: none, failures: [] });
     await simulator.setNotices(id, { lifecycleState: null });
     assert.deepEqual(await readNotices(imds, signal), { notices: none, failures: [] });
   });
 
-  test('all that was announced is read', async (t) => {
+  test('every kind of notice is read', async (t) => {
     const { simulator, id, imds } = await startNode(t);
     const event = { Code: 'instance-stop', NotBefore: '21 Jan 2027 09:00:43 GMT', Description: 'd', EventId: 'e' };
     await simulator.setNotices(id, {
@@ -230,7 +230,7 @@ describe('read notices', () => {
     );
   });
 
-  /** No notices but for the paths that `special` answers. */
+  /** A service without notices, except on the paths in `special`. */
   const startLeaves = (t: TestContext, special: Readonly<Record<string, (res: ServerResponse) => void>>) =>
     startRawServer(t, (req, res) => {
       const path = req.url?.replace('/latest/', '').replace('meta-data/', '') ?? '';
@@ -255,7 +255,7 @@ describe('read notices', () => {
     );
   });
 
-  test('a service that is not there is one failure, not four, and says nothing of any notice', async (t) => {
+  test('an unavailable service is one failure, not four, and clears no notice', async (t) => {
     const { simulator, id, imds } = await startNode(t);
     await simulator.setFault(id, { imds: 'refuse' });
     const { notices, failures } = await readNotices(imds, signal);
@@ -265,7 +265,7 @@ describe('read notices', () => {
   });
 
   for (const fault of ['html', 'wrong-type', 'error500', 'truncated', 'oversized'] as const) {
-    test(`with the fault ${fault} nothing is believed that was not announced`, async (t) => {
+    test(`with the fault ${fault} no notice is invented`, async (t) => {
       const { simulator, id, imds } = await startNode(t);
       await simulator.setFault(id, { imds: fault });
       const { notices } = await readNotices(imds, signal);

@@ -28,7 +28,7 @@ function poll(t: TestContext, clock: SimulatedClock, read: () => Promise<SourceA
   return { statuses, results };
 }
 
-test('a node that boots is asked soon and again; once complete, at the interval and up to a tenth sooner', async (t) => {
+test('a source is read often until its first complete answer, then at the interval less up to a tenth', async (t) => {
   const clock = simulatedClock();
   let up = false;
   const { statuses } = poll(t, clock, async () => {
@@ -45,7 +45,7 @@ test('a node that boots is asked soon and again; once complete, at the interval 
   assert.ok(more >= 10 && more <= 11, `${more} reads in 10 minutes`);
 });
 
-test('once complete, failures keep to the interval, since checks count them', async (t) => {
+test('after the first complete answer failures keep to the interval, since checks count them', async (t) => {
   const clock = simulatedClock();
   let reads = 0;
   const { statuses } = poll(t, clock, async () => {

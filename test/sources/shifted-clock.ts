@@ -1,6 +1,6 @@
 import { type Clock, systemClock } from '../../src/lib/clock.ts';
 
-/** The system's clock, which a test can move ahead; sleeps last as long as they say. */
+/** The system clock, which a test can move forward. Sleeps keep their real length. */
 export function shiftedClock(): Clock & { advance(ms: number): void } {
   let shiftMs = 0;
   return {

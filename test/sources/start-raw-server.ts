@@ -10,7 +10,7 @@ export interface RawServer {
   readonly requests: string[];
 }
 
-/** A loopback server that answers however the test wants, closed with its connections when the test ends. */
+/** A loopback server with the test's own handler. It and its connections close when the test ends. */
 export async function startRawServer(
   t: TestContext,
   handle: (req: IncomingMessage, res: ServerResponse) => void,

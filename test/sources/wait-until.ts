@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { systemClock } from '../../src/lib/clock.ts';
 
-/** Waits for a condition without sleeping for a fixed time; fails when it does not come true within twenty seconds. */
+/** Polls until a condition is true. Fails after 20 seconds. */
 export async function waitUntil(what: string, condition: () => boolean): Promise<void> {
   const endMs = systemClock.monotonicMs() + 20_000;
   while (!condition()) {
