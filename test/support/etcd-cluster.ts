@@ -1,4 +1,4 @@
-import { type EtcdServer, freeMemberPorts, type MemberPorts, startEtcd } from './etcd-server.ts';
+import { type EtcdOptions, type EtcdServer, freeMemberPorts, type MemberPorts, startEtcd } from './etcd-server.ts';
 
 export interface EtcdCluster {
   /** Of all members, in their order. */
@@ -10,13 +10,13 @@ export interface EtcdCluster {
 }
 
 /** Starts that many members on loopback (three, for a cluster that survives the loss of one) and waits until all are healthy. */
-export async function startEtcdCluster(size: number, args: readonly string[] = []): Promise<EtcdCluster> {
+export async function startEtcdCluster(size: number, options: Omit<EtcdOptions, 'member'> = {}): Promise<EtcdCluster> {
   const ports: MemberPorts[] = [];
   for (let index = 0; index < size; index += 1) ports.push(await freeMemberPorts());
   const initialCluster = ports.map(({ peer }, index) => `m${index}=http://127.0.0.1:${peer}`).join(',');
   const starts = await Promise.allSettled(
     ports.map((memberPorts, index) =>
-      startEtcd({ args, member: { name: `m${index}`, ports: memberPorts, initialCluster } }),
+      startEtcd({ ...options, member: { name: `m${index}`, ports: memberPorts, initialCluster } }),
     ),
   );
   const members = starts.flatMap((start) => (start.status === 'fulfilled' ? [start.value] : []));

@@ -7,9 +7,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { EtcdServerTls } from './etcd-certs.ts';
 import { freePorts } from './etcd-ports.ts';
+import { type EtcdVersion, etcdProgram } from './etcd-versions.ts';
 
 const START_LIMIT_MS = 60_000;
 const DEATH_WATCH = '/usr/bin/setpriv';
+/** A test does not survive a power cut anyway, and fsync on a shared disk takes up to a second. */
+const SINCE_3_4 = ['--unsafe-no-fsync', '--logger=zap', '--log-level=error'];
 
 export interface EtcdOptions {
   /** More flags, after the fixture's own. */
@@ -20,6 +23,8 @@ export interface EtcdOptions {
   readonly tls?: EtcdServerTls;
   /** Flags for every `etcdctl` call, such as `--user=root:secret`. */
   readonly etcdctlArgs?: readonly string[];
+  /** Default: the machine's own. */
+  readonly version?: EtcdVersion;
   /** Only for members of a cluster. */
   readonly member?: { readonly name: string; readonly ports: MemberPorts; readonly initialCluster: string };
 }
@@ -67,20 +72,19 @@ export async function startEtcd(options: EtcdOptions = {}): Promise<EtcdServer> 
   const args = [
     `--name=${name}`,
     `--data-dir=${dataDir}`,
-    // A test does not survive a power cut anyway, and fsync on a shared disk takes up to a second.
-    '--unsafe-no-fsync',
     `--listen-client-urls=${clientUrl}`,
     `--advertise-client-urls=${clientUrl}`,
     `--listen-peer-urls=${peerUrl}`,
     `--initial-advertise-peer-urls=${peerUrl}`,
     `--initial-cluster=${initialCluster}`,
     `--listen-metrics-urls=${metricsUrl}`,
-    '--logger=zap',
-    '--log-level=error',
+    ...(options.version === '3.3.25' ? [] : SINCE_3_4),
     ...(options.tls?.serverArgs ?? []),
     ...(options.args ?? []),
   ];
-  let running = await run(args, metricsUrl);
+  const program = etcdProgram('etcd', options.version);
+  const ctl = etcdProgram('etcdctl', options.version);
+  let running = await run(program, args, () => isHealthy(metricsUrl));
 
   return {
     endpoints: [clientUrl],
@@ -94,7 +98,7 @@ export async function startEtcd(options: EtcdOptions = {}): Promise<EtcdServer> 
     stop: (signal = 'SIGKILL') => running.stop(signal),
     restart: async () => {
       await running.stop('SIGKILL');
-      running = await run(args, metricsUrl);
+      running = await run(program, args, () => isHealthy(metricsUrl));
     },
     restore: async (snapshot) => {
       await running.stop('SIGKILL');
@@ -104,10 +108,10 @@ export async function startEtcd(options: EtcdOptions = {}): Promise<EtcdServer> 
         `--initial-cluster=${initialCluster}`,
         `--initial-advertise-peer-urls=${peerUrl}`,
       ];
-      await promisify(execFile)('etcdctl', ['snapshot', 'restore', snapshot, `--data-dir=${dataDir}`, ...identity], {
+      await promisify(execFile)(ctl, ['snapshot', 'restore', snapshot, `--data-dir=${dataDir}`, ...identity], {
         env: { ...process.env, ETCDCTL_API: '3' },
       });
-      running = await run(args, metricsUrl);
+      running = await run(program, args, () => isHealthy(metricsUrl));
     },
     dispose: async () => {
       await running.stop('SIGKILL');
@@ -115,7 +119,7 @@ export async function startEtcd(options: EtcdOptions = {}): Promise<EtcdServer> 
     },
     etcdctl: async (...ctlArgs) => {
       const flags = [`--endpoints=${clientUrl}`, ...(options.tls?.etcdctlArgs ?? []), ...(options.etcdctlArgs ?? [])];
-      const done = await promisify(execFile)('etcdctl', [...flags, ...ctlArgs], {
+      const done = await promisify(execFile)(ctl, [...flags, ...ctlArgs], {
         env: { ...process.env, ETCDCTL_API: '3' },
         maxBuffer: 256 * 1024 * 1024,
       });
@@ -140,10 +144,25 @@ interface Running {
   stop(signal: NodeJS.Signals): Promise<void>;
 }
 
-async function run(args: readonly string[], metricsUrl: string): Promise<Running> {
+/**
+ * `etcd grpc-proxy` of 3.5 before the etcd at `target`: no JSON gateway, cached reads, merged watches. Plain text on
+ * both sides.
+ */
+export async function startEtcdProxy(target: string): Promise<{ readonly url: string; dispose(): Promise<void> }> {
+  const [port = 0, metrics = 0] = await freePorts(2);
+  const url = `http://127.0.0.1:${port}`;
+  const metricsUrl = `http://127.0.0.1:${metrics}`;
+  const args = ['grpc-proxy', 'start', `--endpoints=${target}`, `--listen-addr=127.0.0.1:${port}`];
+  const running = await run(etcdProgram('etcd', '3.5.16'), [...args, `--metrics-addr=${metricsUrl}`], () =>
+    isHealthy(metricsUrl),
+  );
+  return { url, dispose: () => running.stop('SIGKILL') };
+}
+
+async function run(program: string, args: readonly string[], isReady: () => Promise<boolean>): Promise<Running> {
   // setpriv becomes etcd, with the kernel told to kill it should this process die without running its exit handlers.
-  const command = existsSync(DEATH_WATCH) ? [DEATH_WATCH, '--pdeathsig=KILL', 'etcd', ...args] : ['etcd', ...args];
-  const child = spawn(command[0] ?? 'etcd', command.slice(1), { stdio: ['ignore', 'ignore', 'pipe'] });
+  const command = existsSync(DEATH_WATCH) ? [DEATH_WATCH, '--pdeathsig=KILL', program, ...args] : [program, ...args];
+  const child = spawn(command[0] ?? program, command.slice(1), { stdio: ['ignore', 'ignore', 'pipe'] });
   let output = '';
   child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
     output = (output + chunk).slice(-4_000);
@@ -170,7 +189,7 @@ async function run(args: readonly string[], metricsUrl: string): Promise<Running
     await end;
   };
   const giveUpMs = performance.now() + START_LIMIT_MS;
-  while (!(await isHealthy(metricsUrl))) {
+  while (!(await isReady())) {
     if (ended || performance.now() > giveUpMs) {
       await stop('SIGKILL');
       throw new Error(`etcd did not start: ${output}`);
