@@ -56,7 +56,8 @@ void runProgram(process.argv.slice(2), {
     stopListener = listener;
   },
   signal: abort.signal,
-  self: [...process.execArgv, process.argv[1] ?? ''],
+  residentBytes: () => process.memoryUsage.rss(),
+  self: [process.execPath, ...process.execArgv, process.argv[1] ?? ''],
 }).then((status) => {
   // Exit explicitly, so that no open socket or timer keeps a finished command alive.
   // 128 + signal number is what a shell and systemd expect of a program that a signal ended.

@@ -13,7 +13,6 @@ import type { EcsApi, EcsSettings } from '../ecs/ecs-api.ts';
 import { openEcsOnce } from '../ecs/open-ecs-api.ts';
 import type { AgentReport, AttributesReport, DrainReport } from '../http/agent-report.ts';
 import { agentRoutes } from '../http/routes/agent.ts';
-import { residentBytes } from '../http/routes/metrics.ts';
 import { startHttpServer } from '../http/server.ts';
 import { type Cell, createCell } from '../lib/cell.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -51,6 +50,8 @@ export interface AgentDependencies {
   readonly audit?: Audit;
   /** Called only where a flag asks for something of ECS. */
   readonly openEcs: (settings: EcsSettings) => Promise<EcsApi>;
+  /** Resident memory of the process, shared pages of the runtime included. */
+  readonly residentBytes: () => number;
 }
 
 interface EcsWorkDeps {
@@ -239,7 +240,7 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
   const registryStep = monitor.track('registry', REGISTRY_LIMIT_MS, watches);
   const registry = createRegistry({ store, clock, random, massLoss: config.massLoss, onStep: registryStep });
   const auditor = config.audit && standingAudit(config.audit, config, deps, monitor, () => desired.get());
-  const routes = agentRoutes({ report, registry, residentBytes, clock, random, auditor });
+  const routes = agentRoutes({ report, registry, residentBytes: deps.residentBytes, clock, random, auditor });
   const onError = (error: unknown) => log.error(`answering a request failed: ${describeError(error)}`);
   const server = await startHttpServer({ listen: config.listen, routes, clock, onError });
   const notifying = (channel: NotifyChannel) => {

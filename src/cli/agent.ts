@@ -35,7 +35,7 @@ export function agentCommand(context: CliContext): Command {
     const { openEcsApi } = await import('../ecs/open-ecs-api.ts');
     const { openNotifyChannel } = await import('../agent/systemd.ts');
     const config = agentConfig(flags);
-    const { clock, random, version, env } = context;
+    const { clock, random, version, env, residentBytes } = context;
     const log = createLog(flags.logLevel);
     const notify = openNotifyChannel(notifyConfig(flags.notify, context.env), context);
     // Before signals mean "leave in good order": there is nothing to leave yet, and opening may wait for a lock.
@@ -45,8 +45,20 @@ export function agentCommand(context: CliContext): Command {
     context.onStopSignal(() => leaving.set(true));
     try {
       const session = crypto.randomUUID();
-      const openEcs = (settings: EcsSettings) => openEcsApi(settings, { clock, random });
-      const dependencies = { store, clock, random, log, version, session, leaving, probes, notify, openEcs };
+      const openEcs = (settings: EcsSettings) => openEcsApi(settings, context);
+      const dependencies = {
+        store,
+        clock,
+        random,
+        log,
+        version,
+        session,
+        leaving,
+        probes,
+        notify,
+        openEcs,
+        residentBytes,
+      };
       await runAgent(config, dependencies, context.signal);
     } finally {
       await Promise.all([store.close(), closeProbes()]);

@@ -91,13 +91,13 @@ async function audit(
     import('../ecs/open-ecs-api.ts'),
     import('../audit/audit.ts'),
   ]);
-  const { clock, random } = context;
+  const { clock } = context;
   const onLookAgain = (differences: number, waitMs: number) => {
     if (!isLogged(flags.logLevel, 'warn')) return;
     const [seem, them] = differences === 1 ? ['seems', 'it'] : ['seem', 'them'];
     context.stderr(`note: ${differences} ${seem} to differ; looking at ${them} again in ${formatDuration(waitMs)}`);
   };
-  const ecs = await openEcsApi(ecsSettings(flags), { clock, random });
+  const ecs = await openEcsApi(ecsSettings(flags), context);
   try {
     return await readFromStore(
       context,

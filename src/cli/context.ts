@@ -23,8 +23,10 @@ export interface CliContext {
   readonly onStopSignal: (listener: () => void) => void;
   /** Aborts at the first SIGTERM or SIGINT, unless the command asked for `onStopSignal`. */
   readonly signal: AbortSignal;
-  /** How to start this program again as a child: the runtime and the script. */
-  readonly self: readonly string[];
+  /** Resident memory of the process, shared pages of the runtime included. */
+  readonly residentBytes: () => number;
+  /** How to start this program again as a child: the runtime, its own flags and the script. */
+  readonly self: readonly [string, ...string[]];
 }
 
 /**

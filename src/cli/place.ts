@@ -43,7 +43,7 @@ export function placeCommand(context: CliContext): Command {
     requireCluster(flags);
     if (flags.start === undefined) taskNeeds(flags, null);
     const { openEcsApi } = await import('../ecs/open-ecs-api.ts');
-    const api = await openEcsApi(ecsSettings(flags), { clock: context.clock, random: context.random });
+    const api = await openEcsApi(ecsSettings(flags), context);
     try {
       await place(context, flags, api);
     } finally {

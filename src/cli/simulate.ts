@@ -17,7 +17,7 @@ import type { CliContext } from './context.ts';
 
 export interface AgentLauncher {
   /** This program's own start: runtime flags and script, after the runtime itself. */
-  readonly self: readonly string[];
+  readonly self: readonly [string, ...string[]];
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly clock: Clock;
   readonly stderr: (line: string) => void;
@@ -38,9 +38,10 @@ export function startAgents(
   launcher: AgentLauncher,
   environments: readonly Readonly<Record<string, string>>[],
 ): RunningAgents {
+  const [runtime, ...script] = launcher.self;
   let stopping = false;
   const children = environments.map((environment, index) => {
-    const child = spawn(process.execPath, [...launcher.self, 'agent'], {
+    const child = spawn(runtime, [...script, 'agent'], {
       env: { ROLLCALL_LOG_LEVEL: 'warn', ...launcher.env, ...environment },
       // The channel is never written to: its end tells an agent that whoever started it is gone.
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],

@@ -1,3 +1,5 @@
+import type { Clock } from '../lib/clock.ts';
+
 /** A container instance as the ECS API describes it; names follow DescribeContainerInstances. */
 export interface ContainerInstance {
   readonly containerInstanceArn: string;
@@ -154,4 +156,10 @@ export interface EcsSettings {
   readonly profile: string | null;
   /** At most so many requests a second, the SDK's own retries included. Default: as fast as ECS lets us. */
   readonly requestsPerSecond?: number;
+}
+
+export interface EcsDeps {
+  readonly clock: Clock;
+  /** Of the process: what AWS's tools read from it. The SDK reads the rest from there by itself. */
+  readonly env: Readonly<Record<string, string | undefined>>;
 }

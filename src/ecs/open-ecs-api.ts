@@ -1,12 +1,6 @@
-import type { Clock } from '../lib/clock.ts';
 import { createSdkEcsApi } from './aws/sdk-ecs-api.ts';
-import type { EcsApi, EcsSettings } from './ecs-api.ts';
+import type { EcsApi, EcsDeps, EcsSettings } from './ecs-api.ts';
 import { EcsError } from './errors.ts';
-
-export interface EcsDeps {
-  readonly clock: Clock;
-  readonly random: () => number;
-}
 
 /**
  * The ECS API through AWS's SDK, which is a bundle of its own and loaded here: 0.5 MB that no agent pays for that does

@@ -48,6 +48,15 @@ export interface Health {
   readonly checks: readonly CheckVerdict[];
 }
 
+/** The kinds of EC2 notices, most urgent first. A record holds one notice: the most urgent. */
+export const INTERRUPTION_KINDS = [
+  'spot-interruption',
+  'asg-termination',
+  'maintenance',
+  'rebalance-recommendation',
+] as const;
+export type InterruptionKind = (typeof INTERRUPTION_KINDS)[number];
+
 /** A notice that AWS is about to take the node away. */
 export interface Interruption {
   readonly kind: string;

@@ -1,15 +1,6 @@
-import type { Interruption } from '../record/record.ts';
+import { INTERRUPTION_KINDS, type Interruption, type InterruptionKind } from '../record/record.ts';
 import type { ImdsClient } from './imds.ts';
 import { attempt, parseObject, quote, SourceError } from './source-error.ts';
-
-/** The kinds of EC2 notices, most urgent first. A record holds one notice: the most urgent. */
-export const INTERRUPTION_KINDS = [
-  'spot-interruption',
-  'asg-termination',
-  'maintenance',
-  'rebalance-recommendation',
-] as const;
-export type InterruptionKind = (typeof INTERRUPTION_KINDS)[number];
 
 /** The current notice of each kind; null: none. */
 export type Notices = Readonly<Record<InterruptionKind, Interruption | null>>;

@@ -90,6 +90,7 @@ export async function startWorld(t: TestContext) {
         notify: null,
         ...(options.audit ? { audit: options.audit } : {}),
         openEcs,
+        residentBytes: () => process.memoryUsage.rss(),
       };
       const ended = runAgent(config, deps, stop.signal);
       ends.push(ended.catch(() => {}));

@@ -40,7 +40,7 @@ test('--ecs says where it is, writes ecs.env, and gives each node’s agent the 
   t.after(() => {
     for (const name of Object.keys(ecs)) delete process.env[name];
   });
-  const api = await openEcsApi({ region: null, profile: null }, { clock: systemClock, random: () => 0.5 });
+  const api = await openEcsApi({ region: null, profile: null }, { clock: systemClock, env: process.env });
   t.after(() => api.close());
   const { clusters, instances } = await enumerateInstances(api, null, t.signal);
   assert.deepEqual(clusters, ['demo', 'demo-2']);

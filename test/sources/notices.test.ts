@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';
 import { describe, type TestContext, test } from 'node:test';
 import { systemClock } from '../../src/lib/clock.ts';
+import { INTERRUPTION_KINDS } from '../../src/record/record.ts';
 import { startSimulator } from '../../src/simulator/simulator.ts';
 import { createImdsClient } from '../../src/sources/imds.ts';
 import {
-  INTERRUPTION_KINDS,
   mostUrgent,
   NO_NOTICES,
   type Notices,

@@ -41,6 +41,7 @@ async function runAgent(n: number): Promise<number> {
     stderr: (line) => process.stderr.write(`${line}\n`),
     onStopSignal: (listener) => stopListeners.push(listener),
     signal: abort.signal,
-    self: [],
+    residentBytes: () => process.memoryUsage.rss(),
+    self: [process.execPath],
   });
 }

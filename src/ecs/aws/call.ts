@@ -54,9 +54,10 @@ export class ProfileError extends Error {
 export async function requireProfile(
   { loadSharedConfigFiles }: Pick<Sdk, 'loadSharedConfigFiles'>,
   profile: string,
+  env: Readonly<Record<string, string | undefined>>,
 ): Promise<void> {
-  const configFilepath = process.env['AWS_CONFIG_FILE'] || join(homedir(), '.aws/config');
-  const filepath = process.env['AWS_SHARED_CREDENTIALS_FILE'] || join(homedir(), '.aws/credentials');
+  const configFilepath = env['AWS_CONFIG_FILE'] || join(homedir(), '.aws/config');
+  const filepath = env['AWS_SHARED_CREDENTIALS_FILE'] || join(homedir(), '.aws/credentials');
   // An agent asks for days: what was not there the first time may be by now.
   const files = await loadSharedConfigFiles({ configFilepath, filepath, ignoreCache: true });
   const name = JSON.stringify(profile);

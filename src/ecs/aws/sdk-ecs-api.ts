@@ -1,7 +1,7 @@
 import type { ECSClient, ServiceInputTypes, ServiceOutputTypes } from '@aws-sdk/client-ecs';
-import { type Clock, createPacer } from '../../lib/clock.ts';
+import { createPacer } from '../../lib/clock.ts';
 import { withDeadline } from '../../lib/deadline.ts';
-import type { EcsApi, EcsSettings } from '../ecs-api.ts';
+import type { EcsApi, EcsDeps, EcsSettings } from '../ecs-api.ts';
 import { AnswerError, collectAnswer, type EcsCall, requireProfile, type Sdk } from './call.ts';
 import { parseDefinedTask, parseDescribed, parsePage, parseStarted } from './parse.ts';
 import { translateError } from './translate-error.ts';
@@ -19,16 +19,16 @@ const silence = () => {};
 
 /**
  * A client that finds region, credentials and endpoint as any AWS tool does; with the SDK's own look for a region in
- * EC2's metadata last. The SDK reads the process's environment by itself, so this file does it too where it leaves out
- * what the others read: https://docs.aws.amazon.com/sdkref/latest/guide/feature-region.html
+ * EC2's metadata last. The SDK reads the process's environment by itself; `env` is for what it leaves out and the others
+ * read: https://docs.aws.amazon.com/sdkref/latest/guide/feature-region.html
  * `maxAttempts` 1: a call is sent once.
  */
 export function openClient(
   sdk: Sdk,
   { region, profile, requestsPerSecond }: EcsSettings,
-  { maxAttempts, clock }: { readonly maxAttempts: number; readonly clock: Clock },
+  { maxAttempts, clock, env }: { readonly maxAttempts: number } & EcsDeps,
 ): Client {
-  const given = region ?? (process.env['AWS_REGION'] || process.env['AWS_DEFAULT_REGION'] || null);
+  const given = region ?? (env['AWS_REGION'] || env['AWS_DEFAULT_REGION'] || null);
   const client = new sdk.ECSClient({
     ...(given === null ? {} : { region: given }),
     ...(profile === null ? {} : { profile }),
@@ -47,12 +47,12 @@ export function openClient(
     logger: { trace: silence, debug: silence, info: silence, warn: silence, error: silence },
   });
   let place: ReturnType<Client['place']> = { region: given, endpoint: null };
-  const named = profile ?? (process.env['AWS_PROFILE'] || null);
+  const named = profile ?? (env['AWS_PROFILE'] || null);
   let profileFound = false;
   // Before credentials are looked for, so that a failure there can name the region.
   client.middlewareStack.add(
     (next) => async (args) => {
-      if (named !== null && !profileFound) await requireProfile(sdk, named);
+      if (named !== null && !profileFound) await requireProfile(sdk, named, env);
       profileFound = true;
       place = { ...place, region: await client.config.region() };
       return next(args);
@@ -95,10 +95,11 @@ type Command<I extends ServiceInputTypes, O extends ServiceOutputTypes> = Parame
 >[0];
 
 /** The port over AWS's SDK. Only this folder knows the SDK. */
-export function createSdkEcsApi(sdk: Sdk, settings: EcsSettings, { clock }: { readonly clock: Clock }): EcsApi {
-  const asking = openClient(sdk, settings, { maxAttempts: MAX_ATTEMPTS, clock });
+export function createSdkEcsApi(sdk: Sdk, settings: EcsSettings, deps: EcsDeps): EcsApi {
+  const { clock } = deps;
+  const asking = openClient(sdk, settings, { maxAttempts: MAX_ATTEMPTS, ...deps });
   // StartTask has no client token: sent again after an answer that got lost, it starts its tasks twice.
-  const starting = openClient(sdk, settings, { maxAttempts: 1, clock });
+  const starting = openClient(sdk, settings, { maxAttempts: 1, ...deps });
 
   async function send<I extends ServiceInputTypes, O extends ServiceOutputTypes, T>(
     action: string,

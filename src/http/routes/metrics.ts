@@ -4,9 +4,8 @@ import PromRegistry from 'prom-client/lib/registry.js';
 import { AUDIT_FAILURES } from '../../audit/fleet-audit/plan.ts';
 import type { AuditStatus } from '../../audit/fleet-audit/status.ts';
 import { DIFFERENCE_KINDS } from '../../audit/report.ts';
-import { HEALTH_STATUSES } from '../../record/record.ts';
+import { HEALTH_STATUSES, INTERRUPTION_KINDS } from '../../record/record.ts';
 import type { Registry, RegistryStatus } from '../../registry/registry.ts';
-import { INTERRUPTION_KINDS } from '../../sources/notices.ts';
 import {
   type AgentReport,
   ATTRIBUTES_STATES,
@@ -288,6 +287,3 @@ export function metrics(
     ]),
   });
 }
-
-/** Resident memory of this process, in bytes, shared pages of the runtime included. */
-export const residentBytes = (): number => process.memoryUsage.rss();

@@ -272,7 +272,8 @@ describe('handler environment', () => {
           stderr: () => {},
           onStopSignal: () => {},
           signal: new AbortController().signal,
-          self: [],
+          residentBytes: () => 1,
+          self: [process.execPath],
         });
       } finally {
         process.stdout.write = write;

@@ -28,7 +28,7 @@ async function apiAt(
 ) {
   const endpoint = await startEcsEndpoint(t, answer);
   process.env['AWS_ENDPOINT_URL_ECS'] = endpoint.url;
-  const api = await openEcsApi({ region: 'us-east-1', profile: null, ...more }, { clock, random: Math.random });
+  const api = await openEcsApi({ region: 'us-east-1', profile: null, ...more }, { clock, env: process.env });
   t.after(() => api.close());
   return { api, endpoint };
 }
