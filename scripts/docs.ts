@@ -24,7 +24,8 @@ export function allCommands(): readonly Command[] {
       stderr: () => {},
       onStopSignal: () => {},
       signal: AbortSignal.abort(),
-      self: [],
+      residentBytes: () => 0,
+      self: [''],
     },
     [],
   );
