@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { systemClock } from '../../src/lib/clock.ts';
 import { fakeAudit } from '../support/fake-audit.ts';
-import { getJson, PATIENCE_MS, until } from '../support/rollcall-process.ts';
+import { until } from '../support/machine-time.ts';
+import { getJson, PATIENCE_MS } from '../support/rollcall-process.ts';
 import { startWorld } from './start-agent.ts';
 
 test('a standing audit whose loop broke is told of, leads no more, and costs the agent nothing else', async (t) => {

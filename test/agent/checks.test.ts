@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { openProbes } from '../../src/checks/run-probes.ts';
-import { PATIENCE_MS, until } from '../support/rollcall-process.ts';
+import { until } from '../support/machine-time.ts';
+import { PATIENCE_MS } from '../support/rollcall-process.ts';
 import { scaledClock } from '../support/scaled-clock.ts';
 import { startWorld } from './start-agent.ts';
 

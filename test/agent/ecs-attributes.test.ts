@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { denied, fakeAgentEcs } from '../support/fake-agent-ecs.ts';
-import { PATIENCE_MS, until } from '../support/rollcall-process.ts';
+import { until } from '../support/machine-time.ts';
+import { PATIENCE_MS } from '../support/rollcall-process.ts';
 import { startWorld } from './start-agent.ts';
 
 async function start(t: TestContext, prepare: (ecs: ReturnType<typeof fakeAgentEcs>) => void = () => {}) {

@@ -4,7 +4,8 @@ import type { Probe } from '../../src/checks/probe.ts';
 import type { Store } from '../../src/store/store.ts';
 import { shiftedClock } from '../sources/shifted-clock.ts';
 import { flakyStore } from '../support/flaky-store.ts';
-import { getJson, PATIENCE_MS, until } from '../support/rollcall-process.ts';
+import { until } from '../support/machine-time.ts';
+import { getJson, PATIENCE_MS } from '../support/rollcall-process.ts';
 import { startWorld } from './start-agent.ts';
 
 /** More than any loop may stand still. */

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Notices } from '../../src/simulator/node.ts';
 import { startRawServer } from '../sources/start-raw-server.ts';
-import { PATIENCE_MS, until } from '../support/rollcall-process.ts';
+import { until } from '../support/machine-time.ts';
+import { PATIENCE_MS } from '../support/rollcall-process.ts';
 import { scaledClock } from '../support/scaled-clock.ts';
 import { startWorld } from './start-agent.ts';
 

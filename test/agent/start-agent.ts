@@ -13,7 +13,8 @@ import type { NodeRecord } from '../../src/record/record.ts';
 import { startSimulator } from '../../src/simulator/simulator.ts';
 import { openStore } from '../../src/store/open-store.ts';
 import { type FlakyStore, flakyStore } from '../support/flaky-store.ts';
-import { getJson, PATIENCE_MS, until } from '../support/rollcall-process.ts';
+import { until } from '../support/machine-time.ts';
+import { getJson, PATIENCE_MS } from '../support/rollcall-process.ts';
 import { seededRandom } from '../support/seeded-random.ts';
 
 /** A simulated node and the store that agents of one test share. */

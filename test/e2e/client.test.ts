@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { agentUrl, CLEAN_ENV, PATIENCE_MS, startFleet, startRollcall, until } from '../support/rollcall-process.ts';
+import { until } from '../support/machine-time.ts';
+import { agentUrl, CLEAN_ENV, PATIENCE_MS, startFleet, startRollcall } from '../support/rollcall-process.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const EXAMPLE = join(ROOT, 'examples/watch.mjs');

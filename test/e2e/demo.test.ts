@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { freePorts } from '../support/etcd-ports.ts';
-import { CLEAN_ENV, getJson, rollcall, until } from '../support/rollcall-process.ts';
+import { until } from '../support/machine-time.ts';
+import { CLEAN_ENV, getJson, rollcall } from '../support/rollcall-process.ts';
 
 const DEMO = fileURLToPath(new URL('../../scripts/demo', import.meta.url));
 

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { count, deployWorld, lastLine } from '../support/deploy-world.ts';
-import { PATIENCE_MS, rollStates, until } from '../support/rollcall-process.ts';
+import { until } from '../support/machine-time.ts';
+import { PATIENCE_MS, rollStates } from '../support/rollcall-process.ts';
 
 test('a machine that does not answer is named with what is known of it; one that leaves the fleet is not waited for', async (t) => {
   const w = await deployWorld(t, '1.0.0');

@@ -5,7 +5,8 @@ import type { Probe } from '../../src/checks/probe.ts';
 import { startWorld } from '../agent/start-agent.ts';
 import { denied, fakeAgentEcs, noAnswer } from '../support/fake-agent-ecs.ts';
 import { flakyStore } from '../support/flaky-store.ts';
-import { PATIENCE_MS, until } from '../support/rollcall-process.ts';
+import { until } from '../support/machine-time.ts';
+import { PATIENCE_MS } from '../support/rollcall-process.ts';
 
 const { signal } = new AbortController();
 const spot = { spot: { action: 'terminate', time: '2026-11-22T10:26:18Z' } } as const;

@@ -3,7 +3,8 @@ import { type TestContext, test } from 'node:test';
 import type { AuditReport } from '../../src/audit/report.ts';
 import { ecsEnvironment } from '../../src/simulator/ecs/server.ts';
 import { startEtcd } from '../support/etcd-server.ts';
-import { getJson, type Running, rollcall, startRollcall, until } from '../support/rollcall-process.ts';
+import { until } from '../support/machine-time.ts';
+import { getJson, type Running, rollcall, startRollcall } from '../support/rollcall-process.ts';
 
 /** For processes on a busy machine; what is waited for comes within seconds. */
 const LIMIT_MS = 90_000;

@@ -7,15 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { startEtcd } from '../support/etcd-server.ts';
-import {
-  agentUrl,
-  getJson,
-  PATIENCE_MS,
-  rollcall,
-  startFleet,
-  startRollcall,
-  until,
-} from '../support/rollcall-process.ts';
+import { until } from '../support/machine-time.ts';
+import { agentUrl, getJson, PATIENCE_MS, rollcall, startFleet, startRollcall } from '../support/rollcall-process.ts';
 
 const ID = 'mi-0123456789abcdef0';
 

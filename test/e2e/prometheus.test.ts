@@ -7,8 +7,9 @@ import { createRegistry } from '../../src/registry/registry.ts';
 import { openStore } from '../../src/store/open-store.ts';
 import type { Hold } from '../../src/store/store.ts';
 import { freePorts } from '../support/etcd-ports.ts';
+import { until } from '../support/machine-time.ts';
 import { checkMetrics, startPrometheus } from '../support/prometheus-server.ts';
-import { PATIENCE_MS, until } from '../support/rollcall-process.ts';
+import { PATIENCE_MS } from '../support/rollcall-process.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 import { sampleReport } from '../support/sample-report.ts';
 

@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { before, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { CLEAN_ENV, rollcall, rollStates, startFleet, until } from '../support/rollcall-process.ts';
+import { until } from '../support/machine-time.ts';
+import { CLEAN_ENV, rollcall, rollStates, startFleet } from '../support/rollcall-process.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const NODE = join(ROOT, 'node_modules/.bin/node');

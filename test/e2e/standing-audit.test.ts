@@ -4,7 +4,8 @@ import { systemClock } from '../../src/lib/clock.ts';
 import { StoreError } from '../../src/store/errors.ts';
 import { startWorld } from '../agent/start-agent.ts';
 import { fakeAudit } from '../support/fake-audit.ts';
-import { getJson, PATIENCE_MS, until } from '../support/rollcall-process.ts';
+import { until } from '../support/machine-time.ts';
+import { getJson, PATIENCE_MS } from '../support/rollcall-process.ts';
 
 const text = async (url: string) => (await fetch(url)).text();
 const OFF = 'this agent takes no part in the standing audit';

@@ -10,7 +10,8 @@ import type { NodeRecord } from '../../src/record/record.ts';
 import { openStore } from '../../src/store/open-store.ts';
 import type { Hold } from '../../src/store/store.ts';
 import { type EtcdServer, startEtcd } from '../support/etcd-server.ts';
-import { PATIENCE_MS, type Running, rollcall, startRollcall, until } from '../support/rollcall-process.ts';
+import { until } from '../support/machine-time.ts';
+import { PATIENCE_MS, type Running, rollcall, startRollcall } from '../support/rollcall-process.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 
 const NEVER = new AbortController().signal;

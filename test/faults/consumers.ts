@@ -3,7 +3,8 @@ import type { TestContext } from 'node:test';
 import type { RollCloudEvent } from '../../src/client/types.ts';
 import type { InstanceJson } from '../../src/record/roll.ts';
 import { openSse } from '../http/sse-reader.ts';
-import { agentUrl, type Running, startFleet, startRollcall, until } from '../support/rollcall-process.ts';
+import { until } from '../support/machine-time.ts';
+import { agentUrl, type Running, startFleet, startRollcall } from '../support/rollcall-process.ts';
 import type { SampleWriter } from './sample-writer.ts';
 import { createToldRoll, differences, storedRoll, type ToldRoll } from './told-roll.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { until } from '../support/rollcall-process.ts';
+import { until } from '../support/machine-time.ts';
 import { addressOf, startLan } from './support/lan.ts';
 import { bootMachine, type Machine } from './support/machine.ts';
 import { property, SLACK_MS } from './support/unit-state.ts';

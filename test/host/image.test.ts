@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createReadStream } from 'node:fs';
 import { test } from 'node:test';
 import { createGzip } from 'node:zlib';
-import { until } from '../support/rollcall-process.ts';
+import { until } from '../support/machine-time.ts';
 import { IMAGE_FILE } from './support/host-paths.ts';
 import { bootMachine } from './support/machine.ts';
 import { property, SLACK_MS } from './support/unit-state.ts';

@@ -9,6 +9,7 @@ import { promisify } from 'node:util';
 import { systemClock } from '../../src/lib/clock.ts';
 import { RollcallError } from '../../src/lib/errors.ts';
 import { type CommandRun, findProgram, runCommand } from '../../src/lib/run-command.ts';
+import { timed, until } from '../support/machine-time.ts';
 import { scaledClock } from '../support/scaled-clock.ts';
 
 describe('find program', () => {
@@ -69,24 +70,10 @@ describe('run command', () => {
   const slow = { clock: scaledClock(0.2) };
   const SLOW_GRACE_MS = 2_500;
 
-  /** A killed process takes a moment to be gone; one that was forgotten takes ten minutes. */
-  async function until(condition: () => boolean): Promise<void> {
-    const deadlineMs = systemClock.monotonicMs() + 30_000;
-    while (!condition()) {
-      assert.ok(systemClock.monotonicMs() < deadlineMs, 'the condition never came true');
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-  }
-
   // Those that left their group are nobody's to end but ours.
   after(() => {
     for (const pid of survivors()) process.kill(Number(pid), 'SIGKILL');
   });
-
-  async function timed<T>(work: Promise<T>): Promise<[T, number]> {
-    const startMs = systemClock.monotonicMs();
-    return [await work, systemClock.monotonicMs() - startMs];
-  }
 
   test('status, signal and both outputs of a program are told', async () => {
     assert.deepEqual(await sh('echo out; echo err >&2; exit 3'), {
@@ -134,16 +121,16 @@ describe('run command', () => {
     const [result, tookMs] = await timed(sh('sleep 600 & sleep 600; echo never', { ...slow, timeoutMs: 200 }));
     assert.deepEqual([result.status, result.signal, result.timedOut], [null, 'SIGTERM', true]);
     assert.ok(tookMs < 1_000 + SLOW_GRACE_MS, `${tookMs} ms`);
-    await until(() => survivors().length === 0);
+    await until('no process of the run is left', 30_000, () => survivors().length === 0);
   });
 
   test('after the timeout a program and a grandchild that ignore SIGTERM are killed', async () => {
     const script = `trap '' TERM; (while :; do sleep 0.05; done) & echo started; while :; do sleep 0.05; done`;
-    const [result, tookMs] = await timed(sh(script, { ...slow, timeoutMs: 300 }));
+    const [result, tookMs, wallMs] = await timed(sh(script, { ...slow, timeoutMs: 300 }));
     assert.deepEqual([result.signal, result.timedOut, result.output], ['SIGKILL', true, 'started\n']);
     const killedMs = 1_500 + SLOW_GRACE_MS;
-    assert.ok(tookMs >= killedMs - 50 && tookMs < killedMs + SLOW_GRACE_MS, `${tookMs} ms`);
-    await until(() => survivors().length === 0);
+    assert.ok(wallMs >= killedMs - 50 && tookMs < killedMs + SLOW_GRACE_MS, `${tookMs} ms`);
+    await until('no process of the run is left', 30_000, () => survivors().length === 0);
   });
 
   test('an abort ends all of them, then rejects with its reason', async () => {
@@ -151,15 +138,15 @@ describe('run command', () => {
     const running = sh(`trap '' TERM; sleep 600 & sleep 600; sleep 600`, { signal: controller.signal });
     setTimeout(() => controller.abort(new Error('leaving')), 100);
     await assert.rejects(running, /^Error: leaving$/);
-    await until(() => survivors().length === 0);
+    await until('no process of the run is left', 30_000, () => survivors().length === 0);
     await assert.rejects(sh('echo never', { signal: controller.signal }), /leaving/);
   });
 
   test('a grandchild that keeps the pipes open does not hold the run up, and does not outlive it', async () => {
-    const [result, tookMs] = await timed(sh('sleep 600 & echo done', slow));
+    const [result, tookMs, wallMs] = await timed(sh('sleep 600 & echo done', slow));
     assert.deepEqual([result.status, result.output, result.timedOut], [0, 'done\n', false]);
-    assert.ok(tookMs >= SLOW_GRACE_MS - 50 && tookMs < 2 * SLOW_GRACE_MS, `${tookMs} ms`);
-    await until(() => survivors().length === 0);
+    assert.ok(wallMs >= SLOW_GRACE_MS - 50 && tookMs < 2 * SLOW_GRACE_MS, `${tookMs} ms`);
+    await until('no process of the run is left', 30_000, () => survivors().length === 0);
   });
 
   test('a grandchild has a moment to finish its output', async () => {
@@ -170,7 +157,7 @@ describe('run command', () => {
     const [result, tookMs] = await timed(sh('sleep 600 >/dev/null 2>&1 </dev/null & exit 0', slow));
     assert.equal(result.status, 0);
     assert.ok(tookMs < SLOW_GRACE_MS - 100, `${tookMs} ms`);
-    await until(() => survivors().length === 0);
+    await until('no process of the run is left', 30_000, () => survivors().length === 0);
   });
 
   test('a grandchild that left the group with the pipes does not hold the run up', async () => {
@@ -216,7 +203,7 @@ describe('run command', () => {
     };
     const left = () => [readdirSync('/proc/self/fd').length, process.getActiveResourcesInfo().sort()];
     await run(['true']); // whatever the first run of a process opens for good
-    await until(() => !process.getActiveResourcesInfo().includes('ProcessWrap'));
+    await until('no process handle is left', 30_000, () => !process.getActiveResourcesInfo().includes('ProcessWrap'));
     const before = left();
     const options = { signal: controller.signal, stdin: 'x'.repeat(200_000) };
     await Promise.all([
@@ -226,7 +213,7 @@ describe('run command', () => {
       sh('sleep 600', { ...options, timeoutMs: 50 }),
       sh('sleep 600 & setsid sleep 600 & true', options),
     ]);
-    await until(() => JSON.stringify(left()) === JSON.stringify(before));
+    await until('no listener is left', 30_000, () => JSON.stringify(left()) === JSON.stringify(before));
     assert.equal(listeners, 0);
   });
 });

@@ -6,6 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { systemClock } from '../../src/lib/clock.ts';
 import { openHttpPool } from '../../src/lib/http-client.ts';
 import { type Simulator, type SimulatorOptions, startSimulator } from '../../src/simulator/simulator.ts';
+import { timed } from '../support/machine-time.ts';
 
 async function start(t: TestContext, options: Partial<SimulatorOptions> = {}) {
   const simulator = await startSimulator({
@@ -302,10 +303,12 @@ test('close also closes a port that is just being opened', async (t) => {
 });
 
 test('250 nodes start and stop soon', async (t) => {
-  const startMs = systemClock.monotonicMs();
-  const simulator = await start(t, { nodes: 250 });
-  assert.equal(JSON.parse((await ask(`${simulator.controlUrl}/nodes`)).text).nodes.length, 250);
-  await simulator.close();
-  const tookMs = systemClock.monotonicMs() - startMs;
+  const [, tookMs] = await timed(
+    (async () => {
+      const simulator = await start(t, { nodes: 250 });
+      assert.equal(JSON.parse((await ask(`${simulator.controlUrl}/nodes`)).text).nodes.length, 250);
+      await simulator.close();
+    })(),
+  );
   assert.ok(tookMs < 30_000, `${tookMs} ms`);
 });

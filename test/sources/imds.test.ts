@@ -6,10 +6,10 @@ import { describeError } from '../../src/lib/errors.ts';
 import { startSimulator } from '../../src/simulator/simulator.ts';
 import { createImdsClient, type ImdsClient } from '../../src/sources/imds.ts';
 import { SourceError } from '../../src/sources/source-error.ts';
+import { until } from '../support/machine-time.ts';
 import { scaledClock } from '../support/scaled-clock.ts';
 import { shiftedClock } from './shifted-clock.ts';
 import { startRawServer } from './start-raw-server.ts';
-import { waitUntil } from './wait-until.ts';
 
 const { signal } = new AbortController();
 const TOKEN_PATH = '/latest/api/token';
@@ -84,7 +84,7 @@ test('the token is requested for six hours and renewed before it expires, while 
   assert.equal(tokens(), 1);
   clock.advance(101_000);
   await client.get(ID, signal);
-  await waitUntil('the renewal', () => tokens() === 2);
+  await until('the renewal', 20_000, () => tokens() === 2);
   await client.get(ID, signal);
   assert.equal(tokens(), 2);
 });
@@ -112,7 +112,7 @@ test('a failed renewal does not fail a read while the old token is valid', async
   await client.get(ID, signal);
   clock.advance(18_100_000);
   assert.equal(await client.get(ID, signal), 'i-0123456789abcdef0');
-  await waitUntil('the renewal', () => server.issued() === 2);
+  await until('the renewal', 20_000, () => server.issued() === 2);
   assert.equal(await client.get(ID, signal), 'i-0123456789abcdef0');
   clock.advance(3_600_000);
   assert.match((await failure(client.get(ID, signal))).message, /^IMDS token: HTTP 500$/);
@@ -298,7 +298,7 @@ test('close ends reads in progress and refuses later ones', async (t) => {
   const server = await startRawServer(t, () => {});
   const client = openClient(t, server.endpoint, { timeoutMs: 60_000 });
   const read = failure(client.get(ID, signal));
-  await waitUntil('the request', () => server.requests.length > 0);
+  await until('the request', 20_000, () => server.requests.length > 0);
   await client.close();
   await read;
   assert.match((await failure(client.get(ID, signal))).message, /the client is closed$/);

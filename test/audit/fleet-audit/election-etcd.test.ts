@@ -9,6 +9,7 @@ import { closeTestKvs, never, openTestKv } from '../../support/etcd-kv.ts';
 import { type EtcdServer, startEtcd } from '../../support/etcd-server.ts';
 import { fakeAudit } from '../../support/fake-audit.ts';
 import { flakyStore } from '../../support/flaky-store.ts';
+import { until } from '../../support/machine-time.ts';
 
 /** A lease of 3 s, and a look each 2 s. */
 const TTL_MS = 6_000;
@@ -100,15 +101,6 @@ function startOne(t: TestContext, n: number, prefix: string) {
       thaw = null;
     },
   };
-}
-
-async function until(what: string, limitMs: number, condition: () => boolean | Promise<boolean>): Promise<number> {
-  const startMs = systemClock.monotonicMs();
-  while (!(await condition())) {
-    assert.ok(systemClock.monotonicMs() - startMs < limitMs, `still not: ${what}`);
-    await systemClock.sleep(20, never);
-  }
-  return systemClock.monotonicMs() - startMs;
 }
 
 /** Every result that the store took, in order, with the reign that stood in the office at that revision. */

@@ -1,6 +1,7 @@
 import { readlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { PATIENCE_MS, until } from '../../support/rollcall-process.ts';
+import { until } from '../../support/machine-time.ts';
+import { PATIENCE_MS } from '../../support/rollcall-process.ts';
 import { finish } from './finish.ts';
 import { REPOSITORY } from './host-paths.ts';
 import { addressOf, type Lan } from './lan.ts';

@@ -1,5 +1,6 @@
 import type { TestContext } from 'node:test';
-import { PATIENCE_MS, until } from '../../support/rollcall-process.ts';
+import { until } from '../../support/machine-time.ts';
+import { PATIENCE_MS } from '../../support/rollcall-process.ts';
 import { finish } from './finish.ts';
 import { spawnBound } from './spawn-bound.ts';
 

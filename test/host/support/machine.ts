@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { until } from '../../support/rollcall-process.ts';
+import { until } from '../../support/machine-time.ts';
 import { type CommandResult, finish } from './finish.ts';
 import { IMAGE_FILE, MACHINE_TREE, REPOSITORY } from './host-paths.ts';
 import { type Instance, startInstance } from './instance.ts';

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { until } from '../../support/rollcall-process.ts';
+import { until } from '../../support/machine-time.ts';
 import type { Machine } from './machine.ts';
 
 /** What a busy machine may take on top of what a unit promises. */
