@@ -12,6 +12,7 @@ import {
 } from '../checks/check.ts';
 import type { Probe } from '../checks/probe.ts';
 import { firstLookMs, runProbe } from '../checks/run-probes.ts';
+import { untilAborted } from '../lib/abort.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { LoopMonitor, Task } from '../lib/run-group.ts';
 import {
@@ -361,7 +362,7 @@ export function observeNode(
     awaited.clear();
     offer();
     // A group's first task to end ends the group; this one has nothing more to do, so it waits with the others.
-    return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }));
+    return untilAborted(signal);
   };
 
   return {

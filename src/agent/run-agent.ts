@@ -14,9 +14,9 @@ import { openEcsOnce } from '../ecs/open-ecs-api.ts';
 import type { AgentReport, AttributesReport, DrainReport } from '../http/agent-report.ts';
 import { agentRoutes } from '../http/routes/agent.ts';
 import { startHttpServer } from '../http/server.ts';
+import { abortable } from '../lib/abort.ts';
 import { type Cell, createCell } from '../lib/cell.ts';
 import type { Clock } from '../lib/clock.ts';
-import { unlessAborted } from '../lib/deadline.ts';
 import { describeError, SupersededError } from '../lib/errors.ts';
 import { createLoopMonitor, harmless, type LoopMonitor, runGroup, type Task } from '../lib/run-group.ts';
 import { encodeRecord } from '../record/codec.ts';
@@ -275,7 +275,7 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
             },
             groupSignal,
           );
-          if (left.phase === 'departed') await unlessAborted(ecsWork.saidGoodbye, groupSignal);
+          if (left.phase === 'departed') await abortable(ecsWork.saidGoodbye, groupSignal);
           return left;
         },
         (groupSignal) => giveUpDeparture(leaving, clock, groupSignal),
@@ -309,11 +309,11 @@ async function machineIdOrNull(path: string, log: Logger): Promise<string | null
 
 /** Resolves when the agent has been leaving for too long. */
 async function giveUpDeparture(leaving: Cell<boolean>, clock: Clock, signal: AbortSignal): Promise<null> {
-  await new Promise<void>((resolve, reject) => {
+  const begun = new Promise<void>((resolve) => {
     if (leaving.get()) resolve();
     leaving.onChange(resolve);
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
   });
+  await abortable(begun, signal);
   await clock.sleep(DEPARTURE_LIMIT_MS, signal);
   return null;
 }

@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import type { AgentReport } from '../http/agent-report.ts';
+import { abortable } from '../lib/abort.ts';
 import { type Cell, sleepUnlessChanged } from '../lib/cell.ts';
 import type { Clock } from '../lib/clock.ts';
-import { unlessAborted, withDeadline } from '../lib/deadline.ts';
+import { withDeadline } from '../lib/deadline.ts';
 
 /** What `systemctl status` shows of an agent: who it is on the roll, or what it waits for; pure, and it does not tick. */
 export function describeStatus(report: Pick<AgentReport, 'record' | 'lease' | 'sources' | 'loops'>): string {
@@ -187,6 +188,6 @@ export function openNotifyChannel(config: NotifyConfig | null, environment: Noti
   // Out of a container no datagram reaches systemd in the unit's name, but stdout reaches the unit's own shell. One that
   // does not read is waited for, lest what it missed piles up; where systemd watches us, it does not wait for long.
   const send = (assignments: readonly string[], signal: AbortSignal) =>
-    unlessAborted(environment.stdout(assignments.map((one) => `${one}\n`).join('')), signal);
+    abortable(environment.stdout(assignments.map((one) => `${one}\n`).join('')), signal);
   return { watchdogMs, send };
 }

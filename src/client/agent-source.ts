@@ -1,5 +1,6 @@
+import { linkSignals } from '../lib/abort.ts';
 import type { Clock } from '../lib/clock.ts';
-import { DeadlineError, linkSignals, withDeadline } from '../lib/deadline.ts';
+import { DeadlineError, withDeadline } from '../lib/deadline.ts';
 import { describeError, RollcallError } from '../lib/errors.ts';
 import { BodyTooLargeError, boundedRequest, boundedText, type HttpPool, openHttpPool } from '../lib/http-client.ts';
 import { FieldError, field } from '../record/codec.ts';
@@ -141,15 +142,14 @@ export function openHttpSource(origin: string, clock: Clock): RollSource {
 
     async *stream(request, signal) {
       const action = `watch the roll at ${origin}`;
-      const { controller, unlink } = linkSignals(signal);
+      using ending = linkSignals(signal);
       try {
-        const body = await openStream(pool, request, action, clock, controller.signal);
-        yield* readEventStream(body, { clock, silenceMs: SILENCE_MS, action, signal: controller.signal });
+        const body = await openStream(pool, request, action, clock, ending.signal);
+        yield* readEventStream(body, { clock, silenceMs: SILENCE_MS, action, signal: ending.signal });
       } catch (error) {
         throw explained(action, error);
       } finally {
-        unlink();
-        controller.abort();
+        ending.abort();
       }
     },
 

@@ -1,6 +1,7 @@
 import { parseRollQuery } from '../http/query.ts';
+import { linkSignals, onAbort } from '../lib/abort.ts';
 import { type Clock, systemClock } from '../lib/clock.ts';
-import { linkSignals, withDeadline } from '../lib/deadline.ts';
+import { withDeadline } from '../lib/deadline.ts';
 import { RollcallError, UsageError } from '../lib/errors.ts';
 import { parseEventKind } from '../record/cloud-event.ts';
 import { EVENT_KINDS, type EventKind } from '../record/events.ts';
@@ -93,24 +94,21 @@ export function createClient(source: RollSource, deps: ClientDeps): RollcallClie
   let closing: Promise<void> | null = null;
 
   const end = (reason: unknown) => {
-    deps.signal?.removeEventListener('abort', onAbort);
     life.abort(reason);
     closing ??= source.close();
     return closing;
   };
-  const onAbort = () => {
-    end(deps.signal?.reason).catch(() => {}); // what is under way rejects by the signal; close() tells of this
-  };
-  if (deps.signal?.aborted) onAbort();
-  else deps.signal?.addEventListener('abort', onAbort, { once: true });
+  const aborting = onAbort(deps.signal, (reason) => {
+    end(reason).catch(() => {}); // what is under way rejects by the signal; close() tells of this
+  });
 
   function watch(options: WatchOptions): RollWatch {
     const request = parseWatchOptions(options);
     const left = new AbortController();
     let cursor = request.since;
     async function* run() {
-      const { controller, unlink } = linkSignals(left.signal, life.signal, options.signal);
-      const { signal } = controller;
+      using ending = linkSignals(left.signal, life.signal, options.signal);
+      const { signal } = ending;
       const onCursor = (next: string | null) => {
         cursor = next;
       };
@@ -119,8 +117,6 @@ export function createClient(source: RollSource, deps: ClientDeps): RollcallClie
         yield* watchEvents(source, request, { clock, random, signal, onRetry, onCursor });
       } catch (error) {
         if (signal.reason !== closed) throw error;
-      } finally {
-        unlink();
       }
     }
     const events = run();
@@ -142,18 +138,17 @@ export function createClient(source: RollSource, deps: ClientDeps): RollcallClie
   return {
     async list(options = {}) {
       const query = listQuery(options);
-      const { controller, unlink } = linkSignals(life.signal, options.signal);
-      try {
-        const timeoutMs = options.timeoutMs ?? LIST_TIMEOUT_MS;
-        return await withDeadline(clock, timeoutMs, controller.signal, `list the roll at ${source.label}`, (signal) =>
-          source.list(query, signal),
-        );
-      } finally {
-        unlink();
-      }
+      using ending = linkSignals(life.signal, options.signal);
+      const timeoutMs = options.timeoutMs ?? LIST_TIMEOUT_MS;
+      return await withDeadline(clock, timeoutMs, ending.signal, `list the roll at ${source.label}`, (signal) =>
+        source.list(query, signal),
+      );
     },
     watch: (options = {}) => watch(options),
-    close: () => end(closed),
+    close() {
+      aborting[Symbol.dispose]();
+      return end(closed);
+    },
   };
 }
 

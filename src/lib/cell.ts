@@ -1,3 +1,4 @@
+import { onAbort } from './abort.ts';
 import type { Clock } from './clock.ts';
 
 /**
@@ -41,14 +42,13 @@ export async function sleepUnlessChanged(
   const woken = new AbortController();
   const wake = () => woken.abort(WOKEN);
   const stops = cells.map((cell) => cell.onChange(wake));
-  signal.addEventListener('abort', wake, { once: true });
+  using _aborting = onAbort(signal, wake);
   try {
     await clock.sleep(delayMs, woken.signal);
   } catch (error) {
     if (!woken.signal.aborted) throw error;
   } finally {
     for (const stop of stops) stop();
-    signal.removeEventListener('abort', wake);
   }
   signal.throwIfAborted();
 }

@@ -1,3 +1,5 @@
+import { onAbort } from './abort.ts';
+
 /**
  * The only way time enters the program. Logic never calls `Date.now()` or a timer of its own, so that a test (or a
  * simulation of a thousand nodes) can run hours of it in milliseconds.
@@ -24,18 +26,17 @@ export const systemClock: Clock = {
         reject(signal.reason);
         return;
       }
-      const onAbort = () => {
-        clearTimeout(timer);
-        reject(signal.reason);
-      };
       const timer = setTimeout(
         () => {
-          signal.removeEventListener('abort', onAbort);
+          aborting[Symbol.dispose]();
           resolve();
         },
         Math.min(Math.max(delayMs, 0), MAX_TIMER_MS),
       );
-      signal.addEventListener('abort', onAbort, { once: true });
+      const aborting = onAbort(signal, (reason) => {
+        clearTimeout(timer);
+        reject(reason);
+      });
     }),
 };
 

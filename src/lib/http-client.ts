@@ -2,6 +2,7 @@ import type { buildConnector, Dispatcher } from 'undici';
 import request from 'undici/lib/api/api-request.js';
 import BaseDispatcher from 'undici/lib/dispatcher/dispatcher.js';
 import Pool from 'undici/lib/dispatcher/pool.js';
+import { onAbort } from './abort.ts';
 
 // What undici's own index does to give every dispatcher its `request`; see undici-deep.d.ts for why not the index.
 Object.assign(BaseDispatcher.prototype, { request });
@@ -89,50 +90,44 @@ export async function boundedRequest(pool: HttpPool, request: BoundedRequest): P
  * One request with its whole answer. No stream in between: a roll of 10,000 nodes comes off the wire in 600 pieces.
  * @throws BodyTooLargeError past `maxBytes`, undici's errors for what happens on the wire, or the signal's reason
  */
-export function boundedAnswer(pool: HttpPool, request: BoundedRequest): Promise<BoundedAnswer> {
+export async function boundedAnswer(pool: HttpPool, request: BoundedRequest): Promise<BoundedAnswer> {
   const { method, path, headers, body, maxBytes, signal } = request;
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) {
-      reject(signal.reason);
-      return;
-    }
-    const head: { status: number; headers: Headers } = { status: 0, headers: {} };
-    const chunks: Buffer[] = [];
-    let sizeBytes = 0;
-    let controller: Dispatcher.DispatchController | null = null;
-    const onAbort = () => {
-      controller?.abort(signal.reason);
-      reject(signal.reason);
-    };
-    signal.addEventListener('abort', onAbort, { once: true });
-    pool.dispatch(
-      { method, path, headers: { ...headers }, ...(body === undefined ? {} : { body }) },
-      {
-        onRequestStart(started) {
-          // It may have waited for a connection for longer than anybody wants its answer.
-          if (signal.aborted) started.abort(signal.reason);
-          else controller = started;
-        },
-        onResponseStart(_, statusCode, responseHeaders) {
-          head.status = statusCode;
-          head.headers = responseHeaders;
-        },
-        onResponseData(receiving, chunk) {
-          sizeBytes += chunk.length;
-          if (sizeBytes > maxBytes) receiving.abort(new BodyTooLargeError(maxBytes));
-          else chunks.push(chunk);
-        },
-        onResponseEnd(_, trailers) {
-          signal.removeEventListener('abort', onAbort);
-          resolve({ ...head, trailers, body: Buffer.concat(chunks) });
-        },
-        onResponseError(_, error) {
-          signal.removeEventListener('abort', onAbort);
-          reject(error);
-        },
-      },
-    );
+  signal.throwIfAborted();
+  const answer = Promise.withResolvers<BoundedAnswer>();
+  const head: { status: number; headers: Headers } = { status: 0, headers: {} };
+  const chunks: Buffer[] = [];
+  let sizeBytes = 0;
+  let controller: Dispatcher.DispatchController | null = null;
+  using _aborting = onAbort(signal, () => {
+    controller?.abort(signal.reason);
+    answer.reject(signal.reason);
   });
+  pool.dispatch(
+    { method, path, headers: { ...headers }, ...(body === undefined ? {} : { body }) },
+    {
+      onRequestStart(started) {
+        // It may have waited for a connection for longer than anybody wants its answer.
+        if (signal.aborted) started.abort(signal.reason);
+        else controller = started;
+      },
+      onResponseStart(_, statusCode, responseHeaders) {
+        head.status = statusCode;
+        head.headers = responseHeaders;
+      },
+      onResponseData(receiving, chunk) {
+        sizeBytes += chunk.length;
+        if (sizeBytes > maxBytes) receiving.abort(new BodyTooLargeError(maxBytes));
+        else chunks.push(chunk);
+      },
+      onResponseEnd(_, trailers) {
+        answer.resolve({ ...head, trailers, body: Buffer.concat(chunks) });
+      },
+      onResponseError(_, error) {
+        answer.reject(error);
+      },
+    },
+  );
+  return await answer.promise;
 }
 
 /** The rest of a body as UTF-8 text. @throws BodyTooLargeError past `maxBytes`, or what the stream fails with */

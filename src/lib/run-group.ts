@@ -1,3 +1,4 @@
+import { linkSignals, untilAborted } from './abort.ts';
 import type { Clock } from './clock.ts';
 import { describeError } from './errors.ts';
 
@@ -12,16 +13,13 @@ export type Task<T> = (signal: AbortSignal) => Promise<T>;
  */
 export async function runGroup<T>(tasks: readonly Task<T>[], signal: AbortSignal): Promise<T> {
   signal.throwIfAborted();
-  const group = new AbortController();
-  const stop = () => group.abort(signal.reason);
-  signal.addEventListener('abort', stop, { once: true });
+  using group = linkSignals(signal);
   const running = tasks.map(async (task) => task(group.signal));
   try {
     return await Promise.race(running);
   } finally {
     group.abort(new Error('another task of the group ended'));
     await Promise.allSettled(running);
-    signal.removeEventListener('abort', stop);
   }
 }
 
@@ -38,16 +36,9 @@ export function harmless(loop: Task<unknown>, onBroken: (reason: string) => void
       signal.throwIfAborted();
       onBroken(`stopped until the agent is restarted: ${describeError(error)}`);
     }
-    return forever(signal);
+    // A group's first task to end ends the group: one that has nothing more to do waits with the others.
+    return untilAborted(signal);
   };
-}
-
-/** A group's first task to end ends the group: one that has nothing more to do waits with the others. */
-function forever(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    if (signal.aborted) reject(signal.reason);
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-  });
 }
 
 /** How long ago a loop last moved, and how long it may take at most. */

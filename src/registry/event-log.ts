@@ -1,3 +1,4 @@
+import { abortable } from '../lib/abort.ts';
 import { type EventBatch, SlowReaderError } from './event-source.ts';
 
 /**
@@ -80,19 +81,14 @@ export function createEventLog(): EventLog {
   }
 
   /** The next change of the log. Rejects with the reason of `signal`. */
-  function changed(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const resume = () => {
-        signal.removeEventListener('abort', onAbort);
-        resolve();
-      };
-      const onAbort = () => {
-        waiting.delete(resume);
-        reject(signal.reason);
-      };
-      waiting.add(resume);
-      signal.addEventListener('abort', onAbort, { once: true });
-    });
+  async function changed(signal: AbortSignal): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    waiting.add(resolve);
+    try {
+      await abortable(promise, signal);
+    } finally {
+      waiting.delete(resolve);
+    }
   }
 
   /** What was appended together goes together, and the newest stays: else one huge change would cut everybody off. */

@@ -1,5 +1,6 @@
+import { abortable, onAbort } from '../lib/abort.ts';
 import type { Clock } from '../lib/clock.ts';
-import { unlessAborted, withDeadline } from '../lib/deadline.ts';
+import { withDeadline } from '../lib/deadline.ts';
 import { describeError, RollcallError } from '../lib/errors.ts';
 import type { Uncertainty } from '../record/events.ts';
 import type { PresenceState, Roll } from '../record/roll.ts';
@@ -140,12 +141,14 @@ export function createRegistry(options: RegistryOptions): Registry {
       if (!joined) return;
       joined = false;
       eventReaders -= 1;
-      signal.removeEventListener('abort', leave);
       follower.touch();
     };
     eventReaders += 1;
-    signal.addEventListener('abort', leave);
-    return leave;
+    const aborting = onAbort(signal, leave);
+    return () => {
+      aborting[Symbol.dispose]();
+      leave();
+    };
   }
 
   return {
@@ -173,7 +176,7 @@ export function createRegistry(options: RegistryOptions): Registry {
       return readEvents(parts, since, signal, leave);
     },
 
-    storeId: (signal) => unlessAborted(identity ?? identify(), signal),
+    storeId: (signal) => abortable(identity ?? identify(), signal),
 
     status() {
       const view = live.view();

@@ -1,3 +1,4 @@
+import { abortable } from '../lib/abort.ts';
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { diffEntry } from '../record/events.ts';
@@ -137,18 +138,15 @@ export function createSlots(count: number) {
       free -= 1;
       return;
     }
-    await new Promise<void>((resolve, reject) => {
-      const onAbort = () => {
-        waiting.delete(start);
-        reject(signal.reason);
-      };
-      const start = () => {
-        signal.removeEventListener('abort', onAbort);
-        resolve();
-      };
-      waiting.add(start);
-      signal.addEventListener('abort', onAbort, { once: true });
-    });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    waiting.add(resolve);
+    try {
+      await abortable(promise, signal);
+    } catch (error) {
+      // The slot was handed over at the same moment: the next one gets it.
+      if (!waiting.delete(resolve)) leave();
+      throw error;
+    }
   }
 
   /** The slot is handed over, so that nobody who comes now gets in before those who wait. */

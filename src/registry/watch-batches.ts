@@ -1,3 +1,4 @@
+import { linkSignals } from '../lib/abort.ts';
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import type { Store, WatchBatch } from '../store/store.ts';
@@ -22,9 +23,7 @@ export async function* watchBatches(
   silenceMs: number,
   signal: AbortSignal,
 ): AsyncGenerator<WatchBatch, void, undefined> {
-  const watch = new AbortController();
-  const onAbort = () => watch.abort(signal.reason);
-  signal.addEventListener('abort', onAbort, { once: true });
+  using watch = linkSignals(signal);
   const iterator = store.watch(revision, watch.signal)[Symbol.asyncIterator]();
   try {
     for (;;) {
@@ -35,7 +34,6 @@ export async function* watchBatches(
       yield next.value;
     }
   } finally {
-    signal.removeEventListener('abort', onAbort);
     watch.abort();
     // Not awaited: a watch that ignores its signal must not hold up the next one. Its end is nobody's news any more.
     iterator.return?.().catch(() => {});

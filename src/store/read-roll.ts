@@ -1,3 +1,4 @@
+import { linkSignals } from '../lib/abort.ts';
 import { type Decoded, decodePresence, decodeRecord } from '../record/codec.ts';
 import type { NodeRecord, Presence } from '../record/record.ts';
 import type { Roll, RollEntry, SkippedKey } from '../record/roll.ts';
@@ -146,17 +147,11 @@ async function readPieces(kv: Kv, fixed: string | null, parallel: number, signal
  */
 async function allOrNone(times: number, work: (signal: AbortSignal) => Promise<void>, signal: AbortSignal) {
   signal.throwIfAborted();
-  const stop = new AbortController();
-  const onAbort = () => stop.abort(signal.reason);
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    // A second abort changes nothing: the reason stays the first failure.
-    const runs = Array.from({ length: times }, () => work(stop.signal).catch((error) => stop.abort(error)));
-    await Promise.all(runs);
-    stop.signal.throwIfAborted();
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
+  using stop = linkSignals(signal);
+  // A second abort changes nothing: the reason stays the first failure.
+  const runs = Array.from({ length: times }, () => work(stop.signal).catch((error) => stop.abort(error)));
+  await Promise.all(runs);
+  stop.signal.throwIfAborted();
 }
 
 interface Piece {

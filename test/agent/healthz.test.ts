@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, type TestContext, test } from 'node:test';
 import type { Probe } from '../../src/checks/probe.ts';
+import { untilAborted } from '../../src/lib/abort.ts';
 import type { Store } from '../../src/store/store.ts';
 import { shiftedClock } from '../sources/shifted-clock.ts';
 import { flakyStore } from '../support/flaky-store.ts';
@@ -35,10 +36,7 @@ function blockingClock(fromMs: number, toMs: number) {
     sleep(delayMs: number, signal: AbortSignal): Promise<void> {
       if (delayMs < fromMs || delayMs > toMs) return clock.sleep(delayMs, signal);
       blocked += 1;
-      return new Promise((_, reject) => {
-        if (signal.aborted) reject(signal.reason);
-        signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-      });
+      return untilAborted(signal);
     },
   };
 }

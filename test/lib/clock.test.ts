@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { createPacer, takeTurn, unhurried } from '../../src/lib/clock.ts';
+import { createPacer, systemClock, takeTurn, unhurried } from '../../src/lib/clock.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
 
 describe('pace', () => {
@@ -59,5 +60,17 @@ describe('pacer', () => {
       ['third', 1_000],
     ]);
     await assert.rejects(turn(AbortSignal.abort(new Error('over'))), /over/);
+  });
+});
+
+describe('system clock', () => {
+  test('a sleep that is over or was aborted leaves no listener on its signal', async () => {
+    const parent = new AbortController();
+    await systemClock.sleep(1, parent.signal);
+    assert.equal(getEventListeners(parent.signal, 'abort').length, 0);
+    const long = assert.rejects(systemClock.sleep(60_000, parent.signal), /over/);
+    parent.abort(new Error('over'));
+    await long;
+    assert.equal(getEventListeners(parent.signal, 'abort').length, 0);
   });
 });

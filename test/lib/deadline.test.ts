@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { test } from 'node:test';
 import { DeadlineError, withDeadline } from '../../src/lib/deadline.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
@@ -30,7 +31,11 @@ test('the caller’s signal ends it with its own reason', async () => {
 
 test('nothing is left behind after the work is done: no sleeper, no listener', async () => {
   const clock = simulatedClock();
-  assert.equal(await withDeadline(clock, 500, new AbortController().signal, 'x', async () => 7), 7);
-  await clock.advance(0);
+  const { signal } = new AbortController();
+  assert.equal(await withDeadline(clock, 500, signal, 'x', async () => 7), 7);
+  const late = assert.rejects(withDeadline(clock, 500, signal, 'y', forever), DeadlineError);
+  await clock.advance(500);
+  await late;
   assert.equal(clock.sleepers(), 0);
+  assert.equal(getEventListeners(signal, 'abort').length, 0);
 });

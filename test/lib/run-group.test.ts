@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { untilAborted } from '../../src/lib/abort.ts';
 import { createLoopMonitor, runGroup } from '../../src/lib/run-group.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
 
@@ -46,9 +47,6 @@ describe('loop monitor', () => {
 });
 
 describe('run group', () => {
-  const untilAborted = (signal: AbortSignal) =>
-    new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }));
-
   test('the first task to end ends the others, and the group waits for them', async () => {
     const ended: string[] = [];
     const slow = (signal: AbortSignal) => untilAborted(signal).finally(() => ended.push('slow'));

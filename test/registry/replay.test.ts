@@ -127,4 +127,18 @@ describe('slots', () => {
     await first;
     assert.equal(await last, 'done');
   });
+
+  test('who leaves at the moment its turn comes gives it up to the next, too', async () => {
+    const slots = createSlots(1);
+    const busy = Promise.withResolvers<void>();
+    const gone = new AbortController();
+    const first = slots(NEVER, () => busy.promise);
+    const leaving = slots(gone.signal, async () => 'in time').catch((error) => error.message);
+    const last = slots(NEVER, async () => 'done');
+    busy.resolve();
+    queueMicrotask(() => gone.abort(new Error('left')));
+    await first;
+    assert.equal(await leaving, 'left');
+    assert.equal(await last, 'done');
+  });
 });

@@ -1,3 +1,4 @@
+import { untilAborted } from '../../src/lib/abort.ts';
 import { StoreError } from '../../src/store/errors.ts';
 import type { Store } from '../../src/store/store.ts';
 
@@ -19,7 +20,7 @@ export function flakyStore(store: Store): FlakyStore {
     if (flaky.network === 'refuse' || flaky.refused.includes(name))
       throw new StoreError('connection refused', { retryable: true });
     if (flaky.network === 'hang') {
-      await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }));
+      await untilAborted(signal);
     }
     const answer = await call();
     if (flaky.loseAnswers) throw new StoreError('connection reset', { retryable: true });

@@ -1,9 +1,10 @@
 import { clusterName } from '../../ecs/arn.ts';
 import type { EcsApi } from '../../ecs/ecs-api.ts';
 import { listClusters } from '../../ecs/list-instances.ts';
+import { abortable } from '../../lib/abort.ts';
 import { type Cell, createCell, sleepUnlessChanged } from '../../lib/cell.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { unlessAborted, withDeadline } from '../../lib/deadline.ts';
+import { withDeadline } from '../../lib/deadline.ts';
 import { describeError, RollcallError } from '../../lib/errors.ts';
 import { harmless, type Task } from '../../lib/run-group.ts';
 import { presenceState, type Roll } from '../../record/roll.ts';
@@ -342,7 +343,7 @@ export function createAuditor(options: AuditorOptions, onBroken: (reason: string
       reading ??= readStore().finally(() => {
         reading = null;
       });
-      return unlessAborted(reading, signal);
+      return abortable(reading, signal);
     },
   };
 }

@@ -1,6 +1,6 @@
 import { isLogged } from '../../config/flags.ts';
+import { abortable } from '../../lib/abort.ts';
 import { Backoff } from '../../lib/backoff.ts';
-import { unlessAborted } from '../../lib/deadline.ts';
 import { describeError, RollcallError, UsageError } from '../../lib/errors.ts';
 import { findProgram } from '../../lib/run-command.ts';
 import { cloudEvent, type EventFilter, filterEvent } from '../../record/cloud-event.ts';
@@ -211,7 +211,7 @@ function printAll(context: CliContext, storeId: string): (events: readonly RollE
   return (events) => {
     const nowMs = context.clock.wallMs();
     const lines = events.map((event) => `${JSON.stringify(cloudEvent(event, storeId, nowMs))}\n`);
-    return unlessAborted(context.stdout(lines.join('')), context.signal);
+    return abortable(context.stdout(lines.join('')), context.signal);
   };
 }
 

@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { onAbort } from '../../lib/abort.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { DeadlineError } from '../../lib/deadline.ts';
 import { describeError, RollcallError } from '../../lib/errors.ts';
@@ -209,7 +210,7 @@ export function events({ feed, clock, random, maxReaders = 1_000 }: EventsRouteO
     }
     const { since, filter } = parsed.value;
     readers += 1;
-    signal.addEventListener('abort', () => {
+    onAbort(signal, () => {
       readers -= 1;
     });
     try {

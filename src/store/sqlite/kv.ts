@@ -1,4 +1,5 @@
 import { statSync } from 'node:fs';
+import { linkSignals } from '../../lib/abort.ts';
 import { CompactedError, StoreError } from '../errors.ts';
 import type { Kv, KvBatch } from '../kv.ts';
 import type { MemoryStoreConfig, SqliteStoreConfig } from '../store-url.ts';
@@ -42,36 +43,26 @@ export function engineKv(label: string, current: () => Engine, deps: EngineKvDep
     let revision = from;
     let watched: Engine | undefined;
     let confirmedMs = clock.monotonicMs();
-    // One signal for both ends of the wait; its listeners go when the watch does.
-    const ending = new AbortController();
-    const onAbort = () => ending.abort(signal.reason);
-    const onClose = () => ending.abort(closing.signal.reason);
-    signal.addEventListener('abort', onAbort);
-    closing.signal.addEventListener('abort', onClose);
-    try {
-      for (;;) {
-        const batches = await call(signal, 'watch', (engine, now) => {
-          watched ??= engine;
-          // Its revisions count from one again: what follows `revision` there is not what followed it here.
-          if (engine !== watched) throw new CompactedError(`watch ${label}: the store was replaced by a new one`);
-          return engine.changesAfter(now, revision);
-        });
-        for (const batch of batches) {
-          yield batch;
-          signal.throwIfAborted();
-          revision = batch.revision;
-          confirmedMs = clock.monotonicMs();
-        }
-        if (batches.length > 0) continue;
-        if (clock.monotonicMs() - confirmedMs >= CONFIRM_MS) {
-          confirmedMs = clock.monotonicMs();
-          yield { revision, events: [] };
-        }
-        await clock.sleep(POLL_MS, ending.signal);
+    using ending = linkSignals(signal, closing.signal);
+    for (;;) {
+      const batches = await call(signal, 'watch', (engine, now) => {
+        watched ??= engine;
+        // Its revisions count from one again: what follows `revision` there is not what followed it here.
+        if (engine !== watched) throw new CompactedError(`watch ${label}: the store was replaced by a new one`);
+        return engine.changesAfter(now, revision);
+      });
+      for (const batch of batches) {
+        yield batch;
+        signal.throwIfAborted();
+        revision = batch.revision;
+        confirmedMs = clock.monotonicMs();
       }
-    } finally {
-      signal.removeEventListener('abort', onAbort);
-      closing.signal.removeEventListener('abort', onClose);
+      if (batches.length > 0) continue;
+      if (clock.monotonicMs() - confirmedMs >= CONFIRM_MS) {
+        confirmedMs = clock.monotonicMs();
+        yield { revision, events: [] };
+      }
+      await clock.sleep(POLL_MS, ending.signal);
     }
   };
 

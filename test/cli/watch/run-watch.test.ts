@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { type Consumer, consumeEvents, createStorePatience } from '../../../src/cli/watch/run-watch.ts';
+import { untilAborted } from '../../../src/lib/abort.ts';
 import { UsageError } from '../../../src/lib/errors.ts';
 import type { RollEvent } from '../../../src/record/events.ts';
 import {
@@ -47,7 +48,7 @@ describe('consume events', () => {
             yield item;
           }
           idle();
-          await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+          await untilAborted(signal);
         })();
       },
     };
@@ -76,8 +77,7 @@ describe('consume events', () => {
 
   test('a consumer that does not take its events stops the pulling', async () => {
     const { log, abort, ended } = consume([[batch('1'), batch('2')]], {
-      deliver: () =>
-        new Promise((_, reject) => abort.signal.addEventListener('abort', () => reject(abort.signal.reason))),
+      deliver: () => untilAborted(abort.signal),
     });
     await new Promise((resolve) => setImmediate(resolve));
     assert.deepEqual(log, ['open after null', 'pull 1']);
