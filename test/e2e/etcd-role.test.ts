@@ -7,15 +7,8 @@ import { promisify } from 'node:util';
 import type { Simulator } from '../../src/simulator/simulator.ts';
 import { DRAINS, drainKey, presenceKey, recordKey } from '../../src/store/keys.ts';
 import { ETCD_ROOT, startEtcdWithAuth } from '../support/etcd-auth.ts';
-import {
-  agentUrl,
-  getJson,
-  PATIENCE_MS,
-  type Running,
-  rollcall,
-  startRollcall,
-  until,
-} from '../support/rollcall-process.ts';
+import { until } from '../support/machine-time.ts';
+import { agentUrl, getJson, PATIENCE_MS, type Running, rollcall, startRollcall } from '../support/rollcall-process.ts';
 import { startEcsSimulation } from '../support/start-ecs-simulation.ts';
 
 const PAGE = await readFile(fileURLToPath(new URL('../../docs/stores.md', import.meta.url)), 'utf8');
