@@ -1,8 +1,8 @@
 import type { Logger } from 'pino';
 import {
-  type CheckLooks,
+  type CheckRuns,
   type CheckState,
-  countLook,
+  countRun,
   type Damping,
   type Observation,
   observeCheck,
@@ -11,7 +11,7 @@ import {
   type WatchedCheck,
 } from '../checks/check.ts';
 import type { Probe } from '../checks/probe.ts';
-import { firstLookMs, runProbe } from '../checks/run-probes.ts';
+import { firstRunMs, runProbe } from '../checks/run-probes.ts';
 import { untilAborted } from '../lib/abort.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { LoopMonitor, Task } from '../lib/run-group.ts';
@@ -312,7 +312,7 @@ export function observeNode(
   const { clock, random, log, monitor, identity, probes } = deps;
   const observeLog = createObserveLog(log);
   const statuses = new Map<string, SourceStatus>();
-  const looks = new Map<string, CheckLooks>();
+  const runs = new Map<string, CheckRuns>();
   const awaited = new Set(FIRST_LOOKS[config.identity.kind]);
   let state: NodeState = initialNodeState;
 
@@ -323,8 +323,8 @@ export function observeNode(
   const learn = (event: NodeEvent, durationMs: number | null) => {
     const look = lookOf(event);
     if (look) {
-      const counted = countLook(looks.get(look.name) ?? null, look.seen, durationMs, clock.monotonicMs());
-      looks.set(look.name, counted);
+      const counted = countRun(runs.get(look.name) ?? null, look.seen, durationMs, clock.monotonicMs());
+      runs.set(look.name, counted);
     }
     const before = state;
     state = reduceNode(state, event, config.checks, clock.wallMs());
@@ -350,10 +350,10 @@ export function observeNode(
     (probe, index): Task<null> =>
       (signal) => {
         const onStep = monitor.track('checks', probe.intervalMs + probe.timeoutMs + 30_000);
-        const delayMs = firstLookMs(index, probes.length, probe.intervalMs);
-        const onLook = (seen: Observation, durationMs: number) =>
+        const delayMs = firstRunMs(index, probes.length, probe.intervalMs);
+        const onResult = (seen: Observation, durationMs: number) =>
           learn({ kind: 'check', name: probe.name, seen }, durationMs);
-        return runProbe({ probe, delayMs, clock, onLook, onStep }, signal);
+        return runProbe({ probe, delayMs, clock, onResult, onStep }, signal);
       },
   );
 
@@ -369,8 +369,8 @@ export function observeNode(
     loops: [...sources.loops, ...probeLoops, endFirstLook],
     checks: () =>
       state.checks.flatMap((check) => {
-        const counted = looks.get(check.name);
-        return counted ? [{ check, looks: counted }] : [];
+        const counted = runs.get(check.name);
+        return counted ? [{ check, runs: counted }] : [];
       }),
     interruption: () => mostUrgent(state.notices),
     sources: () => [...statuses.values()],

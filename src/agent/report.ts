@@ -1,8 +1,8 @@
 import {
-  type CheckLooks,
+  type CheckRuns,
   type CheckState,
   checkVerdict,
-  countLook,
+  countRun,
   type Damping,
   type Observation,
   observeCheck,
@@ -80,15 +80,15 @@ function leaseReport({ publisher, step, storeLabel, ttlMs, nowMs }: ReportParts)
   };
 }
 
-function checkReport({ check, looks }: WatchedCheck, published: boolean, nowMs: number): CheckReport {
-  const { lookedAtMs, lastDurationMs } = looks;
+function checkReport({ check, runs }: WatchedCheck, published: boolean, nowMs: number): CheckReport {
+  const { lastRunAtMs, lastDurationMs } = runs;
   return {
     ...checkVerdict(check),
     published,
-    ageMs: nowMs - lookedAtMs,
+    ageMs: nowMs - lastRunAtMs,
     lastDurationMs,
-    looks: looks.looks,
-    failures: looks.failures,
+    looks: runs.runs,
+    failures: runs.failures,
   };
 }
 
@@ -119,7 +119,7 @@ export interface StoreCheck {
 
 export function createStoreCheck(clock: Clock, damping: Damping): StoreCheck {
   let check: CheckState | null = null;
-  let looks: CheckLooks | null = null;
+  let runs: CheckRuns | null = null;
   let last: { readonly state: PublisherState; readonly step: Step; readonly atMs: number } | null = null;
   return {
     onStep(step, state) {
@@ -130,9 +130,9 @@ export function createStoreCheck(clock: Clock, damping: Damping): StoreCheck {
       if (!before || before.state === state) return;
       const seen = storeLook(state, nowMs);
       check = observeCheck('store', check, seen, damping, clock.wallMs());
-      looks = countLook(looks, seen, nowMs - before.atMs, nowMs);
+      runs = countRun(runs, seen, nowMs - before.atMs, nowMs);
     },
-    watched: () => (check && looks ? { check, looks } : null),
+    watched: () => (check && runs ? { check, runs } : null),
   };
 }
 

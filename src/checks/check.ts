@@ -1,19 +1,19 @@
 import { printable } from '../lib/errors.ts';
 import { type CheckVerdict, HEALTH_STATUSES, type Health, type HealthStatus } from '../record/record.ts';
 
-/** 0 for passing, higher for worse. */
+/** 0 for passing, 1 for warning, 2 for critical. */
 export function severity(status: HealthStatus): number {
   return HEALTH_STATUSES.indexOf(status);
 }
 
-/** One look at something: what it would mean for the check if it lasted. */
+/** The result of one run of a probe. */
 export interface Observation {
   readonly status: HealthStatus;
-  /** One line without anything that ticks: a new text is a new write of the record. */
+  /** One line without a number that changes all the time: each new text is one write of the record. */
   readonly reason: string;
 }
 
-/** How many equal looks in a row it takes to believe a change for the better (`rise`) or the worse (`fall`); both ≥ 1. */
+/** How many equal results in a row change a check to a better (`rise`) or a worse status (`fall`); both ≥ 1. */
 export interface Damping {
   readonly rise: number;
   readonly fall: number;
@@ -23,13 +23,13 @@ export interface CheckState extends Observation {
   readonly name: string;
   /** Wall clock, ms since the epoch, at which `status` began. */
   readonly sinceMs: number;
-  /** A change that has been seen, but not often enough to be believed. */
+  /** A change that was observed, but not often enough in a row to count yet. */
   readonly pending: (Observation & { readonly count: number }) | null;
 }
 
 /**
- * The next state of a check. The first look is believed at once: nothing is known that it could contradict. After
- * that a change counts only when it lasts, so that one slow answer is not a false alarm; HAProxy's rise and fall.
+ * The next state of a check. The first result counts at once. After that a change counts only after `rise` or `fall`
+ * equal results in a row, so that one slow answer is not a false alarm. HAProxy's rise and fall work in the same way.
  */
 export function observeCheck(
   name: string,
@@ -45,30 +45,30 @@ export function observeCheck(
   const pending = { ...seen, count: 1 + (sameChange(state, seen) ? (state.pending?.count ?? 0) : 0) };
   const needed = severity(seen.status) < severity(state.status) ? damping.rise : damping.fall;
   if (pending.count < needed) return { ...state, pending };
-  // Another reason for the same status is news, but the trouble did not begin with it.
+  // A new reason for the same status does not change when the status began.
   const sinceMs = seen.status === state.status ? state.sinceMs : nowMs;
   return { name, ...seen, sinceMs, pending: null };
 }
 
-/** A change of status lasts whatever the reasons are; a mere change of reason lasts only while the reason is the same. */
+/** True if the pending change goes on. For a new status the reasons may differ; for a new reason alone they must be equal. */
 function sameChange(state: CheckState, seen: Observation): boolean {
   if (!state.pending || state.pending.status !== seen.status) return false;
   return seen.status !== state.status || state.pending.reason === seen.reason;
 }
 
-/** A check's state as records and reports tell it. */
+/** A check's state in the form of records and reports. */
 export function checkVerdict({ name, status, reason, sinceMs }: CheckState): CheckVerdict {
   return { name, status, reason, since: new Date(sinceMs).toISOString() };
 }
 
 const MAX_REASON_CHARACTERS = 200;
 
-/** The first line of a text that says something, fit for a record and a terminal. */
+/** The first non-empty line of a text, without control characters, at most 200 characters. */
 export function reasonFrom(text: string): string {
   const line = text
     .split(/[\r\n]+/)
-    // Tabs and colours of a terminal are no text.
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: the escape character begins a colour
+    // Remove terminal colours; a tab becomes a space.
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: an escape character starts each colour
     .map((each) => each.replaceAll(/\u001b\[[0-9;]*[A-Za-z]/g, '').replaceAll(/\s+/g, ' '))
     .map((each) => printable(each).trim())
     .find((each) => /[^?\s\ufffd]/.test(each));
@@ -77,7 +77,7 @@ export function reasonFrom(text: string): string {
   return `${characters.slice(0, MAX_REASON_CHARACTERS - 1).join('')}…`;
 }
 
-/** A node's health from its checks: the worst of them, since the moment the whole became that. */
+/** A node's health: the worst status of its checks, and since when it has been that. */
 export function summarizeHealth(previous: Health | null, checks: readonly CheckState[], nowMs: number): Health {
   const status = checks.reduce<HealthStatus>(
     (worst, check) => (severity(check.status) > severity(worst) ? check.status : worst),
@@ -90,33 +90,33 @@ export function summarizeHealth(previous: Health | null, checks: readonly CheckS
   };
 }
 
-/** How one check was looked at since the start of the process. Instants are on the monotonic clock. */
-export interface CheckLooks {
-  readonly lookedAtMs: number;
-  /** Of the last look; null where looking takes no time of its own. */
+/** Counts of one check's runs since the start of the process. Instants are on the monotonic clock. */
+export interface CheckRuns {
+  readonly lastRunAtMs: number;
+  /** Duration of the last run; null if the result comes from elsewhere and has no duration. */
   readonly lastDurationMs: number | null;
-  readonly looks: number;
-  /** Looks that did not pass. */
+  readonly runs: number;
+  /** Runs whose result was not `passing`. */
   readonly failures: number;
 }
 
-/** A check as this process knows it: more than a record tells. */
+/** A check with its counts, which are not in the record. */
 export interface WatchedCheck {
   readonly check: CheckState;
-  readonly looks: CheckLooks;
+  readonly runs: CheckRuns;
 }
 
-/** The bookkeeping after one more look, which ended at `nowMs`. @param before null before the first */
-export function countLook(
-  before: CheckLooks | null,
+/** The counts after one more run, which ended at `nowMs`. @param before null for the first run */
+export function countRun(
+  before: CheckRuns | null,
   seen: Observation,
   durationMs: number | null,
   nowMs: number,
-): CheckLooks {
+): CheckRuns {
   return {
-    lookedAtMs: nowMs,
+    lastRunAtMs: nowMs,
     lastDurationMs: durationMs,
-    looks: (before?.looks ?? 0) + 1,
+    runs: (before?.runs ?? 0) + 1,
     failures: (before?.failures ?? 0) + (seen.status === 'passing' ? 0 : 1),
   };
 }

@@ -11,11 +11,11 @@ interface CommandProbeOptions {
   readonly clock: Clock;
 }
 
-/** Only the first line is used. */
+/** Only the first line of the output is used. */
 const MAX_OUTPUT_BYTES = 4_096;
 
 /**
- * An operator's own command: exit status 0 passes, 1 warns, all else is critical, as with Nagios and Consul:
+ * Runs an operator's command. Exit status 0 is passing, 1 is warning, any other is critical, as in Nagios and Consul:
  * https://nagios-plugins.org/doc/guidelines.html#AEN78
  */
 export function commandProbe(options: CommandProbeOptions): OpenProbe {
@@ -25,7 +25,7 @@ export function commandProbe(options: CommandProbeOptions): OpenProbe {
     name: check.name,
     intervalMs,
     timeoutMs,
-    async look(signal) {
+    async run(signal) {
       const { argv } = check;
       const output = 'capture';
       const run = runCommand({ argv, env, timeoutMs, maxOutputBytes: MAX_OUTPUT_BYTES, output, clock, signal });
@@ -36,12 +36,12 @@ export function commandProbe(options: CommandProbeOptions): OpenProbe {
         running.delete(run);
       }
     },
-    // Whoever aborted a look may not have waited for it; its children are killed all the same.
+    // The caller may not have waited for an aborted run, but its child processes are still being killed.
     close: () => Promise.allSettled(running),
   };
 }
 
-/** Pure. What a command says while all is well is not kept: plugins like to print numbers, and those tick. */
+/** Pure. The output of a passing command is not used, because many plugins print numbers that change on every run. */
 function judgeResult(result: CommandResult, timeoutMs: number): Observation {
   if (result.timedOut) return noAnswer(timeoutMs);
   if (result.status === 0) return { status: 'passing', reason: '' };

@@ -2,9 +2,9 @@ import { statfs } from 'node:fs/promises';
 import type { Clock } from '../lib/clock.ts';
 import type { HealthStatus } from '../record/record.ts';
 import type { Observation } from './check.ts';
-import { type DiskCheckConfig, lookWithin, type Probe } from './probe.ts';
+import { type DiskCheckConfig, type Probe, runWithin } from './probe.ts';
 
-/** What `statfs` tells of a file system, in its own units. */
+/** The fields of `statfs` that are used; `blocks`, `bfree` and `bavail` in blocks, `files` and `ffree` in inodes. */
 export interface DiskUse {
   readonly blocks: number;
   readonly bfree: number;
@@ -21,12 +21,12 @@ interface DiskProbeOptions {
   readonly read?: (path: string) => Promise<DiskUse>;
 }
 
-/** Space and inodes of a file system: docker that cannot write is a node that cannot start a task. */
+/** Checks free space and free inodes of a file system: if docker cannot write, the node cannot start tasks. */
 export function diskProbe(options: DiskProbeOptions): Probe {
   const { disk, intervalMs, timeoutMs, clock, read = statfs } = options;
   let reading: Promise<DiskUse> | null = null;
-  // A file system that hangs keeps the thread that asked it, of the four the process has for files and names alike: a
-  // second look waits for the first one's answer instead of taking another.
+  // A file system that hangs blocks one of Node's four threads for files and DNS. So there is one read at a time: the
+  // next run waits for the answer to the first.
   const readOnce = () => {
     reading ??= read(disk.path).finally(() => {
       reading = null;
@@ -37,22 +37,22 @@ export function diskProbe(options: DiskProbeOptions): Probe {
     name: 'disk',
     intervalMs,
     timeoutMs,
-    look: (signal) =>
-      lookWithin(clock, timeoutMs, signal, async () => {
+    run: (signal) =>
+      runWithin(clock, timeoutMs, signal, async () => {
         try {
           return judgeDisk(await readOnce(), disk);
         } catch (error) {
-          return { status: 'critical', reason: `cannot look at ${disk.path}: ${readFailure(error)}` };
+          return { status: 'critical', reason: `cannot read ${disk.path}: ${readFailure(error)}` };
         }
       }),
   };
 }
 
-/** Pure. The reason names the limit and not the number: that would tick with every image pulled. */
+/** Pure. The reason names the limit and not the free space, which changes with every image pulled. */
 export function judgeDisk(use: DiskUse, limits: DiskCheckConfig): Observation {
-  // As df reckons: blocks that only root may fill are neither used nor free.
+  // As in df: blocks reserved for root count neither as used nor as free.
   const space = percentFree(use.bavail, use.blocks - use.bfree + use.bavail);
-  // Some file systems (btrfs) have no fixed number of inodes and say 0.
+  // Some file systems (btrfs) have no fixed number of inodes and report 0.
   const inodes = percentFree(use.ffree, use.files);
   const levels: readonly [HealthStatus, number][] = [
     ['critical', limits.criticalPercent],
@@ -71,6 +71,6 @@ function percentFree(free: number, total: number): number {
 
 function readFailure(error: unknown): string {
   const { code } = error as NodeJS.ErrnoException;
-  if (code === 'ENOENT') return 'there is no such path; in a container it must be mounted';
+  if (code === 'ENOENT') return 'no such path; in a container, mount it';
   return code ?? 'it cannot be read';
 }

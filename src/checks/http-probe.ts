@@ -3,7 +3,7 @@ import type { Clock } from '../lib/clock.ts';
 import { describeError } from '../lib/errors.ts';
 import { boundedRequest, openHttpPool } from '../lib/http-client.ts';
 import { type Observation, reasonFrom } from './check.ts';
-import { type HttpCheckConfig, lookWithin, type OpenProbe } from './probe.ts';
+import { type HttpCheckConfig, type OpenProbe, runWithin } from './probe.ts';
 
 const MEANINGS: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'connection refused',
@@ -19,11 +19,11 @@ const MEANINGS: Readonly<Record<string, string>> = {
 };
 
 /**
- * Why a connection or a request failed, in words that stay the same while the trouble does: the system's own name the
- * address or the local port of that attempt, and each new text would be a write.
- * @param where what was asked, for people
+ * Why a connection or a request failed, in a text that stays the same while the failure lasts. The system's own texts
+ * contain the address or the local port of one attempt, and each new text would be a write of the record.
+ * @param where the target, for messages
  */
-export function wireReason(where: string, error: unknown): string {
+function failureReason(where: string, error: unknown): string {
   const code = (error as { code?: unknown } | null)?.code;
   const meaning = typeof code === 'string' ? MEANINGS[code] : undefined;
   return reasonFrom(`${meaning ?? describeError(error)} at ${where}`);
@@ -36,19 +36,19 @@ interface HttpProbeOptions {
   readonly clock: Clock;
 }
 
-/** The status says it all; the body is read only so that the server may end in good order. */
+/** Only the status is used. The body is read, up to this limit, so that the server can finish its answer. */
 const MAX_BODY_BYTES = 65_536;
 
-/** An operator's own URL: 2xx passes, 429 warns, all else is critical: https://developer.hashicorp.com/consul/docs/reference/service/health-check */
+/** Requests an operator's URL: 2xx is passing, 429 is warning, any other status is critical: https://developer.hashicorp.com/consul/docs/reference/service/health-check */
 export function httpProbe(options: HttpProbeOptions): OpenProbe {
   const { check, intervalMs, timeoutMs, clock } = options;
   const url = new URL(check.url);
-  // Not the query: it may hold a secret, and a record is read by all.
+  // Without the query, because it may contain a secret and every reader sees the record.
   const where = `${url.host}${url.pathname}`;
   const pool = openHttpPool(url.origin, { connections: 1, connectTimeoutMs: timeoutMs });
   const ask = async (signal: AbortSignal): Promise<Observation> => {
-    // A connection of its own each time: one that was kept would not notice that nobody accepts new ones, and would fail
-    // whenever the server closes it just then.
+    // A new connection for each run: a kept one would not show that the server no longer accepts connections, and would
+    // fail if the server closes it at the same moment.
     const headers = { connection: 'close', 'user-agent': 'rollcall' };
     const path = `${url.pathname}${url.search}`;
     const response = await pool.request({ method: 'GET', path, headers, signal });
@@ -59,13 +59,13 @@ export function httpProbe(options: HttpProbeOptions): OpenProbe {
     name: check.name,
     intervalMs,
     timeoutMs,
-    look: (signal) =>
-      lookWithin(clock, timeoutMs, signal, async (inner) => {
+    run: (signal) =>
+      runWithin(clock, timeoutMs, signal, async (inner) => {
         try {
           return await ask(inner);
         } catch (error) {
           inner.throwIfAborted();
-          return { status: 'critical', reason: wireReason(where, error) };
+          return { status: 'critical', reason: failureReason(where, error) };
         }
       }),
     close: () => pool.destroy(),
@@ -89,13 +89,13 @@ interface DockerProbeOptions {
 /** The answer has two bytes. */
 const MAX_DOCKER_BYTES = 4_096;
 
-/** Whether docker answers its own ping: https://docs.docker.com/reference/api/engine/version/v1.43/#tag/System/operation/SystemPing */
+/** Checks that docker answers its ping: https://docs.docker.com/reference/api/engine/version/v1.43/#tag/System/operation/SystemPing */
 export function dockerProbe(options: DockerProbeOptions): OpenProbe {
   const { socketPath, intervalMs, timeoutMs, clock } = options;
   const connect = newConnector({ socketPath, timeout: timeoutMs });
   const pool = openHttpPool('http://docker', { connections: 1, connectTimeoutMs: timeoutMs, connect });
   const ask = async (signal: AbortSignal): Promise<Observation> => {
-    // A connection of its own each time: one that was kept would not notice that nobody accepts new ones.
+    // A new connection for each run, for the same reasons.
     const headers = { connection: 'close' };
     const request = { method: 'GET', path: '/_ping', headers, maxBytes: MAX_DOCKER_BYTES, signal } as const;
     const { status, text } = await boundedRequest(pool, request);
@@ -108,13 +108,13 @@ export function dockerProbe(options: DockerProbeOptions): OpenProbe {
     name: 'docker',
     intervalMs,
     timeoutMs,
-    look: (signal) =>
-      lookWithin(clock, timeoutMs, signal, async (inner) => {
+    run: (signal) =>
+      runWithin(clock, timeoutMs, signal, async (inner) => {
         try {
           return await ask(inner);
         } catch (error) {
           inner.throwIfAborted();
-          return { status: 'critical', reason: wireReason(socketPath, error) };
+          return { status: 'critical', reason: failureReason(socketPath, error) };
         }
       }),
     close: () => pool.destroy(),

@@ -3,38 +3,38 @@ import { DeadlineError, withDeadline } from '../lib/deadline.ts';
 import { formatDuration } from '../lib/duration.ts';
 import type { Observation } from './check.ts';
 
-/** Something that looks at one thing of the node, again and again. */
+/** Checks one thing on the node; it runs periodically. */
 export interface Probe {
   /** Name of the check. */
   readonly name: string;
   readonly intervalMs: number;
-  /** A look settles within this time and 1 s more (children that are to be killed take that long), aborted or not. */
+  /** A run settles within this time plus 1 s (to kill child processes), also if it is aborted. */
   readonly timeoutMs: number;
-  /** One look. A rejection counts as critical, with the error as its reason, unless `signal` aborted. */
-  readonly look: (signal: AbortSignal) => Promise<Observation>;
+  /** One run. A rejection counts as critical, with the error as its reason, unless `signal` aborted. */
+  readonly run: (signal: AbortSignal) => Promise<Observation>;
 }
 
-/** A probe and what it holds open. */
+/** A probe with connections or child processes to close. */
 export interface OpenProbe extends Probe {
-  /** Ends connections, and resolves when nothing of an aborted look is left. */
+  /** Closes connections; resolves when no child process of an aborted run is left. */
   readonly close: () => Promise<unknown>;
 }
 
-/** What a look that took too long has seen. The limit is in it, not the time that passed: a reason must not tick. */
+/** The result of a run that took too long. The reason has the limit and not the elapsed time, so that it stays the same. */
 export const noAnswer = (timeoutMs: number): Observation => ({
   status: 'critical',
   reason: `no answer within ${formatDuration(timeoutMs)}`,
 });
 
-/** Runs a look that may take `timeoutMs` at most. @throws what the look throws, or the reason of `signal` */
-export async function lookWithin(
+/** Runs `run` for at most `timeoutMs`. @throws the errors of `run`, or the reason of `signal` */
+export async function runWithin(
   clock: Clock,
   timeoutMs: number,
   signal: AbortSignal,
-  look: (signal: AbortSignal) => Promise<Observation>,
+  run: (signal: AbortSignal) => Promise<Observation>,
 ): Promise<Observation> {
   try {
-    return await withDeadline(clock, timeoutMs, signal, 'the look', look);
+    return await withDeadline(clock, timeoutMs, signal, 'the check', run);
   } catch (error) {
     signal.throwIfAborted();
     if (error instanceof DeadlineError) return noAnswer(timeoutMs);
@@ -42,29 +42,29 @@ export async function lookWithin(
   }
 }
 
-/** What an agent checks beside its sources and its store, parsed and within its limits. */
+/** The configured checks of an agent; those of its sources and its store are not here. */
 export interface CheckConfig {
-  /** Path of docker's socket; null: no such check. Where there is no socket at start there is none either. */
+  /** Path of docker's socket; null: no check. There is none either if the socket does not exist at the start. */
   readonly dockerSocket: string | null;
   readonly disk: DiskCheckConfig | null;
   readonly http: readonly HttpCheckConfig[];
   readonly exec: readonly ExecCheckConfig[];
-  /** Between the looks of one check. */
+  /** Between two runs of one check. */
   readonly intervalMs: number;
-  /** Of one look; less than the interval. */
+  /** Deadline of one run; less than the interval. */
   readonly timeoutMs: number;
-  /** Equal looks in a row that a change for the better takes; ≥ 1. */
+  /** Equal results in a row before a change to a better status; ≥ 1. */
   readonly rise: number;
-  /** And one for the worse; ≥ 1. */
+  /** The same for a change to a worse status; ≥ 1. */
   readonly fall: number;
 }
 
 export interface DiskCheckConfig {
-  /** Absolute; any path on the file system in question. */
+  /** Absolute path of any file or directory on the file system. */
   readonly path: string;
-  /** Percent of free space, and of free inodes, below which the check warns. */
+  /** Below this percentage of free space or free inodes the check is `warning`. */
   readonly warningPercent: number;
-  /** Less than `warningPercent`. */
+  /** Below this percentage it is `critical`; less than `warningPercent`. */
   readonly criticalPercent: number;
 }
 

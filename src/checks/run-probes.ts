@@ -9,44 +9,42 @@ import { dockerProbe, httpProbe } from './http-probe.ts';
 import { type CheckConfig, noAnswer, type OpenProbe, type Probe } from './probe.ts';
 
 /**
- * When checks look, so that they never all do at once. Each keeps to a beat of its own: the first looks are spread over
- * one interval, and each later one is due a whole number of intervals after the first, however long the looks take.
- * A loop that slept an interval after each look would drift by what the look took, and in the end meet the others.
+ * The delay from the start to the first run of probe `index` (from 0) of `count`, in ms. First runs are spread over one
+ * interval, and each later run is due a whole number of intervals after the first, so that probes never all run at once.
+ * A loop that slept one interval after each run would drift by the run's duration, and in time runs would coincide.
  */
-
-/** How long after the start probe `index` (from 0) of `count` looks first, in ms. */
-export function firstLookMs(index: number, count: number, intervalMs: number): number {
+export function firstRunMs(index: number, count: number, intervalMs: number): number {
   return (intervalMs * index) / count;
 }
 
 /**
- * When to look next: on the beat of `dueMs`, the instant at which the last look was due (not when it began or ended),
- * and after `nowMs`. Beats that a long look has missed are left out.
+ * The instant of the next run: a whole number of intervals after `dueMs`, and later than `nowMs`. Runs that a long run
+ * has missed are skipped. @param dueMs when the last run was due, not when it began or ended
  */
-export function nextLookMs(dueMs: number, intervalMs: number, nowMs: number): number {
+export function nextRunMs(dueMs: number, intervalMs: number, nowMs: number): number {
   const passed = Math.max(0, Math.floor((nowMs - dueMs) / intervalMs));
   const nextMs = dueMs + intervalMs * (passed + 1);
-  // A beat that is now may be a fraction short of a whole number of intervals: that one has passed.
+  // Rounding may give an instant that is not after `nowMs`.
   return nextMs > nowMs ? nextMs : nextMs + intervalMs;
 }
 
 export interface RunProbeOptions {
   readonly probe: Probe;
-  /** Before the first look, so that probes do not all look at once. */
+  /** Delay before the first run. */
   readonly delayMs: number;
   readonly clock: Clock;
-  /** Called after each look. */
-  readonly onLook: (seen: Observation, durationMs: number) => void;
-  /** Called at each step of the loop: proof that it moves. */
+  /** Called after each run. */
+  readonly onResult: (seen: Observation, durationMs: number) => void;
+  /** Called at each step of the loop, so that `/healthz` sees progress. */
   readonly onStep: () => void;
 }
 
-/** A probe keeps to its own limit and needs up to a second more; this much later nobody waits for it any longer. */
+/** A probe may take its own timeout plus 1 s. This long after its timeout the loop stops waiting for it. */
 const GRACE_MS = 2_000;
 
 /**
- * Looks again and again until `signal` aborts. Looks keep to the beat of the first one, however long one takes, so that
- * probes that were staggered stay so.
+ * Runs a probe periodically until `signal` aborts. Due times do not depend on how long a run takes, so that probes stay
+ * spread.
  */
 export async function runProbe(options: RunProbeOptions, signal: AbortSignal): Promise<never> {
   const { probe, clock, onStep } = options;
@@ -56,16 +54,16 @@ export async function runProbe(options: RunProbeOptions, signal: AbortSignal): P
     await clock.sleep(dueMs - clock.monotonicMs(), signal);
     onStep();
     const startMs = clock.monotonicMs();
-    const seen = await look(probe, clock, signal);
+    const seen = await runOnce(probe, clock, signal);
     const nowMs = clock.monotonicMs();
-    options.onLook(seen, nowMs - startMs);
-    dueMs = nextLookMs(dueMs, probe.intervalMs, nowMs);
+    options.onResult(seen, nowMs - startMs);
+    dueMs = nextRunMs(dueMs, probe.intervalMs, nowMs);
   }
 }
 
-async function look(probe: Probe, clock: Clock, signal: AbortSignal): Promise<Observation> {
+async function runOnce(probe: Probe, clock: Clock, signal: AbortSignal): Promise<Observation> {
   try {
-    return await withDeadline(clock, probe.timeoutMs + GRACE_MS, signal, probe.name, probe.look);
+    return await withDeadline(clock, probe.timeoutMs + GRACE_MS, signal, probe.name, probe.run);
   } catch (error) {
     signal.throwIfAborted();
     if (error instanceof DeadlineError) return noAnswer(probe.timeoutMs);
@@ -75,17 +73,17 @@ async function look(probe: Probe, clock: Clock, signal: AbortSignal): Promise<Ob
 
 export interface OpenProbes {
   readonly probes: readonly Probe[];
-  /** Ends their connections and waits, up to 1 s, for the children of looks that were aborted. */
+  /** Closes connections and waits, up to 1 s, for the child processes of aborted runs. */
   close(): Promise<void>;
 }
 
 interface ProbeDependencies {
   readonly clock: Clock;
-  /** The environment that commands run in. */
+  /** The environment of the commands. */
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
-/** The probes that a configuration asks for. Docker's only where its socket is: not every node has it mounted. */
+/** Opens the configured probes. Docker's is omitted if its socket does not exist, because not every node mounts it. */
 export function openProbes(config: CheckConfig, { clock, env }: ProbeDependencies): OpenProbes {
   const { dockerSocket, disk, intervalMs, timeoutMs } = config;
   const common = { intervalMs, timeoutMs, clock };
@@ -106,6 +104,6 @@ function isSocket(path: string): boolean {
   try {
     return statSync(path).isSocket();
   } catch {
-    return false; // not there, or not for us
+    return false; // missing, or not readable for this user
   }
 }

@@ -17,7 +17,7 @@ const probe: Probe = {
   name: 'app',
   intervalMs: 1_600,
   timeoutMs: 100,
-  look: async () => ({ status: 'passing', reason: '' }),
+  run: async () => ({ status: 'passing', reason: '' }),
 };
 
 interface Source {
@@ -83,7 +83,7 @@ suite('/healthz', () => {
     const outage = async (t: TestContext, fault: 'refuse' | 'hang') => {
       const world = await startWorld(t);
       const clock = shiftedClock();
-      const hanging: Probe = { name: 'hang', intervalMs: 500, timeoutMs: 100, look: () => never };
+      const hanging: Probe = { name: 'hang', intervalMs: 500, timeoutMs: 100, run: () => never };
       const agent = await world.startAgent({ clock, probes: [hanging, probe], config: { presenceTtlMs: 1_500 } });
       await getJson(`${agent.url}/v1/containerInstances`);
       agent.network.network = fault;

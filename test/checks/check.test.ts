@@ -9,53 +9,53 @@ describe('observe check', () => {
   const good: Observation = { status: 'passing', reason: '' };
   const bad: Observation = { status: 'critical', reason: 'connection refused' };
 
-  /** The state after looks one second apart. */
-  function after(...looks: Observation[]): CheckState {
+  /** The state after results one second apart. */
+  function after(...results: Observation[]): CheckState {
     let state: CheckState | null = null;
-    for (const [second, seen] of looks.entries()) state = observeCheck('x', state, seen, damping, second * 1_000);
+    for (const [second, seen] of results.entries()) state = observeCheck('x', state, seen, damping, second * 1_000);
     assert.ok(state);
     return state;
   }
 
-  test('the first look is believed at once', () => {
+  test('the first result counts at once', () => {
     assert.equal(after(bad).status, 'critical');
     assert.equal(after(good).status, 'passing');
   });
 
-  test('trouble counts after three looks in a row, and began with the third', () => {
+  test('a worse status counts after three results in a row, and begins with the third', () => {
     assert.equal(after(good, bad, bad).status, 'passing');
     const state = after(good, bad, bad, bad);
     assert.equal(state.status, 'critical');
     assert.equal(state.sinceMs, 3_000);
   });
 
-  test('one good look among the bad ones starts the count again', () => {
+  test('one good result among bad ones restarts the count', () => {
     assert.equal(after(good, bad, bad, good, bad, bad).status, 'passing');
   });
 
-  test('recovery counts after two looks in a row', () => {
+  test('a better status counts after two results in a row', () => {
     assert.equal(after(bad, good).status, 'critical');
     assert.equal(after(bad, good, good).status, 'passing');
   });
 
-  test('trouble that shows in several ways is still trouble; its newest reason is told', () => {
+  test('failures with different reasons count together, and the newest reason is used', () => {
     const state = after(good, bad, { ...bad, reason: 'timeout' }, { ...bad, reason: 'HTML' });
     assert.deepEqual([state.status, state.reason], ['critical', 'HTML']);
   });
 
-  test('another reason for the same status must last, and does not move the beginning', () => {
+  test('a new reason for the same status must repeat, and does not change when the status began', () => {
     const other = { ...bad, reason: 'timeout' };
     assert.equal(after(bad, other, bad, other, other).reason, 'connection refused');
     const state = after(bad, other, other, other);
     assert.deepEqual([state.reason, state.sinceMs], ['timeout', 0]);
   });
 
-  test('the verdict is always one that was seen, and equal looks leave the state untouched', () => {
-    const look = fc.record({ status: fc.constantFrom(...HEALTH_STATUSES), reason: fc.constantFrom('', 'a', 'b') });
+  test('the status is always one that was observed, and equal results do not change the state', () => {
+    const result = fc.record({ status: fc.constantFrom(...HEALTH_STATUSES), reason: fc.constantFrom('', 'a', 'b') });
     fc.assert(
-      fc.property(fc.array(look, { minLength: 1, maxLength: 40 }), (looks) => {
-        const state = after(...looks);
-        assert.ok(looks.some(({ status, reason }) => status === state.status && reason === state.reason));
+      fc.property(fc.array(result, { minLength: 1, maxLength: 40 }), (results) => {
+        const state = after(...results);
+        assert.ok(results.some(({ status, reason }) => status === state.status && reason === state.reason));
         const same = observeCheck('x', { ...state, pending: null }, state, damping, 1e9);
         assert.equal(same.sinceMs, state.sinceMs);
       }),
@@ -64,7 +64,7 @@ describe('observe check', () => {
 });
 
 describe('reason', () => {
-  test('the first line that says something is the reason, without what steers a terminal', () => {
+  test('the first non-empty line is the reason, without terminal control characters', () => {
     assert.equal(reasonFrom('\n \r\n\tdisk   is full \nmore'), 'disk is full');
     assert.equal(reasonFrom('\u001b[31mred\u001b[0m alert\u0007'), 'red alert?');
     assert.equal(reasonFrom('\u0000\u0001\n\ufffd\ntext'), 'text');
@@ -72,7 +72,7 @@ describe('reason', () => {
     assert.equal(reasonFrom(''), '');
   });
 
-  test('a long line is cut to 200 characters, none of them in two', () => {
+  test('a long line is cut to 200 whole characters', () => {
     assert.equal(reasonFrom('x'.repeat(200)), 'x'.repeat(200));
     const cut = reasonFrom('😀'.repeat(300));
     assert.deepEqual([[...cut].length, cut.endsWith('😀…')], [200, true]);

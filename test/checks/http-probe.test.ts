@@ -15,10 +15,10 @@ import { makeEtcdCerts } from '../support/etcd-certs.ts';
 import { scaledClock } from '../support/scaled-clock.ts';
 
 describe('docker probe', () => {
-  /** The 300 ms are three seconds: a busy machine is no docker that hangs. */
+  /** Stretches 300 ms to three seconds, so that a slow test machine does not look like a docker that hangs. */
   const clock = scaledClock(0.1);
 
-  /** What the probe sees of a docker that answers so. */
+  /** The probe's result for a docker with this answer. */
   async function seen(answer: RequestListener): Promise<Observation> {
     const dir = await mkdtemp(join(tmpdir(), 'rollcall-docker-'));
     const socketPath = join(dir, 'docker.sock');
@@ -26,7 +26,7 @@ describe('docker probe', () => {
     await once(server, 'listening');
     const probe = dockerProbe({ socketPath, intervalMs: 1_000, timeoutMs: 300, clock });
     try {
-      const { reason, status } = await probe.look(new AbortController().signal);
+      const { reason, status } = await probe.run(new AbortController().signal);
       return { status, reason: reason.replaceAll(dir, '') };
     } finally {
       await probe.close();
@@ -36,7 +36,7 @@ describe('docker probe', () => {
     }
   }
 
-  test('docker passes when its ping answers OK, and only then', async () => {
+  test('docker is passing only if its ping answers OK', async () => {
     const asked: (string | undefined)[] = [];
     const healthy = await seen((request, response) => {
       asked.push(request.method, request.url, request.headers.connection);
@@ -54,7 +54,7 @@ describe('docker probe', () => {
     });
   });
 
-  test('a docker that hangs, cuts the connection or floods it is critical', async () => {
+  test('a docker that hangs, closes the connection or sends too much is critical', async () => {
     assert.equal((await seen(() => {})).reason, 'no answer within 300ms');
     assert.equal(
       (await seen((request) => request.socket.destroy())).reason,
@@ -63,10 +63,10 @@ describe('docker probe', () => {
     assert.equal((await seen((_, response) => response.end('x'.repeat(1_000_000)))).status, 'critical');
   });
 
-  test('a docker that is gone is critical, whether its socket file stayed or not', async () => {
+  test('a docker that is gone is critical, with or without its socket file', async () => {
     const look = async (socketPath: string) => {
       const probe = dockerProbe({ socketPath, intervalMs: 1_000, timeoutMs: 300, clock });
-      const observation = await probe.look(new AbortController().signal);
+      const observation = await probe.run(new AbortController().signal);
       await probe.close();
       return observation.reason;
     };
@@ -74,7 +74,7 @@ describe('docker probe', () => {
     const dir = await mkdtemp(join(tmpdir(), 'rollcall-docker-'));
     try {
       const path = join(dir, 'docker.sock');
-      // A process that is killed leaves its socket file behind.
+      // A killed process leaves its socket file behind.
       const script = `require('net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`;
       await once(spawn(process.execPath, ['-e', script]), 'exit');
       assert.equal(await look(path), `connection refused at ${path}`);
@@ -96,14 +96,14 @@ describe('http probe', () => {
     }
   }
 
-  /** The 300 ms are three seconds: a busy machine is no server that hangs. */
+  /** Stretches 300 ms to three seconds, so that a slow test machine does not look like a server that hangs. */
   const clock = scaledClock(0.1);
 
   async function look(url: string, signal = new AbortController().signal): Promise<Observation> {
     const check = { name: 'web', url };
     const probe = httpProbe({ check, intervalMs: 1_000, timeoutMs: 300, clock });
     try {
-      const { status, reason } = await probe.look(signal);
+      const { status, reason } = await probe.run(signal);
       return { status, reason: reason.replace(/127\.0\.0\.1:\d+/, 'HOST') };
     } finally {
       await probe.close();
@@ -113,7 +113,7 @@ describe('http probe', () => {
   const seen = (answer: RequestListener, path = '/health?key=secret') =>
     withServer(createServer(answer), (port) => look(`http://127.0.0.1:${port}${path}`));
 
-  test('2xx passes, 429 warns, all else is critical; a query does not show', async () => {
+  test('2xx is passing, 429 is warning, others are critical; the reason has no query', async () => {
     const status = (code: number) => seen((_, response) => response.writeHead(code).end('text'));
     assert.deepEqual(await status(200), { status: 'passing', reason: '' });
     assert.deepEqual(await status(204), { status: 'passing', reason: '' });
@@ -122,7 +122,7 @@ describe('http probe', () => {
     assert.deepEqual(await status(404), { status: 'critical', reason: 'HTTP 404 from HOST/health' });
   });
 
-  test('path and query are sent as given, each time on a connection of its own', async () => {
+  test('path and query are sent as configured, each time on a new connection', async () => {
     const asked: (string | undefined)[] = [];
     let connections = 0;
     const server = createServer((request, response) => {
@@ -132,7 +132,7 @@ describe('http probe', () => {
     await withServer(server, async (port) => {
       const check = { name: 'web', url: `http://127.0.0.1:${port}/a?b=c` };
       const probe = httpProbe({ check, intervalMs: 1_000, timeoutMs: 2_000, clock });
-      for (let each = 0; each < 3; each += 1) await probe.look(new AbortController().signal);
+      for (let each = 0; each < 3; each += 1) await probe.run(new AbortController().signal);
       await probe.close();
     });
     assert.deepEqual([asked.join(' '), connections], ['GET /a?b=c GET /a?b=c GET /a?b=c', 3]);
@@ -148,7 +148,7 @@ describe('http probe', () => {
     assert.match(answer.reason, /^HTTP 302 from HOST\/health; redirects are not followed$/);
   });
 
-  test('a large body is no trouble and is not read to its end; one that never ends is no answer', async () => {
+  test('a large body is passing and is not read to its end; a body that never ends is a timeout', async () => {
     let sentBytes = 0;
     const large = await seen((_, response) => {
       const chunk = Buffer.alloc(65_536);
@@ -169,7 +169,7 @@ describe('http probe', () => {
     });
   });
 
-  test('a server that refuses, hangs, cuts the connection or does not speak HTTP is critical', async () => {
+  test('a server that refuses, hangs, closes the connection or does not speak HTTP is critical', async () => {
     const gone = await withServer(createServer(), async (port) => port);
     assert.deepEqual(await look(`http://127.0.0.1:${gone}/`), {
       status: 'critical',
@@ -190,7 +190,7 @@ describe('http probe', () => {
     );
   });
 
-  test('HTTPS passes with a certificate that is trusted, and is critical with one that is not', async () => {
+  test('HTTPS is passing with a trusted certificate and critical with an untrusted one', async () => {
     const certs = await makeEtcdCerts();
     try {
       const [key, cert] = await Promise.all([readFile(certs.server.keyFile), readFile(certs.server.certFile)]);
@@ -200,7 +200,7 @@ describe('http probe', () => {
         const refused = await look(url);
         assert.equal(refused.status, 'critical');
         assert.match(refused.reason, /certificate.* at HOST\/$/);
-        // Node reads this variable at its start only.
+        // Node reads NODE_EXTRA_CA_CERTS only at its start.
         const module = new URL('../../src/checks/http-probe.ts', import.meta.url);
         const clock = new URL('../../src/lib/clock.ts', import.meta.url);
         const script = `
@@ -208,7 +208,7 @@ describe('http probe', () => {
         import { systemClock } from ${JSON.stringify(clock)};
         const check = { name: 'web', url: ${JSON.stringify(url)} };
         const probe = httpProbe({ check, intervalMs: 9000, timeoutMs: 5000, clock: systemClock });
-        console.log(JSON.stringify(await probe.look(new AbortController().signal)));
+        console.log(JSON.stringify(await probe.run(new AbortController().signal)));
         await probe.close();`;
         const env = { ...process.env, NODE_EXTRA_CA_CERTS: certs.caFile };
         const run = promisify(execFile);

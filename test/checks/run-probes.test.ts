@@ -8,7 +8,7 @@ import { describe, type TestContext, test } from 'node:test';
 import fc from 'fast-check';
 import type { Observation } from '../../src/checks/check.ts';
 import type { CheckConfig } from '../../src/checks/probe.ts';
-import { firstLookMs, nextLookMs, openProbes, runProbe } from '../../src/checks/run-probes.ts';
+import { firstRunMs, nextRunMs, openProbes, runProbe } from '../../src/checks/run-probes.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { type SimulatedClock, simulatedClock } from '../support/simulated-clock.ts';
 
@@ -18,44 +18,44 @@ describe('run probe', () => {
   function run(
     t: TestContext,
     clock: SimulatedClock,
-    look: (signal: AbortSignal) => Promise<Observation>,
+    probeOnce: (signal: AbortSignal) => Promise<Observation>,
     limits: { intervalMs?: number; timeoutMs?: number; delayMs?: number } = {},
   ) {
     const { intervalMs = 10_000, timeoutMs = 1_000, delayMs = 0 } = limits;
     const stop = new AbortController();
     t.after(() => stop.abort());
     const startMs = clock.monotonicMs();
-    const looks: { seen: Observation; atMs: number; durationMs: number }[] = [];
+    const results: { seen: Observation; atMs: number; durationMs: number }[] = [];
     const started: number[] = [];
     const probe = {
       name: 'app',
       intervalMs,
       timeoutMs,
-      look: (signal: AbortSignal) => {
+      run: (signal: AbortSignal) => {
         started.push(clock.monotonicMs() - startMs);
-        return look(signal);
+        return probeOnce(signal);
       },
     };
-    const onLook = (seen: Observation, durationMs: number) =>
-      looks.push({ seen, durationMs, atMs: clock.monotonicMs() - startMs });
-    const ended = runProbe({ probe, delayMs, clock, onLook, onStep: () => {} }, stop.signal);
+    const onResult = (seen: Observation, durationMs: number) =>
+      results.push({ seen, durationMs, atMs: clock.monotonicMs() - startMs });
+    const ended = runProbe({ probe, delayMs, clock, onResult, onStep: () => {} }, stop.signal);
     ended.catch(() => {});
-    return { looks, started, stop, ended };
+    return { results, started, stop, ended };
   }
 
-  test('looks begin at the delay and keep to its beat, however long one takes', async (t) => {
+  test('runs start after the delay and then at the interval, however long one takes', async (t) => {
     const clock = simulatedClock();
     const slow = async (signal: AbortSignal) => {
       await clock.sleep(900, signal);
       return passing;
     };
-    const { started, looks } = run(t, clock, slow, { delayMs: 3_000 });
+    const { started, results } = run(t, clock, slow, { delayMs: 3_000 });
     await clock.advance(25_000);
     assert.deepEqual(started, [3_000, 13_000, 23_000]);
-    assert.deepEqual(looks[0], { seen: passing, durationMs: 900, atMs: 3_900 });
+    assert.deepEqual(results[0], { seen: passing, durationMs: 900, atMs: 3_900 });
   });
 
-  test('a look that outlasts its interval does not make the next ones pile up', async (t) => {
+  test('a run that takes longer than the interval does not queue up further runs', async (t) => {
     const clock = simulatedClock();
     const slow = (signal: AbortSignal) => clock.sleep(2_500, signal).then(() => passing);
     const { started } = run(t, clock, slow, { intervalMs: 1_000, timeoutMs: 5_000 });
@@ -63,31 +63,31 @@ describe('run probe', () => {
     assert.deepEqual(started, [0, 3_000, 6_000]);
   });
 
-  test('a look that throws is critical with the reason, and the loop goes on', async (t) => {
+  test('a run that throws is critical with the error as the reason, and the loop continues', async (t) => {
     const clock = simulatedClock();
-    const { looks } = run(t, clock, () => Promise.reject(new Error('no such program')));
+    const { results } = run(t, clock, () => Promise.reject(new Error('no such program')));
     await clock.advance(10_000);
     assert.deepEqual(
-      looks.map(({ seen }) => seen),
+      results.map(({ seen }) => seen),
       Array(2).fill({ status: 'critical', reason: 'no such program' }),
     );
   });
 
-  test('a look that hangs and ignores its signal is critical in the same words each time, and holds nothing up for good', async (t) => {
+  test('a run that hangs and ignores its signal is critical with the same reason each time, and the loop continues', async (t) => {
     const clock = simulatedClock();
     let hang = true;
-    const { looks } = run(t, clock, () => (hang ? new Promise(() => {}) : Promise.resolve(passing)));
+    const { results } = run(t, clock, () => (hang ? new Promise(() => {}) : Promise.resolve(passing)));
     await clock.advance(39_000);
     assert.deepEqual(
-      looks.map(({ seen }) => seen),
+      results.map(({ seen }) => seen),
       Array(4).fill({ status: 'critical', reason: 'no answer within 1s' }),
     );
     hang = false;
     await clock.advance(10_000);
-    assert.deepEqual(looks.at(-1)?.seen, passing);
+    assert.deepEqual(results.at(-1)?.seen, passing);
   });
 
-  test('it ends with the signal’s reason, also in the middle of a look', async (t) => {
+  test('the loop ends with the signal’s reason, also during a run', async (t) => {
     const clock = simulatedClock();
     const { stop, ended } = run(t, clock, () => new Promise(() => {}));
     await clock.advance(0);
@@ -115,7 +115,7 @@ describe('open probes', () => {
     return opened.probes.map((probe) => probe.name);
   }
 
-  test('there is a probe for each check that is configured, with the interval and timeout of all', async () => {
+  test('each configured check has a probe, with the common interval and timeout', async () => {
     assert.deepEqual(await names({}), ['disk', 'web', 'own']);
     assert.deepEqual(await names({ disk: null, http: [], exec: [] }), []);
     const { probes, close } = openProbes(config, { clock: systemClock, env: {} });
@@ -123,7 +123,7 @@ describe('open probes', () => {
     await close();
   });
 
-  test('docker is checked only where its socket is at the start', async () => {
+  test('docker is checked only if its socket exists at the start', async () => {
     const dir = await mkdtemp(join(tmpdir(), 'rollcall-open-'));
     const socket = join(dir, 'docker.sock');
     const server = createServer((_, response) => response.end('OK')).listen(socket);
@@ -135,7 +135,7 @@ describe('open probes', () => {
         assert.deepEqual(await names({ dockerSocket: path }), ['disk', 'web', 'own'], path);
       }
       const { probes, close } = openProbes({ ...config, dockerSocket: socket }, { clock: systemClock, env: {} });
-      assert.equal((await probes[0]?.look(new AbortController().signal))?.status, 'passing');
+      assert.equal((await probes[0]?.run(new AbortController().signal))?.status, 'passing');
       await close();
     } finally {
       server.close();
@@ -143,48 +143,48 @@ describe('open probes', () => {
     }
   });
 
-  test('commands run in the environment that was given', async () => {
+  test('commands run in the given environment', async () => {
     const exec = [{ name: 'own', argv: ['sh', '-c', 'echo "$WHO"; exit 1'] as const }];
     const env = { PATH: process.env['PATH'], WHO: 'operator' };
     const { probes, close } = openProbes({ ...config, disk: null, http: [], exec }, { clock: systemClock, env });
-    assert.equal((await probes[0]?.look(new AbortController().signal))?.reason, 'operator');
+    assert.equal((await probes[0]?.run(new AbortController().signal))?.reason, 'operator');
     await close();
   });
 });
 
 describe('stagger', () => {
-  test('first looks are spread evenly over one interval, the first at once', () => {
+  test('first runs are spread evenly over one interval, the first at once', () => {
     assert.deepEqual(
-      [0, 1, 2, 3].map((index) => firstLookMs(index, 4, 10_000)),
+      [0, 1, 2, 3].map((index) => firstRunMs(index, 4, 10_000)),
       [0, 2_500, 5_000, 7_500],
     );
-    assert.equal(firstLookMs(0, 1, 10_000), 0);
+    assert.equal(firstRunMs(0, 1, 10_000), 0);
   });
 
-  test('the next look keeps the beat, leaves out what was missed, and never is in the past', () => {
-    assert.equal(nextLookMs(1_000, 10_000, 1_000), 11_000);
-    assert.equal(nextLookMs(1_000, 10_000, 4_000), 11_000);
-    assert.equal(nextLookMs(1_000, 10_000, 11_000), 21_000);
-    assert.equal(nextLookMs(1_000, 10_000, 38_000), 41_000);
-    // A timer may fire a moment early.
-    assert.equal(nextLookMs(1_000, 10_000, 999.5), 11_000);
-    // A whole interval later, but for what a number of that size cannot hold.
-    const dueMs = firstLookMs(2, 9, 10_000) + 30_000;
-    assert.ok(nextLookMs(dueMs, 10_000, dueMs + 10_000) > dueMs + 10_000);
+  test('the next run is a whole number of intervals later, skips missed runs, and is never in the past', () => {
+    assert.equal(nextRunMs(1_000, 10_000, 1_000), 11_000);
+    assert.equal(nextRunMs(1_000, 10_000, 4_000), 11_000);
+    assert.equal(nextRunMs(1_000, 10_000, 11_000), 21_000);
+    assert.equal(nextRunMs(1_000, 10_000, 38_000), 41_000);
+    // A timer may fire slightly early.
+    assert.equal(nextRunMs(1_000, 10_000, 999.5), 11_000);
+    // One interval later, less a rounding error of the division.
+    const dueMs = firstRunMs(2, 9, 10_000) + 30_000;
+    assert.ok(nextRunMs(dueMs, 10_000, dueMs + 10_000) > dueMs + 10_000);
   });
 
-  test('however long their looks take, no two checks are ever due closer together than the spread', () => {
+  test('however long runs take, no two checks are due closer together than their spread', () => {
     const intervalMs = 10_000;
-    const lookMs = fc.integer({ min: 0, max: 25_000 });
+    const durationMs = fc.integer({ min: 0, max: 25_000 });
     fc.assert(
       fc.property(
-        fc.array(fc.array(lookMs, { minLength: 5, maxLength: 30 }), { minLength: 2, maxLength: 20 }),
+        fc.array(fc.array(durationMs, { minLength: 5, maxLength: 30 }), { minLength: 2, maxLength: 20 }),
         (checks) => {
-          const due = checks.flatMap((looks, index) => {
-            let dueMs = firstLookMs(index, checks.length, intervalMs);
-            return looks.map((tookMs) => {
+          const due = checks.flatMap((durations, index) => {
+            let dueMs = firstRunMs(index, checks.length, intervalMs);
+            return durations.map((tookMs) => {
               const began = dueMs;
-              dueMs = nextLookMs(dueMs, intervalMs, began + tookMs);
+              dueMs = nextRunMs(dueMs, intervalMs, began + tookMs);
               assert.ok(dueMs > began + tookMs);
               return { index, began };
             });

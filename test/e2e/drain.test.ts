@@ -46,7 +46,7 @@ test('a node that is critical for long drains, and is active when it was well fo
   let status: 'critical' | 'passing' = 'passing';
   const probe: Probe = {
     ...{ name: 'app', intervalMs: 50, timeoutMs: 1_000 },
-    look: async () => ({ status, reason: status === 'passing' ? '' : 'down' }),
+    run: async () => ({ status, reason: status === 'passing' ? '' : 'down' }),
   };
   const { ecs, arn, state } = await start(t, {}, { probes: [probe] });
   status = 'critical';
@@ -172,7 +172,7 @@ test('a host that EC2 announces nothing to is active again when it was well for 
   let status: 'critical' | 'passing' = 'critical';
   const probe: Probe = {
     ...{ name: 'app', intervalMs: 50, timeoutMs: 1_000 },
-    look: async () => ({ status, reason: status === 'passing' ? '' : 'down' }),
+    run: async () => ({ status, reason: status === 'passing' ? '' : 'down' }),
   };
   const world = await startWorld(t);
   const ecs = fakeAgentEcs();
