@@ -67,15 +67,15 @@ export function buildReport(parts: ReportParts): AgentReport {
 function leaseReport({ publisher, step, storeLabel, ttlMs, nowMs }: ReportParts): LeaseReport {
   const overdue = publisher.phase === 'held' && leaseOverdue(publisher, nowMs);
   const phase = overdue ? 'lost' : publisher.phase;
-  const beaten = Number.isFinite(publisher.beatAtMs);
+  const confirmed = Number.isFinite(publisher.heartbeatAtMs);
   return {
     store: storeLabel,
     state: phase,
     reason: step.reason,
     believedGood: phase === 'held',
     ttlMs: publisher.hold?.ttlMs ?? ttlMs,
-    lastBeatAgeMs: beaten ? nowMs - publisher.beatAtMs : null,
-    lastError: publisher.lastError,
+    lastBeatAgeMs: confirmed ? nowMs - publisher.heartbeatAtMs : null,
+    lastError: publisher.trouble.error,
     counts: publisher.counts,
   };
 }
@@ -138,8 +138,9 @@ export function createStoreCheck(clock: Clock, damping: Damping): StoreCheck {
 
 /** What the publisher's state says of the store, and of our place in it. @param nowMs on the monotonic clock */
 export function storeLook(state: PublisherState, nowMs: number): Observation {
+  const { error } = state.trouble;
   const onRoll = state.phase === 'departed' || (state.phase === 'held' && !leaseOverdue(state, nowMs));
-  if (onRoll) return { status: state.lastError === null ? 'passing' : 'warning', reason: state.lastError ?? '' };
+  if (onRoll) return { status: error === null ? 'passing' : 'warning', reason: error ?? '' };
   const lost = state.phase === 'unregistered' ? 'not registered' : 'the presence lease is lost';
-  return { status: 'critical', reason: state.lastError === null ? lost : `${lost}: ${state.lastError}` };
+  return { status: 'critical', reason: error === null ? lost : `${lost}: ${error}` };
 }

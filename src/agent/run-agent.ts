@@ -188,7 +188,7 @@ const REGISTRY_LIMIT_MS = 65_000;
 /**
  * The whole agent: answers HTTP, watches its node and publishes it, until it has departed.
  * @param signal ends it at once, without a goodbye
- * @throws SupersededError when another session took the seat; RollcallError when the port cannot be had
+ * @throws SupersededError when another session registered this node; RollcallError when the port cannot be had
  */
 export async function runAgent(config: AgentConfig, deps: AgentDependencies, signal: AbortSignal): Promise<void> {
   const { store, clock, random, log, leaving } = deps;
@@ -289,7 +289,7 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
     }
     if (last?.phase === 'superseded' && !leaving.get()) {
       throw new SupersededError(
-        `session ${last.supersededBy} took the seat of this node; this agent ends for good: one agent a node is enough`,
+        `session ${last.supersededBy} registered this node; this agent ends: only one agent may run on a node`,
       );
     }
   } finally {

@@ -11,7 +11,7 @@ export function describeStatus(report: Pick<AgentReport, 'record' | 'lease' | 's
   const { record, lease, sources, loops } = report;
   const stuck = loops.find((loop) => loop.ageMs > loop.limitMs);
   if (stuck) return `stuck: the loop ${stuck.name} makes no step`;
-  if (lease.state === 'superseded') return 'superseded: another agent took the seat of this node';
+  if (lease.state === 'superseded') return 'superseded: another agent registered this node';
   if (!record) {
     const host = sources.find(({ name }) => name === 'host');
     const cause = (host ?? sources.find(({ name }) => name === 'imds'))?.lastError;

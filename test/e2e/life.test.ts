@@ -156,7 +156,7 @@ test('a second agent on the node takes its seat; the first ends with status 3 an
   await w.expect(all(w.ids, 'present'), PATIENCE_MS);
   const young = await w.start(1);
   assert.equal((await old.ended).code, 3);
-  assert.match(old.stderr(), /session [0-9a-f-]+ took the seat/);
+  assert.match(old.stderr(), /session [0-9a-f-]+ registered this node/);
   await sleep(TTL_MS + 1_000);
   assert.deepEqual(await rollStates(w.store), all(w.ids, 'present'));
   assert.equal(young.child.exitCode, null);

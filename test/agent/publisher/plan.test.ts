@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import {
+  apply,
   departureCause,
   initialPublisherState,
   type PlanInput,
@@ -26,7 +27,7 @@ describe('plan', () => {
   const TTL_MS = 30_000;
   const record = sampleRecord();
   const desired = { record, json: encodeRecord(record) };
-  const stay: PlanInput = { desired, leaving: false, ttlMs: TTL_MS };
+  const stay: PlanInput = { desired, leaving: false };
   const leave: PlanInput = { ...stay, leaving: true };
   const NOW_MS = 1_000_000;
 
@@ -35,9 +36,9 @@ describe('plan', () => {
     ...initialPublisherState(TTL_MS),
     phase: 'held',
     hold: { seat, ttlMs: TTL_MS, presenceLease: '1', retentionLease: '2' },
-    beatAtMs: NOW_MS,
-    nextBeatAtMs: NOW_MS + 10_000,
-    nextRetentionBeatAtMs: NOW_MS + 7_200_000,
+    heartbeatAtMs: NOW_MS,
+    nextHeartbeatAtMs: NOW_MS + 10_000,
+    nextRetentionRenewalAtMs: NOW_MS + 7_200_000,
     publishedJson: desired.json,
   };
 
@@ -50,20 +51,20 @@ describe('plan', () => {
     });
   });
 
-  test('a new session takes the seat over; one that lost its lease only asks for it back', () => {
+  test('a new session takes the registration over; one that lost its lease only asks for it back', () => {
     const first = plan(initialPublisherState(TTL_MS), NOW_MS, stay);
     assert.ok(first.action === 'register' && first.takeover);
     const again = plan({ ...held, phase: 'lost' }, NOW_MS, stay);
     assert.ok(again.action === 'register' && !again.takeover);
   });
 
-  test('has nothing to write while nothing changes, and sleeps until the next beat', () => {
+  test('has nothing to write while nothing changes, and sleeps until the next heartbeat', () => {
     const step = plan(held, NOW_MS + 1, stay);
     assert.ok(step.action === 'wait');
     assert.equal(step.untilMs, NOW_MS + 10_000);
   });
 
-  test('beats at a third of the TTL, before it writes a change', () => {
+  test('sends a heartbeat at a third of the TTL, before it writes a change', () => {
     const changed = { ...stay, desired: { record, json: 'changed' } };
     assert.equal(plan(held, NOW_MS + 1, changed).action, 'update');
     assert.equal(plan(held, NOW_MS + 10_000, changed).action, 'renew');
@@ -71,23 +72,23 @@ describe('plan', () => {
 
   test('renews the retention when it is due', () => {
     assert.equal(
-      plan({ ...held, nextBeatAtMs: NOW_MS + 8e6, beatAtMs: NOW_MS + 7.2e6 }, NOW_MS + 7.2e6, stay).action,
+      plan({ ...held, nextHeartbeatAtMs: NOW_MS + 8e6, heartbeatAtMs: NOW_MS + 7.2e6 }, NOW_MS + 7.2e6, stay).action,
       'renew-retention',
     );
   });
 
-  test('a failed beat is not a lost lease: until the TTL has passed it only retries', () => {
-    const failing = { ...held, retryAtMs: NOW_MS + 29_900, lastError: 'connection refused' };
+  test('a failed heartbeat is not a lost lease: until the TTL has passed it only retries', () => {
+    const failing = { ...held, trouble: { ...held.trouble, retryAtMs: NOW_MS + 29_900, error: 'connection refused' } };
     const step = plan(failing, NOW_MS + 29_899, stay);
     assert.ok(step.action === 'wait');
     assert.match(step.reason, /retrying: connection refused/);
     assert.equal(plan(failing, NOW_MS + 29_999, stay).action, 'renew');
   });
 
-  test('after a whole TTL without a confirmed beat the lease is presumed lost and the seat asked for again', () => {
+  test('after a whole TTL without a confirmed heartbeat the lease is presumed lost and the node registered again', () => {
     const step = plan(held, NOW_MS + TTL_MS, stay);
     assert.ok(step.action === 'register' && !step.takeover);
-    assert.match(step.reason, /no confirmed beat for 30s/);
+    assert.match(step.reason, /no confirmed heartbeat for 30s/);
   });
 
   test('leaving departs once, also when the lease was lost, and at once when it was never registered', () => {
@@ -97,8 +98,15 @@ describe('plan', () => {
     assert.equal(plan(initialPublisherState(TTL_MS), NOW_MS, leave).action, 'done');
   });
 
+  test('a departure that finds nothing of this session in the store has nothing more to do', () => {
+    const step = plan(held, NOW_MS, leave);
+    assert.ok(step.action === 'depart');
+    const end = { sentAtMs: NOW_MS, nowMs: NOW_MS, wallMs: 0, random: 0.5 };
+    assert.equal(apply.depart(held, step, { kind: 'lost' }, end).phase, 'departed');
+  });
+
   test('a superseded session does nothing more, whatever is due', () => {
     const step = plan({ ...held, phase: 'superseded', supersededBy: 'other' }, NOW_MS + 1e9, stay);
-    assert.deepEqual(step, { action: 'done', reason: 'session other took the seat of this node' });
+    assert.deepEqual(step, { action: 'done', reason: 'session other registered this node' });
   });
 });

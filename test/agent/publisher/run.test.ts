@@ -74,7 +74,7 @@ function publish(t: TestContext, { clock, store }: Bench, session = 's1') {
   return { desired, leaving, network, ended, seen, want };
 }
 
-test('registers as soon as the record is known, then beats each third of the TTL and writes nothing', async (t) => {
+test('registers as soon as the record is known, then sends a heartbeat each third of the TTL and writes nothing', async (t) => {
   const b = await bench(t);
   const agent = publish(t, b);
   await b.clock.advance(20_000);
@@ -85,8 +85,8 @@ test('registers as soon as the record is known, then beats each third of the TTL
   const revision = await b.revision();
   await b.clock.advance(600_000);
   assert.equal(await b.revision(), revision);
-  const beats = agent.network.calls.filter((call) => call === 'renew').length;
-  assert.ok(beats >= 60 && beats <= 67, `${beats} beats in 10 minutes`);
+  const heartbeats = agent.network.calls.filter((call) => call === 'renew').length;
+  assert.ok(heartbeats >= 60 && heartbeats <= 67, `${heartbeats} heartbeats in 10 minutes`);
   assert.deepEqual([...new Set(agent.network.calls)], ['register', 'renew']);
 });
 
@@ -180,7 +180,7 @@ test('a departure after a notice has the notice as its cause', async (t) => {
   assert.deepEqual(entry?.record.interruption, interruption);
 });
 
-test('leaving while a beat hangs does not wait for the beat', async (t) => {
+test('leaving while a heartbeat hangs does not wait for it', async (t) => {
   const b = await bench(t);
   const agent = publish(t, b);
   agent.want();
@@ -194,7 +194,48 @@ test('leaving while a beat hangs does not wait for the beat', async (t) => {
   assert.equal((await agent.ended).phase, 'departed');
 });
 
-test('a new session takes the seat; the old one notices by its next beat, ends, and never fights back', async (t) => {
+test('leaving waits for a registration that is under way: nothing may be registered after the agent has ended', async (t) => {
+  const b = await bench(t);
+  const agent = publish(t, b);
+  const answer = Promise.withResolvers<void>();
+  const { register } = agent.network;
+  agent.network.register = async (...args) => {
+    await answer.promise;
+    return register(...args);
+  };
+  agent.want();
+  await b.clock.advance(1_000);
+  agent.leaving.set(true);
+  await b.clock.advance(1_000);
+  answer.resolve();
+  await b.clock.advance(0);
+  assert.equal((await agent.ended).phase, 'departed');
+  assert.equal(await b.state(), 'departed');
+});
+
+test('a heartbeat that is under way is not cut short by a change of the record, which is written after it', async (t) => {
+  const b = await bench(t);
+  const agent = publish(t, b);
+  agent.want();
+  await b.clock.advance(0);
+  const answer = Promise.withResolvers<void>();
+  const { renew } = agent.network;
+  let cut = false;
+  agent.network.renew = async (hold, signal) => {
+    await answer.promise;
+    cut = signal.aborted;
+    return renew(hold, signal);
+  };
+  await b.clock.advance(10_000);
+  agent.want({ privateIpAddress: '10.0.0.9' });
+  await b.clock.advance(1_000);
+  assert.deepEqual(agent.network.calls, ['register']);
+  answer.resolve();
+  await b.clock.advance(0);
+  assert.deepEqual([agent.network.calls, cut], [['register', 'renew', 'update'], false]);
+});
+
+test('a new session takes the registration over; the old one notices by its next heartbeat, ends, and does not register again', async (t) => {
   const b = await bench(t);
   const old = publish(t, b, 'old');
   old.want();
@@ -209,7 +250,7 @@ test('a new session takes the seat; the old one notices by its next beat, ends, 
   assert.equal(young.seen.state?.counts.registrations, 1);
 });
 
-test('a session that slept through the loss of its seat finds the new one there and ends', async (t) => {
+test('a session that was frozen while it lost its registration finds the new session and ends', async (t) => {
   const b = await bench(t);
   const old = publish(t, b, 'old');
   old.want();
@@ -224,7 +265,7 @@ test('a session that slept through the loss of its seat finds the new one there 
   assert.equal(await b.state(), 'present');
 });
 
-test('leaving does not wait for the pause after a failed beat', async (t) => {
+test('leaving does not wait for the pause after a failed heartbeat', async (t) => {
   const b = await bench(t);
   const agent = publish(t, b);
   agent.want();
@@ -253,7 +294,7 @@ test('an update whose answer was lost is made good, also when the record is back
   assert.equal(entry?.record.containerInstanceArn, record.containerInstanceArn);
 });
 
-test('beats go on while writes are refused, and do not hide that they are', async (t) => {
+test('heartbeats go on while writes are refused, and do not hide that they are', async (t) => {
   const b = await bench(t);
   const agent = publish(t, b);
   agent.want();
@@ -263,15 +304,15 @@ test('beats go on while writes are refused, and do not hide that they are', asyn
   const errors = new Set<string | null>();
   for (let second = 0; second < 120; second += 1) {
     await b.clock.advance(1_000);
-    errors.add(agent.seen.state?.lastError ?? null);
+    errors.add(agent.seen.state?.trouble.error ?? null);
   }
-  assert.deepEqual([...errors], ['connection refused'], 'one trouble, told without a break');
+  assert.deepEqual([...errors], ['connection refused'], 'one failure, reported without a break');
   assert.equal(await b.state(), 'present');
   const updates = agent.network.calls.filter((call) => call === 'update').length;
   assert.ok(updates < 60, `${updates} tries in two minutes: the pauses keep growing`);
 });
 
-test('a later start in the seat is believed only when it is alive: a clock set back must not end a node for good', async (t) => {
+test('a registration with a later start is believed only when its agent is alive: a clock set back must not end a node for good', async (t) => {
   const b = await bench(t);
   const dead = publish(t, b, 'dead');
   dead.want({ registeredAt: '2026-01-01T01:00:00.000Z' });
