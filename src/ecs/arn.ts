@@ -1,6 +1,6 @@
 import type { NodeRecord } from '../record/record.ts';
 
-/** Partitions are aws, aws-cn, aws-us-gov, aws-iso and more to come; the account has 12 digits. */
+/** Partitions: aws, aws-cn, aws-us-gov, aws-iso and others; the account has 12 digits. */
 const PREFIX = 'arn:aws(?:-[a-z]+)*:ecs:[a-z0-9-]+:\\d{12}';
 const NAME = '[A-Za-z0-9_-]{1,255}';
 const ID = '[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}';
@@ -9,12 +9,12 @@ const CONTAINER_INSTANCE = new RegExp(`^${PREFIX}:container-instance/(?:${NAME}/
 const CLUSTER = new RegExp(`^${PREFIX}:cluster/(${NAME})$`);
 const CLUSTER_NAME = new RegExp(`^${NAME}$`);
 
-/** Both forms: with the cluster's name, and the older one without: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-account-settings.html#ecs-resource-ids */
+/** Accepts both forms, with the cluster's name and the older one without it: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-account-settings.html#ecs-resource-ids */
 export function isContainerInstanceArn(text: string): boolean {
   return CONTAINER_INSTANCE.test(text);
 }
 
-/** The cluster's name, given its name or its ARN; undefined when it is neither. */
+/** The cluster's name from its name or its ARN; undefined for any other text. */
 export function clusterName(text: string): string | undefined {
   return CLUSTER_NAME.test(text) ? text : CLUSTER.exec(text)?.[1];
 }
@@ -25,8 +25,8 @@ export function arnScope(arn: string): string {
 }
 
 /**
- * The cluster a node says it is in; null where it does not say. The newer form of ARN names it, and ECS refuses a whole
- * request in which one ARN names another cluster than the request does.
+ * The cluster in a node's record; null if unknown. The cluster in the ARN takes precedence, because ECS refuses a whole
+ * request if one ARN in it names another cluster than the request.
  */
 export function clusterOf({ containerInstanceArn, cluster }: Pick<NodeRecord, 'containerInstanceArn' | 'cluster'>) {
   const parts = containerInstanceArn?.split('/') ?? [];
@@ -34,14 +34,14 @@ export function clusterOf({ containerInstanceArn, cluster }: Pick<NodeRecord, 'c
 }
 
 /**
- * Region and account of a container instance's ARN, `arn:aws:ecs:us-east-1:123456789012`: one store may hold several of
- * either, and clusters are named alike in them. null where the text says neither.
+ * Region and account of a container instance's ARN, such as `arn:aws:ecs:us-east-1:123456789012`; null if the text has
+ * neither. One store may hold several regions and accounts, with clusters of the same name.
  */
 export function clusterScope(arn: string | null | undefined): string | null {
   return /^arn:[^:]*:ecs:[^:]+:[^:]+(?=:)/.exec(arn ?? '')?.[0] ?? null;
 }
 
-/** Two that may be of one cluster of that name: in doubt they are. */
+/** True if both scopes are equal or one is unknown, so that both may belong to the same cluster. */
 export function mayShareScope(one: string | null, other: string | null): boolean {
   return one === null || other === null || one === other;
 }

@@ -1,13 +1,13 @@
 import type { Clock } from '../lib/clock.ts';
 
-/** A container instance as the ECS API describes it; names follow DescribeContainerInstances. */
+/** A container instance in the ECS API; names follow DescribeContainerInstances. */
 export interface ContainerInstance {
   readonly containerInstanceArn: string;
   /** The cluster's name. */
   readonly cluster: string;
-  /** `i-…`, or `mi-…` for an external instance; null where ECS does not say. */
+  /** `i-…`, or `mi-…` for an external instance; null if ECS does not send it. */
   readonly ec2InstanceId: string | null;
-  /** ACTIVE, DRAINING, REGISTERING, DEREGISTERING, REGISTRATION_FAILED, or what a later ECS calls it. */
+  /** ACTIVE, DRAINING, REGISTERING, DEREGISTERING, REGISTRATION_FAILED, or a newer status. */
   readonly status: string;
   readonly agentConnected: boolean;
   /** RFC 3339. */
@@ -16,18 +16,18 @@ export interface ContainerInstance {
   readonly runningTasksCount: number;
   readonly pendingTasksCount: number;
   readonly registered: Resources;
-  /** What tasks have not taken. */
+  /** Not used by tasks. */
   readonly remaining: Resources;
-  /** In the host, taken or not. */
+  /** All GPUs of the host, used or not. */
   readonly gpus: number;
   readonly attributes: readonly Attribute[];
 }
 
 export interface Resources {
-  /** 1,024 are one vCPU. */
+  /** 1,024 units are one vCPU. */
   readonly cpuUnits: number;
   readonly memoryMiB: number;
-  /** Host ports that are taken: ECS lists under both resources those in use. */
+  /** Host ports in use. ECS lists the ports in use under the registered and under the remaining resources. */
   readonly ports: readonly number[];
   readonly portsUdp: readonly number[];
 }
@@ -37,47 +37,47 @@ export interface Attribute {
   readonly value: string | null;
 }
 
-/** What one task takes of a container instance. */
+/** The resources that one task needs. */
 export interface TaskNeeds {
   readonly cpuUnits: number;
   readonly memoryMiB: number;
-  /** Host ports, TCP. */
+  /** TCP host ports. */
   readonly ports: readonly number[];
   readonly portsUdp: readonly number[];
 }
 
-/** What a task definition says of where its tasks can run. */
+/** What a task definition requires of a container instance. */
 export interface DefinedTask {
   readonly needs: TaskNeeds;
   readonly requirements: TaskRequirements;
-  /** The tasks have addresses of their own (`awsvpc`): whoever starts one has to name subnets. */
+  /** True for network mode `awsvpc`: each task has its own address, and a start must name subnets. */
   readonly needsSubnets: boolean;
 }
 
-/** What an instance has, or has not, whatever runs on it. */
+/** Requirements that do not depend on what runs on the instance. */
 export interface TaskRequirements {
-  /** With a value only where it has to be that one. */
+  /** An attribute with a value must have that value; one without may have any. */
   readonly attributes: readonly Attribute[];
   readonly gpus: number;
-  /** Of these no two tasks have the same one; 0: none is asked for by number. */
+  /** GPUs that the task needs for itself alone; 0 if it requests no number of GPUs. */
   readonly ownGpus: number;
 }
 
 /**
- * What rollcall asks of the ECS API. Every call is one request (with the SDK's own retries), takes part in the request
- * budget, ends within its own deadline or with the reason of `signal`, and otherwise rejects with an `EcsError`.
+ * The calls of the ECS API that rollcall uses. Each call is one request (plus the SDK's retries), counts against
+ * `requestsPerSecond` and ends within its own deadline. It rejects with an `EcsError`, or with the reason of `signal`.
  */
 export interface EcsApi {
-  /** Region and, where one is set, the endpoint; for people. */
+  /** Region and endpoint, for messages. */
   readonly label: string;
 
-  /** Up to 100 clusters, by ARN. @param page null: the first */
+  /** ARNs of up to 100 clusters. @param page null: the first */
   listClusters(page: string | null, signal: AbortSignal): Promise<Page>;
 
-  /** Up to 100 container instances of a cluster, by ARN, of every status. @param cluster name or ARN */
+  /** ARNs of up to 100 container instances of a cluster, in any status. @param cluster name or ARN */
   listContainerInstances(cluster: string, page: string | null, signal: AbortSignal): Promise<Page>;
 
-  /** At most 100 ARNs. Each is in the answer, described or as a failure. */
+  /** At most 100 ARNs. The result has an instance or a failure for each. */
   describeContainerInstances(cluster: string, arns: readonly string[], signal: AbortSignal): Promise<Described>;
 
   /** At most 10 ARNs. */
@@ -91,22 +91,22 @@ export interface EcsApi {
   /** At most 10 attributes; each replaces one of the same name. */
   putAttributes(cluster: string, arn: string, attributes: readonly Attribute[], signal: AbortSignal): Promise<void>;
 
-  /** At most 10 names. One that is not there is no error. */
+  /** At most 10 names. A name that does not exist is not an error. */
   deleteAttributes(cluster: string, arn: string, names: readonly string[], signal: AbortSignal): Promise<void>;
 
   /** @param taskDefinition `family`, `family:revision` or ARN */
   describeTaskDefinition(taskDefinition: string, signal: AbortSignal): Promise<DefinedTask>;
 
-  /** At most 10 ARNs; one task on each. Never sent a second time by itself: it might start tasks twice. */
+  /** Starts one task on each of at most 10 ARNs. Never retried, because a retry might start tasks twice. */
   startTask(cluster: string, taskDefinition: string, arns: readonly string[], signal: AbortSignal): Promise<Started>;
 
-  /** Frees connections. */
+  /** Closes the connections. */
   close(): void;
 }
 
 export interface Page {
   readonly arns: readonly string[];
-  /** Give it in for the next page; null on the last. */
+  /** The `page` parameter for the next page; null on the last page. */
   readonly next: string | null;
 }
 
@@ -120,7 +120,7 @@ export interface Started {
   readonly failures: readonly Failure[];
 }
 
-/** ECS refused one of several, with HTTP status 200. */
+/** ECS refused one item of a request that succeeded (HTTP status 200). */
 export interface Failure {
   readonly arn: string;
   /** `MISSING`, `INACTIVE`, `RESOURCE:MEMORY`, …: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/api_failures_messages.html */
@@ -128,7 +128,7 @@ export interface Failure {
 }
 
 /**
- * One container instance in the names and shapes of DescribeContainerInstances, with its cluster's name beside them:
+ * One container instance in the JSON form of DescribeContainerInstances, plus the cluster's name:
  * https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerInstance.html
  */
 export function containerInstanceJson(instance: ContainerInstance): object {
@@ -150,11 +150,11 @@ function resourcesJson({ cpuUnits, memoryMiB, ports, portsUdp }: Resources): rea
   ];
 }
 
-/** How to reach the ECS API. What is null is found as by any AWS tool: environment, profile, instance role. */
+/** How to reach the ECS API. A null value is found as in other AWS tools: environment, profile, instance role. */
 export interface EcsSettings {
   readonly region: string | null;
   readonly profile: string | null;
-  /** At most so many requests a second, the SDK's own retries included. Default: as fast as ECS lets us. */
+  /** Maximum requests per second, including the SDK's retries. Default: no limit. */
   readonly requestsPerSecond?: number;
 }
 

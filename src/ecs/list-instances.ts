@@ -1,10 +1,10 @@
 import type { ContainerInstance, EcsApi, Page } from './ecs-api.ts';
 import { EcsError } from './errors.ts';
 
-/** Of 100 each: more than a region has instances. Only an endpoint that never ends its list has more. */
+/** Pages of 100: more than one region has instances. The limit stops an endpoint whose list never ends. */
 const MAX_PAGES = 1_000;
 
-/** Every ARN of a list that ECS hands out in pages, once. @throws EcsError for one that never ends */
+/** Reads all pages of a list; each ARN once. @throws EcsError after `MAX_PAGES` */
 export async function allPages(
   action: string,
   read: (page: string | null) => Promise<Page>,
@@ -17,17 +17,20 @@ export async function allPages(
     if (page.next === null) return [...arns];
     next = page.next;
   }
-  throw new EcsError(`${action}: more than ${MAX_PAGES} pages`, { code: 'NoEnd', retryable: false });
+  throw new EcsError(`${action}: more than ${MAX_PAGES} pages; check AWS_ENDPOINT_URL_ECS`, {
+    code: 'NoEnd',
+    retryable: false,
+  });
 }
 
-/** What DescribeContainerInstances takes at once: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeContainerInstances.html */
+/** Limit of DescribeContainerInstances: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeContainerInstances.html */
 const MAX_DESCRIBED = 100;
-/** Answers that say that there is no such container instance; any other says that ECS could not tell. */
+/** Reasons by which ECS says that the container instance does not exist. Any other reason says that ECS does not know. */
 const GONE = ['MISSING', 'INACTIVE'];
 
 /**
- * Those of these container instances that there are, asked for 100 at a time. Each is described or said to be gone.
- * @throws EcsError also where ECS could not tell of one: without it the answer would be that of a smaller cluster
+ * Describes those of the given container instances that exist, 100 per request.
+ * @throws EcsError also if ECS does not answer for one of them: without it the cluster would look smaller than it is
  */
 export async function describeInstances(
   api: EcsApi,
@@ -51,22 +54,21 @@ export async function describeInstances(
   return found;
 }
 
-/** The ARNs of every cluster of the region. */
+/** The ARNs of all clusters in the region. */
 export function listClusters(api: EcsApi, signal: AbortSignal): Promise<readonly string[]> {
   return allPages('list the clusters', (page) => api.listClusters(page, signal));
 }
 
 export interface Enumeration {
-  /** Names. */
+  /** Names of the clusters that were read. */
   readonly clusters: readonly string[];
   readonly instances: readonly ContainerInstance[];
 }
 
 /**
- * All container instances of these clusters, in ECS's order: pages of 100, each described at once.
- * One that is gone between its page and its description is left out, as ECS will leave it out from then on; one that
- * ECS could not tell of fails the whole.
- * @param clusters names or ARNs; null: every cluster of the region, less those that are gone when their turn comes
+ * All container instances of the given clusters, in ECS's order. An instance that is deleted between its page and its
+ * description is omitted. @throws EcsError also if ECS does not answer for one instance
+ * @param clusters names or ARNs; null: all clusters of the region, without those that are deleted in the meantime
  */
 export async function enumerateInstances(
   api: EcsApi,
@@ -80,7 +82,7 @@ export async function enumerateInstances(
     const list = (page: string | null) => api.listContainerInstances(cluster, page, signal);
     const action = `list the container instances of ${cluster}`;
     const arns = await allPages(action, list).catch((error: unknown) => {
-      // ECS itself has just named it: it was deleted since, or is INACTIVE, and must not fail all the others.
+      // ECS has just listed this cluster, so it was deleted since or is INACTIVE. Read the others.
       if (clusters === null && error instanceof EcsError && error.code === 'ClusterNotFoundException') return null;
       throw error;
     });

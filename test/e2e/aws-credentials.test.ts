@@ -61,7 +61,7 @@ test('keys of the environment; the region by the flag, AWS_REGION, AWS_DEFAULT_R
   );
   assert.equal(await signedWith(t, null, () => ({ ...own, ...regions })), 'AKIDENV eu-west-1');
   assert.equal(await signedWith(t, null, () => ({ ...own, ...regions, AWS_REGION: '' })), 'AKIDENV eu-west-2');
-  assert.match(await signedWith(t, null, () => own), /: no region; give --region or AWS_REGION/);
+  assert.match(await signedWith(t, null, () => own), /: no region; set --region, AWS_REGION/);
 });
 
 test('AWS_ENDPOINT_URL is honoured as AWS_ENDPOINT_URL_ECS is', async (t) => {

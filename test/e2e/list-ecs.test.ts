@@ -127,8 +127,8 @@ test('what ECS refuses: one line with the code and what would help, status 1', a
     /^rollcall list: ecs:ListContainerInstances of demo in us-east-1: ClusterNotFoundException: Cluster not found; check/,
   );
   await fails(/no credentials: looked in the environment/, { AWS_ACCESS_KEY_ID: '' });
-  await fails(/no region; give --region or AWS_REGION/, { AWS_REGION: '' });
-  await fails(/no URL; check AWS_ENDPOINT_URL_ECS/, { AWS_ENDPOINT_URL_ECS: 'nowhere' });
+  await fails(/no region; set --region, AWS_REGION/, { AWS_REGION: '' });
+  await fails(/not a URL; check AWS_ENDPOINT_URL_ECS/, { AWS_ENDPOINT_URL_ECS: 'nowhere' });
   endpoint.answer = () => ecsFailure('AccessDeniedException', 'User: u is not authorized');
   await fails(/AccessDeniedException: User: u is not authorized; allow ecs:ListContainerInstances in IAM/);
 });
@@ -166,18 +166,15 @@ test('a profile that no file has is refused, as the aws CLI does, and not taken 
   ] as const) {
     const { code, stdout, stderr } = await list(args, extra);
     const where = `${files.AWS_CONFIG_FILE} or ${files.AWS_SHARED_CREDENTIALS_FILE}`;
-    const line = `rollcall list: ecs:ListContainerInstances of demo in us-east-1: no profile "typo" to be read in ${where}; check --profile and AWS_PROFILE; AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE name other files\n`;
+    const line = `rollcall list: ecs:ListContainerInstances of demo in us-east-1: no profile "typo" in ${where}; check --profile and AWS_PROFILE; AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE name other files\n`;
     assert.deepEqual([code, stdout, stderr], [1, '', line]);
   }
   assert.match((await list(['--profile', 'sso'])).stderr, /no profile "sso"/);
   const half = await list(['--profile', 'half']);
-  assert.match(half.stderr, /: profile "half" has an aws_access_key_id and no aws_secret_access_key; check [^\n]*\n$/);
+  assert.match(half.stderr, /: profile "half" has aws_access_key_id but not aws_secret_access_key; check [^\n]*\n$/);
   assert.equal(half.code, 1);
   const otherHalf = await list(['--profile', 'other-half']);
-  assert.match(
-    otherHalf.stderr,
-    /: profile "other-half" has an aws_secret_access_key and no aws_access_key_id; check /,
-  );
+  assert.match(otherHalf.stderr, /: profile "other-half" has aws_secret_access_key but not aws_access_key_id; check /);
   assert.deepEqual(endpoint.requests, []);
 
   assert.equal((await list(['--profile', 'keys'], { AWS_PROFILE: 'typo' })).code, 0);

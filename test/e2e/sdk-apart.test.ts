@@ -68,7 +68,7 @@ test('without it all else works, and a list from ECS says what is missing', asyn
   const { code, stderr } = await run(bundle, ECS);
   assert.equal(
     stderr,
-    'rollcall list: cannot load AWS’s SDK (ERR_MODULE_NOT_FOUND): ecs-sdk.cjs belongs beside rollcall.cjs; install both\n',
+    'rollcall list: cannot load the AWS SDK (ERR_MODULE_NOT_FOUND): ecs-sdk.cjs must be in the same directory as rollcall.cjs; install both\n',
   );
   assert.equal(code, 1);
 });

@@ -7,7 +7,7 @@ import { enumerateInstances } from '../../src/ecs/list-instances.ts';
 const SIGNAL = new AbortController().signal;
 const numbers = (from: number, count: number) => Array.from({ length: count }, (_, n) => String(from + n));
 
-/** The part of the API that enumerates, with a trace of what was asked. */
+/** The list and describe calls of the API, with a trace of the requests. */
 function apiOf(pages: (page: string | null) => Page, clusters: readonly string[] = []) {
   const asked: string[] = [];
   const part: Partial<EcsApi> = {
@@ -26,7 +26,7 @@ function apiOf(pages: (page: string | null) => Page, clusters: readonly string[]
   return { api: part as EcsApi, asked };
 }
 
-test('every page is read, and what moved from one to the next is described once', async () => {
+test('all pages are read, and an instance that moved between pages is described once', async () => {
   const pages = (page: string | null) =>
     page === null ? { arns: numbers(0, 100), next: 'more' } : { arns: numbers(99, 51), next: null };
   const { api, asked } = apiOf(pages);
@@ -45,7 +45,7 @@ test('an empty cluster is not described', async () => {
   assert.deepEqual(asked, ['list demo null']);
 });
 
-test('without clusters, every one of the region, by name', async () => {
+test('without a cluster argument all clusters of the region are read, by name', async () => {
   const { api, asked } = apiOf(() => ({ arns: ['gone'], next: null }), ['arn:c:cluster/a', 'arn:c:cluster/b']);
   const { clusters, instances } = await enumerateInstances(api, null, SIGNAL);
   assert.deepEqual([clusters, instances], [['a', 'b'], []]);
@@ -55,7 +55,7 @@ test('without clusters, every one of the region, by name', async () => {
   );
 });
 
-test('of all clusters one that was deleted meanwhile is left out; one that was named fails', async () => {
+test('of all clusters a deleted one is left out; a named cluster that is missing is an error', async () => {
   const { api } = apiOf(() => ({ arns: ['a'], next: null }), ['arn:c:cluster/old', 'arn:c:cluster/live']);
   const { listContainerInstances } = api;
   let code = 'ClusterNotFoundException';
@@ -73,7 +73,7 @@ test('of all clusters one that was deleted meanwhile is left out; one that was n
   await assert.rejects(enumerateInstances(some, null, SIGNAL), { code });
 });
 
-test('what ECS lists and then cannot tell of is not left out: the enumeration fails', async () => {
+test('an instance that ECS lists but cannot describe makes the whole list fail', async () => {
   for (const reason of ['UNANSWERED', 'ACCESS_DENIED']) {
     const { api } = apiOf(() => ({ arns: ['a', 'b'], next: null }));
     const describeContainerInstances: EcsApi['describeContainerInstances'] = async () =>
@@ -85,10 +85,10 @@ test('what ECS lists and then cannot tell of is not left out: the enumeration fa
   }
 });
 
-test('a list that never ends is given up', async () => {
+test('a list that never ends is an error', async () => {
   const { api } = apiOf(() => ({ arns: [], next: 'again' }));
   await assert.rejects(enumerateInstances(api, ['demo'], SIGNAL), (error: EcsError) => {
     assert.equal(error.code, 'NoEnd');
-    return /container instances of demo: more than 1000 pages/.test(error.message);
+    return /container instances of demo: more than 1000 pages; check/.test(error.message);
   });
 });

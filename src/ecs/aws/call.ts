@@ -1,35 +1,35 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 
-/** What was asked, and where: for the message. */
+/** One call, for messages. */
 export interface EcsCall {
   /** The IAM action, such as `ecs:ListClusters`. */
   readonly action: string;
   readonly cluster: string | null;
   readonly taskDefinition: string | null;
   readonly profile: string | null;
-  /** Null while it is not found. */
+  /** null until the SDK has found it. */
   readonly region: string | null;
-  /** Null before the first request. */
+  /** null before the first request. */
   readonly endpoint: string | null;
 }
 
-/** What answered is not ECS, or not as it is documented: an answer without what it is about, too long, or no JSON. */
+/** The answer is not from ECS, or not as documented: without its essential part, too long, or not JSON. */
 export class AnswerError extends Error {
   override readonly name = 'AnswerError';
 }
 
 /**
- * Of one answer. 100 container instances with all their attributes are about 1 MB; what sends more is not ECS, or would
- * take its reader's node down.
+ * Limit of one answer. 100 container instances with all their attributes are about 1 MB; a much longer answer is not from
+ * ECS and would exhaust the process's memory.
  */
 export const MAX_ANSWER_BYTES = 8 * 1_024 * 1_024;
 
-/** @throws AnswerError beyond the limit; what is left of the answer is not read */
+/** Reads an answer's body. @throws AnswerError beyond the limit; the rest is not read */
 export async function collectAnswer(stream: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
-  // Leaving the loop by an error destroys the stream, and its connection with it.
+  // An error that ends the loop also destroys the stream and its connection.
   for await (const chunk of stream) {
     bytes += chunk.length;
     if (bytes > MAX_ANSWER_BYTES) throw new AnswerError(`it is longer than ${MAX_ANSWER_BYTES / 1_024 / 1_024} MiB`);
@@ -38,17 +38,17 @@ export async function collectAnswer(stream: AsyncIterable<Uint8Array>): Promise<
   return Buffer.concat(chunks);
 }
 
-/** What the SDK's own bundle exports, once it was asked for. */
+/** The exports of the SDK's bundle. */
 export type Sdk = typeof import('./sdk.ts');
 
-/** A profile that was asked for by name, and that no file has, or has whole. */
+/** The named profile does not exist, or has only one of a pair of keys. */
 export class ProfileError extends Error {
   override readonly name = 'ProfileError';
 }
 
 /**
- * As the aws CLI refuses it. The SDK takes a name that it finds nowhere, and half a pair of keys, for a profile without
- * credentials of its own and goes on to the instance's role: whoever named it would ask as somebody else.
+ * Refuses a missing or incomplete profile, as the aws CLI does. The SDK treats it as a profile without credentials and
+ * uses the instance's role instead, so that the call would run with an identity the user did not choose.
  * @throws ProfileError
  */
 export async function requireProfile(
@@ -58,11 +58,11 @@ export async function requireProfile(
 ): Promise<void> {
   const configFilepath = env['AWS_CONFIG_FILE'] || join(homedir(), '.aws/config');
   const filepath = env['AWS_SHARED_CREDENTIALS_FILE'] || join(homedir(), '.aws/credentials');
-  // An agent asks for days: what was not there the first time may be by now.
+  // Not cached, because the agent runs for days and the files may change.
   const files = await loadSharedConfigFiles({ configFilepath, filepath, ignoreCache: true });
   const name = JSON.stringify(profile);
   if (!Object.values(files).some((profiles) => Object.hasOwn(profiles, profile))) {
-    throw new ProfileError(`no profile ${name} to be read in ${configFilepath} or ${filepath}`);
+    throw new ProfileError(`no profile ${name} in ${configFilepath} or ${filepath}`);
   }
   const { aws_access_key_id: key, aws_secret_access_key: secret } = {
     ...files.configFile[profile],
@@ -72,5 +72,5 @@ export async function requireProfile(
   const [there, missing] = key
     ? ['aws_access_key_id', 'aws_secret_access_key']
     : ['aws_secret_access_key', 'aws_access_key_id'];
-  throw new ProfileError(`profile ${name} has an ${there} and no ${missing}`);
+  throw new ProfileError(`profile ${name} has ${there} but not ${missing}`);
 }

@@ -13,9 +13,8 @@ import type {
 import { AnswerError } from './call.ts';
 
 /**
- * The SDK hands an answer on as it came: its types are what AWS promises, and `""` or `null` arrive as an answer in
- * which nothing is said. So what an answer is about has to be there, or it throws an AnswerError: an empty list would
- * say that there is nobody.
+ * The SDK does not validate answers: a body of `""` or `null` becomes an answer without fields. So the parsers throw an
+ * AnswerError if the essential part is missing. An empty list instead would mean that the cluster has no instances.
  */
 type SdkFailure = { readonly arn?: string | undefined; readonly reason?: string | undefined };
 
@@ -24,8 +23,8 @@ export function parsePage(arns: readonly string[] | undefined, next: string | un
 }
 
 /**
- * @param cluster as asked for: an answer about an instance does not name it
- * @param asked those of whom the answer says nothing become failures, with the reason `UNANSWERED`
+ * @param cluster from the request, because the answer does not contain it
+ * @param asked the requested ARNs; one that is not in the answer becomes a failure with the reason `UNANSWERED`
  */
 export function parseDescribed(
   cluster: string,
@@ -51,7 +50,7 @@ export function parseStarted(
   return { tasks, failures: parseFailures(answer.failures, asked, new Set(tasks.map(arnOf))) };
 }
 
-/** A task's own size bounds its containers; without one, theirs add up, each with its reservation where it has one. */
+/** A task's own CPU and memory or, without them, the sums of its containers, by reservation if there is one. */
 export function parseTaskNeeds(definition: TaskDefinition | undefined): TaskNeeds {
   const containers = list('containerDefinitions', definition?.containerDefinitions);
   const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
@@ -60,7 +59,7 @@ export function parseTaskNeeds(definition: TaskDefinition | undefined): TaskNeed
   const hostPorts = (protocol: string) =>
     mappings
       .filter((mapping) => (mapping.protocol ?? 'tcp') === protocol)
-      // Without a host port docker takes a free one; a host network has no mapping of its own.
+      // Without a host port docker chooses a free one. On the host's network the container port is the host port.
       .map((mapping) => (definition?.networkMode === 'host' ? mapping.containerPort : mapping.hostPort))
       .filter(isPort);
   return {
@@ -123,7 +122,7 @@ function list<T>(name: string, value: readonly T[] | undefined): readonly T[] {
 }
 
 function requireArn(value: unknown): string {
-  if (typeof value !== 'string' || !value.startsWith('arn:')) throw new AnswerError('an ARN is missing in it');
+  if (typeof value !== 'string' || !value.startsWith('arn:')) throw new AnswerError('it has no ARN');
   return value;
 }
 
@@ -139,13 +138,13 @@ function isPort(value: unknown): value is number {
   return Number.isInteger(value) && Number(value) > 0 && Number(value) < 65_536;
 }
 
-/** @throws AnswerError where the answer has no definition */
+/** @throws AnswerError if the answer has no definition */
 export function parseDefinedTask(definition: TaskDefinition | undefined): DefinedTask {
   const needs = parseTaskNeeds(definition);
   const gpus = (definition?.containerDefinitions ?? [])
     .flatMap((each) => each.resourceRequirements ?? [])
     .filter(({ type }) => type === 'GPU');
-  // Containers that share a GPU, or take `ALL`, name no number: they want one.
+  // A container that shares GPUs or requests `ALL` has no number; it needs at least one GPU.
   const ownGpus = gpus.reduce((sum, { value }) => sum + (Number(value) || 0), 0);
   const attributes = (definition?.requiresAttributes ?? []).flatMap(({ name, value }) =>
     name ? [{ name, value: value || null }] : [],

@@ -11,15 +11,15 @@ export const ANSWER_TIMEOUT_MS = 10_000;
 
 export interface Client {
   readonly client: ECSClient;
-  /** Where requests go: null what is not given and not found yet. */
+  /** Region and endpoint of the requests; null until known. */
   place(): { readonly region: string | null; readonly endpoint: string | null };
 }
 
 const silence = () => {};
 
 /**
- * A client that finds region, credentials and endpoint as any AWS tool does; with the SDK's own look for a region in
- * EC2's metadata last. The SDK reads the process's environment by itself; `env` is for what it leaves out and the others
+ * A client that finds region, credentials and endpoint as other AWS tools do; the region in EC2's metadata is the last
+ * resort. The SDK reads the process's environment by itself; `env` is for what it leaves out and the others
  * read: https://docs.aws.amazon.com/sdkref/latest/guide/feature-region.html
  * `maxAttempts` 1: a call is sent once.
  */
@@ -37,19 +37,19 @@ export function openClient(
     requestHandler: {
       connectionTimeout: CONNECT_TIMEOUT_MS,
       requestTimeout: ANSWER_TIMEOUT_MS,
-      // Without it the SDK only warns of an answer that is late.
+      // By default the SDK only warns about a late answer.
       throwOnRequestTimeout: true,
-      // Between two pieces of an answer.
+      // Between two parts of an answer.
       socketTimeout: ANSWER_TIMEOUT_MS,
     },
     streamCollector: collectAnswer,
-    // The SDK would warn on stderr, in many lines, of what it found twice.
+    // The SDK would write warnings of several lines to stderr.
     logger: { trace: silence, debug: silence, info: silence, warn: silence, error: silence },
   });
   let place: ReturnType<Client['place']> = { region: given, endpoint: null };
   const named = profile ?? (env['AWS_PROFILE'] || null);
   let profileFound = false;
-  // Before credentials are looked for, so that a failure there can name the region.
+  // Before the credentials are read, so that an error about them can name the region.
   client.middlewareStack.add(
     (next) => async (args) => {
       if (named !== null && !profileFound) await requireProfile(sdk, named, env);
@@ -69,14 +69,14 @@ export function openClient(
   );
   if (requestsPerSecond !== undefined) {
     const turn = createPacer(clock, requestsPerSecond);
-    // It waits no longer than its call may take; the SDK hands no signal down to here.
+    // The SDK passes no signal to middleware. The wait ends with the deadline of the call at the latest.
     const { signal } = new AbortController();
     client.middlewareStack.add(
       (next) => async (args) => {
         await turn(signal);
         return next(args);
       },
-      // Within the retries, which are of high priority in this step: each of them takes a turn.
+      // After the retry middleware, which has high priority in this step, so that each retry waits too.
       { step: 'finalizeRequest', priority: 'low', name: 'pace' },
     );
   }
@@ -84,21 +84,21 @@ export function openClient(
 }
 
 const PAGE = 100;
-/** The SDK's own attempts, with adaptive pauses, at a call that is throttled or gets no answer. */
+/** Attempts of the SDK, with adaptive pauses, if a call is throttled or gets no answer. */
 const MAX_ATTEMPTS = 4;
-/** Of a whole call: credentials, all attempts and the pauses between them. */
+/** Deadline of a whole call: credentials, all attempts and the pauses between them. */
 const CALL_TIMEOUT_MS = 60_000;
 
-/** What `ECSClient.send` takes. */
+/** The parameter of `ECSClient.send`. */
 type Command<I extends ServiceInputTypes, O extends ServiceOutputTypes> = Parameters<
   typeof ECSClient.prototype.send<I, O>
 >[0];
 
-/** The port over AWS's SDK. Only this folder knows the SDK. */
+/** Implements `EcsApi` with the AWS SDK. Only this folder uses the SDK. */
 export function createSdkEcsApi(sdk: Sdk, settings: EcsSettings, deps: EcsDeps): EcsApi {
   const { clock } = deps;
-  const asking = openClient(sdk, settings, { maxAttempts: MAX_ATTEMPTS, ...deps });
-  // StartTask has no client token: sent again after an answer that got lost, it starts its tasks twice.
+  const queries = openClient(sdk, settings, { maxAttempts: MAX_ATTEMPTS, ...deps });
+  // StartTask has no client token: a retry after a lost answer would start the tasks twice.
   const starting = openClient(sdk, settings, { maxAttempts: 1, ...deps });
 
   async function send<I extends ServiceInputTypes, O extends ServiceOutputTypes, T>(
@@ -106,7 +106,7 @@ export function createSdkEcsApi(sdk: Sdk, settings: EcsSettings, deps: EcsDeps):
     command: Command<I, O>,
     signal: AbortSignal,
     parse: (answer: O) => T,
-    { client, place } = asking,
+    { client, place } = queries,
   ): Promise<T> {
     const { cluster = null, taskDefinition = null } = command.input as { cluster?: string; taskDefinition?: string };
     const call = (): EcsCall => ({ action: `ecs:${action}`, cluster, taskDefinition, ...settings, ...place() });
@@ -124,7 +124,7 @@ export function createSdkEcsApi(sdk: Sdk, settings: EcsSettings, deps: EcsDeps):
 
   return {
     get label() {
-      const { region, endpoint } = asking.place();
+      const { region, endpoint } = queries.place();
       return `ECS${region === null ? '' : ` in ${region}`}${endpoint === null ? '' : ` at ${endpoint}`}`;
     },
     listClusters: (page, signal) => {
@@ -166,7 +166,7 @@ export function createSdkEcsApi(sdk: Sdk, settings: EcsSettings, deps: EcsDeps):
       return send('StartTask', command, signal, (answer) => parseStarted(arns, answer), starting);
     },
     close: () => {
-      for (const { client } of [asking, starting]) client.destroy();
+      for (const { client } of [queries, starting]) client.destroy();
     },
   };
 }
@@ -179,11 +179,11 @@ function target(arn: string, name: string) {
   return { name, targetId: arn, targetType: 'container-instance' as const };
 }
 
-/** A value of a type that AWS never sends makes some parser stumble; whatever it says, the answer is at fault. */
+/** A parser may throw any error for a value of an undocumented type. Each means that the answer is invalid. */
 function parseWhole<O, T>(answer: O, parse: (answer: O) => T): T {
   try {
     return parse(answer);
   } catch (error) {
-    throw error instanceof AnswerError ? error : new AnswerError('it is not in the form that AWS documents');
+    throw error instanceof AnswerError ? error : new AnswerError('it does not have the form that AWS documents');
   }
 }

@@ -1,6 +1,6 @@
 /**
- * All that we use of AWS's SDK, and nothing of ours: this module is a bundle of its own, loaded only by who asks ECS.
- * What it exported of ours would be there twice, and an `EcsError` of the one no instance of the other.
+ * The used parts of the AWS SDK. This module is a separate bundle, loaded only by a process that calls ECS. It must not
+ * export rollcall's own classes: they would exist twice, and `instanceof` would fail between the two bundles.
  */
 export {
   DeleteAttributesCommand,

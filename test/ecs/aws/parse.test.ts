@@ -1,46 +1,58 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { ContainerDefinition, ResourceRequirement, TaskDefinition } from '@aws-sdk/client-ecs';
+import type { ResourceRequirement, TaskDefinition } from '@aws-sdk/client-ecs';
 import { AnswerError } from '../../../src/ecs/aws/call.ts';
 import { parseDefinedTask, parseStarted, parseTaskNeeds } from '../../../src/ecs/aws/parse.ts';
 import { arnOf } from '../../support/ecs-endpoint.ts';
 
 describe('parse answers', () => {
-  const CONTAINERS: ContainerDefinition[] = [
-    { cpu: 100, memory: 300, memoryReservation: 200, portMappings: [{ containerPort: 80, hostPort: 8_080 }] },
-    {
-      cpu: 28,
-      memory: 56,
-      portMappings: [{ containerPort: 53, hostPort: 53, protocol: 'udp' }, { containerPort: 81 }],
-    },
-  ];
+  /** https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html */
+  const web = { name: 'web', cpu: 128, memory: 512, memoryReservation: 300 };
+  const log = { name: 'log', memory: 100 };
 
-  test('the containers of a task add up, by their reservation where they have one', () => {
-    const needs = parseTaskNeeds({ networkMode: 'bridge', containerDefinitions: CONTAINERS });
-    assert.deepEqual(needs, { cpuUnits: 128, memoryMiB: 256, ports: [8_080], portsUdp: [53] });
+  test('the needs of containers add up, by reservation if there is one; the task’s own size takes precedence', () => {
+    const none = { ports: [], portsUdp: [] };
+    assert.deepEqual(parseTaskNeeds({ containerDefinitions: [web, log] }), { cpuUnits: 128, memoryMiB: 400, ...none });
+    // The task's own size takes precedence.
+    assert.deepEqual(parseTaskNeeds({ cpu: '1024', memory: '2048', containerDefinitions: [web, log] }), {
+      cpuUnits: 1_024,
+      memoryMiB: 2_048,
+      ...none,
+    });
+    assert.deepEqual(parseTaskNeeds({ memory: '2048', containerDefinitions: [web, log] }).cpuUnits, 128);
   });
 
-  test('a task’s own size bounds its containers', () => {
-    const needs = parseTaskNeeds({ cpu: '256', memory: '512', containerDefinitions: CONTAINERS });
-    assert.deepEqual([needs.cpuUnits, needs.memoryMiB], [256, 512]);
+  test('host ports: the fixed ones with bridge, all with host, none with awsvpc and none', () => {
+    const portMappings = [
+      { containerPort: 80, hostPort: 8_080 },
+      { containerPort: 53, hostPort: 53, protocol: 'udp' as const },
+      { containerPort: 81, hostPort: 0 },
+      { containerPort: 82 },
+    ];
+    const ports = (networkMode: TaskDefinition['networkMode']) => {
+      const { ports, portsUdp } = parseTaskNeeds({
+        networkMode,
+        containerDefinitions: [{ ...web, portMappings }, log],
+      });
+      return [ports, portsUdp];
+    };
+    assert.deepEqual(ports('bridge'), [[8_080], [53]]);
+    assert.deepEqual(ports(undefined), [[8_080], [53]]);
+    assert.deepEqual(ports('host'), [[80, 81, 82], [53]]);
+    assert.deepEqual(ports('awsvpc'), [[], []]);
+    assert.deepEqual(ports('none'), [[], []]);
   });
 
-  test('on the host’s network a container’s ports are the host’s; with awsvpc none is', () => {
-    assert.deepEqual(parseTaskNeeds({ networkMode: 'host', containerDefinitions: CONTAINERS }).ports, [80, 81]);
-    const own = parseTaskNeeds({ networkMode: 'awsvpc', containerDefinitions: CONTAINERS });
-    assert.deepEqual([own.ports, own.portsUdp], [[], []]);
-  });
-
-  test('ports that cannot be are left out', () => {
+  test('invalid ports are left out', () => {
     const portMappings = [0, -1, 65_536, 1.5, 65_535].map((hostPort) => ({ containerPort: 1, hostPort }));
     assert.deepEqual(parseTaskNeeds({ containerDefinitions: [{ portMappings }] }).ports, [65_535]);
   });
 
-  test('no definition is no task that needs nothing', () => {
+  test('an answer without a definition is an error, not a task without needs', () => {
     assert.throws(() => parseTaskNeeds(undefined), AnswerError);
   });
 
-  test('a task without an ARN, or without its instance’s, is no task', () => {
+  test('a task without its ARN, or without its instance’s ARN, is an error', () => {
     const [taskArn, containerInstanceArn] = ['arn:aws:ecs:us-east-1:1:task/a', arnOf('demo', 1)];
     for (const task of [{ taskArn }, { containerInstanceArn }, { taskArn: '', containerInstanceArn }]) {
       assert.throws(() => parseStarted([], { tasks: [task] }), AnswerError);
@@ -52,7 +64,7 @@ describe('parse answers', () => {
 describe('parse defined task', () => {
   const parse = (definition: TaskDefinition) => parseDefinedTask({ containerDefinitions: [], ...definition });
 
-  test('attributes, with a value only where one is named', () => {
+  test('required attributes have a value only if the definition names one', () => {
     const requiresAttributes = [
       { name: 'a' },
       { name: 'b', value: 'c' },
@@ -67,7 +79,7 @@ describe('parse defined task', () => {
     assert.deepEqual(parse({}).requirements, { attributes: [], gpus: 0, ownGpus: 0 });
   });
 
-  test('GPUs add up; who shares one or takes all wants one; other accelerators are none', () => {
+  test('GPUs add up; a shared GPU or ALL counts as one; other accelerators do not count', () => {
     const gpus = (...containers: ResourceRequirement[][]) => {
       const containerDefinitions = containers.map((resourceRequirements) => ({ resourceRequirements }));
       const { gpus, ownGpus } = parse({ containerDefinitions }).requirements;
@@ -79,7 +91,7 @@ describe('parse defined task', () => {
     assert.deepEqual(gpus([{ type: 'InferenceAccelerator', value: 'device_1' }]), [0, 0]);
   });
 
-  test('addresses of its own are the task’s with awsvpc alone', () => {
+  test('only awsvpc needs subnets', () => {
     const modes = (['awsvpc', 'bridge', 'host', 'none', undefined] as const).map((networkMode) =>
       parse({ networkMode }),
     );

@@ -42,7 +42,7 @@ const coded = (code: string, pattern: RegExp, retryable: boolean) => (error: Ecs
   return true;
 };
 
-test('the actions go to the endpoint of the environment, signed, with pages of 100', async (t) => {
+test('calls go to the endpoint in the environment, signed, with pages of 100', async (t) => {
   const { api, endpoint } = await apiAt(t, ecsOf({ demo: 150 }));
   const first = await api.listContainerInstances('demo', null, live());
   assert.equal(first.arns.length, 100);
@@ -52,7 +52,7 @@ test('the actions go to the endpoint of the environment, signed, with pages of 1
   assert.equal(api.label, `ECS in us-east-1 at ${endpoint.url}`);
 });
 
-test('an instance is described whole, with the ports that exist, and who is gone is a failure', async (t) => {
+test('an instance is described with valid ports only, and a deleted one is a failure', async (t) => {
   const { api } = await apiAt(t, ecsOf({ demo: 1 }));
   const gone = arnOf('demo', 7);
   const { instances, failures } = await api.describeContainerInstances('demo', [arnOf('demo', 0), gone], live());
@@ -69,7 +69,7 @@ test('an instance is described whole, with the ports that exist, and who is gone
   assert.deepEqual([instance?.cluster, instance?.agentConnected], ['demo', true]);
 });
 
-test('what changes ECS says what to change', async (t) => {
+test('calls that change ECS send the right input', async (t) => {
   const { api, endpoint } = await apiAt(t, ({ action }) =>
     action === 'StartTask'
       ? { tasks: [], failures: [{ arn: 'a', reason: 'RESOURCE:CPU' }] }
@@ -111,7 +111,7 @@ test('what changes ECS says what to change', async (t) => {
   );
 });
 
-test('throttled, a call is sent again until it gets through', async (t) => {
+test('a throttled call is retried until it succeeds', async (t) => {
   const { api, endpoint } = await apiAt(t, () =>
     endpoint.requests.length < 3 ? ecsFailure('ThrottlingException', 'Rate exceeded') : { clusterArns: [] },
   );
@@ -119,13 +119,13 @@ test('throttled, a call is sent again until it gets through', async (t) => {
   assert.equal(endpoint.requests.length, 3);
 });
 
-test('throttled for good, a call is given up after 4 attempts', async (t) => {
+test('a call that stays throttled fails after 4 attempts', async (t) => {
   const { api, endpoint } = await apiAt(t, () => ecsFailure('ThrottlingException', 'Rate exceeded'));
   await assert.rejects(api.listClusters(null, live()), coded('ThrottlingException', /Rate exceeded; AWS limits/, true));
   assert.equal(endpoint.requests.length, 4);
 });
 
-test('a rate holds for what the SDK sends again, too', async (t) => {
+test('the rate limit also applies to the SDK’s retries', async (t) => {
   const sentMs: number[] = [];
   const answer = () => {
     sentMs.push(performance.now());
@@ -135,37 +135,34 @@ test('a rate holds for what the SDK sends again, too', async (t) => {
   await assert.rejects(Promise.all([api.listClusters(null, live()), api.listClusters(null, live())]));
   for (let wait = 0; sentMs.length < 8 && wait < 100; wait += 1) await new Promise((next) => setTimeout(next, 100));
   assert.equal(sentMs.length, 8);
-  // They leave 500 ms apart, and without a rate within a second; how long each takes to arrive is the machine's.
+  // With the rate they are sent 500 ms apart, without it all within a second. The last delays depend on the machine.
   assert.ok((sentMs.at(-1) ?? 0) - (sentMs[0] ?? 0) >= 2_500, sentMs.map(Math.round).join());
 });
 
-test('StartTask is never sent twice, whatever became of the answer', async (t) => {
+test('StartTask is never sent twice, whether its answer is lost or a failure', async (t) => {
   for (const lost of [
     (response: Parameters<ReturnType<typeof ecsFailure>>[0]) => response.destroy(),
     ecsFailure('ServerException', 'Service Unavailable.', 500),
   ]) {
     const { api, endpoint } = await apiAt(t, () => lost);
-    await assert.rejects(
-      api.startTask('demo', 'web', [arnOf('demo', 0)], live()),
-      /may have been started all the same/,
-    );
+    await assert.rejects(api.startTask('demo', 'web', [arnOf('demo', 0)], live()), /the task may have started; check/);
     assert.equal(endpoint.requests.length, 1);
   }
 });
 
-test('what is no answer of ECS is an error, and never an empty list', async (t) => {
+test('an answer that is not from ECS is an error and never an empty list', async (t) => {
   const bodies = ['', 'null', '[1]', '{}', '{"clusterArns":"abc"}', '{"clusterArns":[null]}', '{"clusterArns":[""]}'];
   for (const body of [...bodies, '<html>log in</html>', '{"clusterArns":[']) {
     const { api } = await apiAt(t, () => (response) => void response.end(body));
-    const pattern = /^ecs:ListClusters in us-east-1: the answer of http:\S+( \(HTTP 200\))? is not ECS’s/;
+    const pattern = /^ecs:ListClusters in us-east-1: the answer of http:\S+( \(HTTP 200\))? is not from ECS/;
     await assert.rejects(api.listClusters(null, live()), coded('BadAnswer', pattern, false), body);
   }
   const { api } = await apiAt(t, () => ({ containerInstances: [{ status: 'ACTIVE' }] }));
-  const pattern = /an ARN is missing in it/;
+  const pattern = /it has no ARN/;
   await assert.rejects(api.describeContainerInstances('demo', [], live()), coded('BadAnswer', pattern, false));
 });
 
-test('an answer without end is not read to it', async (t) => {
+test('an endless answer is not read to its end', async (t) => {
   let sentBytes = () => 0;
   const { api, endpoint } = await apiAt(t, () => (response) => {
     const { socket } = response;
@@ -178,27 +175,27 @@ test('an answer without end is not read to it', async (t) => {
   });
   await assert.rejects(api.listClusters(null, live()), coded('BadAnswer', /longer than 8 MiB/, false));
   assert.equal(endpoint.requests.length, 1);
-  // What the connection holds on its way is sent too.
+  // Some of the sent bytes are still in the connection's buffers.
   assert.ok(sentBytes() > 8_000_000 && sentBytes() < 32_000_000, String(sentBytes()));
 });
 
-test('an answer that is cut off names where', async (t) => {
+test('the error for a truncated answer names the endpoint', async (t) => {
   const { api, endpoint } = await apiAt(t, () => (response) => {
     response.writeHead(200, { 'content-length': '1000' }).write('{"clusterArns":[');
     setImmediate(() => response.destroy());
   });
-  const pattern = new RegExp(`${endpoint.url} cut its answer short \\(ECONNRESET\\)`);
+  const pattern = new RegExp(`${endpoint.url} closed the connection before the end of its answer \\(ECONNRESET\\)`);
   await assert.rejects(api.listClusters(null, live()), coded('NoAnswer', pattern, true));
 });
 
-test('nobody at the endpoint: refused, by its address', async (t) => {
+test('the error for a refused connection names the endpoint', async (t) => {
   const { api } = await apiAt(t, () => ({}));
   process.env['AWS_ENDPOINT_URL_ECS'] = 'http://127.0.0.1:1';
   const pattern = /connection refused by http:\/\/127.0.0.1:1 \(ECONNREFUSED\); check the network/;
   await assert.rejects(api.listClusters(null, live()), coded('NoAnswer', pattern, true));
 });
 
-test('a caller that gives up is answered with its own reason, at once', async (t) => {
+test('an aborted call ends at once with the signal’s reason', async (t) => {
   const { api } = await apiAt(t, () => () => {});
   const caller = new AbortController();
   const asked = api.listClusters(null, caller.signal);
@@ -208,14 +205,14 @@ test('a caller that gives up is answered with its own reason, at once', async (t
   await assert.rejects(api.listClusters(null, caller.signal), (error) => error === reason);
 });
 
-test('an answer that does not come is waited for 10 s', async (t) => {
-  // On a clock that stands still only the SDK's own limit can end it.
+test('an answer that does not come is a failure after 10 s', async (t) => {
+  // The simulated clock does not advance, so only the SDK's own limit can end the call.
   const { api } = await apiAt(t, () => () => {}, simulatedClock());
-  const pattern = /no answer in time from http:.*may have been started/;
+  const pattern = /no answer in time from http:.*may have started/;
   await assert.rejects(api.startTask('demo', 'web', [arnOf('demo', 0)], live()), coded('NoAnswer', pattern, true));
 });
 
-test('a whole call, its attempts and pauses included, ends within 60 s', async (t) => {
+test('a whole call, with its attempts and pauses, ends within 60 s', async (t) => {
   const clock = simulatedClock();
   const { api, endpoint } = await apiAt(t, () => () => {}, clock);
   const asked = assert.rejects(api.listClusters(null, live()), coded('NoAnswer', /no answer in time/, true));

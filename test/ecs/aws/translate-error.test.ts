@@ -39,7 +39,7 @@ const CASES: readonly [string, unknown, Partial<EcsCall>, string, boolean, RegEx
     {},
     'NoCredentials',
     false,
-    /: no credentials: looked in the environment, the profile, the container’s role, the instance’s role; give --profile.*hop limit of 2/,
+    /: no credentials: looked in the environment, the profile, the container’s role, the instance’s role; set --profile.*hop limit of 2/,
   ],
   [
     'no credentials of a profile',
@@ -50,12 +50,12 @@ const CASES: readonly [string, unknown, Partial<EcsCall>, string, boolean, RegEx
     /no credentials for profile ops: looked in the profile, the container’s role/,
   ],
   [
-    'a key with the end of its line',
+    'a key with a line break',
     coded('ERR_INVALID_CHAR', 'Invalid character in header content ["authorization"]', 'TypeError'),
     {},
     'BadCredentials',
     false,
-    /us-east-1: the credentials hold a line break .*; check AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN and the profile$/,
+    /us-east-1: the credentials contain a line break .*; check AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN and the profile$/,
   ],
   [
     'a profile whose login ended',
@@ -71,7 +71,7 @@ const CASES: readonly [string, unknown, Partial<EcsCall>, string, boolean, RegEx
     { region: null, endpoint: null },
     'NoRegion',
     false,
-    /^ecs:ListContainerInstances of demo: no region; give --region or AWS_REGION/,
+    /^ecs:ListContainerInstances of demo: no region; set --region, AWS_REGION/,
   ],
   [
     'no such region',
@@ -82,12 +82,12 @@ const CASES: readonly [string, unknown, Partial<EcsCall>, string, boolean, RegEx
     /check --region/,
   ],
   [
-    'a host that is not there',
+    'an unknown host',
     coded('ENOTFOUND', 'getaddrinfo ENOTFOUND ecs.us-nowhere-1.amazonaws.com'),
     { region: 'us-nowhere-1', endpoint: 'https://ecs.us-nowhere-1.amazonaws.com' },
     'NoAnswer',
     true,
-    /no host of the name https:\/\/ecs.us-nowhere-1.amazonaws.com \(ENOTFOUND\); check the network, --region/,
+    /unknown host https:\/\/ecs.us-nowhere-1.amazonaws.com \(ENOTFOUND\); check the network, --region/,
   ],
   [
     'expired token',
@@ -119,7 +119,7 @@ const CASES: readonly [string, unknown, Partial<EcsCall>, string, boolean, RegEx
     {},
     'InvalidSignatureException',
     false,
-    /; set this machine’s clock$/,
+    /; correct this machine’s clock$/,
   ],
   [
     'no such cluster',
@@ -138,7 +138,7 @@ const CASES: readonly [string, unknown, Partial<EcsCall>, string, boolean, RegEx
     {},
     'AccessDeniedException',
     false,
-    /; allow ecs:ListContainerInstances in IAM as docs\/iam\/README.md shows/,
+    /; allow ecs:ListContainerInstances in IAM \(see docs\/iam\/README.md\)/,
   ],
   [
     'throttled',
@@ -158,11 +158,11 @@ const CASES: readonly [string, unknown, Partial<EcsCall>, string, boolean, RegEx
     {},
     'ServerException',
     true,
-    /; this is AWS’s own/,
+    /; the failure is in AWS/,
   ],
-  ['an error of a later ECS', service('NewException', 'Not so'), {}, 'NewException', false, /NewException: Not so$/],
+  ['an unknown error of ECS', service('NewException', 'Not so'), {}, 'NewException', false, /NewException: Not so$/],
   [
-    'a server’s error of a later ECS',
+    'an unknown server error of ECS',
     service('NewException', 'Not so', 503),
     {},
     'NewException',
@@ -175,7 +175,7 @@ const CASES: readonly [string, unknown, Partial<EcsCall>, string, boolean, RegEx
     { action: 'ecs:DescribeTaskDefinition', cluster: null, taskDefinition: 'web:9' },
     'ClientException',
     false,
-    /^ecs:DescribeTaskDefinition of web:9 in us-east-1: ClientException: Unable to describe task definition; give FAMILY/,
+    /^ecs:DescribeTaskDefinition of web:9 in us-east-1: ClientException: Unable to describe task definition; use FAMILY/,
   ],
   [
     'an input that ECS refuses',
@@ -200,7 +200,7 @@ const CASES: readonly [string, unknown, Partial<EcsCall>, string, boolean, RegEx
     { action: 'ecs:StartTask', taskDefinition: 'web' },
     'NoAnswer',
     true,
-    /^ecs:StartTask of web on demo in us-east-1: .*may have been started all the same/,
+    /^ecs:StartTask of web on demo in us-east-1: .*the task may have started; check/,
   ],
   [
     'a start that is refused',
@@ -216,10 +216,10 @@ const CASES: readonly [string, unknown, Partial<EcsCall>, string, boolean, RegEx
     {},
     'NoAnswer',
     true,
-    /ended the connection \(ECONNRESET\)/,
+    /closed the connection \(ECONNRESET\)/,
   ],
   [
-    'nobody there',
+    'a refused connection',
     coded('ECONNREFUSED', 'connect ECONNREFUSED 127.0.0.1:1'),
     {},
     'NoAnswer',
@@ -227,7 +227,7 @@ const CASES: readonly [string, unknown, Partial<EcsCall>, string, boolean, RegEx
     /connection refused by https:.*\(ECONNREFUSED\)/,
   ],
   [
-    'no TLS there',
+    'an endpoint without TLS',
     coded('EPROTO', 'write EPROTO wrong version number'),
     {},
     'NoAnswer',
@@ -240,10 +240,10 @@ const CASES: readonly [string, unknown, Partial<EcsCall>, string, boolean, RegEx
     { action: 'ecs:StartTask', taskDefinition: 'web' },
     'ServiceUnavailableException',
     true,
-    /may have been started all the same/,
+    /the task may have started; check/,
   ],
   [
-    'a certificate of somebody else',
+    'an untrusted certificate',
     coded('DEPTH_ZERO_SELF_SIGNED_CERT', 'self-signed certificate'),
     {},
     'NoAnswer',
@@ -251,22 +251,22 @@ const CASES: readonly [string, unknown, Partial<EcsCall>, string, boolean, RegEx
     /: self-signed certificate/,
   ],
   [
-    'a page of HTML',
+    'an HTML page',
     Object.assign(new SyntaxError('Unexpected token <\n  Deserialization error'), {
       $metadata: { httpStatusCode: 200 },
     }),
     {},
     'BadAnswer',
     false,
-    /\(HTTP 200\) is not ECS’s; check AWS_ENDPOINT_URL_ECS/,
+    /\(HTTP 200\) is not from ECS; check AWS_ENDPOINT_URL_ECS/,
   ],
   [
-    'a page of a gateway',
+    'an HTML page from a gateway',
     Object.assign(new SyntaxError('Unexpected token <'), { $metadata: { httpStatusCode: 502 } }),
     {},
     'BadAnswer',
     true,
-    /\(HTTP 502\) is not ECS’s/,
+    /\(HTTP 502\) is not from ECS/,
   ],
   [
     'an answer without a type',
@@ -274,7 +274,7 @@ const CASES: readonly [string, unknown, Partial<EcsCall>, string, boolean, RegEx
     {},
     'BadAnswer',
     false,
-    /\(HTTP 404\) is not ECS’s/,
+    /\(HTTP 404\) is not from ECS/,
   ],
   [
     'an answer without content',
@@ -282,18 +282,25 @@ const CASES: readonly [string, unknown, Partial<EcsCall>, string, boolean, RegEx
     {},
     'BadAnswer',
     false,
-    /is not ECS’s: it has no list of tasks/,
+    /is not from ECS: it has no list of tasks/,
   ],
   [
-    'an endpoint that is none',
+    'an invalid endpoint',
     coded('ERR_INVALID_URL', 'Invalid URL'),
     { endpoint: null },
     'BadEndpoint',
     false,
-    /no URL; check AWS_ENDPOINT_URL_ECS/,
+    /not a URL; check AWS_ENDPOINT_URL_ECS/,
   ],
-  ['what nobody thought of', new Error('odd\nwith lines'), {}, 'Error', false, /: odd$/],
-  ['what is no error', undefined, {}, 'Unknown', false, /^ecs:ListContainerInstances of demo in us-east-1: /],
+  ['any other error', new Error('odd\nwith lines'), {}, 'Error', false, /: odd$/],
+  [
+    'a thrown value that is not an error',
+    undefined,
+    {},
+    'Unknown',
+    false,
+    /^ecs:ListContainerInstances of demo in us-east-1: /,
+  ],
 ];
 
 for (const [what, error, call, code, retryable, pattern] of CASES) {
@@ -302,6 +309,6 @@ for (const [what, error, call, code, retryable, pattern] of CASES) {
     assert.match(translated.message, pattern);
     assert.deepEqual([translated.code, translated.retryable], [code, retryable]);
     assert.doesNotMatch(translated.message, /\n|\.$/, 'one line without a full stop');
-    assert.equal(translated.cause, undefined, 'nothing of the SDK is printed behind it');
+    assert.equal(translated.cause, undefined, 'the SDK’s error is not printed after it');
   });
 }
