@@ -11,7 +11,7 @@ import { storeOptions } from '../config/store.ts';
 import type { EcsSettings } from '../ecs/ecs-api.ts';
 import { createCell } from '../lib/cell.ts';
 import { openStore } from '../store/open-store.ts';
-import type { CliContext } from './context.ts';
+import { type CliContext, createLog } from './context.ts';
 
 const EXAMPLES = `
 Every flag has a variable, so a unit needs none: ROLLCALL_STORE=etcd://10.0.0.1:2379,10.0.0.2:2379 rollcall agent
@@ -30,13 +30,12 @@ export function agentCommand(context: CliContext): Command {
   return command.addHelpText('after', EXAMPLES).action(async (flags: AgentFlags & { readonly notify: NotifyHow }) => {
     // Loaded here, so that a command that only reads the roll does not pay for a server and a logger.
     const { runAgent } = await import('../agent/run-agent.ts');
-    const { createLog } = await import('./context.ts');
     const { openProbes } = await import('../checks/run-probes.ts');
     const { openEcsApi } = await import('../ecs/open-ecs-api.ts');
     const { openNotifyChannel } = await import('../agent/systemd.ts');
     const config = agentConfig(flags);
     const { clock, random, version, env, residentBytes } = context;
-    const log = createLog(flags.logLevel);
+    const log = await createLog(flags.logLevel);
     const notify = openNotifyChannel(notifyConfig(flags.notify, context.env), context);
     // Before signals mean "leave in good order": there is nothing to leave yet, and opening may wait for a lock.
     const store = await openStore(config.store, { clock, random, signal: context.signal, create: true });

@@ -59,7 +59,6 @@ export function auditCommand(context: CliContext): Command {
       context.signal.throwIfAborted();
       throw new CouldNotTellError(`could not tell: ${describeError(error)}`);
     });
-    const { renderAudit, renderNotes } = await import('./audit.ts');
     const isText = flags.output === 'text' || flags.output === 'wide';
     await context.stdout(
       isText ? renderAudit(report) : `${JSON.stringify(report, null, flags.output === 'json' ? 2 : 0)}\n`,

@@ -1,7 +1,7 @@
 import { printable } from '../lib/errors.ts';
 import type { CheckVerdict, Interruption } from '../record/record.ts';
 import { presenceState, type RollEntry } from '../record/roll.ts';
-import type { MassLossLimits } from '../registry/mass-loss.ts';
+import { isMassLoss, type MassLossLimits } from '../registry/mass-loss.ts';
 
 /** A column of `rollcall list`. */
 export interface ListField {
@@ -169,12 +169,10 @@ export function massLossNote(
   limits: MassLossLimits | null,
   all: boolean,
 ): string | null {
-  if (limits === null) return null;
   const lost = entries.filter((entry) => presenceState(entry) === 'lost').length;
-  if (lost < limits.count) return null;
   const present = entries.filter((entry) => entry.presence !== null);
+  if (limits === null || !isMassLoss(lost, present.length, limits)) return null;
   const nodes = lost + present.length;
-  if (lost <= limits.share * nodes) return null;
   // A node that is alive answers again within one TTL of the store's return.
   const ttlSeconds =
     present.reduce((most, { presence }) => Math.max(most, presence?.ttlSeconds ?? 0), 0) || USUAL_TTL_SECONDS;

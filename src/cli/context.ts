@@ -1,5 +1,4 @@
 import type { Logger } from 'pino';
-import pino from 'pino';
 import { isLogged, type LogLevel } from '../config/flags.ts';
 import { type StoreFlags, storeConfig } from '../config/store.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -33,7 +32,9 @@ export interface CliContext {
  * JSON lines on stderr, which journald keeps with the unit. Written synchronously: an agent that logs a few lines a
  * day gains nothing from a buffer, and one that ends must not lose its last line.
  */
-export function createLog(level: LogLevel): Logger {
+export async function createLog(level: LogLevel): Promise<Logger> {
+  // Loaded here: a command that only reads does without a logger.
+  const { pino } = await import('pino');
   return pino(
     {
       level,

@@ -3,7 +3,6 @@ import { listenAddress } from '../config/flags.ts';
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { describeError, printable, RollcallError, UsageError } from '../lib/errors.ts';
-import { boundedRequest, openHttpPool } from '../lib/http-client.ts';
 import type { CliContext } from './context.ts';
 
 interface HealthFlags {
@@ -32,7 +31,6 @@ export function healthCommand(context: CliContext): Command {
       if (listen.port === 0) {
         throw new UsageError('port 0 of --listen was for the agent to choose one; name the one that its log says');
       }
-      const { readHealth } = await import('./health.ts');
       const verdict = await readHealth(listen, context.clock, context.signal);
       if (!verdict.healthy) throw new RollcallError(verdict.reason);
       await context.stdout(`${verdict.reason}\n`);
@@ -54,6 +52,8 @@ export async function readHealth(
   clock: Clock,
   signal: AbortSignal,
 ): Promise<HealthVerdict> {
+  // Loaded here: the other commands do without an HTTP client.
+  const { boundedRequest, openHttpPool } = await import('../lib/http-client.ts');
   const origin = `http://${hostToAsk(listen.host)}:${listen.port}`;
   const url = `${origin}/healthz`;
   const pool = openHttpPool(origin, { connections: 1, connectTimeoutMs: LIMIT_MS });

@@ -3,8 +3,6 @@ import { type EcsFlags, ecsSettings } from '../config/ecs.ts';
 import { isLogged, type LogLevel } from '../config/flags.ts';
 import { clusterName } from '../ecs/arn.ts';
 import { type ContainerInstance, containerInstanceJson } from '../ecs/ecs-api.ts';
-import { enumerateInstances } from '../ecs/list-instances.ts';
-import { openEcsApi } from '../ecs/open-ecs-api.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { UsageError } from '../lib/errors.ts';
 import { renderTable } from './columns.ts';
@@ -85,6 +83,9 @@ const LIST_TIMEOUT_MS = 300_000;
 /** `rollcall list --source ecs`: needs no store. */
 export async function listFromEcs(context: CliContext, flags: EcsListFlags, command: Command): Promise<void> {
   const clusters = clustersOf(flags, command);
+  // Loaded here, so that a command that asks nothing of ECS does not pay for it.
+  const { enumerateInstances } = await import('../ecs/list-instances.ts');
+  const { openEcsApi } = await import('../ecs/open-ecs-api.ts');
   const api = await openEcsApi(ecsSettings(flags), context);
   try {
     const { clock, signal } = context;

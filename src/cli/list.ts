@@ -16,7 +16,7 @@ import {
   sortByAddress,
 } from './columns.ts';
 import { type CliContext, type ReadFlags, readFromStore, warnOfSkipped } from './context.ts';
-import { ECS_LIST_FIELD_NAMES } from './list-ecs.ts';
+import { ECS_LIST_FIELD_NAMES, listFromEcs } from './list-ecs.ts';
 
 export type Source = 'store' | 'ecs';
 
@@ -139,10 +139,7 @@ export function listCommand(context: CliContext): Command {
   for (const option of options) command.addOption(option);
   return command.action(async (flags: ListFlags) => {
     checkSource(command, flags, flags.fields);
-    if (flags.source === 'ecs') {
-      const { listFromEcs } = await import('./list-ecs.ts');
-      return listFromEcs(context, flags, command);
-    }
+    if (flags.source === 'ecs') return listFromEcs(context, flags, command);
     const cluster = rollCluster(flags.cluster);
     const roll = await readFromStore(context, flags, 'list', (store, signal) => store.read(signal, { hurry: true }));
     warnOfSkipped(context, flags, roll.skipped);

@@ -3,7 +3,7 @@ import { InvalidArgumentError, Option } from 'commander';
 import type { CheckConfig, ExecCheckConfig, HttpCheckConfig } from '../checks/probe.ts';
 import { formatDuration } from '../lib/duration.ts';
 import { printable, UsageError } from '../lib/errors.ts';
-import { findProgram } from '../lib/run-command.ts';
+import { findProgram } from '../lib/find-program.ts';
 import { durationBetween, integerBetween, parseCommand, percentBetween, splitUnquoted } from './flags.ts';
 
 /** Of all kinds together: each is in the record, and each look costs the node something. */

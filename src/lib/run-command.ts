@@ -1,6 +1,4 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { accessSync, constants, statSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { Clock } from './clock.ts';
 import { DeadlineError, withDeadline } from './deadline.ts';
@@ -154,26 +152,4 @@ function startFailure(error: unknown): string {
   if (code === 'EACCES') return 'it is not an executable file';
   if (code === 'E2BIG') return 'its arguments and environment are longer than the system allows';
   return describeError(error);
-}
-
-/**
- * The file that running `name` would start: `name` itself when it has a slash, else the first executable file of that
- * name on the path; null when there is none.
- * @param pathVariable the value of PATH
- */
-export function findProgram(name: string, pathVariable: string | undefined): string | null {
-  if (name === '') return null;
-  if (name.includes('/')) return isExecutable(name) ? name : null;
-  // An empty entry means the current directory to a shell; nobody wants that of a unit's PATH.
-  const folders = (pathVariable ?? '').split(':').filter((folder) => folder !== '');
-  return folders.map((folder) => join(folder, name)).find(isExecutable) ?? null;
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return statSync(path).isFile();
-  } catch {
-    return false;
-  }
 }

@@ -3,8 +3,9 @@ import { entryChanges, type RollEvent } from '../record/events.ts';
 import { presenceState, type Roll, type RollEntry } from '../record/roll.ts';
 import type { Store, WatchBatch } from '../store/store.ts';
 import type { EventLog } from './event-log.ts';
-import { type GuardState, isMassLoss, type MassLossLimits } from './mass-loss.ts';
-import { createGuardRunner } from './mass-loss-guard.ts';
+import type { GuardState } from './loss-guard.ts';
+import { createGuardRunner } from './loss-guard-runner.ts';
+import { isMassLoss, type MassLossLimits } from './mass-loss.ts';
 import { createView, type View } from './roll-view.ts';
 import { isConfirmation } from './watch-batches.ts';
 
@@ -171,7 +172,7 @@ export function createLiveRoll(options: LiveRollOptions): LiveRoll {
           const before = held.get(instanceId) ?? lastPresent.get(instanceId);
           return before ? [{ instanceId, before, after }] : [];
         });
-      if (!massLoss || !isMassLoss(changes.length, present, massLoss)) return;
+      if (!isMassLoss(changes.length, present, massLoss)) return;
       guard.feed({ kind: 'snapshot', revision: requireView().revision(), changes, present });
     },
     canResume: (since) => guard.state().held.size === 0 && BigInt(since) >= returnedAt,

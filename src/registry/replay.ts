@@ -102,7 +102,7 @@ export function pastLosses(
       if (after && lastPresent.has(instanceId) && presenceState(after) === 'lost') gone.add(instanceId);
       else gone.delete(instanceId);
     }
-    massLoss ||= limits !== null && isMassLoss(gone.size, view.count().present, limits);
+    massLoss ||= isMassLoss(gone.size, view.count().present, limits);
   }
   return { lastPresent, massLoss };
 }

@@ -4,8 +4,8 @@ import { RollcallError, UsageError } from '../lib/errors.ts';
 import { startControlServer } from './control.ts';
 import { type EcsSimulation, startEcsSimulation } from './ecs/server.ts';
 import { type EcsWorld, registeredInstance, withInstances } from './ecs/world.ts';
-import { MAX_CLUSTERS, MAX_NODES } from './http.ts';
 import type { AgentVersion } from './imds.ts';
+import { MAX_CLUSTERS, MAX_NODES } from './limits.ts';
 import {
   ACCOUNT_ID,
   clusterNames,

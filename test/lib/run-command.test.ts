@@ -1,40 +1,13 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { systemClock } from '../../src/lib/clock.ts';
 import { RollcallError } from '../../src/lib/errors.ts';
-import { type CommandRun, findProgram, runCommand } from '../../src/lib/run-command.ts';
+import { type CommandRun, runCommand } from '../../src/lib/run-command.ts';
 import { timed, until } from '../support/machine-time.ts';
 import { scaledClock } from '../support/scaled-clock.ts';
-
-describe('find program', () => {
-  test('the first executable file on the path is found; folders and plain files are passed over', async () => {
-    const dir = await mkdtemp(join(tmpdir(), 'rollcall-programs-'));
-    try {
-      await Promise.all(['a', 'b', 'c'].map((name) => mkdir(join(dir, name))));
-      await mkdir(join(dir, 'a', 'check'));
-      await writeFile(join(dir, 'b', 'check'), 'not executable');
-      await writeFile(join(dir, 'c', 'check'), '#!/bin/sh\n');
-      await chmod(join(dir, 'b', 'check'), 0o644);
-      await chmod(join(dir, 'c', 'check'), 0o755);
-      const path = ['a', 'b', '', 'none', 'c'].map((name) => name && join(dir, name)).join(':');
-      assert.equal(findProgram('check', path), join(dir, 'c', 'check'));
-      assert.equal(findProgram('missing', path), null);
-      assert.equal(findProgram('check', undefined), null);
-      assert.equal(findProgram('', path), null);
-      assert.equal(findProgram(join(dir, 'c', 'check'), ''), join(dir, 'c', 'check'));
-      assert.equal(findProgram(join(dir, 'c'), ''), null);
-      assert.equal(findProgram(join(dir, 'none', 'check'), path), null);
-    } finally {
-      await rm(dir, { recursive: true });
-    }
-  });
-});
 
 describe('run command', () => {
   /** Passed to every child, so that what is left of it can be found among all processes. */

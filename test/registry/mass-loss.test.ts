@@ -1,464 +1,91 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import type { RollEvent } from '../../src/record/events.ts';
+import { massLossNote } from '../../src/cli/columns.ts';
 import type { RollEntry } from '../../src/record/roll.ts';
-import { countTold, guardLosses, initialGuardState, withTold } from '../../src/registry/mass-loss.ts';
-import { guardDriver, type Look } from '../support/guard-driver.ts';
+import { isMassLoss, type MassLossLimits } from '../../src/registry/mass-loss.ts';
+import { pastLosses } from '../../src/registry/replay.ts';
+import { guardDriver } from '../support/guard-driver.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 
-describe('loss guard', () => {
-  const LIMITS = { share: 0.3, count: 5 };
-  const TTL_MS = 30_000;
-  const ids = (count: number, from = 0) => Array.from({ length: count }, (_, n) => sampleInstanceId(from + n));
-  const answering =
-    (overdue: number, afterMs = 10) =>
-    () => ({ asked: 32, overdue, afterMs });
-  const silent = (): Look => null;
-  const fleet = (size: number, look: () => Look) => guardDriver(size, LIMITS, look);
+describe('mass loss', () => {
+  /** As the flag takes it: in thousandths of a percent, divided as the flag is. */
+  const percent = fc.integer({ min: 1_000, max: 100_000 });
+  const limitsOf = (thousandths: number, count: number) => ({ share: thousandths / 1_000 / 100, count });
 
-  test('a lone crash is told as soon as the store says that the others are well', () => {
-    const run = fleet(100, answering(0));
-    run.change(run.lost(sampleInstanceId(7)));
-    assert.equal(run.summary(), '');
-    assert.equal(run.state.heldAfter, '100');
-    run.pass(10);
-    assert.equal(run.summary(), 'lost');
-    assert.deepEqual([run.told[0]?.atMs, run.told[0]?.event.revision], [10, '101']);
-    assert.equal(run.state.heldAfter, null);
-  });
-
-  test('a lone crash is told within 500 ms when the store does not answer, or cannot tell', () => {
-    for (const look of [silent, () => ({ asked: 0, overdue: 0, afterMs: 10 })]) {
-      const run = fleet(100, look);
-      run.change(run.lost(sampleInstanceId(7)));
-      run.pass(499);
-      assert.equal(run.summary(), '');
-      run.pass(1);
-      assert.equal(run.summary(), 'lost');
-    }
-  });
-
-  test('the first loss of many is told as uncertain, and nobody as lost who returns within a TTL', () => {
-    const run = fleet(100, answering(16));
-    run.change(run.lost(sampleInstanceId(0)));
-    run.pass(10);
-    assert.equal(run.summary(), 'uncertain');
-    assert.deepEqual(run.state.uncertainty, {
-      vanished: 51,
-      nodes: 100,
-      limitShare: 0.3,
-      limitCount: 5,
-      since: '2026-01-01T00:00:00.010Z',
-      until: '2026-01-01T00:00:30.000Z',
-    });
-    for (const id of ids(49, 1)) {
-      run.change(run.lost(id));
-      run.pass(10);
-    }
-    assert.equal(run.state.held.size, 50);
-    assert.equal(run.state.uncertainty?.until, '2026-01-01T00:00:30.490Z', 'it moves with those that vanish later');
-    for (const id of ids(50)) run.change(run.back(id));
-    assert.equal(run.summary(), 'uncertain registered×50 certain', 'back under a new session, never lost');
-    assert.deepEqual(run.told.at(-1)?.event, { kind: 'certain', revision: '200', part: 0, returned: 50, lost: 0 });
-    assert.equal(run.looks, 1);
-  });
-
-  test('who vanishes while the store is being asked is counted once', () => {
-    const run = fleet(10, () => ({ asked: 9, overdue: 5, afterMs: 10 }));
-    for (const id of ids(4)) run.change(run.lost(id));
-    run.pass(10);
-    assert.equal(run.state.uncertainty?.vanished, 6);
-  });
-
-  test('those who do not return are told as lost after a TTL, behind the numbers, at the revisions of their losses', () => {
-    const run = fleet(20, answering(0));
-    run.change(...ids(10).map(run.lost));
-    assert.equal(run.summary(), 'uncertain', 'what vanished passes the limits without a look');
-    assert.equal(run.looks, 0);
-    run.pass(1_000);
-    for (const id of ids(6)) run.change(run.back(id));
-    run.change(run.departed(sampleInstanceId(6)));
-    run.change([sampleInstanceId(7), null]);
-    run.pass(TTL_MS);
-    assert.equal(run.summary(), 'uncertain registered×6 departed forgotten certain lost×2');
+  test('neither many nodes that are a small share nor a large share that is few nodes', () => {
+    const limits = { share: 0.3, count: 5 };
     assert.deepEqual(
-      run.told.find(({ event }) => event.kind === 'certain'),
-      { atMs: TTL_MS, event: { kind: 'certain', revision: '109', part: 0, returned: 6, lost: 2 } },
+      [
+        [4, 0],
+        [5, 0],
+        [30, 70],
+        [31, 69],
+      ].map(([vanished = 0, present = 0]) => isMassLoss(vanished, present, limits)),
+      [false, true, false, true],
     );
-    assert.deepEqual(
-      run.instanceEvents().flatMap((event) => (event.kind === 'lost' ? [[event.instanceId, event.revision]] : [])),
-      ids(2, 8).map((id) => [id, '101']),
-    );
+    assert.equal(isMassLoss(50, 0, null), false);
   });
 
-  test('a node that comes back exactly as readers know it is not told at all', () => {
-    const run = fleet(20, answering(0));
-    const before = ids(10).map((id) => [id, run.real.get(id) ?? null] as const);
-    run.change(...ids(10).map(run.lost));
-    run.change(...before);
-    assert.equal(run.summary(), 'uncertain certain');
-  });
-
-  test('few losses pass no limit by their share alone, nor many of a large fleet by their number alone', () => {
-    const few = fleet(10, answering(0));
-    few.change(...ids(4).map(few.lost));
-    few.pass(10);
-    assert.equal(few.summary(), 'lost×4');
-    const many = fleet(100, answering(0));
-    many.change(...ids(30).map(many.lost));
-    many.pass(10);
-    assert.equal(many.summary(), 'lost×30', 'exactly the share is not more than the share');
-    const more = fleet(100, answering(0));
-    more.change(...ids(31).map(more.lost));
-    assert.equal(more.summary(), 'uncertain');
-  });
-
-  test('losses that come one by one are counted together for a TTL', () => {
-    const run = fleet(20, answering(0));
-    for (const id of ids(6)) {
-      run.change(run.lost(id));
-      run.pass(4_000);
-    }
-    assert.equal(run.summary(), 'lost×6');
-    run.change(run.lost(sampleInstanceId(6)));
-    assert.equal(run.summary(), 'lost×6 uncertain');
-    assert.deepEqual([run.state.uncertainty?.vanished, run.state.uncertainty?.nodes], [7, 20]);
-
-    const slow = fleet(20, answering(0));
-    for (const id of ids(8)) {
-      slow.change(slow.lost(id));
-      slow.pass(7_000);
-    }
-    assert.equal(slow.summary(), 'lost×8', 'five in a TTL are not more than the share');
-  });
-
-  test('in a fleet that is too small to pass the limits a loss is told at once', () => {
-    const run = fleet(4, answering(0));
-    for (const id of ids(4)) run.change(run.lost(id));
-    assert.equal(run.summary(), 'lost×4');
-    assert.deepEqual([run.looks, run.nowMs()], [0, 0]);
-  });
-
-  test('when nobody is left to be asked about and the limits are not passed, the losses are told at once', () => {
-    const run = guardDriver(20, { share: 1, count: 5 }, answering(0));
-    run.change(...ids(20).map(run.lost));
-    assert.equal(run.summary(), 'lost×20');
-  });
-
-  test('a store that could not tell is asked again', () => {
-    const answers: Look[] = [
-      { asked: 0, overdue: 0, afterMs: 10 },
-      { asked: 32, overdue: 0, afterMs: 10 },
-    ];
-    const run = fleet(100, () => answers.shift() ?? null);
-    run.change(run.lost(sampleInstanceId(7)));
-    run.pass(210);
-    assert.equal(run.summary(), 'lost');
-    assert.equal(run.looks, 2);
-  });
-
-  test('losses are told in the order in which they happened', () => {
-    const run = fleet(20, answering(0));
-    const order = ids(10).reverse();
-    for (const id of order) run.change(run.lost(id));
-    run.pass(TTL_MS);
-    const lost = run.instanceEvents().map(({ instanceId, revision }) => [instanceId, revision]);
-    assert.deepEqual(
-      lost.slice(-order.length),
-      order.map((id, n) => [id, String(101 + n)]),
-    );
-  });
-
-  test('while the store does not answer many losses are held, whatever their share', () => {
-    const run = fleet(1_000, silent);
-    run.change(...ids(6).map(run.lost));
-    run.pass(500);
-    assert.equal(run.summary(), 'uncertain');
-    run.pass(TTL_MS);
-    assert.equal(run.summary(), 'uncertain certain lost×6');
-  });
-
-  test('the store is asked at most five times a second, and a loss that waits for that is still told in time', () => {
-    const run = fleet(500, answering(0, 5));
-    for (const id of ids(100)) {
-      run.change(run.lost(id));
-      run.pass(20);
-    }
-    run.pass(500);
-    // The driver checks of each that it was told within 500 ms.
-    assert.equal(run.summary(), 'lost×100');
-    assert.ok(run.looks >= 5 && run.looks <= 12, `${run.looks} looks in 2 s`);
-  });
-
-  test('a growing loss is told again in steps, not with every node', () => {
-    const run = fleet(1_000, answering(32));
-    run.change(...ids(10).map(run.lost));
-    run.pass(10);
-    const small = guardDriver(500, { share: 0, count: 5 }, answering(0));
-    for (const id of ids(400)) small.change(small.lost(id));
-    assert.equal(run.summary(), 'uncertain');
-    const numbers = small.told.flatMap(({ event }) => (event.kind === 'uncertain' ? [event.uncertainty.vanished] : []));
-    assert.deepEqual(numbers, [5, 8, 12, 18, 27, 41, 62, 93, 140, 210, 315]);
-    assert.equal(small.state.uncertainty?.vanished, 400, 'the state has the newest number');
-  });
-
-  test('an uncertainty that never ends because nodes go on vanishing is settled for those that are due', () => {
-    const run = fleet(100, answering(0));
-    run.change(...ids(31).map(run.lost));
-    for (const id of ids(12, 31)) {
-      run.pass(10_000);
-      run.change(run.lost(id));
-    }
-    assert.match(
-      run.summary(),
-      /^uncertain certain lost×37 uncertain/,
-      'after three TTLs, with those of the last TTL held on',
-    );
-    assert.equal(run.told.find(({ event }) => event.kind === 'certain')?.atMs, 3 * TTL_MS);
-    run.pass(3 * TTL_MS);
-    assert.equal(run.instanceEvents().length, 43);
-  });
-
-  test('changes that come late are all taken in before anybody is told as lost', () => {
-    const run = fleet(20, answering(0));
-    run.change(...ids(10).map(run.lost));
-    run.beAway(2 * TTL_MS);
-    for (const id of ids(9)) run.change(run.back(id));
-    assert.equal(run.summary(), 'uncertain registered×9');
-    run.pass(0);
-    assert.equal(run.summary(), 'uncertain registered×9 certain lost');
-  });
-
-  test('a snapshot that lacks many nodes is uncertain, and resuming meanwhile starts over', () => {
-    const run = fleet(20, answering(0));
-    run.put(ids(10).map(run.lost));
-    run.snapshot();
-    assert.equal(run.summary(), 'uncertain');
-    assert.deepEqual([run.state.held.size, run.state.heldAfter], [10, '0']);
-    run.put(ids(4).map(run.back));
-    run.put([run.departed(sampleInstanceId(4))]);
-    run.snapshot();
-    assert.deepEqual([...run.state.held.keys()].sort(), ids(5, 5));
-    run.pass(TTL_MS);
-    assert.equal(run.summary(), 'uncertain certain lost×5');
-    assert.deepEqual(run.told[1]?.event, { kind: 'certain', revision: '103', part: 0, returned: 4, lost: 5 });
-  });
-
-  test('a held node that a snapshot has as readers know it returned', () => {
-    const run = fleet(20, answering(0));
-    const before = ids(10).map((id) => [id, run.real.get(id) ?? null] as const);
-    run.change(...ids(10).map(run.lost));
-    run.put(before);
-    run.snapshot();
-    assert.deepEqual(run.told.at(-1)?.event, { kind: 'certain', revision: '102', part: 0, returned: 10, lost: 0 });
-  });
-
-  test('a record that changes while its node is held is in the lost event', () => {
-    const run = fleet(20, answering(0));
-    run.change(...ids(10).map(run.lost));
-    const id = sampleInstanceId(0);
-    const record = sampleRecord({ ec2InstanceId: id, cluster: 'other' });
-    run.change([id, { record, presence: null }]);
-    assert.equal(run.summary(), 'uncertain');
-    run.pass(TTL_MS);
-    const event = run.instanceEvents().find(({ instanceId }) => instanceId === id);
-    assert.deepEqual([event?.kind, event?.revision, event?.after?.record.cluster], ['lost', '101', 'other']);
-  });
-
-  test('a TTL that is beyond reason holds nothing back for more than five minutes', () => {
-    const run = guardDriver(20, LIMITS, answering(0), 1e9);
-    run.change(...ids(10).map(run.lost));
-    run.pass(300_000);
-    assert.equal(run.summary(), 'uncertain certain lost×10');
-  });
-
-  test('without limits everything is told at once', () => {
-    const run = guardDriver(20, null, silent);
-    run.change(...ids(20).map(run.lost));
-    assert.equal(run.summary(), 'lost×20');
-    run.put(ids(20).map(run.back));
-    run.snapshot();
-    assert.equal(run.summary(), 'lost×20');
-  });
-
-  test('a guard that is at rest does nothing when time passes or an answer comes late', () => {
-    const now = { monotonicMs: 5, wallMs: 5 };
-    for (const input of [{ kind: 'tick' }, { kind: 'looked', asked: 9, overdue: 9 }] as const) {
-      const { state, ...step } = guardLosses(initialGuardState, input, now, LIMITS);
-      assert.deepEqual(step, { events: [], look: false, wakeAtMs: null });
-      assert.deepEqual(state.phase, { kind: 'rest' });
-    }
-  });
-
-  test('10,000 nodes that vanish and return one by one cost little', () => {
-    const entries = ids(10_000).map((ec2InstanceId, n) => {
-      const presence = { session: `s-${n}`, since: '2026-01-01T00:00:00Z', ttlSeconds: 30 };
-      return { record: sampleRecord({ ec2InstanceId }), presence };
-    });
-    let [state, revision] = [initialGuardState, 0];
-    const events: RollEvent[] = [];
-    const startedMs = performance.now();
-    for (const returning of [false, true]) {
-      for (const [n, entry] of entries.entries()) {
-        revision += 1;
-        const gone = { ...entry, presence: null };
-        const [before, after] = returning ? [gone, entry] : [entry, gone];
-        const changes = [{ instanceId: entry.record.ec2InstanceId, before, after }];
-        const present = returning ? n + 1 : entries.length - n - 1;
-        const now = { monotonicMs: revision / 10, wallMs: revision };
-        const step = guardLosses(state, { kind: 'changes', revision: String(revision), changes, present }, now, {
-          share: 0,
-          count: 1,
-        });
-        state = step.state;
-        events.push(...step.events);
-      }
-    }
-    assert.ok(performance.now() - startedMs < 20_000, `${performance.now() - startedMs} ms`);
-    assert.deepEqual(events.at(-1), { kind: 'certain', revision: '20000', part: 0, returned: 10_000, lost: 0 });
-    assert.ok(events.length < 30, `${events.length} events`);
-  });
-
-  const SIZE = 24;
-  const id = fc.nat({ max: SIZE + 3 }).map(sampleInstanceId);
-  const some = fc.uniqueArray(id, { minLength: 1, maxLength: SIZE });
-  const act = fc.oneof(
-    { weight: 3, arbitrary: fc.record({ do: fc.constant('lose' as const), ids: some }) },
-    { weight: 2, arbitrary: fc.record({ do: fc.constant('return' as const), ids: some }) },
-    { weight: 2, arbitrary: fc.record({ do: fc.constant('change' as const), ids: some }) },
-    { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('depart' as const, 'forget' as const), ids: some }) },
-    {
-      weight: 5,
-      arbitrary: fc.record({ do: fc.constant('pass' as const), ms: fc.constantFrom(1, 20, 190, 400, 9_000, 29_000) }),
-    },
-  );
-  const look: fc.Arbitrary<Look> = fc.option(
-    fc.record({ asked: fc.constantFrom(0, 8), overdue: fc.nat({ max: 8 }), afterMs: fc.constantFrom(0, 5, 300, 700) }),
-  );
-
-  test('in any history readers end with the real roll, and nobody who returned in time was ever lost', () => {
-    const acts = fc.array(fc.record({ act, atOnce: fc.boolean(), unseen: fc.boolean() }), {
-      maxLength: 40,
-      size: 'max',
-    });
-    const limits = fc.record({ share: fc.constantFrom(0, 0.1, 0.3, 0.9), count: fc.constantFrom(1, 3, 5, 40) });
+  test('the share is compared exactly, whatever floating point makes of it', () => {
+    // Both products round to a neighbour of the share: 0.29 × 100 is 28.999999999999996, 0.07 × 100 is 7.000000000000001.
+    assert.equal(isMassLoss(29, 71, { share: 0.29, count: 5 }), false);
+    assert.equal(isMassLoss(7, 93, { share: 0.07, count: 5 }), false);
+    const nodes = fc.oneof(fc.nat(100), fc.nat(1_000_000));
     fc.assert(
-      fc.property(acts, limits, fc.infiniteStream(look), (history, someLimits, looks) => {
-        const run = guardDriver(SIZE, someLimits, () => looks.next().value as Look);
-        let unseen = false;
-        for (const entry of history) {
-          const { act } = entry;
-          if (act.do === 'pass') {
-            // While the watch is away nothing is known, so nothing is given in: a snapshot ends that.
-            if (unseen) run.snapshot();
-            unseen = false;
-            run.pass(act.ms);
-            continue;
-          }
-          const entries = act.ids.flatMap((id): (readonly [string, RollEntry | null])[] => {
-            const entry = run.real.get(id);
-            if (act.do === 'return') return [run.back(id)];
-            if (act.do === 'depart') return [run.departed(id)];
-            if (entry === undefined) return [];
-            if (act.do === 'forget') return [[id, null]];
-            if (act.do === 'lose') return entry.presence ? [run.lost(id)] : [];
-            const record = { ...entry.record, privateDnsName: `name-${run.nowMs()}-${run.told.length}` };
-            return [[id, { ...entry, record }]];
-          });
-          unseen ||= entry.unseen;
-          const groups = entry.atOnce ? [entries] : entries.map((one) => [one]);
-          for (const group of groups.filter((group) => group.length > 0)) {
-            if (unseen) run.put(group);
-            else run.change(...group);
-          }
-        }
-        if (unseen) run.snapshot();
-        run.pass(10 * TTL_MS);
-        // The driver has compared the reader's roll with the real one after each step.
-        assert.equal(run.state.held.size, 0, 'it comes to rest');
-        let uncertain = false;
-        for (const { event } of run.told) {
-          if (event.kind === 'certain') assert.ok(uncertain, 'certain follows uncertain');
-          if (event.kind === 'uncertain') uncertain = true;
-          if (event.kind === 'certain') uncertain = false;
-        }
-        assert.equal(uncertain, false, 'whoever is told uncertain is told certain');
+      fc.property(nodes, nodes, percent, (vanished, present, thousandths) => {
+        const exact = BigInt(vanished) * 100_000n > BigInt(thousandths) * BigInt(vanished + present);
+        assert.equal(isMassLoss(vanished, present, limitsOf(thousandths, 1)), vanished > 0 && exact);
       }),
-      { numRuns: 400 },
     );
-  });
-
-  test('a loss is told within 500 ms, or not before its TTL is over and after an uncertain', () => {
-    const losses = fc.array(fc.record({ count: fc.nat({ max: 12 }), gapMs: fc.constantFrom(0, 3, 150, 450, 2_000) }), {
-      minLength: 1,
-      maxLength: 12,
-    });
+    // Exactly the share, of any share; and one node more.
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 80 }), losses, fc.infiniteStream(look), (size, bursts, looks) => {
-        const run = fleet(size, () => looks.next().value as Look);
-        let next = 0;
-        for (const { count, gapMs } of bursts) {
-          for (const id of ids(Math.min(count, size - next), next)) run.change(run.lost(id));
-          next = Math.min(next + count, size);
-          run.pass(gapMs);
-        }
-        run.pass(5 * TTL_MS);
-        assert.equal(run.instanceEvents().length, next);
-        let certain = -1;
-        for (const { atMs, event } of run.told) {
-          if (event.kind === 'certain') certain = atMs;
-          if (event.kind !== 'lost') continue;
-          const loss = run.lossAt.get(event.instanceId);
-          const heldMs = atMs - (loss?.atMs ?? 0);
-          assert.ok(heldMs <= 500 || (heldMs >= TTL_MS && certain === atMs), `held for ${heldMs} ms`);
-          assert.equal(event.revision, loss?.revision);
-        }
+      fc.property(fc.integer({ min: 1_000, max: 99_999 }), (thousandths) => {
+        const limits = limitsOf(thousandths, 1);
+        assert.equal(isMassLoss(thousandths, 100_000 - thousandths, limits), false);
+        assert.equal(isMassLoss(thousandths + 1, 99_999 - thousandths, limits), true);
       }),
-      { numRuns: 300 },
     );
   });
 
-  test('no loss is told before the uncertain when the look says that the limits are passed', () => {
-    const burst = fc.record({ size: fc.integer({ min: 1, max: 200 }), lost: fc.integer({ min: 1, max: 60 }) });
+  test('followers, those who read the past and the note of a list judge the same loss alike', () => {
+    const any = fc.record({ nodes: fc.integer({ min: 1, max: 60 }), lost: fc.nat(60), thousandths: percent });
+    // Where formulas differ: exactly the share.
+    const atLimit = fc.integer({ min: 1, max: 100 }).map((lost) => ({ nodes: 100, lost, thousandths: lost * 1_000 }));
     fc.assert(
-      fc.property(burst, fc.integer({ min: 0, max: 32 }), ({ size, lost }, overdue) => {
-        const vanished = Math.min(lost, size);
-        const run = fleet(size, answering(overdue));
-        for (const id of ids(vanished)) run.change(run.lost(id));
-        run.pass(10);
-        // The store is asked when the first one is gone, and the others are among those that were overdue then.
-        const gone = Math.max(vanished, 1 + Math.round((overdue / 32) * (size - 1)));
-        const passed = gone / size > LIMITS.share && gone >= LIMITS.count;
-        assert.equal(run.told[0]?.event.kind, passed ? 'uncertain' : 'lost');
-        assert.equal(run.instanceEvents().length, passed ? 0 : vanished);
+      fc.property(fc.oneof(any, atLimit), fc.integer({ min: 1, max: 20 }), ({ nodes, lost, thousandths }, count) => {
+        const vanished = Math.min(lost, nodes);
+        const limits = limitsOf(thousandths, count);
+        const verdict = isMassLoss(vanished, nodes - vanished, limits);
+        assert.deepEqual(views(nodes, vanished, limits), { follower: verdict, past: verdict, note: verdict });
       }),
-      { numRuns: 300 },
     );
   });
-});
 
-describe('loss window', () => {
-  const none: ReadonlyMap<number, number> = new Map();
+  /** What each view says of `vanished` nodes of a fleet that are lost at one revision, while the others are well. */
+  function views(nodes: number, vanished: number, limits: MassLossLimits) {
+    const presence = { session: 's', since: '2026-01-01T00:00:00.000Z', ttlSeconds: 30 };
+    const entries: RollEntry[] = Array.from({ length: nodes }, (_, n) => ({
+      record: sampleRecord({ ec2InstanceId: sampleInstanceId(n) }),
+      presence: n < vanished ? null : presence,
+    }));
+    const gone = entries.slice(0, vanished).map(({ record }) => record.ec2InstanceId);
 
-  test('a told loss is recent until a TTL after it was seen, to a quarter of a second', () => {
-    const told = withTold(withTold(none, [30_000, 30_000], 0), [30_100, 40_000], 5_000);
-    assert.equal(countTold(told, 5_000), 4);
-    assert.equal(countTold(told, 29_999), 4);
-    assert.equal(countTold(told, 30_250), 1);
-    assert.equal(countTold(told, 40_000), 0);
-  });
+    const follower = guardDriver(nodes, limits, () => ({ asked: 32, overdue: 0, afterMs: 10 }));
+    if (vanished > 0) follower.change(...gone.map(follower.lost));
+    follower.pass(10);
 
-  test('a loss that was held for its TTL before it was told is not recent', () => {
-    assert.equal(countTold(withTold(none, [30_005, 29_000], 30_010), 30_010), 0);
-  });
-
-  test('what is remembered does not grow with the number of losses', () => {
-    let told = none;
-    for (let atMs = 0; atMs < 300_000; atMs += 10) told = withTold(told, [atMs + 30_000, atMs + 30_000], atMs);
-    assert.ok(told.size <= 121, `${told.size} instants`);
-    assert.ok(Math.abs(countTold(told, 300_000) - 6_000) <= 60);
-    const spread = Array.from({ length: 30_000 }, (_, n) => 1_000 + n * 250);
-    assert.equal(withTold(none, spread, 0).size, 10_000);
-  });
+    const changes = gone.map((instanceId) => ({
+      kind: 'presence' as const,
+      instanceId,
+      presence: null,
+      previous: presence,
+    }));
+    const past = pastLosses({ revision: '2', entries, skipped: [] }, [{ revision: '2', changes }], '1', limits);
+    return {
+      follower: follower.told.some(({ event }) => event.kind === 'uncertain'),
+      past: past.massLoss,
+      note: massLossNote(entries, limits, true) !== null,
+    };
+  }
 });

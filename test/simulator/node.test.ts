@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { isContainerInstanceArn } from '../../src/ecs/arn.ts';
 import { INSTANCE_ID } from '../../src/record/codec.ts';
-import { MAX_NODES } from '../../src/simulator/http.ts';
+import { MAX_NODES } from '../../src/simulator/limits.ts';
 import {
   containerInstanceArn,
   IMDS_FAULTS,

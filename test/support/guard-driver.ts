@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { cloudEvent } from '../../src/record/cloud-event.ts';
 import type { RollEvent } from '../../src/record/events.ts';
 import { presenceState, type RollEntry } from '../../src/record/roll.ts';
+import { type GuardInput, guardLosses, initialGuardState } from '../../src/registry/loss-guard.ts';
 import type { MassLossLimits } from '../../src/registry/mass-loss.ts';
-import { type GuardInput, guardLosses, initialGuardState } from '../../src/registry/mass-loss.ts';
 import { sampleInstanceId, sampleRecord } from './sample-record.ts';
 
 const WALL_AT_ZERO_MS = Date.parse('2026-01-01T00:00:00Z');

@@ -2,7 +2,7 @@ import { isLogged } from '../../config/flags.ts';
 import { abortable } from '../../lib/abort.ts';
 import { Backoff } from '../../lib/backoff.ts';
 import { describeError, RollcallError, UsageError } from '../../lib/errors.ts';
-import { findProgram } from '../../lib/run-command.ts';
+import { findProgram } from '../../lib/find-program.ts';
 import { cloudEvent, type EventFilter, filterEvent } from '../../record/cloud-event.ts';
 import type { RollEvent } from '../../record/events.ts';
 import { type EventSource, FutureRevisionError, SlowReaderError } from '../../registry/event-source.ts';

@@ -1,7 +1,8 @@
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import type { RollEvent } from '../record/events.ts';
-import { type GuardInput, type GuardState, guardLosses, initialGuardState, type MassLossLimits } from './mass-loss.ts';
+import { type GuardInput, type GuardState, guardLosses, initialGuardState } from './loss-guard.ts';
+import type { MassLossLimits } from './mass-loss.ts';
 
 export interface GuardRunnerOptions {
   readonly clock: Clock;
