@@ -1,10 +1,9 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type RequestListener, STATUS_CODES } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import createRouter from 'find-my-way';
 import type { Clock } from '../lib/clock.ts';
 import { describeError, RollcallError } from '../lib/errors.ts';
-import { type Handler, problem, type Reply, type Routes, sendHeartbeats, sendReply } from './reply.ts';
+import { problem, type Reply, type RouteRequest, type Routes, sendHeartbeats, sendReply } from './reply.ts';
 
 const LOOPBACK_V4 = /^127(?:\.\d{1,3}){3}$/;
 
@@ -66,18 +65,16 @@ export type Answer = (req: IncomingMessage, signal: AbortSignal) => Promise<Repl
  * @param listenHost decides which `Host` headers are answered; see `hostAllowed`
  */
 export function createAnswer(routes: Routes, listenHost: string, limits: ServerLimits): Answer {
-  const router = createRouter({ maxParamLength: limits.maxUrlChars, onBadUrl: unused });
-  // As the route's store, because the router's own handlers write to the response, and ours return a reply.
-  for (const [path, handler] of Object.entries(routes)) router.on('GET', path, unused, handler);
+  const parsed = Object.entries(routes).map(([path, handler]) => ({ segments: path.split('/'), handler }));
 
   return async (req, signal) => {
     const path = pathOf(req);
     const refused = refusal(req, path, listenHost, limits);
     if (refused) return refused;
-    const found = router.find('GET', path);
+    const asked = decodePath(path);
+    if (!asked) return problem(400, 'the path is not valid percent-encoding', { instance: path });
+    const found = parsed.find(({ segments }) => matches(segments, asked));
     if (!found) return problem(404, 'nothing is here; / lists what is', { instance: path });
-    const handler: Handler | null = found.store;
-    if (!handler) return problem(400, 'the path is not valid percent-encoding', { instance: path });
     const { method, headers, socket } = req;
     if (method !== 'GET' && method !== 'HEAD') {
       const detail = `method ${method} is not allowed; GET and HEAD are`;
@@ -85,7 +82,8 @@ export function createAnswer(routes: Routes, listenHost: string, limits: ServerL
     }
     if (hasBody(req)) return problem(413, 'this server takes no request bodies', { instance: path });
     const query = new URLSearchParams(req.url?.split('?').slice(1).join('?'));
-    return handler({ method, path, params: found.params, query, headers, port: socket.localPort ?? 0, signal });
+    const params = parametersOf(found.segments, asked);
+    return found.handler({ method, path, params, query, headers, port: socket.localPort ?? 0, signal });
   };
 }
 
@@ -111,7 +109,28 @@ export function hasBody(req: IncomingMessage): boolean {
   return req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > 0;
 }
 
-function unused(): void {}
+/** Null when an escape is malformed. */
+function decodePath(path: string): readonly string[] | null {
+  try {
+    // After the split: an encoded slash is part of a name.
+    return path.split('/').map((segment) => decodeURIComponent(segment));
+  } catch {
+    return null;
+  }
+}
+
+/** @param segments of `/v1/containerInstances/:id`: '', 'v1', 'containerInstances', ':id' */
+function matches(segments: readonly string[], path: readonly string[]): boolean {
+  const same = (segment: string, index: number) => segment.startsWith(':') || segment === path[index];
+  return segments.length === path.length && segments.every(same);
+}
+
+function parametersOf(segments: readonly string[], path: readonly string[]): RouteRequest['params'] {
+  const named = segments.flatMap((segment, index) =>
+    segment.startsWith(':') ? [[segment.slice(1), path[index]]] : [],
+  );
+  return Object.fromEntries(named);
+}
 
 /**
  * The whole HTTP/1.1 answer to bytes that are no request. There is no request object then, and so no other way than to

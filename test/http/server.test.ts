@@ -132,6 +132,18 @@ describe('server', () => {
     await assertProblem(await ask(`${url}/v1/events?x=1`), 404, /nothing is here/, '/v1/events');
   });
 
+  test('a path is compared segment by segment, escapes decoded, and a parameter is one whole segment', async (t) => {
+    const { url } = await start(t);
+    const answerTo = async (path: string) => (await ask(`${url}${path}`)).text;
+    assert.equal(await answerTo('/%68ello'), 'hello');
+    assert.equal(await answerTo('/things/i-1'), 'thing i-1');
+    assert.equal(await answerTo('/things/a%2Fb%20c+d'), 'thing a/b c+d');
+    assert.equal(await answerTo('/things/'), 'thing ');
+    for (const path of ['/hello/', '/Hello', '/things', '/things/a/b', '/things%2Fa', '//hello']) {
+      assert.equal((await ask(`${url}${path}`)).status, 404, path);
+    }
+  });
+
   test('another method is a 405 with Allow on a known path, and a 404 elsewhere', async (t) => {
     const { url } = await start(t);
     for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH']) {
