@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { agentRoutes } from '../../src/http/routes/agent.ts';
 import { startHttpServer } from '../../src/http/server.ts';
@@ -8,7 +11,7 @@ import { openStore } from '../../src/store/open-store.ts';
 import type { Hold } from '../../src/store/store.ts';
 import { freePorts } from '../support/etcd-ports.ts';
 import { until } from '../support/machine-time.ts';
-import { checkMetrics, startPrometheus } from '../support/prometheus-server.ts';
+import { checkMetrics, checkRules, startPrometheus } from '../support/prometheus-server.ts';
 import { PATIENCE_MS } from '../support/rollcall-process.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 import { sampleReport } from '../support/sample-report.ts';
@@ -119,4 +122,19 @@ test('promtool has nothing to say against the page of metrics', async (t) => {
   assert.match(page, /^rollcall_registry_nodes\{presence="present"\} 3$/m);
   assert.equal(await checkMetrics(page), '');
   assert.match(await checkMetrics('# TYPE wrong counter\nwrong 1\n'), /wrong/);
+});
+
+test('promtool takes the alerts of docs/prometheus.md', async (t) => {
+  const page = await readFile(new URL('../../docs/prometheus.md', import.meta.url), 'utf8');
+  const alerts = /^```yaml\n(.*?)^```$/ms.exec(page)?.[1] ?? '';
+  const dir = await mkdtemp(join(tmpdir(), 'rollcall-rules-'));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  const check = async (text: string) => {
+    await writeFile(join(dir, 'rules.yml'), text);
+    return checkRules(join(dir, 'rules.yml'));
+  };
+  const { code, output } = await check(alerts);
+  assert.equal(code, 0, output);
+  assert.match(output, /SUCCESS: 7 rules found/);
+  assert.equal((await check(alerts.replace('max(', 'max)'))).code, 1);
 });

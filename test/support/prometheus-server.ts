@@ -80,3 +80,12 @@ export function checkMetrics(page: string): Promise<string> {
     child.stdin?.end(page);
   });
 }
+
+/** The exit status of `promtool check rules` on a file, and what it says. */
+export function checkRules(path: string): Promise<{ readonly code: number | null; readonly output: string }> {
+  return new Promise((resolve) => {
+    const child = execFile('promtool', ['check', 'rules', path], (_, stdout, stderr) =>
+      resolve({ code: child.exitCode, output: `${stdout}${stderr}` }),
+    );
+  });
+}

@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { test } from 'node:test';
+import { systemClock } from '../../src/lib/clock.ts';
+import { startWorld } from '../agent/start-agent.ts';
+import { fakeAgentEcs } from '../support/fake-agent-ecs.ts';
+import { fakeAudit } from '../support/fake-audit.ts';
+import { until } from '../support/machine-time.ts';
+import { getJson, PATIENCE_MS } from '../support/rollcall-process.ts';
+
+const PAGE = await readFile(new URL('../../docs/prometheus.md', import.meta.url), 'utf8');
+const quoted = (cell: string | undefined) => cell?.match(/(?<=`)[a-z_]+(?=`)/g) ?? [];
+
+/** Metric → its labels, sorted, as the table of the page has them. */
+function documented(): Record<string, string> {
+  const rows = PAGE.split('\n').filter((line) => /^\| `(rollcall|process)_/.test(line));
+  return Object.fromEntries(
+    rows.flatMap((row) => {
+      const [, metrics, labels] = row.split('|');
+      return quoted(metrics).map((metric) => [metric, quoted(labels).sort().join()]);
+    }),
+  );
+}
+
+/** The same of a page of metrics. */
+function served(page: string): Record<string, string> {
+  const samples = page.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+  return Object.fromEntries(
+    samples.map((line) => {
+      const [, metric = '', labels = ''] = /^(\w+)(?:\{(.*)\})? /.exec(line) ?? [];
+      return [metric, (labels.match(/\w+(?==")/g) ?? []).sort().join()];
+    }),
+  );
+}
+
+test('docs/prometheus.md has each metric of an agent with its labels, and no other', async (t) => {
+  const world = await startWorld(t);
+  const config = {
+    presenceTtlMs: 2_000,
+    drain: { on: ['interruption'], criticalAfterMs: 300, maxSharePercent: 10 },
+    ecsAttributes: true,
+    audit: { intervalMs: 60_000, clusters: 'roll' },
+  } as const;
+  const options = { openEcs: async () => fakeAgentEcs(), audit: fakeAudit(systemClock, 1), config };
+  const { url } = await world.startAgent(options);
+  await until('it has audited', PATIENCE_MS, async () => (await getJson(`${url}/v1/audit`)).status === 200);
+  await getJson(`${url}/v1/targets`);
+  const page = async () => served(await (await fetch(`${url}/metrics`)).text());
+  // The age of a check is not known before its first run.
+  await until('each check has run', PATIENCE_MS, async () => 'rollcall_check_age_seconds' in (await page()));
+  assert.deepEqual(documented(), await page());
+});
+
+test('the alerts of docs/prometheus.md ask for metrics that there are', () => {
+  const alerts = /^```yaml\n(.*?)^```$/ms.exec(PAGE)?.[1] ?? '';
+  const asked = alerts.match(/rollcall_\w+/g) ?? [];
+  assert.ok(asked.length >= 5, alerts);
+  assert.deepEqual(
+    asked.filter((metric) => !(metric in documented())),
+    [],
+  );
+});
