@@ -26,8 +26,8 @@ export async function registerNodes(
       const privateIpAddress = `10.113.${n >> 8}.${n & 255}`;
       const record = sampleRecord({ ec2InstanceId, privateIpAddress, registeredAt: since });
       const session = record.sidecar.session;
-      const seat = { instanceId: ec2InstanceId, session, since, ttlMs: TTL_MS, retentionMs: 2 * TTL_MS };
-      const outcome = await store.register(seat, record, { takeover: true, signal });
+      const registration = { instanceId: ec2InstanceId, session, since, ttlMs: TTL_MS, retentionMs: 2 * TTL_MS };
+      const outcome = await store.register(registration, record, { takeover: true, signal });
       if (outcome.kind !== 'registered') throw new Error(`register ${ec2InstanceId}: ${outcome.kind}`);
       nodes.push({ hold: outcome.hold, record });
     }

@@ -156,7 +156,7 @@ export function standingAudit(
   const auditStep = monitor.track('audit', presenceTtlMs + 30_000, () => auditor.status().broken === null);
   const auditLog = createAuditLog(deps.log);
   const options: AuditorOptions = {
-    offices: store.offices,
+    offices: store.leaderLocks,
     audit:
       deps.audit ??
       fleetAudit(

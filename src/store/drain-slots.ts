@@ -2,7 +2,7 @@ import { clusterScope, mayShareScope } from '../ecs/arn.ts';
 import type { NodeRecord } from '../record/record.ts';
 import type { Roll } from '../record/roll.ts';
 import { LeaseNotFoundError } from './errors.ts';
-import { DRAINS, drainDoorKey, drainKey } from './keys.ts';
+import { DRAINS, drainAdmissionKey, drainKey } from './keys.ts';
 import { type KeyValue, type Kv, type RangePage, releaseLeases } from './kv.ts';
 import { readRoll } from './read-roll.ts';
 import {
@@ -123,7 +123,7 @@ const CLAIM_TTL_MS = 86_400_000;
  * again. Whoever comes meanwhile reads one small key and goes: of a fleet whose nodes all want to drain one agent reads
  * the roll, and while nothing changes none writes.
  */
-const DOOR_TTL_MS = 30_000;
+const ADMISSION_TTL_MS = 30_000;
 
 /**
  * `DrainSlots.take` over any key-value store: one at a time per cluster. The door is a key on a short lease: who made it
@@ -134,81 +134,83 @@ const DOOR_TTL_MS = 30_000;
 export async function takeSlot(kv: Kv, request: SlotRequest, signal: AbortSignal): Promise<TakeOutcome> {
   const { instanceId, claim, maxSharePercent } = request;
   const own = drainKey(instanceId);
-  const door = drainDoorKey(claim.cluster, clusterScope(claim.arn));
-  const seen = await kv.txn({ guards: [], puts: [], deletes: [], reads: [own, door] }, signal);
+  const lockKey = drainAdmissionKey(claim.cluster, clusterScope(claim.arn));
+  const seen = await kv.txn({ guards: [], puts: [], deletes: [], reads: [own, lockKey] }, signal);
   const held = heldClaim(instanceId, seen.reads[0] ?? null);
   if (held) return { kind: 'taken', held };
-  const standing = seen.reads[1] ?? null;
-  const sign = standing && readSign(standing.value);
-  const ours = sign?.by === claim.session;
+  const stored = seen.reads[1] ?? null;
+  const state = stored && decodeAdmission(stored.value);
+  const ours = state?.by === claim.session;
   // Its share may let this one in: a single agent that was told less than the others must not keep them all out.
-  const pass = sign?.full != null && sign.sharePercent !== null && sign.sharePercent < maxSharePercent;
-  if (sign && !ours && !pass) {
-    return sign.full === null ? { kind: 'busy' } : { kind: 'full', reason: sign.full, keepsDoorMs: null };
+  const pass = state?.full != null && state.sharePercent !== null && state.sharePercent < maxSharePercent;
+  if (state && !ours && !pass) {
+    return state.full === null ? { kind: 'busy' } : { kind: 'full', reason: state.full, keepsLockMs: null };
   }
-  const mySign = { by: claim.session, sharePercent: maxSharePercent };
-  const doorBefore = { key: door, modRevision: standing?.modRevision ?? '0' };
+  const ownState = { by: claim.session, sharePercent: maxSharePercent };
+  const lockBefore = { key: lockKey, modRevision: stored?.modRevision ?? '0' };
   const kept =
-    standing && ours ? await keep(kv, standing, signal) : await open(kv, doorBefore, { ...mySign, full: null }, signal);
+    stored && ours
+      ? await renewLock(kv, stored, signal)
+      : await acquireLock(kv, lockBefore, { ...ownState, full: null }, signal);
   if (!kept) return { kind: 'busy' };
-  const mine = { key: door, modRevision: kept.revision };
+  const mine = { key: lockKey, modRevision: kept.revision };
   // Since the door was opened no claim is made but ours.
   const claims = (await readClaims(kv, signal)).filter((each) => each.instanceId !== instanceId);
   const roll = await readRoll(kv, false, signal);
   const room = decideRoom(claim, claims, roll, maxSharePercent);
   if (!room.free) {
-    const value = writeSign({ ...mySign, full: room.reason });
-    const puts = [{ key: door, value, lease: kept.lease }];
-    if (value !== standing?.value) await kv.txn({ guards: [mine], puts, deletes: [], reads: [] }, signal);
-    return { kind: 'full', reason: room.reason, keepsDoorMs: DOOR_TTL_MS };
+    const value = encodeAdmission({ ...ownState, full: room.reason });
+    const puts = [{ key: lockKey, value, lease: kept.lease }];
+    if (value !== stored?.value) await kv.txn({ guards: [mine], puts, deletes: [], reads: [] }, signal);
+    return { kind: 'full', reason: room.reason, keepsLockMs: ADMISSION_TTL_MS };
   }
   const slot = await kv.grant(CLAIM_TTL_MS, signal);
   const put = { key: own, value: encodeClaim(claim), lease: slot.lease };
   // What another one put there meanwhile is for the next look; this node's own is never overwritten.
   const guards = [mine, { key: own, modRevision: seen.reads[0]?.modRevision ?? '0' }];
-  const written = await kv.txn({ guards, puts: [put], deletes: [door], reads: [] }, signal);
+  const written = await kv.txn({ guards, puts: [put], deletes: [lockKey], reads: [] }, signal);
   releaseLeases(kv, written.succeeded ? [kept.lease] : [kept.lease, slot.lease]);
   if (!written.succeeded) return { kind: 'busy' };
   return { kind: 'taken', held: { instanceId, claim, lease: slot.lease, revision: written.revision } };
 }
 
-interface Door {
+interface AdmissionLock {
   readonly lease: string;
   readonly revision: string;
 }
 
 /** null: another was faster. @param before as the door was seen */
-async function open(
+async function acquireLock(
   kv: Kv,
   before: { readonly key: string; readonly modRevision: string },
-  sign: Sign,
+  state: AdmissionState,
   signal: AbortSignal,
-): Promise<Door | null> {
-  const { lease } = await kv.grant(DOOR_TTL_MS, signal);
-  const puts = [{ key: before.key, value: writeSign(sign), lease }];
+): Promise<AdmissionLock | null> {
+  const { lease } = await kv.grant(ADMISSION_TTL_MS, signal);
+  const puts = [{ key: before.key, value: encodeAdmission(state), lease }];
   const { succeeded, revision } = await kv.txn({ guards: [before], puts, deletes: [], reads: [] }, signal);
   if (!succeeded) releaseLeases(kv, [lease]);
   return succeeded ? { lease, revision } : null;
 }
 
 /** null: its time was over. */
-async function keep(kv: Kv, { lease, modRevision }: KeyValue, signal: AbortSignal): Promise<Door | null> {
+async function renewLock(kv: Kv, { lease, modRevision }: KeyValue, signal: AbortSignal): Promise<AdmissionLock | null> {
   return (await kv.keepAlive(lease, signal)) ? { lease, revision: modRevision } : null;
 }
 
 /** What stands at a door: whose it is, what share that one goes by, and why nobody gets in; null: it is not known yet. */
-interface Sign {
+interface AdmissionState {
   readonly by: string | null;
   readonly sharePercent: number | null;
   readonly full: string | null;
 }
 
-function writeSign({ by, sharePercent, full }: Sign): string {
+function encodeAdmission({ by, sharePercent, full }: AdmissionState): string {
   return JSON.stringify({ by, sharePercent, full });
 }
 
 /** Whoever wrote one that cannot be read, its lease ends. */
-function readSign(value: string): Sign {
+function decodeAdmission(value: string): AdmissionState {
   const text = (part: unknown) => (typeof part === 'string' ? part : null);
   try {
     const { by, sharePercent, full } = Object(JSON.parse(value)) as Record<string, unknown>;

@@ -23,13 +23,13 @@ export function presenceKey(instanceId: string): string {
 }
 
 /** The key that whoever is in charge of `office` holds with a lease; `audit` is one. */
-export function officeKey(office: string): string {
-  return `${COORDINATION}${office}/leader`;
+export function leaderLockKey(lock: string): string {
+  return `${COORDINATION}${lock}/leader`;
 }
 
 /** What the office's holders publish. @param name none but `leader` */
-export function documentKey(office: string, name: string): string {
-  return `${COORDINATION}${office}/${name}`;
+export function documentKey(lock: string, name: string): string {
+  return `${COORDINATION}${lock}/${name}`;
 }
 
 /** Who drains, one key a node. */
@@ -40,7 +40,7 @@ export function drainKey(instanceId: string): string {
 }
 
 /** Whose turn it is to count and claim; one key a cluster. @param scope region and account, as an ARN begins; null: not known */
-export function drainDoorKey(cluster: string, scope: string | null): string {
+export function drainAdmissionKey(cluster: string, scope: string | null): string {
   return `${COORDINATION}drain-doors/${scope === null ? '' : `${scope}/`}${cluster}`;
 }
 

@@ -1,91 +1,91 @@
 import { LeaseNotFoundError, StoreError } from './errors.ts';
-import { documentKey, officeKey } from './keys.ts';
+import { documentKey, leaderLockKey } from './keys.ts';
 import { type KeyValue, type Kv, releaseLeases } from './kv.ts';
-import type { CampaignOutcome, Candidate, Holder, Offices, Reign } from './store.ts';
+import type { CampaignOutcome, Candidate, Holder, LeaderLocks, Term } from './store.ts';
 
 const MAX_ATTEMPTS = 3;
 const UNKNOWN: Holder = { session: 'unknown', instanceId: null };
 
 /** `Offices` over any key-value store. */
-export function kvOffices(kv: Kv): Offices {
+export function createLeaderLocks(kv: Kv): LeaderLocks {
   // Of each reign's last summary, as far as it is known. Two writes of one reign meet the same revision only once.
-  const summaryRevisions = new WeakMap<Reign, string>();
+  const summaryRevisions = new WeakMap<Term, string>();
   const read = (keys: readonly string[], signal: AbortSignal) =>
     kv.txn({ guards: [], puts: [], deletes: [], reads: keys }, signal);
 
   return {
-    look: async (office, documents, signal) => {
-      const keys = [officeKey(office), ...documents.map((name) => documentKey(office, name))];
+    read: async (lock, documents, signal) => {
+      const keys = [leaderLockKey(lock), ...documents.map((name) => documentKey(lock, name))];
       const { revision, reads } = await read(keys, signal);
       return { revision, holder: holderOf(reads[0]), documents: reads.slice(1).map((kv) => kv?.value ?? null) };
     },
 
-    campaign: (office, candidate, signal) => campaign(kv, office, candidate, signal),
+    campaign: (lock, candidate, signal) => campaign(kv, lock, candidate, signal),
 
-    renew: async (reign, signal) => {
+    renew: async (term, signal) => {
       const [alive, seen] = await Promise.all([
-        kv.keepAlive(reign.lease, signal),
-        read([officeKey(reign.office)], signal),
+        kv.keepAlive(term.lease, signal),
+        read([leaderLockKey(term.lock)], signal),
       ]);
-      return alive && seen.reads[0]?.modRevision === reign.revision ? 'renewed' : 'deposed';
+      return alive && seen.reads[0]?.modRevision === term.revision ? 'renewed' : 'lost';
     },
 
-    publish: async (reign, documents, signal) => {
-      const [office, summary] = [officeKey(reign.office), documentKey(reign.office, 'summary')];
-      const fence = { key: office, modRevision: reign.revision };
+    publish: async (term, documents, signal) => {
+      const [lock, summary] = [leaderLockKey(term.lock), documentKey(term.lock, 'summary')];
+      const fence = { key: lock, modRevision: term.revision };
       const puts = Object.entries(documents).map(([name, value]) => ({
-        key: documentKey(reign.office, name),
+        key: documentKey(term.lock, name),
         value,
         lease: '0',
       }));
       for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
-        const guards = [fence, { key: summary, modRevision: summaryRevisions.get(reign) ?? '0' }];
+        const guards = [fence, { key: summary, modRevision: summaryRevisions.get(term) ?? '0' }];
         const { succeeded, revision, reads } = await kv.txn(
-          { guards, puts, deletes: [], reads: [office, summary] },
+          { guards, puts, deletes: [], reads: [lock, summary] },
           signal,
         );
         if (succeeded) {
-          summaryRevisions.set(reign, revision);
+          summaryRevisions.set(term, revision);
           return { kind: 'published', revision };
         }
         const [held, stored] = [reads[0] ?? null, reads[1] ?? null];
-        if (held?.modRevision !== reign.revision) return { kind: 'deposed', by: holderOf(held) };
-        summaryRevisions.set(reign, stored?.modRevision ?? '0');
+        if (held?.modRevision !== term.revision) return { kind: 'lost', by: holderOf(held) };
+        summaryRevisions.set(term, stored?.modRevision ?? '0');
         // Written by an attempt whose answer was lost.
         if (stored?.value === documents.summary) return { kind: 'published', revision: stored.modRevision };
       }
-      throw new StoreError(`publish for ${reign.office}: its summary changed ${MAX_ATTEMPTS} times meanwhile`, {
+      throw new StoreError(`publish for ${term.lock}: its summary changed ${MAX_ATTEMPTS} times meanwhile`, {
         retryable: true,
       });
     },
 
-    resign: async ({ office, revision, lease }, signal) => {
-      const key = officeKey(office);
+    resign: async ({ lock, revision, lease }, signal) => {
+      const key = leaderLockKey(lock);
       await kv.txn({ guards: [{ key, modRevision: revision }], puts: [], deletes: [key], reads: [] }, signal);
       releaseLeases(kv, [lease]);
     },
   };
 }
 
-async function campaign(kv: Kv, office: string, candidate: Candidate, signal: AbortSignal): Promise<CampaignOutcome> {
-  const key = officeKey(office);
+async function campaign(kv: Kv, lock: string, candidate: Candidate, signal: AbortSignal): Promise<CampaignOutcome> {
+  const key = leaderLockKey(lock);
   const { session, instanceId, ttlMs } = candidate;
   const reads = [key];
   const seen = (await kv.txn({ guards: [], puts: [], deletes: [], reads }, signal)).reads[0];
-  if (seen) return judge(seen, office, candidate);
+  if (seen) return judge(seen, lock, candidate);
   const granted = await kv.grant(ttlMs, signal);
   let mayBeWritten = true;
   try {
     const puts = [{ key, value: JSON.stringify({ session, instanceId }), lease: granted.lease }];
     const result = await kv.txn({ guards: [{ key, modRevision: '0' }], puts, deletes: [], reads }, signal);
     if (result.succeeded) {
-      const reign = { office, session, ttlMs: granted.ttlMs, revision: result.revision, lease: granted.lease };
-      return { kind: 'elected', reign };
+      const term = { lock, session, ttlMs: granted.ttlMs, revision: result.revision, lease: granted.lease };
+      return { kind: 'elected', term };
     }
     mayBeWritten = false;
     const winner = result.reads[0];
-    if (!winner) throw new StoreError(`campaign for ${office}: it was neither vacant nor held`, { retryable: true });
-    return judge(winner, office, candidate);
+    if (!winner) throw new StoreError(`campaign for ${lock}: it was neither vacant nor held`, { retryable: true });
+    return judge(winner, lock, candidate);
   } catch (error) {
     if (error instanceof LeaseNotFoundError || (error instanceof StoreError && error.notCarriedOut))
       mayBeWritten = false;
@@ -97,10 +97,10 @@ async function campaign(kv: Kv, office: string, candidate: Candidate, signal: Ab
 }
 
 /** Held by this very session after an answer that was lost: then the reign goes on, with the TTL that was asked for. */
-function judge(seen: KeyValue, office: string, { session, ttlMs }: Candidate): CampaignOutcome {
+function judge(seen: KeyValue, lock: string, { session, ttlMs }: Candidate): CampaignOutcome {
   const by = holderOf(seen) ?? UNKNOWN;
   if (by.session !== session) return { kind: 'taken', by };
-  return { kind: 'elected', reign: { office, session, ttlMs, revision: seen.modRevision, lease: seen.lease } };
+  return { kind: 'elected', term: { lock, session, ttlMs, revision: seen.modRevision, lease: seen.lease } };
 }
 
 /** What somebody else wrote there, in whatever form, is a holder all the same. */

@@ -3,9 +3,9 @@ import type { Clock } from '../lib/clock.ts';
 import { createDrainSlots } from './drain-slots.ts';
 import { presenceKey, recordKey } from './keys.ts';
 import type { Kv } from './kv.ts';
-import { kvOffices } from './leader-lock.ts';
+import { createLeaderLocks } from './leader-lock.ts';
 import { collectRoll, countOverdue, interpretBatch, readRoll } from './read-roll.ts';
-import { createHoldNotes, leaveSeat, renewPresence, takeSeat, updateRecord } from './registration.ts';
+import { createHoldNotes, depart, register, renewPresence, updateRecord } from './registration.ts';
 import { UNKNOWN_BOOT } from './sqlite/engine.ts';
 import type { Store } from './store.ts';
 import type { StoreConfig } from './store-url.ts';
@@ -17,8 +17,8 @@ export function createRollStore(kv: Kv): Store {
   return {
     label: kv.label,
     id: (signal) => kv.id(signal),
-    register: async (seat, record, options) => {
-      const outcome = await takeSeat(kv, seat, record, options);
+    register: async (registration, record, options) => {
+      const outcome = await register(kv, registration, record, options);
       if (outcome.kind === 'registered') notesOf(outcome.hold).recordRevision = outcome.revision;
       return outcome;
     },
@@ -26,7 +26,7 @@ export function createRollStore(kv: Kv): Store {
     renewRetention: async (hold, signal) =>
       (await kv.keepAlive(hold.retentionLease, signal)) ? { kind: 'renewed' } : { kind: 'lost' },
     update: (hold, record, signal) => updateRecord(kv, hold, notesOf(hold), record, signal),
-    depart: (hold, record, signal) => leaveSeat(kv, hold, record, signal),
+    depart: (hold, record, signal) => depart(kv, hold, record, signal),
     read: (signal, { hurry = false } = {}) => readRoll(kv, hurry, signal),
     readOne: async (instanceId, signal) => {
       const reads = [presenceKey(instanceId), recordKey(instanceId)];
@@ -40,7 +40,7 @@ export function createRollStore(kv: Kv): Store {
       for await (const batch of kv.watch(revision, signal)) yield interpretBatch(batch);
     },
     overdue: (instanceIds, signal) => countOverdue(kv, instanceIds, signal),
-    offices: kvOffices(kv),
+    leaderLocks: createLeaderLocks(kv),
     drainSlots: createDrainSlots(kv),
     close: () => kv.close(),
   };

@@ -3,15 +3,23 @@ import type { NodeRecord, Presence } from '../record/record.ts';
 import { LeaseNotFoundError, StoreError } from './errors.ts';
 import { presenceKey, recordKey } from './keys.ts';
 import { type Guard, type KeyValue, type Kv, releaseLeases, type TxnResult } from './kv.ts';
-import type { Hold, RegisterOptions, RegisterOutcome, RenewOutcome, Seat, Superseded, WriteOutcome } from './store.ts';
+import type {
+  Hold,
+  RegisterOptions,
+  RegisterOutcome,
+  Registration,
+  RenewOutcome,
+  Superseded,
+  WriteOutcome,
+} from './store.ts';
 
 /** The two keys of a seat as they were at one moment; null: not there. */
-interface SeatState {
+interface RegistrationKeys {
   readonly presence: KeyValue | null;
   readonly record: KeyValue | null;
 }
 
-type SeatDecision = { readonly kind: 'take'; readonly guards: readonly Guard[] } | Superseded;
+type RegistrationDecision = { readonly kind: 'take'; readonly guards: readonly Guard[] } | Superseded;
 
 /**
  * May `seat.session` take its seat? Its own presence is no obstacle: it stems from an attempt whose answer was lost,
@@ -19,18 +27,28 @@ type SeatDecision = { readonly kind: 'take'; readonly guards: readonly Guard[] }
  * Of two that take over the one that started later wins, whoever's write comes last: else an agent whose registration
  * got no answer would oust the newer one that took its seat meanwhile.
  */
-export function decideSeat(seat: Seat, takeover: boolean, seen: KeyValue | null): SeatDecision {
+export function decideRegistration(
+  registration: Registration,
+  takeover: boolean,
+  seen: KeyValue | null,
+): RegistrationDecision {
   const holder = presenceOf(seen);
-  if (holder !== null && holder.session !== seat.session && !(takeover && !isLater(holder.since, seat.since))) {
+  if (
+    holder !== null &&
+    holder.session !== registration.session &&
+    !(takeover && !isLater(holder.since, registration.since))
+  ) {
     return { kind: 'superseded', by: holder.session };
   }
-  return { kind: 'take', guards: [unchanged(presenceKey(seat.instanceId), seen)] };
+  return { kind: 'take', guards: [unchanged(presenceKey(registration.instanceId), seen)] };
 }
 
 /** Why a write guarded by "the presence is on this hold's lease" did not happen. */
 export function whyNotHeld(hold: Hold, presence: KeyValue | null): { readonly kind: 'lost' } | Superseded {
   const holder = presenceOf(presence)?.session ?? null;
-  return holder === null || holder === hold.seat.session ? { kind: 'lost' } : { kind: 'superseded', by: holder };
+  return holder === null || holder === hold.registration.session
+    ? { kind: 'lost' }
+    : { kind: 'superseded', by: holder };
 }
 
 type DepartureDecision =
@@ -44,8 +62,8 @@ type DepartureDecision =
  * until another session has written one; what is asked for may already be there from an attempt whose answer was lost.
  * @param json the record with its departure, encoded
  */
-export function decideDeparture(hold: Hold, json: string, seen: SeatState): DepartureDecision {
-  const { instanceId, session } = hold.seat;
+export function decideDeparture(hold: Hold, json: string, seen: RegistrationKeys): DepartureDecision {
+  const { instanceId, session } = hold.registration;
   const holder = presenceOf(seen.presence)?.session ?? null;
   if (holder !== null && holder !== session) return { kind: 'superseded', by: holder };
   if (seen.record === null) return { kind: 'lost' };
@@ -81,16 +99,16 @@ export function unchanged(key: string, seen: KeyValue | null): { readonly key: s
 const MAX_ATTEMPTS = 3;
 
 /** `Store.register` over any key-value store. */
-export async function takeSeat(
+export async function register(
   kv: Kv,
-  seat: Seat,
+  registration: Registration,
   record: NodeRecord,
   { takeover, signal }: RegisterOptions,
 ): Promise<RegisterOutcome> {
-  const reads = [presenceKey(seat.instanceId), recordKey(seat.instanceId)];
+  const reads = [presenceKey(registration.instanceId), recordKey(registration.instanceId)];
   const [presenceLease, retentionLease, seen] = await Promise.allSettled([
-    kv.grant(seat.ttlMs, signal),
-    kv.grant(seat.retentionMs, signal),
+    kv.grant(registration.ttlMs, signal),
+    kv.grant(registration.retentionMs, signal),
     kv.txn({ guards: [], puts: [], deletes: [], reads }, signal),
   ]);
   const granted = [presenceLease, retentionLease].flatMap((g) => (g.status === 'fulfilled' ? [g.value.lease] : []));
@@ -98,14 +116,14 @@ export async function takeSeat(
   try {
     const presence = settledValue(presenceLease);
     const hold: Hold = {
-      seat,
+      registration,
       ttlMs: presence.ttlMs,
       presenceLease: presence.lease,
       retentionLease: settledValue(retentionLease).lease,
     };
     const firstSeen = settledValue(seen);
     mayBeWritten = true;
-    const outcome = await takeWith(kv, hold, record, takeover, firstSeen, signal);
+    const outcome = await registerWith(kv, hold, record, takeover, firstSeen, signal);
     mayBeWritten = outcome?.kind === 'registered';
     if (outcome) return outcome;
   } catch (error) {
@@ -116,13 +134,13 @@ export async function takeSeat(
     // Unused, the presence lease ends by itself after its TTL and the other one after the retention.
     if (!mayBeWritten) releaseLeases(kv, granted);
   }
-  throw new StoreError(`register ${seat.instanceId}: the seat changed hands ${MAX_ATTEMPTS} times meanwhile`, {
+  throw new StoreError(`register ${registration.instanceId}: the seat changed hands ${MAX_ATTEMPTS} times meanwhile`, {
     retryable: true,
   });
 }
 
 /** @returns null when the seat changed hands each time. Rejects where it is not known whether the write happened. */
-async function takeWith(
+async function registerWith(
   kv: Kv,
   hold: Hold,
   record: NodeRecord,
@@ -130,7 +148,7 @@ async function takeWith(
   firstSeen: TxnResult,
   signal: AbortSignal,
 ): Promise<RegisterOutcome | null> {
-  const { instanceId, session, since } = hold.seat;
+  const { instanceId, session, since } = hold.registration;
   const keys = [presenceKey(instanceId), recordKey(instanceId)] as const;
   const puts = [
     {
@@ -143,7 +161,7 @@ async function takeWith(
   let seen = firstSeen;
   // A lost race is tried again without a pause: it was lost because somebody else got on, so this cannot spin.
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
-    const decision = decideSeat(hold.seat, takeover, seen.reads[0] ?? null);
+    const decision = decideRegistration(hold.registration, takeover, seen.reads[0] ?? null);
     if (decision.kind === 'superseded') return decision;
     seen = await kv.txn({ guards: decision.guards, puts, deletes: [], reads: keys }, signal);
     if (seen.succeeded) {
@@ -169,8 +187,8 @@ function settledValue<T>(result: PromiseSettledResult<T>): T {
  * presence, and with it the guard of every earlier write of this hold that may still be on its way. The leases are left
  * to run out: the process is about to exit, and a departure that happened must not wait for tidying.
  */
-export async function leaveSeat(kv: Kv, hold: Hold, record: NodeRecord, signal: AbortSignal): Promise<WriteOutcome> {
-  const { instanceId } = hold.seat;
+export async function depart(kv: Kv, hold: Hold, record: NodeRecord, signal: AbortSignal): Promise<WriteOutcome> {
+  const { instanceId } = hold.registration;
   const json = encodeRecord(record);
   let guards: readonly Guard[] = [{ key: presenceKey(instanceId), lease: hold.presenceLease }];
   // As in registering, a lost race needs no pause: it was lost because somebody else got on.
@@ -193,7 +211,7 @@ async function writeDeparture(
   guards: readonly Guard[],
   signal: AbortSignal,
 ): Promise<TxnResult> {
-  const { instanceId, retentionMs } = hold.seat;
+  const { instanceId, retentionMs } = hold.registration;
   const keys = [presenceKey(instanceId), recordKey(instanceId)] as const;
   const put = (lease: string) =>
     kv.txn({ guards, puts: [{ key: keys[1], value: json, lease }], deletes: [keys[0]], reads: keys }, signal);
@@ -225,13 +243,13 @@ export function createHoldNotes(): (hold: Hold) => HoldNotes {
 }
 
 /** A beat proves the lease and not the keys, so every so many beats look at these, too: once in a TTL. */
-const LOOK_EVERY_BEATS = 3;
+const READ_EVERY_RENEWALS = 3;
 
 /** `Store.renew` over any key-value store. */
 export async function renewPresence(kv: Kv, hold: Hold, notes: HoldNotes, signal: AbortSignal): Promise<RenewOutcome> {
-  const look = (notes.renewals + 1) % LOOK_EVERY_BEATS === 0;
+  const look = (notes.renewals + 1) % READ_EVERY_RENEWALS === 0;
   // A look that fails says nothing about the beat, and nothing about the keys.
-  const looking = look ? lookAtSeat(kv, hold, signal).catch(() => RENEWED) : RENEWED;
+  const looking = look ? readRegistration(kv, hold, signal).catch(() => RENEWED) : RENEWED;
   const keeping = kv.keepAlive(hold.presenceLease, signal).then((alive) => {
     // Counted at once: a look that takes too long for its caller must not be made again with every further beat.
     if (alive) notes.renewals += 1;
@@ -245,8 +263,8 @@ export async function renewPresence(kv: Kv, hold: Hold, notes: HoldNotes, signal
 const RENEWED: RenewOutcome = { kind: 'renewed' };
 
 /** Lost where somebody deleted a key of the seat: only registering makes them anew. Reads alone write no revision. */
-async function lookAtSeat(kv: Kv, hold: Hold, signal: AbortSignal): Promise<RenewOutcome> {
-  const { instanceId } = hold.seat;
+async function readRegistration(kv: Kv, hold: Hold, signal: AbortSignal): Promise<RenewOutcome> {
+  const { instanceId } = hold.registration;
   const reads = [presenceKey(instanceId), recordKey(instanceId)];
   const seen = await kv.txn({ guards: [], puts: [], deletes: [], reads }, signal);
   const [presence, record] = [seen.reads[0] ?? null, seen.reads[1] ?? null];
@@ -266,7 +284,7 @@ export async function updateRecord(
   record: NodeRecord,
   signal: AbortSignal,
 ): Promise<WriteOutcome> {
-  const { instanceId } = hold.seat;
+  const { instanceId } = hold.registration;
   const keys = [presenceKey(instanceId), recordKey(instanceId)] as const;
   const held = { key: keys[0], lease: hold.presenceLease };
   const put = { key: keys[1], value: encodeRecord(record), lease: hold.retentionLease };

@@ -66,10 +66,10 @@ export interface SlotRequest {
 export type TakeOutcome =
   | { readonly kind: 'taken'; readonly held: HeldClaim }
   /**
-   * `reason`: one line that says how many are taken, of how many. `keepsDoorMs`: for so long nobody else looks whether a
+   * `reason`: one line that says how many are taken, of how many. `keepsLockMs`: for so long nobody else looks whether a
    * slot became free; who asks again before goes on looking for all, and writes nothing. null: another does.
    */
-  | { readonly kind: 'full'; readonly reason: string; readonly keepsDoorMs: number | null }
+  | { readonly kind: 'full'; readonly reason: string; readonly keepsLockMs: number | null }
   /** Another agent is being served; come again. */
   | { readonly kind: 'busy' };
 
@@ -80,28 +80,28 @@ export type TakeOutcome =
  *
  * Methods reject as those of `Store` do. All of a reign's calls are to be made one after the other.
  */
-export interface Offices {
+export interface LeaderLocks {
   /** Who holds the office, and what was published, at one revision. Writes nothing. */
-  look(office: string, documents: readonly string[], signal: AbortSignal): Promise<OfficeView>;
+  read(lock: string, documents: readonly string[], signal: AbortSignal): Promise<LeaderLockState>;
 
   /**
    * Takes the office where it is vacant, or goes on with it where this session holds it already: so after an answer that
    * was lost. Only a vacant office costs a write.
    */
-  campaign(office: string, candidate: Candidate, signal: AbortSignal): Promise<CampaignOutcome>;
+  campaign(lock: string, candidate: Candidate, signal: AbortSignal): Promise<CampaignOutcome>;
 
   /** Restarts the lease's time and looks whether the office is still this reign's. Writes no revision. */
-  renew(reign: Reign, signal: AbortSignal): Promise<'renewed' | 'deposed'>;
+  renew(term: Term, signal: AbortSignal): Promise<'renewed' | 'lost'>;
 
   /**
    * Writes all of these documents at one revision, or none. Of two publications of one reign the later one wins, even
    * where the earlier one was rejected and the store would carry it out late.
    * @param documents name → text, `summary` among them
    */
-  publish(reign: Reign, documents: Documents, signal: AbortSignal): Promise<PublishOutcome>;
+  publish(term: Term, documents: Documents, signal: AbortSignal): Promise<PublishOutcome>;
 
   /** Leaves the office vacant, unless somebody else holds it. */
-  resign(reign: Reign, signal: AbortSignal): Promise<void>;
+  resign(term: Term, signal: AbortSignal): Promise<void>;
 }
 
 export interface Candidate {
@@ -117,7 +117,7 @@ export interface Holder {
   readonly instanceId: string | null;
 }
 
-export interface OfficeView {
+export interface LeaderLockState {
   readonly revision: string;
   /** null: vacant. */
   readonly holder: Holder | null;
@@ -126,8 +126,8 @@ export interface OfficeView {
 }
 
 /** An office that was taken. */
-export interface Reign {
-  readonly office: string;
+export interface Term {
+  readonly lock: string;
   readonly session: string;
   readonly ttlMs: number;
   /** Of the key that this reign made: the fence. */
@@ -139,13 +139,13 @@ export interface Reign {
 export type Documents = Readonly<Record<string, string>> & { readonly summary: string };
 
 export type CampaignOutcome =
-  | { readonly kind: 'elected'; readonly reign: Reign }
+  | { readonly kind: 'elected'; readonly term: Term }
   | { readonly kind: 'taken'; readonly by: Holder };
 
-/** `deposed`: the store took nothing, because the office is not this reign's any more. */
+/** `lost`: the store took nothing, because the office is not this reign's any more. */
 export type PublishOutcome =
   | { readonly kind: 'published'; readonly revision: string }
-  | { readonly kind: 'deposed'; readonly by: Holder | null };
+  | { readonly kind: 'lost'; readonly by: Holder | null };
 
 /**
  * The shared store as the rest of the program sees it, with its failure semantics.
@@ -174,7 +174,7 @@ export interface Store {
    * - `takeover: false` (the same session after it lost its lease): answers `superseded` when another session holds the seat.
    * The store may grant a longer presence TTL than asked (etcd's minimum); `hold.ttlMs` is what it granted.
    */
-  register(seat: Seat, record: NodeRecord, options: RegisterOptions): Promise<RegisterOutcome>;
+  register(registration: Registration, record: NodeRecord, options: RegisterOptions): Promise<RegisterOutcome>;
 
   /**
    * Keeps the presence lease alive. Writes no revision and wakes no watcher. `lost`: the lease is gone and with it the
@@ -224,7 +224,7 @@ export interface Store {
   overdue(instanceIds: readonly string[], signal: AbortSignal): Promise<OverdueCount>;
 
   /** Work of which one agent of the fleet is in charge. */
-  readonly offices: Offices;
+  readonly leaderLocks: LeaderLocks;
   /** Which nodes may drain; beside the roll. */
   readonly drainSlots: DrainSlots;
 
@@ -233,7 +233,7 @@ export interface Store {
 }
 
 /** Who registers, and for how long without a beat. */
-export interface Seat {
+export interface Registration {
   readonly instanceId: string;
   readonly session: string;
   /** When this agent started (RFC 3339). */
@@ -256,7 +256,7 @@ export interface RegisterOptions {
 
 /** A seat that was taken. The leases are the store's own identifiers: opaque outside of it. */
 export interface Hold {
-  readonly seat: Seat;
+  readonly registration: Registration;
   readonly ttlMs: number;
   readonly presenceLease: string;
   readonly retentionLease: string;

@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
-import { documentKey, drainDoorKey, drainKey, officeKey, presenceKey, recordKey } from '../../src/store/keys.ts';
+import {
+  documentKey,
+  drainAdmissionKey,
+  drainKey,
+  leaderLockKey,
+  presenceKey,
+  recordKey,
+} from '../../src/store/keys.ts';
 import { sampleRecord } from '../support/sample-record.ts';
 
 const PAGE = await readFile(new URL('../../docs/stores.md', import.meta.url), 'utf8');
@@ -23,8 +30,8 @@ test('docs/stores.md names each key that rollcall writes, and no other', () => {
     recordKey('INSTANCE'),
     presenceKey('INSTANCE'),
     drainKey('INSTANCE'),
-    drainDoorKey('CLUSTER', 'REGION-AND-ACCOUNT'),
-    officeKey('audit'),
+    drainAdmissionKey('CLUSTER', 'REGION-AND-ACCOUNT'),
+    leaderLockKey('audit'),
     ...documents.map((key, index) => (index === 0 ? key : key.slice(key.lastIndexOf('/') + 1))),
   ];
   assert.deepEqual(firstColumn('## Keys').sort(), keys.sort());

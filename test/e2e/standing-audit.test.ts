@@ -18,7 +18,7 @@ test('an agent without --audit-interval says how to switch it on, and has no met
   assert.match(body.detail, new RegExp(`^${OFF}.*--audit-interval 5m`));
   assert.doesNotMatch(await text(`${url}/metrics`), /rollcall_audit/);
   assert.match(await text(`${url}/`), /^\/v1\/audit$/m);
-  const { holder } = await world.store.offices.look('audit', [], new AbortController().signal);
+  const { holder } = await world.store.leaderLocks.read('audit', [], new AbortController().signal);
   assert.equal(holder, null);
 });
 
@@ -95,7 +95,7 @@ test('an agent with it audits, tells what it found, and leaves its office vacant
   await until('it goes on', PATIENCE_MS, async () => (await asked()).body.stale === false);
 
   await agent.leave();
-  const { holder } = await world.store.offices.look('audit', [], new AbortController().signal);
+  const { holder } = await world.store.leaderLocks.read('audit', [], new AbortController().signal);
   assert.equal(holder, null);
   assert.ok(audit.rests > 0);
 });

@@ -34,8 +34,14 @@ export async function openSampleWriter(t: TestContext, endpoints: readonly strin
     async register(n, overrides = {}, ttlMs = 60_000) {
       const instanceId = sampleInstanceId(n);
       const record = sampleRecord({ ec2InstanceId: instanceId, ...overrides });
-      const seat = { instanceId, session: 's', since: '2026-01-01T00:00:00.000Z', ttlMs, retentionMs: 86_400_000 };
-      const outcome = await store.register(seat, record, { takeover: true, signal: NEVER });
+      const registration = {
+        instanceId,
+        session: 's',
+        since: '2026-01-01T00:00:00.000Z',
+        ttlMs,
+        retentionMs: 86_400_000,
+      };
+      const outcome = await store.register(registration, record, { takeover: true, signal: NEVER });
       assert.ok(outcome.kind === 'registered');
       return { hold: outcome.hold, record };
     },

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import type { Departure, Interruption } from '../../src/record/record.ts';
-import { drainDoorKey, drainKey } from '../../src/store/keys.ts';
+import { drainAdmissionKey, drainKey } from '../../src/store/keys.ts';
 import type { Kv } from '../../src/store/kv.ts';
 import { createRollStore } from '../../src/store/open-store.ts';
 import type { DrainClaim, Hold, Store, TakeOutcome } from '../../src/store/store.ts';
@@ -27,9 +27,12 @@ export function describeDrainSlotsContract(kind: string, start: () => Promise<Pi
     const register = async (count: number, cluster = 'demo', from = 0) => {
       for (let n = from; n < from + count; n += 1) {
         const instanceId = sampleInstanceId(n);
-        const seat = { instanceId, session: `s${n}`, since: '2026-01-01T00:00:00Z', ttlMs: 60_000 };
+        const registration = { instanceId, session: `s${n}`, since: '2026-01-01T00:00:00Z', ttlMs: 60_000 };
         const record = sampleRecord({ ec2InstanceId: instanceId, cluster });
-        const outcome = await store.register({ ...seat, retentionMs: 3_600_000 }, record, { takeover: true, signal });
+        const outcome = await store.register({ ...registration, retentionMs: 3_600_000 }, record, {
+          takeover: true,
+          signal,
+        });
         if (outcome.kind !== 'registered') assert.fail(outcome.kind);
         holds.set(n, outcome.hold);
       }
@@ -52,7 +55,8 @@ export function describeDrainSlotsContract(kind: string, start: () => Promise<Pi
       by.drainSlots.take({ instanceId: sampleInstanceId(n), claim: claimOf(n, { cluster }), maxSharePercent }, signal);
     const heldBy = (outcome: TakeOutcome) => (outcome.kind === 'taken' ? outcome.held : assert.fail(outcome.kind));
     /** What stands at the door ends with its lease. */
-    const openDoor = () => kv.txn({ guards: [], puts: [], deletes: [drainDoorKey('demo', null)], reads: [] }, signal);
+    const openDoor = () =>
+      kv.txn({ guards: [], puts: [], deletes: [drainAdmissionKey('demo', null)], reads: [] }, signal);
 
     it('gives one slot in a small cluster, and says who has it', async () => {
       await register(3);
@@ -62,10 +66,10 @@ export function describeDrainSlotsContract(kind: string, start: () => Promise<Pi
       assert.equal(await store.drainSlots.read(sampleInstanceId(1), signal), null);
       const reason = `1 of 1 drain slots of demo are taken: ${sampleInstanceId(0)}`;
       const keeper = await take(1);
-      assert.ok(keeper.kind === 'full' && keeper.keepsDoorMs);
+      assert.ok(keeper.kind === 'full' && keeper.keepsLockMs);
       assert.equal(keeper.reason, reason);
       // From the sign at the door, which the next one reads instead of the roll.
-      assert.deepEqual(await take(2), { kind: 'full', reason, keepsDoorMs: null });
+      assert.deepEqual(await take(2), { kind: 'full', reason, keepsLockMs: null });
     });
 
     it('gives a node that has a claim its own again', async () => {
@@ -90,7 +94,7 @@ export function describeDrainSlotsContract(kind: string, start: () => Promise<Pi
       assert.equal((await take(2)).kind, 'full', 'it stands at the door until who keeps it looks');
       assert.equal((await take(1)).kind, 'taken');
       const next = await take(2);
-      assert.ok(next.kind === 'full' && next.keepsDoorMs && next.reason.includes(sampleInstanceId(1)));
+      assert.ok(next.kind === 'full' && next.keepsLockMs && next.reason.includes(sampleInstanceId(1)));
     });
 
     it('lets nobody be kept out by one that was told a smaller share', async () => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { createDrainSlots } from '../../src/store/drain-slots.ts';
-import { drainDoorKey } from '../../src/store/keys.ts';
+import { drainAdmissionKey } from '../../src/store/keys.ts';
 import type { Kv } from '../../src/store/kv.ts';
 import { createRollStore } from '../../src/store/open-store.ts';
 import { openMemoryKv } from '../../src/store/sqlite/kv.ts';
@@ -30,14 +30,14 @@ test('in whatever order their calls arrive, agents never have more claims than t
       try {
         for (let n = 0; n < nodes; n += 1) {
           const instanceId = sampleInstanceId(n);
-          const seat = {
+          const registration = {
             instanceId,
             session: 's',
             since: '2026-01-01T00:00:00Z',
             ttlMs: 60_000,
             retentionMs: 3_600_000,
           };
-          await store.register(seat, sampleRecord({ ec2InstanceId: instanceId }), { takeover: true, signal });
+          await store.register(registration, sampleRecord({ ec2InstanceId: instanceId }), { takeover: true, signal });
         }
         const slots = Math.max(1, Math.floor((maxSharePercent * nodes) / 100));
         let most = 0;
@@ -71,7 +71,7 @@ test('in whatever order their calls arrive, agents never have more claims than t
         });
         // A door whose lease ends while its agent is still counting.
         const ends = scheduler.scheduleFunction(async () => {
-          await kv.txn({ guards: [], puts: [], deletes: [drainDoorKey('demo', null)], reads: [] }, signal);
+          await kv.txn({ guards: [], puts: [], deletes: [drainAdmissionKey('demo', null)], reads: [] }, signal);
         });
         const endDoors = async () => {
           for (let n = 0; n < doorsEnd; n += 1) await ends();

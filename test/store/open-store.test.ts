@@ -10,7 +10,7 @@ import type { NodeRecord } from '../../src/record/record.ts';
 import { StoreError } from '../../src/store/errors.ts';
 import { createRollStore, openStore } from '../../src/store/open-store.ts';
 import { openMemoryKv } from '../../src/store/sqlite/kv.ts';
-import type { Hold, Seat, Store } from '../../src/store/store.ts';
+import type { Hold, Registration, Store } from '../../src/store/store.ts';
 import { minimumTtlMs, type StoreConfig } from '../../src/store/store-url.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
@@ -39,8 +39,14 @@ describe('open store', () => {
       const store = await openStore(config, deps);
       assert.equal(store.label, config.label);
       const record = sampleRecord();
-      const seat = { instanceId: record.ec2InstanceId, session: 'a', since: 'x', ttlMs: 1_000, retentionMs: 60_000 };
-      assert.equal((await store.register(seat, record, { takeover: true, signal })).kind, 'registered');
+      const registration = {
+        instanceId: record.ec2InstanceId,
+        session: 'a',
+        since: 'x',
+        ttlMs: 1_000,
+        retentionMs: 60_000,
+      };
+      assert.equal((await store.register(registration, record, { takeover: true, signal })).kind, 'registered');
       assert.equal((await store.read(signal)).entries.length, 1);
       await store.close();
     }
@@ -71,7 +77,7 @@ describe('open store', () => {
 describe('roll store', () => {
   const { signal } = new AbortController();
   const id = sampleInstanceId();
-  const seat = (session: string, since = '2026-01-01T00:00:00Z'): Seat => {
+  const registration = (session: string, since = '2026-01-01T00:00:00Z'): Registration => {
     return { instanceId: id, session, since, ttlMs: 30_000, retentionMs: 3_600_000 };
   };
   const recordOf = (session: string, overrides: Partial<NodeRecord> = {}) =>
@@ -87,14 +93,14 @@ describe('roll store', () => {
   }
 
   async function register(store: Store, session: string, since?: string): Promise<Hold> {
-    const outcome = await store.register(seat(session, since), recordOf(session), { takeover: true, signal });
+    const outcome = await store.register(registration(session, since), recordOf(session), { takeover: true, signal });
     if (outcome.kind !== 'registered') assert.fail(JSON.stringify(outcome));
     return outcome.hold;
   }
 
   const clusterOf = async (store: Store) => (await store.readOne(id, signal)).entry?.record.cluster;
   const update = (store: Store, hold: Hold, cluster: string) =>
-    store.update(hold, recordOf(hold.seat.session, { cluster }), signal);
+    store.update(hold, recordOf(hold.registration.session, { cluster }), signal);
 
   test('an update that the store carries out late does not overwrite a newer one', async (t) => {
     const { store, wire } = await open(t);
@@ -149,7 +155,7 @@ describe('roll store', () => {
     wire.loseNextAnswer();
     await assert.rejects(register(store, 'older', '2026-01-01T00:00:00Z'), StoreError);
     const newer = await register(store, 'newer', '2026-01-01T00:00:05Z');
-    const again = await store.register(seat('older'), recordOf('older'), { takeover: true, signal });
+    const again = await store.register(registration('older'), recordOf('older'), { takeover: true, signal });
     assert.deepEqual(again, { kind: 'superseded', by: 'newer' });
     assert.equal((await update(store, newer, 'mine')).kind, 'written');
   });
@@ -184,7 +190,7 @@ describe('roll store', () => {
     await register(store, 'b');
     assert.equal(wire.released.length, 2);
     assert.deepEqual(
-      await store.register(seat('a'), recordOf('a'), { takeover: false, signal }),
+      await store.register(registration('a'), recordOf('a'), { takeover: false, signal }),
       { kind: 'superseded', by: 'b' },
       'nor does one that was refused',
     );

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { encodePresence, encodeRecord } from '../../src/record/codec.ts';
 import type { KeyValue } from '../../src/store/kv.ts';
-import { decideDeparture, decideSeat, whyNotHeld } from '../../src/store/registration.ts';
+import { decideDeparture, decideRegistration, whyNotHeld } from '../../src/store/registration.ts';
 import type { Hold } from '../../src/store/store.ts';
 import { sampleRecord } from '../support/sample-record.ts';
 
-const seat = { instanceId: 'i-00000000', session: 'mine', since: 'x', ttlMs: 30_000, retentionMs: 60_000 };
-const hold: Hold = { seat, ttlMs: 30_000, presenceLease: '1', retentionLease: '2' };
+const registration = { instanceId: 'i-00000000', session: 'mine', since: 'x', ttlMs: 30_000, retentionMs: 60_000 };
+const hold: Hold = { registration, ttlMs: 30_000, presenceLease: '1', retentionLease: '2' };
 const at = (second: number) => `2026-01-01T00:00:0${second}Z`;
 const kv = (key: string, value: string): KeyValue => ({ key, value, lease: '9', modRevision: '5' });
 const presenceOf = (session: string, since = 'x') =>
@@ -23,19 +23,19 @@ describe('deciding about a seat', () => {
   });
 
   it('takes one that is free, its own or held by nobody it can name', () => {
-    assert.deepEqual(decideSeat(seat, false, null), guard('0'));
-    assert.deepEqual(decideSeat(seat, false, presenceOf('mine')), guard('5'));
-    assert.deepEqual(decideSeat(seat, false, junk), guard('5'));
+    assert.deepEqual(decideRegistration(registration, false, null), guard('0'));
+    assert.deepEqual(decideRegistration(registration, false, presenceOf('mine')), guard('5'));
+    assert.deepEqual(decideRegistration(registration, false, junk), guard('5'));
   });
 
   it('takes one of another session only where it is told to', () => {
-    assert.deepEqual(decideSeat(seat, true, presenceOf('other')), guard('5'));
-    assert.deepEqual(decideSeat(seat, false, presenceOf('other')), { kind: 'superseded', by: 'other' });
+    assert.deepEqual(decideRegistration(registration, true, presenceOf('other')), guard('5'));
+    assert.deepEqual(decideRegistration(registration, false, presenceOf('other')), { kind: 'superseded', by: 'other' });
   });
 
   it('leaves it to another session that started later, and takes it where that is not certain', () => {
     const decide = (ours: string, theirs: string) =>
-      decideSeat({ ...seat, since: ours }, true, presenceOf('other', theirs)).kind;
+      decideRegistration({ ...registration, since: ours }, true, presenceOf('other', theirs)).kind;
     assert.equal(decide(at(1), at(2)), 'superseded');
     for (const [ours, theirs] of [
       [at(2), at(2)],
@@ -46,7 +46,11 @@ describe('deciding about a seat', () => {
     ] as const) {
       assert.equal(decide(ours, theirs), 'take', `${ours} against ${theirs}`);
     }
-    assert.equal(decideSeat({ ...seat, since: at(1) }, true, presenceOf('mine', at(2))).kind, 'take', 'its own');
+    assert.equal(
+      decideRegistration({ ...registration, since: at(1) }, true, presenceOf('mine', at(2))).kind,
+      'take',
+      'its own',
+    );
   });
 
   it('is superseded by a session that it can name, and has otherwise lost its lease', () => {

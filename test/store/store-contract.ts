@@ -7,10 +7,10 @@ import { CompactedError, StoreError } from '../../src/store/errors.ts';
 import type { Kv, RangePage } from '../../src/store/kv.ts';
 import { createRollStore } from '../../src/store/open-store.ts';
 import { MAX_ASKED_PRESENCES, MAX_SKIPPED } from '../../src/store/read-roll.ts';
-import type { Hold, RegisterOutcome, Seat, Store } from '../../src/store/store.ts';
+import type { Hold, RegisterOutcome, Registration, Store } from '../../src/store/store.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 import { type Follower, follow } from './follow.ts';
-import { describeOfficesContract } from './offices-contract.ts';
+import { describeLeaderLockContract } from './leader-lock-contract.ts';
 
 /** An empty store of one kind, and what the suite does to it beside the contract. */
 export interface Backend {
@@ -28,7 +28,7 @@ export interface Backend {
 
 /** The promises of `Store`, for every kind of store alike. */
 export function describeStoreContract(kind: string, start: () => Promise<Backend>): void {
-  describeOfficesContract(kind, start);
+  describeLeaderLockContract(kind, start);
   describe(`the store contract on ${kind}`, () => {
     const { signal } = new AbortController();
     const followers: Follower[] = [];
@@ -48,7 +48,7 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
     });
 
     const id = sampleInstanceId();
-    const seat = (session: string, instanceId = id): Seat => ({
+    const registration = (session: string, instanceId = id): Registration => ({
       instanceId,
       session,
       since: '2026-01-01T00:00:00.000Z',
@@ -60,7 +60,7 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
     const register = async (session: string, options: { takeover?: boolean; by?: Store; instanceId?: string } = {}) => {
       const { takeover = true, by = store, instanceId = id } = options;
       const record = recordOf(session, { ec2InstanceId: instanceId });
-      return by.register(seat(session, instanceId), record, { takeover, signal });
+      return by.register(registration(session, instanceId), record, { takeover, signal });
     };
     const departureOf = (session: string) =>
       recordOf(session, { departure: { cause: 'stopped', at: '2026-01-01T01:00:00.000Z' } });
@@ -85,7 +85,7 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
 
     it('shows record and presence of a node that registered', async () => {
       const outcome = await register('session-a');
-      const { instanceId: _, ...expected } = seat('session-a');
+      const { instanceId: _, ...expected } = registration('session-a');
       assert.equal(outcome.kind, 'registered');
       const roll = await store.read(signal);
       const presence = { session: 'session-a', since: expected.since, ttlSeconds: expected.ttlMs / 1_000 };
@@ -201,7 +201,7 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
 
     it('leaves a seat to the session that started last, whoever registers last', async () => {
       const since = (session: string, at: string) =>
-        store.register({ ...seat(session), since: at }, recordOf(session), { takeover: true, signal });
+        store.register({ ...registration(session), since: at }, recordOf(session), { takeover: true, signal });
       heldBy(await since('session-b', '2026-01-01T00:00:02.000Z'));
       const superseded = { kind: 'superseded', by: 'session-b' };
       assert.deepEqual(await since('session-a', '2026-01-01T01:00:01.000+01:00'), superseded);
@@ -267,7 +267,7 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
     });
 
     it('forgets a node when its retention runs out, and tells watchers', async () => {
-      const short = { ...seat('session-a'), retentionMs: backend.ttlMs };
+      const short = { ...registration('session-a'), retentionMs: backend.ttlMs };
       const outcome = await store.register(short, recordOf('session-a'), { takeover: true, signal });
       const follower = followFrom(heldBy(outcome).revision);
       await until(() => follower.changes().length >= 2, 'both keys go');
@@ -288,14 +288,14 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
         const updates = await Promise.all(
           outcomes.map((outcome) =>
             outcome.kind === 'registered'
-              ? store.update(outcome.hold, recordOf(outcome.hold.seat.session, { cluster: 'won' }), signal)
+              ? store.update(outcome.hold, recordOf(outcome.hold.registration.session, { cluster: 'won' }), signal)
               : null,
           ),
         );
         const winners = outcomes.filter((_, i) => updates[i]?.kind === 'written');
         assert.equal(winners.length, 1);
         const { entry } = await store.readOne(id, signal);
-        const winner = winners[0]?.kind === 'registered' ? winners[0].hold.seat.session : '';
+        const winner = winners[0]?.kind === 'registered' ? winners[0].hold.registration.session : '';
         assert.deepEqual([entry?.presence?.session, entry?.record.sidecar.session], [winner, winner]);
       }
     });
@@ -324,7 +324,7 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       const holds: Hold[] = [];
       for (const instanceId of ids) {
         const record = recordOf('session-a', { ec2InstanceId: instanceId });
-        const outcome = await store.register({ ...seat('session-a', instanceId), ttlMs }, record, {
+        const outcome = await store.register({ ...registration('session-a', instanceId), ttlMs }, record, {
           takeover: true,
           signal,
         });
@@ -521,7 +521,7 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       const { hold, revision } = heldBy(await register('session-a'));
       const record = recordOf('session-a');
       for (const call of [
-        store.register(seat('session-a'), record, { takeover: true, signal: aborted }),
+        store.register(registration('session-a'), record, { takeover: true, signal: aborted }),
         store.renew(hold, aborted),
         store.renewRetention(hold, aborted),
         store.update(hold, record, aborted),

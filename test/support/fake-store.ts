@@ -68,7 +68,7 @@ export function fakeStore(label = 'fake:'): FakeStore {
     renewRetention: unused,
     update: unused,
     depart: unused,
-    offices: { look: unused, campaign: unused, renew: unused, publish: unused, resign: unused },
+    leaderLocks: { read: unused, campaign: unused, renew: unused, publish: unused, resign: unused },
     drainSlots: { read: unused, take: unused, replace: unused, renew: unused, giveBack: unused },
     close: async () => {},
 

@@ -32,8 +32,8 @@ export function flakyStore(store: Store): FlakyStore {
     refused: [],
     calls,
     label: store.label,
-    register: (seat, record, options) =>
-      through('register', options.signal, () => store.register(seat, record, options)),
+    register: (registration, record, options) =>
+      through('register', options.signal, () => store.register(registration, record, options)),
     renew: (hold, signal) => through('renew', signal, () => store.renew(hold, signal)),
     renewRetention: (hold, signal) => through('renewRetention', signal, () => store.renewRetention(hold, signal)),
     update: (hold, record, signal) => through('update', signal, () => store.update(hold, record, signal)),
@@ -42,14 +42,14 @@ export function flakyStore(store: Store): FlakyStore {
     readOne: (id, signal) => through('readOne', signal, () => store.readOne(id, signal)),
     id: (signal) => through('id', signal, () => store.id(signal)),
     overdue: (ids, signal) => through('overdue', signal, () => store.overdue(ids, signal)),
-    offices: {
-      look: (office, names, signal) => through('look', signal, () => store.offices.look(office, names, signal)),
-      campaign: (office, candidate, signal) =>
-        through('campaign', signal, () => store.offices.campaign(office, candidate, signal)),
-      renew: (reign, signal) => through('renewOffice', signal, () => store.offices.renew(reign, signal)),
-      publish: (reign, documents, signal) =>
-        through('publish', signal, () => store.offices.publish(reign, documents, signal)),
-      resign: (reign, signal) => through('resign', signal, () => store.offices.resign(reign, signal)),
+    leaderLocks: {
+      read: (lock, names, signal) => through('look', signal, () => store.leaderLocks.read(lock, names, signal)),
+      campaign: (lock, candidate, signal) =>
+        through('campaign', signal, () => store.leaderLocks.campaign(lock, candidate, signal)),
+      renew: (term, signal) => through('renewOffice', signal, () => store.leaderLocks.renew(term, signal)),
+      publish: (term, documents, signal) =>
+        through('publish', signal, () => store.leaderLocks.publish(term, documents, signal)),
+      resign: (term, signal) => through('resign', signal, () => store.leaderLocks.resign(term, signal)),
     },
     watch: (revision, signal) => store.watch(revision, signal),
     drainSlots: {

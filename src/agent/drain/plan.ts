@@ -236,9 +236,9 @@ export function settleDrain(state: DrainState, answer: DrainAnswer, nowMs: numbe
       if (outcome.kind === 'taken') {
         return { ...calm, claim: outcome.held, renewAtMs, status: null, backoff: calm.backoff.reset() };
       }
-      if (outcome.kind === 'full' && outcome.keepsDoorMs !== null) {
+      if (outcome.kind === 'full' && outcome.keepsLockMs !== null) {
         // In time to keep it, and no sooner than the others come: for each look it reads the roll.
-        const retryAtMs = nowMs + (outcome.keepsDoorMs / 3) * (1 + random / 2);
+        const retryAtMs = nowMs + (outcome.keepsLockMs / 3) * (1 + random / 2);
         return { ...calm, retryAtMs, retryReason: outcome.reason };
       }
       // Why it waits stays what it was while another is served: that is over in a moment.

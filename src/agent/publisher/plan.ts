@@ -233,8 +233,8 @@ function heartbeatIntervalMs({ ttlMs }: Hold, random: number): number {
 }
 
 /** A twelfth of the retention: a lost node's last record stays for at least eleven twelfths of it. */
-function retentionRenewalIntervalMs({ seat }: Hold, random: number): number {
-  return (seat.retentionMs / 12) * (1 - random / 10);
+function retentionRenewalIntervalMs({ registration }: Hold, random: number): number {
+  return (registration.retentionMs / 12) * (1 - random / 10);
 }
 
 function count(state: PublisherState, more: Partial<LeaseCounts>): LeaseCounts {

@@ -97,7 +97,7 @@ export function createPublishLog(log: Logger): (step: Step, state: PublisherStat
     if (counts.losses > before.counts.losses) log.warn('the presence lease was lost; registering again');
     if (counts.registrations > before.counts.registrations) {
       const ttlSeconds = (state.hold?.ttlMs ?? 0) / 1_000;
-      log.info({ ttlSeconds }, `registered ${state.hold?.seat.instanceId}: ${step.reason}`);
+      log.info({ ttlSeconds }, `registered ${state.hold?.registration.instanceId}: ${step.reason}`);
     } else if (counts.recordWrites > before.counts.recordWrites && state.phase === 'held') {
       log.info('the record changed and was written');
     }

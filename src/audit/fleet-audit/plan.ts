@@ -4,7 +4,7 @@ import { DeadlineError } from '../../lib/deadline.ts';
 import { formatDuration } from '../../lib/duration.ts';
 import { describeError } from '../../lib/errors.ts';
 import { StoreError } from '../../store/errors.ts';
-import type { Holder, OfficeView, Reign } from '../../store/store.ts';
+import type { Holder, LeaderLockState, Term } from '../../store/store.ts';
 import { type AuditMemory, decodeMemory } from '../history.ts';
 import { type AuditSummary, decodeSummary } from './documents.ts';
 
@@ -147,7 +147,7 @@ export interface AuditorState {
 
 /** What a leader carries through its reign. */
 export interface Tenure {
-  readonly reign: Reign;
+  readonly reign: Term;
   /** When the newest renewal that the store confirmed was *sent*: the lease lives at least its TTL from then. */
   readonly confirmedAtMs: number;
   readonly nextRenewAtMs: number;
@@ -214,11 +214,11 @@ export interface AuditMoment {
 
 /** What the store answered, or what happened beside it. */
 export type AuditOutcome =
-  | { readonly kind: 'looked'; readonly view: OfficeView }
-  | { readonly kind: 'elected'; readonly reign: Reign }
+  | { readonly kind: 'looked'; readonly view: LeaderLockState }
+  | { readonly kind: 'elected'; readonly term: Term }
   | { readonly kind: 'taken'; readonly by: Holder }
   | { readonly kind: 'renewed' | 'resigned' | 'stepped-down' | 'started' }
-  | { readonly kind: 'recalled'; readonly view: OfficeView }
+  | { readonly kind: 'recalled'; readonly view: LeaderLockState }
   | { readonly kind: 'ended'; readonly publication: Publication; readonly error: unknown }
   | { readonly kind: 'published' }
   | { readonly kind: 'deposed'; readonly of: StoreAction };
@@ -237,7 +237,7 @@ export function settleAudit(before: AuditorState, outcome: AuditOutcome, at: Aud
     case 'taken':
       return { ...state, holder: outcome.by };
     case 'elected': {
-      const { reign } = outcome;
+      const { term: reign } = outcome;
       // A reign that is gone on with was confirmed by the look, whose time is not known here: so renew first.
       const confirmed = { confirmedAtMs: at.sentAtMs, nextRenewAtMs: at.sentAtMs };
       const fresh = { memory: null, stored: { details: null, memory: null } };

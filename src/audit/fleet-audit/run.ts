@@ -8,7 +8,7 @@ import { withDeadline } from '../../lib/deadline.ts';
 import { describeError, RollcallError } from '../../lib/errors.ts';
 import { harmless, type Task } from '../../lib/run-group.ts';
 import { presenceState, type Roll } from '../../record/roll.ts';
-import type { Offices, Store } from '../../store/store.ts';
+import type { LeaderLocks, Store } from '../../store/store.ts';
 import { type AuditMemory, emptyAuditMemory, encodeMemory } from '../history.ts';
 import { type AuditReport, DIFFERENCE_KINDS, type DifferenceKind } from '../report.ts';
 import {
@@ -90,7 +90,7 @@ export interface Audit {
 
 /** What the auditor needs; it owns none of it. */
 export interface AuditorOptions {
-  readonly offices: Offices;
+  readonly offices: LeaderLocks;
   readonly audit: Audit;
   readonly clock: Clock;
   readonly random: () => number;
@@ -240,7 +240,7 @@ async function call(
   signal: AbortSignal,
 ): Promise<AuditOutcome> {
   const { offices, session, ttlMs } = options;
-  if (action === 'look') return { kind: 'looked', view: await offices.look(OFFICE, ['summary'], signal) };
+  if (action === 'look') return { kind: 'looked', view: await offices.read(OFFICE, ['summary'], signal) };
   if (action === 'campaign') {
     const candidate = { session, instanceId: options.instanceId(), ttlMs: officeLeaseMs(ttlMs) };
     return offices.campaign(OFFICE, candidate, signal);
@@ -252,7 +252,7 @@ async function call(
     return renewed === 'renewed' ? { kind: 'renewed' } : { kind: 'deposed', of: action };
   }
   if (action === 'recall') {
-    return { kind: 'recalled', view: await offices.look(OFFICE, ['summary', 'details', 'memory'], signal) };
+    return { kind: 'recalled', view: await offices.read(OFFICE, ['summary', 'details', 'memory'], signal) };
   }
   if (action === 'resign') {
     await offices.resign(reign, signal);
@@ -266,7 +266,7 @@ async function call(
     ...(found && found.memoryText !== stored.memory ? { memory: found.memoryText } : {}),
   };
   const { kind } = await offices.publish(reign, documents, signal);
-  return kind === 'published' ? { kind } : { kind, of: action };
+  return kind === 'published' ? { kind } : { kind: 'deposed', of: action };
 }
 
 /** One agent's part in the standing audit, and what its HTTP side can say of it. */
@@ -304,7 +304,7 @@ export function createAuditor(options: AuditorOptions, onBroken: (reason: string
       READ_LIMIT_MS,
       new AbortController().signal,
       'read the audit',
-      (signal) => offices.look('audit', ['summary', 'details'], signal),
+      (signal) => offices.read('audit', ['summary', 'details'], signal),
     );
     const [summary = null, details] = documents;
     news = heed(news, summary, { monotonicMs: clock.monotonicMs(), wallMs: clock.wallMs() });

@@ -31,11 +31,17 @@ describe('plan', () => {
   const leave: PlanInput = { ...stay, leaving: true };
   const NOW_MS = 1_000_000;
 
-  const seat = { instanceId: record.ec2InstanceId, session: 's', since: '', ttlMs: TTL_MS, retentionMs: 86_400_000 };
+  const registration = {
+    instanceId: record.ec2InstanceId,
+    session: 's',
+    since: '',
+    ttlMs: TTL_MS,
+    retentionMs: 86_400_000,
+  };
   const held: PublisherState = {
     ...initialPublisherState(TTL_MS),
     phase: 'held',
-    hold: { seat, ttlMs: TTL_MS, presenceLease: '1', retentionLease: '2' },
+    hold: { registration, ttlMs: TTL_MS, presenceLease: '1', retentionLease: '2' },
     heartbeatAtMs: NOW_MS,
     nextHeartbeatAtMs: NOW_MS + 10_000,
     nextRetentionRenewalAtMs: NOW_MS + 7_200_000,

@@ -41,7 +41,7 @@ function startOne(t: TestContext, n: number, prefix: string) {
   };
   const kv = openTestKv(etcd.endpoints, { prefix });
   const store = flakyStore(createRollStore(kv));
-  const { offices } = store;
+  const { leaderLocks: offices } = store;
   const audit = fakeAudit(clock, 100);
   const leaving = createCell(false);
   let freezeAtPublish = false;
@@ -55,7 +55,7 @@ function startOne(t: TestContext, n: number, prefix: string) {
           await frozen();
           // The answer is looked at as the store gave it, and the deadline that passed meanwhile is not waited for.
           const outcome = await offices.publish(args[0], args[1], never);
-          if (outcome.kind === 'deposed') refused += 1;
+          if (outcome.kind === 'lost') refused += 1;
           return outcome;
         },
       },
@@ -135,7 +135,7 @@ function followResults(t: TestContext, prefix: string, revision: string) {
 test('of 20 agents one audits, whether its leader leaves, is killed, paused or cut off', async (t) => {
   const prefix = '/election';
   const watcher = createRollStore(openTestKv(etcd.endpoints, { prefix }));
-  const { revision } = await watcher.offices.look('audit', [], never);
+  const { revision } = await watcher.leaderLocks.read('audit', [], never);
   const told = followResults(t, prefix, revision);
   const agents = Array.from({ length: 20 }, (_, n) => startOne(t, n, prefix));
   type Agent = (typeof agents)[number];
@@ -143,7 +143,7 @@ test('of 20 agents one audits, whether its leader leaves, is killed, paused or c
   const leader = async (limitMs: number, but: readonly Agent[] = []): Promise<Agent> => {
     let found: Agent | undefined;
     await until('another leads', limitMs, async () => {
-      const { holder } = await watcher.offices.look('audit', [], never);
+      const { holder } = await watcher.leaderLocks.read('audit', [], never);
       found = agents.find(({ n, leads }) => holder?.session === `session-${n}` && leads());
       return found !== undefined && !but.includes(found);
     });

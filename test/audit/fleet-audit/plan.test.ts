@@ -97,7 +97,7 @@ describe('plan', () => {
   const TTL = 30_000;
   const input = { leaving: false, session: 'me', instanceId: 'i-me' as string | null, ttlMs: TTL };
   const tenure: Tenure = {
-    reign: { office: 'audit', session: 'me', ttlMs: 15_000, revision: '5', lease: '1' },
+    reign: { lock: 'audit', session: 'me', ttlMs: 15_000, revision: '5', lease: '1' },
     confirmedAtMs: NOW - 1_000,
     nextRenewAtMs: NOW + 4_000,
     memory: emptyAuditMemory,

@@ -18,7 +18,7 @@ import { createCell } from '../../../src/lib/cell.ts';
 import { createPacer, systemClock } from '../../../src/lib/clock.ts';
 import { DeadlineError } from '../../../src/lib/deadline.ts';
 import { StoreError } from '../../../src/store/errors.ts';
-import type { Offices } from '../../../src/store/store.ts';
+import type { LeaderLocks } from '../../../src/store/store.ts';
 import { fakeAudit, sampleAuditReport } from '../../support/fake-audit.ts';
 import { fakeEcs } from '../../support/fake-ecs.ts';
 import { fakeStore } from '../../support/fake-store.ts';
@@ -51,7 +51,7 @@ describe('create auditor', () => {
       encodeDetails({ clusters: ['demo'], differences: [], notes: [], omitted: {} }),
     ];
     const options = {
-      offices: { look: async () => ({ revision: '8', holder: by, documents }) } as unknown as Offices,
+      offices: { read: async () => ({ revision: '8', holder: by, documents }) } as unknown as LeaderLocks,
       audit: fakeAudit(systemClock, 0),
       clock: systemClock,
       random: () => 0.5,

@@ -70,14 +70,14 @@ export async function writeRandomly({ store, random, operations, enough, nodes, 
       registeredAt: since,
       sidecar: { version: '1', session },
     });
-    const seat = {
+    const registration = {
       instanceId: node.id,
       session,
       since,
       ttlMs: ttlSeconds * 1_000,
       retentionMs: retentionSeconds * 1_000,
     };
-    const outcome = await patiently(() => store.register(seat, node.record, { takeover: true, signal }));
+    const outcome = await patiently(() => store.register(registration, node.record, { takeover: true, signal }));
     node.hold = outcome.kind === 'registered' ? outcome.hold : null;
     done.registered += 1;
   }
