@@ -33,13 +33,13 @@ export function auditOptions(): Option[] {
   return [
     new Option(
       '--audit-interval <duration>',
-      'compare the roll with ECS so often, by one agent for the whole fleet; off by default',
+      'how often one agent compares the roll with ECS for the whole fleet; off by default',
     )
       .env('ROLLCALL_AUDIT_INTERVAL')
       .argParser(durationBetween(60_000, 24 * HOUR_MS)),
-    new Option('--audit-clusters <names>', 'which ECS clusters, apart by commas, or "all" of the region')
+    new Option('--audit-clusters <names>', 'ECS clusters to compare, comma-separated, or "all" clusters of the region')
       .env('ROLLCALL_AUDIT_CLUSTERS')
-      .default('roll', 'those of the nodes on the roll')
+      .default('roll', 'the clusters of the nodes on the roll')
       .argParser(auditClusters),
   ];
 }
@@ -54,12 +54,12 @@ function auditClusters(text: string): AuditConfig['clusters'] {
   const names = [...new Set(text.split(',').map((name) => name.trim()))];
   const wrong = names.find((name) => clusterName(name) === undefined);
   if (wrong !== undefined) {
-    throw new InvalidArgumentError(`"${wrong.slice(0, 80)}" is no cluster’s name or ARN; or write all.`);
+    throw new InvalidArgumentError(`"${wrong.slice(0, 80)}" is not a cluster’s name or ARN; or write all.`);
   }
   return names;
 }
 
-/** What an agent may change in ECS; nothing unless it is said. */
+/** What an agent may change in ECS. Without these flags it changes nothing. */
 export interface EcsWriteFlags {
   readonly ecsAttributes: boolean;
   readonly drainOn?: readonly DrainCause[];
@@ -72,23 +72,23 @@ export function ecsWriteOptions(): Option[] {
   return [
     new Option(
       '--ecs-attributes',
-      'put health, machine id and labels on the container instance as rollcall.… attributes; needs ecs:PutAttributes, ecs:DeleteAttributes, ecs:DescribeContainerInstances',
+      'write health, machine id and labels to the container instance as rollcall.… attributes; needs ecs:PutAttributes, ecs:DeleteAttributes, ecs:DescribeContainerInstances',
     )
       .env('ROLLCALL_ECS_ATTRIBUTES')
       .default(false),
     new Option(
       '--drain-on <causes>',
-      'have ECS drain this node on "interruption", "critical" or both, apart by a comma; needs ecs:UpdateContainerInstancesState, ecs:DescribeContainerInstances',
+      'let ECS drain this node on "interruption", "critical" or both, comma-separated; needs ecs:UpdateContainerInstancesState, ecs:DescribeContainerInstances',
     )
       .env('ROLLCALL_DRAIN_ON')
       .argParser(drainCauses),
-    new Option('--drain-critical-after <duration>', 'critical for this long drains; not critical for as long undoes it')
+    new Option('--drain-critical-after <duration>', 'drain after this long critical; undo after as long not critical')
       .env('ROLLCALL_DRAIN_CRITICAL_AFTER')
       .default(300_000, '5m')
       .argParser(durationBetween(10_000, 24 * 3_600_000)),
     new Option(
       '--drain-max-share <percent>',
-      'of a cluster’s present nodes, how many may drain at once; one always may',
+      'share of a cluster’s present nodes that may drain at the same time; one node always may',
     )
       .env('ROLLCALL_DRAIN_MAX_SHARE')
       .default(10, '10%')
@@ -106,31 +106,31 @@ function drainCauses(text: string): readonly DrainCause[] {
   const names = text.split(',').map((name) => name.trim());
   const causes = DRAIN_CAUSES.filter((cause) => names.includes(cause));
   if (causes.length === 0 || names.some((name) => !causes.includes(name as DrainCause))) {
-    throw new InvalidArgumentError(`Write ${DRAIN_CAUSES.join(', ')} or both, apart by a comma.`);
+    throw new InvalidArgumentError(`Write ${DRAIN_CAUSES.join(', ')} or both, comma-separated.`);
   }
   return causes;
 }
 
 /**
- * Said, never guessed: SSM's agent writes its registration file on EC2 instances too, leaves it when the host is
- * deregistered, and a metadata service that is slow at boot must not give a node a second identity.
+ * The identity is never guessed: the SSM agent writes its registration file on EC2 instances too and leaves it there
+ * when the host is deregistered, and a metadata service that is slow at boot must not give a node a second identity.
  */
 export function identityOptions(): Option[] {
   return [
     new Option(
       '--identity <ec2|ssm|mi-…>',
-      'who this node is: by EC2 metadata, or for ECS Anywhere by SSM’s registration file or by its id itself',
+      'where the node’s id comes from: ec2 (EC2 metadata), or for ECS Anywhere ssm (the SSM registration file) or the id itself',
     )
       .env('ROLLCALL_IDENTITY')
       .default('ec2')
       .argParser(identity),
-    new Option('--ssm-registration-file <path>', 'where SSM’s agent keeps it; read with --identity ssm')
+    new Option('--ssm-registration-file <path>', 'registration file of the SSM agent; read with --identity ssm')
       .env('ROLLCALL_SSM_REGISTRATION_FILE')
       .default('/var/lib/amazon/ssm/registration')
       .argParser(nonEmpty),
     new Option(
       '--private-ip <address>',
-      'IPv4 address of an ECS Anywhere node; default: that of the interface with the default route',
+      'IPv4 address of an ECS Anywhere node; default: the address of the interface with the default route',
     )
       .env('ROLLCALL_PRIVATE_IP')
       .argParser(ipv4),
@@ -147,7 +147,7 @@ export interface IdentityFlags {
 export function identityConfig({ identity, ssmRegistrationFile, privateIp }: IdentityFlags): IdentityConfig {
   if (identity === 'ec2') {
     if (privateIp === undefined) return { kind: 'ec2' };
-    throw new UsageError(`--private-ip ${privateIp} is for ECS Anywhere: with --identity ec2 the address is EC2's`);
+    throw new UsageError(`--private-ip ${privateIp} is for ECS Anywhere; with --identity ec2 leave it out`);
   }
   return {
     kind: 'external',
@@ -169,14 +169,14 @@ function ipv4(text: string): string {
 
 const HOUR_MS = 3_600_000;
 
-/** @param env AWS's own variables are defaults here: they keep their meaning, and ROLLCALL_… ones outrank them */
+/** @param env AWS's own variables are defaults and keep their meaning; a ROLLCALL_… variable outranks them */
 export function agentOptions(env: Readonly<Record<string, string | undefined>>): Option[] {
   const onIpv6 = env['AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE']?.toLowerCase() === 'ipv6';
   // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
   const imds =
     env['AWS_EC2_METADATA_SERVICE_ENDPOINT'] || (onIpv6 ? 'http://[fd00:ec2::254]' : 'http://169.254.169.254');
   return [
-    new Option('--presence-ttl <duration>', 'a node that is silent for this long is lost')
+    new Option('--presence-ttl <duration>', 'a node whose agent is silent for this long is lost')
       .env('ROLLCALL_PRESENCE_TTL')
       .default(30_000, '30s')
       .argParser(durationBetween(1_000, HOUR_MS, 's')),
@@ -184,11 +184,11 @@ export function agentOptions(env: Readonly<Record<string, string | undefined>>):
       .env('ROLLCALL_RETENTION')
       .default(24 * HOUR_MS, '24h')
       .argParser(durationBetween(1_000, 366 * 24 * HOUR_MS, 's')),
-    new Option('--listen <host:port>', 'where the HTTP endpoints answer; port 0 takes a free one')
+    new Option('--listen <host:port>', 'address and port of the HTTP endpoints; port 0 takes a free port')
       .env('ROLLCALL_LISTEN')
       .default({ host: '127.0.0.1', port: 51_690 }, '127.0.0.1:51690')
       .argParser(listenAddress),
-    new Option('--label <key=value>', 'a label of this node; repeatable, or several apart by commas')
+    new Option('--label <key=value>', 'a label of this node; repeatable, or comma-separated')
       .env('ROLLCALL_LABEL')
       .default({}, 'none')
       .argParser(labels),
@@ -197,18 +197,18 @@ export function agentOptions(env: Readonly<Record<string, string | undefined>>):
       .env('ROLLCALL_METADATA_ENDPOINT')
       .default(imds)
       .argParser(httpOrigin),
-    new Option('--metadata-interval <duration>', 'how often it is read')
+    new Option('--metadata-interval <duration>', 'how often EC2 metadata is read')
       .env('ROLLCALL_METADATA_INTERVAL')
       .default(60_000, '1m')
       .argParser(durationBetween(1_000, 24 * HOUR_MS)),
-    new Option('--allow-imds-v1', 'ask without a token when the service refuses to give one')
+    new Option('--allow-imds-v1', 'read EC2 metadata without a session token when the service refuses one')
       .env('ROLLCALL_ALLOW_IMDS_V1')
       .default(false),
-    new Option('--introspection-endpoint <url>', 'ecs-agent’s introspection API')
+    new Option('--introspection-endpoint <url>', 'address of ecs-agent’s introspection API')
       .env('ROLLCALL_INTROSPECTION_ENDPOINT')
       .default('http://127.0.0.1:51678')
       .argParser(httpOrigin),
-    new Option('--introspection-interval <duration>', 'how often it is read')
+    new Option('--introspection-interval <duration>', 'how often ecs-agent’s introspection API is read')
       .env('ROLLCALL_INTROSPECTION_INTERVAL')
       .default(10_000, '10s')
       .argParser(durationBetween(1_000, HOUR_MS)),
@@ -221,7 +221,7 @@ export function agentOptions(env: Readonly<Record<string, string | undefined>>):
     ...auditOptions(),
     ...ecsWriteOptions(),
     ...ecsOptions(),
-    new Option('--machine-id-file <path>', 'where the machine id of systemd (and fleet) stands')
+    new Option('--machine-id-file <path>', 'file with the machine id of systemd (and fleet)')
       .env('ROLLCALL_MACHINE_ID_FILE')
       .default('/etc/machine-id'),
     logLevelOption(),
@@ -250,16 +250,16 @@ export interface AgentFlags
   readonly logLevel: LogLevel;
 }
 
-/** A default is not parsed by commander, and this one may come from AWS's variable. */
+/** Commander does not parse a default, and this default may come from AWS's variable. */
 function metadataOrigin(text: string): string {
   try {
     return httpOrigin(text);
   } catch (error) {
-    throw new UsageError(`cannot use "${text}" of AWS_EC2_METADATA_SERVICE_ENDPOINT: ${describeError(error)}`);
+    throw new UsageError(`AWS_EC2_METADATA_SERVICE_ENDPOINT "${text}": ${describeError(error)}`);
   }
 }
 
-/** @throws UsageError where values that are right alone do not fit together */
+/** @throws UsageError for values that are valid alone but not together */
 export function agentConfig(flags: AgentFlags): AgentConfig {
   const store = storeConfig(flags);
   const minimumMs = minimumTtlMs(store);
@@ -302,17 +302,17 @@ export type NotifyHow = 'auto' | 'stdout' | 'off';
 export function notifyOption(): Option {
   return new Option(
     '--notify <how>',
-    'tell systemd how it goes: auto calls systemd-notify where NOTIFY_SOCKET is set; stdout prints what the unit’s shell hands on, for containers',
+    'notify systemd: auto calls systemd-notify where NOTIFY_SOCKET is set; stdout prints the notifications for the unit’s shell to pass on, for containers',
   )
     .env('ROLLCALL_NOTIFY')
     .default('auto')
     .choices(['auto', 'stdout', 'off']);
 }
 
-/** null where nobody wants to be told. What systemd set is taken as it is: nobody has to repeat it in a flag. */
+/** Null: systemd is not notified. The values that systemd sets are used as they are, so no flag repeats them. */
 export function notifyConfig(how: NotifyHow, env: Readonly<Record<string, string | undefined>>): NotifyConfig | null {
   if (how === 'off' || (how === 'auto' && !env['NOTIFY_SOCKET'])) return null;
-  // WATCHDOG_PID names the unit's main process, which a container's client or a wrapper may be: it is not asked.
+  // WATCHDOG_PID is ignored: it names the unit's main process, which may be a container's client or a wrapper.
   const watchdogUs = /^[1-9]\d{0,15}$/.test(env['WATCHDOG_USEC'] ?? '') ? Number(env['WATCHDOG_USEC']) : null;
   return { by: how === 'stdout' ? 'stdout' : 'program', watchdogMs: watchdogUs === null ? null : watchdogUs / 1_000 };
 }

@@ -6,27 +6,27 @@ import { printable, UsageError } from '../lib/errors.ts';
 import { findProgram } from '../lib/find-program.ts';
 import { durationBetween, integerBetween, parseCommand, percentBetween, splitUnquoted } from './flags.ts';
 
-/** Of all kinds together: each is in the record, and each look costs the node something. */
+/** HTTP and exec checks together: each is in the record, and each run costs the node something. */
 export const MAX_OPERATOR_CHECKS = 16;
 
-/** Checks that the agent has or may have of its own. */
+/** Names of the agent's built-in checks. */
 const OWN_NAMES = ['metadata', 'ecs-agent', 'docker', 'store', 'disk'];
 
-/** `NAME=URL`, several of them apart by `;` or by repeating the flag. A `;` within a URL is written %3B. */
+/** `NAME=URL`, several of them separated by `;` or by repeating the flag. A `;` within a URL is written %3B. */
 export function httpChecks(text: string, previous: readonly HttpCheckConfig[] = []): readonly HttpCheckConfig[] {
   return addChecks(previous, text.split(';'), (name, value) => ({ name, url: httpUrl(value) }));
 }
 
 /**
- * `NAME=COMMAND`, several of them apart by `;` outside quotes, or by repeating the flag. The program must exist: a check
- * that can never pass is a mistake to be told at once, not a sick fleet.
+ * `NAME=COMMAND`, several of them separated by `;` outside quotes, or by repeating the flag. The program must exist: a
+ * check that can never pass is refused at the start, so that a typing error is not a critical fleet.
  */
 export function execChecks(pathVariable: string | undefined) {
   return (text: string, previous: readonly ExecCheckConfig[] = []): readonly ExecCheckConfig[] =>
     addChecks(previous, splitUnquoted(text, ';'), (name, value) => {
       const argv = parseCommand(value);
       if (findProgram(argv[0], pathVariable) === null) {
-        const where = argv[0].includes('/') ? 'is no executable file' : 'is no program on PATH';
+        const where = argv[0].includes('/') ? 'is not an executable file' : 'is not a program on PATH';
         throw new InvalidArgumentError(`"${printable(argv[0]).slice(0, 200)}" ${where}.`);
       }
       return { name, argv };
@@ -47,7 +47,7 @@ function addChecks<Check extends { readonly name: string }>(
       );
     }
     if (OWN_NAMES.includes(name)) {
-      throw new InvalidArgumentError(`"${name}" is a check of rollcall’s own: choose another name.`);
+      throw new InvalidArgumentError(`"${name}" is a built-in check: choose another name.`);
     }
     if (checks.some((check) => check.name === name)) {
       throw new InvalidArgumentError(`Two checks have the name "${name}".`);
@@ -63,7 +63,7 @@ function httpUrl(text: string): string {
   if (!url || !/^https?:$/.test(url.protocol)) {
     throw new InvalidArgumentError('Write a URL such as http://127.0.0.1:8080/health.');
   }
-  // It would be in every process list.
+  // A password in a flag is visible in every process list.
   if (url.username || url.password) throw new InvalidArgumentError('A URL with a user or password is not allowed.');
   return url.href;
 }
@@ -84,58 +84,58 @@ export interface CheckFlags {
 
 const HOUR_MS = 3_600_000;
 
-/** What an agent checks beside its sources. @param env PATH in it is where the commands are looked for */
+/** What an agent checks beside its sources. @param env commands are searched on its PATH */
 export function checkOptions(env: Readonly<Record<string, string | undefined>>): Option[] {
   return [
-    new Option('--docker-socket <path>', 'docker is asked here, if the socket exists at start; off: it is not')
+    new Option('--docker-socket <path>', 'socket of docker, checked if it exists at start; off: docker is not checked')
       .env('ROLLCALL_DOCKER_SOCKET')
       .default('/var/run/docker.sock')
       .argParser(pathOrOff),
     new Option('--disk <path>', 'check the free space and inodes of the file system that holds this path')
       .env('ROLLCALL_DISK')
       .argParser(absolutePath),
-    new Option('--disk-warning <percent>', 'less free than this is a warning')
+    new Option('--disk-warning <percent>', 'free space or inodes below this are a warning')
       .env('ROLLCALL_DISK_WARNING')
       .default(15, '15%')
       .argParser(percentBetween(0, 100)),
-    new Option('--disk-critical <percent>', 'less free than this is critical')
+    new Option('--disk-critical <percent>', 'free space or inodes below this are critical')
       .env('ROLLCALL_DISK_CRITICAL')
       .default(5, '5%')
       .argParser(percentBetween(0, 100)),
     new Option(
       '--check-http <name=url>',
-      'a check of your own: GET this URL; 2xx passes, 429 warns, all else is critical; repeatable, or several apart by ;',
+      'a check of your own: GET this URL; 2xx passes, 429 warns, all else is critical; repeatable, or separated by ;',
     )
       .env('ROLLCALL_CHECK_HTTP')
       .default([], 'none')
       .argParser(httpChecks),
     new Option(
       '--check-exec <name=command>',
-      'a check of your own: run this without a shell; exit status 0 passes, 1 warns, all else is critical, and the first line of its output is the reason; repeatable, or several apart by ;',
+      'a check of your own: run this without a shell; exit status 0 passes, 1 warns, all else is critical, and the first line of its output is the reason; repeatable, or separated by ;',
     )
       .env('ROLLCALL_CHECK_EXEC')
       .default([], 'none')
       .argParser(execChecks(env['PATH'])),
-    new Option('--check-interval <duration>', 'how often each of these checks looks')
+    new Option('--check-interval <duration>', 'how often each check runs')
       .env('ROLLCALL_CHECK_INTERVAL')
       .default(10_000, '10s')
       .argParser(durationBetween(1_000, HOUR_MS)),
-    new Option('--check-timeout <duration>', 'a look that takes longer is critical; a command is killed then')
+    new Option('--check-timeout <duration>', 'a check that takes longer is critical; a command is killed then')
       .env('ROLLCALL_CHECK_TIMEOUT')
       .default(5_000, '5s')
       .argParser(durationBetween(100, HOUR_MS)),
-    new Option('--check-rise <n>', 'equal looks in a row that it takes to believe a change for the better')
+    new Option('--check-rise <n>', 'equal results in a row before the status changes for the better')
       .env('ROLLCALL_CHECK_RISE')
       .default(2)
       .argParser(integerBetween(1, 100)),
-    new Option('--check-fall <n>', 'equal looks in a row that it takes to believe a change for the worse')
+    new Option('--check-fall <n>', 'equal results in a row before the status changes for the worse')
       .env('ROLLCALL_CHECK_FALL')
       .default(3)
       .argParser(integerBetween(1, 100)),
   ];
 }
 
-/** @throws UsageError where values that are right alone do not fit together */
+/** @throws UsageError for values that are valid alone but not together */
 export function checkConfig(flags: CheckFlags): CheckConfig {
   const { disk, diskWarning, diskCritical, checkHttp, checkExec, checkInterval, checkTimeout } = flags;
   if (disk !== undefined && diskCritical >= diskWarning) {
@@ -150,7 +150,7 @@ export function checkConfig(flags: CheckFlags): CheckConfig {
   if (twice) throw new UsageError(`two checks have the name "${twice.name}", in --check-http and --check-exec`);
   const count = checkHttp.length + checkExec.length;
   if (count > MAX_OPERATOR_CHECKS) {
-    throw new UsageError(`${count} checks of your own were given, at most ${MAX_OPERATOR_CHECKS} are allowed`);
+    throw new UsageError(`${count} checks of your own are given: at most ${MAX_OPERATOR_CHECKS} are allowed`);
   }
   return {
     dockerSocket: flags.dockerSocket === 'off' ? null : flags.dockerSocket,

@@ -2,11 +2,11 @@ import { Option } from 'commander';
 import type { EcsSettings } from '../ecs/ecs-api.ts';
 import { nonEmpty } from './flags.ts';
 
-/** The flags of every command that asks the ECS API. Credentials and endpoint come as for any AWS tool. */
+/** The flags of every command that calls the ECS API. Credentials and endpoint come as for any AWS tool. */
 export function ecsOptions(): Option[] {
   return [
-    // AWS's own variables are the SDK's to read: it knows their order, and that of the profiles and the metadata service.
-    new Option('--region <name>', 'AWS region; also AWS_REGION, the profile’s, this instance’s')
+    // The SDK reads AWS's own variables: it knows their order, and the order of profiles and the metadata service.
+    new Option('--region <name>', 'AWS region; default: AWS_REGION, else the profile’s, else this instance’s')
       .env('ROLLCALL_REGION')
       .argParser(nonEmpty),
     new Option('--profile <name>', 'profile of the AWS configuration files; also AWS_PROFILE')

@@ -5,7 +5,7 @@ import { refuseCluster } from '../record/roll.ts';
 
 /**
  * Parsers for single option values. Each throws commander's InvalidArgumentError, which commander turns into one line
- * with the flag (or the variable), the value, and the limit said here.
+ * with the flag (or the variable), the value, and the text of this error.
  */
 
 /** A parser that can say which values it takes, as `1s to 1h`: the page of all flags is made from it. */
@@ -38,7 +38,7 @@ function withRange(range: string, parse: (text: string) => number): RangeParser 
   return Object.assign(parse, { range });
 }
 
-/** Any text but none: what an unset variable of a shell leaves of a value is a mistake, and would match or name nothing. */
+/** Refuses an empty text, which is what an unset variable of a shell leaves of a value. */
 export function nonEmpty(text: string): string {
   if (text === '') throw new InvalidArgumentError('It is empty: give it a value or leave it out.');
   return text;
@@ -52,7 +52,7 @@ export function httpOrigin(text: string): string {
   return url.origin;
 }
 
-/** `HOST:PORT`, `[IPv6]:PORT` or `:PORT` (all addresses). Port 0 takes a free one. */
+/** `HOST:PORT`, `[IPv6]:PORT` or `:PORT` (all addresses). Port 0 takes a free port. */
 export function listenAddress(text: string): { host: string; port: number } {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9._-]*)):(\d{1,5})$/.exec(text);
   const port = Number(match?.[3]);
@@ -64,7 +64,7 @@ export function listenAddress(text: string): { host: string; port: number } {
 
 const MAX_LABELS = 32;
 
-/** `k=v`, several of them apart by commas or by repeating the flag; the last value of a key wins. */
+/** `k=v`, several of them comma-separated or by repeating the flag; the last value of a key wins. */
 export function labels(text: string, previous: Readonly<Record<string, string>> = {}): Record<string, string> {
   const all = { ...previous };
   for (const pair of text.split(',')) {
@@ -74,7 +74,7 @@ export function labels(text: string, previous: Readonly<Record<string, string>> 
         `"${pair.slice(0, 80)}" is not KEY=VALUE: the key has up to 63 of A-Z a-z 0-9 . _ / -, the value up to 128 of these and space : @ +.`,
       );
     }
-    // Readers drop keys that are properties of every object, lest a record touch them.
+    // Readers drop keys that every object has as a property.
     if (match[1] === 'constructor' || match[1] === 'prototype') {
       throw new InvalidArgumentError(`"${match[1]}" cannot be the key of a label.`);
     }
@@ -97,12 +97,12 @@ export function percentBetween(min: number, max: number): RangeParser {
 
 /**
  * The words of a command, for running it without a shell: split at blanks; '…' and "…" keep what is between them, a
- * backslash the character after it (within "…" only before " and \, as in a shell). Nothing is expanded.
- * @throws InvalidArgumentError for a quote that is not closed, or when there is no program in it
+ * backslash keeps the character after it (within "…" only " and \, as in a shell). Nothing is expanded.
+ * @throws InvalidArgumentError for a quote that is not closed, or when no program is named
  */
 export function parseCommand(text: string): readonly [string, ...string[]] {
   const words: string[] = [];
-  // Null between words: '' is a word, and nothing is none.
+  // Null between words; '' is a word.
   let word: string | null = null;
   let quote: '"' | "'" | null = null;
   for (let index = 0; index < text.length; index += 1) {
@@ -124,14 +124,14 @@ export function parseCommand(text: string): readonly [string, ...string[]] {
   if (quote) throw new InvalidArgumentError(`A ${quote} is not closed.`);
   if (word !== null) words.push(word);
   const [program, ...rest] = words;
-  if (!program) throw new InvalidArgumentError('There is no program in it.');
-  if (text.includes('\0')) throw new InvalidArgumentError('It holds a NUL character.');
+  if (!program) throw new InvalidArgumentError('It names no program.');
+  if (text.includes('\0')) throw new InvalidArgumentError('It has a NUL character.');
   return [program, ...rest];
 }
 
 /** Splits a text at `separator` where it is neither within quotes nor after a backslash; the rest stays as it is. */
 export function splitUnquoted(text: string, separator: string): string[] {
-  // The same quoting as parseCommand reads; a quote that is not closed reaches to the end, and parseCommand tells of it.
+  // The same quoting as in parseCommand; a quote that is not closed reaches to the end, and parseCommand refuses it.
   const token = /\\[\s\S]|'[^']*(?:'|$)|"(?:\\[\s\S]|[^"\\])*(?:"|$)|[\s\S]/g;
   const parts = [''];
   for (const [piece] of text.matchAll(token)) {
@@ -149,7 +149,7 @@ export interface HostPorts {
 
 const NO_PORTS: HostPorts = { tcp: [], udp: [] };
 
-/** `8080`, `8080/tcp`, `9090/udp`; several apart by commas or by repeating the flag. */
+/** `8080`, `8080/tcp`, `9090/udp`; several comma-separated or by repeating the flag. */
 export function hostPorts(text: string, previous: HostPorts = NO_PORTS): HostPorts {
   const tcp = new Set(previous.tcp);
   const udp = new Set(previous.udp);
@@ -170,18 +170,18 @@ export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 export function logLevelOption(): Option {
-  return new Option('--log-level <level>', 'least severe log lines and warnings written to stderr')
+  return new Option('--log-level <level>', 'least severe level of log lines and warnings on stderr')
     .env('ROLLCALL_LOG_LEVEL')
     .default('info')
     .choices([...LOG_LEVELS]);
 }
 
-/** Whether something as severe as `severity` is written at `level`. */
+/** Whether a line of `severity` is written at `level`. */
 export function isLogged(level: LogLevel, severity: LogLevel): boolean {
   return LOG_LEVELS.indexOf(severity) >= LOG_LEVELS.indexOf(level);
 }
 
-/** `--cluster` of a command that reads the roll, as a filter; null: it was not given. @throws UsageError for an ARN */
+/** `--cluster` of a command that reads the roll, as a filter; null: not given. @throws UsageError for an ARN */
 export function rollCluster(name: string | undefined): ReadonlySet<string> | null {
   if (name === undefined) return null;
   const refusal = refuseCluster([name]);

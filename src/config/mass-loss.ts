@@ -11,19 +11,18 @@ export interface MassLossFlags {
 const TEXTS = {
   events: {
     share:
-      'when more than this share of the nodes vanishes at once, say "uncertain" first and hold the losses for one more TTL; "off" tells every loss at once',
+      'when more than this share of the nodes is lost at once, send "uncertain" first and hold the lost events for one more TTL; "off" sends every loss at once',
     count: 'fewer losses than this are never held, whatever their share',
   },
   note: {
-    share:
-      'when more than this share of the nodes is lost, a note says that the store may be what failed; "off": never',
-    count: 'fewer losses than this are not worth the note, whatever their share',
+    share: 'when more than this share of the nodes is lost, a note says that the store may have failed; "off": no note',
+    count: 'fewer losses than this get no note, whatever their share',
   },
 } as const;
 
 /**
- * When losses are too many at once to be believed at once.
- * @param use `events`: the command tells events and holds them back; `note`: it prints the roll and says so
+ * How many losses at once count as a mass loss.
+ * @param use `events`: the command sends events and holds losses back; `note`: it prints the roll and a note
  */
 export function massLossOptions(use: keyof typeof TEXTS = 'events'): Option[] {
   const { share, count } = TEXTS[use];
@@ -39,7 +38,7 @@ export function massLossOptions(use: keyof typeof TEXTS = 'events'): Option[] {
   ];
 }
 
-/** Null: losses are told at once, however many. */
+/** Null: every loss is sent at once. */
 export function massLossLimits(flags: MassLossFlags): MassLossLimits | null {
   if (flags.massLossShare === 'off') return null;
   return { share: flags.massLossShare / 100, count: flags.massLossCount };

@@ -6,12 +6,12 @@ import type { Constraint } from '../placement/judge-nodes.ts';
 import { STRATEGIES, type Strategy } from '../placement/place-tasks.ts';
 import { type HostPorts, hostPorts, integerBetween, nonEmpty } from './flags.ts';
 
-/** Of a label, of `az` and `instance-type`, or of an attribute in ECS behind `attribute:`. */
+/** The name of a label, `az`, `instance-type`, or `attribute:` and the name of an attribute in ECS. */
 const NAME = /^(?:attribute:)?[A-Za-z0-9][A-Za-z0-9._/-]{0,127}/;
-/** What labels and ECS's attributes may hold, less the comma: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Attribute.html */
+/** What labels and attributes in ECS may hold, without the comma: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Attribute.html */
 const VALUE = /^[A-Za-z0-9_.:/@\\+ -]{1,128}$/;
 
-/** `NAME==VALUE` and `NAME!=VALUE`, several apart by commas or by repeating the flag; spaces around each part are nothing. */
+/** `NAME==VALUE` and `NAME!=VALUE`, several comma-separated or by repeating the flag; spaces around a part are ignored. */
 export function constraints(text: string, previous: readonly Constraint[] = []): readonly Constraint[] {
   let from = 0;
   const parsed = text.split(',').map((part) => {
@@ -22,7 +22,7 @@ export function constraints(text: string, previous: readonly Constraint[] = []):
   return [...previous, ...parsed];
 }
 
-/** @param from where in the whole text the part begins, from 0 */
+/** @param from index in the whole text at which the part begins */
 function parseOne(part: string, from: number): Constraint {
   const wrong = (at: number, expected: string) =>
     new InvalidArgumentError(
@@ -39,9 +39,9 @@ function parseOne(part: string, from: number): Constraint {
   return { name, operator, value };
 }
 
-/** More in one go is a deployment, which a service does better. */
+/** More tasks are a deployment, which an ECS service does better. */
 const MAX_COUNT = 1_000;
-/** The largest instance has 448 vCPU and 24 TiB; beyond these a unit was mistaken. */
+/** The largest instance has 448 vCPU and 24 TiB; more than these is a wrong unit. */
 const MAX_CPU_UNITS = 1_024 * 1_024;
 const MAX_MEMORY_MIB = 64 * 1_024 * 1_024;
 
@@ -54,28 +54,31 @@ export function placeOptions(): Option[] {
     new Option('--memory <MiB>', 'memory a task takes')
       .env('ROLLCALL_MEMORY')
       .argParser(integerBetween(1, MAX_MEMORY_MIB)),
-    new Option('--ports <list>', 'host ports a task takes, as 8080,9090/udp; no node gets two such tasks')
+    new Option('--ports <list>', 'host ports a task takes, such as 8080,9090/udp; no node gets two such tasks')
       .env('ROLLCALL_PORTS')
       .argParser(hostPorts),
     new Option(
       '--strategy <name>',
-      'binpack: the fewest nodes, the fullest first; spread: where the fewest tasks are; random',
+      'binpack: the fullest nodes first; spread: the nodes with the fewest tasks first; random',
     )
       .env('ROLLCALL_STRATEGY')
       .default('binpack')
       .choices([...STRATEGIES]),
-    new Option('--constraint <expr>', 'NAME==VALUE or NAME!=VALUE; repeatable, or apart by commas: all must hold')
+    new Option('--constraint <expr>', 'NAME==VALUE or NAME!=VALUE; repeatable, or comma-separated: all must hold')
       .env('ROLLCALL_CONSTRAINT')
       .default([], 'none')
       .argParser(constraints),
-    new Option('--count <tasks>', 'how many tasks to place, all or none')
+    new Option('--count <tasks>', 'number of tasks to place, all or none')
       .env('ROLLCALL_COUNT')
       .default(1)
       .argParser(integerBetween(1, MAX_COUNT)),
-    new Option('--why', 'say of each node that was passed over why, on stderr or in the JSON')
+    new Option('--why', 'give the reason for each node that was passed over, on stderr or in the JSON')
       .env('ROLLCALL_WHY')
       .default(false),
-    new Option('--start <taskdef>', 'start the tasks: family, family:revision or ARN; they take at least what it says')
+    new Option(
+      '--start <taskdef>',
+      'start tasks of this definition: family, family:revision or ARN; each takes at least what the definition says',
+    )
       .env('ROLLCALL_START')
       .argParser(nonEmpty),
     new Option('-o, --output <format>', 'how to print it')
@@ -98,21 +101,21 @@ export interface PlaceFlags {
   readonly output: 'text' | 'wide' | 'json' | 'ndjson';
 }
 
-/** @returns the cluster as it was named: an ARN says of which region and account, and ECS holds it to that @throws UsageError */
+/** @returns the cluster as it was given: an ARN keeps its region and account, which ECS checks @throws UsageError */
 export function requireCluster({ cluster }: PlaceFlags): string {
-  if (cluster === undefined) throw new UsageError('--cluster is missing: tasks are placed within one cluster');
+  if (cluster === undefined) throw new UsageError('--cluster is missing: name the ECS cluster to place tasks in');
   return cluster;
 }
 
 /**
- * What a task takes: as the flags say, and of a task definition no less than it says, since ECS reserves that whatever
- * is asked here; the ports of both.
- * @param defined null where no task definition was named @throws UsageError
+ * What a task takes: the larger of the flags and the task definition, since ECS reserves what the definition says; the
+ * ports of both.
+ * @param defined null without a task definition @throws UsageError
  */
 export function taskNeeds({ cpu, memory, ports }: PlaceFlags, defined: TaskNeeds | null): TaskNeeds {
   if (defined === null && (cpu === undefined || memory === undefined)) {
     const missing = cpu === undefined ? '--cpu' : '--memory';
-    throw new UsageError(`${missing} is missing: say what a task takes, as --cpu 256 --memory 512`);
+    throw new UsageError(`${missing} is missing: give what a task takes, such as --cpu 256 --memory 512`);
   }
   return {
     cpuUnits: Math.max(cpu ?? 0, defined?.cpuUnits ?? 0),
@@ -123,6 +126,6 @@ export function taskNeeds({ cpu, memory, ports }: PlaceFlags, defined: TaskNeeds
 }
 
 function cluster(text: string): string {
-  if (clusterName(text) === undefined) throw new InvalidArgumentError('Write the name of a cluster, or its ARN.');
+  if (clusterName(text) === undefined) throw new InvalidArgumentError('Write the name or ARN of a cluster.');
   return text;
 }

@@ -3,10 +3,10 @@ import { Option } from 'commander';
 import { describeError, UsageError } from '../lib/errors.ts';
 import { parseStoreUrl, type StoreConfig } from '../store/store-url.ts';
 
-/** Where the roll is kept when nobody says otherwise: this machine only. */
+/** The store without --store: for this machine only. */
 export const DEFAULT_STORE = 'sqlite:/var/lib/rollcall/roll.db';
 
-/** The flags every command that talks to a store has. */
+/** The flags of every command that uses a store. */
 export function storeOptions(): Option[] {
   return [
     new Option('--store <url>', 'etcd://HOST:2379[,HOST…][/PREFIX], etcds://… or sqlite:PATH')
@@ -16,12 +16,10 @@ export function storeOptions(): Option[] {
       'ROLLCALL_ETCD_CA_FILE',
     ),
     new Option('--etcd-cert-file <path>', 'PEM file of our client certificate').env('ROLLCALL_ETCD_CERT_FILE'),
-    new Option('--etcd-key-file <path>', 'PEM file of its key').env('ROLLCALL_ETCD_KEY_FILE'),
+    new Option('--etcd-key-file <path>', 'PEM file of the client certificate’s key').env('ROLLCALL_ETCD_KEY_FILE'),
     new Option('--etcd-user <name>', 'etcd user').env('ROLLCALL_ETCD_USER'),
-    new Option('--etcd-password-file <path>', 'file that holds the etcd user’s password').env(
-      'ROLLCALL_ETCD_PASSWORD_FILE',
-    ),
-    // A flag would show in every process list, so this one is a variable first; the flag is there for completeness.
+    new Option('--etcd-password-file <path>', 'file with the etcd user’s password').env('ROLLCALL_ETCD_PASSWORD_FILE'),
+    // A flag is visible in every process list: this one is meant to be set by its variable.
     new Option('--etcd-password <text>', 'the password itself; prefer the file or the variable')
       .env('ROLLCALL_ETCD_PASSWORD')
       .hideHelp(),
@@ -41,7 +39,7 @@ export interface StoreFlags {
 /** @throws UsageError */
 export function storeConfig(flags: StoreFlags): StoreConfig {
   if (flags.etcdPassword !== undefined && flags.etcdPasswordFile !== undefined) {
-    throw new UsageError('the etcd password was given twice, as text and as a file: leave one out');
+    throw new UsageError('the etcd password is given twice, as text and as a file: leave one out');
   }
   return parseStoreUrl(flags.store, {
     caFile: flags.etcdCaFile ?? null,

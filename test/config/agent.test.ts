@@ -40,7 +40,7 @@ describe('audit options', () => {
     assert.throws(() => parse('--audit-interval', '10s'), /from 1m to 1d/);
     assert.throws(() => parse('--audit-interval', '5'), /duration such as/);
     for (const names of ['', 'demo,', 'a b', 'demo;rm']) {
-      assert.throws(() => parse('--audit-interval', '5m', '--audit-clusters', names), /no cluster’s name or ARN/);
+      assert.throws(() => parse('--audit-interval', '5m', '--audit-clusters', names), /not a cluster’s name or ARN/);
     }
   });
 });

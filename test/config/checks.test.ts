@@ -77,7 +77,7 @@ test('a name that is malformed, taken or one of ours is refused', () => {
     refuses(/a name has 1 to 32 of a-z 0-9/, '--check-http', `${name}=http://h/`);
   }
   for (const name of ['metadata', 'ecs-agent', 'docker', 'store', 'disk']) {
-    refuses(/check of rollcall’s own/, '--check-exec', `${name}=true`);
+    refuses(/is a built-in check/, '--check-exec', `${name}=true`);
   }
   refuses(/Two checks have the name "a"/, '--check-exec', 'a=true', '--check-exec', 'a=false');
   refuses(/two checks have the name "a"/, '--check-exec', 'a=true', '--check-http', 'a=http://h/');
@@ -89,9 +89,9 @@ test('a URL, a command or a program that cannot be is refused at the start', () 
     refuses(/Write a URL such as/, '--check-http', `a=${url}`);
   refuses(/user or password is not allowed/, '--check-http', 'a=http://u:p@h/');
   refuses(/A " is not closed/, '--check-exec', 'a=sh "');
-  refuses(/There is no program in it/, '--check-exec', 'a=');
-  refuses(/"no-such-program" is no program on PATH/, '--check-exec', 'a=no-such-program -x');
-  refuses(/"\/etc\/passwd" is no executable file/, '--check-exec', 'a=/etc/passwd');
+  refuses(/It names no program/, '--check-exec', 'a=');
+  refuses(/"no-such-program" is not a program on PATH/, '--check-exec', 'a=no-such-program -x');
+  refuses(/"\/etc\/passwd" is not an executable file/, '--check-exec', 'a=/etc/passwd');
 });
 
 test('sixteen checks of the operator are allowed, of both kinds together', () => {
@@ -100,7 +100,7 @@ test('sixteen checks of the operator are allowed, of both kinds together', () =>
       n % 2 ? ['--check-exec', `c${n}=true`] : ['--check-http', `c${n}=http://h/`],
     );
   assert.equal(config(many(16).flat()).http.length, 8);
-  refuses(/17 checks of your own were given, at most 16/, ...many(17).flat());
+  refuses(/17 checks of your own are given: at most 16/, ...many(17).flat());
 });
 
 test('interval, timeout and damping keep their limits', () => {

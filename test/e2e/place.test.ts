@@ -281,14 +281,14 @@ test('on partial knowledge, or where not all fit, nothing is started: one line a
 test('wrong usage: one line and status 2, and ECS is not asked', async (t) => {
   const { place, calls, url } = await startWorld(t);
   const cases: [args: string[], said: RegExp][] = [
-    [[], /--cpu is missing: say what a task takes/],
+    [[], /--cpu is missing: give what a task takes/],
     [['--cpu', '256'], /--memory is missing/],
     [[...SIZE, '--memory', '0'], /It must be a whole number from 1/],
     [[...SIZE, '--count', '0'], /from 1 to 1000/],
     [[...SIZE, '--strategy', 'pack'], /Allowed choices are binpack, spread, random/],
     [[...SIZE, '--constraint', 'role=node'], /Position 5: expected == or !=/],
     [[...SIZE, '--ports', '99999'], /"99999" is not PORT/],
-    [[...SIZE, '--cluster', 'a b'], /Write the name of a cluster/],
+    [[...SIZE, '--cluster', 'a b'], /Write the name or ARN of a cluster/],
   ];
   for (const [args, said] of cases) {
     const { code, stdout, stderr } = await place(...args);
