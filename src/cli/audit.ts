@@ -44,7 +44,7 @@ export function auditCommand(context: CliContext): Command {
       new Option('--all-clusters', 'every ECS cluster of the region').env('ROLLCALL_ALL_CLUSTERS').default(false),
     )
     .addOption(
-      new Option('-o, --output <format>', 'how to print it')
+      new Option('-o, --output <format>', 'output format')
         .env('ROLLCALL_OUTPUT')
         .default('text')
         .choices(['text', 'wide', 'json', 'ndjson']),

@@ -114,7 +114,7 @@ export function listCommand(context: CliContext): Command {
       new Option('--health <status>', 'only nodes of this health').env('ROLLCALL_HEALTH').choices([...HEALTH_STATUSES]),
     )
     .addOption(
-      new Option('-o, --output <format>', 'how to print it')
+      new Option('-o, --output <format>', 'output format')
         .env('ROLLCALL_OUTPUT')
         .default('text')
         .choices(['text', 'wide', 'json', 'ndjson']),

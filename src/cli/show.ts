@@ -85,7 +85,7 @@ export function showCommand(context: CliContext): Command {
     .description('Print one node: its whole record, with presence and age.')
     .argument('<instance>', 'EC2 instance id')
     .addOption(
-      new Option('-o, --output <format>', 'how to print it')
+      new Option('-o, --output <format>', 'output format')
         .env('ROLLCALL_OUTPUT')
         .default('text')
         .choices(['text', 'wide', 'json', 'ndjson']),

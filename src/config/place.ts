@@ -81,7 +81,7 @@ export function placeOptions(): Option[] {
     )
       .env('ROLLCALL_START')
       .argParser(nonEmpty),
-    new Option('-o, --output <format>', 'how to print it')
+    new Option('-o, --output <format>', 'output format')
       .env('ROLLCALL_OUTPUT')
       .default('text')
       .choices(['text', 'wide', 'json', 'ndjson']),

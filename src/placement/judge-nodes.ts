@@ -3,22 +3,22 @@ import type { NodeRecord } from '../record/record.ts';
 import type { Roll, RollEntry } from '../record/roll.ts';
 import { unreadableNodes } from '../store/read-roll.ts';
 
-/** A node that may be given tasks, as far as it has the room. */
+/** A node that may get tasks, as many as it has room for. */
 export interface Candidate {
   readonly instanceId: string;
   readonly containerInstanceArn: string;
   readonly privateIpAddress: string | null;
-  /** What its tasks have not taken. */
+  /** Resources that its tasks do not use. */
   readonly remaining: Resources;
-  /** Running and pending ones, as ECS counts them. */
+  /** Running and pending tasks, as ECS counts them. */
   readonly tasks: number;
-  /** No more of the new ones have GPUs of their own there, whatever else runs; Infinity: they need none. */
+  /** At most this many of the new tasks, by the GPUs of the host; Infinity if they need no GPUs of their own. */
   readonly mostTasks: number;
 }
 
-/** A condition on a node. A node on which the name is not set meets `!=` and never `==`. */
+/** A condition on a node. If the name is not set on a node, `!=` is met and `==` is not. */
 export interface Constraint {
-  /** A label of rollcall's, `az`, `instance-type`, or `attribute:NAME` for an attribute in ECS. */
+  /** A rollcall label, `az`, `instance-type`, or `attribute:NAME` for an ECS attribute. */
   readonly name: string;
   readonly operator: '==' | '!=';
   readonly value: string;
@@ -26,7 +26,7 @@ export interface Constraint {
 
 const ATTRIBUTE = 'attribute:';
 
-/** Why the node does not meet the constraint; null: it does. */
+/** Why the node does not meet the constraint; null if it does. */
 export function unmetReason(constraint: Constraint, record: NodeRecord, instance: ContainerInstance): string | null {
   const { name, operator, value } = constraint;
   const actual = actualValue(name, record, instance);
@@ -39,14 +39,14 @@ function actualValue(name: string, record: NodeRecord, instance: ContainerInstan
     const found = instance.attributes.find((each) => each.name === wanted);
     return found ? (found.value ?? '') : null;
   };
-  // ecs-agent sets both attributes itself; the record lacks what EC2's metadata service did not say.
+  // ecs-agent sets these two attributes itself. They replace a value that is missing in the record.
   if (name === 'az') return record.availabilityZone ?? attribute('ecs.availability-zone');
   if (name === 'instance-type') return record.instanceType ?? attribute('ecs.instance-type');
   if (name.startsWith(ATTRIBUTE)) return attribute(name.slice(ATTRIBUTE.length));
   return Object.hasOwn(record.labels, name) ? (record.labels[name] ?? null) : null;
 }
 
-/** What a node is tested for, in this order; it is passed over at the first that it does not pass. */
+/** The tests of a node, in this order. A node is passed over at the first test that it fails. */
 export const PLACEMENT_TESTS = [
   'roll',
   'registration',
@@ -60,18 +60,18 @@ export const PLACEMENT_TESTS = [
 ] as const;
 export type PlacementTest = (typeof PLACEMENT_TESTS)[number];
 
-/** A node that gets no task, and why. Null: neither the roll nor ECS says. */
+/** A node that gets no task, and why. An id, ARN or address is null if neither the roll nor ECS has it. */
 export interface PassedOver {
   readonly instanceId: string | null;
   readonly containerInstanceArn: string | null;
   readonly privateIpAddress: string | null;
   readonly test: PlacementTest;
-  /** One line for a person, with the numbers. */
+  /** One line for the user, with numbers. */
   readonly reason: string;
 }
 
 /**
- * What an instance lacks for the tasks of a definition, whatever runs on it; null: nothing. ECS refuses a task for it
+ * What an instance lacks for a task definition, even without other tasks; null: nothing. ECS would refuse the task
  * (ATTRIBUTE, RESOURCE:GPU): https://docs.aws.amazon.com/AmazonECS/latest/developerguide/api_failures_messages.html
  */
 export function unmetRequirement(
@@ -81,7 +81,7 @@ export function unmetRequirement(
   for (const { name, value } of attributes) {
     const found = instance.attributes.filter((each) => each.name === name);
     if (found.some((each) => value === null || each.value === value)) continue;
-    return `without the attribute ${name}${value === null ? '' : `=${value}`} that the task definition requires`;
+    return `lacks the attribute ${name}${value === null ? '' : `=${value}`} that the task definition requires`;
   }
   if (gpus <= instance.gpus) return null;
   return `GPUs: the task definition needs ${gpus}, the instance has ${instance.gpus}`;
@@ -92,14 +92,14 @@ export interface Judged {
   readonly passedOver: readonly PassedOver[];
 }
 
-/** Notices after which the node is gone within minutes; the other ones leave it for days or only advise. */
+/** Notices after which the node ends within minutes. Other notices are days ahead or only advice. */
 const ENDING_NOTICES = new Set(['spot-interruption', 'asg-termination']);
 
 /**
- * Parts the nodes of one cluster into those that may be given tasks and those that may not, with the first reason; pure.
- * A candidate is present and passing on the roll, ACTIVE and connected in ECS, the same registration on both sides, and
- * meets every constraint and what the task definition requires. A node that left the roll and is not in ECS either is no node any more.
- * @param instances all container instances of the cluster @param requirements null: of no task definition
+ * Splits the nodes of one cluster into candidates and passed-over nodes, with the first failed test; pure. A candidate is
+ * present and passing on the roll, ACTIVE and connected in ECS, has the same container instance ARN on both sides, and
+ * meets all constraints and the requirements of the task definition. A node that is neither present nor in ECS is ignored.
+ * @param instances all container instances of the cluster @param requirements null: no task definition
  */
 export function judgeNodes(
   cluster: string,
@@ -121,10 +121,10 @@ export function judgeNodes(
     const privateIpAddress = entry?.record.privateIpAddress ?? null;
     if (instanceId) inEcs.add(instanceId);
     const unread = instanceId === null || entry?.presence ? null : unreadable(instanceId);
-    const doubt: Doubt | null = unread
+    const failed: FailedTest | null = unread
       ? { test: 'roll', reason: unread }
-      : firstDoubt(entry, instance, constraints, requirements);
-    if (doubt) passedOver.push({ instanceId, containerInstanceArn, privateIpAddress, ...doubt });
+      : firstFailedTest(entry, instance, constraints, requirements);
+    if (failed) passedOver.push({ instanceId, containerInstanceArn, privateIpAddress, ...failed });
     else if (instanceId) {
       const tasks = instance.runningTasksCount + instance.pendingTasksCount;
       const ownGpus = requirements?.ownGpus ?? 0;
@@ -145,38 +145,40 @@ export function judgeNodes(
   return { candidates, passedOver };
 }
 
-/** Why ECS has no container instance of this node. */
+/** Why the node has no container instance in ECS. */
 function unregistered(record: NodeRecord, instances: readonly ContainerInstance[], cluster: string): string {
   const arn = record.containerInstanceArn;
-  if (arn === null) return 'its ecs-agent has not registered it';
+  if (arn === null) return 'its ecs-agent has not registered yet';
   const other = instances.find(({ containerInstanceArn }) => containerInstanceArn === arn)?.ec2InstanceId;
-  return other ? `ECS has its container instance as ${other}` : `ECS has no such container instance in ${cluster}`;
+  return other
+    ? `in ECS its container instance belongs to ${other}`
+    : `ECS has no container instance for it in ${cluster}`;
 }
 
-interface Doubt {
+interface FailedTest {
   readonly test: PlacementTest;
   readonly reason: string;
 }
 
-function firstDoubt(
+function firstFailedTest(
   entry: RollEntry | undefined,
   instance: ContainerInstance,
   constraints: readonly Constraint[],
   requirements: TaskRequirements | null,
-): Doubt | null {
+): FailedTest | null {
   if (!entry) return { test: 'roll', reason: 'not on the roll' };
   const { record } = entry;
   if (!entry.presence) return { test: 'roll', reason: absence(entry) };
   if (record.containerInstanceArn !== instance.containerInstanceArn) {
-    const says = record.containerInstanceArn ?? 'that ecs-agent has not registered it';
-    return { test: 'registration', reason: `not the registration on the roll, which says ${says}` };
+    const arn = record.containerInstanceArn ?? 'none';
+    return { test: 'registration', reason: `another container instance ARN on the roll: ${arn}` };
   }
-  if (instance.status !== 'ACTIVE') return { test: 'status', reason: instance.status || 'of no status in ECS' };
-  if (!instance.agentConnected) return { test: 'connection', reason: 'agent disconnected' };
+  if (instance.status !== 'ACTIVE') return { test: 'status', reason: instance.status || 'no status in ECS' };
+  if (!instance.agentConnected) return { test: 'connection', reason: 'ecs-agent is disconnected' };
   if (record.health.status !== 'passing') return { test: 'health', reason: healthText(record) };
   if (record.interruption && ENDING_NOTICES.has(record.interruption.kind)) {
     const { kind, time } = record.interruption;
-    return { test: 'notice', reason: `about to go: ${kind}${time === null ? '' : ` at ${time}`}` };
+    return { test: 'notice', reason: `ends soon: ${kind}${time === null ? '' : ` at ${time}`}` };
   }
   for (const constraint of constraints) {
     const reason = unmetReason(constraint, record, instance);
@@ -190,7 +192,7 @@ function absence({ record: { departure, health } }: RollEntry): string {
   if (departure) {
     return `not on the roll: departed at ${departure.at} (${departure.cause})`;
   }
-  return `not on the roll: lost, its last record said ${health.status}`;
+  return `not on the roll: lost, last health ${health.status}`;
 }
 
 function healthText({ health }: NodeRecord): string {
@@ -198,17 +200,17 @@ function healthText({ health }: NodeRecord): string {
   return [`health ${health.status}`, ...reasons.map(({ name, reason }) => `${name} ${reason}`.trim())].join(': ');
 }
 
-/** How many such tasks fit, at most `limit`. Of tasks with a fixed host port one fits. */
+/** How many of these tasks fit, at most `limit`. Only one task with a fixed host port fits. */
 export function capacity(remaining: Resources, needs: TaskNeeds, limit: number): number {
   if (shortfalls(remaining, needs).length > 0) return 0;
   if (needs.ports.length + needs.portsUdp.length > 0) return Math.min(1, limit);
-  // Nothing needed divides to infinity (or, of nothing left, to no number): no bound.
+  // A need of 0 sets no bound; it must not be a divisor.
   const times = (has: number, need: number) => (need === 0 ? limit : Math.floor(has / need));
   return Math.min(limit, times(remaining.cpuUnits, needs.cpuUnits), times(remaining.memoryMiB, needs.memoryMiB));
 }
 
-/** What is left when that many such tasks are placed. */
-export function after(remaining: Resources, needs: TaskNeeds, tasks: number): Resources {
+/** The resources that remain after `tasks` of these tasks are placed. */
+export function remainingAfter(remaining: Resources, needs: TaskNeeds, tasks: number): Resources {
   if (tasks === 0) return remaining;
   return {
     cpuUnits: remaining.cpuUnits - tasks * needs.cpuUnits,
@@ -218,7 +220,7 @@ export function after(remaining: Resources, needs: TaskNeeds, tasks: number): Re
   };
 }
 
-/** Each thing that one more task lacks, with its numbers; empty: it fits. */
+/** What is missing for one more task, with numbers; empty: it fits. */
 export function shortfalls(remaining: Resources, needs: TaskNeeds): readonly string[] {
   const lacks: string[] = [];
   if (needs.memoryMiB > remaining.memoryMiB) {
@@ -227,7 +229,7 @@ export function shortfalls(remaining: Resources, needs: TaskNeeds): readonly str
   if (needs.cpuUnits > remaining.cpuUnits) {
     lacks.push(`cpu: needs ${needs.cpuUnits} units, has ${remaining.cpuUnits} left`);
   }
-  for (const port of needs.ports) if (remaining.ports.includes(port)) lacks.push(`port ${port} is taken`);
-  for (const port of needs.portsUdp) if (remaining.portsUdp.includes(port)) lacks.push(`port ${port}/udp is taken`);
+  for (const port of needs.ports) if (remaining.ports.includes(port)) lacks.push(`port ${port} is in use`);
+  for (const port of needs.portsUdp) if (remaining.portsUdp.includes(port)) lacks.push(`port ${port}/udp is in use`);
   return lacks;
 }

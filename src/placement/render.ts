@@ -1,20 +1,20 @@
 import type { Started, TaskNeeds } from '../ecs/ecs-api.ts';
 import { printable } from '../lib/errors.ts';
 import type { Candidate, PassedOver } from './judge-nodes.ts';
-import { nearestMiss } from './place-tasks.ts';
+import { closestNode } from './place-tasks.ts';
 
 export interface PlacementReport {
   readonly cluster: string;
   readonly needs: TaskNeeds;
   /** The node of each task. */
   readonly placements: readonly Candidate[];
-  /** Null where nobody asked why. */
+  /** null without --why. */
   readonly passedOver: readonly PassedOver[] | null;
-  /** Null where nothing was to be started. */
+  /** null without --start. */
   readonly started: Started | null;
 }
 
-/** A placement for stdout. Text is what `aws ecs start-task --container-instances` takes; ndjson is a line a task. */
+/** A placement for stdout. Text is the argument of `aws ecs start-task --container-instances`; ndjson has one line per task. */
 export function renderPlacement(format: 'text' | 'wide' | 'json' | 'ndjson', report: PlacementReport): string {
   const { cluster, needs, passedOver, started } = report;
   const placements = report.placements.map(({ instanceId, containerInstanceArn, privateIpAddress }) => ({
@@ -42,7 +42,7 @@ export function taskLine({ taskArn, containerInstanceArn }: Started['tasks'][num
 
 const MAX_LINE = 400;
 
-/** A line for a person: `i-0abc 10.0.0.1: memory: needs 512 MiB, has 128 left`. */
+/** One line for the user: `passed over i-0abc 10.0.0.1: memory: needs 512 MiB, has 128 left`. At most 400 characters. */
 export function whyLine(passedOver: PassedOver): string {
   const { instanceId, containerInstanceArn, privateIpAddress, reason } = passedOver;
   const node = [instanceId ?? containerInstanceArn ?? 'unknown node', privateIpAddress].filter((part) => part !== null);
@@ -57,14 +57,14 @@ interface Refusal {
   readonly passedOver: readonly PassedOver[];
 }
 
-/** Why nothing was placed, with the nearest miss, in one line. */
+/** Why nothing was placed, with the closest node, in one line. */
 export function refusalText({ cluster, needs, count, room, passedOver }: Refusal): string {
   const tasks = `${count === 1 ? 'a task' : `${count} tasks, each`} of ${needsText(needs)}`;
-  const nearest = nearestMiss(passedOver);
-  if (!nearest) return `no room in ${cluster} for ${tasks}: the cluster has no container instance`;
+  const closest = closestNode(passedOver);
+  if (!closest) return `no room in ${cluster} for ${tasks}: the cluster has no container instance`;
   const of = `${passedOver.length} ${passedOver.length === 1 ? 'node' : 'nodes'}`;
-  const found = room === 0 ? `none of its ${of} will do` : `only ${room} would fit`;
-  return `no room in ${cluster} for ${tasks}: ${found}; nearest: ${whyLine(nearest).replace('passed over ', '')}; --why tells of each`;
+  const found = room === 0 ? `none of its ${of} is suitable` : `only ${room} would fit`;
+  return `no room in ${cluster} for ${tasks}: ${found}; closest: ${whyLine(closest).replace('passed over ', '')}; --why explains each node`;
 }
 
 function needsText({ cpuUnits, memoryMiB, ports, portsUdp }: TaskNeeds): string {
@@ -73,7 +73,7 @@ function needsText({ cpuUnits, memoryMiB, ports, portsUdp }: TaskNeeds): string 
   return `${parts.slice(0, -1).join(', ')} and ${parts.at(-1)}`;
 }
 
-/** Names as in the roll's JSON. */
+/** With the field names of the roll's JSON. */
 function passedOverJson({ instanceId, containerInstanceArn, privateIpAddress, test, reason }: PassedOver) {
   return { ec2InstanceId: instanceId, containerInstanceArn, privateIpAddress, test, reason };
 }

@@ -2,12 +2,12 @@ import type { EcsApi, Started } from '../ecs/ecs-api.ts';
 import { EcsError } from '../ecs/errors.ts';
 import { RollcallError } from '../lib/errors.ts';
 
-/** What StartTask takes at once: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_StartTask.html */
+/** Limit of StartTask: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_StartTask.html */
 const MAX_STARTED = 10;
 
 /**
- * The calls that start one task for each of these: at most 10 instances a call, none twice in one, since a call starts
- * one task on each. In their order as far as that goes.
+ * Splits the ARNs into calls of at most 10 instances. An ARN occurs once per call, because a call starts one task on each
+ * instance. The order is kept as far as possible.
  */
 export function startBatches(arns: readonly string[]): readonly (readonly string[])[] {
   const batches: Set<string>[] = [];
@@ -20,10 +20,10 @@ export function startBatches(arns: readonly string[]): readonly (readonly string
 }
 
 /**
- * Starts one task for each of these instances, one StartTask after the other, each sent once. An instance that is
- * refused a task is not asked again.
- * @param onStarted called with each answer, before the next is asked for
- * @throws RollcallError at the first call that fails; what its tasks became is said in it. No later call is made
+ * Starts one task for each ARN, in consecutive StartTask calls, each sent once. After ECS refuses a task on an instance,
+ * no further task is started there.
+ * @param onStarted called with each answer, before the next call
+ * @throws RollcallError at the first failed call; it says whether its tasks may run. No further call is made
  */
 export async function startTasks(
   api: EcsApi,
@@ -36,16 +36,16 @@ export async function startTasks(
   let started = 0;
   const refused = new Set<string>();
   for (const each of startBatches(arns)) {
-    // The tasks are alike: what was refused one is not asked for the next.
+    // The tasks are equal, so an instance that refused one would refuse the next.
     const batch = each.filter((arn) => !refused.has(arn));
     if (batch.length === 0) continue;
     let answer: Started;
     try {
       answer = await api.startTask(cluster, taskDefinition, batch, signal);
     } catch (cause) {
-      const unknown = surelyRefused(cause)
+      const unknown = isCertainlyRefused(cause)
         ? ''
-        : `, and whether the next ${batch.length} run is not known: look before you start again (aws ecs list-tasks --cluster ${cluster} --family ${family(taskDefinition)})`;
+        : `, and the next ${batch.length} may have started; check before you start them again (aws ecs list-tasks --cluster ${cluster} --family ${family(taskDefinition)})`;
       throw new RollcallError(`start ${taskDefinition}: ${started} of ${arns.length} tasks started${unknown}`, {
         cause,
       });
@@ -56,8 +56,8 @@ export async function startTasks(
   }
 }
 
-/** ECS answered that it did not do it, or was not asked. A 5xx, a timeout and an interruption leave it open. */
-function surelyRefused(error: unknown): boolean {
+/** True if no task of the call can have started: ECS refused the call, or it was not sent. False for a 5xx or a timeout. */
+function isCertainlyRefused(error: unknown): boolean {
   if (!(error instanceof EcsError)) return false;
   return (
     /^(NoCredentials|BadCredentials|BadProfile)$|Exception$/.test(error.code) &&
@@ -65,7 +65,7 @@ function surelyRefused(error: unknown): boolean {
   );
 }
 
-/** From `family`, `family:revision` or an ARN that ends in one of them. */
+/** The family in `family`, `family:revision` or a task definition ARN. */
 function family(taskDefinition: string): string {
   return taskDefinition.split('/').at(-1)?.split(':')[0] ?? taskDefinition;
 }

@@ -21,12 +21,12 @@ describe('audit options', () => {
     return auditConfig(command.parse(argv, { from: 'user' }).opts<AuditFlags>());
   }
 
-  test('there is no standing audit unless an interval is given', () => {
+  test('without an interval there is no continuous audit', () => {
     assert.equal(parse(), null);
     assert.equal(parse('--audit-clusters', 'demo'), null);
   });
 
-  test('its clusters are those on the roll, those that are named, or all', () => {
+  test('the audit’s clusters are those on the roll, the named ones, or all', () => {
     const clusters = (...argv: string[]) => parse('--audit-interval', '5m', ...argv)?.clusters;
     assert.equal(parse('--audit-interval', '5m')?.intervalMs, 300_000);
     assert.equal(clusters(), 'roll');
@@ -36,7 +36,7 @@ describe('audit options', () => {
     assert.deepEqual(clusters('--audit-clusters', arn), [arn]);
   });
 
-  test('what cannot be is refused with what is allowed', () => {
+  test('invalid values are refused with the valid ones', () => {
     assert.throws(() => parse('--audit-interval', '10s'), /from 1m to 1d/);
     assert.throws(() => parse('--audit-interval', '5'), /duration such as/);
     for (const names of ['', 'demo,', 'a b', 'demo;rm']) {

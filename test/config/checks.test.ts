@@ -35,7 +35,7 @@ test('without flags only docker is checked', () => {
   assert.equal(config(['--docker-socket', 'off']).dockerSocket, null);
 });
 
-test('checks of the operator add up over flags, and over ; in a variable', () => {
+test('operator checks add up over repeated flags, and over ; in a variable', () => {
   const flags = config([
     ...['--check-http', 'web=http://127.0.0.1:8080/health?deep=1', '--check-http', 'api=https://localhost/'],
     ...['--check-exec', `own=sh -c 'exit 1; true' "a b"`, '--check-exec', 'x=true'],
@@ -55,7 +55,7 @@ test('checks of the operator add up over flags, and over ; in a variable', () =>
   assert.deepEqual(variables, flags);
 });
 
-test('a disk is checked with limits that make sense together', () => {
+test('the disk limits must fit together', () => {
   assert.deepEqual(config(['--disk', '/var/lib/docker', '--disk-warning', '20', '--disk-critical=2.5%']).disk, {
     path: '/var/lib/docker',
     warningPercent: 20,
@@ -72,7 +72,7 @@ test('a disk is checked with limits that make sense together', () => {
   refuses(/from 0% to 100%/, '--disk-warning', '101');
 });
 
-test('a name that is malformed, taken or one of ours is refused', () => {
+test('an invalid, duplicate or built-in name is refused', () => {
   for (const name of ['', '-a', 'A', 'a_b', 'a b', 'ü', 'x'.repeat(33)]) {
     refuses(/a name has 1 to 32 of a-z 0-9/, '--check-http', `${name}=http://h/`);
   }
@@ -84,7 +84,7 @@ test('a name that is malformed, taken or one of ours is refused', () => {
   refuses(/Write NAME=/, '--check-http', ' ; ');
 });
 
-test('a URL, a command or a program that cannot be is refused at the start', () => {
+test('an invalid URL, command or program is refused at the start', () => {
   for (const url of ['', 'h:80', '/health', 'ftp://h/', 'unix:/x'])
     refuses(/Write a URL such as/, '--check-http', `a=${url}`);
   refuses(/user or password is not allowed/, '--check-http', 'a=http://u:p@h/');
@@ -94,7 +94,7 @@ test('a URL, a command or a program that cannot be is refused at the start', () 
   refuses(/"\/etc\/passwd" is not an executable file/, '--check-exec', 'a=/etc/passwd');
 });
 
-test('sixteen checks of the operator are allowed, of both kinds together', () => {
+test('at most sixteen operator checks are allowed, of both kinds together', () => {
   const many = (count: number) =>
     Array.from({ length: count }, (_, n) =>
       n % 2 ? ['--check-exec', `c${n}=true`] : ['--check-http', `c${n}=http://h/`],
@@ -103,7 +103,7 @@ test('sixteen checks of the operator are allowed, of both kinds together', () =>
   refuses(/17 checks of your own are given: at most 16/, ...many(17).flat());
 });
 
-test('interval, timeout and damping keep their limits', () => {
+test('interval, timeout and damping have limits', () => {
   const { intervalMs, timeoutMs, rise, fall } = config([
     ...['--check-interval', '1s', '--check-timeout', '900ms', '--check-rise', '1', '--check-fall', '1'],
   ]);

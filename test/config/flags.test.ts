@@ -15,7 +15,7 @@ import {
 } from '../../src/config/flags.ts';
 
 describe('parse command', () => {
-  test('words are split at blanks, quotes and backslashes keep them together, nothing is expanded', () => {
+  test('words are split at blanks; quotes and backslashes quote; nothing is expanded', () => {
     assert.deepEqual(parseCommand('  df   -h\t/ '), ['df', '-h', '/']);
     assert.deepEqual(parseCommand(`sh -c 'echo "a b" \\ $X'`), ['sh', '-c', 'echo "a b" \\ $X']);
     assert.deepEqual(parseCommand('say "a \\"b\\" \\\\ \\n" c\\ d'), ['say', 'a "b" \\ \\n', 'c d']);
@@ -23,7 +23,7 @@ describe('parse command', () => {
     assert.deepEqual(parseCommand('x $HOME * ~ | > ; #'), ['x', '$HOME', '*', '~', '|', '>', ';', '#']);
   });
 
-  test('a quote that is not closed, a lonely backslash and a text without a program are refused', () => {
+  test('an unclosed quote, a final backslash and a text without a program are refused', () => {
     assert.throws(() => parseCommand(`echo 'a`), /A ' is not closed/);
     assert.throws(() => parseCommand('echo "a\\"'), /A " is not closed/);
     assert.throws(() => parseCommand('echo \\'), /ends in a backslash/);
@@ -31,7 +31,7 @@ describe('parse command', () => {
     assert.throws(() => parseCommand('echo a\0b'), /NUL/);
   });
 
-  test('it reads quotes and backslashes as a shell does', () => {
+  test('quotes and backslashes are read as in a shell', () => {
     const piece = fc.constantFrom('a', ' ', "'", '"', '\\', 'ü');
     const text = fc.array(piece, { maxLength: 12 }).map((pieces) => `x ${pieces.join('')}`);
     const texts = fc.sample(text, { numRuns: 300, seed: 7 }).filter((each) => parses(each));
@@ -75,25 +75,25 @@ describe('parse option', () => {
     for (const bad of ['0', '10', '1.5', 'x', '', '1e1']) assert.throws(() => integerBetween(1, 9)(bad), /from 1 to 9/);
   });
 
-  test('an empty text is no value', () => {
+  test('an empty text is refused', () => {
     assert.equal(nonEmpty(' a'), ' a');
     assert.throws(() => nonEmpty(''), /empty: give it a value or leave it out/);
   });
 
-  test('origins lose their slash; paths, queries and other schemes are refused', () => {
+  test('an origin loses its final slash; paths, queries and other schemes are refused', () => {
     assert.equal(httpOrigin('http://127.0.0.1:51678/'), 'http://127.0.0.1:51678');
     for (const bad of ['127.0.0.1:51678', 'ftp://h', 'http://h/path', 'http://h?x', 'http://u:p@h'])
       assert.throws(() => httpOrigin(bad));
   });
 
-  test('listen addresses', () => {
+  test('listen addresses are read', () => {
     assert.deepEqual(listenAddress('127.0.0.1:51690'), { host: '127.0.0.1', port: 51_690 });
     assert.deepEqual(listenAddress('[::1]:0'), { host: '::1', port: 0 });
     assert.deepEqual(listenAddress(':80'), { host: '::', port: 80 });
     for (const bad of ['80', 'h:', 'h:65536', 'h:-1', '::1:80']) assert.throws(() => listenAddress(bad), /HOST:PORT/);
   });
 
-  test('labels add up over flags and commas', () => {
+  test('labels add up over repeated flags and commas', () => {
     assert.deepEqual(labels('b=2,c=', labels('a=1')), { a: '1', b: '2', c: '' });
     for (const bad of ['a', '=1', 'a=1,', 'a=\u0007', `${'k'.repeat(64)}=1`])
       assert.throws(() => labels(bad), /KEY=VALUE/);
@@ -103,7 +103,7 @@ describe('parse option', () => {
 });
 
 describe('parse percent', () => {
-  test('percentages are read with and without their sign, within their limits', () => {
+  test('percentages are read with and without %, within their limits', () => {
     const parse = percentBetween(1, 99);
     assert.deepEqual(['15%', '15', '2.5%', '1', '99%'].map(parse), [15, 15, 2.5, 1, 99]);
     for (const bad of ['0.15', '0', '100', '15 %', '%', '', '-1', '1e1', 'x'])
@@ -112,7 +112,7 @@ describe('parse percent', () => {
 });
 
 describe('split unquoted', () => {
-  test('a separator within quotes or after a backslash does not separate', () => {
+  test('a separator in quotes or after a backslash does not separate', () => {
     assert.deepEqual(splitUnquoted('a;b', ';'), ['a', 'b']);
     assert.deepEqual(splitUnquoted(`x='a;b';y="c\\";d";z=e\\;f`, ';'), [`x='a;b'`, `y="c\\";d"`, 'z=e\\;f']);
     assert.deepEqual(splitUnquoted(`a';b`, ';'), [`a';b`]);

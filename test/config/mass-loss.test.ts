@@ -9,17 +9,17 @@ function limits(...args: string[]) {
   return massLossLimits(command.parse(args, { from: 'user' }).opts<MassLossFlags>());
 }
 
-test('the limits are 30 % and 5 nodes unless told otherwise', () => {
+test('the default limits are 30 % and 5 nodes', () => {
   assert.deepEqual(limits(), { share: 0.3, count: 5 });
   assert.deepEqual(limits('--mass-loss-share', '12.5%', '--mass-loss-count', '1'), { share: 0.125, count: 1 });
   assert.deepEqual(limits('--mass-loss-share=100'), { share: 1, count: 5 });
 });
 
-test('off means no limits at all', () => {
+test('off means no limits', () => {
   assert.equal(limits('--mass-loss-share', 'off'), null);
 });
 
-test('a share that may be meant as a fraction, and whatever else is no percentage, is refused', () => {
+test('a fraction, and any other text that is not a percentage, is refused', () => {
   for (const text of ['0.3', '0', '101%', '-5', '', 'OFF', '30 %', '1e1'])
     assert.throws(() => limits(`--mass-loss-share=${text}`), /from 1% to 100%, such as 30%, or off/, text);
   for (const text of ['0', '-1', '2.5', 'off'])

@@ -4,7 +4,7 @@ import { hostPorts } from '../../src/config/flags.ts';
 import { constraints, type PlaceFlags, taskNeeds } from '../../src/config/place.ts';
 
 describe('parse constraint', () => {
-  test('a constraint is a name, == or !=, and a value; spaces around each are nothing', () => {
+  test('a constraint is a name, == or !=, and a value; spaces around each are ignored', () => {
     const role = { name: 'role', operator: '==', value: 'node' } as const;
     assert.deepEqual(constraints('role==node'), [role]);
     assert.deepEqual(constraints(' role  ==  node '), [role]);
@@ -19,7 +19,7 @@ describe('parse constraint', () => {
     assert.deepEqual(constraints('team/tier==a b:c@d'), [{ name: 'team/tier', operator: '==', value: 'a b:c@d' }]);
   });
 
-  test('anything else is refused with the position, from 1, at which it goes wrong', () => {
+  test('other text is refused with the position of the error, counted from 1', () => {
     const wrong: Record<string, RegExp> = {
       '': /^Position 1: expected the name/,
       '==node': /^Position 1: expected the name/,
@@ -45,7 +45,7 @@ describe('parse constraint', () => {
 describe('place options', () => {
   const FLAGS: PlaceFlags = { strategy: 'binpack', constraint: [], count: 1, why: false, output: 'text' };
 
-  test('ports are TCP unless they say otherwise, each once', () => {
+  test('ports are TCP by default, each once', () => {
     assert.deepEqual(hostPorts('8080'), { tcp: [8_080], udp: [] });
     assert.deepEqual(hostPorts('8080, 9090/udp,8080/tcp,53/udp'), { tcp: [8_080], udp: [9_090, 53] });
     assert.deepEqual(hostPorts('443', { tcp: [80], udp: [53] }), { tcp: [80, 443], udp: [53] });
@@ -54,7 +54,7 @@ describe('place options', () => {
     }
   });
 
-  test('flags add to what a task definition takes: ECS reserves no less than that, whatever they say', () => {
+  test('the needs of a task definition are the minimum; flags add to them', () => {
     const defined = { cpuUnits: 256, memoryMiB: 512, ports: [80], portsUdp: [] };
     assert.deepEqual(taskNeeds(FLAGS, defined), defined);
     assert.deepEqual(taskNeeds({ ...FLAGS, cpu: 0, memory: 64, ports: { tcp: [80, 81], udp: [53] } }, defined), {
@@ -66,7 +66,7 @@ describe('place options', () => {
     assert.deepEqual(taskNeeds({ ...FLAGS, memory: 600 }, defined), { ...defined, memoryMiB: 600 });
   });
 
-  test('without a task definition both must be said', () => {
+  test('without a task definition --cpu and --memory are required', () => {
     assert.throws(() => taskNeeds(FLAGS, null), { exitCode: 2, message: /^--cpu is missing: / });
     assert.throws(() => taskNeeds({ ...FLAGS, cpu: 1 }, null), { exitCode: 2, message: /^--memory is missing: / });
   });

@@ -158,7 +158,7 @@ test('a fleet beside ECS: both lists, attributes, drain, placement, both audits,
     for (const id of [drained, steady]) assert.equal((await fleet.inEcs(id)).runningTasksCount, 1);
     const full = await fleet.run('place', '--cluster', 'demo', '--start', 'web');
     assert.deepEqual([full.code, full.stdout], [1, '']);
-    assert.match(full.stderr, /no room in demo .* port 80 is taken/);
+    assert.match(full.stderr, /no room in demo .* port 80 is in use/);
   });
 
   await t.test('the standing audit tells of the fleet on agents that do not make it', async () => {

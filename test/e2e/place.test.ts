@@ -20,10 +20,10 @@ interface Call {
   readonly input: Record<string, unknown>;
 }
 
-/** What the ECS endpoint answers to an action: a body, or an error by AWS's code. */
+/** The ECS endpoint's answer to an action: a body, or an error with AWS's code. */
 type Answer = object | { readonly error: string; readonly message: string };
 
-/** An endpoint that speaks AWS JSON 1.1, as the SDK asks; it answers from `answers` and writes down who asked what. */
+/** An AWS JSON 1.1 endpoint. It answers from `answers` and records the requests. */
 async function startEcs(t: TestContext, answers: Record<string, (input: Call['input']) => Answer>) {
   const calls: Call[] = [];
   const server = createServer(async (request, response) => {
@@ -75,7 +75,7 @@ function wireInstance(n: number, memoryMiB: number, overrides: object = {}) {
   };
 }
 
-/** A roll of nodes 1 to 4 and an ECS of 1 to 5: 4 is critical, 5 never answered the roll. */
+/** A roll with nodes 1 to 4 and an ECS with 1 to 5: node 4 is critical, node 5 has never been on the roll. */
 async function startWorld(t: TestContext, more: Parameters<typeof startEcs>[1] = {}) {
   const dir = await mkdtemp(join(tmpdir(), 'rollcall-place-'));
   const url = `sqlite:${dir}/roll.db`;
@@ -104,7 +104,7 @@ async function startWorld(t: TestContext, more: Parameters<typeof startEcs>[1] =
   const sizes = [4_096, 1_024, 2_048, 8_192, 8_192];
   const instances = sizes.map((memoryMiB, index) => wireInstance(index + 1, memoryMiB));
   const ecs = await startEcs(t, {
-    // Two pages, so that half an answer would show.
+    // Two pages, so that a reader of one page would fail.
     ListContainerInstances: ({ nextToken }) =>
       nextToken === 'more'
         ? { containerInstanceArns: instances.slice(2).map((each) => each.containerInstanceArn) }
@@ -146,7 +146,7 @@ async function startWorld(t: TestContext, more: Parameters<typeof startEcs>[1] =
 
 const SIZE = ['--cpu', '256', '--memory', '512'];
 
-test('ARNs for start-task, a line a task, and nothing is started', async (t) => {
+test('place prints one ARN per task for start-task and starts nothing', async (t) => {
   const { place, count } = await startWorld(t);
   const one = await place(...SIZE);
   assert.deepEqual(one, { code: 0, stdout: `${sampleArn(2)}\n`, stderr: '' });
@@ -171,7 +171,7 @@ test('ARNs for start-task, a line a task, and nothing is started', async (t) => 
     [
       ['i-00000004', 'health', 'health critical: disk 1% is free'],
       ['i-00000005', 'roll', 'not on the roll'],
-      ['i-00000003', 'room', 'port 8080 is taken'],
+      ['i-00000003', 'room', 'port 8080 is in use'],
     ],
   );
   assert.equal(json.stderr, '');
@@ -181,11 +181,11 @@ test('ARNs for start-task, a line a task, and nothing is started', async (t) => 
   assert.equal(count('StartTask'), 0);
 });
 
-test('--start takes the needs from the definition, starts one task each, and says where', async (t) => {
+test('--start takes the needs from the task definition, starts one task per ARN and prints each', async (t) => {
   const { place, calls, count } = await startWorld(t);
   const { code, stdout, stderr } = await place('--start', 'web:7', '--count', '2', '--why');
   assert.equal(code, 0, stderr);
-  assert.match(stderr, /passed over i-00000003 10\.0\.0\.3: port 8080 is taken/);
+  assert.match(stderr, /passed over i-00000003 10\.0\.0\.3: port 8080 is in use/);
   const task = 'arn:aws:ecs:us-east-1:123456789012:task/demo';
   assert.equal(stdout, `${task}/0 ${sampleArn(2)}\n${task}/1 ${sampleArn(1)}\n`);
   assert.equal(count('StartTask'), 1);
@@ -196,7 +196,7 @@ test('--start takes the needs from the definition, starts one task each, and say
   });
 });
 
-test('a cluster that is named by its ARN is asked for by it: of that name there is one in every region and account', async (t) => {
+test('a cluster given by its ARN is sent to ECS as that ARN', async (t) => {
   const { place, calls } = await startWorld(t);
   const arn = 'arn:aws:ecs:eu-west-1:999999999999:cluster/demo';
   const { code, stderr } = await place('--cluster', arn, '--start', 'web:7');
@@ -206,7 +206,7 @@ test('a cluster that is named by its ARN is asked for by it: of that name there 
   assert.ok(asked.some(({ action }) => action === 'StartTask'));
 });
 
-test('an instance that ECS refuses is named; the others run, and it is not asked for again', async (t) => {
+test('an instance that ECS refuses is named, the other tasks start, and nothing is retried', async (t) => {
   const { place, count } = await startWorld(t, {
     StartTask: () => ({
       tasks: [{ taskArn: 'arn:aws:ecs:us-east-1:123456789012:task/demo/0', containerInstanceArn: sampleArn(2) }],
@@ -220,7 +220,7 @@ test('an instance that ECS refuses is named; the others run, and it is not asked
   assert.equal(count('StartTask'), 1);
 });
 
-test('on partial knowledge, or where not all fit, nothing is started: one line and status 1', async (t) => {
+test('with incomplete knowledge, or if not all tasks fit, nothing is started: one line and status 1', async (t) => {
   const fails = (error: string, message: string) => () => ({ error, message });
   const cases: [name: string, args: string[], said: RegExp, more?: Parameters<typeof startEcs>[1]][] = [
     ['the store is away', ['--store', 'etcd://127.0.0.1:1'], /etcd.*connection refused/],
@@ -252,18 +252,18 @@ test('on partial knowledge, or where not all fit, nothing is started: one line a
     [
       'an empty cluster',
       [],
-      /no room in demo for a task of .*: none of its 4 nodes will do; nearest: i-0+1 10\.0\.0\.1: ECS has no such container instance in demo/,
+      /no room in demo for a task of .*: none of its 4 nodes is suitable; closest: i-0+1 10\.0\.0\.1: ECS has no container instance for it in demo/,
       { ListContainerInstances: () => ({ containerInstanceArns: [] }) },
     ],
     [
       'not all fit',
       ['--count', '3'],
-      /no room in demo for 3 tasks, each of 256 CPU units, 400 MiB and port 8080: only 2 would fit; nearest: i-0+\d 10\.0\.0\.\d: .*port 8080 is taken; --why tells of each/,
+      /no room in demo for 3 tasks, each of 256 CPU units, 400 MiB and port 8080: only 2 would fit; closest: i-0+\d 10\.0\.0\.\d: .*port 8080 is in use; --why explains each node/,
     ],
     [
       'none fits',
       ['--memory', '5000'],
-      /no room in demo for a task of .*: none of its 5 nodes will do; nearest: i-0+1 10\.0\.0\.1: memory: needs 5000 MiB, has 4096 left/,
+      /no room in demo for a task of .*: none of its 5 nodes is suitable; closest: i-0+1 10\.0\.0\.1: memory: needs 5000 MiB, has 4096 left/,
     ],
   ];
   for (const [name, args, said, more] of cases) {
@@ -278,7 +278,7 @@ test('on partial knowledge, or where not all fit, nothing is started: one line a
   }
 });
 
-test('wrong usage: one line and status 2, and ECS is not asked', async (t) => {
+test('wrong usage gives one line and status 2, without a call to ECS', async (t) => {
   const { place, calls, url } = await startWorld(t);
   const cases: [args: string[], said: RegExp][] = [
     [[], /--cpu is missing: give what a task takes/],
@@ -302,7 +302,7 @@ test('wrong usage: one line and status 2, and ECS is not asked', async (t) => {
   assert.deepEqual(calls, []);
 });
 
-test('--start passes over what ECS would refuse for the definition’s sake: all or none', async (t) => {
+test('--start passes over nodes that lack what the definition requires: all tasks or none', async (t) => {
   const awslogs = { name: 'com.amazonaws.ecs.capability.logging-driver.awslogs' };
   const containers = [{ name: 'web', cpu: 0, memory: 100, resourceRequirements: [{ type: 'GPU', value: '1' }] }];
   const gpu = { name: 'GPU', type: 'STRINGSET', stringSetValue: ['GPU-1'] };
@@ -324,18 +324,15 @@ test('--start passes over what ECS would refuse for the definition’s sake: all
   assert.match(one.stderr, /i-00000002 10.0.0.2: GPUs: the task definition needs 1, the instance has 0$/m);
   assert.match(
     one.stderr,
-    /i-00000003 10.0.0.3: without the attribute com\S+awslogs that the task definition requires$/m,
+    /i-00000003 10.0.0.3: lacks the attribute com\S+awslogs that the task definition requires$/m,
   );
   const two = await place('--start', 'web', '--count', '2');
   assert.equal(two.code, 1);
-  assert.match(
-    two.stderr,
-    /: only 1 would fit; nearest: i-00000001 \S+ full after 1 task: its GPUs are enough for no more;/,
-  );
+  assert.match(two.stderr, /: only 1 would fit; closest: i-00000001 \S+ full after 1 task: no GPU left;/);
   assert.equal(count('StartTask'), 1);
 });
 
-test('--start of a definition that wants subnets: one line before anything is asked of the cluster', async (t) => {
+test('--start of an awsvpc definition is refused in one line before the cluster is read', async (t) => {
   const { place, calls } = await startWorld(t, {
     DescribeTaskDefinition: () => ({
       taskDefinition: { networkMode: 'awsvpc', containerDefinitions: [{ name: 'web', cpu: 0, memory: 100 }] },

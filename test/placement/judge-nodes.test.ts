@@ -18,7 +18,7 @@ const notice = (kind: string) => ({ kind, action: 'terminate', time: '2030-01-01
 
 const roll = (entries: readonly RollEntry[], skipped: Roll['skipped'] = []) => ({ entries, skipped });
 
-/** The one node that is passed over, as `test: reason`; null: it is a candidate. */
+/** The failed test of one node, as `test: reason`; null: the node is a candidate. */
 function judge(
   entry: RollEntry | null,
   instance: ContainerInstance | null,
@@ -36,7 +36,7 @@ function judge(
   return passedOver[0] ? `${passedOver[0].test}: ${passedOver[0].reason}` : null;
 }
 
-test('a node that both sides call well is a candidate, with its room and its tasks', () => {
+test('a node that passes all tests on both sides is a candidate, with its room and its tasks', () => {
   const instance = sampleInstance(1, { runningTasksCount: 3, pendingTasksCount: 2 });
   const { candidates, passedOver } = judgeNodes('demo', roll([sampleEntry(1)]), [instance], [], null);
   assert.deepEqual(passedOver, []);
@@ -52,26 +52,29 @@ test('a node that both sides call well is a candidate, with its room and its tas
   ]);
 });
 
-test('each doubt passes a node over, and says why', () => {
+test('a node that fails a test is passed over with the reason', () => {
   const absent = { ...sampleEntry(1), presence: null };
   const departed = {
     record: { ...sampleEntry(1).record, departure: { cause: 'stopped', at: '2026-02-03T04:05:06.000Z' } as const },
     presence: null,
   };
   assert.equal(judge(null, sampleInstance(1)), 'roll: not on the roll');
-  assert.equal(judge(absent, sampleInstance(1)), 'roll: not on the roll: lost, its last record said passing');
+  assert.equal(judge(absent, sampleInstance(1)), 'roll: not on the roll: lost, last health passing');
   assert.equal(
     judge(departed, sampleInstance(1)),
     'roll: not on the roll: departed at 2026-02-03T04:05:06.000Z (stopped)',
   );
-  assert.equal(judge(sampleEntry(1), null), 'registration: ECS has no such container instance in demo');
+  assert.equal(judge(sampleEntry(1), null), 'registration: ECS has no container instance for it in demo');
   assert.match(
     judge(sampleEntry(1, { containerInstanceArn: sampleArn(2) }), sampleInstance(1)) ?? '',
-    /^registration: not the registration on the roll, which says arn:.*0002$/,
+    /^registration: another container instance ARN on the roll: arn:.*0002$/,
   );
-  assert.match(judge(sampleEntry(1, { containerInstanceArn: null }), sampleInstance(1)) ?? '', /has not registered it/);
+  assert.match(judge(sampleEntry(1, { containerInstanceArn: null }), sampleInstance(1)) ?? '', /on the roll: none$/);
   assert.equal(judge(sampleEntry(1), sampleInstance(1, { status: 'DRAINING' })), 'status: DRAINING');
-  assert.equal(judge(sampleEntry(1), sampleInstance(1, { agentConnected: false })), 'connection: agent disconnected');
+  assert.equal(
+    judge(sampleEntry(1), sampleInstance(1, { agentConnected: false })),
+    'connection: ecs-agent is disconnected',
+  );
   assert.equal(
     judge(sampleEntry(1, { health: critical }), sampleInstance(1)),
     'health: health critical: disk 3% of / is free',
@@ -79,7 +82,7 @@ test('each doubt passes a node over, and says why', () => {
   for (const kind of ['spot-interruption', 'asg-termination']) {
     assert.equal(
       judge(sampleEntry(1, { interruption: notice(kind) }), sampleInstance(1)),
-      `notice: about to go: ${kind} at 2030-01-01T00:00:00Z`,
+      `notice: ends soon: ${kind} at 2030-01-01T00:00:00Z`,
     );
   }
   for (const kind of ['maintenance', 'rebalance-recommendation']) {
@@ -87,21 +90,21 @@ test('each doubt passes a node over, and says why', () => {
   }
 });
 
-test('a node that ECS does not have under its id is told what ECS has instead', () => {
+test('the reason for a node whose ARN belongs to another instance in ECS names that instance', () => {
   const copied = sampleInstance(1, { ec2InstanceId: 'i-00000009' });
   const { passedOver } = judgeNodes('demo', roll([sampleEntry(1)]), [copied], [], null);
   assert.deepEqual(
     passedOver.map(({ instanceId, reason }) => [instanceId, reason]),
     [
       ['i-00000009', 'not on the roll'],
-      ['i-00000001', 'ECS has its container instance as i-00000009'],
+      ['i-00000001', 'in ECS its container instance belongs to i-00000009'],
     ],
   );
   const starting = sampleEntry(1, { containerInstanceArn: null });
-  assert.equal(judge(starting, null), 'registration: its ecs-agent has not registered it');
+  assert.equal(judge(starting, null), 'registration: its ecs-agent has not registered yet');
 });
 
-test('who is on the roll and cannot be read is not said to be absent', () => {
+test('a node whose record cannot be read is reported as unreadable, not as absent', () => {
   const reason = (key: string, entries: readonly RollEntry[]) =>
     judgeNodes('demo', roll(entries, [{ key, reason: 'not JSON' }]), [sampleInstance(1)], [], null).passedOver[0]
       ?.reason;
@@ -113,7 +116,7 @@ test('who is on the roll and cannot be read is not said to be absent', () => {
   assert.equal(reason('v1/', [sampleEntry(1)]), undefined);
 });
 
-test('who left the roll and is not in ECS, or is of another cluster, is no node of this one', () => {
+test('a node that is neither present nor in ECS, or is in another cluster, is ignored', () => {
   const gone = { ...sampleEntry(1), presence: null };
   const { candidates, passedOver } = judgeNodes(
     'demo',
@@ -125,7 +128,7 @@ test('who left the roll and is not in ECS, or is of another cluster, is no node 
   assert.deepEqual([candidates, passedOver], [[], []]);
 });
 
-test('of two registrations of one node the one on the roll is taken', () => {
+test('of two container instances of one node the one on the roll is a candidate', () => {
   const old = sampleInstance(1, { containerInstanceArn: sampleArn(9) });
   const { candidates, passedOver } = judgeNodes('demo', roll([sampleEntry(1)]), [old, sampleInstance(1)], [], null);
   assert.deepEqual(
@@ -134,11 +137,11 @@ test('of two registrations of one node the one on the roll is taken', () => {
   );
 });
 
-test('where ECS does not say which instance it is, the ARN does', () => {
+test('a container instance without an instance id is matched by its ARN', () => {
   assert.equal(judge(sampleEntry(1), sampleInstance(1, { ec2InstanceId: null })), null);
 });
 
-test('constraints ask labels, az, instance type and attributes of ECS; all must hold', () => {
+test('constraints test labels, az, instance type and ECS attributes; all must be met', () => {
   const holds = (text: string, entry = sampleEntry(1, { labels: { role: 'node', empty: '' } })) => {
     const [, name = '', operator = '==', value = ''] = /^(.*?)(==|!=)(.*)$/.exec(text) ?? [];
     return judge(entry, sampleInstance(1), [{ name, operator: operator as '==', value }]);
@@ -154,7 +157,7 @@ test('constraints ask labels, az, instance type and attributes of ECS; all must 
   assert.equal(holds('attribute:rack!=7'), 'constraint: constraint attribute:rack!=7: attribute:rack is 7');
   assert.equal(holds('az==us-east-1a'), null);
   assert.equal(holds('instance-type==m5.large'), null);
-  // What the record does not know, ecs-agent may have said.
+  // ecs-agent's attributes replace values that are missing in the record.
   const external = sampleEntry(1, { availabilityZone: null, instanceType: null });
   assert.equal(holds('az==us-east-1b', external), null);
   assert.equal(holds('instance-type==m5.xlarge', external), null);
@@ -168,19 +171,19 @@ test('constraints ask labels, az, instance type and attributes of ECS; all must 
   );
 });
 
-test('what the task definition requires of a node, whatever runs there, passes it over', () => {
+test('a node that lacks what the task definition requires is passed over', () => {
   const verdict = (attributes: TaskRequirements['attributes'], gpus: number, has = 0) =>
     judge(sampleEntry(1), sampleInstance(1, { gpus: has }), [], { attributes, gpus, ownGpus: gpus });
   const awslogs = { name: 'ecs.capability.logging-driver.awslogs', value: null };
   assert.equal(verdict([awslogs, { name: 'rack', value: '7' }], 0), null);
   const of = 'that the task definition requires';
-  assert.equal(verdict([awslogs, { name: 'x', value: null }], 0), `definition: without the attribute x ${of}`);
-  assert.equal(verdict([{ name: 'rack', value: '8' }], 0), `definition: without the attribute rack=8 ${of}`);
+  assert.equal(verdict([awslogs, { name: 'x', value: null }], 0), `definition: lacks the attribute x ${of}`);
+  assert.equal(verdict([{ name: 'rack', value: '8' }], 0), `definition: lacks the attribute rack=8 ${of}`);
   assert.equal(verdict([], 2, 1), 'definition: GPUs: the task definition needs 2, the instance has 1');
   assert.equal(verdict([], 2, 2), null);
 });
 
-test('a host has as many tasks of a placement as it has GPUs for, where each wants its own', () => {
+test('the GPUs of a host limit the tasks that need their own', () => {
   const mostTasks = (ownGpus: number) =>
     judgeNodes('demo', roll([sampleEntry(1)]), [sampleInstance(1, { gpus: 5 })], [], {
       ...{ attributes: [], gpus: 1, ownGpus },

@@ -10,7 +10,7 @@ import { candidate, needs, resources } from './sample-instance.ts';
 const PORTS = [80, 8080, 9090];
 const ports = fc.uniqueArray(fc.constantFrom(...PORTS), { maxLength: 3 });
 const mostTasks = fc.constantFrom(1, 2, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY);
-/** Small numbers, so that nodes often hold few tasks and are often alike. */
+/** Small numbers, so that nodes often have room for few tasks and are often equal. */
 const cluster = fc
   .array(fc.tuple(fc.nat(12), fc.nat(12), ports, ports, fc.nat(5), mostTasks), { maxLength: 8 })
   .map((nodes) =>
@@ -27,7 +27,7 @@ const taskNeeds: fc.Arbitrary<TaskNeeds> = fc.record({
 const strategy = fc.constantFrom(...STRATEGIES);
 const count = fc.integer({ min: 1, max: 12 });
 
-/** Room by putting tasks on one at a time: another way than the one under test. */
+/** Whether the tasks fit, computed in another way than by the code under test. */
 function holds(node: Candidate, task: TaskNeeds, tasks: number): boolean {
   const { remaining } = node;
   const fixed = [...task.ports, ...task.portsUdp].length > 0;
@@ -54,7 +54,7 @@ function tally(placements: readonly Candidate[]): Map<Candidate, number> {
   return given;
 }
 
-test('no node is given more than it has room for, in memory, CPU and ports together; all tasks or none', () => {
+test('no node gets more tasks than fit in memory, CPU and ports together; all tasks are placed or none', () => {
   fc.assert(
     fc.property(cluster, taskNeeds, strategy, count, fc.nat(), (nodes, task, strategy, count, seed) => {
       const { placements, room, passedOver } = placeTasks(nodes, task, { strategy, count }, seededRandom(seed));
@@ -73,7 +73,7 @@ test('no node is given more than it has room for, in memory, CPU and ports toget
   );
 });
 
-test('binpack uses no more nodes than first-fit, in whatever order that takes the nodes', () => {
+test('binpack uses no more nodes than first-fit in any order of the nodes', () => {
   fc.assert(
     fc.property(cluster, taskNeeds, count, fc.nat(), (nodes, task, count, seed) => {
       const { placements } = placeTasks(nodes, task, { strategy: 'binpack', count }, () => 0);
@@ -85,7 +85,7 @@ test('binpack uses no more nodes than first-fit, in whatever order that takes th
         nodes.toSorted(() => random() - 0.5),
       ];
       for (const order of orders) {
-        // Equal tasks are in decreasing order as they are: this is first-fit decreasing.
+        // All tasks are equal, so this is first-fit decreasing.
         const used = new Map<Candidate, number>();
         for (let left = placements.length; left > 0; left -= 1) {
           const node = order.find((each) => holds(each, task, (used.get(each) ?? 0) + 1));
@@ -99,7 +99,7 @@ test('binpack uses no more nodes than first-fit, in whatever order that takes th
   );
 });
 
-test('spread leaves no node with over one task more than a node that has room for another', () => {
+test('spread gives a node at most one task more than any node with room', () => {
   fc.assert(
     fc.property(cluster, taskNeeds, count, (nodes, task, count) => {
       const { placements } = placeTasks(nodes, task, { strategy: 'spread', count }, () => 0);
@@ -116,7 +116,7 @@ test('spread leaves no node with over one task more than a node that has room fo
   );
 });
 
-test('the same nodes in another order get the same tasks', () => {
+test('the order of the candidates does not change the placement', () => {
   fc.assert(
     fc.property(cluster, taskNeeds, strategy, count, fc.nat(), (nodes, task, strategy, count, seed) => {
       const place = (order: readonly Candidate[]) =>
@@ -126,18 +126,18 @@ test('the same nodes in another order get the same tasks', () => {
   );
 });
 
-test('binpack fills the fullest node that does, and takes a roomy one where that makes fewer', () => {
+test('binpack fills the fullest node with room, and a larger one if that needs fewer nodes', () => {
   const nodes = [candidate(1, resources(4_096)), candidate(2, resources(512)), candidate(3, resources(1_024))];
   const ids = (count: number) =>
     placeTasks(nodes, needs(512), { strategy: 'binpack', count }, () => 0).placements.map((node) => node.instanceId);
   assert.deepEqual(ids(1), ['i-00000002']);
   assert.deepEqual(ids(2), ['i-00000003', 'i-00000003']);
   assert.deepEqual(ids(3), ['i-00000001', 'i-00000001', 'i-00000001']);
-  // Two nodes are needed: the fullest, and the roomy one for the rest.
+  // Two nodes are needed: the fullest, and the largest for the rest.
   assert.deepEqual(ids(9), ['i-00000002', ...Array(8).fill('i-00000001')]);
 });
 
-test('random gives every node with room its share, and no other', () => {
+test('random chooses every node with room about equally often, and no other', () => {
   const nodes = [candidate(1, resources(4_096)), candidate(2, resources(64)), candidate(3, resources(4_096))];
   const random = seededRandom(7);
   const seen = new Map<string, number>();
@@ -147,11 +147,11 @@ test('random gives every node with room its share, and no other', () => {
   }
   assert.deepEqual([...seen.keys()].sort(), ['i-00000001', 'i-00000003']);
   for (const times of seen.values()) assert.ok(times > 400, String(times));
-  // A source of numbers that is at its very end must not lead beyond the last node.
+  // A random number of 1 must not select a node after the last one.
   assert.equal(placeTasks(nodes, needs(512), { strategy: 'random', count: 1 }, () => 1).placements.length, 1);
 });
 
-test('the reasons name what is short, with the numbers', () => {
+test('the reasons name what is missing, with numbers', () => {
   const reasons = (node: Candidate, task: TaskNeeds, count = 1) =>
     placeTasks([node], task, { strategy: 'binpack', count }, () => 0).passedOver.map(({ reason }) => reason);
   assert.deepEqual(reasons(candidate(1, resources(128, 32)), needs(512, 256)), [
@@ -159,15 +159,13 @@ test('the reasons name what is short, with the numbers', () => {
   ]);
   const taken = candidate(1, resources(4_096, 4_096, { ports: [8080], portsUdp: [53] }));
   assert.deepEqual(reasons(taken, { ...needs(512, 0, [8080, 80]), portsUdp: [53] }), [
-    'port 8080 is taken; port 53/udp is taken',
+    'port 8080 is in use; port 53/udp is in use',
   ]);
   assert.deepEqual(reasons(candidate(1, resources(1_100, 8_192)), needs(512), 3), [
     'full after 2 tasks: memory: needs 512 MiB, has 76 left',
   ]);
   assert.deepEqual(reasons(candidate(1, resources(4_096)), needs(512, 0, [80]), 2), [
-    'full after 1 task: port 80 is taken',
+    'full after 1 task: port 80 is in use',
   ]);
-  assert.deepEqual(reasons(candidate(1, resources(4_096), 0, 2), needs(512), 3), [
-    'full after 2 tasks: its GPUs are enough for no more',
-  ]);
+  assert.deepEqual(reasons(candidate(1, resources(4_096), 0, 2), needs(512), 3), ['full after 2 tasks: no GPU left']);
 });

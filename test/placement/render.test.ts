@@ -12,12 +12,12 @@ const over = (n: number, test: PassedOver['test'], reason: string): PassedOver =
   reason,
 });
 
-test('the nearest miss is the node that passed the most tests, whatever the order', () => {
+test('the closest node is the one that passed the most tests, in any order of the nodes', () => {
   const passedOver = [over(1, 'roll', 'lost'), over(2, 'room', 'too small'), over(3, 'health', 'critical')];
   for (const order of [passedOver, passedOver.toReversed()]) {
     assert.equal(
       refusalText({ cluster: 'demo', needs: needs(512, 256), count: 1, room: 0, passedOver: order }),
-      'no room in demo for a task of 256 CPU units and 512 MiB: none of its 3 nodes will do; nearest: i-00000002: too small; --why tells of each',
+      'no room in demo for a task of 256 CPU units and 512 MiB: none of its 3 nodes is suitable; closest: i-00000002: too small; --why explains each node',
     );
   }
   assert.match(
@@ -26,13 +26,13 @@ test('the nearest miss is the node that passed the most tests, whatever the orde
   );
 });
 
-test('a reason that a node made up cannot forge lines on a terminal', () => {
+test('a reason from a record cannot add lines or control the terminal', () => {
   const line = whyLine(over(1, 'health', `disk \u001b[31m\nrollcall: all is well ${'x'.repeat(1_000)}`));
   assert.doesNotMatch(line, /\p{Cc}/u);
   assert.ok(line.length <= 400);
 });
 
-test('ndjson is a line a task; JSON has what was passed over only where it was asked for', () => {
+test('ndjson has one line per task; JSON has the passed-over nodes only with --why', () => {
   const placements = [candidate(1, resources(1)), candidate(1, resources(1))];
   const report = { cluster: 'demo', needs: needs(1), placements, passedOver: null, started: null };
   const place = { containerInstanceArn: sampleArn(1), ec2InstanceId: 'i-00000001', privateIpAddress: '10.0.0.1' };

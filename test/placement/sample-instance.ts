@@ -12,7 +12,7 @@ export function resources(memoryMiB: number, cpuUnits = memoryMiB, taken: Partia
   return { cpuUnits, memoryMiB, ports: [22, 2375, 2376, 51678, 51679], portsUdp: [], ...taken };
 }
 
-/** The container instance of the `n`th node, idle and in good order. */
+/** The container instance of the `n`th node, ACTIVE, connected and without tasks. */
 export function sampleInstance(n: number, overrides: Partial<ContainerInstance> = {}): ContainerInstance {
   return sampleContainerInstance(sampleArn(n), sampleInstanceId(n), {
     registered: resources(4_096),

@@ -8,7 +8,7 @@ import { sampleArn } from './sample-instance.ts';
 
 const SIGNAL = new AbortController().signal;
 
-/** An ECS that starts what it is asked to, until its `failAt`th call. */
+/** An ECS that starts all tasks, until its `failAt`th call fails. */
 function fakeEcs(failAt = Number.POSITIVE_INFINITY, error: unknown = null) {
   const calls: (readonly string[])[] = [];
   const startTask: EcsApi['startTask'] = async (_cluster, _taskDefinition, arns) => {
@@ -22,7 +22,7 @@ function fakeEcs(failAt = Number.POSITIVE_INFINITY, error: unknown = null) {
   return { calls, api: { startTask } as EcsApi };
 }
 
-test('every call has at most ten instances, none twice, and together they are what was asked for', () => {
+test('each call has at most ten instances, none twice, and all calls together have all of them', () => {
   fc.assert(
     fc.property(fc.array(fc.constantFrom(...'abcdefghijklm'), { maxLength: 60 }), (arns) => {
       const batches = startBatches(arns);
@@ -36,7 +36,7 @@ test('every call has at most ten instances, none twice, and together they are wh
   assert.equal(startBatches(Array.from({ length: 25 }, (_, n) => String(n))).length, 3);
 });
 
-test('answers are handed on one by one, failures among them', async () => {
+test('answers are passed on one by one, with their failures', async () => {
   const { api, calls } = fakeEcs();
   const seen: Started[] = [];
   const arns = Array.from({ length: 12 }, (_, n) => sampleArn(n));
@@ -48,7 +48,7 @@ test('answers are handed on one by one, failures among them', async () => {
   );
 });
 
-test('an instance that is refused a task is not asked for the next one; the others are', async () => {
+test('an instance that refused a task gets no further one; the others do', async () => {
   const { api, calls } = fakeEcs();
   const [full, open] = [sampleArn(1), sampleArn(2)];
   const startTask: EcsApi['startTask'] = async (cluster, definition, arns, signal) => {
@@ -66,7 +66,7 @@ test('an instance that is refused a task is not asked for the next one; the othe
   );
 });
 
-test('a call that is refused ends it, with what was started so far, and no later call', async () => {
+test('after a refused call no further call is made, and the error says how many tasks started', async () => {
   const denied = new EcsError('ecs:StartTask: AccessDeniedException: no', {
     code: 'AccessDeniedException',
     retryable: false,
@@ -84,7 +84,7 @@ test('a call that is refused ends it, with what was started so far, and no later
   assert.equal(calls.length, 2);
 });
 
-test('an answer that was lost is not taken for a refusal, nor asked for again', async () => {
+test('a lost answer does not count as a refusal, and the call is not repeated', async () => {
   for (const code of ['NoAnswer', 'TimeoutError', 'ServerException', 'ServiceUnavailableException']) {
     const lost = new EcsError(`ecs:StartTask: ${code}`, { code, retryable: true });
     const { api, calls } = fakeEcs(1, lost);
@@ -93,7 +93,7 @@ test('an answer that was lost is not taken for a refusal, nor asked for again', 
       startTasks(api, 'demo', taskDefinition, [sampleArn(1)], async () => {}, SIGNAL),
       {
         message:
-          /0 of 1 tasks started, and whether the next 1 run is not known: look before you start again \(aws ecs list-tasks --cluster demo --family web\)$/,
+          /0 of 1 tasks started, and the next 1 may have started; check before you start them again \(aws ecs list-tasks --cluster demo --family web\)$/,
       },
     );
     assert.equal(calls.length, 1, code);
