@@ -101,10 +101,11 @@ function sourceReport(source: SourceStatus, nowMs: number): SourceReport {
 /** How the attributes in ECS stand, from the step that is next. */
 export function attributesReport(step: AttributesStep, state: AttributesState): AttributesReport {
   const current = step.action === 'done' || step.reason === 'ECS has what it should';
-  const known = state.believed === null ? 'unknown' : current ? 'current' : 'behind';
+  const known = state.inEcs === null ? 'unknown' : current ? 'current' : 'behind';
+  const { error } = state.trouble;
   return {
-    state: state.lastError === null ? known : 'failing',
-    reason: state.lastError ?? step.reason,
+    state: error === null ? known : 'failing',
+    reason: error ?? step.reason,
     lastWrite: state.lastWrite,
   };
 }

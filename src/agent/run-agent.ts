@@ -40,7 +40,7 @@ export interface AgentDependencies {
   readonly log: Logger;
   readonly version: string;
   readonly session: string;
-  /** Set to true once, when the agent is to say goodbye and end. */
+  /** Set to true once, when the agent is to deregister and end. */
   readonly leaving: Cell<boolean>;
   /** The operator's own and those of the node's parts; whoever opened them closes them. */
   readonly probes: readonly Probe[];
@@ -72,8 +72,8 @@ export interface EcsWork {
   readonly loops: readonly Task<never>[];
   drain(): DrainReport | null;
   attributes(): AttributesReport | null;
-  /** Resolves once all was said that is to be said in leaving; at once where nothing is. */
-  readonly saidGoodbye: Promise<void>;
+  /** Resolves once ECS has been told that this node leaves; at once where it is told nothing. */
+  readonly deregistered: Promise<void>;
   close(): Promise<void>;
 }
 
@@ -81,7 +81,7 @@ export function createEcsWork(config: AgentConfig, deps: EcsWorkDeps): EcsWork {
   const { clock, random, log, desired, leaving } = deps;
   const ecs = openEcsOnce(config.ecs, deps.openEcs);
   const record = () => desired.get()?.record ?? null;
-  const goodbye = Promise.withResolvers<void>();
+  const deregistered = Promise.withResolvers<void>();
   const loops: Task<never>[] = [];
   // What ECS is told is never worth the agent.
   const add = (name: string, tell: (reason: string) => void, loop: Task<unknown>) => {
@@ -128,17 +128,17 @@ export function createEcsWork(config: AgentConfig, deps: EcsWorkDeps): EcsWork {
       try {
         await runAttributes(options, signal);
       } finally {
-        goodbye.resolve();
+        deregistered.resolve();
       }
     });
   } else {
-    goodbye.resolve();
+    deregistered.resolve();
   }
   return {
     loops,
     drain: () => drain,
     attributes: () => attributes,
-    saidGoodbye: goodbye.promise,
+    deregistered: deregistered.promise,
     close: ecs.close,
   };
 }
@@ -187,7 +187,7 @@ const REGISTRY_LIMIT_MS = 65_000;
 
 /**
  * The whole agent: answers HTTP, watches its node and publishes it, until it has departed.
- * @param signal ends it at once, without a goodbye
+ * @param signal ends it at once, without deregistering
  * @throws SupersededError when another session registered this node; RollcallError when the port cannot be had
  */
 export async function runAgent(config: AgentConfig, deps: AgentDependencies, signal: AbortSignal): Promise<void> {
@@ -275,7 +275,7 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
             },
             groupSignal,
           );
-          if (left.phase === 'departed') await abortable(ecsWork.saidGoodbye, groupSignal);
+          if (left.phase === 'departed') await abortable(ecsWork.deregistered, groupSignal);
           return left;
         },
         (groupSignal) => giveUpDeparture(leaving, clock, groupSignal),
@@ -285,7 +285,7 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
       signal,
     );
     if (last === null && publisher.hold && publisher.phase !== 'departed') {
-      log.warn(`could not say goodbye within ${DEPARTURE_LIMIT_MS} ms: readers see this node as lost`);
+      log.warn(`could not deregister within ${DEPARTURE_LIMIT_MS} ms: readers see this node as lost`);
     }
     if (last?.phase === 'superseded' && !leaving.get()) {
       throw new SupersededError(

@@ -17,7 +17,7 @@ async function start(t: TestContext, prepare: (ecs: ReturnType<typeof fakeAgentE
   return { world, ecs, agent, arn, report: async () => (await agent.self()).ecsAttributes };
 }
 
-test('health and labels are attributes, once; what ECS cannot have is said once; a goodbye says departed', async (t) => {
+test('health and labels are attributes, once; what ECS cannot have is logged once; leaving writes departed', async (t) => {
   const { world, ecs, agent, arn, report } = await start(t);
   await until('they are there', PATIENCE_MS, async () => (await report()).state === 'current');
   const expected = { 'ecs.os-type': 'linux', 'rollcall.label.bare': null, 'rollcall.label.role': 'node' };
@@ -44,14 +44,14 @@ test('where ECS denies it, the agent is well, says so once, and leaves in time',
   assert.equal((await world.record())?.departure?.cause, 'stopped');
 });
 
-test('a goodbye that ECS does not answer does not hold up the departure', async (t) => {
+test('a deregistration that ECS does not answer does not hold up the departure', async (t) => {
   const { world, ecs, agent, report } = await start(t);
   await until('they are there', PATIENCE_MS, async () => (await report()).state === 'current');
   ecs.putAttributes = () => new Promise(() => {});
   await agent.leave();
   assert.equal((await world.record())?.departure?.cause, 'stopped');
   assert.deepEqual(
-    agent.log().filter((line) => line.includes('could not say goodbye')),
+    agent.log().filter((line) => line.includes('could not deregister')),
     [],
   );
 });

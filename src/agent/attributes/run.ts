@@ -1,17 +1,19 @@
 import type { Logger } from 'pino';
-import type { EcsApi } from '../../ecs/ecs-api.ts';
+import type { Described, EcsApi } from '../../ecs/ecs-api.ts';
 import { EcsError } from '../../ecs/errors.ts';
-import { type Cell, sleepUnlessChanged } from '../../lib/cell.ts';
+import type { Cell } from '../../lib/cell.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { withDeadline } from '../../lib/deadline.ts';
+import { runLoop } from '../../lib/control-loop.ts';
 import type { NodeRecord } from '../../record/record.ts';
 import {
+  type AttributesAnswers,
   type AttributesState,
   type AttributesStep,
+  applyAttributes,
+  applyAttributesFailure,
   initialAttributesState,
   planAttributes,
-  settleAttributes,
-  settleAttributesFailure,
+  type Target,
   wantedAttributes,
 } from './plan.ts';
 
@@ -19,9 +21,9 @@ export interface AttributesOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;
-  /** @param arn of a container instance: its region is the one to ask, unless another was said */
+  /** @param arn of a container instance: its region is the one to ask, unless another was configured */
   readonly ecs: (arn: string) => Promise<EcsApi>;
-  /** The first look is made at any time within it: a fleet may have started at once. */
+  /** The first read is made at any time within it: a fleet may have started at once. */
   readonly spreadMs: number;
   readonly record: () => NodeRecord | null;
   /** Anything that may call for another step. */
@@ -33,74 +35,46 @@ export interface AttributesOptions {
 /** With the SDK's own retries, each of which has a limit of its own. */
 const CALL_LIMIT_MS = 60_000;
 /** A node that leaves has 2 s for all. */
-const FAREWELL_LIMIT_MS = 1_500;
+const DEREGISTER_LIMIT_MS = 1_500;
 
-/**
- * Keeps the attributes in ECS as the record has them, until it is told to leave and has said so. A failure is never an
- * end, and never anybody's but its own.
- */
+/** Keeps the attributes in ECS as the record has them, until it is told to leave and has deregistered. A failure is no end. */
 export async function runAttributes(options: AttributesOptions, signal: AbortSignal): Promise<void> {
-  const { clock, random, log, leaving, changes } = options;
-  const firstLookAtMs = clock.monotonicMs() + random() * options.spreadMs;
-  let state = initialAttributesState;
-  let told = '';
-  for (;;) {
-    signal.throwIfAborted();
-    const record = options.record();
-    const step = planAttributes(state, clock.monotonicMs(), { record, leaving: leaving.get(), firstLookAtMs });
-    options.onStep(step, state);
-    if (step.action === 'done') return;
-    if (step.action === 'wait') {
-      await sleepUnlessChanged(clock, step.untilMs - clock.monotonicMs(), [...changes, leaving], signal);
-      continue;
-    }
-    const before = state;
-    try {
-      const described = await untilLeaving(options, signal, (cutSignal, limitMs) =>
-        withDeadline(clock, limitMs, cutSignal, `ECS attributes: ${step.action}`, (callSignal) =>
-          carryOut(options, step, callSignal),
-        ),
-      );
-      state = settleAttributes(state, step, described, clock.monotonicMs(), random());
-    } catch (error) {
-      signal.throwIfAborted();
-      // Cut short in order to leave: the goodbye is all that is left to say.
-      if (leaving.get() && step.reason !== 'leaving') continue;
-      state = settleAttributesFailure(state, step, error, clock.monotonicMs(), random());
-    }
-    logOutcome(log, before, state);
-    const leftOut = record && state.believed ? wantedAttributes(record, false, state.others).leftOut.join('; ') : told;
-    if (leftOut !== told && leftOut !== '') log.warn(`ECS attributes: left out: ${leftOut}`);
-    told = leftOut;
-  }
+  const { clock, random, leaving, changes } = options;
+  const firstReadAtMs = clock.monotonicMs() + random() * options.spreadMs;
+  const log = createAttributesLog(options);
+  const put = async (
+    { target: { cluster, arn }, attributes }: Extract<AttributesStep, { attributes: unknown }>,
+    callSignal: AbortSignal,
+  ) => (await options.ecs(arn)).putAttributes(cluster, arn, attributes, callSignal);
+  await runLoop<AttributesState, AttributesStep, AttributesAnswers>(
+    {
+      clock,
+      random,
+      initial: initialAttributesState,
+      plan: (state, nowMs) =>
+        planAttributes(state, nowMs, { record: options.record(), leaving: leaving.get(), firstReadAtMs }),
+      actions: {
+        describe: async ({ target }, callSignal) => describe(await options.ecs(target.arn), target, callSignal),
+        put,
+        delete: async ({ target: { cluster, arn }, names }, callSignal) =>
+          (await options.ecs(arn)).deleteAttributes(cluster, arn, names, callSignal),
+        deregister: put,
+      },
+      apply: applyAttributes,
+      applyFailure: applyAttributesFailure,
+      limitMs: ({ action }) => (action === 'deregister' ? DEREGISTER_LIMIT_MS : CALL_LIMIT_MS),
+      wakeUps: [...changes, leaving],
+      yields: ({ action }) => leaving.get() && action !== 'deregister',
+      onStep(step, state) {
+        options.onStep(step, state);
+        log(state);
+      },
+    },
+    signal,
+  );
 }
 
-/** Runs a call that ends as soon as the agent is told to leave; one that begins later has little time. */
-async function untilLeaving<T>(
-  { leaving }: AttributesOptions,
-  signal: AbortSignal,
-  work: (signal: AbortSignal, limitMs: number) => Promise<T>,
-): Promise<T> {
-  if (leaving.get()) return work(signal, FAREWELL_LIMIT_MS);
-  const cut = new AbortController();
-  const onAbort = () => cut.abort(signal.reason);
-  signal.addEventListener('abort', onAbort, { once: true });
-  const stopListening = leaving.onChange(() => cut.abort(new Error('the agent is leaving')));
-  try {
-    return await work(cut.signal, CALL_LIMIT_MS);
-  } finally {
-    stopListening();
-    signal.removeEventListener('abort', onAbort);
-  }
-}
-
-async function carryOut(options: AttributesOptions, step: AttributesStep, signal: AbortSignal) {
-  if (step.action === 'wait' || step.action === 'done') return null;
-  const { cluster, arn } = step.target;
-  const ecs = await options.ecs(arn);
-  if (step.action === 'put') await ecs.putAttributes(cluster, arn, step.attributes, signal);
-  if (step.action === 'delete') await ecs.deleteAttributes(cluster, arn, step.names, signal);
-  if (step.action !== 'describe') return null;
+async function describe(ecs: EcsApi, { cluster, arn }: Target, signal: AbortSignal): Promise<Described> {
   const described = await ecs.describeContainerInstances(cluster, [arn], signal);
   if (described.instances.length > 0) return described;
   const reason = described.failures[0]?.reason ?? 'MISSING';
@@ -108,11 +82,23 @@ async function carryOut(options: AttributesOptions, step: AttributesStep, signal
   throw new EcsError(`ecs:DescribeContainerInstances: ${arn}: ${reason}`, { code: reason, retryable: true });
 }
 
-/** One line when it begins to fail, or fails for another reason, and one when it works again. */
-function logOutcome(log: Logger, before: AttributesState, after: AttributesState): void {
-  if (after.lastError !== null && after.lastError !== before.lastError) log.warn(`ECS attributes: ${after.lastError}`);
-  if (after.lastError === null && before.lastError !== null) log.info('ECS attributes: ECS answers again');
-  if (after.lastWrite !== null && after.lastWrite !== before.lastWrite) {
-    log.info(`ECS attributes: ${after.lastWrite}`);
-  }
+/** One line when calls begin to fail, or fail for another reason; one when they succeed again; one for each write. */
+function createAttributesLog({ log, record }: AttributesOptions): (state: AttributesState) => void {
+  let before = initialAttributesState;
+  let leftOutBefore = '';
+  return (state) => {
+    if (state === before) return;
+    const [last, error] = [before.trouble.error, state.trouble.error];
+    if (error !== null && error !== last) log.warn(`ECS attributes: ${error}`);
+    if (error === null && last !== null) log.info('ECS attributes: ECS answers again');
+    if (state.lastWrite !== null && state.lastWrite !== before.lastWrite) {
+      log.info(`ECS attributes: ${state.lastWrite}`);
+    }
+    before = state;
+    const now = record();
+    if (!now || !state.inEcs) return;
+    const leftOut = wantedAttributes(now, false, state.others).leftOut.join('; ');
+    if (leftOut !== leftOutBefore && leftOut !== '') log.warn(`ECS attributes: left out: ${leftOut}`);
+    leftOutBefore = leftOut;
+  };
 }

@@ -3,12 +3,12 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import {
   type AttributesState,
+  applyAttributes,
+  applyAttributesFailure,
   initialAttributesState,
   isOthers,
-  LOOK_AGAIN_MS,
   planAttributes,
-  settleAttributes,
-  settleAttributesFailure,
+  READ_AGAIN_MS,
   WRITE_GAP_MS,
   wantedAttributes,
 } from '../../../src/agent/attributes/plan.ts';
@@ -21,12 +21,13 @@ describe('plan attributes', () => {
   const NOW_MS = 1_000_000;
   const arn = sampleRecord().containerInstanceArn;
   const target = { cluster: 'demo', arn: arn ?? '' };
-  const has = (believed: Record<string, string | null>, more: Partial<AttributesState> = {}): AttributesState => ({
+  const end = { sentAtMs: NOW_MS, nowMs: NOW_MS, wallMs: 0, random: 0 };
+  const has = (inEcs: Record<string, string | null>, more: Partial<AttributesState> = {}): AttributesState => ({
     ...{
       ...initialAttributesState,
       arn,
-      believed: new Map(Object.entries(believed)),
-      lookAgainAtMs: NOW_MS + LOOK_AGAIN_MS,
+      inEcs: new Map(Object.entries(inEcs)),
+      readAgainAtMs: NOW_MS + READ_AGAIN_MS,
     },
     ...more,
   });
@@ -36,12 +37,12 @@ describe('plan attributes', () => {
     'rollcall.label.role': 'node',
   };
   const plan = (state: AttributesState, record: Partial<NodeRecord> = {}, leaving = false, nowMs = NOW_MS) =>
-    planAttributes(state, nowMs, { record: sampleRecord(record), leaving, firstLookAtMs: NOW_MS });
+    planAttributes(state, nowMs, { record: sampleRecord(record), leaving, firstReadAtMs: NOW_MS });
   const health = (status: HealthStatus) => ({ health: { ...sampleRecord().health, status } });
 
-  test('waits while there is no container instance, and looks before it writes', () => {
+  test('waits while there is no container instance, and reads before it writes', () => {
     assert.equal(
-      planAttributes(initialAttributesState, NOW_MS, { record: null, leaving: false, firstLookAtMs: NOW_MS }).action,
+      planAttributes(initialAttributesState, NOW_MS, { record: null, leaving: false, firstReadAtMs: NOW_MS }).action,
       'wait',
     );
     assert.equal(plan(initialAttributesState, { containerInstanceArn: null }).action, 'wait');
@@ -63,7 +64,7 @@ describe('plan attributes', () => {
   test('a flapping health is written once a minute, as it is then', () => {
     const step = plan(has(all), health('critical'));
     assert.ok(step.action === 'put');
-    const after = settleAttributes(has(all), step, null, NOW_MS, 0);
+    const after = applyAttributes.put(has(all), step, null, end);
     const again = plan(after, health('passing'), false, NOW_MS + 1);
     assert.deepEqual([again.action, again.action === 'wait' && again.untilMs], ['wait', NOW_MS + WRITE_GAP_MS]);
     assert.equal(plan(after, health('critical'), false, NOW_MS + WRITE_GAP_MS).action, 'wait');
@@ -71,13 +72,7 @@ describe('plan attributes', () => {
   });
 
   test('a new ARN means everything anew, also where the old one was refused', () => {
-    const failed = settleAttributesFailure(
-      has(all),
-      { action: 'describe', target, reason: '' },
-      denied('x'),
-      NOW_MS,
-      0,
-    );
+    const failed = applyAttributesFailure(has(all), { action: 'describe', target, reason: '' }, denied('x'), end);
     assert.equal(plan(failed).action, 'wait');
     assert.equal(
       plan(failed, { containerInstanceArn: 'arn:aws:ecs:us-east-1:1:container-instance/new' }).action,
@@ -85,44 +80,48 @@ describe('plan attributes', () => {
     );
   });
 
-  test('looks again after a failure, soon or, where ECS refused, late; and once in some hours', () => {
+  test('reads again after a failure, soon or, where ECS refused, late; and once in some hours', () => {
     const step = { action: 'describe', target, reason: '' } as const;
-    const soon = settleAttributesFailure(has(all), step, noAnswer('x'), NOW_MS, 0.5);
-    assert.equal(soon.retryAtMs, NOW_MS + 2_500);
+    const soon = applyAttributesFailure(has(all), step, noAnswer('x'), { ...end, random: 0.5 });
+    assert.equal(soon.trouble.retryAtMs, NOW_MS + 2_500);
     assert.equal(plan(soon, {}, false, NOW_MS + 2_500).action, 'describe');
     let late = has(all);
-    for (let tries = 0; tries < 9; tries += 1) late = settleAttributesFailure(late, step, denied('x'), NOW_MS, 0);
-    assert.equal(late.retryAtMs, NOW_MS + 900_000);
-    const backAgain = settleAttributesFailure(late, step, noAnswer('x'), NOW_MS, 0.5);
-    assert.equal(backAgain.retryAtMs, NOW_MS + 2_500);
-    assert.equal(plan(has(all), {}, false, NOW_MS + LOOK_AGAIN_MS).action, 'describe');
+    for (let tries = 0; tries < 9; tries += 1) late = applyAttributesFailure(late, step, denied('x'), end);
+    assert.equal(late.trouble.retryAtMs, NOW_MS + 900_000);
+    const backAgain = applyAttributesFailure(late, step, noAnswer('x'), { ...end, random: 0.5 });
+    assert.equal(backAgain.trouble.retryAtMs, NOW_MS + 2_500);
+    const answered = applyAttributes.describe(late, step, { instances: [], failures: [] }, end);
+    assert.deepEqual(answered.trouble, initialAttributesState.trouble, 'an answer is the end of the trouble');
+    assert.equal(plan(has(all), {}, false, NOW_MS + READ_AGAIN_MS).action, 'describe');
   });
 
-  test('leaving says departed, at once and once; where nothing was written there is nothing to say', () => {
-    const step = plan(has(all, { nextWriteAtMs: NOW_MS + 1, retryAtMs: NOW_MS + 1 }), {}, true);
-    assert.deepEqual(step.action === 'put' && step.attributes, [{ name: 'rollcall.health', value: 'departed' }]);
-    assert.ok(step.action === 'put');
-    assert.equal(plan(settleAttributes(has(all), step, null, NOW_MS, 0), {}, true).action, 'done');
-    assert.equal(plan(settleAttributesFailure(has(all), step, denied('x'), NOW_MS, 0), {}, true).action, 'done');
+  test('leaving writes departed, at once and once; where nothing was written there is nothing to take back', () => {
+    const trouble = { ...initialAttributesState.trouble, retryAtMs: NOW_MS + 1 };
+    const step = plan(has(all, { nextWriteAtMs: NOW_MS + 1, trouble }), {}, true);
+    assert.deepEqual(step.action === 'deregister' && step.attributes, [{ name: 'rollcall.health', value: 'departed' }]);
+    assert.ok(step.action === 'deregister');
+    assert.equal(plan(applyAttributes.deregister(has(all), step, null, end), {}, true).action, 'done');
+    const refused = applyAttributesFailure(has(all, { lastWrite: 'x' }), step, denied('x'), end);
+    assert.equal(plan(refused, {}, true).action, 'done', 'there is no time to try again');
     assert.equal(plan(has({}), {}, true).action, 'done');
   });
 
-  test('who leaves before the first look says departed: one that crashed before may have left another word there', () => {
+  test('leaving before the first read writes departed: an agent that crashed before may have left another value there', () => {
     const step = plan(initialAttributesState, {}, true, NOW_MS - 1);
-    assert.deepEqual(step.action === 'put' && step.attributes, [{ name: 'rollcall.health', value: 'departed' }]);
-    const look = plan(initialAttributesState);
-    assert.ok(look.action === 'describe');
-    const refused = settleAttributesFailure(initialAttributesState, look, denied('x'), NOW_MS, 0);
-    assert.equal(plan(refused, {}, true).action, 'done', 'where ECS refuses there is nothing to say it to');
+    assert.deepEqual(step.action === 'deregister' && step.attributes, [{ name: 'rollcall.health', value: 'departed' }]);
+    const read = plan(initialAttributesState);
+    assert.ok(read.action === 'describe');
+    const refused = applyAttributesFailure(initialAttributesState, read, denied('x'), end);
+    assert.equal(plan(refused, {}, true).action, 'done', 'where ECS refuses nothing more is tried');
   });
 
-  test('who is throttled comes again within 10 minutes, evenly: the whole account is being asked too much', () => {
+  test('a throttled agent comes again within 10 minutes, evenly: the whole account is being asked too much', () => {
     const step = { action: 'describe', target, reason: '' } as const;
     const error = new EcsError('x', { code: 'ThrottlingException', retryable: true });
     for (const random of [0, 0.5, 0.999]) {
       let state = has(all);
-      for (let tries = 0; tries < 3; tries += 1) state = settleAttributesFailure(state, step, error, NOW_MS, random);
-      assert.equal(state.retryAtMs, NOW_MS + random * 600_000);
+      for (let tries = 0; tries < 3; tries += 1) state = applyAttributesFailure(state, step, error, { ...end, random });
+      assert.equal(state.trouble.retryAtMs, NOW_MS + random * 600_000);
     }
   });
 });
