@@ -6,7 +6,7 @@ import type { IdentityConfig } from '../sources/external-instance.ts';
 import type { StoreConfig } from '../store/store-url.ts';
 import type { DrainConfig } from './drain/cause.ts';
 
-/** All that an agent is told, parsed and within its limits. */
+/** The options of an agent, parsed and within their limits. */
 export interface AgentConfig {
   readonly store: StoreConfig;
   /** Whole seconds. */
@@ -23,15 +23,15 @@ export interface AgentConfig {
   /** Origin of ecs-agent's introspection API. */
   readonly introspectionEndpoint: string;
   readonly introspectionIntervalMs: number;
-  /** How often AWS's notices about this node are read. */
+  /** How often EC2's notices for this node are read. */
   readonly noticeIntervalMs: number;
   readonly checks: CheckConfig;
-  /** Null: losses are told at once, however many. */
+  /** Null: every loss is sent at once. */
   readonly massLoss: MassLossLimits | null;
-  /** Null: this agent takes no part in the standing audit. */
+  /** Null: this agent takes no part in the continuous audit. */
   readonly audit: AuditConfig | null;
   readonly ecs: EcsSettings;
-  /** Whether to put attributes on the own container instance. */
+  /** Whether to write attributes to this node's container instance. */
   readonly ecsAttributes: boolean;
   /** Null: ECS is never asked to drain. */
   readonly drain: DrainConfig | null;

@@ -41,25 +41,25 @@ export interface NodeIdentity {
   readonly startedAt: string;
 }
 
-/** All that the agent knows of its node, from whatever answered so far. */
+/** What the agent knows of its node, from the sources and probes that answered so far. */
 export interface NodeState {
   readonly metadata: MetadataFacts | null;
   readonly ecsAgent: EcsAgentFacts | null;
   readonly notices: Notices;
-  /** Those that were looked at, in the order in which the record tells them. */
+  /** Checks with at least one result, in the order of the record. */
   readonly checks: readonly CheckState[];
   readonly health: Health | null;
 }
 
-/** One thing that was learned. `error` is one line that does not tick. */
+/** One new fact. `error` is one line without a changing number. */
 export type NodeEvent =
-  /** `facts`: the merged facts; null while not even the instance id is known. `error`: what was missing or refused. */
+  /** `facts`: the merged facts; null while the instance id is unknown. `error`: what was missing or refused. */
   | { readonly kind: 'metadata'; readonly facts: MetadataFacts | null; readonly error: string | null }
   | { readonly kind: 'ecs-agent'; readonly facts: EcsAgentFacts }
   | { readonly kind: 'ecs-agent-failed'; readonly error: string }
   /** A kind of notice that could not be read is absent. */
   | { readonly kind: 'notices'; readonly notices: Partial<Notices> }
-  /** A look by a probe of its own. */
+  /** The result of a probe. */
   | { readonly kind: 'check'; readonly name: string; readonly seen: Observation };
 
 export const initialNodeState: NodeState = {
@@ -70,33 +70,33 @@ export const initialNodeState: NodeState = {
   health: null,
 };
 
-/** Checks of ours come first, in this order; an operator's own follow by name. */
+/** Built-in checks come first, in this order; the operator's checks follow by name. */
 const OWN_CHECKS = ['metadata', 'ecs-agent', 'docker', 'disk'];
 
 /**
- * The node's state after an event; pure. Facts that were known stay when their source fails: the instance keeps its
- * identity and its ARN while ecs-agent restarts; the check says that they were not confirmed. A notice stays until its
- * source says that there is none: unknown is not gone.
- * @param nowMs wall clock: the instants in it are for people
+ * The node's state after an event; pure. Known facts stay when their source fails: the instance keeps its identity and
+ * its ARN while ecs-agent restarts, and the check says that they are not confirmed. A notice stays until its source says
+ * that there is none.
+ * @param nowMs wall clock
  */
 export function reduceNode(state: NodeState, event: NodeEvent, damping: Damping, nowMs: number): NodeState {
-  const next = learnFacts(state, event);
-  const look = lookOf(event);
-  if (!look) return next;
-  const before = state.checks.find((check) => check.name === look.name) ?? null;
-  const after = observeCheck(look.name, before, look.seen, damping, nowMs);
+  const next = withFacts(state, event);
+  const result = checkResult(event);
+  if (!result) return next;
+  const before = state.checks.find((check) => check.name === result.name) ?? null;
+  const after = observeCheck(result.name, before, result.seen, damping, nowMs);
   if (after === before) return next;
   const checks = [...state.checks.filter((check) => check !== before), after].sort(inOrder);
   return { ...next, checks, health: summarizeHealth(state.health, checks, nowMs) };
 }
 
-/** What an event says of a check, before damping; null for one that says nothing of any. */
-export function lookOf(event: NodeEvent): { readonly name: string; readonly seen: Observation } | null {
+/** The result of a check that an event carries, before damping; null for an event without one. */
+export function checkResult(event: NodeEvent): { readonly name: string; readonly seen: Observation } | null {
   switch (event.kind) {
     case 'metadata': {
-      // Once the identity is known, stale metadata is a nuisance, not a danger to the tasks on the node.
+      // Once the identity is known, stale metadata does not endanger the tasks on the node.
       const status = event.error === null ? 'passing' : event.facts ? 'warning' : 'critical';
-      // Ten leaves may have failed, each with a sentence of its own: the record is read by all, `/v1/self` has the whole.
+      // Ten paths may have failed, each with its own sentence: the record gets the start, `/v1/self` has all of it.
       return { name: 'metadata', seen: { status, reason: reasonFrom(event.error ?? '') } };
     }
     case 'ecs-agent':
@@ -109,14 +109,14 @@ export function lookOf(event: NodeEvent): { readonly name: string; readonly seen
     case 'ecs-agent-failed':
       return { name: 'ecs-agent', seen: { status: 'critical', reason: reasonFrom(event.error) } };
     case 'notices':
-      // They come from where metadata comes from, and its check speaks for both.
+      // Notices come from IMDS like the metadata: the check `metadata` covers both.
       return null;
     case 'check':
       return event;
   }
 }
 
-function learnFacts(state: NodeState, event: NodeEvent): NodeState {
+function withFacts(state: NodeState, event: NodeEvent): NodeState {
   if (event.kind === 'metadata') return { ...state, metadata: event.facts };
   if (event.kind === 'ecs-agent') return { ...state, ecsAgent: event.facts };
   if (event.kind === 'notices') return { ...state, notices: { ...state.notices, ...event.notices } };
@@ -148,16 +148,16 @@ export function desiredRecord(state: NodeState, identity: NodeIdentity): NodeRec
 }
 
 export interface ObserveLog {
-  /** Around a read of a source. @param before null before its first read */
+  /** Called around a read of a source. @param before null before its first read */
   source(before: SourceStatus | null, after: SourceStatus): void;
-  /** Around an event. */
+  /** Called around an event. */
   state(before: NodeState, after: NodeState): void;
 }
 
-/** Checks whose trouble is their source's, which tells it sooner and in more words. */
-const TOLD_BY_SOURCE = new Set(['metadata', 'ecs-agent']);
+/** Checks that fail with their source; the source logs it first and with more detail. */
+const LOGGED_BY_SOURCE = new Set(['metadata', 'ecs-agent']);
 
-/** Turns what was observed into few log lines: only a change of mood is worth one; the checks carry the rest. */
+/** Logs changes of sources, notices and checks, not each result. */
 export function createObserveLog(log: Logger): ObserveLog {
   return {
     source(before, { name, lastError }) {
@@ -168,7 +168,7 @@ export function createObserveLog(log: Logger): ObserveLog {
       logNotice(log, before, after);
       if (before.checks === after.checks) return;
       for (const check of after.checks) {
-        if (TOLD_BY_SOURCE.has(check.name)) continue;
+        if (LOGGED_BY_SOURCE.has(check.name)) continue;
         const last = before.checks.find(({ name }) => name === check.name);
         if (check.status === (last?.status ?? 'passing')) continue;
         if (check.status === 'passing') log.info(`check ${check.name} passes again`);
@@ -183,19 +183,19 @@ function logNotice(log: Logger, before: NodeState, after: NodeState): void {
   const [last, notice] = [mostUrgent(before.notices), mostUrgent(after.notices)];
   if (notice && !(last && notice.kind === last.kind && notice.action === last.action && notice.time === last.time)) {
     const what = [notice.kind, notice.action, notice.time && `at ${notice.time}`].filter(Boolean).join(' ');
-    log.warn(`EC2 announces ${what}`);
+    log.warn(`EC2 notice: ${what}`);
   }
-  if (last && !notice) log.info(`EC2 took back its notice: ${last.kind}`);
+  if (last && !notice) log.info(`EC2 withdrew its notice: ${last.kind}`);
 }
 
-/** Of one whole read of a source; its single requests have shorter ones. */
+/** For one whole read of a source; its single requests have shorter deadlines. */
 const READ_DEADLINE_MS = 4_000;
-/** What a loop may be late beyond its interval before it is taken for a stuck one. */
+/** A loop that is later than its interval by more than this is stuck. */
 const LATE_MS = 30_000;
 
 export interface SourceLoops {
   readonly loops: readonly Task<null>[];
-  /** Ends connections that the loops left open. */
+  /** Closes connections that the loops left open. */
   close(): Promise<unknown>;
 }
 
@@ -205,11 +205,11 @@ interface SourceLoopsDependencies {
   readonly monitor: LoopMonitor;
   /** The last good facts. */
   readonly facts: () => MetadataFacts | null;
-  /** Called after each read; null: it taught nothing. */
+  /** Called after each read; null: it brought nothing new. */
   readonly onRead: (event: NodeEvent | null, status: SourceStatus) => void;
 }
 
-/** The loops that read EC2 metadata (or the host's own identity), EC2's notices and ecs-agent, each at its own pace. */
+/** The loops that read EC2 metadata (or the identity of an ECS Anywhere host), EC2's notices and ecs-agent. */
 export function createSourceLoops(config: AgentConfig, deps: SourceLoopsDependencies): SourceLoops {
   const { clock, random, monitor, facts, onRead } = deps;
   const imds = createImdsClient({ endpoint: config.metadataEndpoint, clock, allowV1: config.allowImdsV1 });
@@ -232,9 +232,9 @@ export function createSourceLoops(config: AgentConfig, deps: SourceLoopsDependen
           const external = identity.kind === 'external';
           const read = external ? await readExternal(identity, thisHost) : await readMetadata(imds, readSignal);
           const merged = mergeMetadata(facts(), read, external ? 'the SSM registration' : 'EC2 metadata');
-          // Why something could not be read says more than that it is missing.
-          const complaints = read.failures.length > 0 ? [...read.failures].sort() : [merged.refused];
-          return { value: merged.facts, incomplete: complaints.filter((each) => each !== null).join('; ') || null };
+          // The cause of a failed read says more than that its field is missing.
+          const problems = read.failures.length > 0 ? [...read.failures].sort() : [merged.refused];
+          return { value: merged.facts, incomplete: problems.filter((each) => each !== null).join('; ') || null };
         },
         onRead(result, status) {
           const known = 'value' in result ? result.value : facts();
@@ -273,24 +273,24 @@ export function createSourceLoops(config: AgentConfig, deps: SourceLoopsDependen
     );
 
   return {
-    // Only EC2 announces something, and a host of another house is not to be asked in vain.
+    // A host outside EC2 gets no notices from EC2.
     loops: [metadataLoop, ...(identity.kind === 'ec2' ? [noticesLoop] : []), introspectionLoop],
     close: () => Promise.all([imds.close(), introspection.close()]),
   };
 }
 
-/** How long the first registration waits for the first answers, so that it need not be written twice. */
-const FIRST_LOOK_MS = 500;
-/** Without these a record would say of a restarted agent's node what is not so: no ARN, no notice. */
-const FIRST_LOOKS = { ec2: ['introspection', 'notices'], external: ['introspection'] };
+/** How long the first registration waits for the first answers, so that the record is written once. */
+const FIRST_READ_LIMIT_MS = 500;
+/** Sources that the first record waits for. Without them it would say of a restarted agent's node: no ARN, no notice. */
+const FIRST_READS = { ec2: ['introspection', 'notices'], external: ['introspection'] };
 
 export interface NodeObserver {
   readonly loops: readonly Task<null>[];
-  /** Of the record, in its order. */
+  /** The checks of the record, in its order. */
   checks(): readonly WatchedCheck[];
   interruption(): Interruption | null;
   sources(): readonly SourceStatus[];
-  /** Ends connections that the loops left open. */
+  /** Closes connections that the loops left open. */
   close(): Promise<unknown>;
 }
 
@@ -303,7 +303,7 @@ interface ObserverDependencies {
   readonly probes: readonly Probe[];
 }
 
-/** Reads the sources of one node and runs its probes; calls `publish` with the record they add up to, whenever one answered. */
+/** Reads the sources of one node and runs its probes; calls `publish` with the record after each answer. */
 export function observeNode(
   config: AgentConfig,
   deps: ObserverDependencies,
@@ -313,18 +313,18 @@ export function observeNode(
   const observeLog = createObserveLog(log);
   const statuses = new Map<string, SourceStatus>();
   const runs = new Map<string, CheckRuns>();
-  const awaited = new Set(FIRST_LOOKS[config.identity.kind]);
+  const awaited = new Set(FIRST_READS[config.identity.kind]);
   let state: NodeState = initialNodeState;
 
   const offer = () => {
     const record = awaited.size === 0 ? desiredRecord(state, identity) : null;
     if (record) publish(record);
   };
-  const learn = (event: NodeEvent, durationMs: number | null) => {
-    const look = lookOf(event);
-    if (look) {
-      const counted = countRun(runs.get(look.name) ?? null, look.seen, durationMs, clock.monotonicMs());
-      runs.set(look.name, counted);
+  const take = (event: NodeEvent, durationMs: number | null) => {
+    const result = checkResult(event);
+    if (result) {
+      const counted = countRun(runs.get(result.name) ?? null, result.seen, durationMs, clock.monotonicMs());
+      runs.set(result.name, counted);
     }
     const before = state;
     state = reduceNode(state, event, config.checks, clock.wallMs());
@@ -341,7 +341,7 @@ export function observeNode(
       observeLog.source(statuses.get(status.name) ?? null, status);
       statuses.set(status.name, status);
       awaited.delete(status.name);
-      if (event) learn(event, status.lastDurationMs);
+      if (event) take(event, status.lastDurationMs);
       else offer();
     },
   });
@@ -352,21 +352,21 @@ export function observeNode(
         const onStep = monitor.track('checks', probe.intervalMs + probe.timeoutMs + 30_000);
         const delayMs = firstRunMs(index, probes.length, probe.intervalMs);
         const onResult = (seen: Observation, durationMs: number) =>
-          learn({ kind: 'check', name: probe.name, seen }, durationMs);
+          take({ kind: 'check', name: probe.name, seen }, durationMs);
         return runProbe({ probe, delayMs, clock, onResult, onStep }, signal);
       },
   );
 
-  const endFirstLook: Task<null> = async (signal) => {
-    await clock.sleep(FIRST_LOOK_MS, signal);
+  const endFirstRead: Task<null> = async (signal) => {
+    await clock.sleep(FIRST_READ_LIMIT_MS, signal);
     awaited.clear();
     offer();
-    // A group's first task to end ends the group; this one has nothing more to do, so it waits with the others.
+    // The first task to end ends its group: this one waits with the others.
     return untilAborted(signal);
   };
 
   return {
-    loops: [...sources.loops, ...probeLoops, endFirstLook],
+    loops: [...sources.loops, ...probeLoops, endFirstRead],
     checks: () =>
       state.checks.flatMap((check) => {
         const counted = runs.get(check.name);

@@ -24,13 +24,13 @@ import type { AttributesState, AttributesStep } from './attributes/plan.ts';
 import type { NodeIdentity } from './node.ts';
 import { leaseOverdue, type PublisherState, type Step } from './publisher/plan.ts';
 
-/** What the report is made of; instants of `publisher`, `sources` and the looks at checks are on the monotonic clock, as is `nowMs`. */
+/** What the report is made of. Instants in `publisher`, `sources` and the runs of checks are on the monotonic clock, like `nowMs`. */
 export interface ReportParts {
   readonly identity: NodeIdentity;
   readonly storeLabel: string;
   readonly ttlMs: number;
   readonly record: NodeRecord | null;
-  /** Also while there is no record yet. */
+  /** Also before the first record. */
   readonly checks: readonly WatchedCheck[];
   readonly storeCheck: WatchedCheck | null;
   readonly interruption: Interruption | null;
@@ -43,7 +43,7 @@ export interface ReportParts {
   readonly nowMs: number;
 }
 
-/** The agent's view of itself at `nowMs`; pure. */
+/** The agent's report at `nowMs`; pure. */
 export function buildReport(parts: ReportParts): AgentReport {
   const { identity, record, nowMs } = parts;
   return {
@@ -98,7 +98,7 @@ function sourceReport(source: SourceStatus, nowMs: number): SourceReport {
   return { name, ageMs, lastError, lastDurationMs, reads, failures };
 }
 
-/** How the attributes in ECS stand, from the step that is next. */
+/** The state of the attributes in ECS, from the next step. */
 export function attributesReport(step: AttributesStep, state: AttributesState): AttributesReport {
   const current = step.action === 'done' || step.reason === 'ECS has what it should';
   const known = state.inEcs === null ? 'unknown' : current ? 'current' : 'behind';
@@ -110,11 +110,11 @@ export function attributesReport(step: AttributesStep, state: AttributesState): 
   };
 }
 
-/** The `store` check: each answered call of the publisher is a look. Of this process alone, since a store that fails takes no record. */
+/** The check `store`: each answer to the publisher is a result. It is not in the record, which a failing store would not take. */
 export interface StoreCheck {
-  /** To be called with each step of the publisher. */
+  /** Call it with each step of the publisher. */
   onStep(step: Step, state: PublisherState): void;
-  /** null before the first answer. */
+  /** Null before the first answer. */
   watched(): WatchedCheck | null;
 }
 
@@ -127,9 +127,9 @@ export function createStoreCheck(clock: Clock, damping: Damping): StoreCheck {
       const nowMs = clock.monotonicMs();
       const before = last;
       last = { step, state, atMs: nowMs };
-      // The publisher tells a step before its call and after it; only an answer, or its lack, makes a new state.
+      // The publisher reports a step before its call and after it; only the answer, or its absence, makes a new state.
       if (!before || before.state === state) return;
-      const seen = storeLook(state, nowMs);
+      const seen = storeObservation(state, nowMs);
       check = observeCheck('store', check, seen, damping, clock.wallMs());
       runs = countRun(runs, seen, nowMs - before.atMs, nowMs);
     },
@@ -137,8 +137,8 @@ export function createStoreCheck(clock: Clock, damping: Damping): StoreCheck {
   };
 }
 
-/** What the publisher's state says of the store, and of our place in it. @param nowMs on the monotonic clock */
-export function storeLook(state: PublisherState, nowMs: number): Observation {
+/** What the publisher's state says of the store and of this node's registration. @param nowMs on the monotonic clock */
+export function storeObservation(state: PublisherState, nowMs: number): Observation {
   const { error } = state.trouble;
   const onRoll = state.phase === 'departed' || (state.phase === 'held' && !leaseOverdue(state, nowMs));
   if (onRoll) return { status: error === null ? 'passing' : 'warning', reason: error ?? '' };

@@ -32,7 +32,7 @@ import { createPublishLog, runPublisher } from './publisher/run.ts';
 import { attributesReport, buildReport, createStoreCheck } from './report.ts';
 import { type NotifyChannel, runNotifier } from './systemd.ts';
 
-/** What an agent works with. Whoever gives it also takes it away again. */
+/** What an agent works with. The caller opens and closes it. */
 export interface AgentDependencies {
   readonly store: Store;
   readonly clock: Clock;
@@ -42,13 +42,13 @@ export interface AgentDependencies {
   readonly session: string;
   /** Set to true once, when the agent is to deregister and end. */
   readonly leaving: Cell<boolean>;
-  /** The operator's own and those of the node's parts; whoever opened them closes them. */
+  /** Probes of docker, disk and the operator's checks. */
   readonly probes: readonly Probe[];
-  /** null where no service manager wants to be told. */
+  /** Null: no service manager is notified. */
   readonly notify: NotifyChannel | null;
-  /** Of the whole fleet, should this agent lead. Default: store against the ECS API. */
+  /** The audit that the leader runs. Default: the roll of the store against the ECS API. */
   readonly audit?: Audit;
-  /** Called only where a flag asks for something of ECS. */
+  /** Called only where a flag needs the ECS API. */
   readonly openEcs: (settings: EcsSettings) => Promise<EcsApi>;
   /** Resident memory of the process, shared pages of the runtime included. */
   readonly residentBytes: () => number;
@@ -66,9 +66,9 @@ interface EcsWorkDeps {
   readonly noticesKnown: () => boolean;
 }
 
-/** What this agent changes in ECS, where it was told to. */
+/** What this agent changes in ECS, where flags ask for it. */
 export interface EcsWork {
-  /** None of them ends before `signal` aborts. */
+  /** No loop ends before `signal` aborts. */
   readonly loops: readonly Task<never>[];
   drain(): DrainReport | null;
   attributes(): AttributesReport | null;
@@ -83,10 +83,10 @@ export function createEcsWork(config: AgentConfig, deps: EcsWorkDeps): EcsWork {
   const record = () => desired.get()?.record ?? null;
   const deregistered = Promise.withResolvers<void>();
   const loops: Task<never>[] = [];
-  // What ECS is told is never worth the agent.
-  const add = (name: string, tell: (reason: string) => void, loop: Task<unknown>) => {
+  // A defect in a loop that writes to ECS must not end the agent.
+  const add = (name: string, showReason: (reason: string) => void, loop: Task<unknown>) => {
     const onBroken = (reason: string) => {
-      tell(reason);
+      showReason(reason);
       log.error(`${name}: ${reason}`);
     };
     loops.push(harmless(loop, onBroken));
@@ -98,10 +98,10 @@ export function createEcsWork(config: AgentConfig, deps: EcsWorkDeps): EcsWork {
   if (config.drain) {
     const drainConfig = config.drain;
     drain = { state: 'idle', reason: 'starting', since: nowText() };
-    const tellDrain = (reason: string) => {
+    const showDrainReason = (reason: string) => {
       if (drain) drain = { ...drain, reason };
     };
-    add('drain', tellDrain, (signal) =>
+    add('drain', showDrainReason, (signal) =>
       runDrain(
         {
           ...{ config: drainConfig, clock, random, log, session: deps.session, slots: deps.slots, ecs: ecs.forArn },
@@ -116,10 +116,10 @@ export function createEcsWork(config: AgentConfig, deps: EcsWorkDeps): EcsWork {
   }
   if (config.ecsAttributes) {
     attributes = { state: 'unknown', reason: 'starting', lastWrite: null };
-    const tellAttributes = (reason: string) => {
+    const showAttributesReason = (reason: string) => {
       if (attributes) attributes = { ...attributes, state: 'failing', reason };
     };
-    add('ECS attributes', tellAttributes, async (signal) => {
+    add('ECS attributes', showAttributesReason, async (signal) => {
       const onStep = (...now: Parameters<typeof attributesReport>) => {
         attributes = attributesReport(...now);
       };
@@ -143,8 +143,8 @@ export function createEcsWork(config: AgentConfig, deps: EcsWorkDeps): EcsWork {
   };
 }
 
-/** This agent's part in the audit of the fleet. */
-export function standingAudit(
+/** This agent's part in the continuous audit of the fleet. */
+export function continuousAudit(
   { intervalMs, clusters }: AuditConfig,
   { presenceTtlMs, ecs }: AgentConfig,
   deps: AgentDependencies,
@@ -152,7 +152,7 @@ export function standingAudit(
   desired: () => Desired | null,
 ): Auditor {
   const { store, clock, random, session, leaving } = deps;
-  // One that broke is told of where its results are: by a failing liveness the whole agent would be restarted for it.
+  // A broken audit loop is reported with the audit's results: a failing liveness would restart the whole agent for it.
   const auditStep = monitor.track('audit', presenceTtlMs + 30_000, () => auditor.status().broken === null);
   const auditLog = createAuditLog(deps.log);
   const options: AuditorOptions = {
@@ -175,20 +175,20 @@ export function standingAudit(
       auditLog(step, state);
     },
   };
-  const auditor = createAuditor(options, (reason) => deps.log.error(`standing audit: ${reason}`));
+  const auditor = createAuditor(options, (reason) => deps.log.error(`continuous audit: ${reason}`));
   return auditor;
 }
 
-/** A departure that the store has not taken by then is given up: with the HTTP port's closing it stays under 3 s. */
+/** Deregistration is given up after this; with the closing of the HTTP port the agent ends within 3 s. */
 const DEPARTURE_LIMIT_MS = 2_000;
 
-/** While it watches, the registry moves at least every 35 s. */
+/** While it watches, the registry makes a step at least every 35 s. */
 const REGISTRY_LIMIT_MS = 65_000;
 
 /**
- * The whole agent: answers HTTP, watches its node and publishes it, until it has departed.
- * @param signal ends it at once, without deregistering
- * @throws SupersededError when another session registered this node; RollcallError when the port cannot be had
+ * The whole agent: answers HTTP, observes its node and publishes the record, until it has deregistered.
+ * @param signal ends it at once, without a deregistration
+ * @throws SupersededError when another session registered this node; RollcallError when the port is not available
  */
 export async function runAgent(config: AgentConfig, deps: AgentDependencies, signal: AbortSignal): Promise<void> {
   const { store, clock, random, log, leaving } = deps;
@@ -210,7 +210,7 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
   const storeCheck = createStoreCheck(clock, config.checks);
   const ecsWork = createEcsWork(config, {
     ...{ clock, random, log, desired, leaving, session: deps.session, slots: store.drainSlots, openEcs: deps.openEcs },
-    // EC2 announces nothing to a host of another house.
+    // A host outside EC2 gets no notices from EC2.
     noticesKnown: () =>
       config.identity.kind === 'external' ||
       node.sources().some(({ name, lastSuccessAtMs }) => name === 'notices' && lastSuccessAtMs !== null),
@@ -239,7 +239,7 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
   const watches = (): boolean => registry.status().watching;
   const registryStep = monitor.track('registry', REGISTRY_LIMIT_MS, watches);
   const registry = createRegistry({ store, clock, random, massLoss: config.massLoss, onStep: registryStep });
-  const auditor = config.audit && standingAudit(config.audit, config, deps, monitor, () => desired.get());
+  const auditor = config.audit && continuousAudit(config.audit, config, deps, monitor, () => desired.get());
   const routes = agentRoutes({ report, registry, residentBytes: deps.residentBytes, clock, random, auditor });
   const onError = (error: unknown) => log.error(`answering a request failed: ${describeError(error)}`);
   const server = await startHttpServer({ listen: config.listen, routes, clock, onError });
@@ -297,7 +297,7 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
   }
 }
 
-/** A node without a readable machine id is still a node. */
+/** A missing machine id is a warning: the node registers without it. */
 async function machineIdOrNull(path: string, log: Logger): Promise<string | null> {
   try {
     return await readMachineId(path);
@@ -307,7 +307,7 @@ async function machineIdOrNull(path: string, log: Logger): Promise<string | null
   }
 }
 
-/** Resolves when the agent has been leaving for too long. */
+/** Resolves `DEPARTURE_LIMIT_MS` after the agent began to leave. */
 async function giveUpDeparture(leaving: Cell<boolean>, clock: Clock, signal: AbortSignal): Promise<null> {
   const begun = new Promise<void>((resolve) => {
     if (leaving.get()) resolve();

@@ -6,11 +6,11 @@ import { type Cell, sleepUnlessChanged } from '../lib/cell.ts';
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
 
-/** What `systemctl status` shows of an agent: who it is on the roll, or what it waits for; pure, and it does not tick. */
+/** The status line of an agent in `systemctl status`: its registration, or what it waits for; pure, without changing numbers. */
 export function describeStatus(report: Pick<AgentReport, 'record' | 'lease' | 'sources' | 'loops'>): string {
   const { record, lease, sources, loops } = report;
   const stuck = loops.find((loop) => loop.ageMs > loop.limitMs);
-  if (stuck) return `stuck: the loop ${stuck.name} makes no step`;
+  if (stuck) return `stuck: loop ${stuck.name} makes no progress`;
   if (lease.state === 'superseded') return 'superseded: another agent registered this node';
   if (!record) {
     const host = sources.find(({ name }) => name === 'host');
@@ -27,13 +27,13 @@ export function describeStatus(report: Pick<AgentReport, 'record' | 'lease' | 's
   return `registered as ${name}, ${status}${worst ? ` (${worst.name}: ${worst.reason})` : ''}`;
 }
 
-/** systemd takes a notification of up to so many bytes from a relay; a longer one is lost, not cut. */
+/** systemd drops a longer notification that comes through a relay. */
 export const MAX_NOTIFICATION_BYTES = 1_024;
 
-/** A status that flickers must not start a program on the host every second. */
+/** Each notification starts a program on the host: a status that changes all the time must not start one every second. */
 const STATUS_PAUSE_MS = 2_000;
 
-/** What the service manager has been told so far. Instants are on the monotonic clock. */
+/** What the service manager was notified of so far. Instants are on the monotonic clock. */
 export interface NotifyState {
   readonly ready: boolean;
   readonly stopping: boolean;
@@ -52,17 +52,17 @@ export const INITIAL_NOTIFY_STATE: NotifyState = {
 
 export interface NotifyInput {
   readonly status: string;
-  /** All of our loops made a step within their limits. */
+  /** All loops of the agent made a step within their limits. */
   readonly progressing: boolean;
   readonly leaving: boolean;
-  /** null where nobody watches. */
+  /** Null without a watchdog. */
   readonly watchdogMs: number | null;
 }
 
 /**
  * The assignments of systemd's protocol (sd_notify(3)) that are due at `nowMs`, and the state once they are sent; pure.
- * The caller serves already: READY is due at the first call. There is no MAINPID: a pid of a container means another
- * process, or none, on the host.
+ * The caller answers HTTP already: READY is due at the first call. MAINPID is never sent: a pid inside a container is
+ * another process, or none, on the host.
  */
 export function dueNotifications(
   state: NotifyState,
@@ -79,7 +79,7 @@ export function dueNotifications(
     assignments.push('READY=1');
     next = { ...next, ready: true };
   }
-  // What comes with READY or STOPPING is news in any case.
+  // The status is sent along with READY and STOPPING in any case.
   const pauseOver = nowMs >= state.statusAtMs + STATUS_PAUSE_MS || assignments.length > 0;
   if (status !== state.status && pauseOver) {
     assignments.push(`STATUS=${status}`);
@@ -93,27 +93,27 @@ export function dueNotifications(
   return { assignments, state: next };
 }
 
-/** One line that, with its name, fits into one notification. */
+/** Cuts a text to one line that fits into one notification with its name. */
 function fit(text: string): string {
   const line = text.replace(/[\p{Cc}\u2028\u2029]+/gu, ' ').trim();
   const limitBytes = MAX_NOTIFICATION_BYTES - 'STATUS='.length;
   if (Buffer.byteLength(line) <= limitBytes) return line;
-  // Cutting bytes may cut a character in two; what is left of it decodes to U+FFFD and goes too.
+  // A cut within a character leaves a part that decodes to U+FFFD, which is removed.
   const cut = Buffer.from(line).subarray(0, limitBytes - '…'.length * 3);
   return `${cut.toString('utf8').replace(/\uFFFD+$/, '')}…`;
 }
 
 export interface NotifyConfig {
   readonly by: 'program' | 'stdout';
-  /** null where nobody watches. */
+  /** Null without a watchdog. */
   readonly watchdogMs: number | null;
 }
 
-/** How a service manager is reached, and how often it wants to hear. */
+/** How the service manager is notified, and how often it needs the watchdog's notification. */
 export interface NotifyChannel {
-  /** Tells it some assignments in their order. */
+  /** Sends assignments in their order. */
   readonly send: (assignments: readonly string[], signal: AbortSignal) => Promise<void>;
-  /** null where it does not watch us. */
+  /** Null without a watchdog. */
   readonly watchdogMs: number | null;
 }
 
@@ -122,13 +122,13 @@ export interface NotifierOptions {
   readonly clock: Clock;
   readonly report: () => AgentReport;
   readonly leaving: Pick<Cell<boolean>, 'get' | 'onChange'>;
-  /** Told of the first failure in a row. An agent that cannot notify goes on: whether that is fatal is the unit's matter. */
+  /** Called for the first failure in a row. The agent goes on: the unit decides whether that is fatal. */
   readonly onError: (error: unknown) => void;
 }
 
 const TICK_MS = 1_000;
 
-/** Keeps the service manager informed until `signal` aborts, with whose reason it rejects. To be started once the agent serves. */
+/** Notifies the service manager until `signal` aborts, and rejects with its reason. Start it once the agent answers HTTP. */
 export async function runNotifier(options: NotifierOptions, signal: AbortSignal): Promise<never> {
   const { channel, clock, report, leaving, onError } = options;
   let state = INITIAL_NOTIFY_STATE;
@@ -149,10 +149,10 @@ export async function runNotifier(options: NotifierOptions, signal: AbortSignal)
       } catch (error) {
         signal.throwIfAborted();
         if (!failing) onError(error);
-        failing = true; // all that was due is due again at the next tick
+        failing = true; // the same assignments are due again at the next tick
       }
     }
-    // Asked to leave while sending: that is told before anything else.
+    // Asked to leave while sending: STOPPING goes out at once.
     const overtaken = leaving.get() && !state.stopping && !failing;
     if (!overtaken) await sleepUnlessChanged(clock, TICK_MS, [leaving], signal);
   }
@@ -162,8 +162,8 @@ const PROGRAM = 'systemd-notify';
 const LIMIT_MS = 5_000;
 
 /**
- * Tells the service manager by its own program: Node has no Unix datagram sockets. The unit has to say
- * NotifyAccess=all, since the sender is our child.
+ * Notifies the service manager by systemd-notify, since Node has no Unix datagram sockets. The unit needs
+ * NotifyAccess=all, because the sender is a child of the agent.
  */
 export function notifyByProgram(
   clock: Clock,
@@ -180,13 +180,13 @@ export interface NotifyEnvironment {
   readonly stdout: (text: string) => Promise<void>;
 }
 
-/** The way to the service manager that the configuration asks for; null where there is none. */
+/** The channel that the configuration asks for; null: none. */
 export function openNotifyChannel(config: NotifyConfig | null, environment: NotifyEnvironment): NotifyChannel | null {
   if (!config) return null;
   const { watchdogMs } = config;
   if (config.by === 'program') return { watchdogMs, send: notifyByProgram(environment.clock) };
-  // Out of a container no datagram reaches systemd in the unit's name, but stdout reaches the unit's own shell. One that
-  // does not read is waited for, lest what it missed piles up; where systemd watches us, it does not wait for long.
+  // From a container no datagram reaches systemd in the unit's name, but stdout reaches the unit's shell. A shell that
+  // does not read is waited for, so that nothing piles up; with a watchdog, systemd ends that wait.
   const send = (assignments: readonly string[], signal: AbortSignal) =>
     abortable(environment.stdout(assignments.map((one) => `${one}\n`).join('')), signal);
   return { watchdogMs, send };

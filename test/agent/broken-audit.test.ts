@@ -6,7 +6,7 @@ import { until } from '../support/machine-time.ts';
 import { getJson, PATIENCE_MS } from '../support/rollcall-process.ts';
 import { startWorld } from './start-agent.ts';
 
-test('a standing audit whose loop broke is told of, leads no more, and costs the agent nothing else', async (t) => {
+test('a continuous audit whose loop broke is reported, gives up leadership, and does not disturb the agent', async (t) => {
   const world = await startWorld(t);
   const audit = fakeAudit(systemClock, 10);
   const config = { presenceTtlMs: 2_000, audit: { intervalMs: 200, clusters: 'roll' } } as const;
@@ -26,7 +26,7 @@ test('a standing audit whose loop broke is told of, leads no more, and costs the
   assert.deepEqual([status, body.broken, body.leader, body.report.agreeing], [200, reason, null, 20]);
   assert.deepEqual(
     agent.log().filter((line) => line.includes('a defect')),
-    [`standing audit: ${reason}`],
+    [`continuous audit: ${reason}`],
   );
   const metrics = await (await fetch(`${agent.url}/metrics`)).text();
   assert.match(metrics, /^rollcall_audit_leader 0$/m);

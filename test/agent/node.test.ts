@@ -194,9 +194,9 @@ describe('observe log', () => {
   test('a notice is told once, again when it changes, and when it is taken back', () => {
     const [first, later] = ['2026-11-22T10:26:18.000Z', '2026-11-22T10:30:00.000Z'];
     assert.deepEqual(logged(notice(null), notice(first), notice(first), notice(later), notice(null), notice(null)), [
-      `EC2 announces spot-interruption stop at ${first}`,
-      `EC2 announces spot-interruption stop at ${later}`,
-      'EC2 took back its notice: spot-interruption',
+      `EC2 notice: spot-interruption stop at ${first}`,
+      `EC2 notice: spot-interruption stop at ${later}`,
+      'EC2 withdrew its notice: spot-interruption',
     ]);
   });
 });

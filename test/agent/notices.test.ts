@@ -30,7 +30,7 @@ for (const [kind, notices, action, cause] of cases) {
     await until('the notice is published', PATIENCE_MS, async () => (await world.record())?.interruption !== null);
     const announced = await world.record();
     assert.deepEqual([announced?.interruption?.kind, String(announced?.interruption?.action)], [kind, action]);
-    assert.equal(agent.log().filter((line) => line.startsWith('EC2 announces')).length, 1);
+    assert.equal(agent.log().filter((line) => line.startsWith('EC2 notice: ')).length, 1);
     await agent.leave();
     const departed = await world.record();
     assert.equal(departed?.departure?.cause, cause);

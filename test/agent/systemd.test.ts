@@ -45,7 +45,7 @@ describe('describe status', () => {
 
   test('a stuck loop goes before all else', () => {
     const loops = [{ name: 'publisher', ageMs: 60_001, limitMs: 60_000 }];
-    assert.equal(describeStatus(sampleReport({ loops })), 'stuck: the loop publisher makes no step');
+    assert.equal(describeStatus(sampleReport({ loops })), 'stuck: loop publisher makes no progress');
   });
 });
 
