@@ -14,10 +14,10 @@ import {
   type TakeOutcome,
 } from './store.ts';
 
-/** A claim as the store has it. */
+/** A claim as it is stored. */
 export interface StoredClaim {
   readonly instanceId: string;
-  /** null: there is one, and it cannot be read. */
+  /** null: the stored claim cannot be read. */
   readonly claim: DrainClaim | null;
 }
 
@@ -30,8 +30,9 @@ export interface Room {
 }
 
 /**
- * Whether one more node of the cluster may drain; pure. In doubt a claim counts: too few drain rather than too many.
- * @param place of who asks @param claims of all clusters, without the one who asks @param maxSharePercent 0 to 100
+ * Whether one more node of the cluster may drain; pure. A claim that is in doubt counts: too few nodes drain rather than
+ * too many.
+ * @param claims those of all clusters, without the asking node's own @param maxSharePercent 0 to 100
  */
 export function decideRoom(
   { cluster, arn }: Pick<DrainClaim, 'cluster' | 'arn'>,
@@ -45,13 +46,13 @@ export function decideRoom(
   const present = roll.entries.filter(
     ({ record, presence }) => presence && record.cluster === cluster && isNear(record.containerInstanceArn),
   ).length;
-  // So that 30 % of 10 are 3 whatever floating point makes of it.
+  // The small addend makes 30 % of 10 nodes 3 in spite of floating point.
   const slots = Math.max(1, Math.floor((maxSharePercent * present) / 100 + 1e-9));
   const holders = claims.filter(({ instanceId, claim }) => {
     if (claim?.phase === 'overruled') return false;
     const entry = records.get(instanceId);
     if (!isNear(claim?.arn ?? entry?.record.containerInstanceArn)) return false;
-    // A record that cannot be read may be its own; a claim that cannot be read is of its node's cluster.
+    // An unreadable record may be this node's; an unreadable claim counts for its node's cluster.
     if (!entry) return roll.skipped.length > 0 && (claim === null || claim.cluster === cluster);
     if ((claim?.cluster ?? entry.record.cluster) !== cluster) return false;
     return entry.presence !== null || !goneForGood(entry.record);
@@ -64,9 +65,9 @@ export function decideRoom(
 }
 
 /**
- * Of a node that is not present: the instance was about to be terminated when its agent left, or, of the spot market,
- * whose two minutes nobody takes back, when it was lost. One that was merely stopped, or whose agent was, may come back
- * as the container instance that it is, still drained.
+ * Whether a node that is not present will not come back: its instance was about to be terminated when its agent
+ * deregistered, or, for a spot interruption, which AWS does not withdraw, when it was lost. An instance or agent that was
+ * only stopped may come back as the same container instance, still drained.
  */
 export function goneForGood({ departure, interruption }: NodeRecord): boolean {
   const cause = departure?.cause ?? (interruption?.kind === 'spot-interruption' ? interruption.kind : null);
@@ -77,7 +78,7 @@ export function encodeClaim({ phase, arn, cluster, reason, since, session }: Dra
   return JSON.stringify({ phase, arn, cluster, reason, since, session });
 }
 
-/** null where it is no claim that this version can read. */
+/** null: not a claim that this version can read. */
 export function decodeClaim(text: string): DrainClaim | null {
   let value: unknown;
   try {
@@ -93,13 +94,13 @@ export function decodeClaim(text: string): DrainClaim | null {
   return { phase, arn, cluster, reason, since, session };
 }
 
-/** null where there is none, or none that this version can read. */
+/** null: no claim, or not one that this version can read. */
 export function heldClaim(instanceId: string, stored: KeyValue | null): HeldClaim | null {
   const claim = stored && decodeClaim(stored.value);
   return stored && claim && { instanceId, claim, lease: stored.lease, revision: stored.modRevision };
 }
 
-/** Claims are few: never more than the nodes that drain. The limit asks for them in one small page. */
+/** There are never more claims than draining nodes, so one page has them all in practice. */
 const PAGE_CLAIMS = 1_000;
 
 /** All claims of all clusters. */
@@ -115,21 +116,21 @@ export async function readClaims(kv: Kv, signal: AbortSignal): Promise<readonly 
   }
 }
 
-/** As the retention's default: a restarted agent still knows that it was rollcall that drained its node. */
+/** The default retention: after a restart, however late, an agent still knows that rollcall drained its node. */
 const CLAIM_TTL_MS = 86_400_000;
 
 /**
- * How long one agent may take to count and claim, and how long "none free" stands at the door unless who wrote it comes
- * again. Whoever comes meanwhile reads one small key and goes: of a fleet whose nodes all want to drain one agent reads
- * the roll, and while nothing changes none writes.
+ * How long one agent may take to count and claim, and how long "no slot is free" stays in the lock unless its holder asks
+ * again. Other agents meanwhile read only that one small key: in a fleet whose nodes all want to drain, one agent reads
+ * the roll, and none writes while nothing changes.
  */
 const ADMISSION_TTL_MS = 30_000;
 
 /**
- * `DrainSlots.take` over any key-value store: one at a time per cluster. The door is a key on a short lease: who made it
- * counts claims and nodes, and its claim is guarded by the door's revision. An agent that was too slow finds another
- * door there, or none, and has claimed nothing. Who found none free keeps the door and counts again when it comes back:
- * nobody else has claimed meanwhile.
+ * `DrainSlots.take` over any key-value store: one agent at a time in each cluster. The admission lock is a key on a short
+ * lease: its holder counts claims and nodes, and its own claim is guarded by the lock's revision. An agent that took too
+ * long finds another lock, or none, and its claim fails. A holder that found no free slot keeps the lock and counts again
+ * when it next asks: no other agent has claimed meanwhile.
  */
 export async function takeSlot(kv: Kv, request: SlotRequest, signal: AbortSignal): Promise<TakeOutcome> {
   const { instanceId, claim, maxSharePercent } = request;
@@ -141,9 +142,9 @@ export async function takeSlot(kv: Kv, request: SlotRequest, signal: AbortSignal
   const stored = seen.reads[1] ?? null;
   const state = stored && decodeAdmission(stored.value);
   const ours = state?.by === claim.session;
-  // Its share may let this one in: a single agent that was told less than the others must not keep them all out.
-  const pass = state?.full != null && state.sharePercent !== null && state.sharePercent < maxSharePercent;
-  if (state && !ours && !pass) {
+  // The holder's share may be smaller than this agent's: one agent with a small share must not keep out all others.
+  const bypass = state?.full != null && state.sharePercent !== null && state.sharePercent < maxSharePercent;
+  if (state && !ours && !bypass) {
     return state.full === null ? { kind: 'busy' } : { kind: 'full', reason: state.full, keepsLockMs: null };
   }
   const ownState = { by: claim.session, sharePercent: maxSharePercent };
@@ -154,7 +155,7 @@ export async function takeSlot(kv: Kv, request: SlotRequest, signal: AbortSignal
       : await acquireLock(kv, lockBefore, { ...ownState, full: null }, signal);
   if (!kept) return { kind: 'busy' };
   const mine = { key: lockKey, modRevision: kept.revision };
-  // Since the door was opened no claim is made but ours.
+  // While this agent holds the lock, no other agent can claim.
   const claims = (await readClaims(kv, signal)).filter((each) => each.instanceId !== instanceId);
   const roll = await readRoll(kv, false, signal);
   const room = decideRoom(claim, claims, roll, maxSharePercent);
@@ -166,7 +167,7 @@ export async function takeSlot(kv: Kv, request: SlotRequest, signal: AbortSignal
   }
   const slot = await kv.grant(CLAIM_TTL_MS, signal);
   const put = { key: own, value: encodeClaim(claim), lease: slot.lease };
-  // What another one put there meanwhile is for the next look; this node's own is never overwritten.
+  // Both guards: the lock is still held, and a claim of this node that appeared meanwhile is not overwritten.
   const guards = [mine, { key: own, modRevision: seen.reads[0]?.modRevision ?? '0' }];
   const written = await kv.txn({ guards, puts: [put], deletes: [lockKey], reads: [] }, signal);
   releaseLeases(kv, written.succeeded ? [kept.lease] : [kept.lease, slot.lease]);
@@ -179,7 +180,7 @@ interface AdmissionLock {
   readonly revision: string;
 }
 
-/** null: another was faster. @param before as the door was seen */
+/** null: another agent was faster. @param before the lock as it was read */
 async function acquireLock(
   kv: Kv,
   before: { readonly key: string; readonly modRevision: string },
@@ -193,12 +194,12 @@ async function acquireLock(
   return succeeded ? { lease, revision } : null;
 }
 
-/** null: its time was over. */
+/** null: its lease has ended. */
 async function renewLock(kv: Kv, { lease, modRevision }: KeyValue, signal: AbortSignal): Promise<AdmissionLock | null> {
   return (await kv.keepAlive(lease, signal)) ? { lease, revision: modRevision } : null;
 }
 
-/** What stands at a door: whose it is, what share that one goes by, and why nobody gets in; null: it is not known yet. */
+/** The admission lock's value: its holder's session and share, and why no slot is free (null: not known yet). */
 interface AdmissionState {
   readonly by: string | null;
   readonly sharePercent: number | null;
@@ -209,7 +210,7 @@ function encodeAdmission({ by, sharePercent, full }: AdmissionState): string {
   return JSON.stringify({ by, sharePercent, full });
 }
 
-/** Whoever wrote one that cannot be read, its lease ends. */
+/** An unreadable value counts as held by an unknown agent until its lease ends. */
 function decodeAdmission(value: string): AdmissionState {
   const text = (part: unknown) => (typeof part === 'string' ? part : null);
   try {

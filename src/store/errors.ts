@@ -1,10 +1,10 @@
 import { RollcallError } from '../lib/errors.ts';
 
-/** The store could not answer, or refused. `retryable` is false where trying again cannot help (wrong password, bad certificate). */
+/** The store could not answer, or refused. `retryable: false`: a retry cannot help (wrong password, bad certificate). */
 export class StoreError extends RollcallError {
   override readonly name: string = 'StoreError';
   override readonly retryable: boolean;
-  /** It is certain that a write was not carried out, nor will be. */
+  /** true: the write was certainly not carried out and will not be. */
   readonly notCarriedOut: boolean;
   constructor(message: string, options: { retryable: boolean; notCarriedOut?: boolean; cause?: unknown }) {
     super(message, { cause: options.cause });
@@ -13,7 +13,7 @@ export class StoreError extends RollcallError {
   }
 }
 
-/** The changes after the asked revision are gone: read a new snapshot. */
+/** The store no longer has the changes after the revision asked for: read a new snapshot. */
 export class CompactedError extends StoreError {
   override readonly name = 'CompactedError';
   constructor(message: string) {

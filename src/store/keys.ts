@@ -1,16 +1,16 @@
 import { INSTANCE_ID } from '../record/codec.ts';
 
-/** Everything of this layout's version is below; a reader of version 1 never looks beside it. */
+/** All keys of version 1 of the layout start with this; a reader of version 1 reads no others. */
 export const ROOT = 'v1/';
 
-/** Where the records begin; presences come before. */
+/** Records sort after presences. */
 export const RECORDS = `${ROOT}records/`;
 
 const PRESENCES = `${ROOT}presence/`;
 
 /**
- * What agents agree on among themselves, and no part of the roll: beside `ROOT`, so that nobody who reads the roll is sent
- * up to 1 MB of it, nor, being of an earlier version, takes it for keys of somebody else.
+ * Leader locks, their documents and drain claims: not part of the roll. Outside `ROOT`, so that readers of the roll are
+ * not sent up to 1 MB of them, and earlier versions do not report them as foreign keys.
  */
 const COORDINATION = 'coordination/v1/';
 
@@ -22,24 +22,24 @@ export function presenceKey(instanceId: string): string {
   return `${PRESENCES}${instanceId}`;
 }
 
-/** The key that whoever is in charge of `office` holds with a lease; `audit` is one. */
+/** The key that the leader holds on its lease. @param lock its name, such as `audit` */
 export function leaderLockKey(lock: string): string {
   return `${COORDINATION}${lock}/leader`;
 }
 
-/** What the office's holders publish. @param name none but `leader` */
+/** A document that the leader publishes. @param name anything but `leader` */
 export function documentKey(lock: string, name: string): string {
   return `${COORDINATION}${lock}/${name}`;
 }
 
-/** Who drains, one key a node. */
+/** Drain claims, one key for each node. */
 export const DRAINS = `${COORDINATION}drains/`;
 
 export function drainKey(instanceId: string): string {
   return `${DRAINS}${instanceId}`;
 }
 
-/** Whose turn it is to count and claim; one key a cluster. @param scope region and account, as an ARN begins; null: not known */
+/** The lock for counting and claiming drain slots, one for each cluster. @param scope region and account, as an ARN begins; null: unknown */
 export function drainAdmissionKey(cluster: string, scope: string | null): string {
   return `${COORDINATION}drain-doors/${scope === null ? '' : `${scope}/`}${cluster}`;
 }

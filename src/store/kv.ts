@@ -1,6 +1,6 @@
 /**
- * The little that rollcall needs of a key-value store with revisions and leases, modelled on etcd v3. `RollStore`
- * builds the store's contract on it once; each kind of store implements only this.
+ * What rollcall needs of a key-value store with revisions and leases, modelled on etcd v3. Each kind of store implements
+ * only this; `createRollStore` builds the store's contract on it.
  *
  * All methods reject with a `StoreError` when the store cannot answer within its own request deadline, and with the
  * signal's reason when `signal` aborts. Keys are given and returned without the store's prefix (`v1/records/i-…`).
@@ -14,15 +14,15 @@ export interface Kv {
   /** A new lease. `ttlMs` in the answer is what was granted: at least what was asked. */
   grant(ttlMs: number, signal: AbortSignal): Promise<{ readonly lease: string; readonly ttlMs: number }>;
 
-  /** Restarts the lease's time; false when there is no such lease. Writes no revision. */
+  /** Renews the lease; false: no such lease. Writes no revision. */
   keepAlive(lease: string, signal: AbortSignal): Promise<boolean>;
 
-  /** In the order of `leases`: what is left of each, null where it is gone. Writes no revision. */
+  /** The remaining time of each lease, in the order of `leases`; null: it is gone. Writes no revision. */
   remaining(leases: readonly string[], signal: AbortSignal): Promise<readonly (LeaseTime | null)[]>;
 
   /**
-   * Ends a lease that holds no keys (any more); does nothing when it holds some or is gone already. Not for a lease that
-   * a write without an answer may still use: carried out between the look and the end, it would lose its keys again.
+   * Ends a lease without keys; does nothing when it has keys or is gone already. Not for a lease that a write without an
+   * answer may still use: if that write is carried out between the check and the end, its keys are deleted.
    */
   releaseEmpty(lease: string, signal: AbortSignal): Promise<void>;
 
@@ -30,9 +30,9 @@ export interface Kv {
   range(query: RangeQuery, signal: AbortSignal): Promise<RangePage>;
 
   /**
-   * All of `guards` hold → all of `puts` and `deletes` happen, at one revision; else nothing does. Either way
-   * `reads` are answered as they were at that moment, before the writes.
-   * Rejects with a `LeaseNotFoundError` when a put names a lease that is gone.
+   * If all `guards` hold, all `puts` and `deletes` happen at one revision; else none. Either way `reads` are answered
+   * with the values before the writes.
+   * Rejects with `LeaseNotFoundError` when a put names a lease that is gone.
    */
   txn(txn: Txn, signal: AbortSignal): Promise<TxnResult>;
 
@@ -42,13 +42,13 @@ export interface Kv {
   close(): Promise<void>;
 }
 
-/** Of what was granted; as exact as the store tells it, for etcd to half a second. */
+/** As exact as the store reports it; for etcd to half a second. */
 export interface LeaseTime {
   readonly remainingMs: number;
   readonly grantedMs: number;
 }
 
-/** A key of a page. Its lease is left out: nobody asks a whole range for it, and a page holds 5,000. */
+/** A key of a page. Without its lease: no reader of a range needs it, and a page has up to 5,000 keys. */
 export interface RangeEntry {
   readonly key: string;
   readonly value: string;
@@ -112,13 +112,13 @@ export interface KvBatch {
 }
 
 /**
- * Starts to end leases that hold no keys any more, each within the store's own deadline. Nobody waits for it: a
- * registration that happened must not fail, or come late, because tidying hangs.
+ * Starts to end leases that have no keys any more, each within the store's own deadline. The caller does not wait: a
+ * registration that happened must not fail or be delayed by this.
  */
 export function releaseLeases(kv: Kv, leases: readonly string[]): void {
   const { signal } = new AbortController();
   for (const lease of new Set(leases)) {
-    // A failure costs nothing but tidiness: an empty lease changes no key and ends by itself when its time is over.
+    // A failure does no harm: a lease without keys ends by itself.
     if (lease !== '0') kv.releaseEmpty(lease, signal).catch(() => {});
   }
 }

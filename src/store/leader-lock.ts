@@ -6,9 +6,9 @@ import type { CampaignOutcome, Candidate, Holder, LeaderLocks, Term } from './st
 const MAX_ATTEMPTS = 3;
 const UNKNOWN: Holder = { session: 'unknown', instanceId: null };
 
-/** `Offices` over any key-value store. */
+/** `LeaderLocks` over any key-value store. */
 export function createLeaderLocks(kv: Kv): LeaderLocks {
-  // Of each reign's last summary, as far as it is known. Two writes of one reign meet the same revision only once.
+  // The revision of each term's last summary, if known. Of two writes that expect the same revision only one succeeds.
   const summaryRevisions = new WeakMap<Term, string>();
   const read = (keys: readonly string[], signal: AbortSignal) =>
     kv.txn({ guards: [], puts: [], deletes: [], reads: keys }, signal);
@@ -51,10 +51,10 @@ export function createLeaderLocks(kv: Kv): LeaderLocks {
         const [held, stored] = [reads[0] ?? null, reads[1] ?? null];
         if (held?.modRevision !== term.revision) return { kind: 'lost', by: holderOf(held) };
         summaryRevisions.set(term, stored?.modRevision ?? '0');
-        // Written by an attempt whose answer was lost.
+        // An earlier attempt, whose answer was lost, wrote it.
         if (stored?.value === documents.summary) return { kind: 'published', revision: stored.modRevision };
       }
-      throw new StoreError(`publish for ${term.lock}: its summary changed ${MAX_ATTEMPTS} times meanwhile`, {
+      throw new StoreError(`publish for ${term.lock}: its summary changed before each of ${MAX_ATTEMPTS} attempts`, {
         retryable: true,
       });
     },
@@ -84,26 +84,26 @@ async function campaign(kv: Kv, lock: string, candidate: Candidate, signal: Abor
     }
     mayBeWritten = false;
     const winner = result.reads[0];
-    if (!winner) throw new StoreError(`campaign for ${lock}: it was neither vacant nor held`, { retryable: true });
+    if (!winner) throw new StoreError(`campaign for ${lock}: its key was neither free nor held`, { retryable: true });
     return judge(winner, lock, candidate);
   } catch (error) {
     if (error instanceof LeaseNotFoundError || (error instanceof StoreError && error.notCarriedOut))
       mayBeWritten = false;
     throw error;
   } finally {
-    // A write without an answer may still be carried out: then its lease runs out by itself, or the next campaign finds it.
+    // A write without an answer may still be carried out: its lease then ends by itself, or the next campaign finds it.
     if (!mayBeWritten) releaseLeases(kv, [granted.lease]);
   }
 }
 
-/** Held by this very session after an answer that was lost: then the reign goes on, with the TTL that was asked for. */
+/** This session may hold the lock already, after an answer that was lost: its term goes on, with the TTL it asked for. */
 function judge(seen: KeyValue, lock: string, { session, ttlMs }: Candidate): CampaignOutcome {
   const by = holderOf(seen) ?? UNKNOWN;
   if (by.session !== session) return { kind: 'taken', by };
   return { kind: 'elected', term: { lock, session, ttlMs, revision: seen.modRevision, lease: seen.lease } };
 }
 
-/** What somebody else wrote there, in whatever form, is a holder all the same. */
+/** A value that is not from rollcall counts as a holder, too. */
 function holderOf(kv: KeyValue | null | undefined): Holder | null {
   if (!kv) return null;
   try {

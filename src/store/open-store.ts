@@ -50,18 +50,18 @@ export interface StoreDeps {
   readonly clock: Clock;
   /** Evenly distributed in [0, 1). */
   readonly random: () => number;
-  /** Ends the opening, which may wait for another process; not what is opened. */
+  /** Aborts opening the store, which may wait for another process; not the open store. */
   readonly signal: AbortSignal;
-  /** Whether an embedded store that is not there may be made: writers do, readers would only hide a wrong path. */
+  /** Whether a missing embedded store is created: true for writers; for readers it would hide a wrong path. */
   readonly create: boolean;
 }
 
-/** @throws StoreError when an embedded store's file cannot be used, or the reason of the signal. etcd is first asked by the first call. */
+/** Connects to no etcd yet. @throws StoreError when an embedded store's file cannot be used, or the reason of the signal */
 export async function openStore(config: StoreConfig, deps: StoreDeps): Promise<Store> {
   return createRollStore(await openKv(config, deps));
 }
 
-/** Each kind is loaded when it is used: an agent on etcd carries no SQLite, a list from SQLite no HTTP client. */
+/** Each kind is loaded on use: an agent on etcd does not load SQLite, a list from SQLite does not load gRPC. */
 async function openKv(config: StoreConfig, deps: StoreDeps): Promise<Kv> {
   switch (config.kind) {
     case 'etcd':
@@ -77,6 +77,6 @@ function readBootId(): string {
   try {
     return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
   } catch {
-    return UNKNOWN_BOOT; // not Linux; leases are then judged by the wall clock
+    return UNKNOWN_BOOT; // not Linux; leases then end by the wall clock
   }
 }

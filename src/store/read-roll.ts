@@ -7,19 +7,19 @@ import { parseKey, presenceKey, RECORDS, ROOT, recordKey } from './keys.ts';
 import type { Kv, KvBatch, KvEvent, LeaseTime, RangeEntry, RangePage } from './kv.ts';
 import type { Change, OverdueCount, WatchBatch } from './store.ts';
 
-/** A prefix shared with somebody else may hold any number of foreign keys; a list names this many and counts the rest. */
+/** A prefix that other programs use, too, may have any number of foreign keys: this many are named, the rest are counted. */
 export const MAX_SKIPPED = 100;
 
 interface RollCollector {
-  /** Takes more keys, in any order, each once. */
+  /** Adds keys, in any order, each once. */
   add(kvs: readonly RangeEntry[]): void;
   /** @param revision at which all added keys were read */
   finish(revision: string): Roll;
 }
 
 /**
- * Joins records and presences, page by page, into a roll. Never throws: what cannot be read is named in `skipped`.
- * Both are sorted and merged instead of looked up by id: pages come sorted, and a list of 10,000 nodes feels the rest.
+ * Joins records and presences, page by page, into a roll. Never throws: unreadable keys are named in `skipped`.
+ * Both are sorted and merged instead of looked up by id: pages come sorted, and for 10,000 nodes look-ups are slower.
  */
 export function collectRoll(): RollCollector {
   const records: NodeRecord[] = [];
@@ -52,7 +52,7 @@ export function collectRoll(): RollCollector {
     }
   };
 
-  /** A presence beside an unreadable record is not news of its own: the record was named already. */
+  /** A presence whose record is unreadable is not named again: its record was. */
   const skipPresence = (instanceId: string) => {
     if (!unreadableRecords.has(instanceId)) skip(presenceKey(instanceId), 'a presence without a record');
   };
@@ -88,7 +88,7 @@ export function collectRoll(): RollCollector {
 const MAX_ATTEMPTS = 3;
 /** Records and presences of 50 nodes. */
 const SMALL_ROLL_KEYS = 100;
-/** Pieces on their way at once: for a command that somebody waits for, and for an agent, which is to stay small. */
+/** Pieces that are read at the same time: by a command that a person waits for, and by an agent, which must stay small. */
 const PARALLEL_PIECES = { hurry: 12, thrifty: 4 };
 
 /** `Store.read` over any key-value store: the first page that arrives fixes the revision at which all others are read. */
@@ -97,7 +97,7 @@ export async function readRoll(kv: Kv, hurry: boolean, signal: AbortSignal): Pro
     try {
       return hurry ? await readPieces(kv, null, PARALLEL_PIECES.hurry, signal) : await readThriftily(kv, signal);
     } catch (error) {
-      // The revision was compacted between two pages. Starting over needs no pause: it asks for a newer one.
+      // The revision was compacted between two pages. Reading again needs no pause: it reads a newer revision.
       if (!(error instanceof CompactedError)) throw error;
     }
   }
@@ -116,8 +116,8 @@ async function readThriftily(kv: Kv, signal: AbortSignal): Promise<Roll> {
 }
 
 /**
- * Reads the roll in pieces, some at a time: etcd makes its answers on several cores, and the next ones are on their way
- * while one is decoded.
+ * Reads the roll in pieces, several at a time: etcd prepares answers on several cores, and the next ones arrive while one
+ * is decoded.
  * @param fixed the revision to read at; null: that of the first page to arrive, all at once
  */
 async function readPieces(kv: Kv, fixed: string | null, parallel: number, signal: AbortSignal): Promise<Roll> {
@@ -131,7 +131,7 @@ async function readPieces(kv: Kv, fixed: string | null, parallel: number, signal
     for (let piece = pieces.shift(); piece; ) {
       let read = await page(piece, signal);
       revision ??= read.revision;
-      // Something was written between this page and the first.
+      // The store was written to after the first page: read this one again at the first page's revision.
       if (read.revision !== revision) read = await page(piece, signal);
       roll.add(read.kvs);
       piece = read.next === null ? pieces.shift() : { ...piece, from: read.next };
@@ -142,13 +142,13 @@ async function readPieces(kv: Kv, fixed: string | null, parallel: number, signal
 }
 
 /**
- * Runs `work` that many times at once. The first failure stops the others, and is thrown when all have come to rest:
- * what follows must not compete with answers that nobody wants any more.
+ * Runs `work` that many times in parallel. The first failure aborts the others, and is thrown when all have ended: a new
+ * attempt must not compete with answers that are no longer needed.
  */
 async function allOrNone(times: number, work: (signal: AbortSignal) => Promise<void>, signal: AbortSignal) {
   signal.throwIfAborted();
   using stop = linkSignals(signal);
-  // A second abort changes nothing: the reason stays the first failure.
+  // A second abort has no effect: the reason stays the first failure.
   const runs = Array.from({ length: times }, () => work(stop.signal).catch((error) => stop.abort(error)));
   await Promise.all(runs);
   stop.signal.throwIfAborted();
@@ -160,7 +160,7 @@ interface Piece {
 }
 
 /**
- * Cuts at ids that part both kinds evenly, EC2's long ids (`i-0` and 16 random digits) and its old ones (8 digits):
+ * Ids at which to cut, so that EC2's long ids (`i-0` and 16 random digits) and its old ones (8 digits) are spread evenly:
  * https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/resource-ids.html
  */
 const CUTS = ['i-02', 'i-04', 'i-06', 'i-08', 'i-0a', 'i-0c', 'i-0e', 'i-1', 'i-4', 'i-8', 'i-c'];
@@ -174,8 +174,8 @@ function pieceBounds(): Piece[] {
 }
 
 /**
- * Says, as `its record cannot be read: not JSON`, why a node may be there although the roll does not show it; null where
- * the store says nothing of the kind about it.
+ * Why a node may exist although the roll does not show it, such as `its record cannot be read: not JSON`; null: no reason
+ * to think so.
  */
 export type UnreadableNodes = (instanceId: string) => string | null;
 
@@ -187,13 +187,13 @@ export function unreadableNodes(skipped: Roll['skipped']): UnreadableNodes {
       reasons.set(parsed.instanceId, `its ${parsed.kind} cannot be read: ${reason}`);
     }
   }
-  // A roll names only so many of them, and then the number of the others: it may be any.
+  // A roll names only `MAX_SKIPPED` of them and then their number: any node may be among the rest.
   const unnamed = skipped.find(({ key }) => key === ROOT)?.reason;
   const maybe = unnamed === undefined ? null : `its record may be among those that cannot be read: ${unnamed}`;
   return (instanceId) => reasons.get(instanceId) ?? maybe;
 }
 
-/** What a revision's raw changes mean. A foreign key is `skipped` when written and `unskipped` when deleted. */
+/** Decodes the raw changes of one revision. A foreign key is `skipped` when written and `unskipped` when deleted. */
 export function interpretBatch(batch: KvBatch): WatchBatch {
   return { revision: batch.revision, changes: batch.events.flatMap(interpretEvent) };
 }
@@ -230,7 +230,7 @@ function skippedChange(key: string, reason: string): Change {
   return { kind: 'skipped', skipped: { key, reason } };
 }
 
-/** A sample of this size tells "a few" from "a third of all", at one request a lease. */
+/** A sample of this size distinguishes a few nodes from a third of all. Each lease costs one request. */
 export const MAX_ASKED_PRESENCES = 32;
 
 /** `Store.overdue` over any key-value store. */
@@ -238,15 +238,15 @@ export async function countOverdue(kv: Kv, instanceIds: readonly string[], signa
   const reads = instanceIds.slice(0, MAX_ASKED_PRESENCES).map(presenceKey);
   if (reads.length === 0) return { asked: 0, overdue: 0 };
   const presences = await kv.txn({ guards: [], puts: [], deletes: [], reads }, signal);
-  // A presence that somebody wrote by hand has no lease, and never runs out.
+  // A presence that was written by hand has no lease and never ends.
   const leases = presences.reads.flatMap((presence) => (presence && presence.lease !== '0' ? [presence.lease] : []));
-  // Whoever asks believes that they are all present: one that is gone has just gone the same way as those it knows of.
+  // The caller took all of them for present: a presence that is gone has only just ended, so it counts.
   const gone = presences.reads.filter((presence) => presence === null).length;
   const times = await kv.remaining(leases, signal);
   return { asked: gone + leases.length, overdue: gone + times.filter(isOverdue).length };
 }
 
-/** A lease that ended between the two reads is overdue for certain. */
+/** A lease that ended between the two reads is overdue, too. */
 function isOverdue(time: LeaseTime | null): boolean {
   return time === null || time.remainingMs < time.grantedMs / 2;
 }

@@ -13,19 +13,19 @@ import type {
   WriteOutcome,
 } from './store.ts';
 
-/** The two keys of a seat as they were at one moment; null: not there. */
+/** The two keys of a registration, read at one revision; null: the key does not exist. */
 interface RegistrationKeys {
   readonly presence: KeyValue | null;
   readonly record: KeyValue | null;
 }
 
-type RegistrationDecision = { readonly kind: 'take'; readonly guards: readonly Guard[] } | Superseded;
+type RegistrationDecision = { readonly kind: 'write'; readonly guards: readonly Guard[] } | Superseded;
 
 /**
- * May `seat.session` take its seat? Its own presence is no obstacle: it stems from an attempt whose answer was lost,
- * or from a lease that the store still held. Nor is one that nobody can read: no agent knows it as its own.
- * Of two that take over the one that started later wins, whoever's write comes last: else an agent whose registration
- * got no answer would oust the newer one that took its seat meanwhile.
+ * Whether `registration.session` may register, given the presence that was read. Its own presence does not prevent it: it
+ * is from an attempt whose answer was lost, or from a lease that the store still has. Nor does an unreadable presence: no
+ * agent recognises it as its own. Of two that take over, the one that started later wins, in whatever order they write:
+ * otherwise an agent whose registration got no answer could replace a newer one that registered meanwhile.
  */
 export function decideRegistration(
   registration: Registration,
@@ -40,10 +40,10 @@ export function decideRegistration(
   ) {
     return { kind: 'superseded', by: holder.session };
   }
-  return { kind: 'take', guards: [unchanged(presenceKey(registration.instanceId), seen)] };
+  return { kind: 'write', guards: [unchanged(presenceKey(registration.instanceId), seen)] };
 }
 
-/** Why a write guarded by "the presence is on this hold's lease" did not happen. */
+/** Why the guard "the presence is on this session's lease" failed. */
 export function whyNotHeld(hold: Hold, presence: KeyValue | null): { readonly kind: 'lost' } | Superseded {
   const holder = presenceOf(presence)?.session ?? null;
   return holder === null || holder === hold.registration.session
@@ -58,8 +58,8 @@ type DepartureDecision =
   | Superseded;
 
 /**
- * How an agent may still leave after the presence turned out not to be on its lease. The record it wrote is its own
- * until another session has written one; what is asked for may already be there from an attempt whose answer was lost.
+ * How an agent can still deregister when the presence is not on its lease. It may replace the record while no other
+ * session has written one. An earlier attempt, whose answer was lost, may have deregistered already.
  * @param json the record with its departure, encoded
  */
 export function decideDeparture(hold: Hold, json: string, seen: RegistrationKeys): DepartureDecision {
@@ -85,17 +85,17 @@ function presenceOf(seen: KeyValue | null): Presence | null {
   return decoded.ok ? decoded.value : null;
 }
 
-/** Of two RFC 3339 instants; false where one of them is none. */
+/** Compares two RFC 3339 instants; false if one of them cannot be parsed. */
 function isLater(a: string, b: string): boolean {
   return Date.parse(a) > Date.parse(b);
 }
 
-/** "This key is as it was seen." */
+/** A guard: the key has not changed since it was read. */
 export function unchanged(key: string, seen: KeyValue | null): { readonly key: string; readonly modRevision: string } {
   return { key, modRevision: seen?.modRevision ?? '0' };
 }
 
-/** How often a seat may change hands between our look at it and our write before the caller is told to come again later. */
+/** How many writes may fail because the keys changed after they were read, before the caller gets a retryable error. */
 const MAX_ATTEMPTS = 3;
 
 /** `Store.register` over any key-value store. */
@@ -134,12 +134,15 @@ export async function register(
     // Unused, the presence lease ends by itself after its TTL and the other one after the retention.
     if (!mayBeWritten) releaseLeases(kv, granted);
   }
-  throw new StoreError(`register ${registration.instanceId}: the seat changed hands ${MAX_ATTEMPTS} times meanwhile`, {
-    retryable: true,
-  });
+  throw new StoreError(
+    `register ${registration.instanceId}: another session wrote its keys before each of ${MAX_ATTEMPTS} attempts`,
+    {
+      retryable: true,
+    },
+  );
 }
 
-/** @returns null when the seat changed hands each time. Rejects where it is not known whether the write happened. */
+/** @returns null when the keys changed before every attempt. Rejects when it is unknown whether the write happened. */
 async function registerWith(
   kv: Kv,
   hold: Hold,
@@ -159,14 +162,14 @@ async function registerWith(
     { key: keys[1], value: encodeRecord(record), lease: hold.retentionLease },
   ];
   let seen = firstSeen;
-  // A lost race is tried again without a pause: it was lost because somebody else got on, so this cannot spin.
+  // A lost race is retried without a pause: another session has made progress, so this loop cannot spin.
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
     const decision = decideRegistration(hold.registration, takeover, seen.reads[0] ?? null);
     if (decision.kind === 'superseded') return decision;
     seen = await kv.txn({ guards: decision.guards, puts, deletes: [], reads: keys }, signal);
     if (seen.succeeded) {
-      // Ending the leases of what was overwritten is how a superseded agent learns of it soonest: its next keep-alive
-      // finds none. Without that, its next write or its next look at its seat tells it.
+      // Ending the leases of the overwritten keys tells a superseded agent soonest: its next keep-alive finds no lease.
+      // Otherwise it learns of it by its next write, or the next time it reads its keys.
       releaseLeases(
         kv,
         seen.reads.flatMap((kv) => (kv ? [kv.lease] : [])),
@@ -183,15 +186,15 @@ function settledValue<T>(result: PromiseSettledResult<T>): T {
 }
 
 /**
- * `Store.depart` over any key-value store. It needs no guard on the record's revision as an update does: it ends the
- * presence, and with it the guard of every earlier write of this hold that may still be on its way. The leases are left
- * to run out: the process is about to exit, and a departure that happened must not wait for tidying.
+ * `Store.depart` over any key-value store. Unlike an update it needs no guard on the record's revision: it deletes the
+ * presence, so the guard of every earlier write of this session that arrives later fails. The leases are left to run
+ * out: the process is about to exit, and must not wait for cleaning up after a departure that happened.
  */
 export async function depart(kv: Kv, hold: Hold, record: NodeRecord, signal: AbortSignal): Promise<WriteOutcome> {
   const { instanceId } = hold.registration;
   const json = encodeRecord(record);
   let guards: readonly Guard[] = [{ key: presenceKey(instanceId), lease: hold.presenceLease }];
-  // As in registering, a lost race needs no pause: it was lost because somebody else got on.
+  // As in `registerWith`, a lost race needs no pause.
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
     const result = await writeDeparture(kv, hold, json, guards, signal);
     if (result.succeeded) return { kind: 'written', revision: result.revision };
@@ -200,10 +203,12 @@ export async function depart(kv: Kv, hold: Hold, record: NodeRecord, signal: Abo
     if (decision.kind !== 'write') return decision;
     guards = decision.guards;
   }
-  throw new StoreError(`depart ${instanceId}: the seat changed ${MAX_ATTEMPTS} times meanwhile`, { retryable: true });
+  throw new StoreError(`depart ${instanceId}: its keys changed before each of ${MAX_ATTEMPTS} attempts`, {
+    retryable: true,
+  });
 }
 
-/** Puts the record on the hold's retention lease, or, where that is gone, on a new one: the departure is to be readable. */
+/** Puts the record on its retention lease, or on a new one if that is gone: the departure must stay readable. */
 async function writeDeparture(
   kv: Kv,
   hold: Hold,
@@ -224,15 +229,15 @@ async function writeDeparture(
   return put(lease);
 }
 
-/** What a store remembers of a hold beside what its owner carries. Lost with the process, at the price of one more read. */
+/** What the store remembers of a hold, in memory only: without it an update needs one more attempt. */
 export interface HoldNotes {
-  /** Of the record as this hold last saw or wrote it; `"0"`: not known, or there is none. */
+  /** The record's revision when this hold last read or wrote it; `"0"`: unknown, or no record. */
   recordRevision: string;
-  /** Beats that found the lease. */
+  /** Heartbeats that found the lease. */
   renewals: number;
 }
 
-/** Notes by hold, for as long as anybody has the hold. */
+/** The notes of each hold, for as long as the hold is referenced. */
 export function createHoldNotes(): (hold: Hold) => HoldNotes {
   const notes = new WeakMap<Hold, HoldNotes>();
   return (hold) => {
@@ -242,27 +247,27 @@ export function createHoldNotes(): (hold: Hold) => HoldNotes {
   };
 }
 
-/** A beat proves the lease and not the keys, so every so many beats look at these, too: once in a TTL. */
-const READ_EVERY_RENEWALS = 3;
+/** A heartbeat confirms the lease but not the keys. Every third one reads the keys, too: once in a TTL. */
+const READ_KEYS_EVERY = 3;
 
 /** `Store.renew` over any key-value store. */
 export async function renewPresence(kv: Kv, hold: Hold, notes: HoldNotes, signal: AbortSignal): Promise<RenewOutcome> {
-  const look = (notes.renewals + 1) % READ_EVERY_RENEWALS === 0;
-  // A look that fails says nothing about the beat, and nothing about the keys.
-  const looking = look ? readRegistration(kv, hold, signal).catch(() => RENEWED) : RENEWED;
+  const readsKeys = (notes.renewals + 1) % READ_KEYS_EVERY === 0;
+  // A failed read says nothing about the lease and nothing about the keys.
+  const reading = readsKeys ? readRegistration(kv, hold, signal).catch(() => RENEWED) : RENEWED;
   const keeping = kv.keepAlive(hold.presenceLease, signal).then((alive) => {
-    // Counted at once: a look that takes too long for its caller must not be made again with every further beat.
+    // Counted at once: a read that outlasts the caller's deadline must not be repeated with every heartbeat.
     if (alive) notes.renewals += 1;
     return alive;
   });
-  const [alive, seen] = await Promise.all([keeping, looking]);
+  const [alive, seen] = await Promise.all([keeping, reading]);
   if (!alive) return { kind: 'lost' };
   return seen;
 }
 
 const RENEWED: RenewOutcome = { kind: 'renewed' };
 
-/** Lost where somebody deleted a key of the seat: only registering makes them anew. Reads alone write no revision. */
+/** `lost` if somebody deleted one of the keys: only registering creates them again. Writes no revision. */
 async function readRegistration(kv: Kv, hold: Hold, signal: AbortSignal): Promise<RenewOutcome> {
   const { instanceId } = hold.registration;
   const reads = [presenceKey(instanceId), recordKey(instanceId)];
@@ -273,9 +278,9 @@ async function readRegistration(kv: Kv, hold: Hold, signal: AbortSignal): Promis
 }
 
 /**
- * `Store.update` over any key-value store. The guard on the record's revision is against this hold's own past: a write
- * whose answer was lost may still be on its way, and must not be carried out after a newer one. Of two such writes
- * only one can meet the revision that both expect; the newer one is here to look again, the older one is not.
+ * `Store.update` over any key-value store. The guard on the record's revision is against earlier writes of the same
+ * session: one whose answer was lost may arrive late, and must not be carried out after a newer one. Of two writes that
+ * expect the same revision only one succeeds; the newer one is then retried, the older one is not.
  */
 export async function updateRecord(
   kv: Kv,
@@ -299,14 +304,16 @@ export async function updateRecord(
       const [presence, stored] = [result.reads[0] ?? null, result.reads[1] ?? null];
       if (presence?.lease !== hold.presenceLease) return whyNotHeld(hold, presence);
       notes.recordRevision = unchanged(keys[1], stored).modRevision;
-      // Written by an attempt whose answer was lost: once more would be a change with nothing changed.
+      // An earlier attempt, whose answer was lost, wrote it: writing it again would be a revision without a change.
       if (stored?.value === put.value && stored.lease === put.lease)
         return { kind: 'written', revision: stored.modRevision };
     }
   } catch (error) {
-    // The retention lease ran out under a living presence: registering makes both anew.
+    // The retention lease ended while the presence exists: registering creates both again.
     if (error instanceof LeaseNotFoundError) return { kind: 'lost' };
     throw error;
   }
-  throw new StoreError(`update ${instanceId}: its record changed ${MAX_ATTEMPTS} times meanwhile`, { retryable: true });
+  throw new StoreError(`update ${instanceId}: its record changed before each of ${MAX_ATTEMPTS} attempts`, {
+    retryable: true,
+  });
 }

@@ -1,6 +1,6 @@
 import { UsageError } from '../lib/errors.ts';
 
-/** A store URL and the settings that go with it, validated. `label` is for people: it never holds a password. */
+/** A validated store URL with its settings. `label` is for people and never contains a password. */
 export type StoreConfig = EtcdStoreConfig | SqliteStoreConfig | MemoryStoreConfig;
 
 export interface EtcdStoreConfig {
@@ -14,7 +14,7 @@ export interface EtcdStoreConfig {
   readonly credentials: { readonly user: string; readonly password: string } | null;
 }
 
-/** Paths of PEM files; null where none is given. A certificate and its key come together. */
+/** Paths of PEM files; null: not given. A certificate needs its key and the key its certificate. */
 export interface EtcdTls {
   readonly caFile: string | null;
   readonly certFile: string | null;
@@ -34,7 +34,7 @@ export interface MemoryStoreConfig {
   readonly name: string;
 }
 
-/** What is said beside the URL; null where nothing is. */
+/** Settings from flags and variables; null: not given. */
 export interface StoreSettings {
   readonly caFile: string | null;
   readonly certFile: string | null;
@@ -49,7 +49,7 @@ const DEFAULT_PREFIX = '/rollcall';
 /** More endpoints than any etcd cluster has members. */
 const MAX_ENDPOINTS = 16;
 
-/** @throws UsageError that names the URL (without its password), what is wrong with it and the forms there are */
+/** @throws UsageError that names the URL (without its password), the problem and the valid forms */
 export function parseStoreUrl(url: string, settings: StoreSettings): StoreConfig {
   const scheme = /^([a-z]+):/.exec(url)?.[1];
   const rest = url.slice((scheme?.length ?? 0) + 1);
@@ -62,11 +62,11 @@ export function parseStoreUrl(url: string, settings: StoreSettings): StoreConfig
     return { kind: 'sqlite', label: url, path: rest };
   }
   if (scheme === 'memory') return { kind: 'memory', label: url, name: rest };
-  throw malformed(url, scheme ? `there is no store of kind "${scheme}"` : 'it has no scheme');
+  throw malformed(url, scheme ? `unknown scheme "${scheme}"` : 'it has no scheme');
 }
 
 function parseEtcd(url: string, secure: boolean, rest: string, settings: StoreSettings): EtcdStoreConfig {
-  // Greedy up to the last @: no host or prefix has one, but a password that nobody encoded may.
+  // Greedy up to the last @: hosts and prefixes have none, but a password that is not encoded may.
   const match = /^\/\/(?:(.*)@)?([^/@]+)(\/[^@?#]*)?$/s.exec(rest);
   if (!match) throw malformed(url, 'expected hosts after //, then nothing or a path');
   const [, userInfo, hosts = '', path = ''] = match;
@@ -80,7 +80,7 @@ function parseEtcd(url: string, secure: boolean, rest: string, settings: StoreSe
   if (!secure && (caFile ?? certFile ?? keyFile) !== null)
     throw malformed(url, 'certificates were given, but etcd:// is plain text; use etcds://');
   if ((certFile === null) !== (keyFile === null))
-    throw new UsageError('--etcd-cert-file and --etcd-key-file come together: one of them is missing');
+    throw new UsageError('--etcd-cert-file and --etcd-key-file must be given together: one of them is missing');
   const tls: EtcdTls | null = secure ? { caFile, certFile, keyFile } : null;
   const scheme = secure ? 'etcds' : 'etcd';
   return {
@@ -113,7 +113,7 @@ function parseCredentials(
   if (user === null) throw new UsageError('a password for etcd was given without a user: add --etcd-user');
   if (password === null) {
     throw new UsageError(
-      `the etcd user "${user}" was given without a password: add --etcd-password-file, or ROLLCALL_ETCD_PASSWORD`,
+      `the etcd user "${user}" was given without a password: add --etcd-password-file or ROLLCALL_ETCD_PASSWORD`,
     );
   }
   return { user, password };
@@ -136,17 +136,17 @@ function refuseEtcdSettings(url: string, settings: StoreSettings): void {
 }
 
 function malformed(url: string, what: string): UsageError {
-  return new UsageError(`cannot read the store URL "${hidePassword(url)}": ${what}; the forms are ${FORMS}`);
+  return new UsageError(`cannot read the store URL "${hidePassword(url)}": ${what}; use ${FORMS}`);
 }
 
 function hidePassword(url: string): string {
-  // Greedy: a password with an unencoded slash or @ in it must not show either.
+  // Greedy: also hides a password that contains an unencoded slash or @.
   return url.replace(/\/\/.*@/s, '//***@');
 }
 
 /**
- * The shortest presence TTL a store keeps as asked. etcd's is one and a half election timeouts (1 s by default), in
- * whole seconds; it grants no less: https://etcd.io/docs/v3.5/learning/api/#lease-api
+ * The shortest presence TTL that a store grants as asked. etcd grants at least one and a half election timeouts (1 s by
+ * default), in whole seconds: https://etcd.io/docs/v3.5/learning/api/#lease-api
  */
 export function minimumTtlMs(config: StoreConfig): number {
   return config.kind === 'etcd' ? 2_000 : 1_000;

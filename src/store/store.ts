@@ -5,39 +5,39 @@ import type { Roll, RollEntry, SkippedKey } from '../record/roll.ts';
  * How many nodes of a cluster may drain at once, agreed among all agents through the store. A claim holds a slot from
  * before its node is drained until it is active again.
  *
- * Methods fail as `Store`'s do. A rejected write may or may not have happened; each may be sent again without harm.
+ * Methods fail as those of `Store` do. A rejected write may or may not have happened; each can safely be sent again.
  */
 export interface DrainSlots {
-  /** This node's claim; null: it has none. */
+  /** This node's claim; null: none. */
   read(instanceId: string, signal: AbortSignal): Promise<HeldClaim | null>;
 
   /**
-   * Takes a slot if one is free at this moment: there is always one, else floor(share × present nodes of the cluster).
-   * Two agents never both get the last one. A node that has a claim gets it back as it is.
+   * Takes a slot if one is free now. A cluster has floor(share × its present nodes) slots, and at least one. Two agents
+   * never both get the last one. A node that has a claim already gets that claim.
    */
   take(request: SlotRequest, signal: AbortSignal): Promise<TakeOutcome>;
 
-  /** Replaces the claim, on the same lease; null when it is no longer as `held` has it. */
+  /** Replaces the claim, on the same lease; null: the stored claim is no longer the one in `held`. */
   replace(held: HeldClaim, claim: DrainClaim, signal: AbortSignal): Promise<HeldClaim | null>;
 
-  /** Restarts the claim's time; false: it is gone. Writes no revision. */
+  /** Renews the claim's lease; false: the claim is gone. Writes no revision. */
   renew(held: HeldClaim, signal: AbortSignal): Promise<boolean>;
 
-  /** Does nothing when the claim is no longer as `held` has it. */
+  /** Does nothing when the stored claim is no longer the one in `held`. */
   giveBack(held: HeldClaim, signal: AbortSignal): Promise<void>;
 }
 
 /**
- * - `claimed`: has a slot; ECS was not asked yet. - `asked`: ECS had the node ACTIVE and is being asked to drain it; if it
- * is DRAINING now, that was rollcall. - `drained`: rollcall had ECS drain it. - `overruled`: somebody made it ACTIVE again;
- * it takes no slot, and only remembers that until the cause is over.
+ * - `claimed`: the node has a slot; ECS was not asked yet. - `asked`: the node was ACTIVE and ECS is being asked to drain
+ * it; if it is DRAINING now, rollcall caused that. - `drained`: ECS drains it because rollcall asked. - `overruled`:
+ * somebody set it ACTIVE again; the claim uses no slot, and only records that until the cause is over.
  */
 export const CLAIM_PHASES = ['claimed', 'asked', 'drained', 'overruled'] as const;
 
 /** The value of `coordination/v1/drains/<instanceId>`. */
 export interface DrainClaim {
   readonly phase: (typeof CLAIM_PHASES)[number];
-  /** Of the container instance that is drained. */
+  /** The ARN of the container instance to drain. */
   readonly arn: string;
   readonly cluster: string;
   /** One line for a person. */
@@ -48,7 +48,7 @@ export interface DrainClaim {
   readonly session: string;
 }
 
-/** A claim that is in the store. Lease and revision are the store's own: opaque outside of it. */
+/** A stored claim. Lease and revision are the store's identifiers: opaque to everything else. */
 export interface HeldClaim {
   readonly instanceId: string;
   readonly claim: DrainClaim;
@@ -59,80 +59,81 @@ export interface HeldClaim {
 export interface SlotRequest {
   readonly instanceId: string;
   readonly claim: DrainClaim;
-  /** Of the present nodes of the cluster, 0 to 100. */
+  /** Percent of the cluster's present nodes, 0 to 100. */
   readonly maxSharePercent: number;
 }
 
 export type TakeOutcome =
   | { readonly kind: 'taken'; readonly held: HeldClaim }
   /**
-   * `reason`: one line that says how many are taken, of how many. `keepsLockMs`: for so long nobody else looks whether a
-   * slot became free; who asks again before goes on looking for all, and writes nothing. null: another does.
+   * `reason`: one line that says how many slots are taken, of how many. `keepsLockMs`: this agent holds the cluster's
+   * admission lock for so long and no other agent counts slots meanwhile; it keeps the lock by asking again in time, which
+   * writes nothing. null: another agent holds the lock.
    */
   | { readonly kind: 'full'; readonly reason: string; readonly keepsLockMs: number | null }
-  /** Another agent is being served; come again. */
+  /** Another agent is counting slots; try again. */
   | { readonly kind: 'busy' };
 
 /**
- * Work of which one agent of the fleet is in charge. The office is a key bound to a lease: it falls vacant when its
- * holder resigns, or is silent for the lease's TTL. What the holder publishes is fenced: the store takes it only while
- * the key is still the one that this reign made, so that of a holder who was paused or cut off nothing arrives late.
+ * Leader election: one agent of the fleet does the work that a lock names. The lock is a key on a lease: it is free when
+ * its holder resigns, or does not renew the lease for its TTL. Publications are fenced: the store accepts one only while
+ * the key is still the one that this term created, so a holder that was paused or cut off publishes nothing late.
  *
- * Methods reject as those of `Store` do. All of a reign's calls are to be made one after the other.
+ * Methods reject as those of `Store` do. The calls of one term must be made one after another.
  */
 export interface LeaderLocks {
-  /** Who holds the office, and what was published, at one revision. Writes nothing. */
+  /** The lock's holder and the published documents, at one revision. Writes nothing. */
   read(lock: string, documents: readonly string[], signal: AbortSignal): Promise<LeaderLockState>;
 
   /**
-   * Takes the office where it is vacant, or goes on with it where this session holds it already: so after an answer that
-   * was lost. Only a vacant office costs a write.
+   * Takes the lock if it is free. If this session holds it already, as after an answer that was lost, its term goes on.
+   * Only taking a free lock writes.
    */
   campaign(lock: string, candidate: Candidate, signal: AbortSignal): Promise<CampaignOutcome>;
 
-  /** Restarts the lease's time and looks whether the office is still this reign's. Writes no revision. */
+  /** Renews the lease; `lost`: the lock is no longer this term's. Writes no revision. */
   renew(term: Term, signal: AbortSignal): Promise<'renewed' | 'lost'>;
 
   /**
-   * Writes all of these documents at one revision, or none. Of two publications of one reign the later one wins, even
-   * where the earlier one was rejected and the store would carry it out late.
+   * Writes all of these documents at one revision, or none. Of two publications of one term the later one wins, even
+   * if the earlier one was rejected and the store carries it out late.
    * @param documents name → text, `summary` among them
    */
   publish(term: Term, documents: Documents, signal: AbortSignal): Promise<PublishOutcome>;
 
-  /** Leaves the office vacant, unless somebody else holds it. */
+  /** Frees the lock, unless another session holds it. */
   resign(term: Term, signal: AbortSignal): Promise<void>;
 }
 
 export interface Candidate {
   readonly session: string;
   readonly instanceId: string | null;
-  /** Whole seconds. The store may grant more; `Reign.ttlMs` is what it granted. */
+  /** Whole seconds. The store may grant more; `Term.ttlMs` is what it granted. */
   readonly ttlMs: number;
 }
 
 export interface Holder {
   readonly session: string;
-  /** null where its holder did not know it. */
+  /** null: the holder did not know it. */
   readonly instanceId: string | null;
 }
 
 export interface LeaderLockState {
   readonly revision: string;
-  /** null: vacant. */
+  /** null: the lock is free. */
   readonly holder: Holder | null;
-  /** In the order they were asked for; null where there is none. */
+  /** In the order of the names asked for; null: no such document. */
   readonly documents: readonly (string | null)[];
 }
 
-/** An office that was taken. */
+/** One holder's time with a lock, from election to its end. */
 export interface Term {
   readonly lock: string;
   readonly session: string;
   readonly ttlMs: number;
-  /** Of the key that this reign made: the fence. */
+  /** Of the key that this term created: the fence. */
   readonly revision: string;
-  /** The store's own identifier: opaque outside of it. */
+  /** The store's identifier: opaque to everything else. */
   readonly lease: string;
 }
 
@@ -142,7 +143,7 @@ export type CampaignOutcome =
   | { readonly kind: 'elected'; readonly term: Term }
   | { readonly kind: 'taken'; readonly by: Holder };
 
-/** `lost`: the store took nothing, because the office is not this reign's any more. */
+/** `lost`: the store wrote nothing, because the lock is no longer this term's. */
 export type PublishOutcome =
   | { readonly kind: 'published'; readonly revision: string }
   | { readonly kind: 'lost'; readonly by: Holder | null };
@@ -152,34 +153,34 @@ export type PublishOutcome =
  *
  * Every method rejects with a `StoreError` when the store cannot answer, with the signal's reason when `signal`
  * aborts, and within the store's own request deadline in any case. A rejected write may or may not have happened;
- * every write may therefore be sent again with the same arguments without harm. What a write's outcome says
- * (`lost`, `superseded`) is not an error: it is an answer of the store about who holds the seat.
+ * every write can therefore safely be sent again with the same arguments. The outcomes `lost` and `superseded` are not
+ * errors: they are the store's answer about which session is registered.
  */
 export interface Store {
   /** The URL without its password, for people. */
   readonly label: string;
 
   /**
-   * Tells this store's data apart from any other's: the same text for all its readers, whatever endpoints or spelling of
-   * a path they use. etcd: the cluster's id in hex and the prefix, `cdf818194e3a8c32/rollcall`; the embedded store: 32
-   * hex digits drawn when its tables were made. It stays what it was in a store that is restored from a backup.
+   * Identifies this store's data: the same text for all its readers, whatever endpoints or spelling of a path they use.
+   * etcd: the cluster's id in hex and the prefix, `cdf818194e3a8c32/rollcall`; the embedded store: 32 random hex digits
+   * from when its tables were created. A store that is restored from a backup keeps its id.
    */
   id(signal: AbortSignal): Promise<string>;
 
   /**
-   * Takes the seat of `seat.instanceId`: record and presence become visible at one revision.
-   * - `takeover: true` (a new agent): the newest start wins. A session that holds the seat since the same instant or an
-   *   earlier one loses it: its writes say `superseded` from then on, its beats at the latest by the third. One that
-   *   holds it since later (`Seat.since`) keeps it, and the answer is `superseded`.
-   * - `takeover: false` (the same session after it lost its lease): answers `superseded` when another session holds the seat.
+   * Registers a session for `registration.instanceId`: record and presence become visible at one revision.
+   * - `takeover: true` (a new agent): the session that started last wins. A registered session that started at the same
+   *   instant or earlier is superseded: its writes answer `superseded` from then on, its heartbeats by the third at the
+   *   latest. If the registered session started later (`Registration.since`), the answer is `superseded`.
+   * - `takeover: false` (the same session after it lost its lease): answers `superseded` when another session is registered.
    * The store may grant a longer presence TTL than asked (etcd's minimum); `hold.ttlMs` is what it granted.
    */
   register(registration: Registration, record: NodeRecord, options: RegisterOptions): Promise<RegisterOutcome>;
 
   /**
-   * Keeps the presence lease alive. Writes no revision and wakes no watcher. `lost`: the lease is gone and with it the
-   * presence, or, which every third beat looks for, somebody deleted the presence or the record. `superseded`: another
-   * session was found there. A rejection says only that this beat failed; the lease may be alive.
+   * Heartbeat: renews the presence lease. Writes no revision and wakes no watcher. Every third heartbeat also reads the
+   * keys. `lost`: the lease and with it the presence is gone, or somebody deleted the presence or the record.
+   * `superseded`: another session is registered. A rejection says only that this heartbeat failed; the lease may be alive.
    */
   renew(hold: Hold, signal: AbortSignal): Promise<RenewOutcome>;
 
@@ -187,65 +188,65 @@ export interface Store {
   renewRetention(hold: Hold, signal: AbortSignal): Promise<RenewOutcome>;
 
   /**
-   * Replaces the record, guarded by "the presence is still this hold's". Nothing is written unless the outcome is
-   * `written`. Of two updates of one hold the later call wins, even when the earlier one was rejected and the store
-   * carries it out late: then it is not carried out at all.
+   * Replaces the record, guarded by "the presence is still this session's". Nothing is written unless the outcome is
+   * `written`. Of two updates of one session the later call wins: if the earlier one was rejected and reaches the store
+   * late, its guard fails.
    */
   update(hold: Hold, record: NodeRecord, signal: AbortSignal): Promise<WriteOutcome>;
 
   /**
-   * Writes the record (with its departure) and removes the presence at one revision, guarded as `update`, or, when the
-   * presence is already gone, by "the record is still the one this hold wrote". Sent twice, it answers `written` twice.
-   * The hold is over then; its leases run out by themselves.
+   * Deregisters: writes the record with its departure and removes the presence at one revision. Guarded as `update` is,
+   * or, when the presence is already gone, by "this session wrote the record". Sent twice, it answers `written` twice.
+   * The leases run out by themselves.
    */
   depart(hold: Hold, record: NodeRecord, signal: AbortSignal): Promise<WriteOutcome>;
 
-  /** The whole roll at one revision. Foreign or broken keys are in `skipped`. Entries are in the order of their ids. */
+  /** The whole roll at one revision, sorted by instance id. Foreign or broken keys are in `skipped`. */
   read(signal: AbortSignal, options?: ReadOptions): Promise<Roll>;
 
-  /** One node at one revision; `entry` is null when the store has no record of it. */
+  /** One node at one revision; `entry` is null when the store has no record of the node. */
   readOne(instanceId: string, signal: AbortSignal): Promise<OneRead>;
 
   /**
-   * All changes after `revision`, in order, each revision whole and exactly once, without end. It is quiet about
-   * retries it makes itself; it throws `CompactedError` when the store no longer has the changes after `revision` (read
-   * a new snapshot and watch from there), and `StoreError` when it cannot go on. Ends by `signal`'s reason.
-   * A batch with no changes confirms that the reader is up to date at that revision: one comes at least every 10 s
-   * while the store answers.
+   * All changes after `revision`, in order, each revision whole and exactly once, without end. It does not report the
+   * retries it makes itself. It throws `CompactedError` when the store no longer has the changes after `revision` (read
+   * a new snapshot and watch from there), `StoreError` when it cannot continue, and `signal`'s reason when that aborts.
+   * A batch without changes confirms that the reader is up to date at that revision: while the store answers, one comes
+   * at least every 10 s.
    */
   watch(revision: string, signal: AbortSignal): AsyncIterable<WatchBatch>;
 
   /**
-   * How many of these nodes' presences have used up more than half of their granted TTL and so missed their beat, which
-   * comes each third of it. At most the first `MAX_ASKED_PRESENCES` ids are asked for: give a random sample of more.
-   * The caller believes that they are present: one whose presence is gone counts as overdue, one whose presence has no
-   * lease does not count at all. Writes nothing, and no revision.
+   * How many of these nodes missed a heartbeat: heartbeats come every third of the TTL, and a presence lease that has used
+   * more than half of its granted TTL is overdue. Only the first `MAX_ASKED_PRESENCES` ids are read: pass a random sample
+   * of present nodes. A presence that is gone counts as overdue; a presence without a lease is not counted. Writes no
+   * revision.
    */
   overdue(instanceIds: readonly string[], signal: AbortSignal): Promise<OverdueCount>;
 
-  /** Work of which one agent of the fleet is in charge. */
+  /** Leader election among the agents. */
   readonly leaderLocks: LeaderLocks;
-  /** Which nodes may drain; beside the roll. */
+  /** Which nodes may drain. */
   readonly drainSlots: DrainSlots;
 
-  /** Frees connections and files. Calls under way reject. */
+  /** Frees connections and files. Running calls reject. */
   close(): Promise<void>;
 }
 
-/** Who registers, and for how long without a beat. */
+/** What an agent registers with: its node, its session and how long each lease lasts without a renewal. */
 export interface Registration {
   readonly instanceId: string;
   readonly session: string;
-  /** When this agent started (RFC 3339). */
+  /** When this agent process started (RFC 3339). */
   readonly since: string;
-  /** Whole seconds, at least the store's minimum. */
+  /** Of the presence lease. Whole seconds, at least the store's minimum. */
   readonly ttlMs: number;
-  /** Whole seconds, at least `ttlMs`. */
+  /** Of the retention lease. Whole seconds, at least `ttlMs`. */
   readonly retentionMs: number;
 }
 
 export interface ReadOptions {
-  /** All at once, whatever it takes in memory: for a command that prints the roll and ends. Default: false. */
+  /** Reads all pages at once and needs more memory: for a command that prints the roll and ends. Default: false. */
   readonly hurry?: boolean;
 }
 
@@ -254,7 +255,7 @@ export interface RegisterOptions {
   readonly signal: AbortSignal;
 }
 
-/** A seat that was taken. The leases are the store's own identifiers: opaque outside of it. */
+/** A registration that the store accepted. The leases are the store's identifiers: opaque to everything else. */
 export interface Hold {
   readonly registration: Registration;
   readonly ttlMs: number;
@@ -270,7 +271,7 @@ export type WriteOutcome =
   | { readonly kind: 'written'; readonly revision: string }
   | { readonly kind: 'lost' }
   | Superseded;
-/** `by` is the session that holds the seat now. */
+/** `by`: the session that is registered now. */
 export type Superseded = { readonly kind: 'superseded'; readonly by: string };
 
 export interface OneRead {
@@ -284,7 +285,7 @@ export interface OverdueCount {
   readonly overdue: number;
 }
 
-/** What happened to one node in one revision, or to a key that is none of ours. `null`: not there (deleted, lease ran out, or never was). */
+/** What one revision changed about a node or a foreign key. `null`: the key does not exist (deleted, lease ended, never written). */
 export type Change =
   | {
       readonly kind: 'record';
@@ -299,10 +300,10 @@ export type Change =
       readonly previous: Presence | null;
     }
   | { readonly kind: 'skipped'; readonly skipped: SkippedKey }
-  /** A key that is none of ours was deleted. */
+  /** A foreign key was deleted. */
   | { readonly kind: 'unskipped'; readonly key: string };
 
-/** All changes of one revision. A record that became unreadable is a change to `null` and a `skipped`. */
+/** All changes of one revision. A record that became unreadable gives two: a `record` change to `null` and a `skipped`. */
 export interface WatchBatch {
   readonly revision: string;
   readonly changes: readonly Change[];

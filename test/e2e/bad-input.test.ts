@@ -27,11 +27,7 @@ test('wrong usage: one line that names the flag or variable, the value and what 
   );
   await complains(['frobnicate'], 2, /unknown command 'frobnicate'/);
   await complains(['list', 'surplus'], 2, /too many arguments/);
-  await complains(
-    ['list', '--store', 'http://h:2379'],
-    2,
-    /"http:\/\/h:2379": there is no store of kind "http"; the forms are etcd:/,
-  );
+  await complains(['list', '--store', 'http://h:2379'], 2, /"http:\/\/h:2379": unknown scheme "http"; use etcd:/);
   await complains(['list', '--store', 'etcd://h:notaport'], 2, /"h:notaport" is not HOST or HOST:PORT/);
   const arn = 'arn:aws:ecs:us-east-1:123456789012:cluster/demo';
   const byName = /--cluster arn:\S+demo: the roll has clusters by name, which is what stands behind the ARN's "\/"/;

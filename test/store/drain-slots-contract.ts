@@ -10,7 +10,7 @@ import type { Backend } from './store-contract.ts';
 
 const { signal } = new AbortController();
 
-/** The promises of `DrainSlots`, for every kind of store alike. */
+/** The contract of `DrainSlots`, the same for every kind of store. */
 export function describeDrainSlotsContract(kind: string, start: () => Promise<Pick<Backend, 'open' | 'dispose'>>) {
   describe(`drain slots on ${kind}`, () => {
     let backend: Awaited<ReturnType<typeof start>>;
@@ -54,11 +54,11 @@ export function describeDrainSlotsContract(kind: string, start: () => Promise<Pi
     const take = (n: number, maxSharePercent = 10, by = store, cluster = 'demo') =>
       by.drainSlots.take({ instanceId: sampleInstanceId(n), claim: claimOf(n, { cluster }), maxSharePercent }, signal);
     const heldBy = (outcome: TakeOutcome) => (outcome.kind === 'taken' ? outcome.held : assert.fail(outcome.kind));
-    /** What stands at the door ends with its lease. */
-    const openDoor = () =>
+    /** As when the admission lock's lease ends. */
+    const deleteLock = () =>
       kv.txn({ guards: [], puts: [], deletes: [drainAdmissionKey('demo', null)], reads: [] }, signal);
 
-    it('gives one slot in a small cluster, and says who has it', async () => {
+    it('gives one slot in a small cluster, and names the node that has it', async () => {
       await register(3);
       const held = heldBy(await take(0));
       assert.deepEqual(held.claim, claimOf(0));
@@ -68,17 +68,17 @@ export function describeDrainSlotsContract(kind: string, start: () => Promise<Pi
       const keeper = await take(1);
       assert.ok(keeper.kind === 'full' && keeper.keepsLockMs);
       assert.equal(keeper.reason, reason);
-      // From the sign at the door, which the next one reads instead of the roll.
+      // From the admission lock, which the second agent reads instead of the roll.
       assert.deepEqual(await take(2), { kind: 'full', reason, keepsLockMs: null });
     });
 
-    it('gives a node that has a claim its own again', async () => {
+    it('a node that has a claim gets the same claim again', async () => {
       await register(1);
       const held = heldBy(await take(0));
       assert.deepEqual(await take(0), { kind: 'taken', held });
     });
 
-    it('writes nothing while who waits asks again and nothing changes; the first of them sees it change', async () => {
+    it('waiting agents that ask again write nothing; the holder of the admission lock sees the first change', async () => {
       await register(3);
       const held = heldBy(await take(0));
       await take(1);
@@ -91,13 +91,13 @@ export function describeDrainSlotsContract(kind: string, start: () => Promise<Pi
       assert.equal(reasons.size, 1);
       assert.equal((await store.read(signal)).revision, revision);
       await store.drainSlots.giveBack(held, signal);
-      assert.equal((await take(2)).kind, 'full', 'it stands at the door until who keeps it looks');
+      assert.equal((await take(2)).kind, 'full', 'the lock still says so until its holder counts again');
       assert.equal((await take(1)).kind, 'taken');
       const next = await take(2);
       assert.ok(next.kind === 'full' && next.keepsLockMs && next.reason.includes(sampleInstanceId(1)));
     });
 
-    it('lets nobody be kept out by one that was told a smaller share', async () => {
+    it('an agent with a smaller share does not keep out the others', async () => {
       await register(20);
       heldBy(await take(0, 10));
       assert.equal((await take(1, 5)).kind, 'full');
@@ -107,7 +107,7 @@ export function describeDrainSlotsContract(kind: string, start: () => Promise<Pi
       assert.equal((await take(4, 10)).kind, 'full');
     });
 
-    it('gives a slot back, to the next one', async () => {
+    it('a slot that is given back goes to the next agent', async () => {
       await register(2);
       const held = heldBy(await take(0));
       await store.drainSlots.giveBack(held, signal);
@@ -116,7 +116,7 @@ export function describeDrainSlotsContract(kind: string, start: () => Promise<Pi
       assert.equal((await take(0)).kind, 'full');
     });
 
-    it('gives as many as the share, of each cluster its own', async () => {
+    it('gives as many slots as the share allows, counted for each cluster', async () => {
       await register(20);
       await register(9, 'other', 20);
       for (const n of [0, 1]) assert.equal((await take(n)).kind, 'taken');
@@ -125,18 +125,18 @@ export function describeDrainSlotsContract(kind: string, start: () => Promise<Pi
       assert.equal((await take(21, 10, store, 'other')).kind, 'full');
     });
 
-    it('does not count who left to be terminated, but counts who merely stopped', async () => {
+    it('does not count a node that left to be terminated, but counts one that only stopped', async () => {
       await register(3);
       heldBy(await take(0));
       await depart(0, 'stopped', null);
       assert.equal((await take(1)).kind, 'full');
-      await openDoor();
+      await deleteLock();
       await register(1);
       await depart(0, 'spot-interruption', { kind: 'spot-interruption', action: 'terminate', time: null });
       assert.equal((await take(1)).kind, 'taken');
     });
 
-    it('does not count who was forgotten', async () => {
+    it('does not count a forgotten node', async () => {
       await register(2);
       await kv.txn(
         {
@@ -157,7 +157,7 @@ export function describeDrainSlotsContract(kind: string, start: () => Promise<Pi
       assert.equal((await take(1)).kind, 'full');
     });
 
-    it('replaces a claim on its lease, not one that is another by now', async () => {
+    it('replaces a claim on its lease, but not a claim that has changed', async () => {
       await register(2);
       const held = heldBy(await take(0));
       const drained = await store.drainSlots.replace(held, { ...held.claim, phase: 'drained' }, signal);
@@ -175,7 +175,7 @@ export function describeDrainSlotsContract(kind: string, start: () => Promise<Pi
       assert.equal((await take(1)).kind, 'taken');
     });
 
-    it('renews the claim without a write, and says when it is gone', async () => {
+    it('renews the claim without a revision, and says when it is gone', async () => {
       await register(1);
       const held = heldBy(await take(0));
       const { revision } = await store.read(signal);
@@ -185,7 +185,7 @@ export function describeDrainSlotsContract(kind: string, start: () => Promise<Pi
       assert.equal(await store.drainSlots.replace(held, held.claim, signal), null);
     });
 
-    it('is no part of the roll', async () => {
+    it('the roll does not contain claims', async () => {
       await register(2);
       heldBy(await take(0));
       await take(1);
@@ -197,7 +197,7 @@ export function describeDrainSlotsContract(kind: string, start: () => Promise<Pi
       [2, 1],
       [20, 2],
     ] as const) {
-      it(`never gives more than ${slots} to ${writers} that race`, async () => {
+      it(`gives ${slots} slots to ${writers} agents that race, never more`, async () => {
         await register(20);
         const clients = await Promise.all(
           Array.from({ length: writers }, async () => createRollStore(await backend.open())),
@@ -211,9 +211,9 @@ export function describeDrainSlotsContract(kind: string, start: () => Promise<Pi
         const claims = (await kv.range({ prefix: 'coordination/v1/drains/' }, signal)).kvs;
         assert.equal(claims.length, slots);
         assert.equal(taken.size, slots);
-        await openDoor();
+        await deleteLock();
         const late = await Promise.all(clients.map((client, n) => take(n, share, client)));
-        assert.equal(late.filter(({ kind }) => kind === 'taken').length, slots, 'only those who have one');
+        assert.equal(late.filter(({ kind }) => kind === 'taken').length, slots, 'only the nodes that have a claim');
       });
     }
   });

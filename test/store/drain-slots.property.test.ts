@@ -21,7 +21,7 @@ test('in whatever order their calls arrive, agents never have more claims than t
     fc.integer({ min: 2, max: 12 }),
     fc.integer({ min: 1, max: 40 }),
     fc.integer({ min: 0, max: 40 }),
-    async (scheduler, nodes, maxSharePercent, doorsEnd) => {
+    async (scheduler, nodes, maxSharePercent, expiries) => {
       runs += 1;
       const clock = simulatedClock();
       const config = { kind: 'memory', label: 'memory:', name: `property-${runs}` } as const;
@@ -69,14 +69,14 @@ test('in whatever order their calls arrive, agents never have more claims than t
             if (outcome.kind === 'taken' && n % 2 === 0) await slotsOf.giveBack(outcome.held, signal);
           }
         });
-        // A door whose lease ends while its agent is still counting.
+        // A lock whose lease ends while its agent is still counting.
         const ends = scheduler.scheduleFunction(async () => {
           await kv.txn({ guards: [], puts: [], deletes: [drainAdmissionKey('demo', null)], reads: [] }, signal);
         });
-        const endDoors = async () => {
-          for (let n = 0; n < doorsEnd; n += 1) await ends();
+        const endLocks = async () => {
+          for (let n = 0; n < expiries; n += 1) await ends();
         };
-        await scheduler.waitFor(Promise.all([...agents, endDoors()]));
+        await scheduler.waitFor(Promise.all([...agents, endLocks()]));
         assert.ok(most <= slots, `${most} of ${slots}`);
         claimed += most;
       } finally {

@@ -23,7 +23,7 @@ const here = { cluster: 'demo', arn: sampleRecord().containerInstanceArn ?? '' }
 const present = (count: number) => Array.from({ length: count }, (_, n) => entry(n));
 const slots = (count: number, percent: number) => decideRoom(here, [], rollOf(present(count)), percent).slots;
 
-test('one always, else the share rounded down, of the present nodes of the cluster', () => {
+test('the share of the cluster’s present nodes rounded down, and at least one', () => {
   assert.deepEqual([slots(0, 10), slots(9, 10), slots(10, 10), slots(19, 10), slots(20, 10)], [1, 1, 1, 1, 2]);
   assert.deepEqual([slots(10, 30), slots(100, 29), slots(10, 100), slots(200, 57.5)], [3, 29, 10, 115]);
   const mixed = [...present(10), entry(10, { cluster: 'other' }), entry(11, {}, false)];
@@ -50,12 +50,12 @@ for (const [name, entries, more, taken] of [
   ['forgotten', [], {}, 0],
   ['not there, with a record that cannot be read', [], { skipped: [{ key: 'k', reason: 'r' }] }, 1],
 ] as const) {
-  test(`the claim of a node that is ${name} takes ${taken}`, () => {
+  test(`the claim of a node that is ${name} uses ${taken} slots`, () => {
     assert.equal(decideRoom(here, [claim(0)], rollOf(entries, more), 10).taken, taken);
   });
 }
 
-test('claims of other clusters and overruled ones take none; one that cannot be read is of its node’s cluster', () => {
+test('claims of other clusters and overruled claims use no slot; an unreadable claim counts for its node’s cluster', () => {
   const taken = (stored: StoredClaim) => decideRoom(here, [stored], rollOf([entry(0)]), 10).taken;
   assert.equal(taken(claim(0, 'other')), 0);
   const overruled = claim(0).claim;
@@ -63,7 +63,7 @@ test('claims of other clusters and overruled ones take none; one that cannot be 
   assert.equal(taken({ ...claim(0), claim: null }), 1);
 });
 
-test('says who has the slots, not all of many', () => {
+test('names the nodes that have the slots, and counts the rest of many', () => {
   const room = decideRoom(
     here,
     [0, 1, 2, 3, 4].map((n) => claim(n)),

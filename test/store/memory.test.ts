@@ -35,7 +35,7 @@ describeStoreContract('memory:', async (): Promise<Backend> => {
   };
 });
 
-it('keeps stores of different names apart, and one only as long as somebody has it open', async () => {
+it('keeps stores of different names apart, and each only while it is open', async () => {
   const deps = { clock: systemClock, random: Math.random, bootId: 'boot-1' };
   const open = (name: string) => openMemoryKv({ kind: 'memory', label: `memory:${name}`, name }, deps);
   const [one, same, other] = [await open('one'), await open('one'), await open('other')];

@@ -68,7 +68,7 @@ describe('open store', () => {
     assert.equal(stdout.trim(), 'false true');
   });
 
-  it('asks of etcd no TTL below one and a half election timeouts', () => {
+  it('asks etcd for no TTL below one and a half election timeouts', () => {
     assert.equal(minimumTtlMs(etcd), 2_000);
     assert.equal(minimumTtlMs({ kind: 'memory', label: 'memory:', name: '' }), 1_000);
   });
@@ -130,7 +130,7 @@ describe('roll store', () => {
     assert.equal(await clusterOf(store), 'fourth');
   });
 
-  test('a hold that was handed on as a copy can be updated, and one whose record somebody deleted heals', async (t) => {
+  test('a copy of a hold can be used for updates, and an update restores a deleted record', async (t) => {
     const { store, kv } = await open(t);
     const hold = await register(store, 'a');
     assert.equal((await update(store, { ...hold }, 'copy')).kind, 'written');
@@ -150,7 +150,7 @@ describe('roll store', () => {
     assert.equal((await store.readOne(id, signal)).entry?.record.departure?.cause, 'stopped');
   });
 
-  test('an agent whose registration got no answer does not oust the newer one that took over meanwhile', async (t) => {
+  test('an agent whose registration got no answer does not replace the newer one that registered meanwhile', async (t) => {
     const { store, wire } = await open(t);
     wire.loseNextAnswer();
     await assert.rejects(register(store, 'older', '2026-01-01T00:00:00Z'), StoreError);
@@ -160,7 +160,7 @@ describe('roll store', () => {
     assert.equal((await update(store, newer, 'mine')).kind, 'written');
   });
 
-  test('a registration that the store carries out late keeps its leases, whatever its caller was told', async (t) => {
+  test('a registration that the store carries out late keeps its leases, although its caller got an error', async (t) => {
     const { store, wire, kv } = await open(t);
     wire.keepNext();
     await assert.rejects(register(store, 'a'), StoreError);
@@ -183,7 +183,7 @@ describe('roll store', () => {
     assert.deepEqual(wire.released, []);
   });
 
-  test('a registration that happened does not wait for the leases of what it overwrote to end', async (t) => {
+  test('a registration does not wait until the leases of the overwritten keys have ended', async (t) => {
     const { store, wire } = await open(t);
     await register(store, 'a');
     wire.releaseHangs = true;
@@ -194,35 +194,36 @@ describe('roll store', () => {
       { kind: 'superseded', by: 'b' },
       'nor does one that was refused',
     );
-    // Closing ends those calls with an error that nobody may be left to catch.
+    // Closing ends those calls with an error that no caller may be left to catch.
     await store.close();
   });
 
-  test('a session that was taken over learns it by its third beat even where its leases were not ended', async (t) => {
+  test('a superseded session learns it by its third heartbeat even if its leases were not ended', async (t) => {
     const { store, wire } = await open(t);
     const old = await register(store, 'a');
     wire.releaseHangs = true;
     await register(store, 'b');
     const outcomes = [];
-    for (let beat = 0; beat < 3; beat += 1) outcomes.push(await store.renew(old, signal));
+    for (let heartbeat = 0; heartbeat < 3; heartbeat += 1) outcomes.push(await store.renew(old, signal));
     assert.deepEqual(outcomes[2], { kind: 'superseded', by: 'b' });
   });
 
-  test('a beat whose look at the seat fails is a beat all the same', async (t) => {
+  test('a heartbeat succeeds although reading the keys fails', async (t) => {
     const { wire, kv } = await open(t);
-    let looks = 0;
+    let keyReads = 0;
     const blind = createRollStore(
       Object.assign(Object.create(wire.kv), {
         txn: async (...[txn, txnSignal]: Parameters<typeof kv.txn>) => {
           if (txn.puts.length > 0 || txn.reads.length === 0) return kv.txn(txn, txnSignal);
-          looks += 1;
-          if (looks > 1) throw new StoreError('no answer', { retryable: true });
+          keyReads += 1;
+          if (keyReads > 1) throw new StoreError('no answer', { retryable: true });
           return kv.txn(txn, txnSignal);
         },
       }),
     );
     const hold = await register(blind, 'a');
-    for (let beat = 0; beat < 6; beat += 1) assert.deepEqual(await blind.renew(hold, signal), { kind: 'renewed' });
-    assert.equal(looks, 3, 'one before registering, one in three beats');
+    for (let heartbeat = 0; heartbeat < 6; heartbeat += 1)
+      assert.deepEqual(await blind.renew(hold, signal), { kind: 'renewed' });
+    assert.equal(keyReads, 3, 'one before registering, one in three heartbeats');
   });
 });

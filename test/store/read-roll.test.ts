@@ -15,7 +15,7 @@ describe('collect roll', () => {
   const entry = (key: string, value: string): RangeEntry => ({ key, value, modRevision: '1' });
   const stored = fc.constantFrom<Stored>('readable', 'unreadable', 'none');
 
-  test('joins what belongs together, in the order of the ids, and names the rest, however the pages came', () => {
+  test('joins records and presences sorted by id, and names the unreadable keys, in whatever order the pages come', () => {
     fc.assert(
       fc.property(
         fc.array(fc.record({ record: stored, presence: stored }), { maxLength: 12 }),
@@ -134,7 +134,7 @@ describe('read roll', () => {
     }
   });
 
-  it('reads every key at the revision of the first page to arrive when it is in a hurry, whatever is written meanwhile', async () => {
+  it('with hurry, reads every key at the revision of the first page to arrive, whatever is written meanwhile', async () => {
     const ids = [...new Set(IDS.flat())].sort();
     for (const pageSize of [7, 100, 5_000]) {
       const { kv, queries } = pagedKv(ids, pageSize);
@@ -186,14 +186,14 @@ describe('read roll', () => {
     return { kv: { range } as Kv, asked: () => asked };
   }
 
-  it('stops the pages under way when one fails, and says why it failed', async () => {
+  it('a page that fails aborts the other pages, and its error is thrown', async () => {
     const failure = new StoreError('connection reset', { retryable: true });
     const { kv, asked } = stuckKv((piece) => (piece === 3 ? failure : null));
     await assert.rejects(readRoll(kv, false, signal), failure);
     assert.equal(asked(), 4, 'no piece is begun after the failure');
   });
 
-  it('starts over only when all pages of the compacted attempt have come to rest', async () => {
+  it('starts over only when all pages of the compacted attempt have ended', async () => {
     let underWay = 0;
     let atRestart: number[] = [];
     const { kv } = stuckKv((piece) => (piece === 2 ? new CompactedError('compacted') : null));
@@ -210,7 +210,7 @@ describe('read roll', () => {
     assert.deepEqual(atRestart, [0, 0, 0]);
   });
 
-  it('ends by the reason of its signal while pages are under way', async () => {
+  it('rejects with the reason of its signal while pages are being read', async () => {
     const controller = new AbortController();
     const reason = new Error('enough');
     const { kv } = stuckKv((piece) => {

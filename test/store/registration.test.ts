@@ -16,24 +16,24 @@ const recordBy = (session: string) =>
   kv('v1/records/i-00000000', encodeRecord(sampleRecord({ sidecar: { version: '1', session } })));
 const junk = kv('v1/presence/i-00000000', 'junk');
 
-describe('deciding about a seat', () => {
+describe('deciding about a registration', () => {
   const guard = (modRevision: string) => ({
-    kind: 'take',
+    kind: 'write',
     guards: [{ key: 'v1/presence/i-00000000', modRevision }],
   });
 
-  it('takes one that is free, its own or held by nobody it can name', () => {
+  it('registers when there is no presence, its own, or an unreadable one', () => {
     assert.deepEqual(decideRegistration(registration, false, null), guard('0'));
     assert.deepEqual(decideRegistration(registration, false, presenceOf('mine')), guard('5'));
     assert.deepEqual(decideRegistration(registration, false, junk), guard('5'));
   });
 
-  it('takes one of another session only where it is told to', () => {
+  it('replaces another session only with takeover', () => {
     assert.deepEqual(decideRegistration(registration, true, presenceOf('other')), guard('5'));
     assert.deepEqual(decideRegistration(registration, false, presenceOf('other')), { kind: 'superseded', by: 'other' });
   });
 
-  it('leaves it to another session that started later, and takes it where that is not certain', () => {
+  it('is superseded by a session that certainly started later, and registers when that is uncertain', () => {
     const decide = (ours: string, theirs: string) =>
       decideRegistration({ ...registration, since: ours }, true, presenceOf('other', theirs)).kind;
     assert.equal(decide(at(1), at(2)), 'superseded');
@@ -44,28 +44,28 @@ describe('deciding about a seat', () => {
       [at(2), 'x'],
       [at(2), '2026-01-01T01:00:01+01:00'],
     ] as const) {
-      assert.equal(decide(ours, theirs), 'take', `${ours} against ${theirs}`);
+      assert.equal(decide(ours, theirs), 'write', `${ours} against ${theirs}`);
     }
     assert.equal(
       decideRegistration({ ...registration, since: at(1) }, true, presenceOf('mine', at(2))).kind,
-      'take',
+      'write',
       'its own',
     );
   });
 
-  it('is superseded by a session that it can name, and has otherwise lost its lease', () => {
+  it('is superseded by another session, and has otherwise lost its lease', () => {
     assert.deepEqual(whyNotHeld(hold, presenceOf('other')), { kind: 'superseded', by: 'other' });
     for (const seen of [null, junk, presenceOf('mine')]) assert.deepEqual(whyNotHeld(hold, seen), { kind: 'lost' });
   });
 });
 
 describe('deciding about a departure', () => {
-  it('leaves a seat alone that another session holds, even under a record of its own', () => {
+  it('writes nothing when another session is registered, even if the record is its own', () => {
     const seen = { presence: presenceOf('other'), record: recordBy('mine') };
     assert.deepEqual(decideDeparture(hold, '{}', seen), { kind: 'superseded', by: 'other' });
   });
 
-  it('leaves a record alone that another session wrote, or that nobody can read', () => {
+  it('does not replace a record that another session wrote, or that is unreadable', () => {
     const other = decideDeparture(hold, '{}', { presence: null, record: recordBy('other') });
     assert.deepEqual(other, { kind: 'superseded', by: 'other' });
     for (const record of [null, kv('v1/records/i-00000000', 'junk')]) {
@@ -73,7 +73,7 @@ describe('deciding about a departure', () => {
     }
   });
 
-  it('writes over its own record while neither key changes', () => {
+  it('replaces its own record while neither key changes', () => {
     for (const [presence, modRevision] of [
       [null, '0'],
       [presenceOf('mine'), '5'],
@@ -88,7 +88,7 @@ describe('deciding about a departure', () => {
     }
   });
 
-  it('has nothing to do where the departure is there already', () => {
+  it('writes nothing when the departure is already there', () => {
     const record = recordBy('mine');
     const decision = decideDeparture(hold, record.value, { presence: null, record });
     assert.deepEqual(decision, { kind: 'written', revision: '5' });

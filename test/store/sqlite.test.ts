@@ -50,7 +50,7 @@ describe('the embedded store', () => {
     await follower.stop();
   });
 
-  it('counts what is left of a lease on the clock that ends it', async () => {
+  it('measures the remaining time of a lease on the clock that ends it', async () => {
     const kv = await backend.open();
     const { lease } = await kv.grant(30_000, anySignal);
     const leftMs = async (of: typeof kv) => (await of.remaining([lease], anySignal))[0]?.remainingMs;
@@ -63,7 +63,7 @@ describe('the embedded store', () => {
     assert.equal(await leftMs(await backend.open({ clock, bootId: 'unknown' })), 15_000);
   });
 
-  it('gives a database from before it had an id one, once, and keeps what is in it', async () => {
+  it('gives a database without an id one, once, and keeps its data', async () => {
     const kv = await backend.open();
     await put(kv, 'v1/a', '1');
     await kv.close();
@@ -75,7 +75,7 @@ describe('the embedded store', () => {
     assert.deepEqual(await keys(both[0] ?? kv), ['v1/a']);
   });
 
-  it('has another id when it was deleted and made anew', async () => {
+  it('has another id after it was deleted and created again', async () => {
     const kv = await backend.open();
     const id = await kv.id(anySignal);
     rmSync(backend.path);
@@ -94,7 +94,7 @@ describe('the embedded store', () => {
     assert.deepEqual(await keys(kv), []);
   });
 
-  it('judges the leases of an earlier boot by the wall clock, and those renewed since by the new boot', async () => {
+  it('leases of an earlier boot end by the wall clock, those renewed since by the new boot’s clock', async () => {
     const first = await backend.open();
     const [short, long] = [await first.grant(30_000, anySignal), await first.grant(3_600_000, anySignal)];
     await put(first, 'v1/presence', '1', short.lease);
@@ -111,7 +111,7 @@ describe('the embedded store', () => {
     assert.deepEqual(await keys(second), []);
   });
 
-  it('judges by the wall clock where the kernel does not name the boot', async () => {
+  it('leases end by the wall clock if the kernel has no boot id', async () => {
     const kv = await backend.open({ bootId: 'unknown' });
     const { lease } = await kv.grant(30_000, anySignal);
     await put(kv, 'v1/a', '1', lease);
@@ -136,7 +136,7 @@ describe('the embedded store', () => {
     );
   });
 
-  it('reads the past as it was: changed, deleted and new keys', async () => {
+  it('reads past revisions as they were: changed, deleted and new keys', async () => {
     const kv = await backend.open();
     const { lease } = await kv.grant(30_000, anySignal);
     for (const key of ['v1/changed', 'v1/deleted', 'v1/expired', 'v1/same']) {
@@ -154,7 +154,7 @@ describe('the embedded store', () => {
     assert.deepEqual(await keys(kv), ['v1/changed', 'v1/made', 'v1/same']);
   });
 
-  it('does not show keys outside of the prefix, nor before the start of the page', async () => {
+  it('returns no keys outside the prefix or before the start of the page', async () => {
     const kv = await backend.open();
     for (const key of ['v1', 'v1/a', 'v1/b', 'v1/é', 'v10', 'v2/a']) await put(kv, key, '1');
     assert.deepEqual(await keys(kv), ['v1/a', 'v1/b', 'v1/é']);
@@ -165,7 +165,7 @@ describe('the embedded store', () => {
     );
   });
 
-  it('gives a revision neither to a renewal nor to a write that changed nothing', async () => {
+  it('neither a renewal nor a write without changes makes a revision', async () => {
     const kv = await backend.open();
     const revision = await put(kv, 'v1/a', '1');
     const { lease } = await kv.grant(30_000, anySignal);
@@ -175,7 +175,7 @@ describe('the embedded store', () => {
     assert.equal(nothing.revision, revision);
   });
 
-  it('releases a lease only when it holds nothing', async () => {
+  it('releases a lease only when it has no keys', async () => {
     const kv = await backend.open();
     const { lease } = await kv.grant(30_000, anySignal);
     await put(kv, 'v1/a', '1', lease);
@@ -201,17 +201,17 @@ describe('the embedded store', () => {
     await follower.stop();
   });
 
-  it('refuses to watch from a revision that it never had', async () => {
+  it('refuses to watch from a revision that is not from this store', async () => {
     const kv = await backend.open();
     assert.ok((await follow(createRollStore(kv), '999').ended) instanceof CompactedError);
   });
 
-  it('keeps its file to its owner', async () => {
+  it('only the owner can read or write its file', async () => {
     await backend.open();
     assert.equal(statSync(backend.path).mode & 0o777, 0o600);
   });
 
-  it('goes on in the new file when somebody deleted the old one, and tells watchers to start over', async () => {
+  it('uses the new file after the old one was deleted, and tells watchers to start over', async () => {
     const [kv, other] = [await backend.open(), await backend.open()];
     const { lease } = await kv.grant(30_000, anySignal);
     const follower = follow(createRollStore(kv), await put(kv, 'v1/a', '1', lease));
@@ -245,7 +245,7 @@ describe('the embedded store', () => {
     await put(kv, 'v1/a', '1');
   });
 
-  it('stops waiting for a lock while it is being opened when its signal says so', async () => {
+  it('stops waiting for a lock when its signal aborts the opening', async () => {
     await (await backend.open()).close();
     const blocker = new DatabaseSync(backend.path);
     blocker.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
@@ -259,13 +259,13 @@ describe('the embedded store', () => {
     assert.equal(kv, reason, 'nor does it begin');
   });
 
-  it('says what is wrong with a path that it cannot use', async () => {
+  it('names the problem of a path that it cannot use', async () => {
     const directory = dirname(backend.path);
     const missing = join(directory, 'none');
     for (const [path, message, create] of [
       [directory, /it is not a file/, false],
       [join(missing, 'roll.db'), /there is no such file; start an agent on it/, false],
-      [join(missing, 'deeper', 'roll.db'), new RegExp(`its folder ${missing} does not exist; make it$`), true],
+      [join(missing, 'deeper', 'roll.db'), new RegExp(`its folder ${missing} does not exist; create it$`), true],
     ] as const) {
       const config = { kind: 'sqlite', label: `sqlite:${path}`, path } as const;
       const deps = { clock: backend.clock, random: Math.random, bootId: 'boot-1', signal: anySignal, create };
@@ -276,12 +276,12 @@ describe('the embedded store', () => {
     }
   });
 
-  it('refuses a file that it may read but not write, and leaves it as it is', async () => {
+  it('refuses a file that it may read but not write, and leaves it unchanged', async () => {
     await (await backend.open()).close();
     chmodSync(dirname(backend.path), 0o755);
     chmodSync(backend.path, 0o444);
     const before = readFileSync(backend.path);
-    await asNobody(async () => {
+    await asOtherUser(async () => {
       await assert.rejects(backend.open(), (error) => {
         assert.ok(error instanceof StoreError && !error.retryable);
         assert.match(describeError(error), /cannot be opened for writing: EACCES/);
@@ -295,19 +295,19 @@ describe('the embedded store', () => {
     ['a text file', (path: string) => writeFileSync(path, 'hello '.repeat(100)), /not a database/],
     ['a short file', (path: string) => writeFileSync(path, 'hello'), /not a database/],
     [
-      'the database of another application',
+      'the database of another program',
       (path: string) => makeDatabase(path, 'CREATE TABLE a (b)'),
-      /another application/,
+      /belongs to another program/,
     ],
     [
       'a database of a newer version',
       (path: string) =>
         makeDatabase(path, 'PRAGMA application_id = 1382826860; PRAGMA user_version = 7; CREATE TABLE a (b)'),
-      /of version 7, this program knows version 1/,
+      /have version 7, this program knows version 1; use a rollcall that knows version 7/,
     ],
   ] as const;
   for (const [what, make, message] of refusals) {
-    it(`refuses ${what} in one line and leaves it as it is`, async () => {
+    it(`refuses ${what} in one line and leaves it unchanged`, async () => {
       make(backend.path);
       const before = readFileSync(backend.path);
       await assert.rejects(backend.open(), (error) => {
@@ -322,7 +322,7 @@ describe('the embedded store', () => {
 });
 
 /** Root may write everything: runs `work` without its rights where the test has them. */
-async function asNobody(work: () => Promise<void>): Promise<void> {
+async function asOtherUser(work: () => Promise<void>): Promise<void> {
   const isRoot = process.geteuid?.() === 0;
   if (isRoot) process.seteuid?.(65_534);
   try {

@@ -94,7 +94,7 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       assert.ok(BigInt(roll.revision) >= BigInt(heldBy(outcome).revision));
     });
 
-    it('starts empty, at a revision that a watch can begin from', async () => {
+    it('starts empty, at a revision from which a watch can start', async () => {
       const roll = await store.read(signal);
       assert.deepEqual([roll.entries, roll.skipped], [[], []]);
       assert.deepEqual(await store.readOne(id, signal), { revision: roll.revision, entry: null, skipped: [] });
@@ -138,9 +138,9 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       assert.equal(entry?.presence?.session, 'session-a');
     });
 
-    it('keeps a node present as long as it beats, at no revision', async () => {
+    it('keeps a node present while it sends heartbeats, without a revision', async () => {
       const { hold, revision } = heldBy(await register('session-a'));
-      for (let beat = 0; beat < 6; beat += 1) {
+      for (let heartbeat = 0; heartbeat < 6; heartbeat += 1) {
         await backend.pass(backend.ttlMs / 3);
         assert.deepEqual(await store.renew(hold, signal), { kind: 'renewed' });
         assert.deepEqual(await store.renewRetention(hold, signal), { kind: 'renewed' });
@@ -150,7 +150,7 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       assert.equal(roll.entries[0]?.presence?.session, 'session-a');
     });
 
-    it('loses a node that beats no more: the record stays, a watcher sees the presence go', async () => {
+    it('loses a node without heartbeats: the record stays, a watcher sees the presence end', async () => {
       const { hold, revision } = heldBy(await register('session-a'));
       const follower = followFrom(revision);
       await until(() => follower.changes().length > 0, 'the presence goes');
@@ -165,7 +165,7 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       assert.deepEqual(await store.update(hold, recordOf('session-a'), signal), { kind: 'lost' });
     });
 
-    it('lets a session that lost its lease take its seat again', async () => {
+    it('lets a session that lost its lease register again', async () => {
       const { hold } = heldBy(await register('session-a'));
       await until(
         async () => (await store.renew(gone(hold), signal)).kind === 'lost' && (await stateOf()) === 'lost',
@@ -184,7 +184,7 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       assert.equal((await store.update(second.hold, recordOf('session-a'), signal)).kind, 'written');
     });
 
-    it('tells a session that another one took its seat, on whatever it does next', async () => {
+    it('tells a superseded session so, whatever it calls next', async () => {
       const { hold: old } = heldBy(await register('session-a'));
       const { hold: current } = heldBy(await register('session-b'));
       const superseded = { kind: 'superseded', by: 'session-b' };
@@ -199,7 +199,7 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       await until(async () => (await store.renewRetention(old, signal)).kind === 'lost', 'its other lease is ended');
     });
 
-    it('leaves a seat to the session that started last, whoever registers last', async () => {
+    it('keeps the session that started last, in whatever order they register', async () => {
       const since = (session: string, at: string) =>
         store.register({ ...registration(session), since: at }, recordOf(session), { takeover: true, signal });
       heldBy(await since('session-b', '2026-01-01T00:00:02.000Z'));
@@ -211,7 +211,7 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       assert.equal((await store.readOne(id, signal)).entry?.record.sidecar.session, 'session-d');
     });
 
-    it('does not let a session that went away undo the departure of the one after it', async () => {
+    it('does not let an earlier session undo the departure of a later one', async () => {
       const { hold: old } = heldBy(await register('session-a'));
       const { hold: current } = heldBy(await register('session-b'));
       await store.depart(current, departureOf('session-b'), signal);
@@ -223,7 +223,7 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       assert.equal((await store.readOne(id, signal)).entry?.record.sidecar.session, 'session-b');
     });
 
-    it('departs once however often it is told to', async () => {
+    it('departs once, however often the call is repeated', async () => {
       const { hold } = heldBy(await register('session-a'));
       const first = await store.depart(hold, departureOf('session-a'), signal);
       assert.equal(first.kind, 'written');
@@ -232,29 +232,33 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       assert.deepEqual(await store.update(hold, recordOf('session-a'), signal), { kind: 'lost' });
     });
 
-    it('tells a session within three beats that somebody deleted a key of its seat, and lets it register anew', async () => {
+    it('tells a session within three heartbeats that one of its keys was deleted, and lets it register again', async () => {
       for (const keys of [[`v1/presence/${id}`], [`v1/records/${id}`], [`v1/presence/${id}`, `v1/records/${id}`]]) {
         const { hold } = heldBy(await register('session-a'));
-        for (let beat = 0; beat < 6; beat += 1) {
-          assert.deepEqual(await store.renew(hold, signal), { kind: 'renewed' }, `beat ${beat} before the deletion`);
+        for (let heartbeat = 0; heartbeat < 6; heartbeat += 1) {
+          assert.deepEqual(
+            await store.renew(hold, signal),
+            { kind: 'renewed' },
+            `heartbeat ${heartbeat} before the deletion`,
+          );
         }
         await kv.txn({ guards: [], puts: [], deletes: keys, reads: [] }, signal);
         const outcomes = [];
-        for (let beat = 0; beat < 3; beat += 1) outcomes.push((await store.renew(hold, signal)).kind);
+        for (let heartbeat = 0; heartbeat < 3; heartbeat += 1) outcomes.push((await store.renew(hold, signal)).kind);
         assert.deepEqual(outcomes, ['renewed', 'renewed', 'lost'], keys.join());
         heldBy(await register('session-a', { takeover: false }));
         assert.equal(await stateOf(), 'present');
       }
     });
 
-    it('writes the departure of a node whose presence ran out before', async () => {
+    it('writes the departure of a node whose presence has already ended', async () => {
       const { hold } = heldBy(await register('session-a'));
       await until(async () => (await stateOf()) === 'lost', 'it is lost');
       assert.equal((await store.depart(hold, departureOf('session-a'), signal)).kind, 'written');
       assert.equal(await stateOf(), 'departed');
     });
 
-    it('departs on a new retention lease where the old one is gone', async () => {
+    it('departs on a new retention lease if the old one is gone', async () => {
       const { hold } = heldBy(await register('session-a'));
       const bereft = { ...hold, retentionLease: gone(hold).presenceLease };
       assert.deepEqual(await store.update(bereft, recordOf('session-a'), signal), { kind: 'lost' });
@@ -281,7 +285,7 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       assert.deepEqual((await store.read(signal)).entries, []);
     });
 
-    it('gives a seat that two sessions fight for to exactly one of them', async () => {
+    it('registers exactly one of two sessions that register at the same time', async () => {
       const other = createRollStore(await backend.open());
       for (let round = 0; round < 5; round += 1) {
         const outcomes = await Promise.all([register(`a${round}`), register(`b${round}`, { by: other })]);
@@ -300,7 +304,7 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       }
     });
 
-    it('lets only one of two sessions in that would both give way', async () => {
+    it('registers one of two sessions that do not take over', async () => {
       const other = createRollStore(await backend.open());
       const outcomes = await Promise.all([
         register('session-a', { takeover: false }),
@@ -309,7 +313,7 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       assert.deepEqual(outcomes.map((outcome) => outcome.kind).sort(), ['registered', 'superseded']);
     });
 
-    it('has one id for all who read it', async () => {
+    it('has one id for all its readers', async () => {
       const id = await store.id(signal);
       assert.match(id, /^[0-9a-f]{8,}(\/[\w.-]+)*$/);
       assert.equal(await createRollStore(await backend.open()).id(signal), id);
@@ -317,7 +321,7 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       assert.equal(await store.id(signal), id, 'it does not change with what is in it');
     });
 
-    it('counts those as overdue who missed a beat, without a revision', async () => {
+    it('counts nodes that missed a heartbeat as overdue, without a revision', async () => {
       const ids = [0, 1, 2].map(sampleInstanceId);
       // Between being overdue and being lost lies half a TTL, in which a busy machine must get its turn.
       const ttlMs = 4 * backend.ttlMs;
@@ -330,8 +334,8 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
         });
         holds.push(heldBy(outcome).hold);
       }
-      const beat = (some: readonly Hold[]) => Promise.all(some.map((hold) => store.renew(hold, signal)));
-      await beat(holds);
+      const heartbeat = (some: readonly Hold[]) => Promise.all(some.map((hold) => store.renew(hold, signal)));
+      await heartbeat(holds);
       const { revision } = await store.read(signal);
       assert.deepEqual(await store.overdue(ids, signal), { asked: 3, overdue: 0 });
       const other = createRollStore(await backend.open());
@@ -339,7 +343,7 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       for (let passedMs = 0; counted.overdue === 0; passedMs += 100) {
         assert.ok(passedMs < ttlMs, 'still not overdue');
         await backend.pass(100);
-        await beat(holds.slice(1));
+        await heartbeat(holds.slice(1));
         counted = await other.overdue(ids, signal);
       }
       assert.deepEqual(counted, { asked: 3, overdue: 1 });
@@ -347,7 +351,7 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       assert.equal((await store.read(signal)).revision, revision);
     });
 
-    it('counts a node whose presence is gone as overdue, and one without a lease not at all', async () => {
+    it('counts a node whose presence is gone as overdue, and ignores a presence without a lease', async () => {
       const { hold } = heldBy(await register('session-a'));
       await raw(`v1/presence/${sampleInstanceId(1)}`, 'by hand');
       const ids = [0, 1, 2].map(sampleInstanceId);
@@ -357,7 +361,7 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       assert.deepEqual(await store.overdue([], signal), { asked: 0, overdue: 0 });
     });
 
-    it('asks for no more presences than it says, and for the first ones', async () => {
+    it('reads only the first `MAX_ASKED_PRESENCES` presences', async () => {
       const { lease } = await kv.grant(30_000, signal);
       const ids = Array.from({ length: MAX_ASKED_PRESENCES + 8 }, (_, n) => sampleInstanceId(n));
       const puts = ids.slice(8).map((instanceId) => ({ key: `v1/presence/${instanceId}`, value: 'x', lease }));
@@ -365,7 +369,7 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       assert.deepEqual(await store.overdue(ids, signal), { asked: MAX_ASKED_PRESENCES, overdue: 8 });
     });
 
-    it('says how much is left of each lease, and null of one that is gone', async () => {
+    it('returns the remaining time of each lease, and null for one that is gone', async () => {
       const [long, short] = [await kv.grant(60_000, signal), await kv.grant(backend.ttlMs, signal)];
       const [, none, left] = await kv.remaining([short.lease, '4242', long.lease], signal);
       assert.equal(none, null);
@@ -374,7 +378,7 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       await until(async () => (await kv.remaining([short.lease], signal))[0] === null, 'the short one is gone');
     });
 
-    it('leaves no lease behind when it refuses a seat or replaces a hold', async () => {
+    it('leaves no lease behind when it refuses or replaces a registration', async () => {
       const granted: string[] = [];
       const spying: Kv = Object.assign(Object.create(kv), {
         grant: async (ttlMs: number, grantSignal: AbortSignal) => {
@@ -391,7 +395,7 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       await until(async () => {
         alive = await Promise.all(granted.map((lease) => kv.keepAlive(lease, signal)));
         return alive.filter(Boolean).length <= 2;
-      }, 'the leases that nobody needs are ended');
+      }, 'unused leases are ended');
       assert.deepEqual(alive, [false, false, true, true, false, false], 'the second hold is the one that counts');
     });
 
@@ -432,14 +436,14 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       assert.deepEqual([one.entry, one.skipped[0]?.reason], [null, 'not JSON']);
     });
 
-    it('names only so many unreadable keys, and counts the rest', async () => {
+    it('names at most `MAX_SKIPPED` unreadable keys, and counts the rest', async () => {
       for (let n = 0; n < MAX_SKIPPED + 7; n += 1) await raw(`v1/junk/${n}`, 'x');
       const { skipped } = await store.read(signal);
       assert.equal(skipped.length, MAX_SKIPPED + 1);
       assert.match(skipped.at(-1)?.reason ?? '', /^7 more keys/);
     });
 
-    it('shows a watcher a record that became unreadable as gone and skipped, and goes on', async () => {
+    it('shows a watcher a record that became unreadable as gone and skipped, and continues', async () => {
       const { hold, revision } = heldBy(await register('session-a'));
       const follower = followFrom(revision);
       await raw(`v1/records/${id}`, 'junk');
@@ -483,7 +487,7 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       }
     });
 
-    it('confirms to a watcher with nothing to see that it is up to date', async () => {
+    it('confirms to a watcher without changes that it is up to date', async () => {
       const { revision } = await store.read(signal);
       const follower = followFrom(revision);
       let waitedMs = 0;
@@ -515,7 +519,7 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       assert.equal((await store.read(signal)).entries.length, 2);
     });
 
-    it('ends every call and every watch by the reason of its signal', async () => {
+    it('every call and every watch rejects with the reason of its signal', async () => {
       const reason = new Error('enough');
       const aborted = AbortSignal.abort(reason);
       const { hold, revision } = heldBy(await register('session-a'));

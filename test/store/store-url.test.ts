@@ -28,7 +28,7 @@ test('sqlite and memory URLs', () => {
   assert.deepEqual(parseStoreUrl('memory:x', none), { kind: 'memory', label: 'memory:x', name: 'x' });
 });
 
-test('user and password come from the URL or the settings, and never show in the label', () => {
+test('user and password come from the URL or the settings, and the label never shows them', () => {
   const fromUrl = parseStoreUrl('etcd://al%40ice:p%3Aw:d@h', none);
   assert.ok(fromUrl.kind === 'etcd');
   assert.deepEqual(fromUrl.credentials, { user: 'al@ice', password: 'p:w:d' });
@@ -40,8 +40,8 @@ test('user and password come from the URL or the settings, and never show in the
 
 for (const [url, settings, pattern] of [
   ['', none, /has no scheme/],
-  ['localhost:2379', none, /no store of kind "localhost"/],
-  ['http://h:2379', none, /no store of kind "http"/],
+  ['localhost:2379', none, /unknown scheme "localhost"/],
+  ['http://h:2379', none, /unknown scheme "http"/],
   ['etcd:h', none, /expected hosts after \/\//],
   ['etcd://', none, /expected hosts after \/\//],
   ['etcd://h:0', none, /port from 1 to 65535/],
@@ -54,7 +54,7 @@ for (const [url, settings, pattern] of [
   ['etcd://u@h', none, /user "u" was given without a password/],
   ['etcd://h', { ...none, password: 'x' }, /without a user/],
   ['etcd://h', { ...none, caFile: '/ca' }, /use etcds/],
-  ['etcds://h', { ...none, certFile: '/c' }, /come together/],
+  ['etcds://h', { ...none, certFile: '/c' }, /must be given together/],
   ['sqlite:/x', { ...none, user: 'u' }, /is not etcd/],
 ] as const) {
   test(`refuses ${url || 'an empty URL'} with ${pattern.source}`, () => {
@@ -70,7 +70,7 @@ for (const [url, settings, pattern] of [
   });
 }
 
-test('no error shows a password, whatever is in it', () => {
+test('no error shows a password, whatever characters it has', () => {
   for (const url of ['etcd://u:sec/ret@h:0', 'etcd://u:sec@ret@h:0', 'etcd://u:sec%ret@h', 'sqlite://u:secret@h']) {
     assert.throws(
       () => parseStoreUrl(url, none),

@@ -8,17 +8,17 @@ import { StoreError } from '../errors.ts';
 const MAGIC = 'SQLite format 3\0';
 
 /**
- * Why a file that begins with `header` must not be touched; null when it is ours, or empty.
+ * Why the file must not be used; null: it is a rollcall database, or empty.
  * Offsets are those of https://sqlite.org/fileformat2.html#the_database_header
- * @param header the first 100 bytes, or what there is of them
+ * @param header the first 100 bytes of the file, or all of a shorter one
  */
 export function judgeHeader(header: Buffer, applicationId: number, schemaNumber: number): string | null {
   if (header.length === 0) return null;
   if (header.length < 100 || header.toString('latin1', 0, 16) !== MAGIC) return 'the file is not a database';
-  if (header.readUInt32BE(68) !== applicationId) return 'the database is of another application';
+  if (header.readUInt32BE(68) !== applicationId) return 'the database belongs to another program';
   const found = header.readUInt32BE(60);
   if (found === schemaNumber) return null;
-  return `its tables are of version ${found}, this program knows version ${schemaNumber}; use the newer program`;
+  return `its tables have version ${found}, this program knows version ${schemaNumber}; use a rollcall that knows version ${found}`;
 }
 
 /** Primary result codes of https://sqlite.org/rescode.html; the driver gives the extended ones, whose low byte they are. */
@@ -44,7 +44,7 @@ export function isBusy(error: unknown): boolean {
   return resultCode(error) === BUSY;
 }
 
-/** What the driver threw as a StoreError that says what to do; errors of our own as they are. */
+/** Turns the driver's errors into a StoreError that says what to do; returns all other errors unchanged. */
 export function translateError(action: string, error: unknown): unknown {
   const code = resultCode(error);
   if (code === undefined) return error;
@@ -53,10 +53,10 @@ export function translateError(action: string, error: unknown): unknown {
   return new StoreError(`${action}: ${text}`, { retryable: known?.retryable ?? false, cause: error });
 }
 
-/** How long SQLite itself may wait for a lock. It blocks this process meanwhile, so the longer wait is ours. */
+/** How long SQLite itself waits for a lock. It blocks this process meanwhile, so longer waits are between retries. */
 export const BUSY_TIMEOUT_MS = 50;
 
-/** Together with the waits between: the deadline of a request. */
+/** The deadline of a request, with all retries and the waits between them. */
 export const REQUEST_TIMEOUT_MS = 5_000;
 
 export interface RetryDeps {
@@ -82,16 +82,16 @@ export async function retryBusy<T>(deps: RetryDeps, signal: AbortSignal, action:
   }
 }
 
-/** "RlCl", at offset 68 of the file: tells our files from those of other applications (https://sqlite.org/fileformat2.html#application_id). */
+/** "RlCl", at offset 68 of the file: marks it as rollcall's (https://sqlite.org/fileformat2.html#application_id). */
 export const APPLICATION_ID = 0x526c436c;
 
-/** `user_version`, at offset 60. Raise it with every change to the tables that an older program could not live with. */
+/** `user_version`, at offset 60. Raise it with every change to the tables that breaks older programs. */
 export const SCHEMA_NUMBER = 1;
 
 /**
- * A key-value store with revisions in four tables. `kv` is the present; `change` is how it came about, as far back as
- * `meta.compacted`, and holds what each change replaced, so that a reader can be given the past, too.
- * A lease has two deadlines: the one on the boot's monotonic scale counts in that boot, the wall clock's in any later one.
+ * A key-value store with revisions in four tables. `kv` has the current values; `change` has the changes since
+ * `meta.compacted` with the values they replaced, so that past revisions can be read, too.
+ * A lease has two deadlines: the monotonic one counts in the boot that wrote it, the wall clock's after a reboot.
  */
 export const SCHEMA = `
   CREATE TABLE meta (revision INTEGER NOT NULL, compacted INTEGER NOT NULL) STRICT;
@@ -116,8 +116,8 @@ export const SCHEMA = `
 `;
 
 /**
- * What tells this store's data apart from any other's. Databases from before it get it when they are next opened; older
- * programs do not look at it, so that those of one machine may be replaced one after the other.
+ * The store's id. Databases without it get it when they are next opened; older programs ignore it, so the programs of one
+ * machine can be upgraded one after another.
  */
 export const IDENTITY_SCHEMA = `
   CREATE TABLE identity (id TEXT NOT NULL) STRICT;
@@ -125,9 +125,9 @@ export const IDENTITY_SCHEMA = `
 `;
 
 /**
- * Opens the database in the file at `path`. With `create` it is made where there is none, its folder included: for its
- * owner only (0600), because whoever can read a WAL database can also write it, and so forge the roll. A file that is not ours is left as it is.
- * `Database` comes in so that nothing loads node:sqlite but a process that uses it.
+ * Opens the database file at `path`. With `create`, a missing file and its folder are created: for the owner only (0600),
+ * because reading a WAL database needs write access, which would allow forging the roll. A foreign file is left unchanged.
+ * `Database` is a parameter so that only a process that uses node:sqlite loads it.
  * @throws StoreError, or the driver's error when another process holds the lock
  */
 export function openDatabase(Database: typeof DatabaseSync, path: string, create: boolean): DatabaseSync {
@@ -135,7 +135,7 @@ export function openDatabase(Database: typeof DatabaseSync, path: string, create
   const db = new Database(path, { timeout: BUSY_TIMEOUT_MS, enableForeignKeyConstraints: false });
   try {
     createTables(db);
-    // Kept in the file. Comes after the tables, so that the header which `judgeHeader` reads is never only in the WAL.
+    // The file keeps this setting. After creating the tables, so that `judgeHeader` never misses a header that is only in the WAL.
     db.exec('PRAGMA journal_mode = WAL');
     return db;
   } catch (error) {
@@ -144,7 +144,7 @@ export function openDatabase(Database: typeof DatabaseSync, path: string, create
   }
 }
 
-/** In one transaction and only what is not there: several processes may open a new file at the same time. */
+/** Creates what is missing in one transaction: several processes may open a new file at the same time. */
 export function createTables(db: DatabaseSync): void {
   if (schemaNumber(db) === SCHEMA_NUMBER && hasIdentity(db)) return;
   db.exec('BEGIN IMMEDIATE');
@@ -165,11 +165,11 @@ function hasIdentity(db: DatabaseSync): boolean {
   return db.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'identity'").get() !== undefined;
 }
 
-/** Only the last folder of the path: Node's recursive way never returns where the kernel refuses folders, as in /proc. */
+/** Creates only the last folder of the path: Node's recursive mkdir never returns where the kernel refuses it, as in /proc. */
 function makeFolder(path: string): void {
   if (existsSync(path)) return;
   const parent = dirname(path);
-  if (!existsSync(parent)) throw new Error(`its folder ${parent} does not exist; make it`);
+  if (!existsSync(parent)) throw new Error(`its folder ${parent} does not exist; create it`);
   mkdirSync(path);
 }
 
@@ -199,7 +199,7 @@ function requireUsable(path: string, create: boolean): void {
 
 export type Statements = ReturnType<typeof prepareStatements>;
 
-/** Every statement of the store, compiled once for a database. Nothing here decides; `engine.ts` does. */
+/** All statements, compiled once for a database. The logic is in `engine.ts`. */
 export function prepareStatements(db: DatabaseSync) {
   return {
     db,
@@ -215,8 +215,8 @@ export function prepareStatements(db: DatabaseSync) {
     ),
     remove: db.prepare('DELETE FROM kv WHERE key = ?'),
     keysOfLease: db.prepare('SELECT key, value, lease, mod_revision FROM kv WHERE lease = ? ORDER BY key'),
-    // A key as it was at revision :at is either untouched since, or what the first change after :at replaced: of all
-    // changes after :at only that one replaced a value from :at or before.
+    // The value of a key at revision :at is either unchanged since, or the one that the first change after :at replaced:
+    // only that change has a previous_revision of :at or less.
     range: db.prepare(
       `SELECT key, value, lease, mod_revision FROM kv
        WHERE key >= :from AND key < :end AND mod_revision <= :at
@@ -256,9 +256,10 @@ export function prepareStatements(db: DatabaseSync) {
 
 /**
  * Runs `work` as one transaction: all of it or nothing, and nothing of it when it throws.
- * `read`: sees one state throughout. `touch`: may lose the latest commits to a power cut, never their order.
- * `write`: is on the disk before it returns, so a revision that a reader was shown can never be given out again
- * (https://sqlite.org/pragma.html#pragma_synchronous). Both writers take the lock at once, where waiting for it is possible.
+ * `read`: sees one state throughout. `touch`: a power cut may lose the latest commits, but never reorders them.
+ * `write`: is on the disk before it returns, so a revision that a reader has seen is never used again
+ * (https://sqlite.org/pragma.html#pragma_synchronous). `touch` and `write` take the lock when they begin, where SQLite can
+ * wait for it.
  */
 export function transaction<T>(db: DatabaseSync, mode: 'read' | 'touch' | 'write', work: () => T): T {
   if (mode !== 'read') db.exec(`PRAGMA synchronous = ${mode === 'write' ? 'FULL' : 'NORMAL'}`);

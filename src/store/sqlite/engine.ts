@@ -4,7 +4,7 @@ import { CompactedError, LeaseNotFoundError } from '../errors.ts';
 import type { KeyValue, KvBatch, KvEvent, LeaseTime, RangePage, RangeQuery, Txn, TxnResult } from '../kv.ts';
 import { type Statements, transaction } from './database.ts';
 
-/** A row of the driver: every column by its name. */
+/** A row of the driver, by column name. */
 type Row = Record<string, SQLOutputValue>;
 
 /** A row of table `kv`. Revisions and leases are below 2^53: the driver refuses to round. */
@@ -37,7 +37,7 @@ export interface Write {
 
 interface Meta {
   readonly revision: number;
-  /** The changes up to this revision are gone from the log. */
+  /** The log no longer has the changes up to this revision. */
   readonly compacted: number;
 }
 
@@ -52,8 +52,8 @@ export function readKey(statements: Statements, key: string): KvRow | null {
 }
 
 /**
- * Carries out `writes` at one new revision, logs them, and drops the oldest revisions from a log of more than
- * `keptChanges`. Runs inside of a transaction. @returns the revision; without writes the one there is
+ * Carries out `writes` at one new revision and logs them; removes the oldest revisions when the log has more than
+ * `keptChanges`. Runs inside a transaction. @returns the new revision; without writes the current one
  */
 export function appendRevision(statements: Statements, writes: readonly Write[], keptChanges: number): number {
   const { revision: current } = readMeta(statements);
@@ -73,14 +73,14 @@ export function appendRevision(statements: Statements, writes: readonly Write[],
 function compact(statements: Statements, keptChanges: number): void {
   const first = Number(statements.firstChange.get()?.['seq']);
   const last = Number(statements.lastChange.get()?.['seq']);
-  // A tenth of slack: one deletion of many changes is cheaper than one with every write.
+  // A tenth of slack: deleting many changes at once is cheaper than deleting one with each write.
   if (last - first + 1 <= keptChanges * 1.1) return;
   const upTo = Number(statements.revisionOfChange.get(last - keptChanges)?.['revision']);
   statements.setCompacted.run(upTo);
   statements.removeChangesUpTo.run(upTo);
 }
 
-/** @throws CompactedError when the log does not reach back to `revision`, or the store is not the one it was read from */
+/** @throws CompactedError when the log does not reach back to `revision`, or the revision is not from this store */
 export function requireKept(statements: Statements, revision: string): number {
   const meta = readMeta(statements);
   const asked = Number(revision);
@@ -88,15 +88,15 @@ export function requireKept(statements: Statements, revision: string): number {
     throw new CompactedError(`revision ${revision} is compacted; the oldest kept is ${meta.compacted}`);
   }
   if (!(asked <= meta.revision)) {
-    throw new CompactedError(`revision ${revision} is none of this store's; its newest is ${meta.revision}`);
+    throw new CompactedError(`revision ${revision} is not from this store; its newest is ${meta.revision}`);
   }
   return asked;
 }
 
-/** A watcher that is far behind is given about this many changes at a time, but whole revisions in any case. */
+/** A watcher that is far behind gets about this many changes at a time, always in whole revisions. */
 export const MAX_CHANGES = 500;
 
-/** The next revisions after `revision`, oldest first; none when it is the newest. Runs inside of a transaction. */
+/** The next revisions after `revision`, oldest first; none when it is the newest. Runs inside a transaction. */
 export function changesAfter(statements: Statements, revision: string): readonly KvBatch[] {
   const after = requireKept(statements, revision);
   const batches: { revision: string; events: KvEvent[] }[] = [];
@@ -119,10 +119,10 @@ function textOrNull(value: unknown): string | null {
   return typeof value === 'string' ? value : null;
 }
 
-/** Where the kernel did not tell which boot this is, no lease can be known to be of this boot. */
+/** The boot id where the kernel has none. Leases of an unknown boot end by the wall clock. */
 export const UNKNOWN_BOOT = 'unknown';
 
-/** The moment of an operation on the scales that leases are judged by. */
+/** The time of an operation, on both clocks that leases use. */
 export interface Now {
   readonly bootId: string;
   readonly monotonicMs: number;
@@ -133,15 +133,15 @@ export function nowOf(clock: Clock, bootId: string): Now {
   return { bootId, monotonicMs: clock.monotonicMs(), wallMs: clock.wallMs() };
 }
 
-/** Highest number of leases ended in one transaction, so that a mass expiry keeps others from the lock only for moments. */
+/** Most leases to end in one transaction, so that a mass expiry holds the lock only briefly. */
 const MAX_EXPIRED_AT_ONCE = 500;
 
-/** When a lease of `ttlMs` that starts now is over, on both scales. */
+/** When a lease of `ttlMs` that starts now ends, on both clocks. */
 export function deadlines(now: Now, ttlMs: number) {
   return { bootId: now.bootId, monotonicMs: now.monotonicMs + ttlMs, wallMs: now.wallMs + ttlMs };
 }
 
-/** What is left of a lease; null when there is none. */
+/** The remaining time of a lease; null: no such lease. */
 export function leaseTime(statements: Statements, now: Now, lease: string): LeaseTime | null {
   const row = statements.lease.get(lease);
   if (!row) return null;
@@ -153,11 +153,11 @@ export function leaseTime(statements: Statements, now: Now, lease: string): Leas
 }
 
 /**
- * Ends the leases that are over and deletes their keys, one revision a lease. Whoever uses the store does this first,
- * so an expiry is seen as soon as anybody looks. A lease that is over but was not swept yet has not ended for anybody.
+ * Ends the expired leases and deletes their keys, one revision for each lease. Every operation does this first, so each
+ * one sees all expiries up to its time. Until then an expired lease still counts as alive.
  */
 export function sweep(statements: Statements, now: Now, keptChanges: number): void {
-  // Almost always there is nothing to do, and the look at an index takes no lock.
+  // Almost always there is nothing to do, and reading an index takes no lock.
   while (expired(statements, now).length > 0) {
     transaction(statements.db, 'write', () => {
       for (const id of expired(statements, now)) {
@@ -172,7 +172,7 @@ export function sweep(statements: Statements, now: Now, keptChanges: number): vo
 
 function expired(statements: Statements, now: Now): number[] {
   const rows = statements.expiredLeases.all({
-    // The empty text is no boot's id: where this boot's is not known, the wall clock judges every lease.
+    // No boot has an empty id: if this boot's id is unknown, every lease ends by the wall clock.
     bootId: now.bootId === UNKNOWN_BOOT ? '' : now.bootId,
     monotonicMs: now.monotonicMs,
     wallMs: now.wallMs,
@@ -181,11 +181,11 @@ function expired(statements: Statements, now: Now): number[] {
   return rows.map((row) => Number(row['id']));
 }
 
-/** Bounds of one page. The last key may exceed the number of characters, so that every page holds at least one. */
+/** Limits of one page. The last key may exceed the characters, so that every page has at least one key. */
 const MAX_PAGE_KEYS = 1_000;
 const MAX_PAGE_CHARS = 1_000_000;
 
-/** One page of a range, at the newest or a past revision. Runs inside of a transaction. */
+/** One page of a range, at the newest or a past revision. Runs inside a transaction. */
 export function readPage(statements: Statements, { prefix, from, to, revision, ...query }: RangeQuery): RangePage {
   const at = revision === undefined ? readMeta(statements).revision : requireKept(statements, revision);
   const kvs: KeyValue[] = [];
@@ -205,12 +205,12 @@ export function readPage(statements: Statements, { prefix, from, to, revision, .
   return { revision: String(at), kvs, next: null };
 }
 
-/** The first text after all that start with `prefix`, which is not empty. SQLite compares texts by their UTF-8 bytes. */
+/** The first text after all texts with this prefix, which is not empty. SQLite compares texts by their UTF-8 bytes. */
 function endOf(prefix: string): string {
   return prefix.slice(0, -1) + String.fromCharCode(prefix.charCodeAt(prefix.length - 1) + 1);
 }
 
-/** The operations of `Kv` on a database, at a given moment, each done when it returns. */
+/** The operations of `Kv` on a database at a given time, synchronous. */
 export interface Engine {
   id(): string;
   grant(now: Now, ttlMs: number, id: number): void;

@@ -13,10 +13,10 @@ import {
 } from './database.ts';
 import { createEngine, type Engine, type Now, nowOf } from './engine.ts';
 
-/** How soon a watcher sees a change, and at most how long after its deadline a lease ends while anybody watches. */
+/** How soon a watcher sees a change; while a watcher runs, also how long after its deadline a lease ends at most. */
 const POLL_MS = 200;
 
-/** How often a watcher with nothing to see is told that it is up to date. */
+/** How often a watcher without changes gets a confirmation. */
 const CONFIRM_MS = 5_000;
 
 interface EngineKvDeps extends RetryDeps {
@@ -26,8 +26,8 @@ interface EngineKvDeps extends RetryDeps {
 }
 
 /**
- * The key-value contract over an engine: its time, its waits and its end.
- * @param current the engine to use now; another one than before where the store was replaced by a new one
+ * The key-value contract over an engine: adds the clock, retries and closing.
+ * @param current the engine to use now; a different one after the file was replaced
  */
 export function engineKv(label: string, current: () => Engine, deps: EngineKvDeps): Kv {
   const { clock, random, bootId, release } = deps;
@@ -47,7 +47,7 @@ export function engineKv(label: string, current: () => Engine, deps: EngineKvDep
     for (;;) {
       const batches = await call(signal, 'watch', (engine, now) => {
         watched ??= engine;
-        // Its revisions count from one again: what follows `revision` there is not what followed it here.
+        // The new store counts its revisions from one again: those after `revision` are others.
         if (engine !== watched) throw new CompactedError(`watch ${label}: the store was replaced by a new one`);
         return engine.changesAfter(now, revision);
       });
@@ -70,7 +70,7 @@ export function engineKv(label: string, current: () => Engine, deps: EngineKvDep
     label,
     id: (signal) => call(signal, 'identify', (engine) => engine.id()),
     grant: (ttlMs, signal) => {
-      // Drawn, not counted: a lease of a store that was deleted and made anew is never taken for one of the new store.
+      // Random, not counted: a lease of a store that was deleted and created again must not match one of the new store.
       const id = 1 + Math.floor(random() * (2 ** 53 - 1));
       return call(signal, 'grant a lease of', (engine, now) => {
         engine.grant(now, ttlMs, id);
@@ -92,23 +92,23 @@ export function engineKv(label: string, current: () => Engine, deps: EngineKvDep
   };
 }
 
-/** The log of changes that watchers resume from. At 2 kB a change it takes 20 MB at most. */
+/** Changes in the log that watchers resume from. At 2 kB each they take 20 MB at most. */
 export const KEPT_CHANGES = 10_000;
 
 export interface EmbeddedDeps extends RetryDeps {
   /** /proc/sys/kernel/random/boot_id, or `UNKNOWN_BOOT`. */
   readonly bootId: string;
-  /** Ends the wait for another process that keeps the file locked while it is being opened. */
+  /** Aborts opening the file while another process keeps it locked. */
   readonly signal: AbortSignal;
-  /** Whether a file that is not there may be made. */
+  /** Whether a missing file is created. */
   readonly create: boolean;
   /** Default: `KEPT_CHANGES`. */
   readonly keptChanges?: number;
 }
 
 /**
- * The embedded store: one SQLite file (WAL) for all processes of one machine. Leases are judged by the monotonic clock
- * of the boot that renewed them last, and after a reboot by the wall clock: correcting the clock ends nobody's lease.
+ * The embedded store: one SQLite file (WAL) for all processes of one machine. A lease ends by the monotonic clock of the
+ * boot that renewed it last, and after a reboot by the wall clock: setting the clock ends no lease.
  * @throws StoreError when the file cannot be used, or the reason of the signal
  */
 export async function openSqliteKv(config: SqliteStoreConfig, deps: EmbeddedDeps): Promise<Kv> {
@@ -122,7 +122,7 @@ export async function openSqliteKv(config: SqliteStoreConfig, deps: EmbeddedDeps
   let opened = await retryBusy(deps, deps.signal, `open store ${label}`, open);
   const current = () => {
     if (inodeOf(path) !== opened.inode) {
-      // Somebody deleted or replaced the file. To go on in the old one would be to talk to nobody.
+      // The file was deleted or replaced: no other process uses the old one any more.
       const replaced = opened;
       opened = open();
       replaced.db.close();
@@ -143,7 +143,7 @@ interface Shared {
 
 const stores = new Map<string, Shared>();
 
-/** The embedded store without a file: one per name and process, for as long as anybody has it open. */
+/** The embedded store without a file: one for each name and process, for as long as it is open anywhere in it. */
 export async function openMemoryKv(
   config: MemoryStoreConfig,
   deps: Omit<EmbeddedDeps, 'create' | 'signal'>,

@@ -4,7 +4,7 @@ import { it } from 'node:test';
 import { createTables, prepareStatements } from '../../../src/store/sqlite/database.ts';
 import { createEngine, MAX_CHANGES } from '../../../src/store/sqlite/engine.ts';
 
-it('gives a watcher that is far behind only so many changes at a time', () => {
+it('gives a watcher that is far behind at most `MAX_CHANGES` changes at a time', () => {
   const db = new DatabaseSync(':memory:');
   createTables(db);
   const engine = createEngine(prepareStatements(db), 10_000);

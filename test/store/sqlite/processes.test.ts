@@ -27,7 +27,7 @@ describe('the embedded store among processes', () => {
   };
   const open = () => backend.open({ clock: systemClock });
 
-  it('is made by one of several that open it at once, and loses none of their writes', async () => {
+  it('is created once by several processes that open it at the same time, and loses none of their writes', async () => {
     const writers = [1, 2, 3, 4].map(() => spawnWriter('count', backend.path, '100'));
     const exits = await Promise.all(writers.map(async (writer) => (await once(writer, 'exit'))[0]));
     assert.deepEqual(exits, [0, 0, 0, 0]);
