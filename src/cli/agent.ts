@@ -14,8 +14,8 @@ import { openStore } from '../store/open-store.ts';
 import { type CliContext, createLog } from './context.ts';
 
 const EXAMPLES = `
-Every flag has a variable, so a unit needs none: ROLLCALL_STORE=etcd://10.0.0.1:2379,10.0.0.2:2379 rollcall agent
-It ends with 0 after SIGTERM or SIGINT, 2 for wrong usage, 3 when another agent took this node's seat, else 1.
+Every flag has a variable, so a unit needs no flags: ROLLCALL_STORE=etcd://10.0.0.1:2379,10.0.0.2:2379 rollcall agent
+Exit status: 0 after SIGTERM or SIGINT, 2 for wrong usage, 3 if another agent took over this node's registration, else 1.
 
 Examples:
   rollcall agent --store etcd://127.0.0.1:2379
@@ -24,11 +24,11 @@ Examples:
 
 export function agentCommand(context: CliContext): Command {
   const command = new Command('agent').description(
-    'Publish this node and its health, and answer HTTP. What the unit runs on every node.',
+    'Publish this node and its health, and answer HTTP requests. The unit runs it on every node.',
   );
   for (const option of [...storeOptions(), ...agentOptions(context.env), notifyOption()]) command.addOption(option);
   return command.addHelpText('after', EXAMPLES).action(async (flags: AgentFlags & { readonly notify: NotifyHow }) => {
-    // Loaded here, so that a command that only reads the roll does not pay for a server and a logger.
+    // Loaded here, because the other commands need neither server nor logger.
     const { runAgent } = await import('../agent/run-agent.ts');
     const { openProbes } = await import('../checks/run-probes.ts');
     const { openEcsApi } = await import('../ecs/open-ecs-api.ts');
@@ -37,7 +37,7 @@ export function agentCommand(context: CliContext): Command {
     const { clock, random, version, env, residentBytes } = context;
     const log = await createLog(flags.logLevel);
     const notify = openNotifyChannel(notifyConfig(flags.notify, context.env), context);
-    // Before signals mean "leave in good order": there is nothing to leave yet, and opening may wait for a lock.
+    // Before onStopSignal, so that a signal aborts this wait: opening may wait for a lock, and nothing is registered yet.
     const store = await openStore(config.store, { clock, random, signal: context.signal, create: true });
     const { probes, close: closeProbes } = openProbes(config.checks, { clock, env });
     const leaving = createCell(false);

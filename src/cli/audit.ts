@@ -18,14 +18,14 @@ interface AuditFlags extends ReadFlags, EcsFlags, MassLossFlags {
   readonly output: 'text' | 'wide' | 'json' | 'ndjson';
 }
 
-/** Of the whole audit, its waits included. ECS answers for 10,000 instances in less than 3 minutes. */
+/** Deadline of the whole audit, including its waits. ECS answers for 10,000 instances in less than 3 minutes. */
 const AUDIT_DEADLINE_MS = 10 * 60_000;
 
 const HELP = `
 Differences: ghost (in ECS, not present on the roll), stray (present on the roll, not in ECS), disconnected (present,
-its ecs-agent known to be disconnected for longer than 5 minutes), mismatch (another ARN or cluster on either side).
-Each is looked at again after 12s before it is called one. Exit status: 0 they agree, 1 they differ, 2 could not tell
-(or wrong usage).
+its ecs-agent known to be disconnected for more than 5 minutes), mismatch (another ARN or cluster on each side).
+The audit reports a difference only if it still exists 12s later. Exit status: 0 no difference, 1 differences, 2 the
+audit could not tell (or wrong usage).
 
 Examples:
   rollcall audit --cluster demo --store etcd://127.0.0.1:2379
@@ -34,14 +34,14 @@ Examples:
 
 export function auditCommand(context: CliContext): Command {
   const command = new Command('audit')
-    .description('Compare the roll with what ECS has. Changes nothing on either side.')
+    .description('Compare the roll with ECS. Changes nothing.')
     .addOption(
-      new Option('--cluster <names>', 'ECS clusters by name or ARN, separated by commas')
+      new Option('--cluster <names>', 'ECS clusters by name or ARN, comma-separated')
         .env('ROLLCALL_CLUSTER')
         .argParser(clusterNames),
     )
     .addOption(
-      new Option('--all-clusters', 'every ECS cluster of the region').env('ROLLCALL_ALL_CLUSTERS').default(false),
+      new Option('--all-clusters', 'all ECS clusters of the region').env('ROLLCALL_ALL_CLUSTERS').default(false),
     )
     .addOption(
       new Option('-o, --output <format>', 'output format')
@@ -54,10 +54,10 @@ export function auditCommand(context: CliContext): Command {
     command.addOption(option);
   return command.action(async (flags: AuditFlags) => {
     const clusters = askedClusters(command, flags);
-    storeConfig(flags); // what is wrong in it is usage, before anything is asked
+    storeConfig(flags); // a wrong store URL is wrong usage, so refuse it before any request
     const { report, roll } = await audit(context, flags, clusters).catch((error: unknown) => {
       context.signal.throwIfAborted();
-      throw new CouldNotTellError(`could not tell: ${describeError(error)}`);
+      throw new UndecidedError(`could not tell: ${describeError(error)}`);
     });
     const isText = flags.output === 'text' || flags.output === 'wide';
     await context.stdout(
@@ -70,12 +70,12 @@ export function auditCommand(context: CliContext): Command {
     if (isLogged(flags.logLevel, 'warn')) for (const line of notes) context.stderr(line);
     if (report.differences.length > 0) throw new RollcallError('the roll and ECS differ');
     const undecided = report.notes.filter(({ kind }) => isUndecided(kind)).length;
-    if (undecided > 0) throw new CouldNotTellError(`could not tell of ${undecided} of the nodes; the notes say why`);
+    if (undecided > 0) throw new UndecidedError(`could not tell for ${undecided} of the nodes; the notes say why`);
   });
 }
 
-/** Neither "they agree" nor "they differ" would be true. */
-class CouldNotTellError extends RollcallError {
+/** The audit could not tell whether the two sides differ. */
+class UndecidedError extends RollcallError {
   override readonly name = 'CouldNotTellError';
   override readonly exitCode = 2;
 }
@@ -85,7 +85,7 @@ async function audit(
   flags: AuditFlags,
   clusters: readonly string[] | null,
 ): Promise<{ readonly report: AuditReport; readonly roll: Roll }> {
-  // Loaded here, so that a command that asks nothing of ECS does not pay for it.
+  // Loaded here, because most commands do not use ECS.
   const [{ openEcsApi }, { runAudit }] = await Promise.all([
     import('../ecs/open-ecs-api.ts'),
     import('../audit/audit.ts'),
@@ -93,8 +93,8 @@ async function audit(
   const { clock } = context;
   const onLookAgain = (differences: number, waitMs: number) => {
     if (!isLogged(flags.logLevel, 'warn')) return;
-    const [seem, them] = differences === 1 ? ['seems', 'it'] : ['seem', 'them'];
-    context.stderr(`note: ${differences} ${seem} to differ; looking at ${them} again in ${formatDuration(waitMs)}`);
+    const nodes = differences === 1 ? '1 node seems' : `${differences} nodes seem`;
+    context.stderr(`note: ${nodes} to differ; reading both sides again in ${formatDuration(waitMs)}`);
   };
   const ecs = await openEcsApi(ecsSettings(flags), context);
   try {
@@ -120,28 +120,28 @@ async function audit(
   }
 }
 
-/** A flag outranks the other one's variable. @returns null: all */
+/** A flag takes precedence over the variable of the other flag. @returns null: all clusters */
 function askedClusters(command: Command, { cluster, allClusters }: AuditFlags): readonly string[] | null {
-  const said = (name: string) => command.getOptionValueSource(name) === 'cli';
-  if (allClusters && cluster !== undefined && said('cluster') === said('allClusters')) {
+  const isFlag = (name: string) => command.getOptionValueSource(name) === 'cli';
+  if (allClusters && cluster !== undefined && isFlag('cluster') === isFlag('allClusters')) {
     throw new UsageError('--cluster and --all-clusters exclude each other; see rollcall audit --help');
   }
-  if (allClusters && !said('cluster')) return null;
+  if (allClusters && !isFlag('cluster')) return null;
   if (cluster !== undefined) return cluster;
-  throw new UsageError('say what to compare: --cluster NAME or --all-clusters; see rollcall audit --help');
+  throw new UsageError('set --cluster NAME or --all-clusters; see rollcall audit --help');
 }
 
 function clusterNames(text: string): readonly string[] {
   return text.split(',').map((part) => {
     const cluster = part.trim();
     if (clusterName(cluster) === undefined) {
-      throw new InvalidArgumentError(`"${cluster}" is no cluster's name or ARN.`);
+      throw new InvalidArgumentError(`"${cluster}" is not a cluster’s name or ARN.`);
     }
     return cluster;
   });
 }
 
-/** More notes than that push the answer off the screen; JSON has all of them. */
+/** More notes would push the result off the screen. JSON has all of them. */
 const MAX_NOTES = 20;
 const LEGEND = ['DIFFERENCE', 'INSTANCE', 'IP', 'SINCE', 'CONTAINER INSTANCE ARN', 'REASON'];
 const PLURALS: Record<DifferenceKind, string> = {
@@ -151,7 +151,7 @@ const PLURALS: Record<DifferenceKind, string> = {
   mismatch: 'mismatches',
 };
 
-/** An audit for people: a line per difference, by kind, and a summary. */
+/** An audit as text: one line per difference, sorted by kind, and a summary. */
 export function renderAudit(report: AuditReport): string {
   const rows = report.differences.map((difference) => [
     difference.kind,
@@ -164,13 +164,13 @@ export function renderAudit(report: AuditReport): string {
   return `${rows.length === 0 ? '' : renderTable(LEGEND, rows)}${printable(summary(report))}\n`;
 }
 
-/** What is worth a line and is no difference. */
+/** One line per note; at most `MAX_NOTES`. */
 export function renderNotes({ notes }: AuditReport): string[] {
   const lines = notes
     .slice(0, MAX_NOTES)
     .map((note) => printable(`note: ${note.kind}: ${nameOf(note)}: ${note.reason}`));
   const more = notes.length - lines.length;
-  return more > 0 ? [...lines, `note: ${more} more notes; -o json has them all`] : lines;
+  return more > 0 ? [...lines, `note: ${more} more notes; -o json has all of them`] : lines;
 }
 
 function summary({ clusters, agreeing, differences, elsewhere }: AuditReport): string {
@@ -183,7 +183,7 @@ function summary({ clusters, agreeing, differences, elsewhere }: AuditReport): s
   return `${where}: ${agreeing} agree, ${differ}${rest}`;
 }
 
-/** Another node's clock may have written the instant: it may lie ahead of ours, which is not an age below zero. */
+/** Another node's clock may be ahead of this one, so an instant may be in the future; its age is then 0. */
 function sinceText(since: string | null, { finishedAt }: AuditReport): string | null {
   const ageMs = Date.parse(finishedAt) - Date.parse(since ?? '');
   if (since === null || Number.isNaN(ageMs)) return since;

@@ -9,7 +9,7 @@ export interface ListField {
   readonly value: (entry: RollEntry) => string | null;
 }
 
-/** Every column there is, by the name that `--fields` takes. */
+/** All columns, by their names in `--fields`. */
 export const LIST_FIELDS = {
   ip: { header: 'IP', value: ({ record }) => record.privateIpAddress },
   instance: { header: 'INSTANCE', value: ({ record }) => record.ec2InstanceId },
@@ -37,7 +37,7 @@ export type ListFieldName = keyof typeof LIST_FIELDS;
 
 export const LIST_FIELD_NAMES = Object.keys(LIST_FIELDS) as readonly ListFieldName[];
 
-/** The columns when `--fields` does not say. The state only tells something where not all nodes are present. */
+/** The columns without `--fields`. The state is shown only if absent nodes are listed too. */
 export function defaultFields(format: 'text' | 'wide', all: boolean): readonly ListFieldName[] {
   const state: ListFieldName[] = all ? ['state'] : [];
   if (format === 'text') return ['ip', 'instance', ...state, 'health', 'arn'];
@@ -67,7 +67,7 @@ function labelText(labels: Readonly<Record<string, string>>): string | null {
   );
 }
 
-/** What EC2 has announced, as `spot-interruption terminate 2030-01-01T00:00:00Z`. */
+/** The notice of EC2, such as `spot-interruption terminate 2030-01-01T00:00:00Z`. */
 function noticeText(interruption: Interruption | null): string | null {
   if (!interruption) return null;
   const { kind, action, time } = interruption;
@@ -83,15 +83,15 @@ function reasonText(checks: readonly CheckVerdict[]): string | null {
   );
 }
 
-/** More entries than a store of ours can hold; times 2^32 addresses it is what a number holds exactly. */
+/** More entries than a store can hold. Multiplied by 2^32 addresses it is still an exact integer in a number. */
 const MAX_ENTRIES = 2 ** 20;
-/** After all addresses. */
+/** Sorts after all addresses. */
 const NO_ADDRESS = 2 ** 32;
 
 /**
- * Entries in the order of their private addresses, numerically; those without one last, equal ones as they were.
- * Address and place go into one number each, since numbers are sorted without calling back: a list of 10,000 nodes is
- * asked for once, and its code never gets warm.
+ * Sorts entries by private address, numerically; entries without one come last, equal ones keep their order. Address and
+ * index are combined into one number, because numbers sort without a callback, which is slow in a process that lists
+ * 10,000 nodes once.
  */
 export function sortByAddress(entries: readonly RollEntry[]): RollEntry[] {
   const addressNumber = createAddressNumber();
@@ -104,7 +104,7 @@ export function sortByAddress(entries: readonly RollEntry[]): RollEntry[] {
 
 const IPV4 = /^\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}$/;
 
-/** Hosts share subnets: what stands before the last dot is looked at once. */
+/** Many hosts share a /24, so the part before the last dot is parsed once and kept. */
 function createAddressNumber(): (address: string | null) => number {
   const subnets = new Map<string, number>();
   return (address) => {
@@ -121,20 +121,20 @@ function createAddressNumber(): (address: string | null) => number {
 }
 
 /**
- * Longest cell that is shown whole in a table; JSON has everything. An ARN, cut, would name nothing: with a cluster's
- * name of 255 characters it has 360.
+ * Maximum length of a cell; JSON has the whole value. It must be longer than an ARN, which has up to 360 characters with a
+ * cluster name of 255.
  */
 const MAX_CELL = 400;
 
 /**
- * Rows as a table for people: columns padded to their widest cell, two spaces apart, `-` for what is unknown, nothing
- * after the last cell. Control characters, which could come from another node's record, never reach the terminal.
- * @param legend the header row; null for none
+ * Formats rows as a table: columns padded to their widest cell, with two spaces between them, `-` for null, no space after
+ * the last cell. Control characters, which a record of another node may have, are replaced.
+ * @param legend the header row; null: none
  */
 export function renderTable(legend: readonly string[] | null, rows: readonly (readonly (string | null)[])[]): string {
   const lines = legend ? [legend, ...rows] : rows;
   const widths = (lines[0] ?? []).map(() => 0);
-  // Plain loops: a list of 10,000 nodes has 40,000 cells, and a command ends before its code is compiled well.
+  // Plain loops, because 10,000 nodes have 40,000 cells and a command ends before its code is optimized.
   const cells = lines.map((line) => {
     const texts: string[] = [];
     for (const cell of line) {
@@ -163,7 +163,7 @@ function cellText(cell: string | null): string {
 
 const USUAL_TTL_SECONDS = 30;
 
-/** One line when so many nodes are lost that the store or the network may be what failed; else null. */
+/** A note if so many nodes are lost that the store or the network may have failed; else null. */
 export function massLossNote(
   entries: readonly RollEntry[],
   limits: MassLossLimits | null,
@@ -173,13 +173,13 @@ export function massLossNote(
   const present = entries.filter((entry) => entry.presence !== null);
   if (limits === null || !isMassLoss(lost, present.length, limits)) return null;
   const nodes = lost + present.length;
-  // A node that is alive answers again within one TTL of the store's return.
+  // A running agent registers again within one TTL after the store is back.
   const ttlSeconds =
     present.reduce((most, { presence }) => Math.max(most, presence?.ttlSeconds ?? 0), 0) || USUAL_TTL_SECONDS;
   return (
-    `note: ${lost} of ${nodes} nodes are lost (${percent(lost / nodes)}, more than ${percent(limits.share)}): if that is` +
-    ` new, the store or the network may be what failed, and who is alive is back within ${ttlSeconds}s` +
-    `${all ? '' : '; --all shows them'}`
+    `note: ${lost} of ${nodes} nodes are lost (${percent(lost / nodes)}, more than ${percent(limits.share)}): if this is` +
+    ` new, the store or the network may have failed, and running agents are back within ${ttlSeconds}s` +
+    `${all ? '' : '; --all shows the lost nodes'}`
   );
 }
 

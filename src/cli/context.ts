@@ -8,32 +8,32 @@ import type { SkippedKey } from '../record/roll.ts';
 import { openStore } from '../store/open-store.ts';
 import type { Store } from '../store/store.ts';
 
-/** What a command may use of the process it runs in. Only `main.ts` makes one. */
+/** Everything of the process that a command may use. Only `main.ts` creates it. */
 export interface CliContext {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly version: string;
   readonly clock: Clock;
   readonly random: () => number;
-  /** Resolves when the text is written; data only. */
+  /** For data only. Resolves when the text is written. */
   readonly stdout: (text: string) => Promise<void>;
-  /** One line for a person. */
+  /** Writes one line for the user. */
   readonly stderr: (line: string) => void;
-  /** For a command that leaves in good order: calls back at each SIGTERM or SIGINT, which then abort nothing. */
+  /** For a command that shuts down in order: called at each SIGTERM, SIGINT and SIGHUP, which then do not abort `signal`. */
   readonly onStopSignal: (listener: () => void) => void;
-  /** Aborts at the first SIGTERM or SIGINT, unless the command asked for `onStopSignal`. */
+  /** Aborts at the first SIGTERM, SIGINT or SIGHUP, unless the command uses `onStopSignal`. */
   readonly signal: AbortSignal;
-  /** Resident memory of the process, shared pages of the runtime included. */
+  /** Resident memory of the process, including the runtime's shared pages. */
   readonly residentBytes: () => number;
-  /** How to start this program again as a child: the runtime, its own flags and the script. */
+  /** The command that starts this program as a child: the runtime, its flags and the script. */
   readonly self: readonly [string, ...string[]];
 }
 
 /**
- * JSON lines on stderr, which journald keeps with the unit. Written synchronously: an agent that logs a few lines a
- * day gains nothing from a buffer, and one that ends must not lose its last line.
+ * JSON lines on stderr, which journald stores with the unit. Written synchronously, so that an agent that ends does not
+ * lose its last line; at a few lines per day a buffer would save nothing.
  */
 export async function createLog(level: LogLevel): Promise<Logger> {
-  // Loaded here: a command that only reads does without a logger.
+  // Loaded here, because only the agent needs a logger.
   const { pino } = await import('pino');
   return pino(
     {
@@ -46,18 +46,18 @@ export async function createLog(level: LogLevel): Promise<Logger> {
   );
 }
 
-/** Of a whole reading command. A roll of 10,000 nodes takes well under a second. */
+/** Deadline of a whole read command. A roll of 10,000 nodes takes less than a second. */
 const READ_DEADLINE_MS = 30_000;
-/** More warnings than that push the answer off the screen. */
+/** More warnings would push the result off the screen. */
 const MAX_WARNINGS = 5;
 const MAX_LINE = 500;
 
-/** The flags of every command that reads the store. */
+/** The flags of all commands that read the store. */
 export interface ReadFlags extends StoreFlags {
   readonly logLevel: LogLevel;
 }
 
-/** Opens the store of a command that only reads, never creating one; reads; closes it. */
+/** Opens an existing store, reads, and closes it. */
 export async function readFromStore<T>(
   context: CliContext,
   flags: StoreFlags,
@@ -74,12 +74,12 @@ export async function readFromStore<T>(
   }
 }
 
-/** Names what could not be read, on stderr: it never breaks an answer, and only --log-level hides it. */
+/** Warns about unreadable keys on stderr, unless --log-level hides warnings. */
 export function warnOfSkipped(context: CliContext, { logLevel }: ReadFlags, skipped: readonly SkippedKey[]): void {
   if (!isLogged(logLevel, 'warn')) return;
   for (const { key, reason } of skipped.slice(0, MAX_WARNINGS)) {
     context.stderr(printable(`warning: skipped ${key}: ${reason}`).slice(0, MAX_LINE));
   }
   const more = skipped.length - MAX_WARNINGS;
-  if (more > 0) context.stderr(`warning: skipped ${more} more keys that are no readable records`);
+  if (more > 0) context.stderr(`warning: skipped ${more} more unreadable keys`);
 }

@@ -10,8 +10,8 @@ interface HealthFlags {
 }
 
 const EXAMPLES = `
-For an image's HEALTHCHECK and for scripts on the node. It ends with 0 while the agent's own loops make progress, else 1;
-a store outage is no reason. Whether the node is on the roll is what /readyz tells.
+For an image's HEALTHCHECK and for scripts on the node. Exit status: 0 while the agent's loops make progress, else 1. A
+store outage does not make the agent unhealthy; /readyz says whether the node is on the roll.
 
 Examples:
   rollcall health
@@ -19,9 +19,9 @@ Examples:
 
 export function healthCommand(context: CliContext): Command {
   return new Command('health')
-    .description('Ask the agent on this machine whether it is well.')
+    .description('Check the health of the agent on this machine.')
     .addOption(
-      new Option('--listen <host:port>', 'where the agent answers HTTP, as the agent was told')
+      new Option('--listen <host:port>', 'HTTP address of the agent, the same as the agent’s --listen')
         .env('ROLLCALL_LISTEN')
         .default({ host: '127.0.0.1', port: 51_690 }, '127.0.0.1:51690')
         .argParser(listenAddress),
@@ -29,7 +29,9 @@ export function healthCommand(context: CliContext): Command {
     .addHelpText('after', EXAMPLES)
     .action(async ({ listen }: HealthFlags) => {
       if (listen.port === 0) {
-        throw new UsageError('port 0 of --listen was for the agent to choose one; name the one that its log says');
+        throw new UsageError(
+          '--listen port 0 is a free port that the agent chose; set the port that is in the agent’s log',
+        );
       }
       const verdict = await readHealth(listen, context.clock, context.signal);
       if (!verdict.healthy) throw new RollcallError(verdict.reason);
@@ -39,44 +41,44 @@ export function healthCommand(context: CliContext): Command {
 
 export interface HealthVerdict {
   readonly healthy: boolean;
-  /** One line for a person. */
+  /** One line for the user. */
   readonly reason: string;
 }
 
 const LIMIT_MS = 3_000;
 const MAX_BODY_BYTES = 65_536;
 
-/** What `/healthz` of the agent that listens there says; an agent that does not answer is not healthy. */
+/** Reads `/healthz` of the agent at `listen`. An agent that does not answer is not healthy. */
 export async function readHealth(
   listen: { readonly host: string; readonly port: number },
   clock: Clock,
   signal: AbortSignal,
 ): Promise<HealthVerdict> {
-  // Loaded here: the other commands do without an HTTP client.
+  // Loaded here, because the other commands need no HTTP client.
   const { boundedRequest, openHttpPool } = await import('../lib/http-client.ts');
-  const origin = `http://${hostToAsk(listen.host)}:${listen.port}`;
+  const origin = `http://${hostToConnectTo(listen.host)}:${listen.port}`;
   const url = `${origin}/healthz`;
   const pool = openHttpPool(origin, { connections: 1, connectTimeoutMs: LIMIT_MS });
   try {
-    const { status, text } = await withDeadline(clock, LIMIT_MS, signal, `cannot ask ${url}`, (inner) =>
+    const { status, text } = await withDeadline(clock, LIMIT_MS, signal, `cannot read ${url}`, (inner) =>
       boundedRequest(pool, { method: 'GET', path: '/healthz', maxBytes: MAX_BODY_BYTES, signal: inner }),
     );
     if (status === 200) return { healthy: true, reason: `healthy: ${url}` };
-    return { healthy: false, reason: `${url} says HTTP ${status}: ${detail(text)}` };
+    return { healthy: false, reason: `${url} answers HTTP ${status}: ${detail(text)}` };
   } catch (error) {
     signal.throwIfAborted();
     const cause = describeError(error);
     return {
       healthy: false,
-      reason: cause.includes(url) ? cause : `cannot ask ${url}: ${cause}; is the agent running?`,
+      reason: cause.includes(url) ? cause : `cannot read ${url}: ${cause}; is the agent running?`,
     };
   } finally {
     await pool.destroy();
   }
 }
 
-/** Who listens on all addresses is asked on loopback. */
-function hostToAsk(host: string): string {
+/** An agent that listens on all addresses is reached on loopback. */
+function hostToConnectTo(host: string): string {
   if (host === '0.0.0.0') return '127.0.0.1';
   if (host === '::') return '[::1]';
   return host.includes(':') ? `[${host}]` : host;
@@ -88,7 +90,7 @@ function detail(body: string): string {
     if (parsed && typeof parsed === 'object' && 'detail' in parsed)
       return printable(String(parsed.detail)).slice(0, 500);
   } catch {
-    // no agent's answer
+    // not from an agent
   }
-  return 'the answer is no agent’s';
+  return 'the answer is not from a rollcall agent; check --listen';
 }

@@ -14,9 +14,9 @@ export interface EcsListField {
   readonly value: (instance: ContainerInstance) => string | null;
 }
 
-/** Every column there is, by the name that `--fields` takes: the store's names where both know the same. */
+/** All columns, by their names in `--fields`. Values that the store has too have the same names. */
 export const ECS_LIST_FIELDS = {
-  // ECS does not know it; the column is there so that a script's --fields=ip,instance,arn works on both.
+  // ECS has no address. The column exists so that --fields=ip,instance,arn works with both sources.
   ip: { header: 'IP', value: () => null },
   instance: { header: 'INSTANCE', value: ({ ec2InstanceId }) => ec2InstanceId },
   status: { header: 'STATUS', value: ({ status }) => status },
@@ -38,7 +38,7 @@ export type EcsListFieldName = keyof typeof ECS_LIST_FIELDS;
 
 export const ECS_LIST_FIELD_NAMES = Object.keys(ECS_LIST_FIELDS) as readonly EcsListFieldName[];
 
-/** The columns when `--fields` does not say. */
+/** The columns without `--fields`. */
 export function defaultEcsFields(format: 'text' | 'wide', allClusters: boolean): readonly EcsListFieldName[] {
   const cluster: EcsListFieldName[] = allClusters ? ['cluster'] : [];
   if (format === 'text') return ['instance', 'status', 'connected', ...cluster, 'arn'];
@@ -63,7 +63,7 @@ function attribute({ attributes }: ContainerInstance, name: string): string | nu
   return attributes.find((each) => each.name === name)?.value ?? null;
 }
 
-/** What is left, of what there is: `1024/2048`. */
+/** Remaining and registered: `1024/2048`. */
 function left(remaining: number, registered: number): string {
   return `${remaining}/${registered}`;
 }
@@ -77,10 +77,10 @@ export interface EcsListFlags extends EcsFlags {
   readonly logLevel: LogLevel;
 }
 
-/** Of the whole list. 10,000 container instances are 200 requests, some 30 s; a throttled account takes longer. */
+/** Deadline of the whole list. 10,000 container instances are 200 requests, about 30 s; throttling takes longer. */
 const LIST_TIMEOUT_MS = 300_000;
 
-/** `rollcall list --source ecs`: needs no store. */
+/** `rollcall list --source ecs`; it does not use the store. */
 export async function listFromEcs(context: CliContext, flags: EcsListFlags, command: Command): Promise<void> {
   const clusters = clustersOf(flags, command);
   // Loaded here, so that a command that asks nothing of ECS does not pay for it.
@@ -101,17 +101,15 @@ export async function listFromEcs(context: CliContext, flags: EcsListFlags, comm
   }
 }
 
-/** Of a flag and a variable that contradict each other the flag counts. @throws UsageError */
+/** A flag takes precedence over the variable of the other flag. @returns null: all clusters @throws UsageError */
 function clustersOf({ cluster, allClusters }: EcsListFlags, command: Command): readonly string[] | null {
   const from = (name: string) => command.getOptionValueSource(name);
   if (cluster !== undefined && allClusters && from('cluster') === from('allClusters')) {
-    throw new UsageError(`cluster ${cluster} and --all-clusters contradict each other: leave one out`);
+    throw new UsageError(`cluster ${cluster} and --all-clusters exclude each other; remove one of them`);
   }
   if (allClusters && from('cluster') !== 'cli') return null;
-  if (cluster === undefined)
-    throw new UsageError('--source ecs: name a --cluster (ROLLCALL_CLUSTER), or --all-clusters');
-  if (clusterName(cluster) === undefined)
-    throw new UsageError(`--cluster ${cluster}: neither a cluster’s name nor its ARN`);
+  if (cluster === undefined) throw new UsageError('--source ecs needs --cluster (ROLLCALL_CLUSTER) or --all-clusters');
+  if (clusterName(cluster) === undefined) throw new UsageError(`--cluster ${cluster} is not a cluster’s name or ARN`);
   return [cluster];
 }
 

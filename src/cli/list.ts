@@ -26,7 +26,7 @@ export interface SourceFlags extends EcsFlags {
 }
 
 const FIELD_NAMES: Readonly<Record<Source, readonly string[]>> = { store: LIST_FIELD_NAMES, ecs: ECS_LIST_FIELD_NAMES };
-/** They choose among nodes, so a variable that were left out of account would make the answer untrue. */
+/** These select nodes. If their variables were ignored, the list would be wrong. */
 const STORE_CHOICES = ['all', 'health'];
 const STORE_ONLY = [
   ...STORE_CHOICES,
@@ -37,26 +37,28 @@ const ECS_ONLY = ['allClusters', 'region', 'profile'];
 
 export function sourceOptions(): Option[] {
   return [
-    new Option('--source <name>', 'whom to ask: the store, or the ECS API (which knows no address)')
+    new Option('--source <name>', 'source of the list: the store, or the ECS API (which has no addresses)')
       .env('ROLLCALL_SOURCE')
       .default('store')
       .choices(['store', 'ecs']),
-    new Option('--all-clusters', 'of ECS: every cluster of the region').env('ROLLCALL_ALL_CLUSTERS').default(false),
+    new Option('--all-clusters', 'with --source ecs: all clusters of the region')
+      .env('ROLLCALL_ALL_CLUSTERS')
+      .default(false),
   ];
 }
 
-/** Names of columns that one of the sources has. Which of them is not known yet when a flag is parsed. */
+/** Column names of either source. The source is not known yet when the flag is parsed. */
 export function fieldNames(text: string): readonly string[] {
   const all = [...new Set(Object.values(FIELD_NAMES).flat())];
   return text.split(',').map((name) => {
     const known = all.find((field) => field === name.trim().toLowerCase());
-    if (!known) throw new InvalidArgumentError(`"${name}" is no column; there are ${all.join(', ')}.`);
+    if (!known) throw new InvalidArgumentError(`unknown column "${name}"; use one of ${all.join(', ')}.`);
     return known;
   });
 }
 
 /**
- * The variables of other commands may stay set; a flag that the source knows nothing of is a mistake.
+ * Refuses flags that do not apply to the source. Variables may stay set for other commands.
  * @throws UsageError
  */
 export function checkSource(command: Command, { source }: SourceFlags, fields: readonly string[] | undefined): void {
@@ -66,14 +68,13 @@ export function checkSource(command: Command, { source }: SourceFlags, fields: r
     if (!matters) continue;
     const option = command.options.find((each) => each.attributeName() === name);
     const given = from === 'cli' ? option?.long : option?.envVar;
-    const advice =
-      source === 'ecs' ? 'the store, which --source ecs does not ask: leave it out' : 'ECS: add --source ecs';
-    throw new UsageError(`${given} is for ${advice}`);
+    const advice = source === 'ecs' ? 'cannot be used with --source ecs; remove it' : 'needs --source ecs';
+    throw new UsageError(`${given} ${advice}`);
   }
   const strange = fields?.find((name) => !FIELD_NAMES[source].includes(name));
   if (strange !== undefined) {
     const names = FIELD_NAMES[source].join(', ');
-    throw new UsageError(`--fields: there is no column ${strange} with --source ${source}; there are ${names}`);
+    throw new UsageError(`--fields: unknown column "${strange}" with --source ${source}; use one of ${names}`);
   }
 }
 
@@ -100,18 +101,18 @@ Examples:
 export function listCommand(context: CliContext): Command {
   const command = new Command('list')
     .description(
-      'Print the roll: the nodes that are present, sorted by address. Or, with --source ecs, what the ECS API has of them.',
+      'Print the roll: the present nodes, sorted by address; with --source ecs the container instances of the ECS API.',
     )
-    .addOption(
-      new Option('--all', 'also nodes that departed or were lost, with their state').env('ROLLCALL_ALL').default(false),
-    )
+    .addOption(new Option('--all', 'also departed and lost nodes, with their state').env('ROLLCALL_ALL').default(false))
     .addOption(
       new Option('--cluster <name>', 'only nodes of this ECS cluster; with --source ecs also an ARN')
         .env('ROLLCALL_CLUSTER')
         .argParser(nonEmpty),
     )
     .addOption(
-      new Option('--health <status>', 'only nodes of this health').env('ROLLCALL_HEALTH').choices([...HEALTH_STATUSES]),
+      new Option('--health <status>', 'only nodes with this health')
+        .env('ROLLCALL_HEALTH')
+        .choices([...HEALTH_STATUSES]),
     )
     .addOption(
       new Option('-o, --output <format>', 'output format')
@@ -122,12 +123,12 @@ export function listCommand(context: CliContext): Command {
     .addOption(
       new Option(
         '--fields <names>',
-        `columns of text and wide: ${LIST_FIELD_NAMES.join(', ')}; of ECS: ${ECS_LIST_FIELD_NAMES.join(', ')}`,
+        `columns of text and wide: ${LIST_FIELD_NAMES.join(', ')}; with --source ecs: ${ECS_LIST_FIELD_NAMES.join(', ')}`,
       )
         .env('ROLLCALL_FIELDS')
         .argParser(fieldNames),
     )
-    .addOption(new Option('--no-legend', 'leave out the header line').env('ROLLCALL_NO_LEGEND'))
+    .addOption(new Option('--no-legend', 'no header line').env('ROLLCALL_NO_LEGEND'))
     .addHelpText('after', EXAMPLES);
   const options = [
     ...sourceOptions(),
@@ -171,11 +172,11 @@ function render(flags: ListFlags, roll: Roll, entries: readonly RollEntry[]): st
   );
 }
 
-/** An empty answer is right or a mistake; only the reader can tell, so say what was looked at. */
+/** An empty list may be right or a mistake. Says what was read, so that the user can tell. */
 function emptyHint(flags: ListFlags, roll: Roll): string {
-  if (roll.entries.length === 0 && roll.skipped.length > 0) return 'no record on the roll can be read';
+  if (roll.entries.length === 0 && roll.skipped.length > 0) return 'no record on the roll is readable';
   if (roll.entries.length === 0)
-    return `no node has ever answered at this store, or all were forgotten (revision ${roll.revision})`;
-  const others = flags.all ? '' : '; --all shows those that departed or were lost';
+    return `no node has ever registered in this store, or all were forgotten (revision ${roll.revision})`;
+  const others = flags.all ? '' : '; --all shows departed and lost nodes';
   return `none of the ${roll.entries.length} nodes on the roll matches${others}`;
 }

@@ -13,17 +13,17 @@ import { type CliContext, type ReadFlags, readFromStore, warnOfSkipped } from '.
 
 interface Flags extends ReadFlags, EcsFlags, PlaceFlags {}
 
-/** Of reading a whole cluster from ECS: 10,000 nodes are 200 requests, of which AWS takes some 20 a second. */
+/** Deadline for reading a cluster from ECS: 10,000 nodes are 200 requests, and AWS accepts about 20 per second. */
 const ECS_DEADLINE_MS = 120_000;
 
 const EXAMPLES = `
-A node is given tasks when it is present and passing on the roll, ACTIVE and connected in ECS, the same registration on
-both sides, not about to be taken away, and has the room; with --start also the attributes and GPUs that the definition
-requires. The ARN of its container instance is printed, a line a task; with --start, the ARN of the task and that of its
-container instance. Either all tasks find a place or none is started.
+A node gets tasks if it is present and passing on the roll, ACTIVE and connected in ECS, has the same container instance
+ARN on both sides, is not about to end, and has the room; with --start also if it has the attributes and GPUs that the
+definition requires. For each task the ARN of the container instance is printed; with --start the ARN of the task, too.
+Either all tasks are placed or none.
 
-Names in --constraint: az, instance-type, attribute:NAME for an attribute in ECS, else a label of rollcall's. A node on
-which the name is not set meets != and never ==.
+Names in --constraint: az, instance-type, attribute:NAME for an ECS attribute, or a rollcall label. If a node does not
+have the name, != is met and == is not.
 
 Examples:
   rollcall place --cluster demo --cpu 256 --memory 512
@@ -34,7 +34,7 @@ Examples:
 
 export function placeCommand(context: CliContext): Command {
   const command = new Command('place').description(
-    'Pick container instances for tasks, by the room that is left on healthy nodes.',
+    'Choose container instances for tasks by the free resources of healthy nodes.',
   );
   for (const option of [...placeOptions(), ...storeOptions(), ...ecsOptions(), logLevelOption()]) {
     command.addOption(option);
@@ -55,7 +55,7 @@ export function placeCommand(context: CliContext): Command {
 async function place(context: CliContext, flags: Flags, api: EcsApi): Promise<void> {
   const asked = requireCluster(flags);
   const cluster = clusterName(asked) ?? asked;
-  // The store first: a command that cannot read it must not cost AWS a call.
+  // The store first, so that a command that cannot read it makes no AWS call.
   const roll = await readFromStore(context, flags, 'place', (store, signal) => store.read(signal, { hurry: true }));
   warnOfSkipped(context, flags, roll.skipped);
   const { clock, random } = context;
@@ -68,7 +68,7 @@ async function place(context: CliContext, flags: Flags, api: EcsApi): Promise<vo
       const defined = flags.start === undefined ? null : await api.describeTaskDefinition(flags.start, signal);
       if (defined?.needsSubnets) {
         throw new RollcallError(
-          `start ${flags.start}: its network mode is awsvpc, and --start can name no subnets; place with --cpu and --memory, and give the ARNs to aws ecs start-task --network-configuration`,
+          `start ${flags.start}: its network mode is awsvpc, and --start cannot set subnets; place with --cpu and --memory, then run aws ecs start-task --network-configuration with the ARNs`,
         );
       }
       const { enumerateInstances } = await import('../ecs/list-instances.ts');
@@ -119,7 +119,7 @@ async function start(
       async ({ tasks, failures }) => {
         started.tasks.push(...tasks);
         started.failures.push(...failures);
-        // At once: whatever comes after, these run.
+        // At once, because these tasks run even if a later call fails.
         if (asText) await context.stdout(tasks.map(taskLine).join(''));
       },
       context.signal,
@@ -129,7 +129,7 @@ async function start(
   }
   if (started.tasks.length === arns.length) return;
   const reasons = started.failures.map(({ arn, reason }) => `${arn.split('/').at(-1)} ${reason}`);
-  const why = reasons.length > 0 ? reasons.join(', ') : 'ECS names no reason';
+  const why = reasons.length > 0 ? reasons.join(', ') : 'ECS gave no reason';
   throw new RollcallError(
     `start ${taskDefinition}: ${started.tasks.length} of ${arns.length} tasks started; refused: ${why}`,
   );

@@ -12,7 +12,7 @@ import { simulateCommand } from './simulate.ts';
 import { watchCommand } from './watch/watch.ts';
 
 const HELP = `
-Every flag has a variable (in brackets); a flag outranks its variable.
+Every flag has a variable (in brackets); a flag takes precedence over its variable.
 
 Examples:
   rollcall simulate --nodes 3
@@ -22,8 +22,8 @@ Examples:
   rollcall list --help`;
 
 /**
- * Runs one command line and answers with its exit status: 0 done, 2 usage, 3 superseded, 1 any other failure. What
- * went wrong stands on stderr in one line.
+ * Runs one command line. Returns its exit status: 0 done, 2 usage, 3 superseded, 1 any other failure. A failure is one
+ * line on stderr.
  */
 export async function runProgram(args: readonly string[], context: CliContext): Promise<number> {
   const program = buildProgram(context, args);
@@ -54,14 +54,14 @@ const COMMANDS = {
  */
 export function buildProgram(context: CliContext, args: readonly string[]): Command {
   const program = new Command('rollcall')
-    .description('Every ECS node answers the roll: who is there, where, and are they well?')
+    .description('Keeps a roll of the ECS nodes: which are present, at which address, and how healthy.')
     .version(context.version, '-V, --version', 'print the version')
     .addHelpText('after', HELP);
   const asked = Object.entries(COMMANDS).filter(([name]) => name === args[0]);
   const commands = (asked.length > 0 ? asked : Object.entries(COMMANDS)).map(([, make]) => make(context));
   for (const command of commands) program.addCommand(command);
   for (const command of [program, ...commands]) {
-    // Commander would print its errors itself, in more than one line; help goes where it sends it.
+    // Commander prints errors in more than one line, so commanderStatus prints them instead.
     command.exitOverride().configureOutput({ outputError: () => {}, getOutHelpWidth: () => 110 });
     command.helpOption('-h, --help', 'print this help');
     command.allowExcessArguments(false);
@@ -70,7 +70,7 @@ export function buildProgram(context: CliContext, args: readonly string[]): Comm
   return program;
 }
 
-/** Commander takes a switch whose variable is set at all as given; `ROLLCALL_ALL=false` must mean what it says. */
+/** Commander switches a flag on for any value of its variable. Makes `ROLLCALL_ALL=false` switch it off. */
 function resolveSwitchVariables(command: Command, context: CliContext): void {
   for (const option of command.options.filter((each) => (each.isBoolean() || each.negate) && each.envVar)) {
     const name = option.envVar ?? '';
@@ -78,17 +78,17 @@ function resolveSwitchVariables(command: Command, context: CliContext): void {
     if (text === undefined || ['true', 'yes', '1', 'on'].includes(text)) continue;
     delete option.envVar;
     if (['false', 'no', '0', 'off'].includes(text)) continue;
-    // A guess either way would switch something on, or leave it off, that somebody meant otherwise.
+    // Any other value is refused, because a guess could switch something on by mistake.
     command.hook('preAction', () => {
       if (command.getOptionValueSource(option.attributeName()) === 'cli') return;
-      throw new UsageError(`${name} is ${quote(text)}: it switches something on or off, so write true or false`);
+      throw new UsageError(`${name} is ${quote(text)}; set it to true or false`);
     });
   }
 }
 
 function commanderStatus(error: CommanderError, args: readonly string[], context: CliContext): number {
   if (error.code === 'commander.helpDisplayed' || error.code === 'commander.version') return 0;
-  // No command at all: commander has printed the help to stderr.
+  // Without a command, commander has printed the help to stderr.
   if (error.code === 'commander.help') return args[0] === 'help' ? 0 : 2;
   const text = error.message
     .replace(/^error: /, '')

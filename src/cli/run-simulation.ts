@@ -13,7 +13,7 @@ import { renderTable } from './columns.ts';
 import type { CliContext } from './context.ts';
 
 export interface AgentLauncher {
-  /** This program's own start: runtime flags and script, after the runtime itself. */
+  /** The command that starts this program: the runtime, its flags and the script. */
   readonly self: readonly [string, ...string[]];
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly clock: Clock;
@@ -21,16 +21,16 @@ export interface AgentLauncher {
 }
 
 export interface RunningAgents {
-  /** Resolves when the last of them has ended by itself. */
+  /** Resolves when all agents have ended. */
   readonly allEnded: Promise<unknown>;
-  /** Asks all to leave, and ends those that did not within the time an agent has for it. */
+  /** Sends SIGTERM to all agents, and SIGKILL after `STOP_LIMIT_MS`. */
   stop(): Promise<void>;
 }
 
-/** An agent leaves within 3 s in any case; one that does not is stuck. */
+/** An agent ends within 3 s after SIGTERM; one that does not is stuck. */
 const STOP_LIMIT_MS = 5_000;
 
-/** Starts one real agent process for each environment; says on stderr when one ends that was not asked to. */
+/** Starts one agent process for each environment. An agent that ends by itself is reported on stderr. */
 export function startAgents(
   launcher: AgentLauncher,
   environments: readonly Readonly<Record<string, string>>[],
@@ -40,7 +40,7 @@ export function startAgents(
   const children = environments.map((environment, index) => {
     const child = spawn(runtime, [...script, 'agent'], {
       env: { ROLLCALL_LOG_LEVEL: 'warn', ...launcher.env, ...environment },
-      // The channel is never written to: its end tells an agent that whoever started it is gone.
+      // The IPC channel carries no messages. Its end tells the agent that this process is gone.
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });
     child.on('error', (error) => launcher.stderr(`agent ${index + 1}: cannot start: ${error.message}`));
@@ -85,9 +85,9 @@ export interface SimulateFlags extends StoreFlags {
   readonly agents: boolean;
 }
 
-/** Simulated nodes, and agents on them where they are asked for, until a stop signal. */
+/** Runs the simulated nodes, and their agents with --agents, until a stop signal. */
 export async function runSimulation(flags: SimulateFlags, context: CliContext): Promise<void> {
-  storeConfig(flags); // refuse a wrong store before anything is started
+  storeConfig(flags); // refuse a wrong store URL before anything starts
   const stopped = new Promise<void>((resolve) => context.onStopSignal(resolve));
   const { nodes, cluster, clusters, ecs, basePort, seed } = flags;
   const simulator = await startSimulator({ nodes, cluster, clusters, ecs, basePort, seed, clock: context.clock });
@@ -102,7 +102,7 @@ export async function runSimulation(flags: SimulateFlags, context: CliContext): 
     );
     const endedAlone = await Promise.race([stopped.then(() => false), agents.allEnded.then(() => true)]);
     await agents.stop();
-    if (endedAlone) throw new RollcallError(`all ${nodes} agents ended by themselves; the lines above say why`);
+    if (endedAlone) throw new RollcallError(`all ${nodes} agents ended by themselves; the lines above have the causes`);
   } finally {
     await simulator.close();
     await folder.remove();
@@ -115,17 +115,17 @@ async function makeFolder(given: string | undefined): Promise<{ path: string; re
       const path = await mkdtemp(join(tmpdir(), 'rollcall-simulate-'));
       return { path, remove: () => rm(path, { recursive: true, force: true }) };
     }
-    // Only the last folder of the path: Node's recursive way never returns where the kernel refuses folders, as in /proc.
+    // Not recursive: Node's recursive mkdir never returns where the kernel refuses new folders, such as in /proc.
     if (!existsSync(given)) await mkdir(given);
     return { path: given, remove: async () => {} };
   } catch (error) {
     throw new RollcallError(
-      `cannot make the folder for the environment files: ${describeError(error)}; choose one with --dir`,
+      `cannot create the folder of the environment files: ${describeError(error)}; set another with --dir`,
     );
   }
 }
 
-/** The variables that make an agent believe it runs on a simulated node, also as files for `env` and systemd. */
+/** Writes the variables of each simulated node to files, for `env` and systemd, and returns them. */
 async function writeEnvironments(
   simulator: Simulator,
   folder: string,
@@ -137,7 +137,7 @@ async function writeEnvironments(
     simulator.nodes.map(async ({ node, imdsEndpoint, introspectionEndpoint }, index) => {
       const machineIdFile = join(folder, `node-${index + 1}.machine-id`);
       const environment = {
-        // Not AWS's variable: this one outranks whatever the shell has.
+        // Not AWS's variable, because this one takes precedence over the shell's.
         ROLLCALL_METADATA_ENDPOINT: imdsEndpoint,
         ROLLCALL_INTROSPECTION_ENDPOINT: introspectionEndpoint,
         ROLLCALL_MACHINE_ID_FILE: machineIdFile,
@@ -164,6 +164,6 @@ function describe(simulator: Simulator, folder: string): string {
   ]);
   const table = renderTable(['IP', 'INSTANCE', 'ENVIRONMENT FILE'], rows);
   const ecs = simulator.ecsEndpoint;
-  const use = ecs === null ? '' : `ECS: ${ecs}; AWS tools find it with env $(cat ${join(folder, 'ecs.env')}).\n`;
+  const use = ecs === null ? '' : `ECS: ${ecs}; AWS tools use it with env $(cat ${join(folder, 'ecs.env')}).\n`;
   return `${table}${use}Faults and notices: ${simulator.controlUrl}/nodes${ecs === null ? '' : ' and /ecs'}. Ctrl-C ends the simulation.\n`;
 }

@@ -28,7 +28,7 @@ const FIELDS: readonly ListFieldName[] = [
   'labels',
 ];
 
-/** One node for people. @param nowMs wall clock, for the ages */
+/** One node as text. @param nowMs wall clock, for the ages */
 export function renderInstance(entry: RollEntry, nowMs: number): string {
   const { record, presence } = entry;
   const rows: [string, string | null][] = [
@@ -48,7 +48,7 @@ function stateText(entry: RollEntry, nowMs: number): string {
   const state = presenceState(entry);
   if (presence) return `${state} ${since(presence.since, nowMs)}`;
   if (record.departure) return `${state} (${record.departure.cause}) ${since(record.departure.at, nowMs)}`;
-  return `${state}: its agent ended without a goodbye or is cut off from the store`;
+  return `${state}: its agent ended without deregistering, or cannot reach the store`;
 }
 
 function checkText(check: CheckVerdict, nowMs: number): string {
@@ -60,7 +60,7 @@ function since(instant: string, nowMs: number): string {
   return `since ${instant} (${age(instant, nowMs)})`;
 }
 
-/** Another node's clock wrote the instant: it may lie ahead of ours, which is not an age below zero. */
+/** Another node's clock may be ahead of this one, so an instant may be in the future; its age is then 0. */
 function age(instant: string, nowMs: number): string {
   const instantMs = Date.parse(instant);
   return Number.isNaN(instantMs) ? 'unknown' : formatDuration(Math.max(0, nowMs - instantMs));
@@ -95,7 +95,7 @@ export function showCommand(context: CliContext): Command {
   return command.action(async (instanceId: string, flags: ShowFlags) => {
     if (!INSTANCE_ID.test(instanceId)) {
       throw new UsageError(
-        `"${instanceId}" is not an instance id such as i-0abc1234def567890; rollcall list prints them`,
+        `"${instanceId}" is not an instance id such as i-0abc1234def567890; rollcall list prints the ids`,
       );
     }
     const { entry, skipped, label } = await readFromStore(context, flags, 'show', async (store, signal) => ({
@@ -104,13 +104,13 @@ export function showCommand(context: CliContext): Command {
     }));
     warnOfSkipped(context, flags, skipped);
     if (!entry)
-      throw new RollcallError(`${instanceId} is not on the roll at ${label}; rollcall list --all prints who is`);
+      throw new RollcallError(`${instanceId} is not on the roll at ${label}; rollcall list --all prints all nodes`);
     await context.stdout(render(flags, entry, context.clock.wallMs()));
   });
 }
 
 function render(flags: ShowFlags, entry: RollEntry, nowMs: number): string {
-  // The same names as in list, so that one ROLLCALL_OUTPUT serves both; a single node is shown whole anyway.
+  // The same formats as in list, so that one ROLLCALL_OUTPUT works for both. `wide` is the same as `text`.
   if (flags.output === 'ndjson') return `${JSON.stringify(instanceJson(entry))}\n`;
   if (flags.output === 'json') return `${JSON.stringify(instanceJson(entry), null, 2)}\n`;
   return renderInstance(entry, nowMs);

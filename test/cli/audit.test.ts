@@ -29,7 +29,7 @@ function report(overrides: Partial<AuditReport> = {}): AuditReport {
   };
 }
 
-test('the summary counts each kind that there is, and who was not compared', () => {
+test('the summary counts each kind of difference and the nodes that were not compared', () => {
   assert.equal(renderAudit(report()), 'demo: 3 agree, none differs\n');
   const two = report({
     clusters: ['a', 'b', 'c', 'd'],
@@ -42,7 +42,7 @@ test('the summary counts each kind that there is, and who was not compared', () 
   );
 });
 
-test('an instant has its age beside it; a clock ahead of ours makes none below zero', () => {
+test('an instant has its age beside it; an instant in the future has age 0', () => {
   const since = (text: string | null) =>
     renderAudit(report({ differences: [{ ...ghost, since: text }] })).split('\n')[1];
   assert.match(since('2026-01-01T00:30:00.000Z') ?? '', / 2026-01-01T00:30:00\.000Z \(30m\) /);
@@ -51,15 +51,15 @@ test('an instant has its age beside it; a clock ahead of ours makes none below z
   assert.match(since(null) ?? '', / - {2,}arn/);
 });
 
-test('notes name the node, and stay few', () => {
+test('each note names its node, and at most 20 are printed', () => {
   assert.deepEqual(renderNotes(report({ notes: [note] })), ['note: unregistered: i-00000001 10.0.0.1 in demo: why']);
   const bare = { ...note, instanceId: null, cluster: null, privateIpAddress: null };
   assert.deepEqual(renderNotes(report({ notes: [bare] })), ['note: unregistered: arn:1: why']);
   const many = renderNotes(report({ notes: Array.from({ length: 30 }, () => note) }));
-  assert.deepEqual([many.length, many.at(-1)], [21, 'note: 10 more notes; -o json has them all']);
+  assert.deepEqual([many.length, many.at(-1)], [21, 'note: 10 more notes; -o json has all of them']);
 });
 
-test('text of another node steers no terminal', () => {
+test('control characters from another node’s record do not reach the terminal', () => {
   const evil = 'x\u001b[2J\nforged';
   const lines = [
     ...renderNotes(report({ notes: [{ ...note, reason: evil }] })),

@@ -9,7 +9,7 @@ import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 describe('list fields', () => {
   const announced = (interruption: Interruption | null) => ({ record: sampleRecord({ interruption }), presence: null });
 
-  test('a notice is shown with its action and time, as far as it names them', () => {
+  test('a notice has its kind, and its action and time if known', () => {
     const spot = announced({ kind: 'spot-interruption', action: 'terminate', time: '2030-01-01T00:00:00Z' });
     assert.equal(LIST_FIELDS.notice.value(spot), 'spot-interruption terminate 2030-01-01T00:00:00Z');
     const asg = announced({ kind: 'asg-termination', action: 'terminate', time: null });
@@ -17,7 +17,7 @@ describe('list fields', () => {
     assert.equal(LIST_FIELDS.notice.value(announced(null)), null);
   });
 
-  test('who looks at a node, or at the wide list, sees what is announced to it', () => {
+  test('show and the wide list have the notice', () => {
     const spot = announced({ kind: 'spot-interruption', action: 'terminate', time: '2030-01-01T00:00:00Z' });
     assert.match(renderInstance(spot, 0), /^Notice +spot-interruption terminate 2030-01-01T00:00:00Z$/m);
     assert.match(renderInstance(announced(null), 0), /^Notice +-$/m);
@@ -37,18 +37,18 @@ describe('mass loss note', () => {
     });
   }
 
-  test('a loss beyond both limits is told with its numbers, the limit and when to look again', () => {
+  test('a loss beyond both limits gives a note with its numbers, the limit and when running agents are back', () => {
     assert.equal(
       massLossNote(fleet(12, 18), LIMITS, false),
-      'note: 12 of 30 nodes are lost (40%, more than 30%): if that is new, the store or the network may be what failed, and who is alive is back within 20s; --all shows them',
+      'note: 12 of 30 nodes are lost (40%, more than 30%): if this is new, the store or the network may have failed, and running agents are back within 20s; --all shows the lost nodes',
     );
   });
 
-  test('who asked for all nodes already sees the lost ones', () => {
+  test('with --all the note does not mention --all', () => {
     assert.doesNotMatch(massLossNote(fleet(12, 18), LIMITS, true) ?? '', /--all/);
   });
 
-  test('one limit alone says nothing: a small fleet that loses half, a large one that loses a few, exactly the share', () => {
+  test('a loss beyond only one of the limits, or exactly at the share, gives no note', () => {
     assert.equal(massLossNote(fleet(4, 1), LIMITS, false), null);
     assert.equal(massLossNote(fleet(29, 71), LIMITS, false), null);
     assert.equal(massLossNote(fleet(30, 70), LIMITS, false), null);
@@ -56,21 +56,21 @@ describe('mass loss note', () => {
     assert.notEqual(massLossNote(fleet(5, 0), LIMITS, false), null);
   });
 
-  test('nodes that departed are neither lost nor there to be lost', () => {
+  test('departed nodes count neither as lost nor as nodes', () => {
     assert.match(massLossNote(fleet(5, 5, 90), LIMITS, false) ?? '', /^note: 5 of 10 nodes/);
   });
 
-  test('where no node is present the usual TTL says when to look again', () => {
+  test('without a present node the default TTL is in the note', () => {
     assert.match(massLossNote(fleet(9, 0), LIMITS, false) ?? '', /back within 30s/);
   });
 
-  test('it can be switched off', () => {
+  test('without limits there is no note', () => {
     assert.equal(massLossNote(fleet(50, 0), null, false), null);
   });
 });
 
 describe('render table', () => {
-  test('columns are as wide as their widest cell; nothing follows the last', () => {
+  test('columns are as wide as their widest cell, without spaces after the last', () => {
     const table = renderTable(
       ['IP', 'INSTANCE'],
       [
@@ -82,11 +82,11 @@ describe('render table', () => {
     assert.equal(renderTable(null, []), '');
   });
 
-  test('control characters of a foreign record never reach the terminal', () => {
+  test('control characters in a record do not reach the terminal', () => {
     assert.equal(renderTable(null, [['a\u001b[2Jb\nc\u009d', '']]), 'a?[2Jb?c?  -\n');
   });
 
-  test('the longest ARN is shown whole; what is longer than any is cut', () => {
+  test('the longest possible ARN is shown whole; a longer text is cut', () => {
     const prefix = 'arn:aws-us-gov:ecs:us-gov-west-1:123456789012:container-instance';
     const arn = `${prefix}/${'c'.repeat(255)}/01cc9de0-3b9a-1768-fbbb-6f3a2560b1bb`;
     assert.equal(renderTable(null, [[arn]]), `${arn}\n`);
@@ -95,7 +95,7 @@ describe('render table', () => {
 });
 
 describe('sort by address', () => {
-  test('addresses sort as numbers, those without one come last, equal ones as they were', () => {
+  test('addresses sort as numbers, entries without one come last, equal ones keep their order', () => {
     const addresses = ['10.0.0.10', null, '10.0.0.9', '255.255.255.255', '9.255.0.1', '::1', '10.0.0.9', '10.0.1.2'];
     const entries = addresses.map((privateIpAddress, n) => ({
       record: sampleRecord({ privateIpAddress, ec2InstanceId: sampleInstanceId(n) }),

@@ -20,28 +20,31 @@ async function serve(t: TestContext, listener: RequestListener): Promise<{ host:
 
 const never = new AbortController().signal;
 
-test('200 is healthy, asked on loopback where the agent listens on all addresses', async (t) => {
+test('200 is healthy; an agent on all addresses is reached on loopback', async (t) => {
   const { port } = await serve(t, (request, response) => response.end(request.url));
   const verdict = await readHealth({ host: '0.0.0.0', port }, systemClock, never);
   assert.deepEqual(verdict, { healthy: true, reason: `healthy: http://127.0.0.1:${port}/healthz` });
 });
 
-test('503 is not, with the agent’s own reason; another answer is no agent’s', async (t) => {
+test('503 is unhealthy with the agent’s reason; any other answer is not from an agent', async (t) => {
   const reply = problem(503, 'loop publisher made no step for 61000 ms');
   const stuck = await serve(t, (_, response) => response.writeHead(503).end(reply.body));
   const verdict = await readHealth(stuck, systemClock, never);
   assert.equal(verdict.healthy, false);
-  assert.match(verdict.reason, /says HTTP 503: loop publisher made no step for 61000 ms$/);
+  assert.match(verdict.reason, /answers HTTP 503: loop publisher made no step for 61000 ms$/);
   const foreign = await serve(t, (_, response) => response.writeHead(404).end('<html>'));
-  assert.match((await readHealth(foreign, systemClock, never)).reason, /HTTP 404: the answer is no agent’s$/);
+  assert.match(
+    (await readHealth(foreign, systemClock, never)).reason,
+    /HTTP 404: the answer is not from a rollcall agent; check --listen$/,
+  );
 });
 
-test('nobody there, or one who does not answer, is one line', async (t) => {
+test('an agent that does not run or does not answer is unhealthy, in one line', async (t) => {
   const gone = await serve(t, () => {});
   const clock = simulatedClock();
   const asking = readHealth(gone, clock, never);
   await clock.advance(3_000);
-  assert.match((await asking).reason, /^cannot ask http:\S+: no answer within 3000 ms$/);
+  assert.match((await asking).reason, /^cannot read http:\S+: no answer within 3000 ms$/);
   const verdict = await readHealth({ host: '127.0.0.1', port: 1 }, systemClock, never);
   assert.equal(verdict.healthy, false);
   assert.match(verdict.reason, /ECONNREFUSED.*; is the agent running\?$/);

@@ -10,7 +10,7 @@ import { openEcsApi } from '../../src/ecs/open-ecs-api.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { rollcall, startRollcall } from '../support/rollcall-process.ts';
 
-/** Runs `rollcall simulate`; resolves when it has said all. */
+/** Runs `rollcall simulate`; resolves when its output is complete. */
 async function simulate(t: TestContext, ...args: readonly string[]) {
   const dir = await mkdtemp(join(tmpdir(), 'rollcall-test-'));
   t.after(() => rm(dir, { recursive: true, force: true }));
@@ -22,7 +22,7 @@ async function simulate(t: TestContext, ...args: readonly string[]) {
   return { stdout: running.stdout(), file: async (name: string) => parseEnv(await readFile(join(dir, name), 'utf8')) };
 }
 
-test('--ecs says where it is, writes ecs.env, and gives each node’s agent the same', async (t) => {
+test('--ecs prints its endpoint, writes ecs.env, and gives each node’s agent the same variables', async (t) => {
   const { stdout, file } = await simulate(t, '--nodes', '5', '--clusters', '2', '--ecs');
   const ecs = await file('ecs.env');
   assert.deepEqual(Object.keys(ecs).sort(), [
@@ -50,14 +50,14 @@ test('--ecs says where it is, writes ecs.env, and gives each node’s agent the 
   );
 });
 
-test('without --ecs there is none of it', async (t) => {
+test('without --ecs there is no ECS endpoint and no variable for it', async (t) => {
   const { stdout, file } = await simulate(t, '--nodes', '1');
   assert.doesNotMatch(stdout, /ecs/i);
   assert.ok(Object.keys(await file('node-1.env')).every((name) => name.startsWith('ROLLCALL_')));
   await assert.rejects(file('ecs.env'), { code: 'ENOENT' });
 });
 
-test('more clusters than there can be are a usage error', async () => {
+test('too many clusters are wrong usage', async () => {
   const { code, stderr } = await rollcall(['simulate', '--clusters', '21']);
   assert.equal(code, 2);
   assert.match(stderr, /^rollcall simulate: .*--clusters.*21.*1.*20.*\n$/);

@@ -42,7 +42,7 @@ async function sides(t: TestContext, entries: readonly RollEntry[], instances: r
   return { audit, server, path };
 }
 
-test('sides that agree: one line, exit 0, each asked once', async (t) => {
+test('without differences the audit prints one line, exits with 0 and reads each side once', async (t) => {
   const { audit, server } = await sides(t, [sampleNode(1), sampleNode(2)], [sampleInstance(1), sampleInstance(2)]);
   const named = await audit('--cluster', 'demo');
   assert.deepEqual(named, { code: 0, stdout: 'demo: 2 agree, none differs\n', stderr: '' });
@@ -51,7 +51,7 @@ test('sides that agree: one line, exit 0, each asked once', async (t) => {
   assert.deepEqual(all, { code: 0, stdout: 'demo: 2 agree, none differs\n', stderr: '' });
 });
 
-test('an answer that could not be written is none: exit 2, for 1 would say that they differ and 0 that they agree', async (t) => {
+test('if the result cannot be written the audit exits with 2, because 0 and 1 are results', async (t) => {
   const { server, path } = await sides(t, [sampleNode(1)], [sampleInstance(1)]);
   const args = ['audit', '--store', `sqlite:${path}`, '--cluster', 'demo'];
   const full = await open('/dev/full', 'w');
@@ -61,7 +61,7 @@ test('an answer that could not be written is none: exit 2, for 1 would say that 
   assert.deepEqual(await once(child, 'exit'), [2, null]);
 });
 
-test('each kind of difference: a line with instance, address, since, ARN and reason; exit 1; JSON is the report', async (t) => {
+test('each difference is a line with kind, instance, address, since, ARN and reason; exit 1; JSON is the report', async (t) => {
   const since = '2026-01-01T00:00:00.000Z';
   const away = {
     status: 'critical' as const,
@@ -107,9 +107,9 @@ test('each kind of difference: a line with instance, address, since, ARN and rea
   assert.match(lines[4] ?? '', /^mismatch +i-00000005 +10\.0\.0\.5 +- +arn:\S+50 +its record says arn:\S+51 in demo$/);
   assert.deepEqual(lines.slice(5), ['demo: 1 agree, 4 differ: 1 ghost, 1 stray, 1 disconnected, 1 mismatch']);
   assert.deepEqual(text.stderr.trimEnd().split('\n'), [
-    'note: 4 seem to differ; looking at them again in 12s',
+    'note: 4 nodes seem to differ; reading both sides again in 12s',
     'note: disconnected-now: i-00000006 10.0.0.6 in demo: its ecs-agent is disconnected; ECS does not say for how long',
-    'note: 10 of 15 nodes are lost (67%, more than 30%): if that is new, the store or the network may be what failed, and who is alive is back within 3600s',
+    'note: 10 of 15 nodes are lost (67%, more than 30%): if this is new, the store or the network may have failed, and running agents are back within 3600s',
     'rollcall audit: the roll and ECS differ',
   ]);
   const report: AuditReport = JSON.parse(json.stdout);
@@ -128,7 +128,7 @@ test('each kind of difference: a line with instance, address, since, ARN and rea
   assert.ok(!server.asked.includes('ListClusters'), 'where instances tell the region, no further permission is needed');
 });
 
-test('what could not be told: one line with the cause, nothing on stdout, exit 2', async (t) => {
+test('if the audit could not tell there is one line with the cause, nothing on stdout, exit 2', async (t) => {
   const { audit, server } = await sides(t, [sampleNode(1)], [sampleInstance(1)]);
   const complains = async (pattern: RegExp, ...args: readonly string[]) => {
     const { code, stdout, stderr } = await audit(...args);
@@ -144,7 +144,7 @@ test('what could not be told: one line with the cause, nothing on stdout, exit 2
     'sqlite:/none/roll.db',
   );
   assert.deepEqual(server.asked, ['ListContainerInstances'], 'a store that is away leaves ECS alone');
-  await complains(/say what to compare: --cluster NAME or --all-clusters/);
+  await complains(/set --cluster NAME or --all-clusters/);
   await complains(/exclude each other/, '--cluster', 'demo', '--all-clusters');
-  await complains(/"a\/b" is no cluster's name or ARN/, '--cluster', 'demo,a/b');
+  await complains(/"a\/b" is not a cluster’s name or ARN/, '--cluster', 'demo,a/b');
 });

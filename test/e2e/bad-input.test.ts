@@ -19,7 +19,7 @@ async function complains(args: readonly string[], code: number, pattern: RegExp,
   assert.doesNotMatch(result.stderr, /^\s+at |node:internal|Error:/m);
 }
 
-test('wrong usage: one line that names the flag or variable, the value and what is allowed; status 2', async () => {
+test('wrong usage is one line with the flag or variable, the value and what is allowed; status 2', async () => {
   await complains(
     ['list', '--frobnicate'],
     2,
@@ -35,9 +35,9 @@ test('wrong usage: one line that names the flag or variable, the value and what 
   await complains(['watch', '--cluster', arn], 2, byName);
   await complains(['list', '--cluster', ''], 2, /--cluster.*It is empty: give it a value or leave it out/);
   await complains(['list', '-o', 'yaml'], 2, /'yaml' is invalid. Allowed choices are text, wide, json, ndjson/);
-  await complains(['list', '--fields', 'ip,nope'], 2, /"nope" is no column; there are ip, instance/);
+  await complains(['list', '--fields', 'ip,nope'], 2, /unknown column "nope"; use one of ip, instance/);
   await complains(['list'], 2, /'bad' from env 'ROLLCALL_OUTPUT' is invalid/, { ROLLCALL_OUTPUT: 'bad' });
-  await complains(['agent'], 2, /^rollcall agent: ROLLCALL_ECS_ATTRIBUTES is "disabled": it .* write true or false$/m, {
+  await complains(['agent'], 2, /^rollcall agent: ROLLCALL_ECS_ATTRIBUTES is "disabled"; set it to true or false$/m, {
     ROLLCALL_ECS_ATTRIBUTES: 'disabled',
   });
   await complains(['show'], 2, /missing required argument 'instance'/);
@@ -59,7 +59,7 @@ test('wrong usage: one line that names the flag or variable, the value and what 
   );
 });
 
-test('an embedded store that cannot be used: one line with the path and the cause; status 1, nothing changed', async () => {
+test('an unusable embedded store is one line with the path and the cause; status 1, nothing changed', async () => {
   const dir = await mkdtemp(join(tmpdir(), 'rollcall-bad-'));
   try {
     await writeFile(join(dir, 'notes.txt'), 'not a database, and dear to somebody\n'.repeat(50));
@@ -73,7 +73,7 @@ test('an embedded store that cannot be used: one line with the path and the caus
   }
 });
 
-test('an etcd that is away, or wants another password or certificate: one line with the address and the cause; status 1', async (t) => {
+test('an etcd that does not run, or refuses the password or certificate, is one line with the address and the cause; status 1', async (t) => {
   await complains(['list', '--store', 'etcd://127.0.0.1:1'], 1, /etcd.*127\.0\.0\.1:1.*connection refused/);
   const locked = await startEtcdWithAuth();
   t.after(() => locked.dispose());
@@ -101,7 +101,7 @@ test('an etcd that is away, or wants another password or certificate: one line w
   await complains(['list', '--store', url, ...expired], 1, /certificate.*expired/);
 });
 
-test('broken records of others never break a list: they are named on stderr, and the rest is printed', async (t) => {
+test('unreadable records are named on stderr, and the rest of the list is printed', async (t) => {
   const etcd = await startEtcd();
   t.after(() => etcd.dispose());
   await etcd.etcdctl('put', '/rollcall/v1/records/i-00000001', '{"schemaVersion":99}');

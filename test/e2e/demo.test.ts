@@ -26,7 +26,7 @@ async function threeFreePorts(): Promise<number> {
   }
 }
 
-test('the demo prints the seed’s columns for three nodes, answers HTTP, and leaves nothing behind after Ctrl-C', async (t) => {
+test('the demo prints ip, instance and arn of three nodes, answers HTTP, and leaves nothing behind after Ctrl-C', async (t) => {
   // Ctrl-C reaches the whole process group, so the demo gets one of its own.
   const env = { ...CLEAN_ENV, ROLLCALL_LISTEN_BASE: String(await threeFreePorts()) };
   const demo = spawn(DEMO, [], { detached: true, env, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -64,7 +64,7 @@ test('the demo prints the seed’s columns for three nodes, answers HTTP, and le
   assert.deepEqual(left, [], 'its folder is gone');
 });
 
-test('the demo with --once prints three nodes and ends with 0', async () => {
+test('the demo with --once prints three nodes and exits with 0', async () => {
   const demo = spawn(DEMO, ['--once'], { env: CLEAN_ENV, stdio: ['ignore', 'pipe', 'inherit'] });
   let stdout = '';
   demo.stdout.on('data', (chunk) => {

@@ -19,7 +19,7 @@ const AWS = {
   AWS_EC2_METADATA_DISABLED: 'true',
 };
 
-test('a cluster of several pages, as a table and as JSON, from a machine whose store is away', async (t) => {
+test('a cluster of several pages is listed as a table and as JSON, without a store', async (t) => {
   const { url, requests } = await startEcsEndpoint(t, ecsOf({ demo: 203, other: 1 }));
   const env = { ...AWS, AWS_ENDPOINT_URL_ECS: url, ROLLCALL_STORE: 'etcd://127.0.0.1:1', ROLLCALL_SOURCE: 'ecs' };
   const list = (...args: string[]) => rollcall(['list', ...args], env);
@@ -59,7 +59,7 @@ test('a cluster of several pages, as a table and as JSON, from a machine whose s
   );
 });
 
-test('who is gone between the list and its description is left out; nobody there is said', async (t) => {
+test('an instance deleted during the list is left out, and an empty cluster gives a line on stderr', async (t) => {
   const endpoint = await startEcsEndpoint(t, ({ action, input }) =>
     action === 'ListContainerInstances'
       ? { containerInstanceArns: [arnOf('demo', 1), arnOf('demo', 2)] }
@@ -82,7 +82,7 @@ test('who is gone between the list and its description is left out; nobody there
   );
 });
 
-test('what makes no sense with the source: one line, status 2, and nothing is asked', async (t) => {
+test('flags that do not fit the source give one line and status 2, without a request', async (t) => {
   const { url, requests } = await startEcsEndpoint(t, ecsOf({ demo: 1 }));
   const complains = async (args: readonly string[], pattern: RegExp, extra: Record<string, string> = {}) => {
     const { code, stderr, stdout } = await rollcall(['list', ...args], { ...AWS, AWS_ENDPOINT_URL_ECS: url, ...extra });
@@ -92,27 +92,30 @@ test('what makes no sense with the source: one line, status 2, and nothing is as
   const ecs = ['--source', 'ecs', '--cluster', 'demo'];
   await complains(
     ['--source', 'ecs'],
-    /^rollcall list: --source ecs: name a --cluster \(ROLLCALL_CLUSTER\), or --all-clusters$/m,
+    /^rollcall list: --source ecs needs --cluster \(ROLLCALL_CLUSTER\) or --all-clusters$/m,
   );
-  await complains([...ecs, '--all-clusters'], /cluster demo and --all-clusters contradict/);
-  await complains(['--source', 'ecs', '--cluster', 'a b'], /--cluster a b: neither/);
-  await complains([...ecs, '--all'], /--all is for the store, which --source ecs does not ask: leave it out$/m);
-  await complains([...ecs, '--health', 'passing'], /--health is for the store/);
-  await complains(ecs, /ROLLCALL_HEALTH is for the store/, { ROLLCALL_HEALTH: 'critical' });
-  await complains([...ecs, '--store', 'etcd://h'], /--store is for the store/);
-  await complains([...ecs, '--mass-loss-share', 'off'], /--mass-loss-share is for the store/);
+  await complains([...ecs, '--all-clusters'], /cluster demo and --all-clusters exclude each other/);
+  await complains(['--source', 'ecs', '--cluster', 'a b'], /--cluster a b is not a cluster’s name or ARN/);
+  await complains([...ecs, '--all'], /--all cannot be used with --source ecs; remove it$/m);
+  await complains([...ecs, '--health', 'passing'], /--health cannot be used with --source ecs/);
+  await complains(ecs, /ROLLCALL_HEALTH cannot be used with --source ecs/, { ROLLCALL_HEALTH: 'critical' });
+  await complains([...ecs, '--store', 'etcd://h'], /--store cannot be used with --source ecs/);
+  await complains([...ecs, '--mass-loss-share', 'off'], /--mass-loss-share cannot be used with --source ecs/);
   await complains(
     [...ecs, '--fields', 'ip,health'],
-    /no column health with --source ecs; there are ip, instance, status/,
+    /unknown column "health" with --source ecs; use one of ip, instance, status/,
   );
-  await complains(['--fields', 'ip,status'], /no column status with --source store; there are ip, instance, state/);
-  await complains(['--all-clusters'], /--all-clusters is for ECS: add --source ecs$/m);
-  await complains(['--region', 'eu-west-1'], /--region is for ECS: add --source ecs$/m);
+  await complains(
+    ['--fields', 'ip,status'],
+    /unknown column "status" with --source store; use one of ip, instance, state/,
+  );
+  await complains(['--all-clusters'], /--all-clusters needs --source ecs$/m);
+  await complains(['--region', 'eu-west-1'], /--region needs --source ecs$/m);
   await complains(['--source', 'aws'], /Allowed choices are store, ecs/);
   assert.equal(requests.length, 0);
 });
 
-test('what ECS refuses: one line with the code and what would help, status 1', async (t) => {
+test('an error of ECS is one line with its code and the next step, status 1', async (t) => {
   const endpoint = await startEcsEndpoint(t, ecsOf({}));
   const env: Record<string, string> = { ...AWS, AWS_ENDPOINT_URL_ECS: endpoint.url };
   const fails = async (pattern: RegExp, extra: Record<string, string> = {}) => {
@@ -133,7 +136,7 @@ test('what ECS refuses: one line with the code and what would help, status 1', a
   await fails(/AccessDeniedException: User: u is not authorized; allow ecs:ListContainerInstances in IAM/);
 });
 
-test('a profile that no file has is refused, as the aws CLI does, and not taken for the role of the machine', async (t) => {
+test('a missing profile is refused, as in the aws CLI, instead of using the machine’s role', async (t) => {
   const dir = await mkdtemp(join(tmpdir(), 'rollcall-profile-'));
   t.after(() => rm(dir, { recursive: true }));
   const files = { AWS_CONFIG_FILE: join(dir, 'config'), AWS_SHARED_CREDENTIALS_FILE: join(dir, 'credentials') };

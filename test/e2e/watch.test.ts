@@ -108,7 +108,7 @@ async function told(running: Running, expected: readonly string[], limitMs = LIM
 const [A, B, C] = [1, 2, 3].map(sampleInstanceId) as [string, string, string];
 
 for (const kind of ['etcd', 'sqlite'] as const) {
-  test(`${kind}: a watch tells what is so, then what happens, and ends by the signal it got`, async (t) => {
+  test(`${kind}: a watch prints the current roll, then each change, and ends by its signal`, async (t) => {
     const w = await world(t, kind);
     const a = await w.register(1);
     const watch = w.watch();
@@ -135,7 +135,7 @@ for (const kind of ['etcd', 'sqlite'] as const) {
     assert.match(watch.stderr(), /^rollcall watch: ended by SIGTERM\n$/m);
   });
 
-  test(`${kind}: a watcher that is killed in the middle of a handler repeats its event and skips none`, async (t) => {
+  test(`${kind}: a watch killed during a handler repeats its event and skips none`, async (t) => {
     const w = await world(t, kind);
     const nodes = [await w.register(1), await w.register(2)];
     // Stops in the middle of B's departure until it may go on.
@@ -167,7 +167,7 @@ for (const kind of ['etcd', 'sqlite'] as const) {
   });
 }
 
-test('a watch resumes after a revision, and tells only the types and the cluster it was asked for', async (t) => {
+test('a watch resumes after a revision and prints only the chosen types and cluster', async (t) => {
   const w = await world(t, 'etcd');
   const a = await w.register(1);
   const b = await w.register(2, { cluster: 'other' });
@@ -185,7 +185,7 @@ test('a watch resumes after a revision, and tells only the types and the cluster
   await told(w.watch(['--since', since, '--cluster', 'other']), [`updated ${B}`, `departed ${B}`]);
 });
 
-test('a handler that hangs is killed, one that fails is repeated, what is given up is named, and the next event comes', async (t) => {
+test('a handler that hangs is killed, one that fails is retried, a given-up event is named, and the next one follows', async (t) => {
   const w = await world(t, 'sqlite');
   const handler = await w.script(
     'handler',
@@ -202,7 +202,7 @@ test('a handler that hangs is killed, one that fails is repeated, what is given 
   assert.match(
     watch.stderr(),
     new RegExp(
-      `^error: gave up event \\d+/${A}/registered/snapshot \\(rollcall.instance.registered of ${A}\\) after 3 attempts of \\S+/handler: no end within 300ms; going on with the next$`,
+      `^error: gave up event \\d+/${A}/registered/snapshot \\(rollcall.instance.registered of ${A}\\) after 3 attempts of \\S+/handler: not finished within 300ms; going on with the next$`,
       'm',
     ),
   );
@@ -211,7 +211,7 @@ test('a handler that hangs is killed, one that fails is repeated, what is given 
   await until('its output comes out', LIMIT_MS, () => watch.stdout() === 'said by the handler\n'.repeat(2));
 });
 
-test('a handler that asks for the roll sees the one whose events it gets', async (t) => {
+test('a handler that reads the roll uses the watch’s store', async (t) => {
   const w = await world(t, 'sqlite');
   await w.register(1);
   const list = `${process.cwd()}/scripts/rollcall list --no-legend --fields instance`;
@@ -221,7 +221,7 @@ test('a handler that asks for the roll sees the one whose events it gets', async
   assert.equal(await w.read('listed'), `${A}\n`);
 });
 
-test('SIGTERM in the middle of a handler ends the watch at once, kills the handler’s children and keeps the cursor back', async (t) => {
+test('SIGTERM during a handler ends the watch at once, kills the handler’s child processes and keeps the old cursor', async (t) => {
   const w = await world(t, 'sqlite');
   const handler = await w.script('handler', 'sleep 600 & echo $! >$OUT/child; wait');
   const a = await w.register(1);
@@ -243,7 +243,7 @@ test('SIGTERM in the middle of a handler ends the watch at once, kills the handl
   assert.equal(await w.read('cursor'), before);
 });
 
-test('a reader that has seen enough ends the watch quietly, and what it did not read is not finished', async (t) => {
+test('a closed pipe ends the watch without an error, and unread events are not finished', async (t) => {
   const w = await world(t, 'sqlite');
   const a = await w.register(1);
   const watch = w.watch(['--cursor', join(w.dir, 'cursor')]);
@@ -257,7 +257,7 @@ test('a reader that has seen enough ends the watch quietly, and what it did not 
   assert.equal(await w.read('cursor'), before);
 });
 
-test('a reader that stops reading costs no memory, and gets everything when it reads again', async (t) => {
+test('a reader that pauses costs no memory, and gets all events when it reads again', async (t) => {
   const w = await world(t, 'sqlite');
   const node = await w.register(1);
   // No room for garbage, so that what is resident is what is kept: on a busy machine it is collected late.
@@ -282,7 +282,7 @@ test('a reader that stops reading costs no memory, and gets everything when it r
   );
 });
 
-test('a store that is away is waited for, at the start and later: one line each when it goes and comes', async (t) => {
+test('the watch waits for a store that does not answer, at the start and later, with one line per change', async (t) => {
   const w = await world(t, 'etcd');
   await w.register(1);
   await w.etcd?.stop();
@@ -301,7 +301,7 @@ test('a store that is away is waited for, at the start and later: one line each 
   assert.equal(lines[1], 'note: the store answers again');
 });
 
-test('what a watch cannot begin with is one line and an exit status, and a cursor file stays as it was', async (t) => {
+test('wrong usage and unusable cursor files give one line and an exit status, and the file is not changed', async (t) => {
   const w = await world(t, 'sqlite');
   await w.register(1);
   const cursor = join(w.dir, 'cursor');
@@ -328,36 +328,44 @@ test('what a watch cannot begin with is one line and an exit status, and a curso
     2,
     /resume after revision 999999: the store is at \d+, so it is another store/,
   );
-  await complains(['--types', 'lost,gone'], 2, /"gone" is no type of event; there are registered, updated, .*certain/);
-  await complains([], 2, /ROLLCALL_TYPES.*"no" is no type/, { ROLLCALL_TYPES: 'no' });
+  await complains(['--types', 'lost,gone'], 2, /unknown event type "gone"; use one of registered, updated, .*certain/);
+  await complains([], 2, /ROLLCALL_TYPES.*unknown event type "no"/, { ROLLCALL_TYPES: 'no' });
   await complains(['--cursor', ''], 2, /--cursor.*It is empty/);
   await complains(['--cluster', ''], 2, /--cluster.*It is empty/);
   await complains(['--exec', 'no-such-handler -x'], 2, /--exec no-such-handler: no such program on PATH \(\/.*\)/);
-  await complains(['--exec', `${w.dir}/none`], 2, /none: no executable file is there/);
+  await complains(['--exec', `${w.dir}/none`], 2, /none: no executable file at this path/);
   await complains(['--exec', "sh -c 'echo"], 2, /--exec.*not closed/);
   await complains(['--exec', 'true', '--exec-timeout', '5'], 2, /Write a duration/);
   await complains(['--exec', 'true', '--exec-retries', 'many'], 2, /whole number/);
-  await complains(['--since', '1', '--cursor', cursor], 2, /--since 1 and --cursor .* leave one of them out/);
-  await complains(['--cursor', `${w.dir}/none/cursor`], 2, /none\/cursor: .*name a file in a folder that exists/);
+  await complains(
+    ['--since', '1', '--cursor', cursor],
+    2,
+    /--since 1 and --cursor .* exclude each other; remove one of them/,
+  );
+  await complains(
+    ['--cursor', `${w.dir}/none/cursor`],
+    2,
+    /none\/cursor: .*use a file in an existing, writable folder/,
+  );
   await complains(['--mass-loss-share', '0.3'], 2, /Write a percentage/);
   await complains(['--store', `sqlite:${w.dir}/other.db`], 1, /other\.db.*there is no such file/);
 
   const watch = w.watch(['--cursor', cursor]);
   await until('there is a cursor', LIMIT_MS, async () => (await w.read('cursor')) !== '');
-  await complains(['--cursor', cursor], 1, /cursor: another rollcall watch holds .*cursor\.lock; give each/);
+  await complains(['--cursor', cursor], 1, /cursor: another rollcall watch holds .*cursor\.lock; use a separate/);
   watch.child.kill('SIGTERM');
   await watch.ended;
   const good = JSON.parse(await w.read('cursor'));
   const bad: [string, RegExp][] = [
     ['', /cursor: it is empty; remove the file/],
-    ['{"version":1,"store":"x","rev', /not JSON, or cut short/],
+    ['{"version":1,"store":"x","rev', /not JSON, or truncated/],
     [JSON.stringify({ ...good, version: 9 }), /its version is "9"/],
     [JSON.stringify({ ...good, revision: 'abc' }), /its revision is "abc"/],
     [
       JSON.stringify({ ...good, store: 'another' }),
-      /it is of the store another, and sqlite:.* is [0-9a-f]{32}; remove/,
+      /it belongs to the store another, but sqlite:.* is the store [0-9a-f]{32}; remove/,
     ],
-    [JSON.stringify({ ...good, revision: '999999' }), /it stands at revision 999999 and the store at \d+.*; remove/],
+    [JSON.stringify({ ...good, revision: '999999' }), /its revision 999999 is ahead of the store’s, \d+.*; remove/],
   ];
   for (const [text, pattern] of bad) {
     await writeFile(cursor, text);
@@ -366,7 +374,7 @@ test('what a watch cannot begin with is one line and an exit status, and a curso
   }
 });
 
-test('many nodes that are lost at once are told as uncertain first, and as lost one TTL later; a flag tells them at once', async (t) => {
+test('a mass loss gives uncertain first and lost one TTL later; with the limit off lost comes at once', async (t) => {
   const w = await world(t, 'sqlite');
   const kinds = ['--types', 'lost,uncertain,certain'];
   const [guarded, plain] = [w.watch(kinds), w.watch([...kinds, '--mass-loss-share', 'off'])];
@@ -381,7 +389,7 @@ test('many nodes that are lost at once are told as uncertain first, and as lost 
   assert.deepEqual(order.filter((line) => line.startsWith('lost')).sort(), lost);
 });
 
-test('list says in one line on stderr when so many are lost that the store may be what failed', async (t) => {
+test('list notes on stderr that so many nodes are lost that the store may have failed', async (t) => {
   const w = await world(t, 'sqlite');
   for (let n = 0; n < 10; n += 1) await w.register(n, {}, n < 6 ? 1_000 : 60_000);
   const list = (...args: string[]) => rollcall(['list', '--no-legend', '--store', w.url, ...args]);
@@ -390,7 +398,7 @@ test('list says in one line on stderr when so many are lost that the store may b
   assert.equal(code, 0);
   assert.equal(
     stderr,
-    'note: 6 of 10 nodes are lost (60%, more than 30%): if that is new, the store or the network may be what failed, and who is alive is back within 60s; --all shows them\n',
+    'note: 6 of 10 nodes are lost (60%, more than 30%): if this is new, the store or the network may have failed, and running agents are back within 60s; --all shows the lost nodes\n',
   );
   assert.equal((await list('--mass-loss-share', 'off')).stderr, '');
   assert.equal((await list('--mass-loss-count', '7')).stderr, '');

@@ -10,31 +10,31 @@ import { parseRevision } from '../../registry/event-source.ts';
 const SQLITE_BUSY = 5;
 
 /**
- * Takes the lock of an empty file that is made for it and stays. The kernel gives the lock back however the process
- * ends, and unlike a pid in a file it holds between containers too. Node has no call for such locks, but its SQLite
- * takes one on any database, and an empty file is one.
- * @returns the way to give it back
- * @throws RollcallError when another process has it; the driver's error when the file cannot be made
+ * Locks an empty file, which is created and kept. The kernel releases the lock however the process ends; unlike a pid in a
+ * file, the lock also works between containers. Node has no API for file locks, but its SQLite locks any database, and an
+ * empty file is a valid one.
+ * @returns a function that releases the lock
+ * @throws RollcallError if another process holds the lock; the driver's error if the file cannot be created
  */
 export async function lockFile(path: string): Promise<() => void> {
   const { DatabaseSync } = await import('node:sqlite');
   const database = new DatabaseSync(path, { timeout: 0 });
   try {
-    // A journal in memory: no second file appears beside it.
+    // A journal in memory, so that SQLite creates no second file.
     database.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
   } catch (error) {
     database.close();
     if ((error as { errcode?: number }).errcode !== SQLITE_BUSY) throw error;
-    throw new RollcallError(`another rollcall watch holds ${path}; give each watch a cursor file of its own`);
+    throw new RollcallError(`another rollcall watch holds ${path}; use a separate cursor file for each watch`);
   }
   return () => database.close();
 }
 
-/** Up to where a consumer has finished, and in which store. */
+/** The position of a consumer: the store and the last finished revision. */
 export interface SavedCursor {
-  /** What `Store.id` says: revisions of two stores cannot be compared. */
+  /** `Store.id`, because revisions of different stores cannot be compared. */
   readonly store: string;
-  /** null: it was in a snapshot that took the place of what was finished before, and begins with one again. */
+  /** null: a snapshot was not finished; the next watch starts with a snapshot. */
   readonly revision: string | null;
 }
 
@@ -44,21 +44,22 @@ export function encodeCursor({ store, revision }: SavedCursor): string {
   return `${JSON.stringify({ version: VERSION, store, revision })}\n`;
 }
 
-/** What a cursor file says, or why it cannot be used: a part of a sentence, with the value. */
+/** Parses a cursor file. `refusal`: why it cannot be used, with the value, as part of a sentence. */
 export function parseCursor(text: string): SavedCursor | { readonly refusal: string } {
   if (text.trim() === '') return { refusal: 'it is empty' };
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch {
-    return { refusal: `it is not JSON, or cut short: ${quote(text)}` };
+    return { refusal: `it is not JSON, or truncated: ${quote(text)}` };
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    return { refusal: `it holds no cursor: ${quote(text)}` };
+    return { refusal: `it has no cursor: ${quote(text)}` };
   }
   const { version, store, revision } = value as Readonly<Record<string, unknown>>;
-  if (version !== VERSION) return { refusal: `its version is ${quote(version)}, and this rollcall reads ${VERSION}` };
-  if (typeof store !== 'string' || store === '') return { refusal: `its store is ${quote(store)}, which names none` };
+  if (version !== VERSION)
+    return { refusal: `its version is ${quote(version)}, but this rollcall reads version ${VERSION}` };
+  if (typeof store !== 'string' || store === '') return { refusal: `its store is ${quote(store)}, not a store id` };
   const parsed = typeof revision === 'string' ? parseRevision(revision) : revision === null ? null : undefined;
   if (parsed === undefined) {
     return { refusal: `its revision is ${quote(revision)}, not a whole number from 0 to 9223372036854775807 as text` };
@@ -71,27 +72,27 @@ function quote(value: unknown): string {
   return value === undefined ? text : JSON.stringify(text.slice(0, 80));
 }
 
-/** A cursor file that is this process's alone until it is released. */
+/** A cursor file, locked by this process until `release`. */
 export interface CursorFile {
   readonly path: string;
-  /** What it said at the start; null: there was none. */
+  /** The content at the start; null: there was no file. */
   readonly saved: SavedCursor | null;
-  /** Replaces it as a whole: whoever reads it, also after a power cut, finds the old one or the new one. */
+  /** Replaces the file atomically: a reader finds the old or the new content, also after a power cut. */
   write(cursor: SavedCursor): Promise<void>;
   release(): void;
 }
 
-/** Longer ones are no cursor: not worth reading. */
+/** A longer file is not a cursor and is not read. */
 const MAX_BYTES = 4_096;
 
 /**
- * Reads the cursor file, where there is one, and makes sure that it can be replaced. It is left as it is.
- * @throws UsageError for a file that is no cursor or a folder that cannot be written to; RollcallError when another
- * process uses it
+ * Locks and reads the cursor file, if it exists, and checks that it can be replaced. The file is not changed.
+ * @throws UsageError if the file is not a cursor or its folder is not writable; RollcallError if another process holds
+ * the lock
  */
 export async function openCursorFile(given: string): Promise<CursorFile> {
-  const path = requireReplaceable(given);
-  // Before it is read: the other one may be about to replace it.
+  const path = replaceablePath(given);
+  // Lock before reading, because the other process may be about to replace the file.
   const release = await lockFile(`${path}.lock`).catch((error) => {
     if (error instanceof RollcallError) throw new RollcallError(`cursor file ${given}: ${error.message}`);
     throw notReplaceable(given, error);
@@ -104,16 +105,16 @@ export async function openCursorFile(given: string): Promise<CursorFile> {
   }
 }
 
-/** What a user reads about a file that cannot be used; it is never changed. */
+/** The error for a cursor file that cannot be used. The file is never changed. */
 export function cursorRefusal(path: string, cause: string): UsageError {
-  return new UsageError(`cursor file ${path}: ${cause}; remove the file to begin with a snapshot, or name another`);
+  return new UsageError(`cursor file ${path}: ${cause}; remove the file to start with a snapshot, or use another file`);
 }
 
-/** The file itself when the path is a link, which would otherwise be replaced by the file. */
-function requireReplaceable(given: string): string {
+/** The path of the file to replace. A symbolic link is resolved, so that the link itself is not replaced. */
+function replaceablePath(given: string): string {
   try {
     const stats = statSync(given, { throwIfNoEntry: false });
-    // Replacing a device such as /dev/null would break the machine.
+    // Replacing a device such as /dev/null would damage the machine.
     if (stats && !stats.isFile()) throw new Error('it is not a file');
     const path = stats ? realpathSync(given) : given;
     if (stats) accessSync(path, constants.R_OK);
@@ -125,15 +126,14 @@ function requireReplaceable(given: string): string {
 }
 
 function notReplaceable(given: string, cause: unknown): UsageError {
-  return new UsageError(
-    `cursor file ${given}: ${describeError(cause)}; name a file in a folder that exists and may be written to`,
-  );
+  return new UsageError(`cursor file ${given}: ${describeError(cause)}; use a file in an existing, writable folder`);
 }
 
 function read(path: string, given: string): SavedCursor | null {
   const stats = statSync(path, { throwIfNoEntry: false });
   if (!stats) return null;
-  if (stats.size > MAX_BYTES) throw cursorRefusal(given, `it has ${stats.size} bytes, and no cursor has ${MAX_BYTES}`);
+  if (stats.size > MAX_BYTES)
+    throw cursorRefusal(given, `it has ${stats.size} bytes, but a cursor has at most ${MAX_BYTES}`);
   const cursor = parseCursor(readFileSync(path, 'utf8'));
   if ('refusal' in cursor) throw cursorRefusal(given, cursor.refusal);
   return cursor;
@@ -141,7 +141,7 @@ function read(path: string, given: string): SavedCursor | null {
 
 async function replace(path: string, text: string): Promise<void> {
   const folder = dirname(path);
-  // One name, since the lock leaves one writer: what a crash left behind is overwritten, not collected.
+  // A fixed name, because the lock allows one writer. A file left by a crash is overwritten.
   const next = join(folder, `.${basename(path)}.next`);
   const file = await open(next, 'w', 0o644);
   try {
@@ -153,7 +153,7 @@ async function replace(path: string, text: string): Promise<void> {
   await rename(next, path);
   const entries = await open(folder, 'r');
   try {
-    await entries.sync(); // the name too has to survive a power cut
+    await entries.sync(); // so that the rename survives a power cut
   } finally {
     await entries.close();
   }
@@ -161,27 +161,27 @@ async function replace(path: string, text: string): Promise<void> {
 
 export interface CursorSaver {
   /**
-   * All up to `revision` is finished; null: there is nothing to go on from. Never waits: events do not wait for a disk,
-   * and a cursor that is a little behind only repeats. A cursor that moves while one is being written is written next,
-   * those between are not.
-   * @param eager written at once, as null is; otherwise (nothing but the cursor moved) at most once a second
+   * All events up to `revision` are finished; null: the next watch must start with a snapshot. Does not wait for the disk;
+   * if the saved cursor is a little behind, the next watch repeats some events. While one write is in progress only the
+   * newest cursor is kept for the next write.
+   * @param eager true: write at once, as null is; false (no event was delivered): write at most once a second
    */
   advance(revision: string | null, eager: boolean): void;
-  /** Writes what is not written yet. Settles within 2 s. */
+  /** Writes the newest cursor if it is not written yet. Settles within 2 s. */
   close(): Promise<void>;
 }
 
 export interface CursorSaverOptions {
   readonly write: (revision: string | null) => Promise<void>;
   readonly clock: Clock;
-  /** One line when saving begins to fail, and one when it works again. */
-  readonly tell: (line: string) => void;
+  /** Writes one line when saving starts to fail, and one when it works again. */
+  readonly warn: (line: string) => void;
 }
 
 const LAZY_INTERVAL_MS = 1_000;
 const CLOSE_LIMIT_MS = 2_000;
 
-export function createCursorSaver({ write, clock, tell }: CursorSaverOptions): CursorSaver {
+export function createCursorSaver({ write, clock, warn }: CursorSaverOptions): CursorSaver {
   let wanted: string | null | undefined;
   let saved: string | null | undefined;
   let eagerly = false;
@@ -193,10 +193,10 @@ export function createCursorSaver({ write, clock, tell }: CursorSaverOptions): C
     try {
       await write(revision);
       saved = revision;
-      if (failing) tell('note: the cursor can be saved again');
+      if (failing) warn('note: the cursor can be saved again');
       failing = false;
     } catch (error) {
-      if (!failing) tell(`warning: cannot save the cursor: ${describeError(error)}; a restart would repeat events`);
+      if (!failing) warn(`warning: cannot save the cursor: ${describeError(error)}; a restart would repeat events`);
       failing = true;
     }
   }
@@ -224,7 +224,7 @@ export function createCursorSaver({ write, clock, tell }: CursorSaverOptions): C
       await withDeadline(clock, CLOSE_LIMIT_MS, signal, 'save the cursor', async () => {
         await writing;
         await saveWanted();
-      }).catch((error) => tell(`warning: ${describeError(error)}; a restart repeats events`));
+      }).catch((error) => warn(`warning: ${describeError(error)}; a restart repeats events`));
     },
   };
 }

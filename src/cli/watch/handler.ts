@@ -10,14 +10,14 @@ import { presenceState } from '../../record/roll.ts';
 import type { MassLossLimits } from '../../registry/mass-loss.ts';
 import type { StoreConfig } from '../../store/store-url.ts';
 
-/** What becomes of an event once its handler has run. */
-export type AfterAttempt =
+/** What to do with an event after a run of its handler. */
+export type NextStep =
   | { readonly kind: 'finished' }
   | { readonly kind: 'retry'; readonly delayMs: number }
   | { readonly kind: 'given-up' };
 
 export interface Attempt {
-  /** null: it worked. */
+  /** null: the run succeeded. */
   readonly failure: string | null;
   /** 1 for the first. */
   readonly number: number;
@@ -30,33 +30,33 @@ export interface Attempt {
 const FIRST_RETRY_MS = 500;
 const MAX_RETRY_MS = 30_000;
 
-export function afterAttempt({ failure, number, retries, random }: Attempt): AfterAttempt {
+export function nextStep({ failure, number, retries, random }: Attempt): NextStep {
   if (failure === null) return { kind: 'finished' };
   if (number > retries) return { kind: 'given-up' };
   return { kind: 'retry', delayMs: new Backoff(FIRST_RETRY_MS, MAX_RETRY_MS, number - 1).delayMs(random) };
 }
 
-/** Why a run of a handler does not count, for a person; null when it does. */
-export function failureOf(
+/** Why a run of a handler failed, for messages; null if it succeeded. */
+export function failureReason(
   result: Pick<CommandResult, 'status' | 'signal' | 'timedOut'>,
   timeoutMs: number,
 ): string | null {
-  if (result.timedOut) return `no end within ${formatDuration(timeoutMs)}`;
+  if (result.timedOut) return `not finished within ${formatDuration(timeoutMs)}`;
   if (result.signal !== null) return `ended by ${result.signal}`;
-  if (result.status === null) return 'it could not be ended';
+  if (result.status === null) return 'it could not be killed';
   return result.status === 0 ? null : `exit status ${result.status}`;
 }
 
-/** All that `rollcall watch` is told, parsed and within its limits. */
+/** The parsed configuration of `rollcall watch`. */
 export interface WatchConfig {
   readonly store: StoreConfig;
-  /** null: where the cursor file says, else with a snapshot. */
+  /** Start after this revision; null: after the cursor file's, or with a snapshot. */
   readonly since: string | null;
   readonly filter: EventFilter;
   /** null: events are printed. */
   readonly handler: HandlerConfig | null;
   readonly cursorFile: string | null;
-  /** null: losses are told at once, however many. */
+  /** null: lost events are never held. */
   readonly massLoss: MassLossLimits | null;
   readonly logLevel: LogLevel;
 }
@@ -64,29 +64,29 @@ export interface WatchConfig {
 /** The command that runs once for each event. */
 export interface HandlerConfig {
   readonly argv: readonly [string, ...string[]];
-  /** Of one attempt. */
+  /** Deadline of one attempt. */
   readonly timeoutMs: number;
   /** Attempts after the first. */
   readonly retries: number;
   readonly storeVariables: Readonly<Record<string, string>>;
 }
 
-/** What the parts of `rollcall watch` work with. */
+/** The dependencies of `rollcall watch`. */
 export interface WatchDeps {
   readonly clock: Clock;
   /** Evenly distributed in [0, 1). */
   readonly random: () => number;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Ends everything. */
+  /** Ends the watch. */
   readonly signal: AbortSignal;
-  /** One line for a person, unless --log-level hides what is as severe as this. */
+  /** Writes one line for the user, unless --log-level hides this severity. */
   readonly log: (severity: LogLevel, line: string) => void;
 }
 
 /**
- * Runs the handler for one event until it worked or is given up; either way the event is done with.
- * Rejects with the reason of `deps.signal`, with the handler killed.
- * @param variables the event's own, on top of our environment
+ * Runs the handler for one event until it succeeds or the event is given up. In both cases the event is finished.
+ * Rejects with the reason of `deps.signal`, after the handler is killed.
+ * @param variables the event's variables, added to this process's environment
  */
 export async function handleEvent(
   event: CloudEvent,
@@ -107,8 +107,8 @@ export async function handleEvent(
   };
   const about = `event ${event.id} (${event.type}${event.subject ? ` of ${event.subject}` : ''})`;
   for (let number = 1; ; number += 1) {
-    const failure = await attempt(run);
-    const after = afterAttempt({ failure, number, retries: handler.retries, random: random() });
+    const failure = await runOnce(run);
+    const after = nextStep({ failure, number, retries: handler.retries, random: random() });
     if (after.kind === 'finished') return;
     if (after.kind === 'given-up') {
       const attempts = number === 1 ? '1 attempt' : `${number} attempts`;
@@ -124,28 +124,28 @@ export async function handleEvent(
   }
 }
 
-/** @returns why it failed; null when it worked */
-async function attempt(run: CommandRun): Promise<string | null> {
+/** @returns why the run failed; null if it succeeded */
+async function runOnce(run: CommandRun): Promise<string | null> {
   try {
-    return failureOf(await runCommand(run), run.timeoutMs);
+    return failureReason(await runCommand(run), run.timeoutMs);
   } catch (error) {
     run.signal.throwIfAborted();
-    // It could not be started: too little memory, or the file is being replaced. The next attempt may succeed.
+    // The handler could not start: too little memory, or its file is being replaced. The next attempt may succeed.
     if (error instanceof RollcallError) return describeError(error);
     throw error;
   }
 }
 
-/** The kernel takes 128 kB a variable and refuses to start a program with more. */
+/** Well below 128 kB, the kernel's limit of one variable; above it the program would not start. */
 const MAX_VALUE = 4_096;
 
 /**
- * The main fields of an event as variables, every one always set: empty where there is nothing to say, so that nothing
- * of the environment we run in shows through. No flag of ours has a variable that begins with ROLLCALL_EVENT_.
+ * The main fields of an event as variables. Each is always set, if only to an empty text, so that a value of this process's
+ * own environment is never passed on. No flag has a variable that starts with ROLLCALL_EVENT_.
  */
 export function handlerEnvironment(event: RollEvent, { id }: Pick<CloudEvent, 'id'>): Record<string, string> {
   const about = 'instanceId' in event ? event : null;
-  // Whom the store has forgotten is still known by its last record.
+  // A `forgotten` event still has the node's last record.
   const record = (about?.after ?? about?.before)?.record;
   const values = {
     TYPE: eventType(event.kind),

@@ -21,18 +21,18 @@ import {
 } from './cursor-file.ts';
 import { type HandlerConfig, handleEvent, handlerEnvironment, type WatchConfig, type WatchDeps } from './handler.ts';
 
-/** A store that is away is waited for: one line when it went, one when it answers again, however long it takes. */
-export interface StorePatience {
-  /** Repeats `work` while the store is away. Rejects with what no wait can mend, or with the reason of the signal. */
-  whileAway<T>(work: () => Promise<T>): Promise<T>;
-  /** The same lines for what somebody else keeps trying. @param error null: the store answers */
+/** Waits while the store does not answer. Logs one line at the start of an outage and one at its end. */
+export interface StoreRetry {
+  /** Repeats `work` while the store does not answer. Rejects with an error that a retry cannot fix, or the signal's reason. */
+  retryWhileAway<T>(work: () => Promise<T>): Promise<T>;
+  /** Logs the same lines for calls that another component retries. @param error null: the store answers */
   observe(error: unknown): void;
 }
 
 const FIRST_RETRY_MS = 200;
 const MAX_RETRY_MS = 5_000;
 
-export function createStorePatience({ clock, random, signal, log }: WatchDeps): StorePatience {
+export function createStoreRetry({ clock, random, signal, log }: WatchDeps): StoreRetry {
   let away = false;
 
   function observe(error: unknown) {
@@ -45,12 +45,12 @@ export function createStorePatience({ clock, random, signal, log }: WatchDeps): 
 
   return {
     observe,
-    async whileAway(work) {
+    async retryWhileAway(work) {
       let failed = false;
       for (let backoff = new Backoff(FIRST_RETRY_MS, MAX_RETRY_MS); ; backoff = backoff.next()) {
         try {
           const result = await work();
-          // Only then: what succeeds at once may never have asked the store, which somebody else knows to be away.
+          // Only after a failure: a result at the first try may come from a cache while the store does not answer.
           if (failed) observe(null);
           return result;
         } catch (error) {
@@ -65,10 +65,10 @@ export function createStorePatience({ clock, random, signal, log }: WatchDeps): 
   };
 }
 
-/** Also looks at the causes: what wraps a wrong password may itself not know that waiting is in vain. */
+/** True if a retry may help. Checks the causes too: a retryable error may have a cause, such as a wrong password, that is not. */
 function isAway(error: unknown): boolean {
   if (!(error instanceof StoreError)) return false;
-  // After a compaction the next try reads a new snapshot.
+  // After a compaction the retry reads a new snapshot.
   if (!error.retryable && !(error instanceof CompactedError)) return false;
   return !(error.cause instanceof StoreError) || isAway(error.cause);
 }
@@ -77,48 +77,48 @@ export interface Consumer {
   readonly source: EventSource;
   readonly since: string | null;
   readonly filter: EventFilter;
-  /** Resolves when the events are finished; nothing more is pulled until then. */
+  /** Resolves when the events are finished. No further events are read until then. */
   readonly deliver: (events: readonly RollEvent[]) => Promise<void>;
   /**
-   * Everything up to `cursor` is finished; null: what was finished before is of no more use.
-   * @param told false: nothing was delivered since the cursor before
+   * All events up to `cursor` are finished; null: the previous cursor is no longer valid.
+   * @param delivered true: events were delivered since the previous cursor
    */
-  readonly onFinished: (cursor: string | null, told: boolean) => void;
-  readonly patience: Pick<StorePatience, 'whileAway'>;
+  readonly onFinished: (cursor: string | null, delivered: boolean) => void;
+  readonly storeRetry: Pick<StoreRetry, 'retryWhileAway'>;
   readonly signal: AbortSignal;
 }
 
 /**
- * Delivers all events in order, for ever; each at least once. A consumer that is slower than the fleet resumes after
- * what it has finished.
- * Rejects with `FutureRevisionError` when the store has not reached `since`, with what `deliver` rejects with, or with
- * the reason of `signal`.
+ * Delivers all events in order, each at least once, until `signal` aborts. A consumer that is too slow resumes after its
+ * last finished event.
+ * Rejects with `FutureRevisionError` if `since` is ahead of the store, with the error of `deliver`, or with the reason of
+ * `signal`.
  */
 export async function consumeEvents(consumer: Consumer): Promise<never> {
-  const { source, filter, deliver, onFinished, patience, signal } = consumer;
+  const { source, filter, deliver, onFinished, storeRetry, signal } = consumer;
   let since = consumer.since;
   let begun = false;
   for (;;) {
     try {
-      const batches = await patience.whileAway(() => source.events({ since, signal }));
-      let told = false;
+      const batches = await storeRetry.retryWhileAway(() => source.events({ since, signal }));
+      let delivered = false;
       let first = true;
       for await (const batch of batches) {
         begun = true;
         if (batch.events.some((event) => 'snapshot' in event && event.snapshot)) {
-          // In mid-stream what was before it may be of another store: there is nothing to go on from until it is complete.
-          // What a stream begins with answers `since`, by which a next one still knows who was there before a mass loss.
-          if (since !== null && !first) onFinished(null, told);
+          // A snapshot in mid-stream may come from another store, so there is no valid cursor until it is complete.
+          // A snapshot at the start of a stream keeps the cursor: the next stream needs it to judge a mass loss.
+          if (since !== null && !first) onFinished(null, delivered);
           since = null;
         }
         first = false;
         const events = batch.events.map((event) => filterEvent(event, filter)).filter((event) => event !== null);
         if (events.length > 0) await deliver(events);
-        told ||= events.length > 0;
+        delivered ||= events.length > 0;
         if (batch.cursor === null) continue;
         since = batch.cursor;
-        onFinished(since, told);
-        told = false;
+        onFinished(since, delivered);
+        delivered = false;
       }
       signal.throwIfAborted();
       throw new StoreError('watch the roll: the events ended', { retryable: true });
@@ -126,15 +126,15 @@ export async function consumeEvents(consumer: Consumer): Promise<never> {
       signal.throwIfAborted();
       if (error instanceof SlowReaderError) continue;
       if (!(begun && error instanceof FutureRevisionError)) throw error;
-      // The store was restored from a backup while we were busy: what it says now is what is so.
+      // The store was restored from a backup in the meantime. Start with a snapshot of its current content.
       since = null;
     }
   }
 }
 
 /**
- * Tells events until `context.signal` aborts, whose reason it rejects with. All that can be wrong with what it was
- * given is found before the first event.
+ * Prints or handles events until `context.signal` aborts, then rejects with its reason. Wrong configuration is found
+ * before the first event.
  * @throws UsageError, StoreError, RollcallError
  */
 export async function runWatch(config: WatchConfig, context: CliContext): Promise<never> {
@@ -165,17 +165,17 @@ async function watchStore(
 ): Promise<never> {
   const { clock, random, signal, log } = deps;
   const { handler, massLoss } = config;
-  const patience = createStorePatience(deps);
-  const onStep = () => patience.observe(registry.status().lastError);
+  const storeRetry = createStoreRetry(deps);
+  const onStep = () => storeRetry.observe(registry.status().lastError);
   const registry = createRegistry({ store, clock, random, massLoss, onStep });
-  const identify = () => patience.whileAway(() => registry.storeId(signal));
+  const identify = () => storeRetry.retryWhileAway(() => registry.storeId(signal));
   let saver: CursorSaver | null = null;
   try {
     const storeId = await identify();
     const since = cursorFile?.saved ? resumeAt(cursorFile, cursorFile.saved, storeId, store.label) : config.since;
     if (cursorFile) {
       const write = (revision: string | null) => cursorFile.write({ store: storeId, revision });
-      saver = createCursorSaver({ write, clock, tell: (line) => log('warn', line) });
+      saver = createCursorSaver({ write, clock, warn: (line) => log('warn', line) });
     }
     const deliver = handler ? handleAll(handler, storeId, deps) : printAll(context, storeId);
     return await consumeEvents({
@@ -184,17 +184,21 @@ async function watchStore(
       filter: config.filter,
       async deliver(events) {
         const now = await identify();
-        // Revisions of two stores mean nothing to each other: neither the cursor nor what consumers know can go on.
-        if (now !== storeId) throw new RollcallError(`${store.label} is another store now, ${now} and not ${storeId}`);
+        // Revisions of different stores cannot be compared, so neither the cursor nor the consumer's state is valid.
+        if (now !== storeId) {
+          throw new RollcallError(
+            `${store.label} is now another store: its id is ${now}, was ${storeId}; restart the watch`,
+          );
+        }
         await deliver(events);
       },
-      onFinished: (cursor, told) => saver?.advance(cursor, told),
-      patience,
+      onFinished: (cursor, delivered) => saver?.advance(cursor, delivered),
+      storeRetry,
       signal,
     });
   } catch (error) {
     if (!(error instanceof FutureRevisionError && cursorFile)) throw error;
-    const cause = `it stands at revision ${error.since} and the store at ${error.current}, as after a restored backup`;
+    const cause = `its revision ${error.since} is ahead of the store’s, ${error.current}, as after a restored backup`;
     throw cursorRefusal(cursorFile.path, cause);
   } finally {
     await Promise.all([saver?.close(), registry.close()]);
@@ -203,10 +207,10 @@ async function watchStore(
 
 function resumeAt({ path }: CursorFile, saved: SavedCursor, storeId: string, label: string): string | null {
   if (saved.store === storeId) return saved.revision;
-  throw cursorRefusal(path, `it is of the store ${saved.store}, and ${label} is ${storeId}`);
+  throw cursorRefusal(path, `it belongs to the store ${saved.store}, but ${label} is the store ${storeId}`);
 }
 
-/** JSON lines, each batch in one write; waits until the reader has taken it. */
+/** Prints JSON lines, one write per batch; resolves when the reader has taken it. */
 function printAll(context: CliContext, storeId: string): (events: readonly RollEvent[]) => Promise<void> {
   return (events) => {
     const nowMs = context.clock.wallMs();
@@ -222,8 +226,8 @@ function handleAll(
 ): (events: readonly RollEvent[]) => Promise<void> {
   return async (events) => {
     for (const event of events) {
-      const told = cloudEvent(event, storeId, deps.clock.wallMs());
-      await handleEvent(told, handlerEnvironment(event, told), handler, deps);
+      const sent = cloudEvent(event, storeId, deps.clock.wallMs());
+      await handleEvent(sent, handlerEnvironment(event, sent), handler, deps);
     }
   };
 }
@@ -231,7 +235,7 @@ function handleAll(
 function requireProgram({ argv: [program] }: HandlerConfig, path: string | undefined): void {
   if (findProgram(program, path) !== null) return;
   const where = program.includes('/')
-    ? 'no executable file is there'
+    ? 'no executable file at this path'
     : `no such program on PATH (${path ?? 'not set'})`;
-  throw new UsageError(`--exec ${program}: ${where}; name one that can be run`);
+  throw new UsageError(`--exec ${program}: ${where}; use the path of an executable file`);
 }

@@ -29,11 +29,11 @@ interface WatchFlags extends ReadFlags, MassLossFlags {
 const DAY_MS = 86_400_000;
 
 const HELP = `
-Prints CloudEvents, one JSON line each: first what is so (a snapshot, then rollcall.roll.synced), then what happens.
-With --exec it prints nothing itself: the command runs once for each event, one at a time in order, without a shell,
-with the event on its stdin and in ROLLCALL_EVENT_TYPE, _ID, _REVISION, _SNAPSHOT, _INSTANCE_ID, _CLUSTER, _IP, _ARN,
-_HEALTH, _PRESENCE and _CAUSE (empty where there is none). Exit status 0 finishes the event; any other, or the timeout,
-runs it again later. With --cursor, what is not finished when the watch ends is told again by the next one.
+Prints CloudEvents, one JSON line each: first the current roll (a snapshot, then rollcall.roll.synced), then each change.
+With --exec the watch prints no events: the command runs once for each event, in order and one at a time, without a
+shell, with the event on its stdin and in ROLLCALL_EVENT_TYPE, _ID, _REVISION, _SNAPSHOT, _INSTANCE_ID, _CLUSTER, _IP,
+_ARN, _HEALTH, _PRESENCE and _CAUSE (empty if there is no value). Exit status 0 finishes the event; after any other, or
+a timeout, the command runs again. With --cursor, the next watch repeats events that were not finished.
 
 Examples:
   rollcall watch --store etcd://127.0.0.1:2379
@@ -44,9 +44,9 @@ Examples:
 
 export function watchCommand(context: CliContext): Command {
   const command = new Command('watch')
-    .description('Print what happens to the nodes, or run a command for each event.')
+    .description('Print each change of the roll as an event, or run a command for each event.')
     .addOption(
-      new Option('--since <revision>', 'only what happened after this store revision; default: start with a snapshot')
+      new Option('--since <revision>', 'only events after this store revision; default: start with a snapshot')
         .env('ROLLCALL_SINCE')
         .argParser(revision),
     )
@@ -60,19 +60,19 @@ export function watchCommand(context: CliContext): Command {
     )
     .addOption(new Option('--exec <command>', 'run this for each event').env('ROLLCALL_EXEC').argParser(parseCommand))
     .addOption(
-      new Option('--exec-timeout <duration>', 'kill it, with its children, after this long')
+      new Option('--exec-timeout <duration>', 'kill the command and its child processes after this time')
         .env('ROLLCALL_EXEC_TIMEOUT')
         .default(30_000, '30s')
         .argParser(durationBetween(100, DAY_MS)),
     )
     .addOption(
-      new Option('--exec-retries <n>', 'run it up to this many times more before the event is given up')
+      new Option('--exec-retries <n>', 'number of retries before the event is given up')
         .env('ROLLCALL_EXEC_RETRIES')
         .default(5)
         .argParser(integerBetween(0, 1_000)),
     )
     .addOption(
-      new Option('--cursor <file>', 'keep there what is finished, and continue from it after a restart')
+      new Option('--cursor <file>', 'save the last finished event in this file, and continue after it when restarted')
         .env('ROLLCALL_CURSOR')
         .argParser(nonEmpty),
     )
@@ -80,7 +80,7 @@ export function watchCommand(context: CliContext): Command {
   for (const option of [...massLossOptions(), ...storeOptions(), logLevelOption()]) command.addOption(option);
   return command.action(async (flags: WatchFlags) => {
     const config = watchConfig(flags);
-    // Loaded here, so that a command that only reads the roll does not pay for what only this one needs.
+    // Loaded here, because only this command needs it.
     const { runWatch } = await import('./run-watch.ts');
     await runWatch(config, context);
   });
@@ -89,9 +89,7 @@ export function watchCommand(context: CliContext): Command {
 /** @throws UsageError */
 function watchConfig(flags: WatchFlags): WatchConfig {
   if (flags.since !== undefined && flags.cursor !== undefined) {
-    throw new UsageError(
-      `--since ${flags.since} and --cursor ${flags.cursor} both say where to begin: leave one of them out`,
-    );
+    throw new UsageError(`--since ${flags.since} and --cursor ${flags.cursor} exclude each other; remove one of them`);
   }
   return {
     store: storeConfig(flags),
@@ -107,7 +105,7 @@ function watchConfig(flags: WatchFlags): WatchConfig {
             argv: flags.exec,
             timeoutMs: flags.execTimeout,
             retries: flags.execRetries,
-            // A handler that asks for the roll is to see the one whose events it gets, also when a flag named it.
+            // So that a handler that reads the roll uses the same store, also if a flag names it.
             storeVariables: storeVariables(flags),
           },
     cursorFile: flags.cursor ?? null,
@@ -120,7 +118,7 @@ function revision(text: string): string {
   const parsed = parseRevision(text);
   if (parsed === undefined) {
     throw new InvalidArgumentError(
-      'It must be a store revision: a whole number from 0 to 9223372036854775807, such as "revision" in an event.',
+      'It must be a store revision, such as "revision" in an event: a whole number from 0 to 9223372036854775807.',
     );
   }
   return parsed;
@@ -130,7 +128,7 @@ function eventKinds(text: string): ReadonlySet<EventKind> {
   return new Set(
     text.split(',').map((name) => {
       const kind = parseEventKind(name.trim());
-      if (!kind) throw new InvalidArgumentError(`"${name}" is no type of event; there are ${EVENT_KINDS.join(', ')}.`);
+      if (!kind) throw new InvalidArgumentError(`unknown event type "${name}"; use one of ${EVENT_KINDS.join(', ')}.`);
       return kind;
     }),
   );

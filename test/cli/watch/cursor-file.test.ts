@@ -16,7 +16,7 @@ describe('cursor file', () => {
     return path;
   }
 
-  test('a cursor that was written is there at the next start, and nothing but its lock lies beside it', async (t) => {
+  test('a written cursor is read at the next start, and only its lock file is beside it', async (t) => {
     const dir = await folder(t);
     const path = join(dir, 'a.cursor');
     const first = await openCursorFile(path);
@@ -31,30 +31,33 @@ describe('cursor file', () => {
     second.release();
   });
 
-  test('a write that fails leaves the old cursor whole', async (t) => {
+  test('a failed write keeps the old cursor whole', async (t) => {
     const path = join(await folder(t), 'a.cursor');
     const file = await openCursorFile(path);
     t.after(() => file.release());
     await file.write(CURSOR);
-    // In the way of the temporary file.
+    // A folder at the path of the temporary file.
     await mkdir(join(path, '..', '.a.cursor.next'));
     await assert.rejects(file.write({ ...CURSOR, revision: '18' }));
     assert.deepEqual(JSON.parse(await readFile(path, 'utf8')), { version: 1, ...CURSOR });
   });
 
-  test('one file serves one watch: the second is refused until the first has released it', async (t) => {
+  test('a second watch on the same file is refused until the first has released it', async (t) => {
     const path = join(await folder(t), 'a.cursor');
     const first = await openCursorFile(path);
     await assert.rejects(openCursorFile(path), (error: Error) => {
       assert.ok(error instanceof RollcallError && !(error instanceof UsageError));
-      assert.match(error.message, /a\.cursor: another rollcall watch holds .*a\.cursor\.lock; give each watch/);
+      assert.match(
+        error.message,
+        /a\.cursor: another rollcall watch holds .*a\.cursor\.lock; use a separate cursor file/,
+      );
       return true;
     });
     first.release();
     (await openCursorFile(path)).release();
   });
 
-  test('a link stays a link, and what it points to is replaced', async (t) => {
+  test('a symbolic link stays, and the file it points to is replaced', async (t) => {
     const dir = await folder(t);
     await writeFile(join(dir, 'real'), `${JSON.stringify({ version: 1, ...CURSOR })}\n`);
     await symlink('real', join(dir, 'link'));
@@ -65,13 +68,13 @@ describe('cursor file', () => {
     assert.match(await readFile(join(dir, 'real'), 'utf8'), /"99"/);
   });
 
-  test('a file that is no cursor is refused by name, stays as it is, and its lock is given back', async (t) => {
+  test('a file that is not a cursor is refused with its path, is not changed, and its lock is released', async (t) => {
     const path = join(await folder(t), 'a.cursor');
     for (const text of ['', '{"version":1,"sto', 'dear diary', '{"version":7}', 'x'.repeat(5_000)]) {
       await writeFile(path, text);
       await assert.rejects(openCursorFile(path), (error: Error) => {
         assert.ok(error instanceof UsageError);
-        assert.match(error.message, /a\.cursor: .*; remove the file to begin with a snapshot, or name another$/);
+        assert.match(error.message, /a\.cursor: .*; remove the file to start with a snapshot, or use another file$/);
         assert.ok(error.message.length < 400);
         return true;
       });
@@ -81,7 +84,7 @@ describe('cursor file', () => {
     (await openCursorFile(path)).release();
   });
 
-  test('a path that cannot hold a cursor is refused: no folder, a folder, a device, a folder that takes no files', async (t) => {
+  test('a path that cannot hold a cursor is refused: a missing folder, a folder, a device, a read-only folder', async (t) => {
     const dir = await folder(t);
     const before = await stat('/dev/null');
     for (const path of [join(dir, 'none', 'a'), dir, '/dev/null', '/proc/a.cursor']) {
@@ -107,7 +110,7 @@ describe('cursor saver', () => {
         written.push(revision);
       },
       clock,
-      tell: (line) => lines.push(line),
+      warn: (line) => lines.push(line),
     });
     return {
       clock,
@@ -121,7 +124,7 @@ describe('cursor saver', () => {
     };
   }
 
-  test('what was told is saved at once, and a cursor that only moves at most once a second', async () => {
+  test('a cursor with delivered events is saved at once, one without at most once a second', async () => {
     const { clock, written, cursor } = saver();
     cursor.advance('1', true);
     await clock.advance(1);
@@ -140,7 +143,7 @@ describe('cursor saver', () => {
     assert.deepEqual(written, ['1', '4', '5']);
   });
 
-  test('a slow disk delays nobody: the newest cursor is written next, those between are not', async () => {
+  test('while a slow write is in progress only the newest cursor waits', async () => {
     const { clock, written, cursor, setDisk } = saver();
     const slow = Promise.withResolvers<void>();
     setDisk(slow.promise);
@@ -152,7 +155,7 @@ describe('cursor saver', () => {
     assert.deepEqual(written, ['1', '4']);
   });
 
-  test('that there is nothing to go on from is written at once, and what comes after it in its turn', async () => {
+  test('a null cursor is written at once, and later cursors after it', async () => {
     const { clock, written, cursor } = saver();
     cursor.advance('1', true);
     await clock.advance(0);
@@ -174,7 +177,7 @@ describe('cursor saver', () => {
     assert.deepEqual(written, ['7']);
   });
 
-  test('closing writes what was only noted', async () => {
+  test('close writes a cursor that is not written yet', async () => {
     const { clock, written, cursor } = saver();
     cursor.advance('1', true);
     await clock.advance(0);
@@ -183,7 +186,7 @@ describe('cursor saver', () => {
     assert.deepEqual(written, ['1', '2']);
   });
 
-  test('a disk that hangs holds the end up for two seconds at most', async () => {
+  test('a disk that hangs delays close for at most two seconds', async () => {
     const { clock, cursor, lines, setDisk } = saver();
     setDisk(new Promise(() => {}));
     cursor.advance('1', true);
@@ -198,7 +201,7 @@ describe('cursor saver', () => {
     assert.match(lines.join('\n'), /^warning: save the cursor: no answer within 2000 ms; a restart repeats events$/);
   });
 
-  test('a disk that refuses is told once, and once again when it takes cursors', async () => {
+  test('a failing disk gives one line, and one more when it works again', async () => {
     const { clock, written, lines, cursor, setDisk } = saver();
     setDisk(Promise.reject(new Error('ENOSPC: no space left on device')));
     cursor.advance('1', true);
@@ -220,30 +223,30 @@ describe('cursor saver', () => {
 describe('parse cursor', () => {
   const CURSOR = { store: 'cdf818194e3a8c32/rollcall', revision: '9007199254740993' };
 
-  test('what is written is read back, with revisions beyond what a number holds', () => {
+  test('a written cursor is read back, also with revisions beyond the integers of a number', () => {
     for (const cursor of [CURSOR, { ...CURSOR, revision: null }]) {
       assert.deepEqual(parseCursor(encodeCursor(cursor)), cursor);
     }
   });
 
-  test('a file that was cut short anywhere is refused, never half understood', () => {
+  test('a file that is truncated anywhere is refused', () => {
     const text = encodeCursor(CURSOR).trimEnd();
     for (let length = 0; length < text.length; length += 1) {
       assert.ok('refusal' in parseCursor(text.slice(0, length)), `cut to ${length} characters`);
     }
   });
 
-  test('a refusal says what is wrong, with the value', () => {
+  test('a refusal names the cause and the value', () => {
     const refusals: [string, RegExp][] = [
       ['', /^it is empty$/],
       [' \n', /^it is empty$/],
-      ['hello\u001b[31m', /not JSON, or cut short: "hello\\u001b\[31m"/],
-      ['[1]', /holds no cursor: "\[1\]"/],
-      ['null', /holds no cursor: "null"/],
-      ['{"store":"s","revision":"1"}', /its version is missing, and this rollcall reads 1/],
-      ['{"version":2,"store":"s","revision":"1"}', /its version is "2", and this rollcall reads 1/],
+      ['hello\u001b[31m', /not JSON, or truncated: "hello\\u001b\[31m"/],
+      ['[1]', /it has no cursor: "\[1\]"/],
+      ['null', /it has no cursor: "null"/],
+      ['{"store":"s","revision":"1"}', /its version is missing, but this rollcall reads version 1/],
+      ['{"version":2,"store":"s","revision":"1"}', /its version is "2", but this rollcall reads version 1/],
       ['{"version":1,"revision":"1"}', /its store is missing/],
-      ['{"version":1,"store":"","revision":"1"}', /its store is "", which names none/],
+      ['{"version":1,"store":"","revision":"1"}', /its store is "", not a store id/],
       ['{"version":1,"store":"s","revision":"-1"}', /its revision is "-1", not a whole number/],
       ['{"version":1,"store":"s","revision":12}', /its revision is "12", .* as text/],
       [

@@ -6,11 +6,11 @@ import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { runProgram } from '../../../src/cli/program.ts';
 import {
-  afterAttempt,
-  failureOf,
+  failureReason,
   type HandlerConfig,
   handleEvent,
   handlerEnvironment,
+  nextStep,
 } from '../../../src/cli/watch/handler.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
 import { cloudEvent } from '../../../src/record/cloud-event.ts';
@@ -20,36 +20,36 @@ import { sampleRecord } from '../../support/sample-record.ts';
 describe('after attempt', () => {
   const failed = { failure: 'exit status 1', retries: 3, random: 0.999 };
 
-  test('a run that worked finishes its event, whichever it was', () => {
-    assert.deepEqual(afterAttempt({ ...failed, failure: null, number: 1 }), { kind: 'finished' });
-    assert.deepEqual(afterAttempt({ ...failed, failure: null, number: 4 }), { kind: 'finished' });
+  test('a successful run finishes its event at any attempt', () => {
+    assert.deepEqual(nextStep({ ...failed, failure: null, number: 1 }), { kind: 'finished' });
+    assert.deepEqual(nextStep({ ...failed, failure: null, number: 4 }), { kind: 'finished' });
   });
 
-  test('a run that failed is repeated as often as allowed, later each time, and then given up', () => {
+  test('a failed run is retried with growing pauses, then given up', () => {
     const delays = [1, 2, 3].map((number) => {
-      const after = afterAttempt({ ...failed, number });
+      const after = nextStep({ ...failed, number });
       assert.equal(after.kind, 'retry');
       return after.kind === 'retry' ? Math.round(after.delayMs) : 0;
     });
     assert.deepEqual(delays, [500, 999, 1998]);
-    assert.deepEqual(afterAttempt({ ...failed, number: 4 }), { kind: 'given-up' });
-    assert.deepEqual(afterAttempt({ ...failed, retries: 0, number: 1 }), { kind: 'given-up' });
+    assert.deepEqual(nextStep({ ...failed, number: 4 }), { kind: 'given-up' });
+    assert.deepEqual(nextStep({ ...failed, retries: 0, number: 1 }), { kind: 'given-up' });
   });
 
-  test('the wait is drawn from zero on, and is never longer than half a minute', () => {
-    assert.deepEqual(afterAttempt({ ...failed, random: 0, number: 2 }), { kind: 'retry', delayMs: 0 });
-    const last = afterAttempt({ ...failed, retries: 1_000, number: 999 });
+  test('the pause is random from 0 and at most 30 s', () => {
+    assert.deepEqual(nextStep({ ...failed, random: 0, number: 2 }), { kind: 'retry', delayMs: 0 });
+    const last = nextStep({ ...failed, retries: 1_000, number: 999 });
     assert.ok(last.kind === 'retry' && last.delayMs <= 30_000);
   });
 
-  test('only exit status 0 within the time counts as worked; the rest says what happened', () => {
+  test('only exit status 0 within the timeout is a success; anything else has a reason', () => {
     const ended = { status: null, signal: null, timedOut: false };
-    assert.equal(failureOf({ ...ended, status: 0 }, 30_000), null);
-    assert.equal(failureOf({ ...ended, status: 3 }, 30_000), 'exit status 3');
-    assert.equal(failureOf({ ...ended, signal: 'SIGSEGV' }, 30_000), 'ended by SIGSEGV');
-    assert.equal(failureOf({ ...ended, signal: 'SIGTERM', timedOut: true }, 30_000), 'no end within 30s');
-    assert.equal(failureOf({ ...ended, status: 0, timedOut: true }, 90_000), 'no end within 1m30s');
-    assert.equal(failureOf(ended, 30_000), 'it could not be ended');
+    assert.equal(failureReason({ ...ended, status: 0 }, 30_000), null);
+    assert.equal(failureReason({ ...ended, status: 3 }, 30_000), 'exit status 3');
+    assert.equal(failureReason({ ...ended, signal: 'SIGSEGV' }, 30_000), 'ended by SIGSEGV');
+    assert.equal(failureReason({ ...ended, signal: 'SIGTERM', timedOut: true }, 30_000), 'not finished within 30s');
+    assert.equal(failureReason({ ...ended, status: 0, timedOut: true }, 90_000), 'not finished within 1m30s');
+    assert.equal(failureReason(ended, 30_000), 'it could not be killed');
   });
 });
 
@@ -69,12 +69,12 @@ describe('handle event', () => {
   interface World {
     readonly lines: string[];
     readonly abort: AbortController;
-    /** What the handlers wrote into $OUT. */
+    /** The handlers' output in $OUT. */
     written(): Promise<string>;
     run(script: string, handler?: Partial<HandlerConfig>): Promise<void>;
   }
 
-  /** Handlers that are shell scripts; waits between attempts take no time. */
+  /** Runs shell scripts as handlers, without pauses between attempts. */
   async function world(t: TestContext): Promise<World> {
     const dir = await mkdtemp(join(tmpdir(), 'rollcall-handler-'));
     t.after(() => rm(dir, { recursive: true, force: true }));
@@ -108,7 +108,7 @@ describe('handle event', () => {
     };
   }
 
-  test('the handler gets the event as one line on stdin, its fields and our store in the environment', async (t) => {
+  test('the handler gets the event as one line on stdin, and its fields and the store as variables', async (t) => {
     const w = await world(t);
     await w.run('cat >$OUT; echo "$ROLLCALL_EVENT_TYPE $ROLLCALL_STORE" >>$OUT');
     const [event = '', variables] = (await w.written()).split('\n');
@@ -117,7 +117,7 @@ describe('handle event', () => {
     assert.deepEqual(w.lines, []);
   });
 
-  test('a handler that fails twice and then works has finished its event; each failure is one line', async (t) => {
+  test('a handler that fails twice and then succeeds finishes its event, with one line per failure', async (t) => {
     const w = await world(t);
     await w.run('echo x >>$OUT; [ $(wc -l <$OUT) -eq 3 ] || exit 7');
     assert.equal(await w.written(), 'x\nx\nx\n');
@@ -127,7 +127,7 @@ describe('handle event', () => {
     ]);
   });
 
-  test('a handler that never works is given up in one line with the event, the attempts and the last failure', async (t) => {
+  test('an event is given up in one line with the event, the attempts and the last failure', async (t) => {
     const w = await world(t);
     await w.run('echo x >>$OUT; kill -9 $$');
     assert.equal(await w.written(), 'x\nx\nx\n');
@@ -137,21 +137,21 @@ describe('handle event', () => {
     );
   });
 
-  test('a handler that hangs is killed with its children at the timeout, which is a failure', async (t) => {
+  test('a handler that hangs is killed with its child processes at the timeout, which is a failure', async (t) => {
     const w = await world(t);
     await w.run('sleep 60 & echo $! >>$OUT; wait', { timeoutMs: 200, retries: 0 });
-    assert.match(w.lines.join(), /after 1 attempt of \/bin\/sh: no end within 200ms/);
+    assert.match(w.lines.join(), /after 1 attempt of \/bin\/sh: not finished within 200ms/);
     await ended(Number(await w.written()));
   });
 
-  test('a handler that cannot be started any more is a failure like others, not the end', async (t) => {
+  test('a handler that no longer starts is a failure, and the watch continues', async (t) => {
     const w = await world(t);
     await w.run('', { argv: ['/nonexistent/handler'], retries: 1 });
     assert.equal(w.lines.length, 2);
     assert.match(w.lines[1] ?? '', /gave up .* after 2 attempts of \/nonexistent\/handler: .*\/nonexistent\/handler/);
   });
 
-  test('an abort in the middle of a handler kills it with its children, and the event does not count as finished', async (t) => {
+  test('an abort kills the running handler with its child processes, and the event is not finished', async (t) => {
     const w = await world(t);
     const running = w.run('sleep 60 & echo $! >>$OUT; wait');
     running.catch(() => {});
@@ -162,7 +162,7 @@ describe('handle event', () => {
     assert.deepEqual(w.lines, []);
   });
 
-  test('an abort while the next attempt is waited for ends at once', async (t) => {
+  test('an abort during the pause before a retry ends at once', async (t) => {
     const w = await world(t);
     const running = handleEvent(
       EVENT,
@@ -179,7 +179,7 @@ describe('handle event', () => {
     await assert.rejects(running, /ended by SIGINT/);
   });
 
-  /** Resolves when there is no such process; a zombie that nobody has waited for yet counts as ended. */
+  /** Resolves when the process has ended; a zombie counts as ended. */
   async function ended(pid: number): Promise<void> {
     assert.ok(pid > 1);
     for (;;) {
@@ -223,20 +223,20 @@ describe('handler environment', () => {
     });
   });
 
-  test('a departure tells its cause', () => {
+  test('a departure has its cause', () => {
     const departed = { ...record, departure: { cause: 'spot-interruption', at: record.registeredAt } } as const;
     const told = environment({ ...lost, kind: 'departed', after: { record: departed, presence: null } });
     assert.equal(told['ROLLCALL_EVENT_CAUSE'], 'spot-interruption');
     assert.equal(told['ROLLCALL_EVENT_PRESENCE'], 'departed');
   });
 
-  test('a node that was forgotten still has the address it had, and no presence', () => {
+  test('a forgotten node has its last address and no presence', () => {
     const told = environment({ ...lost, kind: 'forgotten', after: null });
     assert.equal(told['ROLLCALL_EVENT_IP'], '10.113.0.23');
     assert.equal(told['ROLLCALL_EVENT_PRESENCE'], '');
   });
 
-  test('every variable is set for every event, so that nothing of an outer event shows through', () => {
+  test('every variable is set for every event, so that no inherited value is passed on', () => {
     const names = Object.keys(environment(lost));
     const synced = environment({ kind: 'synced', revision: '7', entries: [present] });
     assert.deepEqual(Object.keys(synced), names);
@@ -247,14 +247,14 @@ describe('handler environment', () => {
     assert.equal(certain['ROLLCALL_EVENT_SNAPSHOT'], 'false');
   });
 
-  test('a hostile record can neither break the start of a program nor forge lines', () => {
+  test('values are cut to a safe length and have no control characters', () => {
     const hostile = sampleRecord({ cluster: 'a\0b\nROLLCALL_STORE=x', privateIpAddress: '1'.repeat(200_000) });
     const told = environment({ ...lost, after: { record: hostile, presence: null } });
     assert.equal(told['ROLLCALL_EVENT_CLUSTER'], 'a?b?ROLLCALL_STORE=x');
     assert.equal(told['ROLLCALL_EVENT_IP']?.length, 4_096);
   });
 
-  test('no flag of any command has a variable that begins like an event’s', async () => {
+  test('no flag has a variable with the prefix of an event’s variables', async () => {
     for (const command of ['agent', 'list', 'show', 'watch', 'simulate']) {
       let help = '';
       const write = process.stdout.write;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { type Consumer, consumeEvents, createStorePatience } from '../../../src/cli/watch/run-watch.ts';
+import { type Consumer, consumeEvents, createStoreRetry } from '../../../src/cli/watch/run-watch.ts';
 import { untilAborted } from '../../../src/lib/abort.ts';
 import { UsageError } from '../../../src/lib/errors.ts';
 import type { RollEvent } from '../../../src/record/events.ts';
@@ -27,7 +27,7 @@ describe('consume events', () => {
 
   type Opening = Error | readonly (EventBatch | Error)[];
 
-  /** Each call of `events` gets the next opening; after the last of its batches a reader waits until the abort. */
+  /** Each call of `events` returns the next opening. After its last batch the reader waits until the abort. */
   function consume(openings: readonly Opening[], options: Partial<Consumer> = {}) {
     const abort = new AbortController();
     const log: string[] = [];
@@ -60,14 +60,14 @@ describe('consume events', () => {
         log.push(`deliver ${events.map((event) => event.revision)}`);
       },
       onFinished: (cursor, told) => log.push(`finished ${cursor}${told ? '' : ' quietly'}`),
-      patience: { whileAway: (work) => work() },
+      storeRetry: { retryWhileAway: (work) => work() },
       signal: abort.signal,
       ...options,
     });
     return { log, abort, ended, waiting };
   }
 
-  test('a batch is finished once it is delivered, and only then is the next one pulled', async () => {
+  test('a batch is finished after it is delivered, and only then is the next one read', async () => {
     const { log, abort, ended, waiting } = consume([[batch('1', null), batch('2')]]);
     await waiting;
     assert.deepEqual(log, ['open after null', 'pull null', 'deliver 1', 'pull 2', 'deliver 2', 'finished 2']);
@@ -75,7 +75,7 @@ describe('consume events', () => {
     await assert.rejects(ended, /ended by SIGTERM/);
   });
 
-  test('a consumer that does not take its events stops the pulling', async () => {
+  test('no events are read while the consumer does not take them', async () => {
     const { log, abort, ended } = consume([[batch('1'), batch('2')]], {
       deliver: () => untilAborted(abort.signal),
     });
@@ -85,7 +85,7 @@ describe('consume events', () => {
     await assert.rejects(ended, /ended by SIGTERM/);
   });
 
-  test('events the filter drops are not delivered, and the cursor moves on without them', async () => {
+  test('filtered events are not delivered, and the cursor still advances', async () => {
     const filter = { kinds: new Set(['lost'] as const), cluster: null };
     const { log, waiting, abort, ended } = consume([[batch('1'), { events: [], cursor: '5' }]], { filter });
     await waiting;
@@ -94,7 +94,7 @@ describe('consume events', () => {
     await assert.rejects(ended);
   });
 
-  test('a consumer that was too slow resumes after what it has finished', async () => {
+  test('a consumer that was too slow resumes after its last finished event', async () => {
     const slow = new SlowReaderError('too slow');
     const { log, waiting, abort, ended } = consume(
       [[batch('1'), batch('2', '1'), batch('3', null), slow], [batch('2')]],
@@ -112,7 +112,7 @@ describe('consume events', () => {
     await assert.rejects(ended);
   });
 
-  test('a cursor ahead of the store at the start is the end; later on it begins anew with a snapshot', async () => {
+  test('a cursor ahead of the store is an error at the start; later the watch restarts with a snapshot', async () => {
     const future = new FutureRevisionError('9', '3');
     await assert.rejects(consume([future], { since: '9' }).ended, future);
     const { log, waiting, abort, ended } = consume([
@@ -129,7 +129,7 @@ describe('consume events', () => {
     await assert.rejects(ended);
   });
 
-  test('a consumer that was too slow in a snapshot begins anew: what was before it may be of another store', async () => {
+  test('a consumer that was too slow in a snapshot restarts with a snapshot', async () => {
     const entry = { record: sampleRecord({}), presence: null };
     const piece: RollEvent = {
       kind: 'lost',
@@ -152,7 +152,7 @@ describe('consume events', () => {
     await assert.rejects(ended);
   });
 
-  test('what was finished is withdrawn before a snapshot in mid-stream is told, and not for one that it begins with', async () => {
+  test('the cursor is cleared before a snapshot in mid-stream, and kept for one at the start', async () => {
     const entry = { record: sampleRecord({}), presence: null };
     const piece = (revision: string): EventBatch => ({
       events: [
@@ -183,12 +183,12 @@ describe('consume events', () => {
     await assert.rejects(ended);
   });
 
-  test('what goes wrong while delivering ends it', async () => {
+  test('an error of the delivery ends the watch', async () => {
     const error = new Error('a defect');
     await assert.rejects(consume([[batch('1')]], { deliver: () => Promise.reject(error) }).ended, error);
   });
 
-  test('the event carries what it concerns of the cluster only', async () => {
+  test('an event has the part of the cluster in the filter only', async () => {
     const entries = ['demo', 'other'].map((cluster) => ({ record: sampleRecord({ cluster }), presence: null }));
     const seen: RollEvent[] = [];
     const synced: EventBatch = { events: [{ kind: 'synced', revision: '1', entries }], cursor: '1' };
@@ -205,10 +205,10 @@ describe('consume events', () => {
   });
 });
 
-describe('store patience', () => {
+describe('store retry', () => {
   const AWAY = new StoreError('etcd://h: connection refused', { retryable: true });
 
-  function patience() {
+  function storeRetry() {
     const clock = simulatedClock();
     const lines: string[] = [];
     const abort = new AbortController();
@@ -217,14 +217,14 @@ describe('store patience', () => {
       clock,
       lines,
       abort,
-      ...createStorePatience({ ...deps, log: (severity, line) => lines.push(`${severity}: ${line}`) }),
+      ...createStoreRetry({ ...deps, log: (severity, line) => lines.push(`${severity}: ${line}`) }),
     };
   }
 
-  test('an outage is two lines, one when it begins and one when the store answers, however long it takes', async () => {
-    const { clock, lines, whileAway } = patience();
+  test('an outage gives two lines, one at its start and one at its end, however long it is', async () => {
+    const { clock, lines, retryWhileAway } = storeRetry();
     let tries = 0;
-    const work = whileAway(async () => {
+    const work = retryWhileAway(async () => {
       tries += 1;
       if (clock.monotonicMs() < 1_000_000 + 600_000) throw AWAY;
       return 'answer';
@@ -237,23 +237,23 @@ describe('store patience', () => {
     assert.deepEqual(lines.slice(1), ['info: note: the store answers again']);
   });
 
-  test('what no wait can mend ends it at once and without a line of its own', async () => {
+  test('an error that a retry cannot fix ends the wait at once, without a line', async () => {
     const wrongPassword = new StoreError('wrong password', { retryable: false });
     const wrapped = new StoreError('the roll is not known', { retryable: true, cause: wrongPassword });
-    const { lines, whileAway } = patience();
+    const { lines, retryWhileAway } = storeRetry();
     for (const error of [wrongPassword, wrapped, new UsageError('too far'), new Error('a defect')]) {
       await assert.rejects(
-        whileAway(() => Promise.reject(error)),
+        retryWhileAway(() => Promise.reject(error)),
         error,
       );
     }
     assert.deepEqual(lines, []);
   });
 
-  test('a compaction while the store was being read is a reason to read it again', async () => {
-    const { clock, whileAway } = patience();
+  test('after a compaction during a read the store is read again', async () => {
+    const { clock, retryWhileAway } = storeRetry();
     let tries = 0;
-    const work = whileAway(async () => {
+    const work = retryWhileAway(async () => {
       tries += 1;
       const cause = new CompactedError('compacted');
       if (tries === 1) throw new StoreError('the roll is not known', { retryable: true, cause });
@@ -263,8 +263,8 @@ describe('store patience', () => {
     assert.equal(await work, 2);
   });
 
-  test('the same outage is told once, whoever sees it', async () => {
-    const { lines, observe } = patience();
+  test('one outage is logged once, whichever component sees it', async () => {
+    const { lines, observe } = storeRetry();
     observe(null);
     observe('connection reset');
     observe(AWAY);
@@ -273,17 +273,17 @@ describe('store patience', () => {
     assert.equal(lines.length, 2);
   });
 
-  test('work that did not have to wait is no word of the store: an outage that somebody else sees goes on', async () => {
-    const { lines, observe, whileAway } = patience();
+  test('a result from a cache does not end an outage that another component sees', async () => {
+    const { lines, observe, retryWhileAway } = storeRetry();
     observe(AWAY);
-    assert.equal(await whileAway(async () => 'known already'), 'known already');
+    assert.equal(await retryWhileAway(async () => 'known already'), 'known already');
     observe(AWAY);
     assert.deepEqual(lines, ['warn: warning: etcd://h: connection refused; trying again until the store answers']);
   });
 
   test('an abort ends the wait', async () => {
-    const { clock, abort, whileAway } = patience();
-    const work = whileAway(() => Promise.reject(AWAY));
+    const { clock, abort, retryWhileAway } = storeRetry();
+    const work = retryWhileAway(() => Promise.reject(AWAY));
     work.catch(() => {});
     await clock.advance(10);
     abort.abort(new Error('ended by SIGTERM'));
