@@ -65,10 +65,12 @@ export interface Trouble<Action extends string = string> {
   readonly backoff: Backoff;
 }
 
+/** The calls succeed. */
 export function noTrouble<Action extends string>(backoff: Backoff): Trouble<Action> {
   return { error: null, action: null, retryAtMs: Number.NEGATIVE_INFINITY, backoff: backoff.reset() };
 }
 
+/** No call before a random part of the backoff's present ceiling has passed. */
 export function afterFailure<Action extends string>(
   { backoff }: Trouble<Action>,
   action: Action,
@@ -76,6 +78,11 @@ export function afterFailure<Action extends string>(
   { nowMs, random }: Pick<CallEnd, 'nowMs' | 'random'>,
 ): Trouble<Action> {
   return { error: describeError(error), action, retryAtMs: nowMs + backoff.delayMs(random), backoff: backoff.next() };
+}
+
+/** A call was answered, but only `noTrouble` makes the pause after the next failure short again. */
+export function withoutError<Action extends string>(trouble: Trouble<Action>): Trouble<Action> {
+  return { ...trouble, error: null, action: null, retryAtMs: Number.NEGATIVE_INFINITY };
 }
 
 export function retryReason({ error }: Trouble): string {

@@ -1,51 +1,14 @@
 import type { Logger } from 'pino';
 import type { Described, EcsApi } from '../../ecs/ecs-api.ts';
 import { EcsError } from '../../ecs/errors.ts';
-import { type Cell, sleepUnlessChanged } from '../../lib/cell.ts';
+import type { Cell } from '../../lib/cell.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { withDeadline } from '../../lib/deadline.ts';
+import { runLoop } from '../../lib/control-loop.ts';
 import type { NodeRecord } from '../../record/record.ts';
 import type { DrainSlots } from '../../store/store.ts';
+import { applyDrain, applyDrainFailure } from './apply.ts';
 import { type CauseVerdict, type DrainConfig, type HealthWatch, judgeCause, watchHealth } from './cause.ts';
-import {
-  beginDrain,
-  type DrainAnswer,
-  type DrainCall,
-  type DrainState,
-  type DrainStep,
-  forgetCause,
-  initialDrainState,
-  planDrain,
-  settleDrain,
-  settleDrainFailure,
-} from './plan.ts';
-
-interface DrainLog {
-  step(step: DrainStep): void;
-  /** Around a call. */
-  outcome(before: DrainState, after: DrainState): void;
-}
-
-/** One line when the drain's state changes, one when it waits for another reason, one when calls begin to fail. */
-export function createDrainLog(log: Logger): DrainLog {
-  let last: { readonly phase: string; readonly reason: string } = { phase: 'idle', reason: '' };
-  return {
-    step({ action, phase, reason }) {
-      if (action === 'drain') log.warn(`drain: asking ECS to drain this node: ${reason}`);
-      if (action === 'activate') log.info(`drain: asking ECS to make this node active again: ${reason}`);
-      // The steps on the way are not worth a line; where it comes to rest is.
-      if (action !== 'wait') return;
-      const news = phase !== last.phase || (phase === 'waiting' && reason !== last.reason);
-      last = { phase, reason };
-      if (!news) return;
-      if (phase === 'idle') log.info(`drain: over: ${reason}`);
-      else log.warn(`drain: ${phase}: ${reason}`);
-    },
-    outcome({ lastError: before }, { lastError: after }) {
-      if (after !== null && after !== before) log.warn(`drain: ${after}`);
-    },
-  };
-}
+import { type DrainAnswers, type DrainState, type DrainStep, initialDrainState, planDrain } from './plan.ts';
 
 export interface DrainOptions {
   readonly config: DrainConfig;
@@ -54,7 +17,7 @@ export interface DrainOptions {
   readonly log: Logger;
   readonly session: string;
   readonly slots: DrainSlots;
-  /** @param arn of a container instance: its region is the one to ask, unless another was said */
+  /** @param arn of a container instance: its region is the one to ask, unless another was configured */
   readonly ecs: (arn: string) => Promise<EcsApi>;
   readonly record: () => NodeRecord | null;
   /** All notices were read at least once. */
@@ -69,9 +32,9 @@ export interface DrainOptions {
 const CALL_LIMIT_MS = 60_000;
 const NO_CAUSE: CauseVerdict = { kind: 'undecided', reason: 'the instance id is not known yet', untilMs: Infinity };
 
-/** Drains this node while there is a cause, as far as there is a slot. A failure is never an end, and never anybody's but its own. */
-export async function runDrain(options: DrainOptions, signal: AbortSignal): Promise<never> {
-  const { config, clock, random, leaving, changes } = options;
+/** Drains this node while there is a cause, as far as there is a slot, until `signal` aborts. A failure is no end. */
+export async function runDrain(options: DrainOptions, signal: AbortSignal): Promise<void> {
+  const { config, clock, random, leaving, changes, slots, session } = options;
   const log = createDrainLog(options.log);
   let health: HealthWatch | null = null;
   const observe = () => {
@@ -79,37 +42,50 @@ export async function runDrain(options: DrainOptions, signal: AbortSignal): Prom
     if (record) health = watchHealth(health, record.health.status, clock.monotonicMs());
   };
   observe();
-  // Not only when this loop gets to it: a node that was well for a moment during a long call was not critical all along.
+  // Not only between two steps: a node that was well for a moment during a long call was not critical all along.
   const stopObserving = changes.onChange(observe);
-  let state: DrainState = initialDrainState;
+  const causeOf = (record: NodeRecord, nowMs: number): CauseVerdict => {
+    const times = { nowMs, wallMs: clock.wallMs(), noticesKnown: options.noticesKnown() };
+    return health ? judgeCause(config, { record, health, ...times }) : NO_CAUSE;
+  };
+  const ask = (step: EcsCall, callSignal: AbortSignal) => askEcs(options, step, callSignal);
   try {
-    for (;;) {
-      signal.throwIfAborted();
-      const nowMs = clock.monotonicMs();
-      const record = options.record();
-      const times = { nowMs, wallMs: clock.wallMs(), noticesKnown: options.noticesKnown() };
-      const cause = record && health ? judgeCause(config, { record, health, ...times }) : NO_CAUSE;
-      state = forgetCause(state, cause);
-      const step = planDrain(state, nowMs, { node: record && nodeOf(record), cause, leaving: leaving.get() });
-      options.onStep(step);
-      log.step(step);
-      if (step.action === 'wait') {
-        await sleepUnlessChanged(clock, step.untilMs - clock.monotonicMs(), [changes, leaving], signal);
-        continue;
-      }
-      const before = state;
-      state = beginDrain(state, step);
-      try {
-        const answer = await withDeadline(clock, CALL_LIMIT_MS, signal, `drain: ${step.action}`, (callSignal) =>
-          carryOut(options, step, callSignal),
-        );
-        state = settleDrain(state, answer, clock.monotonicMs(), random());
-      } catch (error) {
-        signal.throwIfAborted();
-        state = settleDrainFailure(state, step, error, clock.monotonicMs(), random());
-      }
-      log.outcome(before, state);
-    }
+    await runLoop<DrainState, DrainStep, DrainAnswers>(
+      {
+        clock,
+        random,
+        initial: initialDrainState,
+        plan(state, nowMs) {
+          const record = options.record();
+          const cause = record ? causeOf(record, nowMs) : NO_CAUSE;
+          return planDrain(state, nowMs, { node: record && nodeOf(record), cause, leaving: leaving.get() });
+        },
+        actions: {
+          'read-claim': ({ instanceId }, callSignal) => slots.read(instanceId, callSignal),
+          take({ instanceId, place, cause }, callSignal) {
+            const since = new Date(clock.wallMs()).toISOString();
+            const claim = { phase: 'claimed' as const, ...place, reason: cause, since, session };
+            return slots.take({ instanceId, claim, maxSharePercent: config.maxSharePercent }, callSignal);
+          },
+          describe: ask,
+          drain: ask,
+          activate: ask,
+          mark: ({ held, as }, callSignal) => slots.replace(held, { ...held.claim, phase: as }, callSignal),
+          renew: ({ held }, callSignal) => slots.renew(held, callSignal),
+          'give-back': ({ held }, callSignal) => slots.giveBack(held, callSignal),
+          forget: async () => {},
+        },
+        apply: applyDrain,
+        applyFailure: applyDrainFailure,
+        limitMs: () => CALL_LIMIT_MS,
+        wakeUps: [changes, leaving],
+        onStep(step, state) {
+          options.onStep(step);
+          log(step, state);
+        },
+      },
+      signal,
+    );
   } finally {
     stopObserving();
   }
@@ -119,44 +95,15 @@ function nodeOf({ ec2InstanceId, containerInstanceArn, cluster }: NodeRecord) {
   return { instanceId: ec2InstanceId, arn: containerInstanceArn, cluster };
 }
 
-async function carryOut(options: DrainOptions, step: DrainCall, signal: AbortSignal): Promise<DrainAnswer> {
-  const { slots, clock, session, config } = options;
-  switch (step.action) {
-    case 'read-claim':
-      return { action: step.action, claim: await slots.read(step.instanceId, signal) };
-    case 'take': {
-      const since = new Date(clock.wallMs()).toISOString();
-      const claim = { phase: 'claimed' as const, ...step.place, reason: step.cause, since, session };
-      const request = { instanceId: step.instanceId, claim, maxSharePercent: config.maxSharePercent };
-      return { action: step.action, outcome: await slots.take(request, signal) };
-    }
-    case 'mark':
-      return {
-        action: step.action,
-        claim: await slots.replace(step.held, { ...step.held.claim, phase: step.as }, signal),
-      };
-    case 'renew':
-      return { action: step.action, held: step.held, alive: await slots.renew(step.held, signal) };
-    case 'give-back':
-      await slots.giveBack(step.held, signal);
-      return { action: step.action, leaveAlone: step.leaveAlone ?? null, reason: step.reason };
-    case 'describe':
-    case 'drain':
-    case 'activate':
-      return { action: step.action, arn: step.place.arn, described: await askEcs(options, step, signal) };
-  }
-}
+type EcsCall = Extract<DrainStep, { readonly action: 'describe' | 'drain' | 'activate' }>;
 
 async function askEcs(
-  options: DrainOptions,
-  {
-    action,
-    place,
-  }: Extract<DrainCall, { readonly place: unknown; readonly action: 'describe' | 'drain' | 'activate' }>,
+  { ecs: open }: DrainOptions,
+  { action, place }: EcsCall,
   signal: AbortSignal,
 ): Promise<Described> {
   const { arn, cluster } = place;
-  const ecs = await options.ecs(arn);
+  const ecs = await open(arn);
   if (action === 'describe') return ecs.describeContainerInstances(cluster, [arn], signal);
   const status = action === 'drain' ? 'DRAINING' : 'ACTIVE';
   const answer = await ecs.updateContainerInstancesState(cluster, [arn], status, signal);
@@ -166,4 +113,32 @@ async function askEcs(
     throw new EcsError(message, { code: failure.reason, retryable: false });
   }
   return answer;
+}
+
+/** One line when the drain's state changes, one when it waits for another reason, one when calls begin to fail. */
+export function createDrainLog(log: Logger): (step: DrainStep, state: DrainState) => void {
+  let lastStep: DrainStep | null = null;
+  let lastState = initialDrainState;
+  let last: { readonly phase: string; readonly reason: string } = { phase: 'idle', reason: '' };
+  const onNext = ({ action, phase, reason }: DrainStep) => {
+    if (action === 'drain') log.warn(`drain: asking ECS to drain this node: ${reason}`);
+    if (action === 'activate') log.info(`drain: asking ECS to make this node active again: ${reason}`);
+    // The steps on the way are not worth a line; the state that they lead to is.
+    if (action !== 'wait') return;
+    const changed = phase !== last.phase || (phase === 'waiting' && reason !== last.reason);
+    last = { phase, reason };
+    if (!changed) return;
+    if (phase === 'idle') log.info(`drain: over: ${reason}`);
+    else log.warn(`drain: ${phase}: ${reason}`);
+  };
+  return (step, state) => {
+    // A step is told before its call and after it.
+    if (step !== lastStep) onNext(step);
+    lastStep = step;
+    for (const what of ['trouble', 'refusal'] as const) {
+      const { error } = state[what];
+      if (error !== null && error !== lastState[what].error) log.warn(`drain: ${error}`);
+    }
+    lastState = state;
+  };
 }

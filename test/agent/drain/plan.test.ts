@@ -6,8 +6,8 @@ import {
   type DrainState,
   FRESH_MS,
   initialDrainState,
-  LOOK_AGAIN_MS,
   planDrain,
+  READ_AGAIN_MS,
 } from '../../../src/agent/drain/plan.ts';
 import type { DrainClaim, HeldClaim } from '../../../src/store/store.ts';
 
@@ -25,7 +25,9 @@ const held = (phase: DrainClaim['phase'], arn = 'arn:1'): HeldClaim => ({
 });
 const state = (more: Partial<DrainState>): DrainState => ({ ...initialDrainState, claim: null, ...more });
 const seen = (text: string, ageMs = 0, arn = 'arn:1') => ({ status: { arn, text, atMs: NOW_MS - ageMs } });
-const refused = { refusedUntilMs: NOW_MS + 60_000, lastError: 'AccessDeniedException' };
+const refused = {
+  refusal: { ...initialDrainState.refusal, error: 'AccessDeniedException', retryAtMs: NOW_MS + 60_000 },
+};
 
 /** What is known, what there is a cause for, and what follows: the action and the state that people see. */
 const table: readonly [string, Partial<DrainState>, Partial<DrainInput>, string][] = [
@@ -37,14 +39,25 @@ const table: readonly [string, Partial<DrainState>, Partial<DrainInput>, string]
   ['no claim, a cause, no ARN', {}, { node: { ...node, arn: null } }, 'wait waiting'],
   ['no claim, a cause, no cluster', {}, { node: { ...node, cluster: null } }, 'wait waiting'],
   ['no claim, ECS refused lately', refused, {}, 'wait waiting'],
-  ['no claim, no slot lately', { retryAtMs: NOW_MS + 1, retryReason: 'full' }, {}, 'wait waiting'],
+  [
+    'no claim, no slot lately',
+    { trouble: { ...initialDrainState.trouble, retryAtMs: NOW_MS + 1 }, pauseReason: 'full' },
+    {},
+    'wait waiting',
+  ],
   ['leaving with a cause', {}, { leaving: true }, 'wait waiting'],
   ['leaving while drained', { claim: held('drained') }, { leaving: true, cause: over }, 'wait draining'],
   ['drained by somebody else for this cause', { leftAloneArn: 'arn:1' }, {}, 'wait left-alone'],
+  ['drained by somebody else, the cause over', { leftAloneArn: 'arn:1' }, { cause: over }, 'forget idle'],
   ['left alone, then registered anew', { leftAloneArn: 'arn:0' }, {}, 'take waiting'],
   ['a slot, ECS not asked', { claim: held('claimed') }, {}, 'describe waiting'],
-  ['a slot, ECS’s word is old', { claim: held('claimed'), ...seen('ACTIVE', FRESH_MS + 1) }, {}, 'describe waiting'],
-  ['a slot, word of another ARN', { claim: held('claimed'), ...seen('ACTIVE', 0, 'arn:0') }, {}, 'describe waiting'],
+  ['a slot, the status is old', { claim: held('claimed'), ...seen('ACTIVE', FRESH_MS + 1) }, {}, 'describe waiting'],
+  [
+    'a slot, the status of another ARN',
+    { claim: held('claimed'), ...seen('ACTIVE', 0, 'arn:0') },
+    {},
+    'describe waiting',
+  ],
   ['a slot, ACTIVE', { claim: held('claimed'), ...seen('ACTIVE') }, {}, 'mark waiting'],
   ['about to be asked, ACTIVE', { claim: held('asked'), ...seen('ACTIVE') }, {}, 'drain waiting'],
   [
@@ -54,7 +67,7 @@ const table: readonly [string, Partial<DrainState>, Partial<DrainInput>, string]
     'give-back idle',
   ],
   ['asked, DRAINING, over', { claim: held('asked'), ...seen('DRAINING') }, { cause: over }, 'activate waiting'],
-  ['asked by an agent before, ECS not looked at', { claim: held('asked') }, {}, 'describe waiting'],
+  ['asked by an agent before, the status not read', { claim: held('asked') }, {}, 'describe waiting'],
   ['a slot, DRAINING, never asked', { claim: held('claimed'), ...seen('DRAINING') }, {}, 'give-back left-alone'],
   [
     'a slot, DRAINING by somebody else, the cause over: it stays theirs',
@@ -73,12 +86,12 @@ const table: readonly [string, Partial<DrainState>, Partial<DrainInput>, string]
   ],
   ['a slot, ACTIVE, the cause over', { claim: held('claimed'), ...seen('ACTIVE') }, { cause: over }, 'give-back idle'],
   ['a slot, refused', { claim: held('claimed'), ...refused }, {}, 'give-back waiting'],
-  ['asked, then no look allowed', { claim: held('asked'), ...refused }, {}, 'wait waiting'],
+  ['asked, then reading denied', { claim: held('asked'), ...refused }, {}, 'wait waiting'],
   ['asked, and refused', { claim: held('asked'), ...refused, drainDenied: true }, {}, 'give-back waiting'],
   ['drained, the cause stands', { claim: held('drained'), ...seen('DRAINING', 60_000) }, {}, 'wait draining'],
   [
-    'drained, not looked at for long',
-    { claim: held('drained'), ...seen('DRAINING', LOOK_AGAIN_MS) },
+    'drained, the status not read for long',
+    { claim: held('drained'), ...seen('DRAINING', READ_AGAIN_MS) },
     {},
     'describe draining',
   ],
@@ -89,9 +102,9 @@ const table: readonly [string, Partial<DrainState>, Partial<DrainInput>, string]
     { cause: undecided },
     'wait draining',
   ],
-  ['drained, over, ECS not asked', { claim: held('drained') }, { cause: over }, 'describe draining'],
+  ['drained, over, the status not read', { claim: held('drained') }, { cause: over }, 'describe draining'],
   [
-    'drained, over, ECS’s word is old',
+    'drained, over, the status is old',
     { claim: held('drained'), ...seen('DRAINING', FRESH_MS + 1) },
     { cause: over },
     'describe draining',
@@ -158,7 +171,7 @@ test('only what somebody else had drained is left alone', () => {
   assert.equal((step(seen('MISSING')) as { leaveAlone?: string }).leaveAlone, undefined);
 });
 
-test('looks again when the cause may have changed by itself', () => {
+test('plans again when the cause may have changed by itself', () => {
   const step = planDrain(state({}), NOW_MS, { node, cause: undecided, leaving: false });
   assert.deepEqual(step, { action: 'wait', phase: 'idle', reason: undecided.reason, untilMs: NOW_MS + 7_000 });
 });
