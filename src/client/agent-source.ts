@@ -9,21 +9,21 @@ import { createSseParser, type SseBlock, SseTooLargeError } from './sse.ts';
 import { AgentError, type CloudBatch, type RollSource, type StreamRequest } from './types.ts';
 import { parseCloudEvent, parseRollList } from './wire.ts';
 
-/** A `synced` names every node: 10,000 of them take 0.25 MB. */
+/** A `synced` event has the ids of all nodes: 0.25 MB for 10,000. */
 const MAX_EVENT_CHARS = 8 * 1024 * 1024;
 
 export interface EventStreamOptions {
   readonly clock: Clock;
-  /** A stream without a byte for this long is broken, whatever its connection looks like. Agents send one each 10 s. */
+  /** A stream without data for this long counts as broken. Agents send data at least every 10 s. */
   readonly silenceMs: number;
-  /** What a message of an error begins with. */
+  /** The start of each error message. */
   readonly action: string;
   readonly signal: AbortSignal;
 }
 
 /**
- * The batches of `/v1/events`, until the stream ends. Reads on only when the next batch is asked for.
- * @throws DeadlineError, SlowReaderError, FieldError and SseTooLargeError for what is no event, or what the body fails with
+ * Reads the batches of `/v1/events` until the stream ends. Reads the next batch only when the caller asks for it.
+ * @throws DeadlineError, SlowReaderError, FieldError or SseTooLargeError for invalid data, or the error of the body
  */
 export async function* readEventStream(
   body: AsyncIterable<Buffer>,
@@ -39,7 +39,7 @@ export async function* readEventStream(
       for (const block of parser.push(next.value)) yield toBatch(block, action);
     }
   } finally {
-    // Not awaited: the connection may be what hangs. Its end is nobody's news any more.
+    // Not awaited, because the connection may hang. Its errors no longer matter.
     chunks.return?.().catch(() => {});
   }
 }
@@ -51,7 +51,7 @@ function toBatch({ type, data, id }: SseBlock, action: string): CloudBatch {
   return { events: event ? [event] : [], ...progress };
 }
 
-/** An empty id withdraws the last one: a snapshot has begun. */
+/** An empty id clears the cursor, because a snapshot has started. */
 function toCursor(id: string): string | null {
   if (id === '') return null;
   const cursor = parseRevision(id);
@@ -59,25 +59,25 @@ function toCursor(id: string): string | null {
   throw new FieldError(`id ${JSON.stringify(id.slice(0, 64))}: expected a revision`);
 }
 
-/** The agent ends a stream with an event that says why. */
+/** The detail of the `error` event with which the agent ended the stream. */
 function errorDetail(data: string): string {
   const { detail } = field.object(JSON.parse(data), 'error');
   return field.optionalText(detail, 'detail') ?? 'the agent ended the stream';
 }
 
-/** An answer that is not the one asked for. */
+/** An answer with an error status. */
 export interface RefusedAnswer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly text: string;
 }
 
-/** An agent that asks for more is asked again after this all the same. */
+/** The limit of a `Retry-After` that is respected. */
 const MAX_RETRY_AFTER_MS = 30_000;
-/** Refusals that pass: a timeout, too early, too many requests. What a server says of itself (5xx) passes as well. */
+/** Statuses after which a retry may succeed: timeout, too early, too many requests. So may any 5xx. */
 const PASSING = [408, 425, 429];
 
-/** What an answer other than 200 means, in the words of its problem body (RFC 9457) where it has one. */
+/** The error for an answer other than 200, with the `detail` of its problem body (RFC 9457). */
 export function refusal(action: string, answer: RefusedAnswer): AgentError | FutureRevisionError {
   const { status, headers, text } = answer;
   const problem = problemOf(text);
@@ -104,19 +104,19 @@ function isRevision(value: unknown): value is string {
   return typeof value === 'string' && parseRevision(value) !== undefined;
 }
 
-/** In seconds; the form with a date is not used by agents. */
+/** Parses the header's seconds. Agents do not send the form with a date. */
 function retryAfterMs(header: string | string[] | undefined): number {
   return /^\d{1,6}$/.test(String(header)) ? Math.min(Number(header) * 1_000, MAX_RETRY_AFTER_MS) : 0;
 }
 
-/** 10,000 nodes take 12 MB. */
+/** 10,000 nodes are 12 MB. */
 const MAX_LIST_BYTES = 128 * 1024 * 1024;
 const MAX_PROBLEM_BYTES = 64 * 1024;
 const CONNECT_TIMEOUT_MS = 5_000;
-/** A stream answers once the agent knows the roll, which takes it up to 3 s, and looked at the store, up to 10 s. */
+/** The agent answers a stream after it has read the roll (up to 3 s) and the store's id (up to 10 s). */
 const STREAM_ANSWER_MS = 20_000;
 const SILENCE_MS = 30_000;
-/** Each watch holds one connection. */
+/** Each watch uses one connection. */
 const MAX_CONNECTIONS = 128;
 
 /** Reads from an agent's HTTP port. @param origin such as `http://127.0.0.1:51690` */
@@ -133,10 +133,10 @@ export function openHttpSource(origin: string, clock: Clock): RollSource {
         const answer = await boundedRequest(pool, { method: 'GET', path, maxBytes: MAX_LIST_BYTES, signal });
         if (answer.status !== 200) throw refusal(action, answer);
         const list = parseRollList(answer.text);
-        // The age was true when the agent answered; the answer has aged on its way.
+        // Add the time of the request, because the age is that at the agent's answer.
         return { ...list, ageMs: Math.ceil(list.ageMs + clock.monotonicMs() - askedAtMs) };
       } catch (error) {
-        throw explained(action, error);
+        throw publicError(action, error);
       }
     },
 
@@ -147,7 +147,7 @@ export function openHttpSource(origin: string, clock: Clock): RollSource {
         const body = await openStream(pool, request, action, clock, ending.signal);
         yield* readEventStream(body, { clock, silenceMs: SILENCE_MS, action, signal: ending.signal });
       } catch (error) {
-        throw explained(action, error);
+        throw publicError(action, error);
       } finally {
         ending.abort();
       }
@@ -167,7 +167,7 @@ async function openStream(
   const path = `/v1/events?${streamQuery(request)}`;
   const headers = { accept: 'text/event-stream' };
   return withDeadline(clock, STREAM_ANSWER_MS, signal, action, async () => {
-    // The request outlives this deadline, so it is `signal` that ends it.
+    // Not the deadline's signal, because the stream lasts longer than the deadline.
     const response = await pool.request({ method: 'GET', path, headers, signal });
     const body = response.body as AsyncIterable<Buffer>;
     if (response.statusCode !== 200) {
@@ -176,7 +176,9 @@ async function openStream(
     }
     const type = String(response.headers['content-type']);
     if (type.startsWith('text/event-stream')) return body;
-    throw new AgentError(`${action}: it answers with ${type}: name the URL of a rollcall agent`, { retryable: false });
+    throw new AgentError(`${action}: the answer has content type ${type}; use the URL of a rollcall agent`, {
+      retryable: false,
+    });
   });
 }
 
@@ -188,8 +190,8 @@ function streamQuery({ since, cluster, kinds }: StreamRequest): URLSearchParams 
   return query;
 }
 
-/** What the caller may see: errors of ours as they are, the wire's as an `AgentError`. Whoever aborted knows it better. */
-function explained(action: string, error: unknown): unknown {
+/** Wraps errors of the connection and the parser in an `AgentError`; other errors are returned as they are. */
+function publicError(action: string, error: unknown): unknown {
   if (error instanceof RollcallError || error instanceof DeadlineError) return error;
   const isJunk =
     error instanceof FieldError ||

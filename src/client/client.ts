@@ -1,4 +1,4 @@
-/** The package `rollcall/client`: everything a Node program needs to read the roll and follow it. */
+/** The public API of the package `rollcall/client`, to read the roll and follow its events. */
 
 export { DeadlineError } from '../lib/deadline.ts';
 export { RollcallError, UsageError } from '../lib/errors.ts';

@@ -24,14 +24,14 @@ import { watchEvents } from './watch.ts';
 
 const CRITERIA = ['cluster', 'health', 'presence', 'az'] as const;
 
-/** The criteria as the query of `/v1/containerInstances`, which says what they mean. @throws UsageError */
+/** The criteria as a query of `/v1/containerInstances`. @throws UsageError */
 export function listQuery(options: ListOptions): URLSearchParams {
   const query = new URLSearchParams();
   for (const name of CRITERIA) {
     const accepted = options[name];
     if (accepted === undefined) continue;
     const values = [accepted].flat();
-    if (values.length === 0) throw new UsageError(`${name} is empty; give it a value or leave it out`);
+    if (values.length === 0) throw new UsageError(`${name} is empty; set a value or remove it`);
     for (const value of values) query.append(name, value);
   }
   const parsed = parseRollQuery(query);
@@ -39,19 +39,19 @@ export function listQuery(options: ListOptions): URLSearchParams {
   return query;
 }
 
-/** @throws UsageError that names the value and what is allowed */
+/** @throws UsageError with the value and what is allowed */
 export function parseWatchOptions({ since = null, cluster, types }: WatchOptions): StreamRequest {
   return {
     since: since === null ? null : revision(since),
-    cluster: cluster === undefined ? null : clusters(named('cluster', [cluster].flat())),
-    kinds: types === undefined ? null : named('types', types).map(eventKind),
+    cluster: cluster === undefined ? null : clusters(nonEmptyList('cluster', [cluster].flat())),
+    kinds: types === undefined ? null : nonEmptyList('types', types).map(eventKind),
   };
 }
 
 function revision(text: string): string {
   const parsed = parseRevision(String(text));
   if (parsed !== undefined) return parsed;
-  throw new UsageError(`since ${quote(text)}: expected a store revision, a decimal number, as events carry in cursor`);
+  throw new UsageError(`since ${quote(text)}: expected a store revision, a decimal number such as an event's cursor`);
 }
 
 function clusters(names: readonly string[]): readonly string[] {
@@ -66,10 +66,10 @@ function eventKind(text: string): EventKind {
   throw new UsageError(`types ${quote(text)} is not known; allowed: ${EVENT_KINDS.join(', ')}`);
 }
 
-/** An empty list would accept nobody: it is more likely a variable that was not set. */
-function named<T extends string>(option: string, values: readonly T[]): readonly T[] {
+/** Refuses an empty list, which would match no node and is usually an unset variable. */
+function nonEmptyList<T extends string>(option: string, values: readonly T[]): readonly T[] {
   if (values.length > 0 && values.every((value) => value !== '')) return values;
-  throw new UsageError(`${option} is empty; give it a value or leave it out`);
+  throw new UsageError(`${option} is empty; set a value or remove it`);
 }
 
 function quote(value: unknown): string {
@@ -85,11 +85,11 @@ export interface ClientDeps {
   readonly signal: AbortSignal | undefined;
 }
 
-/** What list() and watch() share over whatever source: filters, deadlines, and their end. */
+/** The client of any source: adds validation, deadlines and closing to `list()` and `watch()`. */
 export function createClient(source: RollSource, deps: ClientDeps): RollcallClient {
   const { clock, random } = deps;
   const life = new AbortController();
-  /** The one reason by which a watch ends without an error. */
+  /** The abort reason of `close()`. A watch ends without an error for this reason only. */
   const closed = new RollcallError(`the client of ${source.label} is closed`);
   let closing: Promise<void> | null = null;
 
@@ -99,7 +99,7 @@ export function createClient(source: RollSource, deps: ClientDeps): RollcallClie
     return closing;
   };
   const aborting = onAbort(deps.signal, (reason) => {
-    end(reason).catch(() => {}); // what is under way rejects by the signal; close() tells of this
+    end(reason).catch(() => {}); // calls in progress reject with the signal's reason; close() reports this error
   });
 
   function watch(options: WatchOptions): RollWatch {
@@ -126,7 +126,7 @@ export function createClient(source: RollSource, deps: ClientDeps): RollcallClie
       },
       next: () => events.next(),
       return() {
-        left.abort(closed); // a `next` under way would hold up the generator's own return
+        left.abort(closed); // the generator's return would wait for a pending `next`
         return events.return();
       },
       [Symbol.asyncIterator]() {
@@ -162,11 +162,11 @@ export function parseTarget(url: string, options: ConnectOptions): Target {
   const settings = { caFile, certFile, keyFile, user, password };
   if (/^https?:/i.test(url)) {
     const given = Object.entries({ ...settings, massLoss: massLoss ?? null }).find(([, value]) => value !== null);
-    if (given) throw new UsageError(`connect to ${url}: ${given[0]} is for a store URL; leave it out for an agent's`);
+    if (given) throw new UsageError(`connect to ${url}: ${given[0]} is for a store URL; remove it for an agent’s URL`);
     return { kind: 'agent', origin: parseOrigin(url) };
   }
   if ((certFile === null) !== (keyFile === null))
-    throw new UsageError('certFile and keyFile come together: one of them is missing');
+    throw new UsageError('one of certFile and keyFile is missing; set both');
   if (massLoss) requireLimits(massLoss);
   return {
     kind: 'store',
@@ -177,11 +177,11 @@ export function parseTarget(url: string, options: ConnectOptions): Target {
 
 function parseOrigin(url: string): string {
   const parsed = URL.canParse(url) ? new URL(url) : null;
-  // Agents speak no TLS and know no users; whatever follows the port would be dropped in silence.
+  // Agents have neither TLS nor users. A path or query would be ignored, so it is refused.
   const isOrigin = parsed?.protocol === 'http:' && parsed.href === `${parsed.origin}/`;
   if (parsed && isOrigin) return parsed.origin;
   const shown = url.replace(/\/\/.*@/s, '//***@');
-  throw new UsageError(`cannot read the agent URL "${shown}": the form is http://HOST:PORT, as http://127.0.0.1:51690`);
+  throw new UsageError(`cannot read the agent URL "${shown}": use http://HOST:PORT, such as http://127.0.0.1:51690`);
 }
 
 function requireLimits({ share, count }: MassLossLimits): void {
@@ -192,8 +192,8 @@ function requireLimits({ share, count }: MassLossLimits): void {
 
 /**
  * A client of the roll at `url`: a store (`etcd://HOST:2379[,HOST…][/PREFIX]`, `etcds://…`, `sqlite:PATH`) or an agent
- * (`http://HOST:PORT`). Both answer the same; a store is asked directly, an agent shares its one watch with all it serves.
- * @throws UsageError for a URL or an option that cannot be; nothing is connected yet
+ * (`http://HOST:PORT`). Both give the same results. An agent uses one watch of the store for all its clients.
+ * Connects at the first call. @throws UsageError for an invalid URL or option
  */
 export function connect(url: string, options: ConnectOptions = {}): RollcallClient {
   const target = parseTarget(url, options);

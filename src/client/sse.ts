@@ -1,15 +1,15 @@
-/** One block of a stream of Server-Sent Events: a message, or nothing but a new id. */
+/** One block of an event stream: a message, or only a new id. */
 export interface SseBlock {
-  /** `message` unless the block names another. */
+  /** The event type; default `message`. */
   readonly type: string;
-  /** null: the block has no data and is no message; it only says its id. */
+  /** null: the block has no data, so it is not a message and has only an id. */
   readonly data: string | null;
-  /** The id this very block gives; null where it gives none, so that the last one before it still holds. */
+  /** The id in this block; null: none, so the previous id stays valid. */
   readonly id: string | null;
 }
 
 export interface SseParser {
-  /** @returns the blocks that this chunk completed @throws SseTooLargeError */
+  /** @returns the blocks that this chunk completes @throws SseTooLargeError */
   push(chunk: Uint8Array): readonly SseBlock[];
 }
 
@@ -23,17 +23,16 @@ export class SseTooLargeError extends Error {
 const NUL = '\0';
 
 /**
- * Reads what https://html.spec.whatwg.org/multipage/server-sent-events.html calls an event stream, chunk by chunk,
- * wherever the chunks were cut. A block that the end of the stream cuts off is never told. `retry` is left out: whoever
- * connects again here has a backoff of its own.
+ * Parses an event stream (https://html.spec.whatwg.org/multipage/server-sent-events.html) chunk by chunk. An incomplete
+ * block at the end of the stream is dropped. `retry` is ignored, because the client has its own backoff.
  * @param maxChars limit of one line, and of the data of one event
  */
 export function createSseParser(maxChars: number): SseParser {
-  const decoder = new TextDecoder(); // it also drops a byte order mark at the beginning
-  /** The line that is not complete yet; in parts, because joining a long one again for each chunk would be quadratic. */
+  const decoder = new TextDecoder(); // also removes a byte order mark at the start
+  /** The parts of an incomplete line. They are joined once, because joining them for each chunk would be quadratic. */
   let parts: string[] = [];
   let partsChars = 0;
-  /** The last chunk ended in CR: an LF that follows belongs to it. */
+  /** True if the last chunk ended in CR, so that a following LF belongs to the same line end. */
   let afterCr = false;
   let type = '';
   let data: string[] = [];
@@ -62,12 +61,12 @@ export function createSseParser(maxChars: number): SseParser {
   function endBlock(): SseBlock | null {
     const isMessage = data.length > 0;
     const block = { type: type || 'message', data: isMessage ? data.join('\n') : null, id };
-    const isNews = isMessage || id !== null;
+    const hasContent = isMessage || id !== null;
     type = '';
     data = [];
     dataChars = 0;
     id = null;
-    return isNews ? block : null;
+    return hasContent ? block : null;
   }
 
   return {

@@ -11,7 +11,7 @@ import type { Store } from '../store/store.ts';
 import type { StoreConfig } from '../store/store-url.ts';
 import type { RollCloudEvent, RollSource } from './types.ts';
 
-/** An embedded store may be locked by another process for a moment; etcd is first asked by the first call. */
+/** Another process may hold an embedded store's lock for a moment. etcd is not contacted before the first call. */
 const OPEN_TIMEOUT_MS = 10_000;
 
 export interface StoreSourceOptions {
@@ -25,7 +25,7 @@ interface Opened {
   readonly registry: Registry;
 }
 
-/** Reads from a store, through one registry for all calls. */
+/** Reads from a store, with one registry for all calls. */
 export function openStoreSource(config: StoreConfig, options: StoreSourceOptions): RollSource {
   const { clock, random, massLoss } = options;
   const life = new AbortController();
@@ -36,9 +36,9 @@ export function openStoreSource(config: StoreConfig, options: StoreSourceOptions
     return { store, registry: createRegistry({ store, clock, random, massLoss }) };
   }
 
-  /** Opened by the first call, which the others then share; after a failure by the next. */
+  /** The shared registry. The first call opens it; after a failure the next call tries again. */
   async function registry(signal: AbortSignal): Promise<Registry> {
-    signal.throwIfAborted(); // nothing is opened again after `close`
+    signal.throwIfAborted(); // do not open again after `close`
     opening ??= open().catch((error) => {
       opening = null;
       throw error;
@@ -63,13 +63,13 @@ export function openStoreSource(config: StoreConfig, options: StoreSourceOptions
       const filter = { kinds: kinds && new Set(kinds), cluster: cluster && new Set(cluster) };
       let storeId = await source.storeId(signal);
       for await (const batch of await source.events({ since, signal })) {
-        // A snapshot in mid-stream may be of another store: one that was restored from a backup.
+        // A snapshot in mid-stream may come from a store restored from a backup, which has another id.
         if (batch.cursor === null) storeId = await source.storeId(signal);
         const wallMs = clock.wallMs();
         const events = batch.events
           .map((event) => filterEvent(event, filter))
           .filter((event) => event !== null)
-          // The kinds and their data go together in `RollEvent` as the types and their data do here.
+          // `RollEvent` pairs kinds and data in the same way, which the compiler cannot see.
           .map((event) => cloudEvent(event, storeId, wallMs) as RollCloudEvent);
         yield { events, cursor: batch.cursor };
       }
@@ -77,7 +77,7 @@ export function openStoreSource(config: StoreConfig, options: StoreSourceOptions
 
     async close() {
       life.abort();
-      const last = await opening?.catch(() => null); // a store that never opened has nothing to close
+      const last = await opening?.catch(() => null); // if the store did not open, there is nothing to close
       await last?.registry.close();
       await last?.store.close();
     },

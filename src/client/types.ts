@@ -5,7 +5,7 @@ import type { HealthStatus, NodeRecord } from '../record/record.ts';
 import type { InstanceJson, PresenceState, SkippedKey } from '../record/roll.ts';
 import type { MassLossLimits } from '../registry/mass-loss.ts';
 
-/** What the data of an event holds, by its type. */
+/** The data of each event type. */
 export type RollEventData = {
   readonly [Kind in Exclude<InstanceEventKind, 'forgotten'> as `rollcall.instance.${Kind}`]: NodeData;
 } & {
@@ -16,19 +16,19 @@ export type RollEventData = {
 };
 export type RollEventType = keyof RollEventData;
 
-/** The node as it is after the event. */
+/** The node after the event. */
 export interface NodeData extends InstanceData {
   readonly record: NodeRecord;
   readonly presence: InstanceJson['presence'];
 }
 
-/** The node's last record is no longer kept. */
+/** The store no longer has the node's record. */
 export interface ForgottenData extends InstanceData {
   readonly record: null;
   readonly presence: null;
 }
 
-/** An event as `CloudEvent` has it, told apart by its `type`: `if (event.type === 'rollcall.roll.synced')` narrows `data`. */
+/** A CloudEvent as a union over `type`: `if (event.type === 'rollcall.roll.synced')` narrows `data`. */
 export type RollCloudEvent = { readonly [Type in RollEventType]: OfType<Type> }[RollEventType];
 
 type OfType<Type extends RollEventType> = Omit<CloudEvent, 'type' | 'subject' | 'data'> &
@@ -37,39 +37,38 @@ type OfType<Type extends RollEventType> = Omit<CloudEvent, 'type' | 'subject' | 
     readonly data: RollEventData[Type];
   };
 
-/** What `watch()` yields: the event, and how far one is once it is handled. */
+/** An event of `watch()`, with the cursor that is valid after it is handled. */
 export type WatchedEvent = RollCloudEvent & {
   /**
-   * The revision to pass as `since` next time, once this event is handled: nothing after it is missed, though what was
-   * handled last may be told again. null: a snapshot is not complete yet, there is nothing to go on from.
+   * After this event is handled, pass it as `since` to the next watch: no later event is missed, but the last handled ones
+   * may be repeated. null: a snapshot is not complete yet; the next watch must start with a snapshot.
    */
   readonly cursor: string | null;
 };
 
-/** Reads the roll from a store or from an agent. Nothing connects before the first call; all calls share what they open. */
+/** Reads the roll from a store or from an agent. Connects at the first call; all calls share the connection. */
 export interface RollcallClient {
   /**
-   * The roll now; in an outage the last one known, with its age and `stale: true`.
-   * Rejects with a `StoreError` or an `AgentError` when none is known, with a `DeadlineError` after `timeoutMs`, or with
-   * the reason of `signal`.
-   * A value that no node can have is a `UsageError`.
+   * The current roll; in an outage the last known one, with its age and `stale: true`.
+   * Rejects with a `StoreError` or an `AgentError` if no roll is known, with a `DeadlineError` after `timeoutMs`, with the
+   * reason of `signal`, or with a `UsageError` for an invalid option.
    */
   list(options?: ListOptions): Promise<RollList>;
 
   /**
-   * Events in order and without end, each at least once or covered by a new snapshot (see `WatchOptions.since`). It
-   * lives through outages, and through a consumer that falls behind, by connecting again where it was.
-   * The iteration ends with `close()` or when the loop is left, which frees what it held; it throws the reason of
-   * `signal`, a `FutureRevisionError`, and what no new try can mend (a wrong password, a URL that is no agent's).
-   * @throws UsageError for a malformed revision or an unknown type
+   * Endless events in order, each at least once or covered by a new snapshot (see `WatchOptions.since`). After an outage, or
+   * if the consumer is too slow, the watch reconnects and continues after its cursor.
+   * The iteration ends with `close()` or when the loop is left; both free its connection. It throws the reason of `signal`,
+   * a `FutureRevisionError`, and errors that a retry cannot fix (a wrong password, a URL that is not an agent's).
+   * @throws UsageError for an invalid revision or an unknown type
    */
   watch(options?: WatchOptions): RollWatch;
 
-  /** Ends what is under way (watches without an error) and frees every connection, file and timer. */
+  /** Ends all calls (watches end without an error) and frees all connections, files and timers. */
   close(): Promise<void>;
 }
 
-/** Each takes one value or several, of which a node must have one. */
+/** Each criterion has one or several values. A node must match one value of each criterion. */
 export interface ListOptions {
   readonly cluster?: string | readonly string[];
   readonly health?: HealthStatus | readonly HealthStatus[];
@@ -88,87 +87,88 @@ export interface RollList {
   readonly revision: string;
   /** The roll is at most this old. */
   readonly ageMs: number;
-  /** Nobody can say whether it is still so: the store is away. */
+  /** True if the roll may have changed since, because the store does not answer. */
   readonly stale: boolean;
-  /** Not null while so many nodes have vanished at once that the store or the network may be what failed. */
+  /** Not null during a mass loss, when the store or the network may have failed. */
   readonly uncertainty: Uncertainty | null;
-  /** What could not be read. */
+  /** Keys that could not be read. */
   readonly skipped: readonly SkippedKey[];
 }
 
 export interface WatchOptions {
   /**
-   * The `cursor` of the last event that was handled: the watch goes on after it. Without it, and where the store no longer
-   * has what came after it, the watch begins with a snapshot: an event for each node, then `rollcall.roll.synced`.
+   * The `cursor` of the last handled event; the watch continues after it. Without it, or if the store no longer has the
+   * later events, the watch starts with a snapshot: an event for each node, then `rollcall.roll.synced`.
    */
   readonly since?: string | null;
   readonly cluster?: string | readonly string[];
   /** Short (`lost`) or full (`rollcall.instance.lost`). */
   readonly types?: readonly (EventKind | RollEventType)[];
   readonly signal?: AbortSignal;
-  /** Told what broke each time the watch is about to connect again; a store's own retries stay quiet. */
+  /** Called with the error each time before the watch reconnects. Retries inside a store are not reported. */
   readonly onRetry?: (error: Error) => void;
 }
 
 /** One watch; it is iterated once. */
 export interface RollWatch extends AsyncIterableIterator<WatchedEvent, void, undefined> {
-  /** As the `cursor` of the last event, and newer where nothing happened that passes the filter. */
+  /** The `cursor` of the last event, or a newer one if later events did not pass the filter. */
   readonly cursor: string | null;
   return(): Promise<IteratorResult<WatchedEvent, void>>;
 }
 
 export interface ConnectOptions {
-  /** PEM files for `etcds://`; they are read again for each connection, so that rotated ones are taken up. */
+  /** PEM files for `etcds://`. They are read for each connection, so that replaced files are used. */
   readonly caFile?: string;
   readonly certFile?: string;
   readonly keyFile?: string;
-  /** Of etcd; they outrank those in the URL. */
+  /** The etcd user; both take precedence over those in the URL. */
   readonly user?: string;
   readonly password?: string;
   /**
-   * When `lost` events are held back because too many nodes vanished at once: more than this share (0 to 1) of them and
-   * at least so many. null: never. Default 0.3 and 5. At an agent's URL it is the agent's setting that counts.
+   * The limits of a mass loss, during which `lost` events are held: more than this share (0 to 1) of the nodes and at least
+   * this count. null: never held. Default 0.3 and 5. For an agent's URL the agent's setting applies.
    */
   readonly massLoss?: MassLossLimits | null;
-  /** Its abort closes the client; what is under way rejects with its reason. */
+  /** An abort closes the client; calls in progress reject with its reason. */
   readonly signal?: AbortSignal;
 }
 
 /**
- * Where a client reads from: a store of its own, or an agent that reads for it. An aborted signal ends every call, with
- * whatever error; it is `createClient` that tells the caller the reason.
+ * The source of a client: a store or an agent. An aborted signal ends each call with any error; `createClient` replaces it
+ * with the signal's reason.
  */
 export interface RollSource {
-  /** For people. */
+  /** For messages. */
   readonly label: string;
-  /** @param query as `/v1/containerInstances` takes it */
+  /** @param query of `/v1/containerInstances` */
   list(query: URLSearchParams, signal: AbortSignal): Promise<RollList>;
-  /** Events until the connection breaks: then it throws, or ends. Leaving the loop frees what it holds. */
+  /** Events until the connection ends, with or without an error. Leaving the loop frees the connection. */
   stream(request: StreamRequest, signal: AbortSignal): AsyncIterable<CloudBatch>;
   close(): Promise<void>;
 }
 
 export interface StreamRequest {
-  /** null: begin with a snapshot. */
+  /** null: start with a snapshot. */
   readonly since: string | null;
-  /** null: all, as the next. */
+  /** null: all clusters. */
   readonly cluster: readonly string[] | null;
+  /** null: all kinds. */
   readonly kinds: readonly EventKind[] | null;
 }
 
 export interface CloudBatch {
   readonly events: readonly RollCloudEvent[];
-  /** Whoever has handled the batch may resume after it; null: a snapshot is not complete; left out: as far as before. */
+  /** The cursor after the batch is handled; null: a snapshot is not complete; absent: unchanged. */
   readonly cursor?: string | null;
 }
 
-/** An agent did not answer, refused, or answered with what no agent says. */
+/** The agent did not answer, refused the request, or sent an invalid answer. */
 export class AgentError extends RollcallError {
   override readonly name = 'AgentError';
   override readonly retryable: boolean;
-  /** HTTP status; null where no answer came. */
+  /** HTTP status; null without an answer. */
   readonly status: number | null;
-  /** How long the agent asks to be left alone; 0 where it asks nothing. */
+  /** The `Retry-After` of the answer; 0 without one. */
   readonly retryAfterMs: number;
 
   constructor(

@@ -14,15 +14,15 @@ export interface WatchDeps {
   /** Evenly distributed in [0, 1). */
   readonly random: () => number;
   readonly signal: AbortSignal;
-  /** What broke, before it is tried again. */
+  /** Called with the error before each retry. */
   readonly onRetry: (error: Error) => void;
-  /** Everything yielded so far is handled, and one may resume after this. */
+  /** Called with the new cursor after all yielded events are handled. */
   readonly onCursor: (cursor: string | null) => void;
 }
 
 /**
- * The events of `source` without end: a stream that breaks is opened again where it was.
- * @throws the signal's reason, and what no new try can mend
+ * Endless events of `source`. After a broken stream, a new one continues after the cursor.
+ * @throws the signal's reason, or an error that a retry cannot fix
  */
 export async function* watchEvents(
   source: RollSource,
@@ -31,7 +31,7 @@ export async function* watchEvents(
 ): AsyncGenerator<WatchedEvent, void, undefined> {
   const { clock, random, signal } = deps;
   let cursor = request.since;
-  /** The stream gave it, so it is not the caller's mistake when the store does not know it any more. */
+  /** True if the cursor came from a stream, so that a `FutureRevisionError` is not the caller's mistake. */
   let ownCursor = false;
   let backoff = new Backoff(FIRST_RETRY_MS, MAX_RETRY_MS);
   const move = (next: string | null) => {
@@ -47,7 +47,7 @@ export async function* watchEvents(
         backoff = backoff.reset();
         const last = batch.events.at(-1);
         for (const event of batch.events) {
-          // In a snapshot there is nothing to go on from until it is complete: what was before it may be another store's.
+          // No valid cursor until the snapshot is complete: events before it may belong to another store.
           if (event.snapshot && cursor !== null) move(null);
           yield { ...event, cursor: event === last && batch.cursor !== undefined ? batch.cursor : cursor };
           signal.throwIfAborted();
@@ -56,8 +56,8 @@ export async function* watchEvents(
       }
     } catch (error) {
       signal.throwIfAborted();
-      if (!(error instanceof Error) || !passes(error, ownCursor)) throw error;
-      // The store was restored from a backup while we watched.
+      if (!(error instanceof Error) || !isRetryable(error, ownCursor)) throw error;
+      // The store was restored from a backup during the watch.
       if (error instanceof FutureRevisionError) move(null);
       broken = error;
     }
@@ -68,15 +68,15 @@ export async function* watchEvents(
   }
 }
 
-function passes(error: Error, ownCursor: boolean): boolean {
+function isRetryable(error: Error, ownCursor: boolean): boolean {
   if (error instanceof FutureRevisionError) return ownCursor;
   return error instanceof DeadlineError || (error instanceof RollcallError && error.retryable);
 }
 
 /**
- * Keeps a roll of one's own up to date: what `watch()` tells, applied in order, makes `instances` (by instance id) what
- * `list({ presence: 'all' })` would answer. Changes the map in place, since copying 10,000 nodes for each event would not do.
- * An event that is told again does no harm. Needs all types; a watch on one cluster also tells of nodes that move away.
+ * Applies an event of `watch()` to `instances` (by instance id), so that the map equals `list({ presence: 'all' })`. Changes
+ * the map in place, because a copy of 10,000 nodes per event would be too slow. A repeated event does no harm. The watch must
+ * have all types. A watch on one cluster also has events of nodes that leave the cluster.
  */
 export function applyEvent(instances: Map<string, InstanceJson>, event: RollCloudEvent): void {
   switch (event.type) {
@@ -84,14 +84,14 @@ export function applyEvent(instances: Map<string, InstanceJson>, event: RollClou
       instances.delete(event.subject);
       return;
     case 'rollcall.roll.synced': {
-      // Its snapshot has told of everybody who is there. Whoever was missed before it is known by not being named.
+      // The snapshot before it had all current nodes. A node that is not named here is gone.
       const there = new Set(event.data.instanceIds);
       for (const instanceId of instances.keys()) if (!there.has(instanceId)) instances.delete(instanceId);
       return;
     }
     case 'rollcall.roll.uncertain':
     case 'rollcall.roll.certain':
-      return; // nobody is told as lost by these
+      return; // these do not change a node
     default:
       instances.set(event.subject, { ...event.data.record, presence: event.data.presence });
   }

@@ -5,13 +5,13 @@ import { type NodeRecord, SCHEMA_VERSION } from '../record/record.ts';
 import { type InstanceJson, PRESENCE_STATES, type SkippedKey } from '../record/roll.ts';
 import type { RollCloudEvent, RollList } from './types.ts';
 
-/** A node as agents write it. @throws FieldError */
+/** Parses a node in an agent's JSON. @throws FieldError */
 export function readInstance(value: unknown): InstanceJson {
   const from = field.object(value, 'instance');
   return { ...readKnownRecord(from), presence: readPresence(from['presence']) };
 }
 
-/** @throws FieldError, also for a record that is newer than this reader */
+/** @throws FieldError, also for a record with a newer `schemaVersion` */
 export function readKnownRecord(value: unknown): NodeRecord {
   const record = readRecord(value);
   if (record.schemaVersion <= SCHEMA_VERSION) return record;
@@ -44,8 +44,8 @@ export function readUncertainty(from: Readonly<Record<string, unknown>>): Uncert
 type Json = Readonly<Record<string, unknown>>;
 
 /**
- * An event as agents write it; null for a type that only a newer agent knows.
- * @throws FieldError, SyntaxError when it is not JSON
+ * Parses an event in an agent's JSON; null for an unknown type, as of a newer agent.
+ * @throws FieldError, SyntaxError if the text is not JSON
  */
 export function parseCloudEvent(text: string): RollCloudEvent | null {
   const from = field.object(JSON.parse(text), 'event');
@@ -64,7 +64,7 @@ export function parseCloudEvent(text: string): RollCloudEvent | null {
     ...(from['snapshot'] === true ? { snapshot: true } : {}),
     data: readData(kind, field.object(from['data'], 'data')),
   };
-  // `readData` gives each type the data that goes with it, which the compiler cannot follow through a variable type.
+  // `readData` returns the data of the event's type, which the compiler cannot see.
   return event as RollCloudEvent;
 }
 
@@ -86,9 +86,8 @@ function readData(kind: EventKind, from: Json): CloudEventData {
 }
 
 /**
- * The body of `/v1/containerInstances`. A node that this reader cannot read, because a newer agent wrote it, is skipped
- * and named, as in a store.
- * @throws FieldError, SyntaxError when it is not JSON
+ * Parses the body of `/v1/containerInstances`. A node with a newer or invalid record goes to `skipped`, as with a store.
+ * @throws FieldError, SyntaxError if the text is not JSON
  */
 export function parseRollList(text: string): RollList {
   const from = field.object(JSON.parse(text), 'body');

@@ -2,8 +2,7 @@ import type { LoopAge } from '../lib/run-group.ts';
 import type { CheckVerdict, Interruption, NodeRecord } from '../record/record.ts';
 
 /**
- * What the agent can say of itself at one moment. The HTTP side only renders it: `/v1/self`, `/healthz`, `/readyz`
- * and `/metrics` are four views of this one value.
+ * The state of the agent at one moment. `/v1/self`, `/healthz`, `/readyz` and `/metrics` only render this value.
  */
 export interface AgentReport {
   readonly version: string;
@@ -14,14 +13,14 @@ export interface AgentReport {
   readonly record: NodeRecord | null;
   readonly lease: LeaseReport;
   readonly checks: readonly CheckReport[];
-  /** What EC2 has announced to this node, also while there is no record yet; null while nothing is known of. */
+  /** The current notice of EC2, also before there is a record; null: none is known. */
   readonly interruption: Interruption | null;
   readonly sources: readonly SourceReport[];
-  /** null: the agent was not told to drain. */
+  /** null without --drain-on. */
   readonly drain: DrainReport | null;
-  /** null: it was not told to put attributes on its container instance. */
+  /** null without --ecs-attributes. */
   readonly ecsAttributes: AttributesReport | null;
-  /** A loop that has made no step for longer than its limit is stuck, and the process with it. */
+  /** A loop without a step for longer than its limit is stuck; `/healthz` then fails. */
   readonly loops: readonly LoopAge[];
 }
 
@@ -31,22 +30,22 @@ export interface LeaseReport {
   /** The store's URL without its password. */
   readonly store: string;
   readonly state: (typeof LEASE_STATES)[number];
-  /** What the publisher does or waits for, in one line. */
+  /** What the publisher does or waits for; one line. */
   readonly reason: string;
-  /** The lease is held and its last beat is less than one TTL ago. */
+  /** True if the lease is held and its last heartbeat is less than one TTL ago. */
   readonly believedGood: boolean;
   readonly ttlMs: number;
-  /** Since the last beat that the store confirmed; null before the first. */
+  /** Since the last heartbeat that the store confirmed; null before the first. */
   readonly lastBeatAgeMs: number | null;
   /** null while calls to the store succeed. */
   readonly lastError: string | null;
   readonly counts: LeaseCounts;
 }
 
-/** Since the start of the process. */
+/** Counts since the start of the process. */
 export interface LeaseCounts {
   readonly registrations: number;
-  /** Times the lease was found gone, or had to be presumed gone. */
+  /** Times the lease was lost, or had to be treated as lost. */
   readonly losses: number;
   readonly beats: number;
   readonly failedBeats: number;
@@ -55,14 +54,14 @@ export interface LeaseCounts {
 }
 
 export interface CheckReport extends CheckVerdict {
-  /** False: of this process alone, and never in the record. */
+  /** False: the check is not in the record, only in this process. */
   readonly published: boolean;
-  /** Since the last look; null before the first. */
+  /** Since the last run; null before the first. */
   readonly ageMs: number | null;
   readonly lastDurationMs: number | null;
-  /** Since the start of the process, as the next. */
+  /** Runs since the start of the process. */
   readonly looks: number;
-  /** Looks that did not pass, whatever the verdict made of them. */
+  /** Runs whose result was not `passing`, before damping. */
   readonly failures: number;
 }
 
@@ -79,26 +78,26 @@ export interface SourceReport {
 }
 
 /**
- * - `idle`: nothing to drain for. - `waiting`: there is, and it is not drained yet: no slot, or somebody does not answer.
- * - `draining`: rollcall had ECS drain this node. - `left-alone`: drained, or made active again, by somebody else.
+ * - `idle`: no cause to drain. - `waiting`: there is a cause, but the node is not drained yet: no free slot, or the store or
+ * ECS does not answer. - `draining`: rollcall set the node to DRAINING. - `left-alone`: a user drained or activated it.
  */
 export const DRAIN_PHASES = ['idle', 'waiting', 'draining', 'left-alone'] as const;
 export type DrainPhase = (typeof DRAIN_PHASES)[number];
 
 export interface DrainReport {
   readonly state: DrainPhase;
-  /** One line for a person. */
+  /** One line for the user. */
   readonly reason: string;
-  /** RFC 3339 instant at which `state` began, of this process. */
+  /** RFC 3339 instant at which `state` began in this process. */
   readonly since: string;
 }
 
 export const ATTRIBUTES_STATES = ['unknown', 'current', 'behind', 'failing'] as const;
 
 export interface AttributesReport {
-  /** `current`: ECS has what it should. `behind`: not yet. `failing`: the last call failed. */
+  /** `current`: ECS has the right attributes. `behind`: not yet. `failing`: the last call failed. */
   readonly state: (typeof ATTRIBUTES_STATES)[number];
   readonly reason: string;
-  /** null: nothing was written yet. */
+  /** null before the first write. */
   readonly lastWrite: string | null;
 }

@@ -1,5 +1,5 @@
-// prom-client's index loads its cluster support and OpenTelemetry as well: 2 MB of memory for nothing we use. These
-// modules are all that writing a page takes; the version is pinned, and the test of /metrics notices a move.
+// prom-client's index also loads cluster support and OpenTelemetry, 2 MB of memory that rollcall does not use. So only
+// these modules are imported. The version is pinned, and the test of /metrics fails if the modules move.
 declare module 'prom-client/lib/registry.js' {
   import { Registry } from 'prom-client';
   export default Registry;

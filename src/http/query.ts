@@ -4,17 +4,17 @@ import { HEALTH_STATUSES } from '../record/record.ts';
 import { PRESENCE_STATES, type RollFilter, refuseCluster } from '../record/roll.ts';
 import { parseRevision } from '../registry/event-source.ts';
 
-/** A query that cannot be answered; the message names the value and what would be allowed. */
+/** The query is invalid. The message names the value and what is allowed. */
 export class QueryError extends Error {
   override readonly name = 'QueryError';
 }
 
 export type ParsedQuery<T> =
   | { readonly ok: true; readonly value: T }
-  /** `detail` names the value and what would be allowed. */
+  /** `detail` names the value and what is allowed. */
   | { readonly ok: false; readonly detail: string };
 
-/** Runs `read`, which may throw `QueryError`, on a query that has none but the known parameters. */
+/** Refuses unknown parameters, then runs `read`, which may throw `QueryError`. */
 export function parseQuery<T>(query: URLSearchParams, known: readonly string[], read: () => T): ParsedQuery<T> {
   try {
     for (const name of query.keys()) {
@@ -27,7 +27,7 @@ export function parseQuery<T>(query: URLSearchParams, known: readonly string[], 
   }
 }
 
-/** All values of a parameter, given with commas or by repeating it; null: it is not there. */
+/** All values of a comma-separated or repeated parameter; null if it is not in the query. */
 export function listValues(query: URLSearchParams, name: string): ReadonlySet<string> | null {
   if (!query.has(name)) return null;
   const found = query.getAll(name).flatMap((list) => list.split(','));
@@ -35,7 +35,7 @@ export function listValues(query: URLSearchParams, name: string): ReadonlySet<st
   return new Set(found);
 }
 
-/** As `listValues` of `cluster`, by which the roll is filtered. */
+/** `listValues` of `cluster`, a filter of the roll. @throws QueryError for an ARN */
 export function clusterValues(query: URLSearchParams): ReadonlySet<string> | null {
   const names = listValues(query, 'cluster');
   const refusal = refuseCluster(names ?? []);
@@ -43,15 +43,15 @@ export function clusterValues(query: URLSearchParams): ReadonlySet<string> | nul
   return names;
 }
 
-/** The value of a parameter that takes one; null: it is not there. */
+/** The value of a parameter that takes one value; null if it is not in the query. */
 export function singleValue(query: URLSearchParams, name: string): string | null {
   const [value = null, second] = query.getAll(name);
-  if (second !== undefined) throw new QueryError(`${name} is there more than once; it takes one value`);
+  if (second !== undefined) throw new QueryError(`${name} is set more than once; it takes one value`);
   if (value === '') throw emptyValue(name);
   return value;
 }
 
-/** As `listValues`, where only the known values are allowed. */
+/** `listValues` of a parameter for which only the known values are allowed. */
 export function knownValues<T extends string>(
   query: URLSearchParams,
   name: string,
@@ -68,13 +68,13 @@ export function unknownValue(name: string, value: string, known: readonly string
   return new QueryError(`${name} ${quoteValue(value)} is not known; ${allowedValues(known)}`);
 }
 
-/** What was given, short enough to be repeated in an answer. */
+/** A value for an answer, in quotes and at most 64 characters. */
 export function quoteValue(value: string): string {
   return JSON.stringify(value.slice(0, 64));
 }
 
 function emptyValue(name: string): QueryError {
-  return new QueryError(`${name} has an empty value; give it a value or leave it out`);
+  return new QueryError(`${name} has an empty value; set a value or remove it`);
 }
 
 function allowedValues(names: readonly string[]): string {
@@ -83,13 +83,13 @@ function allowedValues(names: readonly string[]): string {
 
 export const ROLL_PARAMETERS: readonly string[] = ['cluster', 'health', 'presence', 'az'];
 
-/** Reads `?cluster=&health=&presence=&az=`. Each takes several values, with commas or by repeating it. */
+/** Reads `?cluster=&health=&presence=&az=`. Each takes several values, comma-separated or repeated. */
 export function parseRollQuery(query: URLSearchParams): ParsedQuery<RollFilter> {
   return parseQuery(query, ROLL_PARAMETERS, () => readRollFilter(query));
 }
 
 /**
- * Without `presence` it is the present nodes that are asked for, as in `rollcall list`; `presence=all` asks for all.
+ * Without `presence` the filter is `present`, as in `rollcall list`; `presence=all` has no filter.
  * @throws QueryError
  */
 export function readRollFilter(query: URLSearchParams): RollFilter {
@@ -104,11 +104,11 @@ export function readRollFilter(query: URLSearchParams): RollFilter {
 
 export interface TargetsQuery {
   readonly filter: RollFilter;
-  /** null: the port that was asked. */
+  /** null: the port of the request. */
   readonly port: number | null;
 }
 
-/** Reads `?port=` beside the parameters of the roll. */
+/** Reads `?port=` and the parameters of the roll. */
 export function parseTargetsQuery(query: URLSearchParams): ParsedQuery<TargetsQuery> {
   return parseQuery(query, [...ROLL_PARAMETERS, 'port'], () => ({
     filter: readRollFilter(query),
@@ -120,19 +120,20 @@ function readPort(query: URLSearchParams): number | null {
   const text = singleValue(query, 'port');
   if (text === null) return null;
   const port = /^\d{1,5}$/.test(text) ? Number(text) : 0;
-  if (port < 1 || port > 65_535) throw new QueryError(`port ${quoteValue(text)} is not one; allowed: 1 to 65535`);
+  if (port < 1 || port > 65_535) throw new QueryError(`port ${quoteValue(text)} is not a port; allowed: 1 to 65535`);
   return port;
 }
 
 export interface EventQuery {
-  /** null: begin with a snapshot. */
+  /** null: start with a snapshot. */
   readonly since: string | null;
   readonly filter: EventFilter;
 }
 
 /**
- * Reads `?since=&cluster=&types=` and the `Last-Event-ID` that a browser's EventSource sends when it connects again:
- * it outranks `since`, which is still in the address then. An empty header is none, as the standard has it.
+ * Reads `?since=&cluster=&types=` and the header `Last-Event-ID`, which a browser's EventSource sends when it reconnects.
+ * The header takes precedence over `since`, which is still in the URL then. An empty header counts as none:
+ * https://html.spec.whatwg.org/multipage/server-sent-events.html
  * @param lastEventId the header's value
  */
 export function parseEventQuery(query: URLSearchParams, lastEventId: string | undefined): ParsedQuery<EventQuery> {
@@ -150,7 +151,7 @@ function readRevision(name: string, text: string | null): string | null {
   const revision = parseRevision(text);
   if (revision !== undefined) return revision;
   throw new QueryError(
-    `${name} ${quoteValue(text)} is not a revision; one is a decimal number below 2^63, such as an event's id line has`,
+    `${name} ${quoteValue(text)} is not a revision: a decimal number below 2^63, as in an event's id line`,
   );
 }
 

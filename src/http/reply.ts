@@ -3,17 +3,17 @@ import { type IncomingHttpHeaders, type IncomingMessage, type ServerResponse, ST
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Clock } from '../lib/clock.ts';
 
-/** What a route sees of a request. */
+/** A request, as a route sees it. */
 export interface RouteRequest {
   readonly method: 'GET' | 'HEAD';
-  /** As it was asked for, without the query. */
+  /** As in the request, without the query. */
   readonly path: string;
   readonly params: Readonly<Record<string, string | undefined>>;
   readonly query: URLSearchParams;
   readonly headers: IncomingHttpHeaders;
-  /** The port of ours that the request came to. */
+  /** The local port that received the request. */
   readonly port: number;
-  /** Aborts when the client goes away, and for a stream when the server closes. */
+  /** Aborts when the client disconnects, and for a stream also when the server closes. */
   readonly signal: AbortSignal;
 }
 
@@ -21,19 +21,19 @@ export interface Reply {
   readonly status: number;
   readonly contentType: string;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Pieces are taken one by one, as fast as the client reads them. Of a HEAD request none is taken. */
+  /** Pieces are read one by one, as fast as the client reads them. For a HEAD request none is read. */
   readonly body: string | Pieces;
   /**
-   * Makes the reply a stream that goes on until the client leaves or the server closes: called three times within the
-   * limit for idle connections for a text that keeps it open, but never while the client has not read what came before.
-   * Its pieces are to leave the loop to others now and then by themselves.
+   * Makes the reply a stream, which lasts until the client disconnects or the server closes. Returns a text that keeps the
+   * connection open. Called three times within the limit for idle connections, but not while the client has unread data.
+   * The pieces of a stream must themselves yield to the event loop from time to time.
    */
   readonly heartbeat?: () => string;
 }
 
 export type Pieces = Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>;
 
-/** Answers GET and HEAD alike. What it throws becomes a 500 without details, and its cause goes to `onError`. */
+/** Answers GET and HEAD. An error becomes a 500 without details, and is passed to `onError`. */
 export type Handler = (request: RouteRequest) => Reply | Promise<Reply>;
 
 /** Handlers by path; a path may have parameters, as in `/v1/containerInstances/:id`. */
@@ -44,16 +44,16 @@ export function jsonReply(value: unknown): Reply {
 }
 
 export interface ProblemOptions {
-  /** The path that was asked for. */
+  /** The path of the request. */
   readonly instance?: string;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Members of its own beside the standard ones. */
+  /** Additional members of the problem. */
   readonly extension?: Readonly<Record<string, unknown>>;
 }
 
 /**
- * An error as RFC 9457 has it. `type` is `about:blank`: the status says what kind of problem it is, `detail` what went
- * wrong this time, with the value and what would be allowed.
+ * An RFC 9457 problem. `type` is `about:blank`, so the status is the kind of the problem. `detail` has the cause, with the
+ * value and what is allowed.
  */
 export function problem(status: number, detail: string, options: ProblemOptions = {}): Reply {
   const { instance, headers = {}, extension = {} } = options;
@@ -68,15 +68,15 @@ export function problem(status: number, detail: string, options: ProblemOptions 
 }
 
 const LINE_END = Buffer.from('\r\n');
-/** Many readers are sent the same bytes: they are framed once. */
+/** Chunks by their content, because many readers get the same bytes. */
 const framed = new WeakMap<Uint8Array, Buffer>();
 
 /**
- * Writes the pieces of a stream, only as fast as the client reads. They go to the connection itself, framed as
- * `response.write` does it: that costs three times as much, 20 ms for each event with 1,000 readers on one agent.
+ * Writes the pieces of a stream, as fast as the client reads. Writes chunks directly to the socket, because
+ * `response.write` takes three times as long: 20 ms for each event with 1,000 readers on one agent.
  */
 export async function writeStream(res: ServerResponse, pieces: Pieces, signal: AbortSignal): Promise<void> {
-  // What is written past it must not overtake it.
+  // The headers must be sent before the first write to the socket.
   res.flushHeaders();
   const { socket } = res;
   for await (const piece of pieces) {
@@ -86,12 +86,12 @@ export async function writeStream(res: ServerResponse, pieces: Pieces, signal: A
     try {
       await once(socket, 'drain', { signal });
     } catch {
-      return; // the client broke the connection, which is its right, or the stream is to end
+      return; // the client disconnected, or the stream must end
     }
   }
 }
 
-/** One chunk (RFC 9112, section 7.1). An empty one would end the body, so that no piece may be empty. */
+/** One chunk (RFC 9112, section 7.1). An empty chunk would end the body, so no piece may be empty. */
 function chunk(bytes: Uint8Array): Buffer {
   const known = framed.get(bytes);
   if (known) return known;
@@ -101,9 +101,9 @@ function chunk(bytes: Uint8Array): Buffer {
 }
 
 /**
- * Writes a reply, a body in pieces only as fast as the client reads: 10,000 records are 8 MB, which must neither be
- * held at once nor block the loop that beats.
- * @param signal aborts when the client goes away, or a stream is to end; the rest is then not made
+ * Writes a reply. A body in pieces is written as fast as the client reads: 10,000 records are 8 MB, which must neither be
+ * in memory at once nor block the event loop and with it the heartbeat.
+ * @param signal aborts when the client disconnects or a stream must end; the remaining pieces are then not read
  */
 export async function sendReply(
   req: IncomingMessage,
@@ -132,7 +132,7 @@ export async function sendReply(
   try {
     await (reply.heartbeat ? writeStream : writePieces)(res, body, signal);
   } catch (error) {
-    // How the pieces end when nobody wants them any more is up to them.
+    // After an abort the pieces may fail in any way.
     if (!signal.aborted) throw error;
   }
   if (!res.destroyed) res.end();
@@ -142,15 +142,15 @@ async function writePieces(res: ServerResponse, pieces: Pieces, signal: AbortSig
   for await (const piece of pieces) {
     if (signal.aborted) return;
     if (!res.write(piece)) await once(res, 'drain', { signal });
-    // A fast client drains within the same turn: without this, nothing else would get one until the body's end.
+    // With a fast client `drain` comes at once. Without this pause the body would block the event loop to its end.
     await nextTurn();
   }
 }
 
 /**
- * Keeps a stream from looking idle, to us and to every proxy on the way, until it ends. A client that does not read
- * gets none: they would pile up, and it is to be taken for idle.
- * @param signal aborts when the response is closed, or to be
+ * Sends heartbeats until the stream ends, so that neither this server nor a proxy closes it as idle. A client that does
+ * not read gets none, so that they do not pile up and the idle limit closes its connection.
+ * @param signal aborts when the response is closed or must close
  */
 export async function sendHeartbeats(
   res: ServerResponse,
@@ -160,17 +160,17 @@ export async function sendHeartbeats(
   signal: AbortSignal,
 ): Promise<void> {
   for (;;) {
-    await clock.sleep(everyMs, signal).catch(() => {}); // aborted: seen in the next line
+    await clock.sleep(everyMs, signal).catch(() => {}); // an abort is handled in the next line
     if (signal.aborted || res.writableEnded) return;
-    // Anything above zero is what the system has not taken yet.
+    // More than 0: the kernel has not accepted all data yet.
     if (res.writableLength === 0) res.write(heartbeat());
   }
 }
 
-/** Items to a piece: about 64 kB of records, far less than what holds up the loop. */
+/** Items per piece. 64 records are about 64 kB, which does not block the event loop noticeably. */
 const PIECE_ITEMS = 64;
 
-/** A list as JSON in pieces, between `head` and `tail`. @param json what stands for an item, `JSON.stringify`'s own if not given */
+/** A list as JSON in pieces, between `head` and `tail`. @param json converts an item before it is serialized */
 export function* jsonList<T>(
   head: string,
   items: readonly T[],

@@ -8,9 +8,9 @@ import { problem, type Reply, type RouteRequest, type Routes, sendHeartbeats, se
 const LOOPBACK_V4 = /^127(?:\.\d{1,3}){3}$/;
 
 /**
- * Whether a request with this `Host` header may be answered. On a loopback address only loopback names are: a web page
- * can point a name of its own at 127.0.0.1 (DNS rebinding) and would then read the answers, but it cannot choose
- * another `Host` than that name. A request without the header (HTTP/1.0) comes from no browser.
+ * True if a request with this `Host` header may be answered. A server on a loopback address answers only loopback names,
+ * because a web page can point its own domain at 127.0.0.1 (DNS rebinding) and read the answers, but the browser then
+ * sends that domain as `Host`. A request without the header (HTTP/1.0) does not come from a browser.
  * @param listenHost the address the server listens on, without brackets
  */
 export function hostAllowed(listenHost: string, hostHeader: string | undefined): boolean {
@@ -23,23 +23,23 @@ function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || LOOPBACK_V4.test(host);
 }
 
-/** What one client, or all of them, can take of a node that has other work to do. */
+/** Limits that protect the node from one client, and from all clients together. */
 export interface ServerLimits {
   readonly headersTimeoutMs: number;
   readonly requestTimeoutMs: number;
   readonly keepAliveTimeoutMs: number;
-  /** How often the two timeouts above are looked at: a slow client may have that much longer. */
+  /** How often the two timeouts above are checked; a client may get this much longer. */
   readonly checkIntervalMs: number;
   /**
-   * A connection on which nothing moves is closed, so that a client that stops reading does not hold an answer. Streams
-   * have a heartbeat three times within it.
+   * A connection without traffic for this long is closed, so that a client that stops reading does not keep an answer in
+   * memory. A stream sends three heartbeats within it.
    */
   readonly socketIdleMs: number;
-  /** How long `close` lets answers under way finish. */
+  /** How long `close` waits for answers in progress. */
   readonly closeGraceMs: number;
   readonly maxHeaderBytes: number;
   readonly maxUrlChars: number;
-  /** More than there may be event readers: probes and scrapes must come through beside them. */
+  /** More than the limit of event readers, so that probes and scrapes are answered beside them. */
   readonly maxConnections: number;
   readonly maxRequestsPerSocket: number;
 }
@@ -57,12 +57,12 @@ export const DEFAULT_LIMITS: ServerLimits = {
   maxRequestsPerSocket: 1_000,
 };
 
-/** Finds and calls the handler of a request. Rejects with what the handler throws. */
+/** Finds and calls the handler of a request. Rejects with the handler's error. */
 export type Answer = (req: IncomingMessage, signal: AbortSignal) => Promise<Reply>;
 
 /**
- * Everything that is the same for all paths: 404, 405, and what is refused before a handler sees it.
- * @param listenHost decides which `Host` headers are answered; see `hostAllowed`
+ * Creates the function that routes requests, with the errors that are the same for all paths (400, 404, 405, 413, 414,
+ * 421). @param listenHost see `hostAllowed`
  */
 export function createAnswer(routes: Routes, listenHost: string, limits: ServerLimits): Answer {
   const parsed = Object.entries(routes).map(([path, handler]) => ({ segments: path.split('/'), handler }));
@@ -74,13 +74,14 @@ export function createAnswer(routes: Routes, listenHost: string, limits: ServerL
     const asked = decodePath(path);
     if (!asked) return problem(400, 'the path is not valid percent-encoding', { instance: path });
     const found = parsed.find(({ segments }) => matches(segments, asked));
-    if (!found) return problem(404, 'nothing is here; / lists what is', { instance: path });
+    if (!found) return problem(404, 'unknown path; / lists the paths', { instance: path });
     const { method, headers, socket } = req;
     if (method !== 'GET' && method !== 'HEAD') {
-      const detail = `method ${method} is not allowed; GET and HEAD are`;
+      const detail = `method ${method} is not allowed; use GET or HEAD`;
       return problem(405, detail, { instance: path, headers: { Allow: 'GET, HEAD' } });
     }
-    if (hasBody(req)) return problem(413, 'this server takes no request bodies', { instance: path });
+    if (hasBody(req))
+      return problem(413, 'request bodies are not allowed; send the request without one', { instance: path });
     const query = new URLSearchParams(req.url?.split('?').slice(1).join('?'));
     const params = parametersOf(found.segments, asked);
     return found.handler({ method, path, params, query, headers, port: socket.localPort ?? 0, signal });
@@ -90,13 +91,13 @@ export function createAnswer(routes: Routes, listenHost: string, limits: ServerL
 function refusal(req: IncomingMessage, path: string, listenHost: string, limits: ServerLimits): Reply | null {
   const { host } = req.headers;
   if (!hostAllowed(listenHost, host)) {
-    return problem(421, `host ${host?.slice(0, 100)} is not answered on ${listenHost}; use localhost or 127.0.0.1`);
+    return problem(421, `host ${host?.slice(0, 100)} is not allowed on ${listenHost}; use localhost or 127.0.0.1`);
   }
   const chars = req.url?.length ?? 0;
   if (chars > limits.maxUrlChars) {
-    return problem(414, `the address has ${chars} characters; at most ${limits.maxUrlChars} are taken`);
+    return problem(414, `the URL has ${chars} characters; the limit is ${limits.maxUrlChars}`);
   }
-  if (!path.startsWith('/')) return problem(400, 'this is no proxy; ask for a path', { instance: path });
+  if (!path.startsWith('/')) return problem(400, 'this server is not a proxy; request a path', { instance: path });
   return null;
 }
 
@@ -104,15 +105,15 @@ export function pathOf(req: IncomingMessage): string {
   return req.url?.split(/[?#]/, 1)[0] ?? '';
 }
 
-/** A body that nobody reads must not be taken for the next request: its connection has to be closed. */
+/** True if the request has a body. No handler reads it, so the connection must be closed after the answer. */
 export function hasBody(req: IncomingMessage): boolean {
   return req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > 0;
 }
 
-/** Null when an escape is malformed. */
+/** null for an invalid escape. */
 function decodePath(path: string): readonly string[] | null {
   try {
-    // After the split: an encoded slash is part of a name.
+    // Decode after the split, because an encoded slash is part of a segment.
     return path.split('/').map((segment) => decodeURIComponent(segment));
   } catch {
     return null;
@@ -133,9 +134,8 @@ function parametersOf(segments: readonly string[], path: readonly string[]): Rou
 }
 
 /**
- * The whole HTTP/1.1 answer to bytes that are no request. There is no request object then, and so no other way than to
- * write the answer by hand.
- * @param code of the error that node:http gives to `clientError`
+ * The HTTP/1.1 answer to bytes that are not a valid request. Node then has no response object, so the whole answer is
+ * built here. @param code of the error in node:http's `clientError` event
  */
 export function clientErrorAnswer(code: string | undefined): string {
   const { status, detail } = describe(code);
@@ -153,7 +153,7 @@ export function clientErrorAnswer(code: string | undefined): string {
 }
 
 function describe(code: string | undefined): { status: number; detail: string } {
-  if (code === 'HPE_HEADER_OVERFLOW') return { status: 431, detail: 'the headers are longer than this server takes' };
+  if (code === 'HPE_HEADER_OVERFLOW') return { status: 431, detail: 'the headers are too large' };
   if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return { status: 408, detail: 'the request did not arrive in time' };
   return { status: 400, detail: 'not an HTTP/1.1 request' };
 }
@@ -164,38 +164,38 @@ const CAUSES: Readonly<Record<string, string>> = {
   EADDRINUSE: `the port is in use; stop the program that has it, or ${NEXT_STEP}`,
   EACCES: `not permitted; ports below 1024 need privileges, ${NEXT_STEP}`,
   EADDRNOTAVAIL: `this machine has no such address; ${NEXT_STEP}`,
-  ENOTFOUND: `no address is known for this name; ${NEXT_STEP}`,
+  ENOTFOUND: `this name has no address; ${NEXT_STEP}`,
   EAI_AGAIN: `the name could not be resolved; ${NEXT_STEP}`,
 };
 
-/** What kept a server from listening, in one line. @param address as in `127.0.0.1:51690` */
+/** The error of a failed `listen`, in one line. @param address such as `127.0.0.1:51690` */
 export function listenError(address: string, error: unknown): RollcallError {
   const code = (error as { code?: unknown } | null)?.code;
   const cause = (typeof code === 'string' && CAUSES[code]) || `${describeError(error)}; ${NEXT_STEP}`;
-  // No `cause`: it would say the same again in the operating system's words.
+  // No `cause`, because its message repeats the same.
   return new RollcallError(`listen on ${address}: ${cause}`);
 }
 
 export interface HttpServerOptions {
-  /** `host` is a name or an address without brackets; port 0 is any free one. */
+  /** `host`: a name, or an address without brackets; port 0: a free port. */
   readonly listen: { readonly host: string; readonly port: number };
   readonly routes: Routes;
   readonly clock: Clock;
-  /** A handler failed in a way that is a defect; the client got a 500 without details. */
+  /** Called with an unexpected error of a handler; the client gets a 500 without details. */
   readonly onError: (error: unknown) => void;
   readonly limits?: Partial<ServerLimits>;
 }
 
 export interface HttpServer {
-  /** With the port it got: `http://127.0.0.1:51690`. */
+  /** With the actual port: `http://127.0.0.1:51690`. */
   readonly url: string;
-  /** Stops accepting, ends streams, lets answers under way finish for `closeGraceMs`, then ends what is left. */
+  /** Stops listening, ends streams, waits up to `closeGraceMs` for answers in progress, then closes all connections. */
   close(): Promise<void>;
 }
 
 /**
  * A read-only HTTP server: GET and HEAD, no bodies, every error an RFC 9457 problem.
- * @throws RollcallError in one line when the address cannot be listened on
+ * @throws RollcallError if it cannot listen on the address
  */
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
   const { listen, routes, clock, onError } = options;
@@ -216,9 +216,9 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     });
     answer(req, signal)
       .catch((error: unknown) => {
-        // A handler whose client went away may fail in any way it likes.
+        // After the client has disconnected, a handler may fail in any way.
         if (!signal.aborted) onError(error);
-        return problem(500, 'a defect of this server; its log has the cause', { instance: pathOf(req) });
+        return problem(500, 'internal error; the agent’s log has the cause', { instance: pathOf(req) });
       })
       .then((reply) => {
         const { heartbeat } = reply;
@@ -232,7 +232,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
       })
       .catch((error: unknown) => {
         onError(error);
-        // The status may be sent already: cutting the answer short is the only way left to say that it is not whole.
+        // The status may be sent already, so closing the connection is the only way to mark the answer as incomplete.
         res.destroy();
       });
   };
@@ -247,12 +247,12 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     },
     onRequest,
   );
-  server.on('checkContinue', onRequest); // else node:http invites the body that is refused
+  server.on('checkContinue', onRequest); // otherwise node:http asks for the body, which is then refused
   server.maxConnections = limits.maxConnections;
   server.maxRequestsPerSocket = limits.maxRequestsPerSocket;
   server.timeout = limits.socketIdleMs;
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
-    // In the middle of an answer, bytes of our own would be taken for a part of it.
+    // During an answer, these bytes would become part of it.
     if (socket.writable && !answering.has(socket)) socket.write(clientErrorAnswer(error.code));
     socket.destroySoon();
   });
@@ -274,7 +274,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
       const closed = once(server, 'close').then(() => grace.abort());
       server.close();
       for (const stream of streams) stream.abort();
-      await clock.sleep(limits.closeGraceMs, grace.signal).catch(() => {}); // all ended sooner
+      await clock.sleep(limits.closeGraceMs, grace.signal).catch(() => {}); // aborted when all answers ended
       server.closeAllConnections();
       await closed;
     },

@@ -37,7 +37,7 @@ function text(event: RollCloudEvent, id?: string): string {
   return `event: ${event.type}\ndata: ${JSON.stringify(event)}\n${id === undefined ? '' : `id: ${id}\n`}\n`;
 }
 
-test('a list asks with its criteria and answers what the agent says, grown by the time it took', async (t) => {
+test('a list sends its criteria and returns the agent’s answer, with the request’s time added to the age', async (t) => {
   const containerInstances = [1, 2].map((n) => instanceJson(sampleEntry(n)));
   const clock = simulatedClock();
   const agent = await startScriptedAgent(t, async (req, res) => {
@@ -57,7 +57,7 @@ test('a list asks with its criteria and answers what the agent says, grown by th
   ]);
 });
 
-test('nodes that a newer agent wrote are skipped and named; an uncertainty and what the agent skipped are passed on', async (t) => {
+test('nodes of a newer agent are skipped and named; the uncertainty and the agent’s own skipped keys are kept', async (t) => {
   const uncertainty = { vanished: 6, nodes: 10, limitShare: 0.3, limitCount: 5, since: 'a', until: 'b' };
   const node = instanceJson(sampleEntry(1));
   const containerInstances = [node, { ...instanceJson(sampleEntry(2)), schemaVersion: 2 }, 7];
@@ -73,7 +73,7 @@ test('nodes that a newer agent wrote are skipped and named; an uncertainty and w
   ]);
 });
 
-test('a list that is refused, junk, or not answered rejects with one line that says why', async (t) => {
+test('a list that is refused, invalid or not answered rejects with one line', async (t) => {
   const problem = { title: 'Service Unavailable', status: 503, detail: 'the roll is not known' };
   const cases: [Parameters<typeof startScriptedAgent>[1], RegExp, boolean][] = [
     [json(503, problem), /^list the roll at http:\S+: HTTP 503: the roll is not known$/, true],
@@ -97,7 +97,7 @@ test('a list that is refused, junk, or not answered rejects with one line that s
   await assert.rejects(client(t, silent).list({ signal }), (error) => error === signal.reason);
 });
 
-test('a stream is told block by block: events, the cursor of a batch, a cursor alone, and one that is withdrawn', async (t) => {
+test('a stream gives events, the cursor of a batch, a cursor alone, and a cleared cursor', async (t) => {
   const newer = { ...registered(9, 3), type: 'rollcall.instance.unheard-of' };
   const agent = await startScriptedAgent(
     t,
@@ -128,7 +128,7 @@ test('a stream is told block by block: events, the cursor of a batch, a cursor a
   assert.deepEqual(agent.asked, ['/v1/events?since=5&cluster=a&cluster=b&types=lost&types=synced']);
 });
 
-test('a stream that fails says how: cut off for slowness, refused, not an agent’s, junk, an id that is no revision', async (t) => {
+test('a failed stream has its cause: too slow, refused, not an agent, invalid data, an invalid id', async (t) => {
   const slow = 'event: error\ndata: {"title":"Slow reader","detail":"too slow","cursor":"7"}\n\n';
   const future = { status: 400, detail: 'resume after …', since: '9', current: '7' };
   const html = (_: unknown, res: { setHeader(name: string, value: string): void; end(text: string): void }) => {
@@ -140,7 +140,7 @@ test('a stream that fails says how: cut off for slowness, refused, not an agent�
     [json(400, future), FutureRevisionError, /^resume after revision 9: the store is at 7, so /, false],
     [json(400, { detail: 'types "x" is not known' }), AgentError, /HTTP 400: types "x" is not known$/, false],
     [json(404, {}), AgentError, /HTTP 404$/, false],
-    [html, AgentError, /it answers with text\/html: name the URL of a rollcall agent$/, false],
+    [html, AgentError, /the answer has content type text\/html; use the URL of a rollcall agent$/, false],
     [stream('data: {\n\n'), AgentError, /cannot read the answer: /, false],
     [stream(': \n\nid: seven\n\n'), AgentError, /cannot read the answer: id "seven": expected a revision$/, false],
     [stream(':\n\n', 'cut'), AgentError, /^watch the roll at http:/, true],
@@ -163,7 +163,7 @@ test('a stream that fails says how: cut off for slowness, refused, not an agent�
   });
 });
 
-test('a stream without a byte for 30 s is broken, and so is one whose head does not come within 20 s', async (t) => {
+test('a stream without data for 30 s is broken, and so is one without an answer for 20 s', async (t) => {
   const clock = simulatedClock();
   let beat = () => false;
   const beating = await startScriptedAgent(t, (_, res) => {
@@ -192,7 +192,7 @@ test('a stream without a byte for 30 s is broken, and so is one whose head does 
   await until('the connection is closed', PATIENCE_MS, async () => (await silent.connections()) === 0);
 });
 
-test('a watch goes on from its cursor through an agent that restarts, is busy, or cuts it off; leaving it closes the connection', async (t) => {
+test('a watch continues after its cursor when the agent restarts, is busy or disconnects it; leaving it closes the connection', async (t) => {
   const agent = await startScriptedAgent(
     t,
     stream(text(registered(7, 1, true)) + text(synced(7, 1), '7'), 'cut'),
@@ -211,7 +211,7 @@ test('a watch goes on from its cursor through an agent that restarts, is busy, o
   await until('the connection is closed', PATIENCE_MS, async () => (await agent.connections()) === 0);
 });
 
-test('closing a client cuts a stream whose consumer is still busy with an event', async (t) => {
+test('closing a client ends a stream whose consumer still handles an event', async (t) => {
   const agent = await startScriptedAgent(t, stream(text(registered(7, 1, true)) + text(synced(7, 1), '7')));
   const opened = client(t, agent);
   let seen = 0;

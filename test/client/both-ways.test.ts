@@ -24,7 +24,7 @@ import { sampleReport } from '../support/sample-report.ts';
 const { signal } = new AbortController();
 const NO_SETTINGS = { caFile: null, certFile: null, keyFile: null, user: null, password: null };
 
-/** A real store, an agent's HTTP port on it, and a client of each: whatever is asked, both are to answer the same. */
+/** A real store, an agent's HTTP port on it, and a client of each. Both clients must give the same results. */
 async function world(t: TestContext) {
   const directory = await mkdtemp(join(tmpdir(), 'rollcall-client-'));
   const url = `sqlite:${join(directory, 'roll.db')}`;
@@ -61,7 +61,7 @@ async function world(t: TestContext) {
   };
 }
 
-/** Reads `count` events into `events`, then leaves. */
+/** Reads `count` events into `events`, then leaves the loop. */
 async function take(
   client: RollcallClient,
   count: number,
@@ -75,7 +75,7 @@ async function take(
   return events;
 }
 
-/** What must not depend on the way: all but the instant at which it was told. */
+/** The parts of an event that must be equal for both clients: all but its time. */
 const timeless = (events: readonly WatchedEvent[]) => events.map(({ time: _, ...event }) => event);
 
 async function takeBoth(
@@ -119,7 +119,7 @@ test('a list is the same from the store and from an agent, with every filter', a
   await assert.rejects(clients.agent.list({ az: '' }), /az has an empty value/);
 });
 
-test('a snapshot and what follows it are the same from the store and from an agent, and make the roll', async (t) => {
+test('a snapshot and later events are the same from the store and from an agent, and give the roll', async (t) => {
   const { clients, register, store, record } = await world(t);
   await register(1);
   const hold = await register(2);
@@ -147,7 +147,7 @@ test('a snapshot and what follows it are the same from the store and from an age
   assert.equal(events.at(-1)?.cursor, revision);
 });
 
-test('a watch goes on after a cursor, filtered, over both ways; a revision from the future is refused by both', async (t) => {
+test('a filtered watch continues after a cursor with both sources; both refuse a future revision', async (t) => {
   const { clients, register } = await world(t);
   const [, synced] = [await register(1), await take(clients.store, 2)];
   const since = synced.at(-1)?.cursor ?? null;

@@ -72,7 +72,7 @@ async function world(t: TestContext) {
   };
 }
 
-/** A consumer that never ends by itself. */
+/** A consumer that reads until the client closes. */
 function consume(client: RollcallClient) {
   const instances = new Map<string, InstanceJson>();
   const events: WatchedEvent[] = [];
@@ -88,7 +88,7 @@ function consume(client: RollcallClient) {
   return { instances, events, retries, outcome, count };
 }
 
-test('a watch lives through an outage of etcd and a restart of its agent, and tells what happened meanwhile once', async (t) => {
+test('a watch survives an outage of etcd and a restart of its agent, and gets each event once', async (t) => {
   const { etcd, clients, register, restartAgent } = await world(t);
   await register(1);
   const consumers = clients.map(consume);
@@ -109,7 +109,7 @@ test('a watch lives through an outage of etcd and a restart of its agent, and te
   assert.notEqual(consumers[1]?.retries.length, 0);
 });
 
-test('an etcd restored from a backup is told as a new snapshot, and who is not in it is gone', async (t) => {
+test('a restored etcd gives a new snapshot, and nodes that are not in it are gone', async (t) => {
   const { etcd, clients, register } = await world(t);
   await register(1);
   const directory = await mkdtemp(join(tmpdir(), 'rollcall-client-'));
@@ -127,7 +127,7 @@ test('an etcd restored from a backup is told as a new snapshot, and who is not i
   for (const { instances } of consumers) await until('the fourth is told', PATIENCE_MS, () => instances.size === 2);
 });
 
-test('a watch that starts while etcd is away begins when it comes', async (t) => {
+test('a watch that starts while etcd does not run begins when etcd does', async (t) => {
   const { etcd, clients, register } = await world(t);
   await register(1);
   await etcd.stop();

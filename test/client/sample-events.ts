@@ -13,7 +13,7 @@ export function told(event: RollEvent): RollCloudEvent {
   return cloudEvent(event, 'test', Date.UTC(2026, 0, 1)) as RollCloudEvent;
 }
 
-/** Node `n` is there since `revision`, as a snapshot tells it or as it happens. */
+/** The event of node `n` at `revision`, in a snapshot or as a change. */
 export function registered(revision: number, n: number, snapshot = false): RollCloudEvent {
   const instanceId = sampleInstanceId(n);
   return told({

@@ -5,13 +5,13 @@ import type { TestContext } from 'node:test';
 
 export interface ScriptedAgent {
   readonly url: string;
-  /** Paths with their queries, in the order in which they were asked for. */
+  /** Paths with their queries, in the order of the requests. */
   readonly asked: string[];
-  /** Connections open now. */
+  /** Number of open connections. */
   connections(): Promise<number>;
 }
 
-/** A server on loopback that answers the n-th request as the n-th of `answers` says; later ones as the last. */
+/** A loopback server that answers the n-th request with the n-th of `answers`, and later ones with the last. */
 export async function startScriptedAgent(t: TestContext, ...answers: RequestListener[]): Promise<ScriptedAgent> {
   const asked: string[] = [];
   const server = createServer((req, res) => {
@@ -45,7 +45,7 @@ export function json(status: number, body: unknown, headers: Record<string, stri
   };
 }
 
-/** An event stream of this text, which then stays open, ends, or is cut. */
+/** An event stream with this text, which then stays open, ends, or is cut off. */
 export function stream(text: string, then: 'stay' | 'end' | 'cut' = 'stay'): RequestListener {
   return (_, res) => {
     res.writeHead(200, { 'Content-Type': 'text/event-stream' });

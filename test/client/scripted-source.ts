@@ -1,6 +1,6 @@
 import type { CloudBatch, RollSource, StreamRequest } from '../../src/client/types.ts';
 
-/** One connection: batches and then an error or, without one, an end. `hold` waits for the signal in place of either. */
+/** One connection: batches, then an error or an end. With `hold` it waits for the signal instead. */
 export interface Connection {
   readonly batches?: readonly CloudBatch[];
   readonly error?: Error;
@@ -8,13 +8,13 @@ export interface Connection {
 }
 
 export interface ScriptedSource extends RollSource {
-  /** Where each stream was asked to go on. */
+  /** The `since` of each stream. */
   readonly asked: (string | null)[];
-  /** Streams under way. */
+  /** Number of open streams. */
   open(): number;
 }
 
-/** A source whose every connection goes as written; after the last it holds. */
+/** A source with scripted connections. After the last one it waits for the signal. */
 export function scriptedSource(connections: readonly Connection[]): ScriptedSource {
   const asked: (string | null)[] = [];
   let open = 0;

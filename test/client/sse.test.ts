@@ -10,25 +10,25 @@ function parse(...chunks: readonly (string | Uint8Array)[]): SseBlock[] {
 
 const message = (data: string, id: string | null = null, type = 'message') => ({ type, data, id });
 
-test('a block is a message of its type, with its lines of data joined and one space after the colon left out', () => {
+test('a block is a message with its type and its joined data lines, without one space after the colon', () => {
   assert.deepEqual(parse('event: a\ndata: 1\ndata:2\ndata:  3\ndata\nid: 7\n\ndata: next\n\n'), [
     message('1\n2\n 3\n', '7', 'a'),
     message('next'),
   ]);
 });
 
-test('lines end in LF, CR or CRLF, also where the chunks are cut between CR and LF', () => {
+test('lines end in LF, CR or CRLF, also if the chunks are cut between CR and LF', () => {
   assert.deepEqual(parse('data: a\r\n\r\ndata: b\r\rdata: c\n\n'), [message('a'), message('b'), message('c')]);
   assert.deepEqual(parse('data: a\r', '\ndata: b\r', '\n\r', '\ndata: c\r', '\r'), [message('a\nb'), message('c')]);
 });
 
-test('a byte order mark at the beginning is dropped, and only there', () => {
+test('a byte order mark is removed only at the start', () => {
   const mark = Buffer.from([0xef, 0xbb, 0xbf]);
   assert.deepEqual(parse(mark.subarray(0, 2), mark.subarray(2), 'data: a\n\n'), [message('a')]);
   assert.deepEqual(parse('data: a\n\n', mark, 'data: b\n\n'), [message('a')]);
 });
 
-test('comments, unknown fields and empty blocks tell nothing; a block with only an id tells the id', () => {
+test('comments, unknown fields and empty blocks are ignored; a block with only an id gives the id', () => {
   assert.deepEqual(parse(': heartbeat\n\n:\n\nretry: 5\nfoo: bar\n\n\n\nevent: a\n\nid: 9\n\nid\n\n'), [
     { type: 'message', data: null, id: '9' },
     { type: 'message', data: null, id: '' },
@@ -39,11 +39,11 @@ test('an id with a NUL is ignored', () => {
   assert.deepEqual(parse('id: 5\nid: 6\0\ndata: a\n\n'), [message('a', '5')]);
 });
 
-test('data that is empty is a message; a block that the end of the stream cuts off is none', () => {
+test('empty data is a message; an incomplete block at the end of the stream is dropped', () => {
   assert.deepEqual(parse('data\n\ndata: cut off\n'), [message('')]);
 });
 
-test('a line, and the data of an event, are bounded', () => {
+test('the size of a line, and of an event’s data, is limited', () => {
   const parser = createSseParser(100);
   assert.equal(parser.push(Buffer.from(`data: ${'x'.repeat(94)}\n\n`)).length, 1);
   assert.throws(() => createSseParser(100).push(Buffer.from('x'.repeat(101))), SseTooLargeError);
@@ -57,7 +57,7 @@ test('a line, and the data of an event, are bounded', () => {
   }, SseTooLargeError);
 });
 
-/** The standard's algorithm, over the whole text at once. */
+/** The standard's algorithm on the whole text. */
 function reference(text: string): SseBlock[] {
   const blocks: SseBlock[] = [];
   const lines = text.replace(/^\uFEFF/, '').split(/\r\n|\r|\n/);
@@ -75,7 +75,7 @@ function reference(text: string): SseBlock[] {
   return blocks;
 }
 
-test('wherever a stream is cut into chunks, the same blocks come out, and those the standard says', () => {
+test('any cut into chunks gives the same blocks, as in the standard', () => {
   const word = fc.constantFrom('', 'a', ' b', 'é€😀', ':', '\0', '12');
   const field = fc.constantFrom('data', 'event', 'id', 'retry', '', 'x');
   const line = fc.oneof(

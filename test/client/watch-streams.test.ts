@@ -18,7 +18,7 @@ const snapshot = {
   ],
 };
 
-/** A watch that is read as fast as it tells, on a clock that has to be advanced. */
+/** A watch whose events are read at once, on a simulated clock. */
 function follow(connections: readonly Connection[], options: WatchOptions = {}, clientSignal?: AbortSignal) {
   const clock = simulatedClock();
   const source = scriptedSource(connections);
@@ -36,7 +36,7 @@ function follow(connections: readonly Connection[], options: WatchOptions = {}, 
   return { clock, source, client, watch, seen, retries, outcome };
 }
 
-test('a snapshot has no cursor until it is synced; then each event has the one that is good once it is handled', async () => {
+test('a snapshot has no cursor until it is synced; then each event has the cursor that is valid after it', async () => {
   const batch = { events: [registered(9, 2), lost(9, 1)], cursor: '9' };
   const w = follow([{ batches: [...snapshot.batches, batch, { events: [], cursor: '12' }], hold: true }]);
   await w.clock.advance(0);
@@ -50,7 +50,7 @@ test('a snapshot has no cursor until it is synced; then each event has the one t
   await w.client.close();
 });
 
-test('the cursor of a watch is never ahead of what was handled', async () => {
+test('the cursor of a watch is never ahead of the handled events', async () => {
   const batches = [{ events: [registered(9, 2), lost(9, 1)], cursor: '9' }];
   const client = createClient(scriptedSource([{ batches, hold: true }]), {
     clock: simulatedClock(),
@@ -67,7 +67,7 @@ test('the cursor of a watch is never ahead of what was handled', async () => {
   await client.close();
 });
 
-test('a stream that breaks, ends, falls silent or is cut off for slowness goes on from its cursor, after a pause', async () => {
+test('a stream that breaks, ends, times out or was too slow continues after its cursor, after a pause', async () => {
   const moves = (revision: number) => [{ events: [registered(revision, 1)], cursor: String(revision) }];
   const w = follow([
     snapshot,
@@ -81,7 +81,7 @@ test('a stream that breaks, ends, falls silent or is cut off for slowness goes o
   assert.deepEqual(w.source.asked, [null]);
   await w.clock.advance(1);
   assert.deepEqual(w.source.asked, [null, '7']);
-  await w.clock.advance(3 * 250); // each that tells something makes the next pause short again
+  await w.clock.advance(3 * 250); // a stream with data resets the backoff
   assert.deepEqual(w.source.asked, [null, '7', '8', '9', '10']);
   assert.deepEqual(w.retries, [
     'watch the roll at script:: the stream ended',
@@ -93,7 +93,7 @@ test('a stream that breaks, ends, falls silent or is cut off for slowness goes o
   assert.equal(await w.outcome, 'ended');
 });
 
-test('pauses grow to half of 10 s on the average while nothing comes, and heed what the agent asks for', async () => {
+test('pauses grow to 5 s on average without data, and respect the agent’s Retry-After', async () => {
   const w = follow([
     ...Array.from({ length: 8 }, () => ({ error: away() })),
     { error: new AgentError('later', { retryable: true, retryAfterMs: 20_000 }) },
@@ -109,10 +109,10 @@ test('pauses grow to half of 10 s on the average while nothing comes, and heed w
   await w.client.close();
 });
 
-test('a snapshot that is cut off begins again, and so does one in mid-stream: what was before may be another store', async () => {
+test('an interrupted snapshot starts again, and so does one in mid-stream, because the store may be another', async () => {
   const [piece] = snapshot.batches;
   assert.ok(piece);
-  const unmarked = { events: piece.events }; // as an agent tells the pieces, which say no cursor
+  const unmarked = { events: piece.events }; // as from an agent, whose pieces have no cursor
   const w = follow([{ batches: [piece], error: away() }, snapshot, { batches: [unmarked], error: away() }]);
   await w.clock.advance(10_000);
   assert.deepEqual(w.source.asked, [null, null, '7', null]);
@@ -121,7 +121,7 @@ test('a snapshot that is cut off begins again, and so does one in mid-stream: wh
   await w.client.close();
 });
 
-test('a store restored in mid-stream begins with a snapshot; a future revision of the caller’s is an error', async () => {
+test('after a restore in mid-stream the watch starts with a snapshot; a future revision from the caller is an error', async () => {
   const future = new FutureRevisionError('7', '3');
   const restored = follow([snapshot, { error: future }, snapshot]);
   await restored.clock.advance(10_000);
@@ -134,7 +134,7 @@ test('a store restored in mid-stream begins with a snapshot; a future revision o
   assert.deepEqual(wrong.source.asked, ['7', '7']);
 });
 
-test('what no new try can mend ends the watch', async () => {
+test('an error that a retry cannot fix ends the watch', async () => {
   for (const error of [new AgentError('watch: 404', { retryable: false }), new TypeError('a defect')]) {
     const w = follow([{ error }]);
     await w.clock.advance(60_000);
@@ -144,7 +144,7 @@ test('what no new try can mend ends the watch', async () => {
   }
 });
 
-test('a watch ends quietly with close(), and by the reason of a signal, its own or the client’s', async () => {
+test('a watch ends without an error at close(), and with the reason of its own or the client’s signal', async () => {
   const reason = new Error('enough');
   const [own, whole] = [new AbortController(), new AbortController()];
   const closed = follow([{ hold: true }]);
@@ -169,7 +169,7 @@ test('a watch ends quietly with close(), and by the reason of a signal, its own 
   assert.deepEqual(await closed.client.watch().next(), { done: true, value: undefined });
 });
 
-test('an event that was read ahead is not told after the signal aborted', async () => {
+test('an event that was read ahead is not returned after the signal aborted', async () => {
   const events = [registered(9, 1), registered(9, 2)];
   const stop = new AbortController();
   const clock = simulatedClock();
@@ -189,7 +189,7 @@ test('an event that was read ahead is not told after the signal aborted', async 
   await client.close();
 });
 
-test('leaving the loop, and return() while an event is awaited, end the stream', async () => {
+test('leaving the loop, and return() during a wait, end the stream', async () => {
   const { signal } = new AbortController();
   const w = follow([{ batches: [{ events: [registered(9, 1)], cursor: '9' }], hold: true }], { signal });
   await w.clock.advance(0);
@@ -200,7 +200,7 @@ test('leaving the loop, and return() while an event is awaited, end the stream',
   assert.equal(getEventListeners(signal, 'abort').length, 0, 'a signal that outlives it keeps nothing of it');
 });
 
-test('a wrong option throws at once, with the value and what is allowed', () => {
+test('an invalid option throws at once, with the value and what is allowed', () => {
   const client = createClient(scriptedSource([]), { clock: simulatedClock(), random: () => 0.5, signal: undefined });
   const cases: [WatchOptions, RegExp][] = [
     [{ since: '1x' }, /since "1x": expected a store revision/],

@@ -18,18 +18,18 @@ const node = (n: number, present = true): [string, InstanceJson] => [
   instanceJson(sampleEntry(n, present)),
 ];
 
-test('events make the map what a list would answer: a lost node stays, a forgotten one goes', () => {
+test('events make the map equal to a list: a lost node stays, a forgotten one is removed', () => {
   const events = [registered(2, 1), registered(3, 2), lost(4, 1), lost(5, 2), forgotten(6, 2)];
   assert.deepEqual(apply(...events), new Map([node(1, false)]));
 });
 
-test('a synced drops whoever it does not name', () => {
+test('a synced event removes the nodes that it does not name', () => {
   const events = [registered(2, 1), registered(3, 2), registered(9, 2, true), registered(9, 3, true), synced(9, 2, 3)];
   assert.deepEqual(apply(...events), new Map([node(2), node(3)]));
   assert.deepEqual(apply(registered(2, 1), synced(9)), new Map());
 });
 
-test('an event that is told twice, and the telling of an uncertainty, change nothing', () => {
+test('a repeated event, and events about a mass loss, change nothing', () => {
   const uncertainty = { vanished: 6, nodes: 10, limitShare: 0.3, limitCount: 5, since: '', until: '' };
   const extra = [
     told({ kind: 'uncertain', revision: '4', uncertainty, part: 0 }),

@@ -30,7 +30,7 @@ function startExample(t: TestContext, url: string) {
   return { child, ended, output };
 }
 
-test('the example follows real agents from the store and over HTTP alike, and ends by itself on Ctrl-C', async (t) => {
+test('the example follows real agents from the store and over HTTP, and ends at Ctrl-C', async (t) => {
   const fleet = await startFleet(t, 3);
   const [a = '', b = '', c = ''] = fleet.instanceIds;
   const store = `sqlite:${join(fleet.dir, 'roll.db')}`;
@@ -72,7 +72,7 @@ test('the example follows real agents from the store and over HTTP alike, and en
   }
 });
 
-test('the packed package compiles and runs in a strict project of somebody else’s', async (t) => {
+test('the packed package compiles and runs in another strict project', async (t) => {
   const project = await mkdtemp(join(tmpdir(), 'rollcall-consumer-'));
   t.after(() => rm(project, { recursive: true, force: true }));
   const installed = join(project, 'node_modules/rollcall');

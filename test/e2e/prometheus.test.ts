@@ -59,7 +59,7 @@ function recordOf(n: number) {
   return sampleRecord({ ec2InstanceId, privateIpAddress: `127.0.1.${n}`, labels: { 'team/name': `team-${n}` } });
 }
 
-test('Prometheus finds the nodes through any one of them, scrapes them, and drops who departs', async (t) => {
+test('Prometheus finds the nodes through any agent, scrapes them, and drops departed nodes', async (t) => {
   const { store, holds, port } = await fleet(t);
   const relabel = (source: string, target: string) => ({
     source_labels: [`__meta_rollcall_${source}`],
@@ -114,7 +114,7 @@ test('Prometheus finds the nodes through any one of them, scrapes them, and drop
   });
 });
 
-test('promtool has nothing to say against the page of metrics', async (t) => {
+test('promtool accepts the page of metrics', async (t) => {
   const { port } = await fleet(t);
   // Read first, so that the metrics of the roll are on the page too.
   await (await fetch(`http://127.0.1.1:${port}/v1/targets`)).json();
@@ -124,7 +124,7 @@ test('promtool has nothing to say against the page of metrics', async (t) => {
   assert.match(await checkMetrics('# TYPE wrong counter\nwrong 1\n'), /wrong/);
 });
 
-test('promtool takes the alerts of docs/prometheus.md', async (t) => {
+test('promtool accepts the alerts of docs/prometheus.md', async (t) => {
   const page = await readFile(new URL('../../docs/prometheus.md', import.meta.url), 'utf8');
   const alerts = /^```yaml\n(.*?)^```$/ms.exec(page)?.[1] ?? '';
   const dir = await mkdtemp(join(tmpdir(), 'rollcall-rules-'));

@@ -8,7 +8,7 @@ import { until } from '../support/machine-time.ts';
 import { getJson, PATIENCE_MS } from '../support/rollcall-process.ts';
 
 const text = async (url: string) => (await fetch(url)).text();
-const OFF = 'this agent takes no part in the standing audit';
+const OFF = 'this agent takes no part in the continuous audit';
 
 test('an agent without --audit-interval says how to switch it on, and has no metrics of it', async (t) => {
   const world = await startWorld(t);

@@ -15,12 +15,12 @@ const ecsAttributes = { state: 'failing', reason: 'denied', lastWrite: null } as
 const samples = (name: string, report = sampleReport()) =>
   metricSamples(report, roll, 1).find((metric) => metric.name === name)?.samples ?? assert.fail(name);
 
-test('without the flags nothing is claimed', () => {
+test('without --drain-on and --ecs-attributes there are no samples of them', () => {
   assert.deepEqual(samples('rollcall_drain_state'), []);
   assert.deepEqual(samples('rollcall_ecs_attributes_state'), []);
 });
 
-test('with them the one state that holds is one', () => {
+test('with the flags the current state is one and the others are zero', () => {
   const report = sampleReport({ drain, ecsAttributes });
   const held = (name: string) => samples(name, report).filter(({ value }) => value === 1);
   assert.deepEqual(held('rollcall_drain_state'), [{ labels: { state: 'waiting' }, value: 1 }]);
@@ -28,7 +28,7 @@ test('with them the one state that holds is one', () => {
   assert.equal(samples('rollcall_drain_state', report).length, 4);
 });
 
-test('/v1/self tells both', async () => {
+test('/v1/self has the states of drain and attributes', async () => {
   const request = {} as Parameters<ReturnType<typeof self>>[0];
   const reply = await self(() => sampleReport({ drain, ecsAttributes }), { status: () => roll })(request);
   const body = JSON.parse(String((reply as { body: unknown }).body));

@@ -68,12 +68,12 @@ async function setUp(t: TestContext, { route = {}, limits = {} }: Options = {}) 
   return { feed, server, url, ask, errors, writes: () => writes };
 }
 
-/** Waits for what the server does on its own time; the test's own limit ends a wait in vain. */
+/** Waits until a condition of the server holds; the test's timeout is the limit. */
 async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setImmediate(resolve));
 }
 
-test('an event is its type, its CloudEvent on one line, and the cursor behind the last of a batch', async (t) => {
+test('an event has its type, its CloudEvent on one line, and the cursor after the last event of a batch', async (t) => {
   const { feed, url } = await setUp(t);
   const reader = await openSse(t, url);
   assert.equal(reader.headers['content-type'], 'text/event-stream');
@@ -102,7 +102,7 @@ test('an event is its type, its CloudEvent on one line, and the cursor behind th
   );
 });
 
-test('Last-Event-ID, else since, is where the reader resumes', async (t) => {
+test('the reader resumes after Last-Event-ID or, without it, after since', async (t) => {
   const { feed, url } = await setUp(t);
   await openSse(t, url);
   await openSse(t, `${url}?since=5`);
@@ -113,7 +113,7 @@ test('Last-Event-ID, else since, is where the reader resumes', async (t) => {
   );
 });
 
-test('filters keep events out, never the cursor of their batch', async (t) => {
+test('filters drop events but never the cursor of their batch', async (t) => {
   const { feed, url } = await setUp(t, { limits: { socketIdleMs: 600 } });
   const reader = await openSse(t, `${url}?cluster=demo&types=registered`);
   feed.tell({ events: [registered(1, '7'), registered(2, '7', { cluster: 'other' })], cursor: '7' });
@@ -124,7 +124,7 @@ test('filters keep events out, never the cursor of their batch', async (t) => {
   assert.equal(reader.told().length, 1);
 });
 
-test('a synced event names the nodes of the asked cluster alone', async (t) => {
+test('a synced event names only the nodes of the cluster in the filter', async (t) => {
   const { feed, url } = await setUp(t);
   const reader = await openSse(t, `${url}?cluster=demo`);
   feed.tell({
@@ -135,7 +135,7 @@ test('a synced event names the nodes of the asked cluster alone', async (t) => {
   assert.deepEqual(JSON.parse(reader.told()[0]?.data ?? '').data, { instanceIds: [sampleInstanceId(1)] });
 });
 
-test('cursors without events wait for the heartbeat, which is a comment when there is none', async (t) => {
+test('a cursor without events is sent with the heartbeat, which is otherwise a comment', async (t) => {
   const { feed, url } = await setUp(t, { limits: { socketIdleMs: 600 } });
   const reader = await openSse(t, url);
   for (let cursor = 10; cursor <= 500; cursor += 1) feed.tell({ events: [], cursor: String(cursor) });
@@ -144,7 +144,7 @@ test('cursors without events wait for the heartbeat, which is a comment when the
   assert.deepEqual(reader.told(), []);
 });
 
-test('what happens together goes out in order, and a cursor never before the events it covers', async (t) => {
+test('batches that are ready together are sent in order, and a cursor never before its events', async (t) => {
   const { feed, url } = await setUp(t);
   const reader = await openSse(t, url);
   for (let revision = 10; revision < 110; revision += 1) {
@@ -158,7 +158,7 @@ test('what happens together goes out in order, and a cursor never before the eve
   );
 });
 
-test('a snapshot in mid-stream withdraws the last event id until it is complete', async (t) => {
+test('a snapshot in mid-stream clears the last event id until it is complete', async (t) => {
   const { feed, url } = await setUp(t);
   let storeId = 'store-a';
   feed.storeId = async () => storeId;
@@ -176,14 +176,14 @@ test('a snapshot in mid-stream withdraws the last event id until it is complete'
     ['95', '', '', '', '3'],
   );
   assert.equal(reader.text().split('\nid:').length, 4, 'an id line more than needed');
-  // It is the backup of another time: its events must not be taken for those of before.
+  // The store was restored from a backup, so its events must have another id.
   assert.deepEqual(
     reader.told().map(({ data }) => JSON.parse(data).source),
     ['rollcall:store-a', ...Array.from({ length: 4 }, () => 'rollcall:store-b')],
   );
 });
 
-test('an event is written once for all its readers', async (t) => {
+test('an event is serialized once for all its readers', async (t) => {
   const { feed, url, writes } = await setUp(t);
   const readers = await Promise.all(Array.from({ length: 20 }, () => openSse(t, url)));
   feed.tell({ events: [registered(1, '7')], cursor: '7' });
@@ -191,7 +191,7 @@ test('an event is written once for all its readers', async (t) => {
   assert.equal(writes(), 1);
 });
 
-test('what cannot be asked for is a 400 that names it, and opens no stream', async (t) => {
+test('an invalid query is a 400 with the value, and opens no stream', async (t) => {
   const { feed, ask } = await setUp(t);
   for (const [query, headers, detail] of [
     ['?since=x1', {}, /since "x1" is not a revision/],
@@ -210,7 +210,7 @@ test('what cannot be asked for is a 400 that names it, and opens no stream', asy
   assert.match(JSON.parse(future.text).detail, /^resume after revision 99: the store is at 42/);
 });
 
-test('a store that is away and never was known is a 503 that says when to ask again', async (t) => {
+test('if the store does not answer and no roll is known the answer is a 503 with Retry-After', async (t) => {
   const { feed, ask } = await setUp(t);
   feed.refusal = new StoreError('the roll is not known', { retryable: true });
   const { status, headers, text } = await ask();
@@ -218,7 +218,7 @@ test('a store that is away and never was known is a 503 that says when to ask ag
   assert.equal(JSON.parse(text).detail, 'the roll is not known');
 });
 
-test('HEAD says what it would be and opens no stream', async (t) => {
+test('HEAD has the headers of GET and opens no stream', async (t) => {
   const { feed, ask } = await setUp(t);
   const { status, headers, text } = await ask('', { method: 'HEAD' });
   assert.deepEqual([status, headers['content-type'], text], [200, 'text/event-stream', '']);
@@ -226,7 +226,7 @@ test('HEAD says what it would be and opens no stream', async (t) => {
   assert.deepEqual(feed.asked, []);
 });
 
-test('a slow reader is told so, with the cursor to resume from, and its stream ends', async (t) => {
+test('a slow reader gets an error event with the cursor to resume after, and its stream ends', async (t) => {
   const { feed, url } = await setUp(t);
   const reader = await openSse(t, url);
   feed.tell({ events: [registered(1, '7')], cursor: '7' });
@@ -240,7 +240,7 @@ test('a slow reader is told so, with the cursor to resume from, and its stream e
   assert.equal(reader.told().length, 2);
 });
 
-test('a stream whose source fails in another way is cut, so that it does not look whole', async (t) => {
+test('a stream whose source fails otherwise is cut off, so that it does not look complete', async (t) => {
   const { feed, url, errors } = await setUp(t);
   const reader = await openSse(t, url);
   feed.fail(new Error('a defect'));
@@ -249,19 +249,19 @@ test('a stream whose source fails in another way is cut, so that it does not loo
   assert.deepEqual(errors.splice(0).map(String), ['Error: a defect']);
 });
 
-test('a reader too many is a 503, and a seat that becomes free is given again', async (t) => {
+test('beyond the limit a reader gets a 503, and a place that becomes free is used again', async (t) => {
   const { feed, url, ask } = await setUp(t, { route: { maxReaders: 2 } });
   const first = await openSse(t, url);
   await openSse(t, url);
   const refused = await ask();
   assert.deepEqual([refused.status, refused.headers['retry-after']], [503, '5']);
-  assert.match(JSON.parse(refused.text).detail, /^2 readers follow the events here, and no more can/);
+  assert.match(JSON.parse(refused.text).detail, /^all 2 event readers of this agent are in use/);
   first.leave();
   await until(() => feed.readers() === 1);
   await openSse(t, url);
 });
 
-test('a reader that leaves is let go, also while it is still being let in', async (t) => {
+test('a reader that disconnects is released, also before its stream has started', async (t) => {
   const { feed, url } = await setUp(t, { route: { maxReaders: 1 } });
   const reader = await openSse(t, url);
   reader.leave();
@@ -278,12 +278,12 @@ test('a reader that leaves is let go, also while it is still being let in', asyn
   await opened.promise;
   feed.storeId = storeId;
   req.destroy();
-  // The only seat is free again as soon as the server has seen it leave.
+  // The only place is free again after the server has seen the reader disconnect.
   let again: unknown = null;
   while (!again) again = await openSse(t, url).catch(() => null);
 });
 
-test('a stream outlives every limit of a request while its heartbeat comes', async (t) => {
+test('a stream outlasts all request limits while heartbeats are sent', async (t) => {
   const limits = {
     headersTimeoutMs: 30,
     requestTimeoutMs: 30,
@@ -300,7 +300,7 @@ test('a stream outlives every limit of a request while its heartbeat comes', asy
   assert.equal(reader.ended(), null);
 });
 
-test('a reader that never reads costs a bounded memory and is cut off, while others go on', async (t) => {
+test('a reader that does not read costs bounded memory and is disconnected, and others continue', async (t) => {
   const { feed, url } = await setUp(t, { limits: { socketIdleMs: 1_500 } });
   const socket = connect(Number(new URL(url).port), '127.0.0.1');
   t.after(() => socket.destroy());
@@ -313,26 +313,26 @@ test('a reader that never reads costs a bounded memory and is cut off, while oth
     feed.tell({ events: [registered(1, `${revision}`, { labels: { note } })], cursor: `${revision}` });
   }
   const other = await openSse(t, url);
-  // Of 64 MB the system takes its buffers full, and we no more: the rest stays with the source.
+  // Of 64 MB only the kernel's buffers are filled; the rest stays in the source.
   let before = -1;
   for (let still = 0; still < 20; still = feed.untaken() === before ? still + 1 : 0) {
     before = feed.untaken();
     await new Promise((resolve) => setImmediate(resolve));
   }
-  assert.ok(feed.untaken() > 700, `${1_000 - feed.untaken()} batches were taken for nobody`);
+  assert.ok(feed.untaken() > 700, `${1_000 - feed.untaken()} batches were read without a reader`);
   await until(() => feed.readers() === 1);
   feed.tell({ events: [registered(2, '2000')], cursor: '2000' });
   await other.until(() => other.told().length === 1);
 });
 
-test('a reader that breaks its connection in the middle of an event is no error of ours', async (t) => {
+test('a reader that disconnects during an event is not an error', async (t) => {
   const { feed, url } = await setUp(t);
   const socket = connect(Number(new URL(url).port), '127.0.0.1');
   socket.on('error', () => {});
   socket.pause();
   socket.write('GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n');
   await until(() => feed.readers() === 1);
-  // More than the system's buffers take.
+  // More than the kernel's buffers hold.
   const note = 'x'.repeat(64 * 1024 * 1024);
   feed.tell({ events: [registered(1, '7', { labels: { note } })], cursor: '7' });
   await until(() => feed.untaken() === 0);
@@ -341,10 +341,10 @@ test('a reader that breaks its connection in the middle of an event is no error 
   await until(() => feed.readers() === 0);
 });
 
-test('when the server closes, streams end whole and at once, without using up the grace', async (t) => {
+test('when the server closes, streams end complete and at once, without the grace', async (t) => {
   const { feed, url, server } = await setUp(t, { limits: { closeGraceMs: 60_000 } });
   const readers = await Promise.all(Array.from({ length: 5 }, () => openSse(t, url)));
-  // A client that would keep its connection for another request.
+  // A client that keeps its connection alive.
   const kept = rawExchange(server.url, 'GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n');
   await until(() => feed.readers() === 6);
   await server.close();
@@ -356,7 +356,7 @@ test('when the server closes, streams end whole and at once, without using up th
   assert.equal(feed.readers(), 0);
 });
 
-test('a source that ends ends its streams whole', async (t) => {
+test('when a source ends, its streams end complete', async (t) => {
   const { feed, url } = await setUp(t);
   const reader = await openSse(t, url);
   feed.end();
@@ -364,7 +364,7 @@ test('a source that ends ends its streams whole', async (t) => {
   assert.equal(reader.ended(), 'whole');
 });
 
-test('a thousand readers get an event soon, and probes are answered beside them', async (t) => {
+test('a thousand readers get an event soon, and probes are answered meanwhile', async (t) => {
   const { feed, url, server, ask } = await setUp(t);
   const texts: string[] = [];
   for (let n = 0; n < 1_000; n += 1) {
@@ -382,7 +382,7 @@ test('a thousand readers get an event soon, and probes are answered beside them'
   const startMs = performance.now();
   feed.tell({ events: [registered(1, '7')], cursor: '7' });
   await until(() => texts.every((text) => text.includes('id: 7\n')));
-  // Some 100 ms where the machine has nothing else to do.
+  // About 100 ms on an idle machine.
   assert.ok(performance.now() - startMs < 20_000);
   assert.match(
     await rawExchange(server.url, 'GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n'),

@@ -1,19 +1,19 @@
 import type { EventFeed } from '../../src/http/routes/events.ts';
 import type { EventBatch, EventsOptions } from '../../src/registry/event-source.ts';
 
-/** A source of events that says what a test tells it to, to every reader that is there. */
+/** A source of events in which the test sends batches to all current readers. */
 export interface FakeFeed extends EventFeed {
   tell(batch: EventBatch): void;
-  /** The readers get this after what was told before. */
+  /** Sends a batch to the readers. */
   fail(error: unknown): void;
-  /** The readers' streams end. */
+  /** Ends the readers' streams. */
   end(): void;
-  /** What the next readers are refused with. */
+  /** The error for the next readers; null: none. */
   refusal: unknown;
   readonly asked: EventsOptions[];
   /** Readers whose signal has not aborted. */
   readers(): number;
-  /** Batches that the readers have not taken yet. */
+  /** Batches that the readers have not read yet. */
   untaken(): number;
 }
 

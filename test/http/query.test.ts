@@ -5,11 +5,11 @@ import { parseEventQuery, parseRollQuery, parseTargetsQuery } from '../../src/ht
 describe('parse event query', () => {
   const parse = (query: string, lastEventId?: string) => parseEventQuery(new URLSearchParams(query), lastEventId);
 
-  test('without anything a reader gets a snapshot and every event', () => {
+  test('without parameters the reader gets a snapshot and all events', () => {
     assert.deepEqual(parse(''), { ok: true, value: { since: null, filter: { kinds: null, cluster: null } } });
   });
 
-  test('types are taken short and full, with commas and repeated', () => {
+  test('types are accepted in short and full form, comma-separated and repeated', () => {
     const { ok, value } = parse('types=lost,rollcall.instance.health&types=rollcall.roll.synced&cluster=a,b') as {
       ok: boolean;
       value: unknown;
@@ -19,7 +19,7 @@ describe('parse event query', () => {
     assert.deepEqual(value, { since: null, filter });
   });
 
-  test('Last-Event-ID outranks since, and an empty one is none', () => {
+  test('Last-Event-ID takes precedence over since, and an empty one counts as none', () => {
     const since = (query: string, lastEventId?: string) => {
       const parsed = parse(query, lastEventId);
       return parsed.ok ? parsed.value.since : parsed.detail;
@@ -30,13 +30,13 @@ describe('parse event query', () => {
     assert.equal(since('', '9223372036854775807'), '9223372036854775807');
   });
 
-  test('what is malformed, unknown, empty or too many is named with what is allowed', () => {
+  test('an invalid, unknown, empty or repeated parameter is an error with what is allowed', () => {
     const refused: [string, string | undefined, RegExp][] = [
-      ['since=abc', undefined, /^since "abc" is not a revision; one is a decimal number below 2\^63/],
+      ['since=abc', undefined, /^since "abc" is not a revision: a decimal number below 2\^63/],
       ['since=-1', undefined, /^since "-1" is not a revision/],
       ['since=9223372036854775808', undefined, /^since "9223372036854775808" is not a revision/],
       ['since=', undefined, /^since has an empty value/],
-      ['since=1&since=2', undefined, /^since is there more than once/],
+      ['since=1&since=2', undefined, /^since is set more than once/],
       ['', '12, 13', /^Last-Event-ID "12, 13" is not a revision/],
       ['since=abc', '12', /^since "abc" is not a revision/],
       [
@@ -67,12 +67,12 @@ describe('parse roll query', () => {
     return parsed.ok ? 'accepted' : parsed.detail;
   }
 
-  test('without parameters it is the present nodes', () => {
+  test('without parameters the present nodes are selected', () => {
     const filter = { cluster: null, health: null, presence: new Set(['present']), az: null };
     assert.deepEqual(parse(''), { ok: true, value: filter });
   });
 
-  test('values come with commas or by repetition', () => {
+  test('values are comma-separated or repeated', () => {
     const filter = {
       cluster: new Set(['My-ECS-Cluster']),
       health: new Set(['warning', 'critical']),
@@ -84,20 +84,20 @@ describe('parse roll query', () => {
     assert.deepEqual(parse(query), { ok: true, value: filter });
   });
 
-  test('presence=all asks for every presence', () => {
+  test('presence=all selects every presence', () => {
     for (const query of ['presence=all', 'presence=all,lost']) {
       const parsed = parse(query);
       assert.equal(parsed.ok && parsed.value.presence, null);
     }
   });
 
-  test('what is not known is refused with the value and what is allowed', () => {
+  test('an unknown value is an error with what is allowed', () => {
     assert.equal(detail('health=fine'), 'health "fine" is not known; allowed: passing, warning, critical');
     assert.equal(detail('presence=gone'), 'presence "gone" is not known; allowed: present, departed, lost, all');
     assert.equal(detail('zone=a'), 'unknown parameter "zone"; allowed: cluster, health, presence, az');
     assert.match(detail('cluster=arn:aws:ecs:us-east-1:1:cluster/b') ?? '', /the roll has clusters by name/);
-    assert.equal(detail('cluster='), 'cluster has an empty value; give it a value or leave it out');
-    assert.equal(detail('health=passing,'), 'health has an empty value; give it a value or leave it out');
+    assert.equal(detail('cluster='), 'cluster has an empty value; set a value or remove it');
+    assert.equal(detail('health=passing,'), 'health has an empty value; set a value or remove it');
     assert.ok(detail(`presence=${'x'.repeat(2_000)}`).length < 200);
   });
 });
@@ -105,7 +105,7 @@ describe('parse roll query', () => {
 describe('parse targets query', () => {
   const parse = (query: string) => parseTargetsQuery(new URLSearchParams(query));
 
-  test('the port is one of TCP, beside the filters of the roll', () => {
+  test('the port is a TCP port, beside the filters of the roll', () => {
     const parsed = parse('port=9100&cluster=demo&presence=all');
     assert.ok(parsed.ok);
     assert.equal(parsed.value.port, 9_100);
@@ -117,14 +117,14 @@ describe('parse targets query', () => {
       });
   });
 
-  test('any other port, and what the roll refuses, is named with what is allowed', () => {
+  test('any other port, and any invalid filter, is an error with what is allowed', () => {
     for (const port of ['0', '65536', '-1', '1e3', '9100.5', 'http', '0x50', '99999999999']) {
       const parsed = parse(`port=${port}`);
-      assert.equal(!parsed.ok && parsed.detail, `port "${port}" is not one; allowed: 1 to 65535`);
+      assert.equal(!parsed.ok && parsed.detail, `port "${port}" is not a port; allowed: 1 to 65535`);
     }
     for (const [query, detail] of [
       ['port=', /^port has an empty value/],
-      ['port=1&port=2', /^port is there more than once/],
+      ['port=1&port=2', /^port is set more than once/],
       ['health=ill', /^health "ill" is not known; allowed: passing, warning, critical/],
       ['ports=1', /^unknown parameter "ports"; allowed: cluster, health, presence, az, port$/],
     ] as const) {

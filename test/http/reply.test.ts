@@ -9,7 +9,7 @@ import { systemClock } from '../../src/lib/clock.ts';
 import { rawExchange } from '../support/raw-exchange.ts';
 
 describe('send heartbeats', () => {
-  test('a client that does not read gets no heartbeat, and is cut as idle', async (t) => {
+  test('a client that does not read gets no heartbeat, and is disconnected as idle', async (t) => {
     const cut = Promise.withResolvers<void>();
     let beats = 0;
     const server = await startHttpServer({
@@ -23,7 +23,7 @@ describe('send heartbeats', () => {
           contentType: 'text/plain',
           body: (async function* () {
             signal.addEventListener('abort', () => cut.resolve());
-            // More than the system's buffers take.
+            // More than the kernel's buffers hold.
             yield 'x'.repeat(64 * 1024 * 1024);
           })(),
           heartbeat() {
@@ -45,7 +45,7 @@ describe('send heartbeats', () => {
 });
 
 describe('write stream', () => {
-  /** What a client gets, byte for byte. */
+  /** The bytes that a client gets. */
   async function exchange(t: TestContext, request: string, pieces: readonly (string | Uint8Array)[]): Promise<string> {
     const server = createServer(async (_, res) => {
       res.writeHead(200, { Connection: 'close' });
@@ -60,13 +60,13 @@ describe('write stream', () => {
     return answer.slice(answer.indexOf('\r\n\r\n') + 4);
   }
 
-  test('pieces are chunks of HTTP/1.1, the same bytes as often as they are sent, and the end is said', async (t) => {
+  test('pieces are chunks of HTTP/1.1, the same bytes each time, with a final chunk', async (t) => {
     const shared = Buffer.from('ä\n\n');
     const body = await exchange(t, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n', ['retry: 1\n\n', shared, shared]);
     assert.equal(body, 'a\r\nretry: 1\n\n\r\n4\r\nä\n\n\r\n4\r\nä\n\n\r\n0\r\n\r\n');
   });
 
-  test('a client of HTTP/1.0, which knows no chunks, gets the pieces as they are', async (t) => {
+  test('a client of HTTP/1.0, which has no chunks, gets the plain pieces', async (t) => {
     assert.equal(await exchange(t, 'GET / HTTP/1.0\r\n\r\n', ['a\n', Buffer.from('b\n')]), 'a\nb\n');
   });
 });

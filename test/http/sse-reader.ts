@@ -5,24 +5,24 @@ import type { TestContext } from 'node:test';
 export interface Told {
   readonly type: string;
   readonly data: string;
-  /** The last event id as a browser has it after this event; '' is none. */
+  /** A browser's last event id after this event; '' is none. */
   readonly lastEventId: string;
 }
 
 export interface SseReader {
   readonly headers: IncomingHttpHeaders;
-  /** All that came, as it came. */
+  /** The received text. */
   text(): string;
   told(): readonly Told[];
   lastEventId(): string;
-  /** null: the stream is open; `whole`: it ended as it should; else it was cut. */
+  /** null: the stream is open; `whole`: it ended correctly; else it was cut off. */
   ended(): 'whole' | 'cut' | null;
-  /** Waits until the condition holds; the test's own limit ends a wait in vain. */
+  /** Waits until the condition holds; the test's timeout is the limit. */
   until(condition: () => boolean): Promise<void>;
   leave(): void;
 }
 
-/** An event stream that is read as a browser's EventSource does (WHATWG HTML, section 9.2.6). */
+/** Reads an event stream as a browser's EventSource does (WHATWG HTML, section 9.2.6). */
 export async function openSse(t: TestContext, url: string, headers: Record<string, string> = {}): Promise<SseReader> {
   const req = request(url, { agent: false, headers });
   t.after(() => req.destroy());

@@ -10,47 +10,40 @@ import { events } from './events.ts';
 import { metrics } from './metrics.ts';
 import { containerInstance, containerInstances, targets, unavailable } from './roll.ts';
 
-const SWITCHED_OFF =
-  'this agent takes no part in the standing audit: start it with --audit-interval 5m (ROLLCALL_AUDIT_INTERVAL)';
-
-/** The last result of the standing audit, whoever made it, as the store has it; with its age, and whether that is too much. */
-export function audit(auditor: Pick<Auditor, 'status' | 'read'> | null): Handler {
-  return async ({ path, signal }) => {
-    if (!auditor) return problem(404, SWITCHED_OFF, { instance: path });
-    try {
-      const { revision, summary, report, unreadable } = await auditor.read(signal);
-      const { leader, ageMs, stale, staleReason, broken } = auditor.status();
-      if (!summary?.result || !report) {
-        const detail =
-          unreadable === null
-            ? (staleReason ?? 'no audit has come to a result')
-            : `the result cannot be read: ${unreadable}`;
-        return unavailable(detail, path);
-      }
-      const { result, lastRun, intervalMs } = summary;
-      return jsonReply({
-        report,
-        by: result.by,
-        ageMs: ageMs === null ? null : Math.round(ageMs),
-        stale,
-        staleReason,
-        revision,
-        intervalMs,
-        lastRun,
-        leader,
-        broken,
-      });
-    } catch (error) {
-      if (!(error instanceof StoreError || error instanceof DeadlineError)) throw error;
-      const { summary, ageMs } = auditor.status();
-      const known = summary?.result ? { lastKnown: { ...summary.result, ageMs: Math.round(ageMs ?? 0) } } : {};
-      const headers = { 'Retry-After': '5' };
-      return problem(503, describeError(error), { instance: path, headers, extension: known });
-    }
-  };
+export interface AgentRouteDeps {
+  /** Called once per request. */
+  readonly report: () => AgentReport;
+  readonly registry: Registry;
+  /** Resident memory of the process. */
+  readonly residentBytes: () => number;
+  readonly clock: Pick<Clock, 'wallMs'>;
+  readonly random: () => number;
+  /** Default null: this agent takes no part in the continuous audit. */
+  readonly auditor?: Pick<Auditor, 'status' | 'read'> | null;
 }
 
-/** Liveness: the agent's own loops make progress. A store outage is no reason, for a restart would not mend it. */
+/** All paths of the agent's HTTP port. */
+export function agentRoutes(deps: AgentRouteDeps): Routes {
+  const { report, registry, residentBytes, clock, random, auditor = null } = deps;
+  const routes: Routes = {
+    '/': indexPage(
+      () => report().version,
+      () => Object.keys(routes),
+    ),
+    '/healthz': healthz(report),
+    '/readyz': readyz(report),
+    '/v1/self': self(report, registry),
+    '/v1/containerInstances': containerInstances(registry),
+    '/v1/containerInstances/:id': containerInstance(registry),
+    '/v1/events': events({ feed: registry, clock, random }),
+    '/v1/targets': targets(registry),
+    '/v1/audit': audit(auditor),
+    '/metrics': metrics(report, registry, residentBytes, auditor),
+  };
+  return routes;
+}
+
+/** Liveness: the agent's own loops make progress. A store outage does not fail it, because a restart would not help. */
 export function healthz(report: () => AgentReport): Handler {
   return ({ path }) => {
     const stuck = report().loops.filter((loop) => loop.ageMs > loop.limitMs);
@@ -63,7 +56,7 @@ export function healthz(report: () => AgentReport): Handler {
   };
 }
 
-/** A list of the paths, for whoever opens the port by hand. */
+/** A list of the paths, as text. */
 export function indexPage(version: () => string, paths: () => readonly string[]): Handler {
   return () => {
     const body = [`rollcall ${version()}`, '', ...paths(), ''].join('\n');
@@ -71,7 +64,7 @@ export function indexPage(version: () => string, paths: () => readonly string[])
   };
 }
 
-/** Readiness: this node is on the roll, and its lease is believed good. */
+/** Readiness: this node is registered, and its lease is believed good. */
 export function readyz(report: () => AgentReport): Handler {
   return ({ path }) => {
     const { state, believedGood, reason, lastError } = report().lease;
@@ -81,7 +74,7 @@ export function readyz(report: () => AgentReport): Handler {
   };
 }
 
-/** This node as its agent sees it, whether the store answers or not. Field by field: the JSON is a contract, the report is not. */
+/** The state of the agent, also in a store outage. Fields are listed, because the JSON is a contract and `AgentReport` is not. */
 export function self(report: () => AgentReport, registry: Pick<Registry, 'status'>): Handler {
   return () => {
     const { version, session, startedAt, record, lease, checks, interruption, sources, loops, drain, ecsAttributes } =
@@ -138,35 +131,42 @@ function wholeMs(ms: number | null): number | null {
   return ms === null ? null : Math.round(ms);
 }
 
-export interface AgentRouteDeps {
-  /** Called once per request. */
-  readonly report: () => AgentReport;
-  readonly registry: Registry;
-  /** Resident memory of the process. */
-  readonly residentBytes: () => number;
-  readonly clock: Pick<Clock, 'wallMs'>;
-  readonly random: () => number;
-  /** Default: this agent takes no part in the standing audit. */
-  readonly auditor?: Pick<Auditor, 'status' | 'read'> | null;
-}
+const AUDIT_OFF =
+  'this agent takes no part in the continuous audit; start it with --audit-interval 5m (ROLLCALL_AUDIT_INTERVAL)';
 
-/** Every path that an agent's HTTP port answers. */
-export function agentRoutes(deps: AgentRouteDeps): Routes {
-  const { report, registry, residentBytes, clock, random, auditor = null } = deps;
-  const routes: Routes = {
-    '/': indexPage(
-      () => report().version,
-      () => Object.keys(routes),
-    ),
-    '/healthz': healthz(report),
-    '/readyz': readyz(report),
-    '/v1/self': self(report, registry),
-    '/v1/containerInstances': containerInstances(registry),
-    '/v1/containerInstances/:id': containerInstance(registry),
-    '/v1/events': events({ feed: registry, clock, random }),
-    '/v1/targets': targets(registry),
-    '/v1/audit': audit(auditor),
-    '/metrics': metrics(report, registry, residentBytes, auditor),
+/** The last result of the continuous audit in the store, whichever agent wrote it, with its age and whether it is stale. */
+export function audit(auditor: Pick<Auditor, 'status' | 'read'> | null): Handler {
+  return async ({ path, signal }) => {
+    if (!auditor) return problem(404, AUDIT_OFF, { instance: path });
+    try {
+      const { revision, summary, report, unreadable } = await auditor.read(signal);
+      const { leader, ageMs, stale, staleReason, broken } = auditor.status();
+      if (!summary?.result || !report) {
+        const detail =
+          unreadable === null
+            ? (staleReason ?? 'no audit has come to a result')
+            : `the result cannot be read: ${unreadable}`;
+        return unavailable(detail, path);
+      }
+      const { result, lastRun, intervalMs } = summary;
+      return jsonReply({
+        report,
+        by: result.by,
+        ageMs: ageMs === null ? null : Math.round(ageMs),
+        stale,
+        staleReason,
+        revision,
+        intervalMs,
+        lastRun,
+        leader,
+        broken,
+      });
+    } catch (error) {
+      if (!(error instanceof StoreError || error instanceof DeadlineError)) throw error;
+      const { summary, ageMs } = auditor.status();
+      const known = summary?.result ? { lastKnown: { ...summary.result, ageMs: Math.round(ageMs ?? 0) } } : {};
+      const headers = { 'Retry-After': '5' };
+      return problem(503, describeError(error), { instance: path, headers, extension: known });
+    }
   };
-  return routes;
 }

@@ -8,10 +8,10 @@ import { StoreError } from '../../store/errors.ts';
 import { parseRollQuery, parseTargetsQuery } from '../query.ts';
 import { type Handler, jsonList, jsonReply, problem, type Reply, type RouteRequest } from '../reply.ts';
 
-/** Time after which asking again makes sense: the registry itself tries the store again within 5 s. */
+/** In seconds. The registry retries the store within 5 s, so an earlier request is useless. */
 const RETRY_AFTER = { 'Retry-After': '5' };
 
-/** The roll for a route, or the 503 that says why there is none. */
+/** The roll for a route, or a 503 with the reason why it is not known. */
 export async function readRoll(
   registry: Pick<Registry, 'read'>,
   { path, signal }: RouteRequest,
@@ -24,12 +24,12 @@ export async function readRoll(
   }
 }
 
-/** For now. Never an empty list or a 404 in its place: those would say that nodes are gone. */
+/** A 503. An empty list or a 404 instead would mean that nodes are gone. */
 export function unavailable(detail: string, path: string): Reply {
   return problem(503, detail, { instance: path, headers: RETRY_AFTER });
 }
 
-/** The roll, filtered; in an outage the last known one, with its age and `"stale":true`. */
+/** The filtered roll; in an outage the last known one, with its age and `"stale":true`. */
 export function containerInstances(registry: Pick<Registry, 'read'>): Handler {
   return async (request) => {
     const parsed = parseRollQuery(request.query);
@@ -44,13 +44,13 @@ export function containerInstances(registry: Pick<Registry, 'read'>): Handler {
   };
 }
 
-/** One node by its instance id, whatever its presence. */
+/** One node by its instance id, with any presence. */
 export function containerInstance(registry: Pick<Registry, 'read'>): Handler {
   return async (request) => {
     const { path: instance, params } = request;
     const id = params['id'] ?? '';
     if (!INSTANCE_ID.test(id)) {
-      const detail = `${JSON.stringify(id.slice(0, 64))} is not an instance id; one is i- or mi- and 8 to 32 hex digits`;
+      const detail = `${JSON.stringify(id.slice(0, 64))} is not an instance id: i- or mi- and 8 to 32 hex digits`;
       return problem(400, detail, { instance });
     }
     const read = await readRoll(registry, request);
@@ -59,21 +59,21 @@ export function containerInstance(registry: Pick<Registry, 'read'>): Handler {
     const entry = roll.entries.find(({ record }) => record.ec2InstanceId === id);
     if (entry) return jsonReply({ containerInstance: instanceJson(entry), revision: roll.revision, ageMs, stale });
     const detail = `${id} is not on the roll at revision ${roll.revision}`;
-    // What was not there a while ago may be there now.
+    // On a stale roll a missing node may be registered by now, so a 404 could be wrong.
     return stale ? unavailable(`${detail}, which is ${ageMs} ms old`, instance) : problem(404, detail, { instance });
   };
 }
 
-/** A scrape target as Prometheus' http_sd takes it. */
+/** A scrape target in the form of Prometheus' http_sd. */
 export interface TargetGroup {
   readonly targets: readonly [string];
-  /** What is not known of a node has no label. */
+  /** An unknown value has no label. */
   readonly labels: Readonly<Record<string, string>>;
 }
 
 /**
- * @param presence `uncertain`: its loss is held back
- * @returns null for a node without a private address, which nobody could scrape
+ * @param presence `uncertain`: its lost event is held
+ * @returns null for a node without a private address, which cannot be scraped
  */
 export function targetGroup(
   record: NodeRecord,
@@ -101,16 +101,16 @@ export function targetGroup(
   return { targets: [`${isIPv6(address) ? `[${address}]` : address}:${port}`], labels };
 }
 
-/** Where two names become one, the last in the order of the names wins, so that every scrape sees the same. */
+/** If two names become equal, the last in sorted order wins, so that each scrape gets the same value. */
 function sanitized(labels: NodeRecord['labels']): Record<string, string> {
   const sorted = Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1));
   return Object.fromEntries(sorted.map(([name, value]) => [`label_${name.replace(/[^a-zA-Z0-9_]/g, '_')}`, value]));
 }
 
 /**
- * The nodes as scrape targets, for Prometheus' http_sd: https://prometheus.io/docs/prometheus/latest/http_sd/. It
- * replaces all its targets with each answer and keeps them through a failure: so always the full list, and a 503 where
- * that is not known. Nodes whose loss is uncertain stay, for a hiccup of the store must not end their scraping.
+ * The nodes as scrape targets, for Prometheus' http_sd: https://prometheus.io/docs/prometheus/latest/http_sd/. Prometheus
+ * replaces all its targets with each answer and keeps them after a failure. So the answer is always the full list, or a
+ * 503 if the roll is not known. Nodes with a held loss stay, so that a short store outage does not end their scraping.
  */
 export function targets(registry: Pick<Registry, 'read'>): Handler {
   return async (request) => {

@@ -37,7 +37,7 @@ async function setUp(t: TestContext) {
   const store = fakeStore();
   const clock = simulatedClock();
   const registry = createRegistry({ store, clock, random: () => 0.5 });
-  // What a registry says only in trouble that other tests make for real.
+  // Values that a registry has only during a mass loss; other tests create one.
   const trouble: { read: Partial<RegistryRead>; status: Partial<RegistryStatus> } = { read: {}, status: {} };
   const troubled: Registry = {
     ...registry,
@@ -74,7 +74,7 @@ async function setUp(t: TestContext) {
   return { store, clock, agent, trouble, text, json, url: server.url };
 }
 
-test('/healthz is ok while every loop keeps its limit, also in a store outage', async (t) => {
+test('/healthz is ok while all loops keep their limits, also in a store outage', async (t) => {
   const { agent, json } = await setUp(t);
   agent.report = sampleReport({
     lease: sampleLease({ state: 'unregistered', believedGood: false, lastError: 'connection refused' }),
@@ -84,7 +84,7 @@ test('/healthz is ok while every loop keeps its limit, also in a store outage', 
   assert.deepEqual([status, body], [200, { status: 'ok' }]);
 });
 
-test('/healthz names the loops that are stuck, and only those', async (t) => {
+test('/healthz names the stuck loops and no others', async (t) => {
   const { agent, json } = await setUp(t);
   agent.report = sampleReport({
     loops: [
@@ -99,7 +99,7 @@ test('/healthz names the loops that are stuck, and only those', async (t) => {
   assert.equal(body.detail, 'loop publisher made no step for 60001 ms, its limit is 60000 ms');
 });
 
-test('/readyz is ok only while the lease is held and believed good, else says why not', async (t) => {
+test('/readyz is ok only while the lease is held and believed good, else it has the reason', async (t) => {
   const { agent, json } = await setUp(t);
   assert.deepEqual((await json('/readyz')).body, { status: 'ready' });
   const bad = [
@@ -116,7 +116,7 @@ test('/readyz is ok only while the lease is held and believed good, else says wh
   }
 });
 
-test('/v1/self tells everything the agent knows of itself, in whole milliseconds', async (t) => {
+test('/v1/self has the whole state of the agent, in whole milliseconds', async (t) => {
   const { agent, json } = await setUp(t);
   const interruption = { kind: 'spot-interruption', action: 'terminate', time: '2026-01-01T00:02:00.000Z' };
   const report = sampleReport({ interruption });
@@ -142,7 +142,7 @@ test('/v1/self tells everything the agent knows of itself, in whole milliseconds
   });
 });
 
-test('/v1/self says how the roll is known, and asks the store nothing for it', async (t) => {
+test('/v1/self has the state of the registry and does not read the store', async (t) => {
   const { store, clock, trouble, json } = await setUp(t);
   store.commit([node(1), node(2, {}, null)]);
   await json('/v1/containerInstances');
@@ -160,7 +160,7 @@ test('/v1/self says how the roll is known, and asks the store nothing for it', a
   assert.deepEqual(store.calls, { read: 1, watch: 1 });
 });
 
-test('/v1/containerInstances is the present nodes with revision and age', async (t) => {
+test('/v1/containerInstances has the present nodes with revision and age', async (t) => {
   const { store, json } = await setUp(t);
   const key = { key: 'v1/records/junk', reason: 'foreign' };
   store.skipped = [key];
@@ -172,13 +172,13 @@ test('/v1/containerInstances is the present nodes with revision and age', async 
   assert.deepEqual(body, { containerInstances, ...rest });
 });
 
-test('/v1/containerInstances tells when too many vanished at once to be believed', async (t) => {
+test('/v1/containerInstances has the uncertainty of a mass loss', async (t) => {
   const { trouble, json } = await setUp(t);
   trouble.read = { uncertainty: UNCERTAINTY };
   assert.deepEqual((await json('/v1/containerInstances')).body.uncertainty, UNCERTAINTY);
 });
 
-test('/v1/containerInstances filters, and an empty answer is whole JSON', async (t) => {
+test('/v1/containerInstances filters, and an empty list is valid JSON', async (t) => {
   const { store, json } = await setUp(t);
   store.commit([node(1), node(2, { cluster: 'other' }), node(3, {}, null)]);
   const ids = async (query: string) =>
@@ -194,7 +194,7 @@ test('/v1/containerInstances filters, and an empty answer is whole JSON', async 
   assert.match(bad.body.detail, /presence "here" is not known; allowed: present, departed, lost, all/);
 });
 
-test('ten thousand nodes are one whole answer', async (t) => {
+test('ten thousand nodes are one complete answer', async (t) => {
   const { store, json } = await setUp(t);
   store.commit(Array.from({ length: 10_000 }, (_, n) => node(n)));
   const { body } = await json('/v1/containerInstances');
@@ -202,7 +202,7 @@ test('ten thousand nodes are one whole answer', async (t) => {
   assert.deepEqual(body.containerInstances[9_999], instanceJson(node(9_999)));
 });
 
-test('/v1/containerInstances/{id} is one node whatever its presence, 404 or 400', async (t) => {
+test('/v1/containerInstances/{id} is one node with any presence, 404 or 400', async (t) => {
   const { store, json } = await setUp(t);
   store.commit([node(1), node(2, {}, null)]);
   const path = '/v1/containerInstances';
@@ -220,7 +220,7 @@ test('/v1/containerInstances/{id} is one node whatever its presence, 404 or 400'
   }
 });
 
-test('in an outage the last known roll is stale with its age, and an unknown node is no 404', async (t) => {
+test('in an outage the last known roll is stale with its age, and an unknown node is not a 404', async (t) => {
   const { store, clock, json } = await setUp(t);
   store.commit([node(1)]);
   await json('/v1/containerInstances');
@@ -234,7 +234,7 @@ test('in an outage the last known roll is stale with its age, and an unknown nod
   assert.match(unknown.body.detail, /is not on the roll at revision 2, which is 20000 ms old/);
 });
 
-test('a roll that was never known is a 503 that says why, never an empty list', async (t) => {
+test('if no roll is known the answer is a 503 with the cause, never an empty list', async (t) => {
   const { store, json } = await setUp(t);
   store.mode = 'down';
   for (const path of [
@@ -249,7 +249,7 @@ test('a roll that was never known is a 503 that says why, never an empty list', 
   }
 });
 
-test('/v1/targets is the present nodes at the port that was asked, or another', async (t) => {
+test('/v1/targets has the present nodes at the port of the request, or at another', async (t) => {
   const { store, json, url } = await setUp(t);
   assert.deepEqual((await json('/v1/targets')).body, []);
   store.commit([node(1, { privateIpAddress: '10.0.0.1' }), node(2, { privateIpAddress: null }), node(3, {}, null)]);
@@ -263,10 +263,10 @@ test('/v1/targets is the present nodes at the port that was asked, or another', 
   assert.deepEqual((await json('/v1/targets?port=9100&az=us-east-1a')).body[0].targets, ['10.0.0.1:9100']);
   assert.deepEqual((await json('/v1/targets?cluster=other')).body, []);
   assert.deepEqual((await json('/v1/targets?presence=lost')).body[0].labels.__meta_rollcall_presence, 'lost');
-  assert.match((await json('/v1/targets?port=0')).body.detail, /port "0" is not one; allowed: 1 to 65535/);
+  assert.match((await json('/v1/targets?port=0')).body.detail, /port "0" is not a port; allowed: 1 to 65535/);
 });
 
-test('/v1/targets keeps the nodes whose loss is uncertain', async (t) => {
+test('/v1/targets keeps the nodes whose loss is held', async (t) => {
   const { store, trouble, json } = await setUp(t);
   store.commit([node(1), node(2, {}, null), node(3, {}, null)]);
   trouble.read = { held: new Set([sampleInstanceId(2)]) };
@@ -285,7 +285,7 @@ test('/v1/targets keeps the nodes whose loss is uncertain', async (t) => {
   assert.deepEqual(await told('?cluster=other'), []);
 });
 
-test('/v1/targets goes on from the last known roll in an outage', async (t) => {
+test('/v1/targets uses the last known roll in an outage', async (t) => {
   const { store, clock, json } = await setUp(t);
   store.commit([node(1)]);
   await json('/v1/targets');
@@ -294,7 +294,7 @@ test('/v1/targets goes on from the last known roll in an outage', async (t) => {
   assert.equal((await json('/v1/targets')).body.length, 1);
 });
 
-test('/metrics has every sample in base units and asks the store nothing', async (t) => {
+test('/metrics has every sample in base units and does not read the store', async (t) => {
   const { store, text } = await setUp(t);
   const { status, headers, text: page } = await text('/metrics');
   assert.deepEqual([status, headers['content-type']], [200, 'text/plain; version=0.0.4; charset=utf-8']);
@@ -353,7 +353,7 @@ test('/metrics has every sample in base units and asks the store nothing', async
   ]);
 });
 
-test('/metrics tells of the interruption, the uncertainty and the readers', async (t) => {
+test('/metrics has the interruption, the uncertainty and the readers', async (t) => {
   const { agent, trouble, text } = await setUp(t);
   agent.report = sampleReport({ interruption: { kind: 'maintenance', action: null, time: null } });
   trouble.status = { uncertainty: UNCERTAINTY, heldLosses: 40, eventReaders: 3, slowReaders: 2, catchUps: 5 };
@@ -371,7 +371,7 @@ test('/metrics tells of the interruption, the uncertainty and the readers', asyn
   }
 });
 
-test('/v1/events follows the roll: a snapshot, and what happens then', async (t) => {
+test('/v1/events follows the roll: a snapshot, then each change', async (t) => {
   const { store, url, json } = await setUp(t);
   store.commit([node(1)]);
   const reader = await openSse(t, `${url}/v1/events`);
@@ -392,7 +392,7 @@ test('/v1/events follows the roll: a snapshot, and what happens then', async (t)
   assert.match(future.body.detail, /^resume after revision 99: the store is at 3/);
 });
 
-test('/metrics counts the nodes of the roll while it is watched, and no longer', async (t) => {
+test('/metrics has the nodes of the roll only while it is watched', async (t) => {
   const { store, clock, text, json } = await setUp(t);
   store.commit([node(1), node(2, {}, null)]);
   await json('/v1/containerInstances');

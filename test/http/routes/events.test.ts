@@ -3,14 +3,14 @@ import { test } from 'node:test';
 import { createEventStream, createEventText } from '../../../src/http/routes/events.ts';
 import type { EventBatch } from '../../../src/registry/event-source.ts';
 
-test('a heartbeat never says a cursor before the events that it covers', async () => {
+test('a heartbeat never sends a cursor before its events', async () => {
   const told: EventBatch = { events: [{ kind: 'synced', revision: '5', entries: [] }], cursor: '5' };
   const moved: EventBatch = { events: [], cursor: '9' };
   let heartbeatBetween = '';
   async function* batches() {
     yield told;
     yield moved;
-    // Both are taken, and nothing of them is sent yet: a connection that broke now would skip what is at 5.
+    // Both batches are read, but not sent yet. If the connection broke now, a cursor of 5 would skip an event.
     heartbeatBetween = stream.heartbeat();
     await new Promise(() => {});
   }
@@ -27,6 +27,6 @@ test('a heartbeat never says a cursor before the events that it covers', async (
   assert.match(String(sent.value), /^id: 5$/m);
   assert.equal(heartbeatBetween, ':\n\n');
 
-  void pieces.next(); // it is written: what comes next may be said
+  void pieces.next(); // the events are written, so the cursor may be sent
   assert.equal(stream.heartbeat(), 'id: 9\n\n');
 });

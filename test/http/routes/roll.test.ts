@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { targetGroup } from '../../../src/http/routes/roll.ts';
 import { sampleInstanceId, sampleRecord } from '../../support/sample-record.ts';
 
-test('a node is a target at its private address with all that is known of it', () => {
+test('a node is a target at its private address with all its known values', () => {
   const record = sampleRecord({ labels: { role: 'node' } });
   assert.deepEqual(targetGroup(record, 'present', 51_690), {
     targets: ['10.113.0.23:51690'],
@@ -24,14 +24,14 @@ test('a node is a target at its private address with all that is known of it', (
   });
 });
 
-test('an IPv6 address is in brackets, and a node without an address is no target', () => {
+test('an IPv6 address is in brackets, and a node without an address is not a target', () => {
   const target = (privateIpAddress: string | null) =>
     targetGroup(sampleRecord({ privateIpAddress }), 'present', 9_100)?.targets;
   assert.deepEqual(target('2001:db8::7'), ['[2001:db8::7]:9100']);
   assert.equal(target(null), undefined);
 });
 
-test('what is not known has no label', () => {
+test('an unknown value has no label', () => {
   const record = sampleRecord({ containerInstanceArn: null, cluster: null, machineId: null, labels: {} });
   const labels = targetGroup(record, 'uncertain', 1)?.labels ?? {};
   assert.equal(labels['__meta_rollcall_presence'], 'uncertain');
@@ -41,7 +41,7 @@ test('what is not known has no label', () => {
   );
 });
 
-test('label names become such as Prometheus takes; where two become one, the last by name wins', () => {
+test('label names are made valid for Prometheus; if two become equal, the last by name wins', () => {
   const labels = (of: Record<string, string>) =>
     Object.entries(targetGroup(sampleRecord({ labels: of }), 'present', 1)?.labels ?? {}).filter(([name]) =>
       name.includes('_label_'),
