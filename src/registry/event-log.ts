@@ -2,23 +2,23 @@ import { abortable } from '../lib/abort.ts';
 import { type EventBatch, SlowReaderError } from './event-source.ts';
 
 /**
- * The newest events of a process, once for all of its readers. Each reads at its own pace; what is kept does not grow
- * with their number, and who falls behind what is kept is cut off instead.
+ * The newest events of a process, kept once for all its readers. Each reader reads at its own pace. The log does not grow
+ * with the number of readers: a reader that falls behind it is cut off.
  */
 export interface EventLog {
-  /** Starts over: what follows is told to those who know the roll at `revision`. All readers have to learn that anew. */
+  /** Starts over at the roll of `revision`: all readers need a new snapshot. */
   restart(revision: string): void;
-  /** @param revision of the store at which the batch became known: that of its events, or a later one */
+  /** @param revision of the store when the batch was made: that of its events, or a later one */
   append(revision: string, batch: EventBatch): void;
   /** Nothing happened up to `revision`. */
   confirm(revision: string, cursor: string | null): void;
-  /** Where what comes from now on will be. */
+  /** The position of the next batch. */
   here(): LogPosition;
-  /** A reader from there on; null when that is not kept any more, or the log started over since. */
+  /** A reader from this position; null: the log no longer has it, or started over since. */
   readFrom(position: LogPosition): LogReader | null;
-  /** A reader of what follows `revision`, which may lie ahead; null when that is not kept any more. */
+  /** A reader of all events after `revision`, which may be ahead of the log; null: the log no longer has them all. */
   readAfter(revision: string): LogReader | null;
-  /** Nothing was appended before that place, and nobody has read the log. False where it started over since. */
+  /** Whether nothing was appended before this position and the log never had a reader. False if it started over since. */
   isUntouched(before: LogPosition): boolean;
   /** Ends all readers. */
   close(): void;
@@ -26,7 +26,7 @@ export interface EventLog {
   slowReaders(): number;
 }
 
-/** A place in the log, for the log. */
+/** A position in the log; opaque outside of it. */
 export interface LogPosition {
   readonly generation: number;
   readonly next: number;
@@ -35,23 +35,23 @@ export interface LogPosition {
 
 export interface LogReader {
   /**
-   * The next batch, as soon as there is one; `restarted`: the log started over, and this reader is of no more use; null:
-   * the log was closed. Rejects with `SlowReaderError`, or by the reason of `signal`.
+   * The next batch, as soon as there is one; `restarted`: the log started over, so this reader has ended; null: the log
+   * was closed. Rejects with `SlowReaderError`, or with the reason of `signal`.
    */
   next(signal: AbortSignal): Promise<EventBatch | 'restarted' | null>;
-  /** False when the log started over. @throws SlowReaderError when the next batch is kept no more */
+  /** False when the log started over. @throws SlowReaderError when the log no longer has the next batch */
   isCurrent(): boolean;
 }
 
-/** What is kept at least, beside what was appended last: 4,096 events in at most as many batches. */
+/** How many events the log keeps, in at most as many batches, besides what was appended last. */
 const KEPT = 4_096;
 
-/** Events of a batch that are handed out together: a mass loss is thousands. */
+/** Events in one batch for readers: a mass loss may have thousands. */
 export const PIECE_EVENTS = 64;
 
 interface Logged {
   readonly revision: bigint;
-  /** Of the batch, zero for none. */
+  /** The batch's cursor; 0: none. */
   readonly cursor: bigint;
   readonly batch: EventBatch;
 }
@@ -59,15 +59,15 @@ interface Logged {
 export function createEventLog(): EventLog {
   let generation = 0;
   let kept: Logged[] = [];
-  /** In what portions, the oldest first. */
+  /** The sizes of the appended batches, the oldest first. */
   let appended: { readonly batches: number; readonly events: number }[] = [];
   let keptEvents = 0;
-  /** The number of the first kept batch, counted since the log started over. */
+  /** The index of the first kept batch, counted since the log started over. */
   let first = 0;
-  /** All that happened after this revision is kept. */
+  /** The log has all events after this revision. */
   let floor = 0n;
   let head = 0n;
-  // Zero: there is none.
+  // 0: none.
   let cursor = 0n;
   let hadReaders = false;
   let closed = false;
@@ -80,7 +80,7 @@ export function createEventLog(): EventLog {
     for (const resume of woken) resume();
   }
 
-  /** The next change of the log. Rejects with the reason of `signal`. */
+  /** Resolves at the next change of the log. Rejects with the reason of `signal`. */
   async function changed(signal: AbortSignal): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     waiting.add(resolve);
@@ -91,7 +91,7 @@ export function createEventLog(): EventLog {
     }
   }
 
-  /** What was appended together goes together, and the newest stays: else one huge change would cut everybody off. */
+  /** Removes batches that were appended together at once, but never the newest: one huge change must not cut off all readers. */
   function trim() {
     for (let oldest = appended[0]; oldest && appended.length > 1; oldest = appended[0]) {
       if (keptEvents - oldest.events < KEPT && kept.length <= KEPT) return;
@@ -103,11 +103,11 @@ export function createEventLog(): EventLog {
     }
   }
 
-  /** @param skipTo batches that became known up to there were told by another process */
+  /** @param skipTo the reader has all batches up to this revision from another process */
   function reader({ generation: born, next: from, cursor: cursorAtStart }: LogPosition, skipTo = 0n): LogReader {
     hadReaders = true;
     let next = from;
-    let told = number(cursorAtStart);
+    let sent = number(cursorAtStart);
     let cutOff = false;
 
     const isCurrent = () => {
@@ -116,7 +116,7 @@ export function createEventLog(): EventLog {
       if (!cutOff) slowReaders += 1;
       cutOff = true;
       throw new SlowReaderError(
-        `events are read too slowly: only about the ${KEPT} newest are kept; ${told === 0n ? 'begin with a snapshot' : `resume after revision ${told}`}`,
+        `events are read too slowly: only about the newest ${KEPT} are kept; ${sent === 0n ? 'begin with a snapshot' : `resume after revision ${sent}`}`,
       );
     };
 
@@ -130,14 +130,14 @@ export function createEventLog(): EventLog {
           for (let logged = kept[next - first]; logged; logged = kept[next - first]) {
             next += 1;
             if (logged.revision <= skipTo) continue;
-            if (logged.cursor < told) return { events: logged.batch.events, cursor: text(told) };
-            told = logged.cursor;
-            // The same object for all readers: what is made of it need be made only once.
+            if (logged.cursor < sent) return { events: logged.batch.events, cursor: text(sent) };
+            sent = logged.cursor;
+            // The same object for all readers, so that its encoded text can be shared.
             return logged.batch;
           }
-          if (cursor > told) {
-            told = cursor;
-            return { events: [], cursor: text(told) };
+          if (cursor > sent) {
+            sent = cursor;
+            return { events: [], cursor: text(sent) };
           }
           await changed(signal);
         }
@@ -178,11 +178,11 @@ export function createEventLog(): EventLog {
     here: () => ({ generation, next: first + kept.length, cursor: text(cursor) }),
     readFrom: (position) => (position.generation === generation && position.next >= first ? reader(position) : null),
     readAfter(revision) {
-      const told = BigInt(revision);
-      if (told < floor) return null;
-      const index = kept.findIndex((logged) => logged.revision > told);
+      const sent = BigInt(revision);
+      if (sent < floor) return null;
+      const index = kept.findIndex((logged) => logged.revision > sent);
       const next = first + (index < 0 ? kept.length : index);
-      return reader({ generation, next, cursor: revision }, told > head ? told : 0n);
+      return reader({ generation, next, cursor: revision }, sent > head ? sent : 0n);
     },
     isUntouched: (before) => before.generation === generation && before.next === 0 && !hadReaders,
     close() {
@@ -193,7 +193,7 @@ export function createEventLog(): EventLog {
   };
 }
 
-/** In pieces that hold up nobody. Only with the last one the batch is finished. */
+/** Cuts a batch into pieces that are quick to process. Only the last piece has the batch's cursor. */
 function cut({ events, cursor }: EventBatch, before: string | null): readonly EventBatch[] {
   const pieces: EventBatch[] = [];
   for (let from = 0; from < events.length || from === 0; from += PIECE_EVENTS) {

@@ -14,9 +14,9 @@ export interface EventParts {
 }
 
 /**
- * One reader's events. It begins with what leads up to a place in the log, and goes on from there; where the log starts
- * over, so does the reader.
- * @param onEnd called when nothing more is read
+ * One reader's events. It starts with a snapshot or a replay up to a position in the log, and continues with the log. When
+ * the log starts over, the reader gets a new snapshot.
+ * @param onEnd called when the reader has ended
  */
 export async function* readEvents(
   parts: EventParts,
@@ -26,7 +26,7 @@ export async function* readEvents(
 ): AsyncGenerator<EventBatch, void, undefined> {
   try {
     let resumed = since === null ? null : await resume(parts, since, signal);
-    // What comes in only now may have been told to the reader elsewhere.
+    // Events that this process receives only now may have reached the reader through another process.
     let unsureAfter = resumed && since !== null && !parts.isCaughtUp(since) ? since : null;
     for (;;) {
       const { batches, reader } = resumed ?? parts.snapshot();
@@ -51,7 +51,7 @@ export async function* readEvents(
   }
 }
 
-/** @returns null where a snapshot has to tell the reader how things are */
+/** @returns null: the reader needs a snapshot */
 async function resume(
   { log, catchUp, canResume }: EventParts,
   since: string,
@@ -61,6 +61,6 @@ async function resume(
   const reader = log.readAfter(since);
   if (reader) return { batches: [], reader };
   const caughtUp = await catchUp.resume(since, signal);
-  // Losses may be held since then.
+  // Losses may have been held since.
   return canResume(since) ? caughtUp : null;
 }

@@ -1,41 +1,41 @@
 import { RollcallError, UsageError } from '../lib/errors.ts';
 import type { RollEvent } from '../record/events.ts';
 
-/** Where events come from: the registry, for `/v1/events`, `rollcall watch` and the client alike. */
+/** A source of events: the registry implements it for `/v1/events`, `rollcall watch` and the client. */
 export interface EventSource {
   /**
    * All events after `since`, in order and without end; each at least once, or covered by a new snapshot. Without
-   * `since`, and where the store no longer has what came after it, it starts with a snapshot and its `synced`; the same
-   * happens in mid-stream after a compaction and when the store was restored from a backup.
-   * Rejects with `FutureRevisionError`, with a `StoreError` when the store does not answer, or by `signal`'s reason.
-   * The iteration throws `SlowReaderError`, and ends when the source is closed. An iterable is read once.
+   * `since`, or if the store no longer has the changes after it, the stream starts with a snapshot and its `synced`. The
+   * same happens mid-stream after a compaction and after the store was restored from a backup.
+   * Rejects with `FutureRevisionError`, with `StoreError` when the store does not answer, or with `signal`'s reason.
+   * The iteration throws `SlowReaderError`, and ends when the source is closed. Iterate it only once.
    */
   events(options: EventsOptions): Promise<AsyncIterable<EventBatch>>;
 }
 
 export interface EventsOptions {
-  /** The cursor of the last batch that was finished; null: start with a snapshot. */
+  /** The cursor of the last batch that was processed; null: start with a snapshot. */
   readonly since: string | null;
   readonly signal: AbortSignal;
 }
 
-/** What became known together: one revision's events, a piece of a snapshot, or nothing but a newer cursor. */
+/** Events that belong together: those of one revision, a part of a snapshot, or none with a newer cursor. */
 export interface EventBatch {
   readonly events: readonly RollEvent[];
   /**
-   * Whoever has finished this batch may resume after this revision: nothing up to it is missing. It may lie behind the
-   * events' own revision, while losses are held back. null: not yet, a snapshot is incomplete.
+   * A reader that has processed this batch can resume after this revision: it has missed nothing up to there. It may be
+   * older than the events' own revision, while losses are held back. null: none yet, a snapshot is incomplete.
    */
   readonly cursor: string | null;
 }
 
-/** The reader took too long: what it has not read yet is no longer kept. Its last cursor is still good. */
+/** The reader took too long: its next events are no longer kept. Its last cursor is still valid. */
 export class SlowReaderError extends RollcallError {
   override readonly name = 'SlowReaderError';
   override readonly retryable = true;
 }
 
-/** Resuming after a revision that the store has not reached: it is another store, or one restored from a backup. */
+/** The revision to resume after is newer than the store: it is another store, or was restored from a backup. */
 export class FutureRevisionError extends UsageError {
   readonly since: string;
   readonly current: string;

@@ -19,13 +19,13 @@ export interface FollowOptions {
   readonly silenceMs: number;
 }
 
-/** What follows a roll: first a snapshot, then batches without a gap; after a compaction a new snapshot. */
+/** Gets the roll: first a snapshot, then batches without a gap; after a compaction a new snapshot. */
 export interface RollObserver {
-  /** @param askedAtMs monotonic instant at which the snapshot was asked for: the roll is at least that new */
+  /** @param askedAtMs monotonic instant of the request: the roll is at least that recent */
   onSnapshot(roll: Roll, askedAtMs: number): void;
-  /** @returns false when the batch does not fit what the observer has: it then gets a new snapshot */
+  /** @returns false when the batch does not fit the observer's roll: a new snapshot follows */
   onBatch(batch: WatchBatch): boolean;
-  /** Snapshot or watch failed; the next try follows by itself. */
+  /** Snapshot or watch failed; a retry follows. */
   onBroken(error: unknown): void;
 }
 
@@ -36,7 +36,7 @@ const MAX_RETRY_MS = 5_000;
 export async function followRoll(options: FollowOptions, observer: RollObserver): Promise<void> {
   const { store, clock, random, signal } = options;
   let backoff = new Backoff(FIRST_RETRY_MS, MAX_RETRY_MS);
-  // The last revision the observer has whole; null: it needs a snapshot.
+  // The last revision that the observer has completely; null: it needs a snapshot.
   let revision: string | null = null;
   while (!signal.aborted) {
     try {
@@ -44,7 +44,7 @@ export async function followRoll(options: FollowOptions, observer: RollObserver)
       for await (const batch of watchBatches(store, clock, revision, options.silenceMs, signal)) {
         signal.throwIfAborted();
         const fits = BigInt(batch.revision) >= BigInt(revision) && observer.onBatch(batch);
-        // Also where the store was restored from a backup and its revisions went back.
+        // Also if the store was restored from a backup, which sets its revisions back.
         if (!fits)
           throw new CompactedError(`watch the roll at ${store.label}: revision ${batch.revision} does not fit`);
         revision = batch.revision;
@@ -76,17 +76,17 @@ export interface SessionOptions {
   readonly clock: Clock;
   /** Follows the store until its signal aborts. Never rejects. */
   readonly follow: (signal: AbortSignal, firstOutcome: () => void) => Promise<void>;
-  /** Monotonic instant from which on nobody needs it any more; looked at again then. */
+  /** Monotonic instant at which the session becomes idle; asked again then. */
   readonly idleAtMs: () => number;
   readonly onEnd: () => void;
 }
 
-/** One span of following the store, from the first reader until idle. */
+/** One watch of the store, from the first reader until it is idle. */
 export interface Session {
   readonly startedAtMs: number;
-  /** Resolves when the first snapshot came, failed, or is not wanted any more. */
+  /** Resolves when the first snapshot came or failed, or the session ended. */
   readonly firstOutcome: Promise<void>;
-  /** Resolves when everything under way has come to rest. */
+  /** Resolves when everything that runs has ended. */
   end(): Promise<void>;
 }
 
@@ -123,30 +123,30 @@ export interface FollowerOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly live: LiveRoll;
-  /** The watch is dropped when it was not needed for this long. */
+  /** The watch ends when it was not used for this long. */
   readonly idleMs: number;
-  /** How long after the start of a watch its readers wait for the snapshot. */
+  /** How long readers wait for the snapshot, from the start of the watch. */
   readonly readTimeoutMs: number;
-  /** Somebody needs the watch right now, without asking again. */
+  /** Whether something uses the watch now, without calling `ensure` again. */
   readonly isInUse: () => boolean;
-  /** The roll is read anew because what was known no longer led there: it may be another store. */
+  /** The roll is read again because its changes are missing: it may be another store. */
   readonly onStartOver: () => void;
   readonly onStep: () => void;
 }
 
-/** Keeps the live roll up to date while anybody needs it, through every failure of the store. */
+/** Keeps the live roll up to date while it is used, through every failure of the store. */
 export interface Follower {
   /**
-   * Starts the watch where there is none, and waits for its first snapshot or failure unless `isKnown` holds without it.
-   * Rejects when the follower was closed, or by the reason of `signal`.
+   * Starts the watch if none runs, and waits for its first snapshot or failure unless `isEnough()` is true without it.
+   * Rejects when the follower was closed, or with the reason of `signal`.
    */
-  need(isKnown: () => boolean, signal: AbortSignal): Promise<void>;
-  /** From now on the watch is idle, unless it is in use. */
+  ensure(isEnough: () => boolean, signal: AbortSignal): Promise<void>;
+  /** The idle time starts again now. */
   touch(): void;
   isWatching(): boolean;
   /** The watch is up, as far as is known. */
   isLive(): boolean;
-  /** Since the last proof that the roll was up to date: a snapshot or any batch. */
+  /** Since the roll was last confirmed to be up to date, by a snapshot or any batch. */
   ageMs(): number;
   /** null while the store answers. */
   lastError(): unknown;
@@ -164,7 +164,7 @@ export function createFollower(options: FollowerOptions): Follower {
   let session: Session | null = null;
   let closed = false;
   let neededAtMs = 0;
-  let provenAtMs = 0;
+  let confirmedAtMs = 0;
   let isLive = false;
   let lastError: unknown = null;
   let snapshots = 0;
@@ -174,15 +174,15 @@ export function createFollower(options: FollowerOptions): Follower {
     neededAtMs = clock.monotonicMs();
   };
 
-  function proven(atMs: number) {
-    provenAtMs = atMs;
+  function confirmed(atMs: number) {
+    confirmedAtMs = atMs;
     isLive = true;
     lastError = null;
     onStep();
   }
 
   function start(): Session {
-    // What follows ran last when the watch before this one did.
+    // The steps stood still since the previous watch ended.
     onStep();
     live.restart();
     return startSession({
@@ -204,11 +204,11 @@ export function createFollower(options: FollowerOptions): Follower {
         onSnapshot(roll, askedAtMs) {
           live.onSnapshot(roll);
           snapshots += 1;
-          proven(askedAtMs);
+          confirmed(askedAtMs);
           firstOutcome();
         },
         onBatch(batch) {
-          proven(clock.monotonicMs());
+          confirmed(clock.monotonicMs());
           return live.onBatch(batch);
         },
         onBroken(error) {
@@ -224,7 +224,7 @@ export function createFollower(options: FollowerOptions): Follower {
     );
   }
 
-  /** Waits for the first outcome, but no reader longer than `readTimeoutMs` after it was asked for. */
+  /** Waits for the first outcome, at most until `readTimeoutMs` after the start of the session. */
   async function awaitFirst({ startedAtMs, firstOutcome }: Session, signal: AbortSignal): Promise<void> {
     const restMs = startedAtMs + readTimeoutMs - clock.monotonicMs();
     if (restMs <= 0) return;
@@ -238,17 +238,17 @@ export function createFollower(options: FollowerOptions): Follower {
   }
 
   return {
-    async need(isKnown, signal) {
+    async ensure(isEnough, signal) {
       signal.throwIfAborted();
       touch();
       if (!closed) session ??= start();
-      if (session && !isKnown()) await awaitFirst(session, signal);
+      if (session && !isEnough()) await awaitFirst(session, signal);
       if (closed) throw new RollcallError('read the roll: this process is stopping');
     },
     touch,
     isWatching: () => session !== null,
     isLive: () => isLive,
-    ageMs: () => Math.max(0, Math.round(clock.monotonicMs() - provenAtMs)),
+    ageMs: () => Math.max(0, Math.round(clock.monotonicMs() - confirmedAtMs)),
     lastError: () => lastError,
     counts: () => ({ snapshots, watchRestarts }),
     async close() {

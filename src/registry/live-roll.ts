@@ -18,65 +18,65 @@ export interface LiveRollOptions {
 }
 
 /**
- * The roll as the store has it, the part of it that readers of events were told, and the log of what they are told next.
- * All three move in one step, so that whoever looks between two steps finds that they agree.
+ * The store's roll, the roll that event readers have, and the log of the events that they get next. All three change in
+ * one step, so that they always agree between two steps.
  */
 export interface LiveRoll {
-  /** The next snapshot is the first of a new watch: nobody reads, and what it differs in is no news. */
+  /** The next snapshot is the first of a new watch: there are no readers, and its differences are no events. */
   restart(): void;
   onSnapshot(roll: Roll): void;
   /** @returns false when the batch does not fit and a new snapshot is needed */
   onBatch(batch: WatchBatch): boolean;
-  /** What the store holds now may differ. */
+  /** The watch broke: the store's roll may differ from now on. */
   onBroken(): void;
   /**
-   * A reader who comes back knew these nodes as present. Where those of them that are lost pass the limits of a mass loss
-   * they are held back from now on; else nothing happens.
+   * A resuming reader has these nodes as present. If the lost ones among them are a mass loss, their losses are held back
+   * from now on; otherwise nothing happens.
    */
   holdBack(lastPresent: ReadonlyMap<string, RollEntry>): void;
   /**
-   * Whether what is told to those who follow brings a reader up to date who comes back with this cursor. It may have been
-   * told of a loss that was held back here: by another process, or by one that ended before the cursor was stored. Where
-   * such a node returns as it was, those who follow are told nothing, and that reader would call it lost for good.
+   * Whether the events in the log are enough for a reader that resumes after this cursor. Another process, or one that
+   * ended before the cursor was stored, may have sent it a `lost` that is held back here. If that node returns unchanged,
+   * the log has no event about it, and the reader would keep it as lost.
    */
   canResume(since: string): boolean;
-  /** Everything up to `since`, and up to now as far as is known, has come in. */
+  /** The watch has brought all changes up to `since`, and as far as is known up to now. */
   isCaughtUp(since: string): boolean;
-  /** A snapshot came since `restart`: log and roll agree. */
+  /** There was a snapshot since `restart`: log and roll agree. */
   isBased(): boolean;
-  /** null while no roll was ever read; the last known one outlives its watch. */
+  /** null: no roll was read yet. The last known roll stays after its watch ended. */
   view(): View | null;
-  /** As the store has it. */
+  /** The store's roll. */
   roll(): Roll;
-  /** The roll as readers were told it. */
+  /** The roll that event readers have: held nodes are present in it. */
   shown(): Roll;
   guard(): GuardState;
-  /** Ends what is under way. */
+  /** Stops the loss guard. */
   stop(): void;
 }
 
-/** A roll of that age is told from: little happens meanwhile, and a loss is told a little later at most. */
+/** A roll confirmed within this time counts as current: little changes meanwhile, so a loss is sent a little later at most. */
 const FRESH_MS = 1_000;
-/** The store is asked about so many at a time. */
+/** How many nodes one poll asks about. */
 const SAMPLE = 32;
 
 export function createLiveRoll(options: LiveRollOptions): LiveRoll {
   const { store, clock, random, log } = options;
   let view: View | null = null;
   let based = false;
-  // Not so while a watch that broke is catching up: until the store confirms, there may be more to come.
+  // False while a watch that broke is catching up: until the store confirms, more changes may come.
   let upToDate = false;
-  let provenAtMs = 0;
-  // At which a held node returned last.
+  let confirmedAtMs = 0;
+  // The revision at which a held node returned last.
   let returnedAt = 0n;
   let lastShown: { entries: readonly RollEntry[]; held: GuardState['held']; roll: Roll } | null = null;
 
   const guard = createGuardRunner({
     clock,
     limits: options.massLoss,
-    look: (signal) => store.overdue(sample(), signal),
-    isFresh: () => upToDate && clock.monotonicMs() - provenAtMs <= FRESH_MS,
-    tell,
+    countOverdue: (signal) => store.overdue(sample(), signal),
+    isFresh: () => upToDate && clock.monotonicMs() - confirmedAtMs <= FRESH_MS,
+    emit,
   });
 
   function requireView(): View {
@@ -84,14 +84,14 @@ export function createLiveRoll(options: LiveRollOptions): LiveRoll {
     return view;
   }
 
-  function tell(events: readonly RollEvent[]) {
+  function emit(events: readonly RollEvent[]) {
     const revision = requireView().revision();
     const cursor = cursorAt(revision, guard.state().heldAfter);
     if (events.length > 0) log.append(revision, { events, cursor });
     else log.confirm(revision, cursor);
   }
 
-  /** Present nodes, drawn evenly. */
+  /** A random sample of the present nodes. */
   function sample(): readonly string[] {
     const present = requireView()
       .roll()
@@ -104,16 +104,16 @@ export function createLiveRoll(options: LiveRollOptions): LiveRoll {
     return present.slice(0, SAMPLE);
   }
 
-  function proven() {
-    provenAtMs = clock.monotonicMs();
-    if (upToDate) guard.proven();
+  function confirmFresh() {
+    confirmedAtMs = clock.monotonicMs();
+    if (upToDate) guard.resume();
   }
 
   function shown(): Roll {
     const roll = requireView().roll();
     const { held } = guard.state();
     if (held.size === 0) return roll;
-    // Many readers may ask at once: they share one.
+    // Many readers may ask at the same time: they share one.
     if (lastShown?.entries !== roll.entries || lastShown.held !== held) {
       const entries = roll.entries.map((entry) => held.get(entry.record.ec2InstanceId) ?? entry);
       lastShown = { entries: roll.entries, held, roll: { ...roll, entries } };
@@ -129,14 +129,14 @@ export function createLiveRoll(options: LiveRollOptions): LiveRoll {
     onSnapshot(roll) {
       const changes = based ? entryChanges(shown(), roll) : null;
       const { revision } = roll;
-      // Whoever comes back with a cursor from before it is told the past from the store, which has their returns.
+      // A reader that resumes from before this snapshot gets the past from the store, which has the returns.
       returnedAt = 0n;
       view = createView(roll);
       upToDate = true;
       based = true;
       log.restart(revision);
       if (changes) guard.feed({ kind: 'snapshot', revision, changes, present: view.count().present });
-      proven();
+      confirmFresh();
     },
     onBatch(batch) {
       const confirmed = isConfirmation(batch, requireView().revision());
@@ -151,14 +151,14 @@ export function createLiveRoll(options: LiveRollOptions): LiveRoll {
         }
         guard.feed({ kind: 'changes', revision, changes, present: requireView().count().present });
       } else {
-        tell([]);
+        emit([]);
       }
-      proven();
+      confirmFresh();
       return true;
     },
     onBroken() {
       upToDate = false;
-      guard.pause(provenAtMs);
+      guard.pause(confirmedAtMs);
     },
     holdBack(lastPresent) {
       const { massLoss } = options;
@@ -186,9 +186,9 @@ export function createLiveRoll(options: LiveRollOptions): LiveRoll {
   };
 }
 
-/** Whoever was told everything up to `revision`, but for what is held back, may resume after this; null: after nothing. */
+/** The revision to resume after for a reader that has everything up to `revision` but the held losses; null: none. */
 function cursorAt(revision: string, heldAfter: string | null): string | null {
   if (heldAfter === null || BigInt(revision) <= BigInt(heldAfter)) return revision;
-  // Held since a snapshot: nobody knows at which revision it happened.
+  // Held since a snapshot: the revision of the loss is unknown.
   return heldAfter === '0' ? null : heldAfter;
 }

@@ -6,36 +6,36 @@ import type { MassLossLimits } from './mass-loss.ts';
 
 export interface GuardRunnerOptions {
   readonly clock: Clock;
-  /** null: every loss is told at once. */
+  /** null: every loss is sent at once. */
   readonly limits: MassLossLimits | null;
   /** Asks the store how many of the present nodes are overdue. */
-  readonly look: (signal: AbortSignal) => Promise<{ readonly asked: number; readonly overdue: number }>;
-  /** The roll is known to be as it is now. Nobody is told as lost by what may have changed since. */
+  readonly countOverdue: (signal: AbortSignal) => Promise<{ readonly asked: number; readonly overdue: number }>;
+  /** Whether the roll is confirmed to be current. No `lost` is sent from a roll that may have changed. */
   readonly isFresh: () => boolean;
-  /** After each step, with its events. */
-  readonly tell: (events: readonly RollEvent[]) => void;
+  /** Called after each step with its events. */
+  readonly emit: (events: readonly RollEvent[]) => void;
 }
 
-/** Carries out what the loss guard asks for: its looks at the store and its wake-ups. */
+/** Runs the loss guard: polls the store and wakes the guard when it asks for that. */
 export interface GuardRunner {
   state(): GuardState;
   feed(input: GuardInput): void;
-  /** The roll was proven fresh: the guard's time goes on, and a wake-up that waited for this is made up for. */
-  proven(): void;
+  /** The roll is confirmed to be current: the guard's time runs again, and a wake-up that waited for this happens now. */
+  resume(): void;
   /**
-   * Nothing is known of the store since the monotonic instant `sinceMs`: the guard's time stands still from there on.
-   * Who is held has its time to return while that can be seen.
+   * The store's state is unknown since the monotonic instant `sinceMs`: the guard's time stops there. Held nodes get
+   * their time to return while the roll shows whether they do.
    */
   pause(sinceMs: number): void;
-  /** Forgets everything, and ends what is under way. */
+  /** Clears the state and ends a running poll. */
   reset(): void;
 }
 
-/** The guard decides without an answer long before; a look that takes longer is not waited for. */
-const LOOK_TIMEOUT_MS = 2_000;
+/** The guard decides without an answer long before; a poll that takes longer is given up. */
+const POLL_TIMEOUT_MS = 2_000;
 
 export function createGuardRunner(options: GuardRunnerOptions): GuardRunner {
-  const { clock, limits, isFresh, tell } = options;
+  const { clock, limits, isFresh, emit } = options;
   let state = initialGuardState;
   let running = new AbortController();
   let wake = new AbortController();
@@ -43,9 +43,9 @@ export function createGuardRunner(options: GuardRunnerOptions): GuardRunner {
   let pausedSinceMs: number | null = null;
   let pausedMs = 0;
   let overslept = false;
-  let looking = false;
+  let polling = false;
 
-  /** The guard's own time. `wakeAtMs` is on its scale. */
+  /** The guard's own time, without pauses. `wakeAtMs` is in this time. */
   function nowMs(): number {
     return (pausedSinceMs ?? clock.monotonicMs()) - pausedMs;
   }
@@ -55,8 +55,8 @@ export function createGuardRunner(options: GuardRunnerOptions): GuardRunner {
     state = step.state;
     wakeAtMs = step.wakeAtMs;
     sleepUntilWake();
-    if (step.look && !looking) void look(running.signal);
-    tell(step.events);
+    if (step.poll && !polling) void poll(running.signal);
+    emit(step.events);
   }
 
   function sleepUntilWake() {
@@ -72,23 +72,23 @@ export function createGuardRunner(options: GuardRunnerOptions): GuardRunner {
     if (!overslept) feed({ kind: 'tick' });
   }
 
-  async function look(signal: AbortSignal): Promise<void> {
-    looking = true;
+  async function poll(signal: AbortSignal): Promise<void> {
+    polling = true;
     let answer = { asked: 0, overdue: 0 };
     try {
-      answer = await withDeadline(clock, LOOK_TIMEOUT_MS, signal, 'ask for overdue nodes', options.look);
+      answer = await withDeadline(clock, POLL_TIMEOUT_MS, signal, 'ask for overdue nodes', options.countOverdue);
     } catch {
-      // That it could not be told is an answer as well; a store that is away is reported by whoever follows it.
+      // No answer is an answer, too. The follower reports a store that is away.
     }
     if (signal.aborted) return;
-    looking = false;
-    feed({ kind: 'looked', ...answer });
+    polling = false;
+    feed({ kind: 'polled', ...answer });
   }
 
   return {
     state: () => state,
     feed,
-    proven() {
+    resume() {
       if (pausedSinceMs !== null) {
         pausedMs += clock.monotonicMs() - pausedSinceMs;
         pausedSinceMs = null;
@@ -109,7 +109,7 @@ export function createGuardRunner(options: GuardRunnerOptions): GuardRunner {
       pausedSinceMs = null;
       pausedMs = 0;
       overslept = false;
-      looking = false;
+      polling = false;
       state = initialGuardState;
     },
   };

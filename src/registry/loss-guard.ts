@@ -3,43 +3,43 @@ import { presenceState, type RollEntry } from '../record/roll.ts';
 import { isMassLoss, type MassLossLimits } from './mass-loss.ts';
 import { type LossMap, lossMap } from './sharded-map.ts';
 
-/** What the loss guard remembers. It is never changed, only replaced. */
+/** The loss guard's state: an immutable value. */
 export interface GuardState {
-  /** Nodes that vanished and were not told as lost, with their entries as readers were last told: still present. */
+  /** Vanished nodes whose `lost` event is held back, each with the entry that readers have: still present. */
   readonly held: LossMap<RollEntry>;
   /**
    * The revision to resume after so that no held loss is missed; null while none is held. It stays at the first loss
-   * until nothing is held. `"0"` for what a snapshot brought: nobody knows when in its gap it happened.
+   * until nothing is held. `"0"` for losses from a snapshot: their revisions are unknown.
    */
   readonly heldAfter: string | null;
-  /** null while the losses, if any, are few. */
+  /** null: no losses, or few. */
   readonly uncertainty: Uncertainty | null;
 
-  /** Of the same nodes as `held`. */
+  /** Has the same nodes as `held`. */
   readonly losses: LossMap<HeldLoss>;
-  /** When the last of them is due; 0 while there is none. */
+  /** When the last of them is due; 0: none. */
   readonly lastDueMs: number;
   readonly phase: GuardPhase;
-  /** Losses that were told, for as long as they count as recent: see `withTold`. */
-  readonly told: ReadonlyMap<number, number>;
-  readonly lookedAtMs: number;
-  /** Of the last changes or snapshot. */
+  /** Losses of the last TTL whose `lost` event was sent, counted by when they stop to be recent. */
+  readonly recentLosses: ReadonlyMap<number, number>;
+  readonly polledAtMs: number;
+  /** Of the latest changes or snapshot. */
   readonly revision: string;
-  /** Nodes that are really present, at that revision. */
+  /** Nodes that are present at that revision. */
   readonly present: number;
 }
 
 export interface HeldLoss {
-  /** The entry now. */
+  /** The current entry. */
   readonly after: RollEntry;
-  /** At which the presence went. */
+  /** At which the presence ended. */
   readonly revision: string;
-  /** Monotonic; a TTL after it went. */
+  /** Monotonic; a TTL after the presence ended. */
   readonly dueAtMs: number;
 }
 
-/** The fleet as it was when the store was asked: the answer is about that one, whatever vanished since. */
-export interface LookedAt {
+/** The fleet when the store was polled: the answer is about this one, whatever vanished since. */
+export interface PolledFleet {
   readonly vanished: number;
   readonly present: number;
 }
@@ -47,14 +47,14 @@ export interface LookedAt {
 /** Instants are monotonic. */
 export type GuardPhase =
   | { readonly kind: 'rest' }
-  /** Something vanished, and it is not yet known whether the store is what failed; `look`: it is being asked. */
-  | { readonly kind: 'suspicion'; readonly deadlineMs: number; readonly look: LookedAt | null }
+  /** A node vanished, and it is unknown whether the store failed. `poll`: the poll under way; null: none. */
+  | { readonly kind: 'suspicion'; readonly deadlineMs: number; readonly poll: PolledFleet | null }
   | {
       readonly kind: 'uncertain';
       readonly untilMs: number;
-      /** `untilMs` never moves beyond it. */
+      /** The latest value that `untilMs` may get. */
       readonly capMs: number;
-      /** The number of vanished nodes that readers were told. */
+      /** The number of vanished nodes in the last `uncertain` event. */
       readonly announced: number;
       /** As in `UncertainEvent`. */
       readonly part: number;
@@ -68,8 +68,8 @@ export const initialGuardState: GuardState = {
   losses: lossMap(),
   lastDueMs: 0,
   phase: { kind: 'rest' },
-  told: new Map(),
-  lookedAtMs: Number.NEGATIVE_INFINITY,
+  recentLosses: new Map(),
+  polledAtMs: Number.NEGATIVE_INFINITY,
   revision: '0',
   present: 0,
 };
@@ -77,8 +77,8 @@ export const initialGuardState: GuardState = {
 export type GuardInput =
   | {
       /**
-       * `changes`: one revision's, against the real roll before it. `snapshot`: the differences between what readers
-       * were told last and a new snapshot; whoever is not among them is as readers were told.
+       * `changes`: those of one revision, against the store's roll before it. `snapshot`: the differences between the roll
+       * that readers have and a new snapshot; every other node is as readers have it.
        */
       readonly kind: 'changes' | 'snapshot';
       readonly revision: string;
@@ -87,51 +87,51 @@ export type GuardInput =
         readonly before: RollEntry | null;
         readonly after: RollEntry | null;
       }[];
-      /** Nodes present in the real roll after the changes. */
+      /** Nodes present in the store's roll after the changes. */
       readonly present: number;
     }
-  /** What the store said of a sample of the present nodes; `asked` is 0 when it could not tell. */
-  | { readonly kind: 'looked'; readonly asked: number; readonly overdue: number }
+  /** The store's answer about a sample of the present nodes; `asked` is 0 when there was no answer. */
+  | { readonly kind: 'polled'; readonly asked: number; readonly overdue: number }
   /**
-   * Time has passed, and the store has told nothing that was not given in. Only then does a wait end: while the store is
-   * away, or its changes come late, nobody knows who returned, so there must be no tick.
+   * Time has passed, and all changes of the store up to now were fed in. Only a tick ends a wait. While the store is away
+   * or its changes come late, it is unknown which nodes returned, so there must be no tick.
    */
   | { readonly kind: 'tick' };
 
 export interface GuardStep {
   readonly state: GuardState;
-  /** To be told now, in this order. Of a snapshot only `uncertain` and `certain`: it tells the nodes itself. */
+  /** To send now, in this order. For a snapshot only `uncertain` and `certain`: the snapshot itself has the nodes. */
   readonly events: readonly RollEvent[];
-  /** Ask the store now how many of the present nodes are overdue, and give in the answer in any case. */
-  readonly look: boolean;
-  /** Give in a tick at this monotonic instant at the latest; null: not needed. */
+  /** Ask the store now how many of the present nodes are overdue, and feed in the answer or that there was none. */
+  readonly poll: boolean;
+  /** Feed in a tick at this monotonic instant at the latest; null: not needed. */
   readonly wakeAtMs: number | null;
 }
 
-/** One instant on both scales of the clock. */
+/** One instant on both clocks. */
 export interface GuardTime {
   readonly monotonicMs: number;
   readonly wallMs: number;
 }
 
-/** The TTL is what a node wrote about itself. No mistake in it holds a loss back for longer. */
+/** A node's own record states its TTL. A wrong TTL must not hold a loss back for longer than this. */
 const MAX_HOLD_MS = 300_000;
 
-interface Intake {
+interface Applied {
   readonly state: GuardState;
-  /** What is no loss, and so was not held; a snapshot tells it itself. */
+  /** Changes that are no losses, and so are not held; empty for a snapshot. */
   readonly events: readonly RollEvent[];
 }
 
 /**
- * Holds back every loss in the changes, and lets those go that were held and are not lost any more: back, departed or
- * forgotten. What is told of these is the difference from what readers were last told.
+ * Holds back every loss in the changes, and releases held nodes that are not lost any more: returned, departed or
+ * forgotten. Their events are the difference from what readers have.
  */
-export function takeChanges(
+export function applyChanges(
   state: GuardState,
   { kind, revision, changes, present }: Extract<GuardInput, { kind: 'changes' | 'snapshot' }>,
   nowMs: number,
-): Intake {
+): Applied {
   let { held, losses, lastDueMs } = state;
   let returned = 0;
   const events: RollEvent[] = [];
@@ -143,7 +143,7 @@ export function takeChanges(
   };
 
   if (kind === 'snapshot') {
-    // The changes are against what readers were told: a held node that is not among them is present as before.
+    // A held node without a change is present in the snapshot exactly as readers have it.
     const changed = new Set(changes.map(({ instanceId }) => instanceId));
     for (const [instanceId, shown] of held) if (!changed.has(instanceId)) release(instanceId, shown);
   }
@@ -184,41 +184,46 @@ function holdMs(ttlSeconds: number): number {
 
 export type IdentifiedLoss = readonly [instanceId: string, loss: HeldLoss];
 
-/** The held losses as they happened. */
+/** The held losses in the order in which they happened. */
 export function lossesInOrder(state: GuardState): readonly IdentifiedLoss[] {
   return [...state.losses].sort(
     ([idA, a], [idB, b]) => Number(BigInt(a.revision) - BigInt(b.revision)) || (idA < idB ? -1 : 1),
   );
 }
 
-/** Each from the entry that readers were told last to the one there is now, at the revision at which it vanished. */
+/** The `lost` events: each from the entry that readers have to the current one, at the revision of the loss. */
 export function lostEvents({ held }: GuardState, losses: readonly IdentifiedLoss[]): readonly RollEvent[] {
   return losses.flatMap(([instanceId, { after, revision }]) =>
     diffEntry(instanceId, held.get(instanceId) ?? null, after, revision),
   );
 }
 
-/** Nothing is held any more. */
+/** The state when nothing is held any more. */
 export function atRest(state: GuardState, events: readonly RollEvent[]): GuardStep {
-  const { told, lookedAtMs, revision, present } = state;
-  return { state: { ...initialGuardState, told, lookedAtMs, revision, present }, events, look: false, wakeAtMs: null };
+  const { recentLosses, polledAtMs, revision, present } = state;
+  return {
+    state: { ...initialGuardState, recentLosses, polledAtMs, revision, present },
+    events,
+    poll: false,
+    wakeAtMs: null,
+  };
 }
 
-/** Told losses are counted by the instant until which they are recent, to this many milliseconds. */
+/** Recent losses are counted by the instant at which they stop to be recent, rounded up to this many milliseconds. */
 const STEP_MS = 250;
-/** More instants than a TTL of half an hour has. */
+/** More instants than fit into a TTL of half an hour. */
 const MAX_INSTANTS = 10_000;
 
 /**
- * Counts losses by when they stop to be recent: a TTL after each was seen. One that was held for so long is not.
- * @param told what there was @param dueAtMs of the losses told now
+ * Adds losses whose `lost` event is sent now. A loss is recent for a TTL after it was seen; one that was held for so long
+ * is not. @param dueAtMs of these losses
  */
-export function withTold(
-  told: ReadonlyMap<number, number>,
+export function addRecentLosses(
+  recent: ReadonlyMap<number, number>,
   dueAtMs: readonly number[],
   nowMs: number,
 ): ReadonlyMap<number, number> {
-  const counts = new Map([...told].filter(([untilMs]) => untilMs > nowMs));
+  const counts = new Map([...recent].filter(([untilMs]) => untilMs > nowMs));
   for (const dueMs of dueAtMs) {
     if (dueMs <= nowMs) continue;
     const untilMs = Math.ceil(dueMs / STEP_MS) * STEP_MS;
@@ -227,18 +232,18 @@ export function withTold(
   return counts.size <= MAX_INSTANTS ? counts : new Map([...counts].slice(-MAX_INSTANTS));
 }
 
-export function countTold(told: ReadonlyMap<number, number>, nowMs: number): number {
+export function countRecentLosses(recent: ReadonlyMap<number, number>, nowMs: number): number {
   let count = 0;
-  for (const [untilMs, losses] of told) if (untilMs > nowMs) count += losses;
+  for (const [untilMs, losses] of recent) if (untilMs > nowMs) count += losses;
   return count;
 }
 
-/** An uncertainty that goes on because more and more nodes vanish is settled after this many times its first length. */
+/** An uncertainty that is extended because more nodes vanish ends after this many times its first length. */
 const MAX_EXTENSION = 3;
-/** Readers are told again when the number of vanished nodes has grown by half: 20 times on the way to 10,000. */
+/** `uncertain` is sent again when the number of vanished nodes has grown by half: 20 times up to 10,000. */
 const GROWTH = 1.5;
 
-/** Holds what is held until it is due. @param vanished the number to be told @param part as in `UncertainEvent` */
+/** Starts an uncertainty: losses stay held until they are due. @param vanished to report @param part as in `UncertainEvent` */
 export function becomeUncertain(
   state: GuardState,
   vanished: number,
@@ -249,7 +254,7 @@ export function becomeUncertain(
   const untilMs = state.lastDueMs;
   const uncertainty: Uncertainty = {
     vanished,
-    nodes: state.present + state.held.size + countTold(state.told, now.monotonicMs),
+    nodes: state.present + state.held.size + countRecentLosses(state.recentLosses, now.monotonicMs),
     limitShare: limits.share,
     limitCount: limits.count,
     since: new Date(now.wallMs).toISOString(),
@@ -263,12 +268,12 @@ export function becomeUncertain(
       phase: { kind: 'uncertain', untilMs, capMs, announced: vanished, part, returned: 0 },
     },
     events: [{ kind: 'uncertain', revision: state.revision, uncertainty, part }],
-    look: false,
+    poll: false,
     wakeAtMs: untilMs,
   };
 }
 
-/** Ends it when nothing is held any more or the wait is over; else brings its numbers up to date. */
+/** Ends the uncertainty when nothing is held any more or the wait is over; otherwise updates its numbers. */
 export function judgeUncertainty(
   state: GuardState,
   phase: Extract<GuardPhase, { kind: 'uncertain' }>,
@@ -281,10 +286,10 @@ export function judgeUncertainty(
   const { returned, part } = phase;
   const untilMs = Math.min(Math.max(phase.untilMs, state.lastDueMs), phase.capMs);
   if (state.held.size === 0) return atRest(state, [{ kind: 'certain', revision, part, returned, lost: 0 }]);
-  // Changes may be one of many that come late: behind them are perhaps those that say who returned.
-  if (input.kind === 'tick' && now.monotonicMs >= untilMs) return settle(state, phase, now, limits);
+  // Only on a tick: changes may be the first of many that come late, and later ones may bring nodes back.
+  if (input.kind === 'tick' && now.monotonicMs >= untilMs) return endWait(state, phase, now, limits);
 
-  const gone = state.held.size + countTold(state.told, now.monotonicMs);
+  const gone = state.held.size + countRecentLosses(state.recentLosses, now.monotonicMs);
   const vanished = Math.max(uncertainty.vanished, gone);
   const grown = vanished >= phase.announced * GROWTH;
   const next: Uncertainty = {
@@ -300,20 +305,20 @@ export function judgeUncertainty(
       phase: { ...phase, untilMs, announced: grown ? vanished : phase.announced },
     },
     events: grown ? [{ kind: 'uncertain', revision, uncertainty: next, part }] : [],
-    look: false,
+    poll: false,
     wakeAtMs: untilMs,
   };
 }
 
-/** The wait is over for those that are due; whoever vanished too late for that goes on to be held, as a new uncertainty. */
-function settle(
+/** Sends the losses that are due; those that are not due yet stay held, as a new uncertainty. */
+function endWait(
   state: GuardState,
   { returned, part }: Extract<GuardPhase, { kind: 'uncertain' }>,
   now: GuardTime,
   limits: MassLossLimits,
 ): GuardStep {
   const due = lossesInOrder(state).filter(([, loss]) => loss.dueAtMs <= now.monotonicMs);
-  // First the headline: a reader that holds still while it is uncertain can act on every `lost` it gets.
+  // `certain` first: a reader that waits while it is uncertain can then act on every `lost` that follows.
   const events: RollEvent[] = [
     { kind: 'certain', revision: state.revision, part, returned, lost: due.length },
     ...lostEvents(state, due),
@@ -332,19 +337,19 @@ function wallTime(monotonicMs: number, now: GuardTime): string {
   return new Date(now.wallMs + monotonicMs - now.monotonicMs).toISOString();
 }
 
-/** The longest that a loss is held while it is only suspected to be one of many. */
+/** The longest time that a loss is held while it is unknown whether it is one of many. */
 const SUSPICION_MS = 500;
-/** Between two looks: nodes that die one by one must not make every reader ask the store all the time. */
-const LOOK_GAP_MS = 200;
+/** Between two polls, so that nodes which die one by one do not make every reader poll the store all the time. */
+const POLL_GAP_MS = 200;
 
-/** What becomes of the losses that are held, in the light of `input`. */
+/** Decides about the held losses after `input`. */
 export function judgeLosses(state: GuardState, input: GuardInput, now: GuardTime, limits: MassLossLimits): GuardStep {
   const { phase, uncertainty } = state;
   const step =
     phase.kind === 'uncertain' && uncertainty
       ? judgeUncertainty(state, phase, uncertainty, input, now, limits)
       : judgeSuspicion(state, input, now, limits);
-  // A snapshot tells the nodes itself, and those that are held no more as they are now.
+  // The snapshot itself has the nodes, the released ones as they are now.
   if (input.kind !== 'snapshot') return step;
   return { ...step, events: step.events.filter((event) => !('instanceId' in event)) };
 }
@@ -352,52 +357,55 @@ export function judgeLosses(state: GuardState, input: GuardInput, now: GuardTime
 function judgeSuspicion(state: GuardState, input: GuardInput, now: GuardTime, limits: MassLossLimits): GuardStep {
   if (state.held.size === 0) return atRest(state, []);
   const nowMs = now.monotonicMs;
-  const vanished = state.held.size + countTold(state.told, nowMs);
+  const vanished = state.held.size + countRecentLosses(state.recentLosses, nowMs);
   const nodes = state.present + vanished;
-  const answered = input.kind === 'looked' && input.asked > 0;
+  const answered = input.kind === 'polled' && input.asked > 0;
   const { phase } = state;
-  const asNow: LookedAt = { vanished, present: state.present };
-  const asLookedAt = (phase.kind === 'suspicion' && phase.look) || asNow;
-  const overdue = answered ? Math.round((input.overdue / input.asked) * asLookedAt.present) : 0;
-  // Who vanished since the store was asked is among those that were overdue then; who departed is gone in another way.
-  const alsoGone = overdue - Math.max(0, vanished - asLookedAt.vanished);
+  const asNow: PolledFleet = { vanished, present: state.present };
+  const asPolled = (phase.kind === 'suspicion' && phase.poll) || asNow;
+  const overdue = answered ? Math.round((input.overdue / input.asked) * asPolled.present) : 0;
+  // A node that vanished since the poll was overdue in it. One that departed is not counted as vanished.
+  const alsoGone = overdue - Math.max(0, vanished - asPolled.vanished);
   const gone = vanished + Math.min(Math.max(0, alsoGone), state.present);
   if (isMassLoss(gone, nodes - gone, limits)) return becomeUncertain(state, gone, now, limits);
-  // Else they are few; or nobody is left to be asked about; or all nodes together are too few to pass the limits.
-  if (answered || state.present === 0 || nodes < limits.count) return tellAll(state, nowMs);
+  // Few losses; or no present node is left to poll; or all nodes together are fewer than the count.
+  if (answered || state.present === 0 || nodes < limits.count) return emitAll(state, nowMs);
 
   const deadlineMs = phase.kind === 'suspicion' ? phase.deadlineMs : nowMs + SUSPICION_MS;
   if (input.kind === 'tick' && nowMs >= deadlineMs) {
-    // A store that does not answer is one that may have lost their leases, too.
-    return vanished >= limits.count ? becomeUncertain(state, vanished, now, limits) : tellAll(state, nowMs);
+    // A store that does not answer may be what failed: only the number of the losses decides.
+    return vanished >= limits.count ? becomeUncertain(state, vanished, now, limits) : emitAll(state, nowMs);
   }
-  const asked = phase.kind === 'suspicion' && input.kind !== 'looked' ? phase.look : null;
-  const lookAtMs = state.lookedAtMs + LOOK_GAP_MS;
-  const look = asked === null && nowMs >= lookAtMs;
+  const pending = phase.kind === 'suspicion' && input.kind !== 'polled' ? phase.poll : null;
+  const pollAtMs = state.polledAtMs + POLL_GAP_MS;
+  const poll = pending === null && nowMs >= pollAtMs;
   return {
     state: {
       ...state,
-      phase: { kind: 'suspicion', deadlineMs, look: look ? asNow : asked },
-      lookedAtMs: look ? nowMs : state.lookedAtMs,
+      phase: { kind: 'suspicion', deadlineMs, poll: poll ? asNow : pending },
+      polledAtMs: poll ? nowMs : state.polledAtMs,
     },
     events: [],
-    look,
-    wakeAtMs: look || asked !== null ? deadlineMs : Math.min(deadlineMs, lookAtMs),
+    poll,
+    wakeAtMs: poll || pending !== null ? deadlineMs : Math.min(deadlineMs, pollAtMs),
   };
 }
 
-function tellAll(state: GuardState, nowMs: number): GuardStep {
+function emitAll(state: GuardState, nowMs: number): GuardStep {
   const losses = lossesInOrder(state);
   const dueAtMs = losses.map(([, loss]) => loss.dueAtMs);
-  return atRest({ ...state, told: withTold(state.told, dueAtMs, nowMs) }, lostEvents(state, losses));
+  return atRest(
+    { ...state, recentLosses: addRecentLosses(state.recentLosses, dueAtMs, nowMs) },
+    lostEvents(state, losses),
+  );
 }
 
 /**
- * Stands between the store's changes and what readers are told, because a store that hiccups ends the leases of nodes
- * that are well. A loss is held until the store was asked how many others are about to be lost: few, and it is told
- * (within 500 ms in any case); many, and `uncertain` is told instead. Whoever returns within the next TTL was never
- * lost for any reader; then comes `certain` with the numbers, and after it the `lost` events of those that it counts.
- * @param limits null: the guard is off and tells everything at once
+ * Filters the store's changes before readers get them, because a store that fails for a moment ends the leases of healthy
+ * nodes. A loss is held until the store was asked how many others are overdue. Few: the `lost` event is sent, within
+ * 500 ms in any case. Many: `uncertain` is sent instead. A node that returns within the next TTL was never lost for any
+ * reader; then `certain` is sent with the numbers, and after it the `lost` events that it counts.
+ * @param limits null: the guard is off, everything is sent at once
  */
 export function guardLosses(
   state: GuardState,
@@ -405,9 +413,9 @@ export function guardLosses(
   now: GuardTime,
   limits: MassLossLimits | null,
 ): GuardStep {
-  if (limits === null) return { state, events: allChanges(input), look: false, wakeAtMs: null };
-  if (input.kind === 'looked' || input.kind === 'tick') return judgeLosses(state, input, now, limits);
-  const taken = takeChanges(state, input, now.monotonicMs);
+  if (limits === null) return { state, events: allChanges(input), poll: false, wakeAtMs: null };
+  if (input.kind === 'polled' || input.kind === 'tick') return judgeLosses(state, input, now, limits);
+  const taken = applyChanges(state, input, now.monotonicMs);
   const step = judgeLosses(taken.state, input, now, limits);
   return { ...step, events: [...taken.events, ...step.events] };
 }

@@ -19,27 +19,27 @@ export interface RegistryOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly random: () => number;
-  /** The watch is dropped when nobody has read for this long; default 3 min, three times as long as Prometheus waits. */
+  /** The watch ends when nothing was read for this long; default 3 min, three scrape intervals of Prometheus. */
   readonly idleMs?: number;
   /** How long the first readers wait for the snapshot before they get the last known roll; default 3 s. */
   readonly readTimeoutMs?: number;
-  /** A roll whose last proof is older is stale; default 15 s, half as long again as a store takes to confirm. */
+  /** A roll that was last confirmed longer ago is stale; default 15 s, 1.5 times the interval of a store's confirmations. */
   readonly staleAfterMs?: number;
-  /** From which losses on it is uncertain that the nodes are gone; null: never. Default: 30 % and at least 5 nodes. */
+  /** What counts as a mass loss; null: nothing does. Default: more than 30 % and at least 5 nodes. */
   readonly massLoss?: MassLossLimits | null;
-  /** Whenever what follows the store moves: at its start, with each snapshot, batch and failure; at least every 35 s. */
+  /** Called while the watch runs: at its start, at each snapshot, batch and failure; at least every 35 s. */
   readonly onStep?: () => void;
 }
 
 export interface RegistryRead {
   readonly roll: Roll;
-  /** Since the last proof that the roll was up to date: a snapshot or any batch. */
+  /** Since the roll was last confirmed to be up to date, by a snapshot or any batch. */
   readonly ageMs: number;
-  /** The watch is down, or the last proof is too old: this is what was last known. */
+  /** The watch is down or the last confirmation is too old: this is the last known roll. */
   readonly stale: boolean;
-  /** So many nodes vanished at once that the store or the network may be what failed; null: nothing of that kind. */
+  /** A mass loss: the store or the network may be what failed; null: none. */
   readonly uncertainty: Uncertainty | null;
-  /** Nodes that are lost in `roll`, and not told as lost: they may be back in a moment. */
+  /** Nodes that are lost in `roll` and whose `lost` event is held back: they may return in a moment. */
   readonly held: ReadonlySet<string>;
 }
 
@@ -50,7 +50,7 @@ export interface RegistryStatus {
   readonly nodes: Readonly<Record<PresenceState, number>> | null;
   /** null while the store answers. */
   readonly lastError: string | null;
-  /** Since the start of the process, as the next. */
+  /** Snapshots and restarts of the watch since the start of the process. */
   readonly snapshots: number;
   readonly watchRestarts: number;
   /** As in `RegistryRead`. */
@@ -59,22 +59,22 @@ export interface RegistryStatus {
   readonly eventReaders: number;
   /** Readers of events cut off since the start of the process. */
   readonly slowReaders: number;
-  /** Times the store was asked for the past since the start of the process. */
+  /** How often the store was asked for past changes since the start of the process. */
   readonly catchUps: number;
 }
 
-/** The read side of one process: all readers share one watch, and an agent nobody asks costs the store nothing. */
+/** The read side of one process: all readers share one watch, and an agent without readers costs the store nothing. */
 export interface Registry extends EventSource {
-  /** Rejects with a `StoreError` when no roll was ever known and the store does not answer, or by `signal`'s reason. */
+  /** Rejects with `StoreError` when no roll was ever read and the store does not answer, or with `signal`'s reason. */
   read(signal: AbortSignal): Promise<RegistryRead>;
-  /** As `Store.id`, asked once. */
+  /** As `Store.id`, read once. */
   storeId(signal: AbortSignal): Promise<string>;
   /** Never starts the watch. */
   status(): RegistryStatus;
   close(): Promise<void>;
 }
 
-/** Any id does for asking at which revision the store is. */
+/** Reading any id answers with the store's revision. */
 const SOME_ID = 'i-00000000';
 
 export function createRegistry(options: RegistryOptions): Registry {
@@ -102,7 +102,7 @@ export function createRegistry(options: RegistryOptions): Registry {
     live,
     idleMs,
     readTimeoutMs,
-    // What is held back is still to be told or taken back: it is not forgotten because nobody asks for a while.
+    // Held losses are still to be sent or released: an idle time must not discard them.
     isInUse: () => eventReaders > 0 || live.guard().held.size > 0,
     onStartOver() {
       identity = null;
@@ -114,7 +114,7 @@ export function createRegistry(options: RegistryOptions): Registry {
     return new StoreError('the roll is not known', { retryable: true, cause: follower.lastError() });
   }
 
-  /** One question for all: a thousand readers come back together. After a failure the next to come asks again. */
+  /** One request for all: a thousand readers may resume at the same time. After a failure the next reader asks again. */
   function identify(): Promise<string> {
     const asked = store.id(life.signal);
     identity = asked;
@@ -124,7 +124,7 @@ export function createRegistry(options: RegistryOptions): Registry {
     return asked;
   }
 
-  /** Another process of ours may be ahead of this one; only the store knows whether a revision was reached. */
+  /** Another process may be ahead of this one; only the store knows whether it has reached a revision. */
   async function requireReached(since: string, signal: AbortSignal): Promise<void> {
     if (BigInt(since) <= BigInt(live.view()?.revision() ?? 0)) return;
     const action = `ask ${store.label} for its revision`;
@@ -134,7 +134,7 @@ export function createRegistry(options: RegistryOptions): Registry {
     if (BigInt(since) > BigInt(revision)) throw new FutureRevisionError(since, revision);
   }
 
-  /** One more reader of events, for whom the watch goes on. @returns the way to take that back */
+  /** Counts one more reader of events, which keeps the watch running. @returns a function that ends that */
   function joinReaders(signal: AbortSignal): () => void {
     let joined = true;
     const leave = () => {
@@ -153,7 +153,7 @@ export function createRegistry(options: RegistryOptions): Registry {
 
   return {
     async read(signal) {
-      await follower.need(follower.isLive, signal);
+      await follower.ensure(follower.isLive, signal);
       const view = live.view();
       if (!view) throw notKnown();
       const ageMs = follower.ageMs();
@@ -166,7 +166,7 @@ export function createRegistry(options: RegistryOptions): Registry {
       signal.throwIfAborted();
       const leave = joinReaders(signal);
       try {
-        await follower.need(live.isBased, signal);
+        await follower.ensure(live.isBased, signal);
         if (!live.isBased()) throw notKnown();
         if (since !== null) await requireReached(since, signal);
       } catch (error) {

@@ -13,13 +13,13 @@ import { createView } from './roll-view.ts';
 import type { Beginning } from './snapshots.ts';
 import { isConfirmation, watchBatches } from './watch-batches.ts';
 
-/** Of several kB each at worst: some ten MB. A roll is cheaper to read than more of them. */
+/** With several kB each at worst, some ten MB. Reading the roll is cheaper than reading more changes. */
 const MAX_CHANGES = 20_000;
 
 /**
- * All changes after revision `since` up to `to`, by a watch that ends there. It also ends where the store confirms that
- * there are no more: `to` need not be a revision at which anything of ours changed.
- * @throws CompactedError, or a StoreError also for more than 20,000 changes, or the reason of `signal`
+ * All changes after revision `since` up to `to`, by a watch that ends there. It also ends when the store confirms that
+ * there are no more: `to` may be a revision without a change of ours.
+ * @throws CompactedError, StoreError (also for more than 20,000 changes), or the reason of `signal`
  */
 export async function collectChanges(
   { store, clock, timeoutMs }: { readonly store: Store; readonly clock: Clock; readonly timeoutMs: number },
@@ -50,10 +50,10 @@ export async function collectChanges(
 }
 
 /**
- * The roll as it was before `batches`, of which each change says what it replaced.
- * @param revision the one the first batch followed @param batches all that led to `roll`, in order
+ * The roll before `batches`: undoes them, since each change has the value that it replaced.
+ * @param revision the one before the first batch @param batches all that led to `roll`, in order
  */
-export function rewind(roll: Roll, batches: readonly WatchBatch[], revision: string): Roll {
+export function undoChanges(roll: Roll, batches: readonly WatchBatch[], revision: string): Roll {
   const nodes = new Map<string, { record: NodeRecord | null; presence: Presence | null }>(
     roll.entries.map((entry) => [entry.record.ec2InstanceId, entry]),
   );
@@ -70,9 +70,9 @@ export function rewind(roll: Roll, batches: readonly WatchBatch[], revision: str
 }
 
 export interface PastLosses {
-  /** Nodes that were present at `since` or after it, each with its entry from when it was there last. */
+  /** Nodes that were present at `since` or later, each with its last present entry. */
   readonly lastPresent: ReadonlyMap<string, RollEntry>;
-  /** So many were gone together that whoever followed was told that it is uncertain, and perhaps of none as lost. */
+  /** There was a mass loss: readers at the time got `uncertain`, and perhaps no `lost`. */
   readonly massLoss: boolean;
 }
 
@@ -86,19 +86,19 @@ export function pastLosses(
   since: string,
   limits: MassLossLimits | null,
 ): PastLosses {
-  const past = rewind(roll, batches, since);
+  const past = undoChanges(roll, batches, since);
   const view = createView(past);
   const lastPresent = new Map<string, RollEntry>();
-  /** Those that were present in this past and are lost. */
+  /** Nodes that were present in this past and are lost. */
   const gone = new Set<string>();
   let massLoss = false;
-  const note = (entry: RollEntry) => {
+  const remember = (entry: RollEntry) => {
     if (presenceState(entry) === 'present') lastPresent.set(entry.record.ec2InstanceId, entry);
   };
-  past.entries.forEach(note);
+  past.entries.forEach(remember);
   for (const batch of batches) {
     for (const { instanceId, after } of view.apply(batch) ?? []) {
-      if (after) note(after);
+      if (after) remember(after);
       if (after && lastPresent.has(instanceId) && presenceState(after) === 'lost') gone.add(instanceId);
       else gone.delete(instanceId);
     }
@@ -112,12 +112,12 @@ export interface PastBatch extends EventBatch {
 }
 
 /**
- * What happened in `batches`, as events, and nothing held back: whatever a reader was told of it before, it then knows
- * each node as it is in `roll`.
- * @param batches all after revision `since` that led to `roll` @returns one for each in which anything happened
+ * The events of `batches`, nothing held back: after them a reader has each node as it is in `roll`, whichever of these
+ * events it had before.
+ * @param batches all after revision `since` that led to `roll` @returns one batch for each that has events
  */
-export function retell(roll: Roll, batches: readonly WatchBatch[], since: string): readonly PastBatch[] {
-  const view = createView(rewind(roll, batches, since));
+export function replayChanges(roll: Roll, batches: readonly WatchBatch[], since: string): readonly PastBatch[] {
+  const view = createView(undoChanges(roll, batches, since));
   return batches.flatMap((batch) => {
     const { revision } = batch;
     const events = (view.apply(batch) ?? []).flatMap(({ instanceId, before, after }) =>
@@ -127,7 +127,7 @@ export function retell(roll: Roll, batches: readonly WatchBatch[], since: string
   });
 }
 
-/** Runs at most `count` pieces of work at once; the others wait their turn, or until their signal aborts. */
+/** Runs at most `count` pieces of work at the same time; the others wait in order, or until their signal aborts. */
 export function createSlots(count: number) {
   let free = count;
   const waiting = new Set<() => void>();
@@ -143,13 +143,13 @@ export function createSlots(count: number) {
     try {
       await abortable(promise, signal);
     } catch (error) {
-      // The slot was handed over at the same moment: the next one gets it.
+      // The slot was handed to this waiter just before the abort: pass it on.
       if (!waiting.delete(resolve)) leave();
       throw error;
     }
   }
 
-  /** The slot is handed over, so that nobody who comes now gets in before those who wait. */
+  /** Hands the slot to the first waiter, so that a newcomer cannot take it first. */
   function leave() {
     const [next] = waiting;
     if (next === undefined) {
@@ -174,7 +174,7 @@ export interface CatchUpOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly log: EventLog;
-  /** What the log's next batch will follow. Nothing is held back in it. */
+  /** The store's roll, to which the log's next batch applies. */
   readonly roll: () => Roll;
   /** null: losses are never held back. */
   readonly massLoss: MassLossLimits | null;
@@ -184,20 +184,20 @@ export interface CatchUpOptions {
 
 export interface CatchUp {
   /**
-   * What happened after `since`, which the log no longer has, and a reader of the log from there on; null when the store
-   * has it no more, when it is too much, or takes too long: then a snapshot says less and costs less. Also null when
-   * there was a mass loss: a snapshot says who is there without calling anybody lost who returned, or may return.
-   * Rejects by the reason of `signal` only.
+   * The events after `since`, which the log no longer has, and a reader of the log from there on. null: the store no
+   * longer has the changes, or they are too many or take too long, so a snapshot is cheaper. Also null after a mass loss: a
+   * snapshot shows who is present without a `lost` event for nodes that returned or may return.
+   * Rejects only with the reason of `signal`.
    */
   resume(since: string, signal: AbortSignal): Promise<Beginning | null>;
-  /** Times the store was asked. */
+  /** How often the store was asked. */
   count(): number;
 }
 
 const CATCH_UP_TIMEOUT_MS = 10_000;
 const MAX_AT_ONCE = 2;
 
-/** What was told from the past last. Readers who come back together, as after a restart of their agent, share it. */
+/** The latest replay. Readers that resume at the same time, as after a restart of their agent, share it. */
 interface Past {
   readonly since: string;
   readonly batches: readonly PastBatch[];
@@ -207,22 +207,22 @@ interface Past {
 export function createCatchUp({ store, clock, log, roll, massLoss, holdBack }: CatchUpOptions): CatchUp {
   const slots = createSlots(MAX_AT_ONCE);
   let last: Past | null = null;
-  /** In the past of who comes back from there, or from before, was a mass loss: it need not be read to know that. */
+  /** There was a mass loss after this revision: a reader that resumes from it, or from before, needs a snapshot. */
   let massLossAfter: string | null = null;
   let count = 0;
 
-  /** @returns null where there was a mass loss */
+  /** @returns null after a mass loss */
   async function run(since: string, signal: AbortSignal): Promise<Past | null> {
     count += 1;
-    // Taken together, before anything is waited for: what follows the roll is in the log from that position on.
-    const known = roll();
+    // Both without waiting in between: the log has what follows this roll, from this position on.
+    const current = roll();
     const position = log.here();
     const options = { store, clock, timeoutMs: CATCH_UP_TIMEOUT_MS };
-    const changes = await collectChanges(options, since, known.revision, signal);
-    const { lastPresent, massLoss: wasMassLoss } = pastLosses(known, changes, since, massLoss);
-    // This process began after they were lost, or among them, and has told nobody anything that it would take back.
+    const changes = await collectChanges(options, since, current.revision, signal);
+    const { lastPresent, massLoss: wasMassLoss } = pastLosses(current, changes, since, massLoss);
+    // This process started after these losses, or during them, and has sent no event that this would contradict.
     if (log.isUntouched(position)) holdBack(lastPresent);
-    if (!wasMassLoss) return { since, batches: retell(known, changes, since), position };
+    if (!wasMassLoss) return { since, batches: replayChanges(current, changes, since), position };
     massLossAfter = since;
     return null;
   }
@@ -246,13 +246,13 @@ export function createCatchUp({ store, clock, log, roll, massLoss, holdBack }: C
             if (massLossAfter !== null && BigInt(since) <= BigInt(massLossAfter)) return null;
             const past = await run(since, within);
             if (past === null) return null;
-            // The one that reaches back furthest serves most of those who still wait.
+            // The replay that reaches back furthest serves most of the waiting readers.
             if (last === null || from(last, since) === null) last = past;
             return from(past, since);
           }),
         );
       } catch {
-        // Whatever it was, a snapshot is the way on; where the store is away, whoever follows it says so.
+        // After any failure a snapshot continues the stream; the follower reports a store that is away.
         signal.throwIfAborted();
         return null;
       }

@@ -5,16 +5,16 @@ import { presenceKey, recordKey } from '../store/keys.ts';
 import { MAX_SKIPPED } from '../store/read-roll.ts';
 import type { Change, WatchBatch } from '../store/store.ts';
 
-/** A roll that is kept up to date by batches. The rolls it hands out never change. */
+/** A roll that batches keep up to date. The rolls it returns never change. */
 export interface View {
   /**
    * Applies one revision's changes.
-   * @returns the entries they touched, in the order of ids; null when the batch does not fit and a new snapshot is
-   * needed: the view then is what it was before
+   * @returns the changed entries, sorted by id; null: the batch does not fit, the view is unchanged and a new snapshot is
+   * needed
    */
   apply(batch: WatchBatch): readonly EntryChange[] | null;
   roll(): Roll;
-  /** Of the roll, without putting it together. */
+  /** The roll's revision, without building the roll. */
   revision(): string;
   /** Entries by presence. */
   count(): Readonly<Record<PresenceState, number>>;
@@ -27,14 +27,14 @@ interface NodeView {
 
 /**
  * Changes its map in place: copying 10,000 nodes for each of the thousands of batches after an outage would be
- * quadratic. The nodes in it are replaced, never changed, and double as the roll's entries.
+ * quadratic. The nodes in the map are replaced, never changed, so the roll's entries can be the same objects.
  */
 export function createView(snapshot: Roll): View {
   const nodes = new Map<string, NodeView>(snapshot.entries.map((entry) => [entry.record.ec2InstanceId, entry]));
   const skipped = new Map<string, SkippedKey>(snapshot.skipped.map((key) => [key.key, key]));
   let revision = snapshot.revision;
   let entries: readonly RollEntry[] | null = snapshot.entries;
-  // Kept as it changes, since it is asked for with every batch.
+  // Updated with each change, because every batch asks for the counts.
   const counts = { present: 0, departed: 0, lost: 0 };
   for (const entry of snapshot.entries) counts[presenceState(entry)] += 1;
 
@@ -53,8 +53,8 @@ export function createView(snapshot: Roll): View {
     return node && hasRecord(node) ? node : null;
   }
 
-  /** A record of a node that is new here, without its presence. */
-  function isHalfKnown(change: Change, { changes }: WatchBatch): boolean {
+  /** The change adds the record of an unknown node, and the batch does not have its presence. */
+  function lacksPresence(change: Change, { changes }: WatchBatch): boolean {
     if (change.kind !== 'record' || change.record === null || nodes.has(change.instanceId)) return false;
     const { instanceId } = change;
     return !changes.some((other) => other.kind === 'presence' && other.instanceId === instanceId && other.presence);
@@ -62,9 +62,9 @@ export function createView(snapshot: Roll): View {
 
   return {
     apply(batch) {
-      // A snapshot has no presence for what it skipped. When such a node's record comes back, its presence is not known
-      // here, and the node would be called lost while its agent is there.
-      if (skipped.size > 0 && batch.changes.some((change) => isHalfKnown(change, batch))) return null;
+      // A snapshot has no presence for the nodes that it skipped. When such a node's record becomes readable, its presence
+      // is unknown here, and the node would be shown as lost while its agent runs.
+      if (skipped.size > 0 && batch.changes.some((change) => lacksPresence(change, batch))) return null;
       const before = new Map<string, RollEntry | null>();
       for (const change of batch.changes) {
         if (change.kind === 'skipped') {
@@ -114,7 +114,7 @@ function byInstanceId(a: RollEntry, b: RollEntry): number {
   return a.record.ec2InstanceId < b.record.ec2InstanceId ? -1 : 1;
 }
 
-/** Presences whose record went away under the watch, named as a snapshot would: not beside an unreadable record. */
+/** Presences whose record was deleted during the watch, named as a snapshot does: unless the record is unreadable. */
 function* orphans(nodes: Map<string, NodeView>, skipped: Map<string, SkippedKey>): Iterable<SkippedKey> {
   let room = MAX_SKIPPED - skipped.size;
   for (const [instanceId, node] of nodes) {

@@ -1,15 +1,15 @@
-/** An immutable map for many small changes one after the other: each copies one of its shards, not the whole. */
+/** An immutable map for many small changes in a row: each copies one of its shards, not the whole map. */
 export interface LossMap<V> extends ReadonlyMap<string, V> {
   with(key: string, value: V): LossMap<V>;
   without(key: string): LossMap<V>;
 }
 
-/** A copy of a whole map of 10,000 takes 1 ms, and a dying fleet makes one for each node; so it takes 10 µs. */
+/** Copying a whole map of 10,000 takes 1 ms, and a dying fleet copies it once for each node; a shard takes 10 µs. */
 const SHARDS = 128;
 
 const EMPTY: ReadonlyMap<string, never> = new Map<string, never>();
 
-/** In no order that means anything. */
+/** Iterates in no particular order. */
 export function lossMap<V>(
   shards: readonly ReadonlyMap<string, V>[] = new Array(SHARDS).fill(EMPTY),
   size = 0,

@@ -4,19 +4,19 @@ import { type EventLog, type LogPosition, type LogReader, PIECE_EVENTS } from '.
 import type { EventBatch } from './event-source.ts';
 import type { LiveRoll } from './live-roll.ts';
 
-/** How a reader begins: with `batches`, and from then on with the log. */
+/** The start of a reader: first `batches`, then the log. */
 export interface Beginning {
   readonly batches: readonly EventBatch[];
   readonly reader: LogReader;
 }
 
-/** A snapshot that is so many batches old is still the better beginning than one more. */
+/** A snapshot that is at most so many batches old is shared instead of making a new one. */
 const MAX_BATCHES_BEHIND = 64;
 
 /**
- * Makes snapshots as batches of events: the entries piece by piece, and a `synced`, before it `uncertain` while that is
- * so. Readers who come at about the same time share one, so that a thousand who come back do not cost a thousand; it is
- * kept no longer than anybody reads it.
+ * Makes snapshots as batches of events: the entries in pieces, then `uncertain` during a mass loss, then `synced`. Readers
+ * that start at about the same time share one, so that a thousand that resume do not cost a thousand snapshots. A snapshot
+ * stays in memory only while a reader uses it.
  */
 export function createSnapshots(live: LiveRoll, log: EventLog): () => Beginning {
   let last: { position: LogPosition; batches: WeakRef<readonly EventBatch[]> } | null = null;
@@ -33,19 +33,19 @@ export function createSnapshots(live: LiveRoll, log: EventLog): () => Beginning 
   }
 
   return () => {
-    // The roll and the place in the log belong together: nothing is waited for between them.
+    // Without waiting in between, so that the roll and the position in the log belong together.
     const here = log.here();
     const kept = shared(here);
     if (kept) return kept;
     const batches = snapshot(live, here.cursor);
     last = { position: here, batches: new WeakRef(batches) };
     const begun = begin(here, batches);
-    if (begun === null) throw new Error('the log does not have its own end');
+    if (begun === null) throw new Error('the log has no reader for its own end');
     return begun;
   };
 }
 
-/** @param cursor while losses are held back it lies behind the roll's revision, or is null */
+/** @param cursor while losses are held back it is older than the roll's revision, or null */
 function snapshot(live: LiveRoll, cursor: string | null): readonly EventBatch[] {
   const roll = live.shown();
   const { uncertainty, phase } = live.guard();

@@ -4,17 +4,17 @@ import { withDeadline } from '../lib/deadline.ts';
 import type { Store, WatchBatch } from '../store/store.ts';
 
 /**
- * Whether the store says that there is nothing newer, rather than that something happened which is no change of ours: a
- * confirmation repeats the revision of the batch before it.
+ * Whether the batch confirms that there is nothing newer. A batch without changes may also come from a revision in which
+ * only foreign data changed; a confirmation repeats the revision of the batch before it.
  */
 export function isConfirmation(batch: WatchBatch, lastRevision: string): boolean {
   return batch.changes.length === 0 && BigInt(batch.revision) === BigInt(lastRevision);
 }
 
 /**
- * `store.watch` that never goes silent: a healthy store confirms at least every 10 s, so a watch without a batch for
- * `silenceMs` is taken for broken, whatever its connection looks like. Leaving the loop ends the watch.
- * @throws DeadlineError after `silenceMs` without a batch, else what the store's watch throws
+ * `store.watch` with a limit for silence: a healthy store confirms at least every 10 s, so a watch without a batch for
+ * `silenceMs` is broken, even if its connection looks alive. Leaving the loop ends the watch.
+ * @throws DeadlineError after `silenceMs` without a batch, otherwise what the store's watch throws
  */
 export async function* watchBatches(
   store: Store,
@@ -35,7 +35,7 @@ export async function* watchBatches(
     }
   } finally {
     watch.abort();
-    // Not awaited: a watch that ignores its signal must not hold up the next one. Its end is nobody's news any more.
+    // Not awaited: a watch that ignores its signal must not delay the next one, and its failure no longer matters.
     iterator.return?.().catch(() => {});
   }
 }

@@ -83,11 +83,11 @@ async function consume(t: TestContext, registry: Registry, since: string | null 
     }
   };
   const ended = run().catch((error: unknown) => error);
-  const told = () => batches.flatMap((batch) => batch.events);
+  const received = () => batches.flatMap((batch) => batch.events);
   return {
     ended,
-    told,
-    kinds: () => told().map(({ kind }) => kind),
+    received,
+    kinds: () => received().map(({ kind }) => kind),
     cursor: () => batches.findLast((batch) => batch.cursor !== null)?.cursor ?? '0',
     roll: () => [...roll.values()],
   };
@@ -107,14 +107,14 @@ function sorted(entries: readonly RollEntry[]): readonly RollEntry[] {
   return entries.toSorted((a, b) => (a.record.ec2InstanceId < b.record.ec2InstanceId ? -1 : 1));
 }
 
-test('a connection that is cut costs readers neither an event nor a snapshot', async (t) => {
+test('a cut connection costs readers neither an event nor a snapshot', async (t) => {
   const [port = 0] = await freePorts(1);
   const proxy = await startTcpProxy(etcd.clientUrl, etcd.clientUrl, port);
   t.after(() => proxy.close());
   const { writer, registry } = await setUp(t, proxy.url);
   const consumer = await consume(t, registry);
   await register(writer, 1);
-  await until('the first registration is told', 60_000, () => consumer.kinds().length === 2);
+  await until('the reader has the first registration', 60_000, () => consumer.kinds().length === 2);
   await proxy.close();
   const { update } = await register(writer, 2);
   await update('other');
@@ -125,7 +125,7 @@ test('a connection that is cut costs readers neither an event nor a snapshot', a
   assert.ok(registry.status().watchRestarts >= 1);
 });
 
-test('a compaction behind a cut connection is answered with a new snapshot and synced', async (t) => {
+test('after a compaction behind a cut connection readers get a new snapshot and synced', async (t) => {
   const [port = 0] = await freePorts(1);
   const proxy = await startTcpProxy(etcd.clientUrl, etcd.clientUrl, port);
   t.after(() => proxy.close());
@@ -142,14 +142,14 @@ test('a compaction behind a cut connection is answered with a new snapshot and s
   assert.equal(consumer.kinds().filter((kind) => kind === 'synced').length, 2);
 });
 
-test('an older revision is resumed from exactly, and from a snapshot once it is compacted', async (t) => {
+test('an older revision is resumed exactly, and with a snapshot once it is compacted', async (t) => {
   const { writer, registry, openRegistry } = await setUp(t);
   const { revision, update } = await register(writer, 1);
   await update('a');
   await register(writer, 2);
   const last = await update('b');
   const consumer = await consume(t, registry, revision);
-  await until('the past is told', 60_000, () => consumer.cursor() === last);
+  await until('the replay is complete', 60_000, () => consumer.cursor() === last);
   assert.deepEqual(consumer.kinds(), ['updated', 'registered', 'updated']);
   await etcd.etcdctl('compact', last);
   const late = await consume(t, openRegistry(), revision);
@@ -157,7 +157,7 @@ test('an older revision is resumed from exactly, and from a snapshot once it is 
   assert.deepEqual(late.kinds(), ['registered', 'registered', 'synced']);
 });
 
-test('a past in which only others wrote ends soon, without a snapshot', async (t) => {
+test('a past with only foreign writes ends soon, without a snapshot', async (t) => {
   const { writer, registry } = await setUp(t);
   const { revision } = await register(writer, 1);
   await etcd.etcdctl('put', '/others', '1');
@@ -165,7 +165,7 @@ test('a past in which only others wrote ends soon, without a snapshot', async (t
   await until('the cursor moves on', 60_000, () => BigInt(consumer.cursor()) > BigInt(revision));
   assert.deepEqual(consumer.kinds(), []);
   await register(writer, 2);
-  await until('what we wrote is told', 60_000, () => consumer.kinds().length > 0);
+  await until('the reader has what we wrote', 60_000, () => consumer.kinds().length > 0);
   assert.deepEqual(consumer.kinds(), ['registered']);
 });
 
@@ -191,12 +191,12 @@ test('a thousand readers share one watch of etcd, and each gets every event', as
   const before = await etcd.metric('etcd_debugging_mvcc_watcher_total');
   const consumers = await Promise.all(Array.from({ length: 1_000 }, () => consume(t, registry)));
   for (let n = 0; n < 20; n += 1) await register(writer, n);
-  await until('all readers got all events', 60_000, () => consumers.every(({ told }) => told().length === 21));
+  await until('all readers got all events', 60_000, () => consumers.every(({ received }) => received().length === 21));
   assert.equal((await etcd.metric('etcd_debugging_mvcc_watcher_total')) - before, 1);
   assert.equal(registry.status().eventReaders, 1_000);
 });
 
-test('a reader that does not read is cut off, and the others go on', async (t) => {
+test('a reader that does not read is cut off, and the others continue', async (t) => {
   const { prefix, writer, registry } = await setUp(t);
   const kv = openTestKv([etcd.clientUrl], { prefix });
   t.after(() => kv.close());
@@ -213,5 +213,5 @@ test('a reader that does not read is cut off, and the others go on', async (t) =
   for (let round = 0; round < 43; round += 1) await putRecords(`c${round}`);
   await agrees(quick, writer);
   await assert.rejects(slow.next(), SlowReaderError);
-  assert.equal(quick.told().length, 44 * 100 + 1);
+  assert.equal(quick.received().length, 44 * 100 + 1);
 });

@@ -31,7 +31,7 @@ async function nextOf(reader: LogReader): Promise<readonly [readonly string[], s
   return [batch.events.map(({ revision }) => revision), batch.cursor];
 }
 
-test('each reader gets what follows its revision, in order, at its own pace', async () => {
+test('each reader gets the events after its revision, in order, at its own pace', async () => {
   const { log, append } = startLog();
   for (const revision of [11, 13, 14]) append(revision);
   const [early, late] = [readAfter(log, 10), readAfter(log, 12)];
@@ -41,7 +41,7 @@ test('each reader gets what follows its revision, in order, at its own pace', as
   assert.deepEqual(await nextOf(early), [['14'], '14']);
 });
 
-test('a reader that waits is woken by the next batch, and lets go by its signal', async () => {
+test('a waiting reader is woken by the next batch, and ends with its signal', async () => {
   const { log, append } = startLog();
   const gone = new AbortController();
   const reader = readAfter(log, 10);
@@ -53,7 +53,7 @@ test('a reader that waits is woken by the next batch, and lets go by its signal'
   assert.deepEqual(await waiting, [['11'], '11']);
 });
 
-test('confirmations without news move the cursor on, and only the newest is told', async () => {
+test('confirmations without events advance the cursor, and a reader gets only the newest', async () => {
   const { log, append } = startLog();
   const reader = readAfter(log, 10);
   for (const revision of ['12', '13', '13']) log.confirm(revision, revision);
@@ -67,13 +67,13 @@ test('confirmations without news move the cursor on, and only the newest is told
   assert.deepEqual(await waiting, [['15'], '15']);
 });
 
-test('a revision older than what is kept has no reader', () => {
+test('there is no reader for a revision older than the log', () => {
   const { log } = startLog();
   assert.equal(log.readAfter('9'), null);
   assert.notEqual(log.readAfter('10'), null);
 });
 
-test('a cursor that stays behind is told with each batch, and resuming after it tells again what followed', async () => {
+test('each batch has a cursor that stays behind, and resuming after it repeats the events that followed', async () => {
   const { log, append } = startLog();
   append(11, 10);
   append(12, 10);
@@ -85,7 +85,7 @@ test('a cursor that stays behind is told with each batch, and resuming after it 
   assert.deepEqual(await nextOf(reader), [['12'], '12']);
 });
 
-test('a reader that is up to date gets what becomes known later at the same revision', async () => {
+test('a reader that is up to date gets later events of the same revision', async () => {
   const { log, append } = startLog();
   append(11);
   const [after, here] = [readAfter(log, 11), log.readFrom(log.here())];
@@ -95,7 +95,7 @@ test('a reader that is up to date gets what becomes known later at the same revi
   assert.deepEqual(await nextOf(here), [['11'], '11']);
 });
 
-test('a reader ahead of the log is told nothing it had, and its cursor never goes back', async () => {
+test('a reader ahead of the log gets no event twice, and its cursor never goes back', async () => {
   const { log, append } = startLog();
   const reader = readAfter(log, 20);
   append(15);
@@ -105,7 +105,7 @@ test('a reader ahead of the log is told nothing it had, and its cursor never goe
   assert.deepEqual(await nextOf(reader), [['21'], '20']);
 });
 
-test('a reader that falls behind what is kept is cut off, and counted once', async () => {
+test('a reader that falls behind the log is cut off, and counted once', async () => {
   const { log, append } = startLog();
   const [slow, quick] = [readAfter(log, 10), readAfter(log, 10)];
   for (let revision = 11; revision <= 11 + 4_096; revision += 1) {
@@ -123,14 +123,14 @@ test('a reader that falls behind what is kept is cut off, and counted once', asy
   assert.notEqual(log.readAfter('11'), null);
 });
 
-test('what is kept is bounded by its events, but what was appended last is there for everybody however large it is', async () => {
+test('the log is bounded by its events, but keeps the last appended batch however large it is', async () => {
   const { log, append } = startLog();
   const reader = readAfter(log, 10);
   append(11, 11, 10_000);
   append(12);
   const sizes: number[] = [];
   let cursor: string | null = null;
-  for (let told = 0; told < 10_000; told += sizes.at(-1) ?? 0) {
+  for (let received = 0; received < 10_000; received += sizes.at(-1) ?? 0) {
     assert.equal(cursor === '11', false, 'it is finished only with its last piece');
     const [events, after] = await nextOf(reader);
     cursor = after;
@@ -143,13 +143,13 @@ test('what is kept is bounded by its events, but what was appended last is there
   assert.deepEqual(await nextOf(reader), [['12'], '12']);
 });
 
-test('a log that starts over tells its readers so, and goes on with new ones', async () => {
+test('a log that starts over ends its readers, and serves new ones', async () => {
   const { log, append } = startLog();
   const [behind, waiting, position] = [readAfter(log, 10), readAfter(log, 11), log.here()];
-  const told = waiting.next(NEVER);
+  const received = waiting.next(NEVER);
   append(11);
   log.restart('5');
-  assert.equal(await told, 'restarted');
+  assert.equal(await received, 'restarted');
   assert.equal(await behind.next(NEVER), 'restarted');
   assert.equal(behind.isCurrent(), false);
   assert.equal(log.readFrom(position), null);
@@ -157,7 +157,7 @@ test('a log that starts over tells its readers so, and goes on with new ones', a
   assert.deepEqual(await nextOf(readAfter(log, 5)), [['6'], '6']);
 });
 
-test('a log is untouched until somebody reads it, where nothing had been appended, and until it starts over', () => {
+test('a log is untouched until it has a reader, an appended batch, or starts over', () => {
   const { log, append } = startLog();
   const begin = log.here();
   log.confirm('11', '11');
@@ -171,7 +171,7 @@ test('a log is untouched until somebody reads it, where nothing had been appende
   assert.equal(log.isUntouched(log.here()), true);
 });
 
-test('a log that is closed ends its readers', async () => {
+test('closing the log ends its readers', async () => {
   const { log } = startLog();
   const waiting = readAfter(log, 10).next(NEVER);
   log.close();

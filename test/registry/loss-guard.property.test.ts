@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import type { RollEntry } from '../../src/record/roll.ts';
-import { guardDriver, type Look } from '../support/guard-driver.ts';
+import { guardDriver, type PollAnswer } from '../support/guard-driver.ts';
 import { sampleInstanceId } from '../support/sample-record.ts';
 
 describe('loss guard', () => {
@@ -23,24 +23,24 @@ describe('loss guard', () => {
       arbitrary: fc.record({ do: fc.constant('pass' as const), ms: fc.constantFrom(1, 20, 190, 400, 9_000, 29_000) }),
     },
   );
-  const look: fc.Arbitrary<Look> = fc.option(
+  const answer: fc.Arbitrary<PollAnswer> = fc.option(
     fc.record({ asked: fc.constantFrom(0, 8), overdue: fc.nat({ max: 8 }), afterMs: fc.constantFrom(0, 5, 300, 700) }),
   );
 
-  test('in any history readers end with the real roll, and nobody who returned in time was ever lost', () => {
+  test('in any history readers end with the store’s roll, and no node that returned in time was ever lost', () => {
     const acts = fc.array(fc.record({ act, atOnce: fc.boolean(), unseen: fc.boolean() }), {
       maxLength: 40,
       size: 'max',
     });
     const limits = fc.record({ share: fc.constantFrom(0, 0.1, 0.3, 0.9), count: fc.constantFrom(1, 3, 5, 40) });
     fc.assert(
-      fc.property(acts, limits, fc.infiniteStream(look), (history, someLimits, looks) => {
-        const run = guardDriver(SIZE, someLimits, () => looks.next().value as Look);
+      fc.property(acts, limits, fc.infiniteStream(answer), (history, someLimits, answers) => {
+        const run = guardDriver(SIZE, someLimits, () => answers.next().value as PollAnswer);
         let unseen = false;
         for (const entry of history) {
           const { act } = entry;
           if (act.do === 'pass') {
-            // While the watch is away nothing is known, so nothing is given in: a snapshot ends that.
+            // While the watch is away the guard gets no input; a snapshot ends that.
             if (unseen) run.snapshot();
             unseen = false;
             run.pass(act.ms);
@@ -53,7 +53,7 @@ describe('loss guard', () => {
             if (entry === undefined) return [];
             if (act.do === 'forget') return [[id, null]];
             if (act.do === 'lose') return entry.presence ? [run.lost(id)] : [];
-            const record = { ...entry.record, privateDnsName: `name-${run.nowMs()}-${run.told.length}` };
+            const record = { ...entry.record, privateDnsName: `name-${run.nowMs()}-${run.emitted.length}` };
             return [[id, { ...entry, record }]];
           });
           unseen ||= entry.unseen;
@@ -65,28 +65,28 @@ describe('loss guard', () => {
         }
         if (unseen) run.snapshot();
         run.pass(10 * TTL_MS);
-        // The driver has compared the reader's roll with the real one after each step.
+        // The driver has compared the reader's roll with the store's after each step.
         assert.equal(run.state.held.size, 0, 'it comes to rest');
         let uncertain = false;
-        for (const { event } of run.told) {
+        for (const { event } of run.emitted) {
           if (event.kind === 'certain') assert.ok(uncertain, 'certain follows uncertain');
           if (event.kind === 'uncertain') uncertain = true;
           if (event.kind === 'certain') uncertain = false;
         }
-        assert.equal(uncertain, false, 'whoever is told uncertain is told certain');
+        assert.equal(uncertain, false, 'every uncertain is followed by a certain');
       }),
       { numRuns: 400 },
     );
   });
 
-  test('a loss is told within 500 ms, or not before its TTL is over and after an uncertain', () => {
+  test('a `lost` is sent within 500 ms, or after its TTL and an uncertain', () => {
     const losses = fc.array(fc.record({ count: fc.nat({ max: 12 }), gapMs: fc.constantFrom(0, 3, 150, 450, 2_000) }), {
       minLength: 1,
       maxLength: 12,
     });
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 80 }), losses, fc.infiniteStream(look), (size, bursts, looks) => {
-        const run = guardDriver(size, LIMITS, () => looks.next().value as Look);
+      fc.property(fc.integer({ min: 1, max: 80 }), losses, fc.infiniteStream(answer), (size, bursts, answers) => {
+        const run = guardDriver(size, LIMITS, () => answers.next().value as PollAnswer);
         let next = 0;
         for (const { count, gapMs } of bursts) {
           for (const id of ids(Math.min(count, size - next), next)) run.change(run.lost(id));
@@ -96,7 +96,7 @@ describe('loss guard', () => {
         run.pass(5 * TTL_MS);
         assert.equal(run.instanceEvents().length, next);
         let certain = -1;
-        for (const { atMs, event } of run.told) {
+        for (const { atMs, event } of run.emitted) {
           if (event.kind === 'certain') certain = atMs;
           if (event.kind !== 'lost') continue;
           const loss = run.lossAt.get(event.instanceId);
@@ -109,7 +109,7 @@ describe('loss guard', () => {
     );
   });
 
-  test('no loss is told before the uncertain when the look says that the limits are passed', () => {
+  test('no `lost` is sent before uncertain when the poll shows a mass loss', () => {
     const burst = fc.record({ size: fc.integer({ min: 1, max: 200 }), lost: fc.integer({ min: 1, max: 60 }) });
     fc.assert(
       fc.property(burst, fc.integer({ min: 0, max: 32 }), ({ size, lost }, overdue) => {
@@ -117,10 +117,10 @@ describe('loss guard', () => {
         const run = guardDriver(size, LIMITS, () => ({ asked: 32, overdue, afterMs: 10 }));
         for (const id of ids(vanished)) run.change(run.lost(id));
         run.pass(10);
-        // The store is asked when the first one is gone, and the others are among those that were overdue then.
+        // The store is polled when the first node is gone; the others were overdue in that poll.
         const gone = Math.max(vanished, 1 + Math.round((overdue / 32) * (size - 1)));
         const passed = gone / size > LIMITS.share && gone >= LIMITS.count;
-        assert.equal(run.told[0]?.event.kind, passed ? 'uncertain' : 'lost');
+        assert.equal(run.emitted[0]?.event.kind, passed ? 'uncertain' : 'lost');
         assert.equal(run.instanceEvents().length, passed ? 0 : vanished);
       }),
       { numRuns: 300 },

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { RollEvent } from '../../src/record/events.ts';
-import { countTold, guardLosses, initialGuardState, withTold } from '../../src/registry/loss-guard.ts';
-import { guardDriver, type Look } from '../support/guard-driver.ts';
+import { addRecentLosses, countRecentLosses, guardLosses, initialGuardState } from '../../src/registry/loss-guard.ts';
+import { guardDriver, type PollAnswer } from '../support/guard-driver.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 
 describe('loss guard', () => {
@@ -12,23 +12,23 @@ describe('loss guard', () => {
   const answering =
     (overdue: number, afterMs = 10) =>
     () => ({ asked: 32, overdue, afterMs });
-  const silent = (): Look => null;
-  const fleet = (size: number, look: () => Look) => guardDriver(size, LIMITS, look);
+  const silent = (): PollAnswer => null;
+  const fleet = (size: number, answer: () => PollAnswer) => guardDriver(size, LIMITS, answer);
 
-  test('a lone crash is told as soon as the store says that the others are well', () => {
+  test('a single crash is sent as soon as the store says that the others are healthy', () => {
     const run = fleet(100, answering(0));
     run.change(run.lost(sampleInstanceId(7)));
     assert.equal(run.summary(), '');
     assert.equal(run.state.heldAfter, '100');
     run.pass(10);
     assert.equal(run.summary(), 'lost');
-    assert.deepEqual([run.told[0]?.atMs, run.told[0]?.event.revision], [10, '101']);
+    assert.deepEqual([run.emitted[0]?.atMs, run.emitted[0]?.event.revision], [10, '101']);
     assert.equal(run.state.heldAfter, null);
   });
 
-  test('a lone crash is told within 500 ms when the store does not answer, or cannot tell', () => {
-    for (const look of [silent, () => ({ asked: 0, overdue: 0, afterMs: 10 })]) {
-      const run = fleet(100, look);
+  test('a single crash is sent within 500 ms when the store does not answer or has no answer', () => {
+    for (const answer of [silent, () => ({ asked: 0, overdue: 0, afterMs: 10 })]) {
+      const run = fleet(100, answer);
       run.change(run.lost(sampleInstanceId(7)));
       run.pass(499);
       assert.equal(run.summary(), '');
@@ -37,7 +37,7 @@ describe('loss guard', () => {
     }
   });
 
-  test('the first loss of many is told as uncertain, and nobody as lost who returns within a TTL', () => {
+  test('the first loss of many gives uncertain, and no node that returns within a TTL is ever lost', () => {
     const run = fleet(100, answering(16));
     run.change(run.lost(sampleInstanceId(0)));
     run.pass(10);
@@ -55,25 +55,25 @@ describe('loss guard', () => {
       run.pass(10);
     }
     assert.equal(run.state.held.size, 50);
-    assert.equal(run.state.uncertainty?.until, '2026-01-01T00:00:30.490Z', 'it moves with those that vanish later');
+    assert.equal(run.state.uncertainty?.until, '2026-01-01T00:00:30.490Z', 'it moves with later losses');
     for (const id of ids(50)) run.change(run.back(id));
     assert.equal(run.summary(), 'uncertain registered×50 certain', 'back under a new session, never lost');
-    assert.deepEqual(run.told.at(-1)?.event, { kind: 'certain', revision: '200', part: 0, returned: 50, lost: 0 });
-    assert.equal(run.looks, 1);
+    assert.deepEqual(run.emitted.at(-1)?.event, { kind: 'certain', revision: '200', part: 0, returned: 50, lost: 0 });
+    assert.equal(run.polls, 1);
   });
 
-  test('who vanishes while the store is being asked is counted once', () => {
+  test('a node that vanishes during the poll is counted once', () => {
     const run = fleet(10, () => ({ asked: 9, overdue: 5, afterMs: 10 }));
     for (const id of ids(4)) run.change(run.lost(id));
     run.pass(10);
     assert.equal(run.state.uncertainty?.vanished, 6);
   });
 
-  test('those who do not return are told as lost after a TTL, behind the numbers, at the revisions of their losses', () => {
+  test('nodes that do not return are lost after a TTL: after certain, at the revisions of their losses', () => {
     const run = fleet(20, answering(0));
     run.change(...ids(10).map(run.lost));
-    assert.equal(run.summary(), 'uncertain', 'what vanished passes the limits without a look');
-    assert.equal(run.looks, 0);
+    assert.equal(run.summary(), 'uncertain', 'the vanished nodes exceed the limits without a poll');
+    assert.equal(run.polls, 0);
     run.pass(1_000);
     for (const id of ids(6)) run.change(run.back(id));
     run.change(run.departed(sampleInstanceId(6)));
@@ -81,7 +81,7 @@ describe('loss guard', () => {
     run.pass(TTL_MS);
     assert.equal(run.summary(), 'uncertain registered×6 departed forgotten certain lost×2');
     assert.deepEqual(
-      run.told.find(({ event }) => event.kind === 'certain'),
+      run.emitted.find(({ event }) => event.kind === 'certain'),
       { atMs: TTL_MS, event: { kind: 'certain', revision: '109', part: 0, returned: 6, lost: 2 } },
     );
     assert.deepEqual(
@@ -90,7 +90,7 @@ describe('loss guard', () => {
     );
   });
 
-  test('a node that comes back exactly as readers know it is not told at all', () => {
+  test('a node that returns unchanged gives no event', () => {
     const run = fleet(20, answering(0));
     const before = ids(10).map((id) => [id, run.real.get(id) ?? null] as const);
     run.change(...ids(10).map(run.lost));
@@ -98,7 +98,7 @@ describe('loss guard', () => {
     assert.equal(run.summary(), 'uncertain certain');
   });
 
-  test('few losses pass no limit by their share alone, nor many of a large fleet by their number alone', () => {
+  test('a large share of few nodes is no mass loss, nor is a large number that is a small share', () => {
     const few = fleet(10, answering(0));
     few.change(...ids(4).map(few.lost));
     few.pass(10);
@@ -131,21 +131,21 @@ describe('loss guard', () => {
     assert.equal(slow.summary(), 'lost×8', 'five in a TTL are not more than the share');
   });
 
-  test('in a fleet that is too small to pass the limits a loss is told at once', () => {
+  test('in a fleet with fewer nodes than the count a loss is sent at once', () => {
     const run = fleet(4, answering(0));
     for (const id of ids(4)) run.change(run.lost(id));
     assert.equal(run.summary(), 'lost×4');
-    assert.deepEqual([run.looks, run.nowMs()], [0, 0]);
+    assert.deepEqual([run.polls, run.nowMs()], [0, 0]);
   });
 
-  test('when nobody is left to be asked about and the limits are not passed, the losses are told at once', () => {
+  test('when no present node is left to poll and the limits are not exceeded, the losses are sent at once', () => {
     const run = guardDriver(20, { share: 1, count: 5 }, answering(0));
     run.change(...ids(20).map(run.lost));
     assert.equal(run.summary(), 'lost×20');
   });
 
-  test('a store that could not tell is asked again', () => {
-    const answers: Look[] = [
+  test('a store that had no answer is polled again', () => {
+    const answers: PollAnswer[] = [
       { asked: 0, overdue: 0, afterMs: 10 },
       { asked: 32, overdue: 0, afterMs: 10 },
     ];
@@ -153,10 +153,10 @@ describe('loss guard', () => {
     run.change(run.lost(sampleInstanceId(7)));
     run.pass(210);
     assert.equal(run.summary(), 'lost');
-    assert.equal(run.looks, 2);
+    assert.equal(run.polls, 2);
   });
 
-  test('losses are told in the order in which they happened', () => {
+  test('losses are sent in the order in which they happened', () => {
     const run = fleet(20, answering(0));
     const order = ids(10).reverse();
     for (const id of order) run.change(run.lost(id));
@@ -168,7 +168,7 @@ describe('loss guard', () => {
     );
   });
 
-  test('while the store does not answer many losses are held, whatever their share', () => {
+  test('while the store does not answer, many losses are held, whatever their share', () => {
     const run = fleet(1_000, silent);
     run.change(...ids(6).map(run.lost));
     run.pass(500);
@@ -177,31 +177,33 @@ describe('loss guard', () => {
     assert.equal(run.summary(), 'uncertain certain lost×6');
   });
 
-  test('the store is asked at most five times a second, and a loss that waits for that is still told in time', () => {
+  test('the store is polled at most five times a second, and a loss that waits for that is still sent in time', () => {
     const run = fleet(500, answering(0, 5));
     for (const id of ids(100)) {
       run.change(run.lost(id));
       run.pass(20);
     }
     run.pass(500);
-    // The driver checks of each that it was told within 500 ms.
+    // The driver asserts for each that it was sent within 500 ms.
     assert.equal(run.summary(), 'lost×100');
-    assert.ok(run.looks >= 5 && run.looks <= 12, `${run.looks} looks in 2 s`);
+    assert.ok(run.polls >= 5 && run.polls <= 12, `${run.polls} polls in 2 s`);
   });
 
-  test('a growing loss is told again in steps, not with every node', () => {
+  test('a growing loss sends uncertain again in steps, not with every node', () => {
     const run = fleet(1_000, answering(32));
     run.change(...ids(10).map(run.lost));
     run.pass(10);
     const small = guardDriver(500, { share: 0, count: 5 }, answering(0));
     for (const id of ids(400)) small.change(small.lost(id));
     assert.equal(run.summary(), 'uncertain');
-    const numbers = small.told.flatMap(({ event }) => (event.kind === 'uncertain' ? [event.uncertainty.vanished] : []));
+    const numbers = small.emitted.flatMap(({ event }) =>
+      event.kind === 'uncertain' ? [event.uncertainty.vanished] : [],
+    );
     assert.deepEqual(numbers, [5, 8, 12, 18, 27, 41, 62, 93, 140, 210, 315]);
     assert.equal(small.state.uncertainty?.vanished, 400, 'the state has the newest number');
   });
 
-  test('an uncertainty that never ends because nodes go on vanishing is settled for those that are due', () => {
+  test('an uncertainty that is extended by more losses ends for those that are due', () => {
     const run = fleet(100, answering(0));
     run.change(...ids(31).map(run.lost));
     for (const id of ids(12, 31)) {
@@ -213,12 +215,12 @@ describe('loss guard', () => {
       /^uncertain certain lost×37 uncertain/,
       'after three TTLs, with those of the last TTL held on',
     );
-    assert.equal(run.told.find(({ event }) => event.kind === 'certain')?.atMs, 3 * TTL_MS);
+    assert.equal(run.emitted.find(({ event }) => event.kind === 'certain')?.atMs, 3 * TTL_MS);
     run.pass(3 * TTL_MS);
     assert.equal(run.instanceEvents().length, 43);
   });
 
-  test('changes that come late are all taken in before anybody is told as lost', () => {
+  test('all late changes are applied before any `lost` is sent', () => {
     const run = fleet(20, answering(0));
     run.change(...ids(10).map(run.lost));
     run.beAway(2 * TTL_MS);
@@ -240,16 +242,16 @@ describe('loss guard', () => {
     assert.deepEqual([...run.state.held.keys()].sort(), ids(5, 5));
     run.pass(TTL_MS);
     assert.equal(run.summary(), 'uncertain certain lost×5');
-    assert.deepEqual(run.told[1]?.event, { kind: 'certain', revision: '103', part: 0, returned: 4, lost: 5 });
+    assert.deepEqual(run.emitted[1]?.event, { kind: 'certain', revision: '103', part: 0, returned: 4, lost: 5 });
   });
 
-  test('a held node that a snapshot has as readers know it returned', () => {
+  test('a held node that is unchanged in a snapshot has returned', () => {
     const run = fleet(20, answering(0));
     const before = ids(10).map((id) => [id, run.real.get(id) ?? null] as const);
     run.change(...ids(10).map(run.lost));
     run.put(before);
     run.snapshot();
-    assert.deepEqual(run.told.at(-1)?.event, { kind: 'certain', revision: '102', part: 0, returned: 10, lost: 0 });
+    assert.deepEqual(run.emitted.at(-1)?.event, { kind: 'certain', revision: '102', part: 0, returned: 10, lost: 0 });
   });
 
   test('a record that changes while its node is held is in the lost event', () => {
@@ -264,14 +266,14 @@ describe('loss guard', () => {
     assert.deepEqual([event?.kind, event?.revision, event?.after?.record.cluster], ['lost', '101', 'other']);
   });
 
-  test('a TTL that is beyond reason holds nothing back for more than five minutes', () => {
+  test('a wrong, huge TTL holds nothing back for more than five minutes', () => {
     const run = guardDriver(20, LIMITS, answering(0), 1e9);
     run.change(...ids(10).map(run.lost));
     run.pass(300_000);
     assert.equal(run.summary(), 'uncertain certain lost×10');
   });
 
-  test('without limits everything is told at once', () => {
+  test('without limits everything is sent at once', () => {
     const run = guardDriver(20, null, silent);
     run.change(...ids(20).map(run.lost));
     assert.equal(run.summary(), 'lost×20');
@@ -280,11 +282,11 @@ describe('loss guard', () => {
     assert.equal(run.summary(), 'lost×20');
   });
 
-  test('a guard that is at rest does nothing when time passes or an answer comes late', () => {
+  test('a guard at rest does nothing when time passes or an answer comes late', () => {
     const now = { monotonicMs: 5, wallMs: 5 };
-    for (const input of [{ kind: 'tick' }, { kind: 'looked', asked: 9, overdue: 9 }] as const) {
+    for (const input of [{ kind: 'tick' }, { kind: 'polled', asked: 9, overdue: 9 }] as const) {
       const { state, ...step } = guardLosses(initialGuardState, input, now, LIMITS);
-      assert.deepEqual(step, { events: [], look: false, wakeAtMs: null });
+      assert.deepEqual(step, { events: [], poll: false, wakeAtMs: null });
       assert.deepEqual(state.phase, { kind: 'rest' });
     }
   });
@@ -319,27 +321,28 @@ describe('loss guard', () => {
   });
 });
 
-describe('loss window', () => {
+describe('recent losses', () => {
   const none: ReadonlyMap<number, number> = new Map();
 
-  test('a told loss is recent until a TTL after it was seen, to a quarter of a second', () => {
-    const told = withTold(withTold(none, [30_000, 30_000], 0), [30_100, 40_000], 5_000);
-    assert.equal(countTold(told, 5_000), 4);
-    assert.equal(countTold(told, 29_999), 4);
-    assert.equal(countTold(told, 30_250), 1);
-    assert.equal(countTold(told, 40_000), 0);
+  test('a loss that was sent is recent until a TTL after it was seen, to a quarter of a second', () => {
+    const recent = addRecentLosses(addRecentLosses(none, [30_000, 30_000], 0), [30_100, 40_000], 5_000);
+    assert.equal(countRecentLosses(recent, 5_000), 4);
+    assert.equal(countRecentLosses(recent, 29_999), 4);
+    assert.equal(countRecentLosses(recent, 30_250), 1);
+    assert.equal(countRecentLosses(recent, 40_000), 0);
   });
 
-  test('a loss that was held for its TTL before it was told is not recent', () => {
-    assert.equal(countTold(withTold(none, [30_005, 29_000], 30_010), 30_010), 0);
+  test('a loss that was held for its TTL before it was sent is not recent', () => {
+    assert.equal(countRecentLosses(addRecentLosses(none, [30_005, 29_000], 30_010), 30_010), 0);
   });
 
-  test('what is remembered does not grow with the number of losses', () => {
-    let told = none;
-    for (let atMs = 0; atMs < 300_000; atMs += 10) told = withTold(told, [atMs + 30_000, atMs + 30_000], atMs);
-    assert.ok(told.size <= 121, `${told.size} instants`);
-    assert.ok(Math.abs(countTold(told, 300_000) - 6_000) <= 60);
+  test('the memory does not grow with the number of losses', () => {
+    let recent = none;
+    for (let atMs = 0; atMs < 300_000; atMs += 10)
+      recent = addRecentLosses(recent, [atMs + 30_000, atMs + 30_000], atMs);
+    assert.ok(recent.size <= 121, `${recent.size} instants`);
+    assert.ok(Math.abs(countRecentLosses(recent, 300_000) - 6_000) <= 60);
     const spread = Array.from({ length: 30_000 }, (_, n) => 1_000 + n * 250);
-    assert.equal(withTold(none, spread, 0).size, 10_000);
+    assert.equal(addRecentLosses(none, spread, 0).size, 10_000);
   });
 });

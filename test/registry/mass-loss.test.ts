@@ -13,7 +13,7 @@ describe('mass loss', () => {
   const percent = fc.integer({ min: 1_000, max: 100_000 });
   const limitsOf = (thousandths: number, count: number) => ({ share: thousandths / 1_000 / 100, count });
 
-  test('neither many nodes that are a small share nor a large share that is few nodes', () => {
+  test('neither a small share of many nodes nor a large share of few nodes', () => {
     const limits = { share: 0.3, count: 5 };
     assert.deepEqual(
       [
@@ -48,7 +48,7 @@ describe('mass loss', () => {
     );
   });
 
-  test('followers, those who read the past and the note of a list judge the same loss alike', () => {
+  test('the guard, the replay and the note of a list agree about every loss', () => {
     const any = fc.record({ nodes: fc.integer({ min: 1, max: 60 }), lost: fc.nat(60), thousandths: percent });
     // Where formulas differ: exactly the share.
     const atLimit = fc.integer({ min: 1, max: 100 }).map((lost) => ({ nodes: 100, lost, thousandths: lost * 1_000 }));
@@ -83,7 +83,7 @@ describe('mass loss', () => {
     }));
     const past = pastLosses({ revision: '2', entries, skipped: [] }, [{ revision: '2', changes }], '1', limits);
     return {
-      follower: follower.told.some(({ event }) => event.kind === 'uncertain'),
+      follower: follower.emitted.some(({ event }) => event.kind === 'uncertain'),
       past: past.massLoss,
       note: massLossNote(entries, limits, true) !== null,
     };

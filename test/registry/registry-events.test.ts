@@ -60,7 +60,7 @@ function brief(event: RollEvent): string {
   return `${event.snapshot ? '=' : ''}${event.kind}:${Number.parseInt(event.instanceId.slice(2), 16)}`;
 }
 
-test('without a revision a reader gets the roll, a synced, and then what happens', async (t) => {
+test('without a revision a reader gets the roll, a synced, and then the changes', async (t) => {
   const { store, clock, read } = setUp(t);
   store.commit([node(1), node(2, null)]);
   const consumer = read();
@@ -91,7 +91,7 @@ test('a large roll comes in pieces, and only its synced has a cursor', async (t)
   );
 });
 
-test('readers who come at about the same time share one snapshot, and a later one gets a snapshot of its own', async (t) => {
+test('readers that start at about the same time share one snapshot, and a later one gets its own', async (t) => {
   const { store, clock, read } = setUp(t);
   store.commit(nodes(3));
   const first = read();
@@ -111,7 +111,7 @@ test('readers who come at about the same time share one snapshot, and a later on
   assert.deepEqual(late.roll(), first.roll());
 });
 
-test('all readers share one snapshot and one watch, and the watch goes on for as long as one is there', async (t) => {
+test('all readers share one snapshot and one watch, and the watch runs while there is a reader', async (t) => {
   const { store, clock, registry, read } = setUp(t);
   const consumers = Array.from({ length: 100 }, () => read());
   await clock.advance(0);
@@ -134,7 +134,7 @@ test('all readers share one snapshot and one watch, and the watch goes on for as
   assert.deepEqual([store.watchers(), registry.status().watching, registry.status().eventReaders], [0, false, 0]);
 });
 
-test('a reader with a revision that the log has gets what followed, and no snapshot', async (t) => {
+test('a reader whose revision is in the log gets the events after it, and no snapshot', async (t) => {
   const { store, clock, registry, read } = setUp(t);
   read();
   await clock.advance(0);
@@ -149,7 +149,7 @@ test('a reader with a revision that the log has gets what followed, and no snaps
   assert.equal(registry.status().catchUps, 0);
 });
 
-test('a reader with an older revision gets exactly what happened since, and fifty hardly ask the store more often', async (t) => {
+test('a reader with an older revision gets exactly the events since, and fifty readers hardly cost more requests', async (t) => {
   const { store, clock, registry, read } = setUp(t);
   store.commit([node(1), node(2)]);
   store.commit([node(1, null)]);
@@ -177,7 +177,7 @@ test('a reader with an older revision gets exactly what happened since, and fift
   assert.equal(store.watchers(), 1);
 });
 
-test('what happens while the past is read is neither missed nor told twice', async (t) => {
+test('a change during a replay is neither missed nor sent twice', async (t) => {
   const { store, clock, read } = setUp(t);
   store.commit([node(1)]);
   store.commit([node(2)]);
@@ -206,7 +206,7 @@ test('what happens while the past is read is neither missed nor told twice', asy
   assert.deepEqual(first.take().at(-1), ['registered:4', '5']);
 });
 
-test('what happens after the roll that the past leads to is not told with the past', async (t) => {
+test('a change after the roll that a replay leads to is not part of the replay', async (t) => {
   const { store, clock, read } = setUp(t);
   store.commit([node(1)]);
   store.commit([node(2)]);
@@ -231,7 +231,7 @@ test('what happens after the roll that the past leads to is not told with the pa
   ]);
 });
 
-test('a revision of which the store no longer has what followed is answered with a snapshot', async (t) => {
+test('a revision whose later changes are compacted gets a snapshot', async (t) => {
   const { store, clock, read } = setUp(t);
   store.commit([node(1)]);
   store.commit([node(2)]);
@@ -244,7 +244,7 @@ test('a revision of which the store no longer has what followed is answered with
   ]);
 });
 
-test('a past of more than 20,000 changes, or one that does not come within 10 s, is answered with a snapshot', async (t) => {
+test('a past of more than 20,000 changes, or one that takes more than 10 s, is replaced by a snapshot', async (t) => {
   const { store, clock, read } = setUp(t);
   for (let round = 0; round < 11; round += 1) store.commit(nodes(1_000, round % 2 ? null : PRESENCE));
   const consumer = read('1');
@@ -261,7 +261,7 @@ test('a past of more than 20,000 changes, or one that does not come within 10 s,
   assert.deepEqual(patient.take().at(-1), ['synced', '12']);
 });
 
-test('a past in which others wrote, and we did not, ends with the store saying so', async (t) => {
+test('a past with only foreign writes ends with the store’s confirmation', async (t) => {
   const { store, clock, read } = setUp(t);
   store.commit([node(1)]);
   store.foreign();
@@ -275,7 +275,7 @@ test('a past in which others wrote, and we did not, ends with the store saying s
   assert.deepEqual(consumer.take(), [['registered:2', '4']]);
 });
 
-test('a revision that the store has not reached is refused; one that only this process has not seen is not', async (t) => {
+test('a revision that the store has not reached is refused; one that only this process has not seen is accepted', async (t) => {
   const { store, clock, registry, read } = setUp(t);
   store.commit([node(1)]);
   await registry.read(NEVER);
@@ -293,7 +293,7 @@ test('a revision that the store has not reached is refused; one that only this p
   assert.deepEqual(consumer.take(), [['registered:2', '4']]);
 });
 
-test('a cut watch resumes without a word to the readers', async (t) => {
+test('a cut watch resumes without the readers noticing', async (t) => {
   const { store, clock, read } = setUp(t);
   const consumer = read();
   await clock.advance(0);
@@ -306,7 +306,7 @@ test('a cut watch resumes without a word to the readers', async (t) => {
   ]);
 });
 
-test('after a compaction, and where revisions go back, every reader gets a new snapshot and synced', async (t) => {
+test('after a compaction, and when revisions go back, every reader gets a new snapshot and synced', async (t) => {
   const { store, clock, registry, read } = setUp(t);
   store.commit([node(1), node(2)]);
   const consumers = [read(), read('2')];
@@ -332,7 +332,7 @@ test('after a compaction, and where revisions go back, every reader gets a new s
   assert.equal(registry.status().snapshots, 3);
 });
 
-test('a record that becomes unreadable is told as forgotten', async (t) => {
+test('a record that becomes unreadable gives a `forgotten`', async (t) => {
   const { store, clock, read } = setUp(t);
   store.commit([node(1)]);
   const consumer = read();
@@ -347,7 +347,7 @@ test('a record that becomes unreadable is told as forgotten', async (t) => {
   assert.deepEqual(consumer.take().at(-1), ['forgotten:1', '3']);
 });
 
-test('a reader that does not read is cut off while the others go on, also in the middle of a snapshot', async (t) => {
+test('a reader that does not read is cut off while the others continue, also in the middle of a snapshot', async (t) => {
   const { store, clock, registry, read } = setUp(t);
   store.commit(nodes(200));
   const slow = (await registry.events({ since: null, signal: NEVER }))[Symbol.asyncIterator]();
@@ -361,7 +361,7 @@ test('a reader that does not read is cut off while the others go on, also in the
   assert.deepEqual([registry.status().slowReaders, registry.status().eventReaders], [1, 1]);
 });
 
-test('in an outage a reader waits for the first snapshot, but not for ever', async (t) => {
+test('in an outage a reader waits for the first snapshot, but only for a limited time', async (t) => {
   const { store, clock, registry, read } = setUp(t);
   store.mode = 'down';
   await assert.rejects(registry.events({ since: null, signal: NEVER }), StoreError);
@@ -372,7 +372,7 @@ test('in an outage a reader waits for the first snapshot, but not for ever', asy
   assert.deepEqual(consumer.take(), [['synced', '1']]);
 });
 
-test('after an idle time a reader is told nothing of a roll that nobody followed', async (t) => {
+test('after an idle time a reader gets a snapshot without events from before it', async (t) => {
   const { store, clock, registry, read } = setUp(t, { idleMs: 1_000 });
   store.commit([node(1)]);
   await registry.read(NEVER);
@@ -388,7 +388,7 @@ test('after an idle time a reader is told nothing of a roll that nobody followed
   assert.deepEqual(consumers[1]?.take()[0], ['forgotten:1 registered:2', '3']);
 });
 
-test('close ends the readers, and nothing is left behind', async (t) => {
+test('close ends the readers, and leaves nothing running', async (t) => {
   const { clock, registry, read } = setUp(t);
   const consumer = read();
   await clock.advance(0);
@@ -399,7 +399,7 @@ test('close ends the readers, and nothing is left behind', async (t) => {
   await assert.rejects(registry.events({ since: null, signal: NEVER }), /this process is stopping/);
 });
 
-test('the id of the store is asked once for all, again after a failure, and not for who left', async (t) => {
+test('the store’s id is read once for all readers, again after a failure, and not for a reader that left', async (t) => {
   const { registry, store } = setUp(t);
   const { id } = store;
   let asked = 0;
@@ -421,7 +421,7 @@ test('the id of the store is asked once for all, again after a failure, and not 
   assert.equal(asked, 2);
 });
 
-test('each move of what follows the store is a step: its start, a snapshot, a batch and a failure', async (t) => {
+test('each progress of the watch is a step: its start, a snapshot, a batch and a failure', async (t) => {
   let steps = 0;
   const { store, clock, registry } = setUp(t, { onStep: () => (steps += 1) });
   await registry.read(NEVER);

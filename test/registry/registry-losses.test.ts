@@ -36,7 +36,7 @@ async function setUp(t: TestContext, options: Partial<RegistryOptions> = {}) {
   return { store, clock, registry, read, consumer };
 }
 
-/** @param known what it was told before */
+/** @param known the roll that the reader has already */
 function reader(
   registry: ReturnType<typeof createRegistry>,
   since: string | null,
@@ -50,7 +50,7 @@ function reader(
       roll = batch.events.reduce(applyEvent, roll);
     }
   };
-  run().catch(() => {}); // what a reader got is what a test looks at
+  run().catch(() => {}); // the tests check what a reader got
   return {
     take: () => batches.splice(0).map(({ events, cursor }) => [brief(events), cursor] as const),
     roll: () => roll,
@@ -99,7 +99,7 @@ async function passHealthy(clock: SimulatedClock, store: ReturnType<typeof fakeS
   }
 }
 
-test('a lone loss is told as soon as the store was asked about the others', async (t) => {
+test('a single loss is sent as soon as the store was polled about the others', async (t) => {
   const { store, clock, registry, consumer } = await setUp(t);
   store.commit(nodes(3, 4, null));
   await clock.advance(0);
@@ -109,7 +109,7 @@ test('a lone loss is told as soon as the store was asked about the others', asyn
   assert.deepEqual({ uncertainty, heldLosses }, { uncertainty: null, heldLosses: 0 });
 });
 
-test('with the guard off a loss is told at once, and the store is not asked', async (t) => {
+test('with the guard off a loss is sent at once, and the store is not polled', async (t) => {
   const { store, clock, consumer } = await setUp(t, { massLoss: null });
   store.commit(nodes(0, 20, null));
   await clock.advance(0);
@@ -117,7 +117,7 @@ test('with the guard off a loss is told at once, and the store is not asked', as
   assert.equal(store.looks, 0);
 });
 
-test('a loss about which the store does not answer is told without it, while the watch brings proof', async (t) => {
+test('a loss about which the store does not answer is sent anyway, while the watch confirms the roll', async (t) => {
   const { store, clock, consumer } = await setUp(t);
   store.overdue = () => new Promise(() => {});
   store.commit(nodes(3, 4, null));
@@ -127,7 +127,7 @@ test('a loss about which the store does not answer is told without it, while the
   assert.deepEqual(consumer.take(), [['lost', '3']]);
 });
 
-test('many losses are uncertain first; who returns within a TTL was never lost, and the others are told', async (t) => {
+test('many losses are uncertain first; nodes that return within a TTL were never lost, the others are then lost', async (t) => {
   const { store, clock, registry, consumer } = await setUp(t);
   store.commit(nodes(0, 10, null));
   await clock.advance(0);
@@ -142,13 +142,13 @@ test('many losses are uncertain first; who returns within a TTL was never lost, 
   await clock.advance(0);
   assert.deepEqual(consumer.take(), []);
   await passHealthy(clock, store, 25_000);
-  const told = consumer.take();
-  assert.deepEqual(told, [['certain lost×2', '4']]);
+  const received = consumer.take();
+  assert.deepEqual(received, [['certain lost×2', '4']]);
   assert.deepEqual(consumer.states(), { present: 18, lost: 2 });
   assert.deepEqual([registry.status().uncertainty, registry.status().heldLosses], [null, 0]);
 });
 
-test('who comes while it is uncertain gets the roll as it is shown, with uncertain, and a cursor from before the losses', async (t) => {
+test('a reader that starts while it is uncertain gets the held nodes as present, uncertain, and a cursor from before the losses', async (t) => {
   const { store, clock, read } = await setUp(t);
   store.commit(nodes(0, 10, null));
   await clock.advance(0);
@@ -166,7 +166,7 @@ test('who comes while it is uncertain gets the roll as it is shown, with uncerta
   assert.deepEqual(late.states(), { present: 11, lost: 10 });
 });
 
-test('who resumes while losses are held is shown the roll anew, and misses none of them', async (t) => {
+test('a reader that resumes while losses are held gets a new snapshot, and misses none of them', async (t) => {
   const { store, clock, read } = await setUp(t);
   store.commit(nodes(0, 10, null));
   await clock.advance(0);
@@ -180,7 +180,7 @@ test('who resumes while losses are held is shown the roll anew, and misses none 
   assert.deepEqual(resumed.take(), [['certain lost×10', '3']]);
 });
 
-test('a process that begins with a cursor from before a mass loss holds it back like one that saw it happen', async (t) => {
+test('a process that starts with a cursor from before a mass loss holds it back like one that saw it happen', async (t) => {
   const { store, clock } = await setUp(t);
   store.commit(nodes(0, 10, null));
   const registry = createRegistry({ store, clock, random: () => 0.5 });
@@ -193,10 +193,10 @@ test('a process that begins with a cursor from before a mass loss holds it back 
   ]);
   store.commit(nodes(0, 4));
   await passHealthy(clock, store, 35_000);
-  assert.deepEqual(resumed.take(), [['certain lost×6', '4']], 'who came back was never told as lost');
+  assert.deepEqual(resumed.take(), [['certain lost×6', '4']], 'the nodes that returned were never lost');
 });
 
-test('a process that begins with a cursor from before few losses tells them as they were', async (t) => {
+test('a process that starts with a cursor from before few losses sends them as they happened', async (t) => {
   const { store, clock } = await setUp(t);
   store.commit(nodes(0, 4, null));
   const registry = createRegistry({ store, clock, random: () => 0.5 });
@@ -209,7 +209,7 @@ test('a process that begins with a cursor from before few losses tells them as t
   ]);
 });
 
-test('readers who come back together to a process that began in a mass loss are all told that it is uncertain', async (t) => {
+test('readers that resume together at a process that started during a mass loss all get uncertain', async (t) => {
   const { store, clock } = await setUp(t);
   store.commit(nodes(0, 10, null));
   const registry = createRegistry({ store, clock, random: () => 0.5 });
@@ -226,7 +226,7 @@ test('readers who come back together to a process that began in a mass loss are 
   for (const each of readers) assert.deepEqual(each.take(), [['certain lost×10', '3']]);
 });
 
-test('losses of the past are not held back once anybody has been told of them', async (t) => {
+test('past losses are not held back once any reader has got them', async (t) => {
   const { store, clock, consumer } = await setUp(t);
   const known = consumer.roll();
   store.commit(nodes(0, 10, null));
@@ -246,7 +246,7 @@ test('losses of the past are not held back once anybody has been told of them', 
   for (const each of [first, resumed]) assert.deepEqual(each.states(), { present: 20 });
 });
 
-test('who was away during a mass loss is not told as lost who returned out of it', async (t) => {
+test('a reader that was away during a mass loss gets no `lost` for nodes that returned', async (t) => {
   const { store, clock } = await setUp(t);
   store.commit(nodes(0, 10, null));
   store.commit(nodes(0, 8));
@@ -260,7 +260,7 @@ test('who was away during a mass loss is not told as lost who returned out of it
   ]);
 });
 
-test('a process that begins in a mass loss holds back those who are still gone, though others have returned', async (t) => {
+test('a process that starts during a mass loss holds back the nodes that are still gone, although others have returned', async (t) => {
   const { store, clock } = await setUp(t);
   store.commit(nodes(0, 10, null));
   store.commit(nodes(0, 2));
@@ -277,7 +277,7 @@ test('a process that begins in a mass loss holds back those who are still gone, 
   assert.deepEqual(resumed.states(), { present: 20 });
 });
 
-test('and also while some return and others are lost', async (t) => {
+test('it does so also while some return and others are lost', async (t) => {
   const { store, clock } = await setUp(t);
   store.commit(nodes(0, 10, null));
   const { store: slow, release } = slowPast(store);
@@ -302,7 +302,7 @@ test('and also while some return and others are lost', async (t) => {
   assert.deepEqual(resumed.states(), { present: 21 });
 });
 
-test('who comes back together out of a mass loss asks the store for the past once', async (t) => {
+test('readers that resume together after a mass loss read the past once', async (t) => {
   const { store, clock } = await setUp(t);
   store.commit(nodes(0, 10, null));
   store.commit(nodes(0, 8));
@@ -313,13 +313,13 @@ test('who comes back together out of a mass loss asks the store for the past onc
   await clock.advance(0);
   for (const each of readers) assert.deepEqual(each.states(), { present: 19, lost: 2 });
   assert.ok(registry.status().catchUps <= 2, `${registry.status().catchUps} times`);
-  // Who was there when it was over is told what followed.
+  // A reader that was there at the end gets the changes that followed.
   const later = reader(registry, '4');
   await clock.advance(0);
   assert.deepEqual(later.take()[0], ['registered', '5']);
 });
 
-test('who was told elsewhere that it is uncertain learns here that it is over', async (t) => {
+test('a reader that got uncertain from another process learns here that it is over', async (t) => {
   const { store, clock } = await setUp(t);
   store.commit(nodes(0, 10, null));
   const registry = createRegistry({ store, clock, random: () => 0.5 });
@@ -338,7 +338,7 @@ test('who was told elsewhere that it is uncertain learns here that it is over', 
   assert.deepEqual(resumed.states(), { present: 10, lost: 10 });
 });
 
-test('who was away while few were lost and came back is told all of it', async (t) => {
+test('a reader that was away while few nodes were lost and returned gets all of it', async (t) => {
   const { store, clock } = await setUp(t);
   for (const from of [0, 4, 8]) {
     store.commit(nodes(from, from + 4, null));
@@ -357,7 +357,7 @@ test('who was away while few were lost and came back is told all of it', async (
   );
 });
 
-test('the past is told as it was where losses are never held back', async (t) => {
+test('with the guard off the past is replayed as it happened', async (t) => {
   const { store, clock } = await setUp(t);
   store.commit(nodes(0, 10, null));
   store.commit(nodes(0, 8));
@@ -372,21 +372,21 @@ test('the past is told as it was where losses are never held back', async (t) =>
   ]);
 });
 
-/** A reader told them as lost by a process that began among the losses, which then ended: what it knows, and its cursor. */
-async function toldAsLost({ store, clock }: Pick<Awaited<ReturnType<typeof setUp>>, 'store' | 'clock'>) {
+/** The roll and cursor of a reader that got the nodes as lost from a process that started during the losses and then ended. */
+async function gotLosses({ store, clock }: Pick<Awaited<ReturnType<typeof setUp>>, 'store' | 'clock'>) {
   const registry = createRegistry({ store, clock, random: () => 0.5 });
-  const told = reader(registry, null);
+  const received = reader(registry, null);
   await clock.advance(0);
   await registry.close();
-  assert.equal(told.states()['lost'], 10);
-  return { roll: told.roll(), since: told.take().at(-1)?.[1] ?? null };
+  assert.equal(received.states()['lost'], 10);
+  return { roll: received.roll(), since: received.take().at(-1)?.[1] ?? null };
 }
 
-test('who was told elsewhere that nodes are lost learns that they returned where that was never told', async (t) => {
+test('a reader that got `lost` from another process learns that the nodes returned, although this process never sent their loss', async (t) => {
   const { store, clock, read } = await setUp(t);
   store.commit(nodes(0, 10, null));
   await clock.advance(0);
-  const { roll, since } = await toldAsLost({ store, clock });
+  const { roll, since } = await gotLosses({ store, clock });
   const meanwhile = await read(since, roll);
   store.commit(nodes(0, 10));
   await passHealthy(clock, store, 35_000);
@@ -394,11 +394,11 @@ test('who was told elsewhere that nodes are lost learns that they returned where
   for (const each of [meanwhile, later]) assert.deepEqual(each.states(), { present: 20 });
 });
 
-test('and so does who was told of a loss that its process has not heard of yet', async (t) => {
+test('so does a reader that got a loss which this process has not seen yet', async (t) => {
   const { store, clock, read } = await setUp(t);
   store.cutWatches();
   store.commit(nodes(0, 10, null));
-  const { roll, since } = await toldAsLost({ store, clock });
+  const { roll, since } = await gotLosses({ store, clock });
   // The second was cut off before its cursor came.
   const ahead = [await read(since, roll), await read('2', roll)];
   store.commit(nodes(0, 10));
@@ -406,7 +406,7 @@ test('and so does who was told of a loss that its process has not heard of yet',
   for (const each of ahead) assert.deepEqual(each.states(), { present: 20 });
 });
 
-test('a watch that ended behind its cursor, with the losses told, goes on with those who return', async (t) => {
+test('a watch that ended behind its cursor after sending the losses continues with the nodes that return', async (t) => {
   const { store, clock, consumer } = await setUp(t);
   store.commit(nodes(0, 10, null));
   await passHealthy(clock, store, 35_000);
@@ -420,7 +420,7 @@ test('a watch that ended behind its cursor, with the losses told, goes on with t
   assert.deepEqual(next.states(), { present: 20 });
 });
 
-test('while the store is away nobody is told as lost, and the time to return does not run', async (t) => {
+test('while the store is away no `lost` is sent, and the time to return stands still', async (t) => {
   const { store, clock, consumer } = await setUp(t);
   store.commit(nodes(0, 10, null));
   await clock.advance(0);
@@ -441,7 +441,7 @@ test('while the store is away nobody is told as lost, and the time to return doe
   assert.deepEqual(consumer.take(), [['certain lost×2', '5']]);
 });
 
-test('nobody is told as lost by a watch that may have gone silent, until it says something', async (t) => {
+test('no `lost` is sent from a watch that may be broken until it brings a batch', async (t) => {
   const { store, clock, consumer } = await setUp(t);
   store.commit(nodes(0, 10, null));
   await passHealthy(clock, store, 15_000);
@@ -453,7 +453,7 @@ test('nobody is told as lost by a watch that may have gone silent, until it says
   assert.deepEqual(consumer.take(), [['certain lost×10', '3']]);
 });
 
-test('losses that a new snapshot brings are held as well, and shown as present in it', async (t) => {
+test('losses that a new snapshot brings are held, too, and shown as present in it', async (t) => {
   const { store, clock, consumer } = await setUp(t);
   store.cutWatches();
   store.commit(nodes(0, 10, null));
@@ -468,7 +468,7 @@ test('losses that a new snapshot brings are held as well, and shown as present i
   assert.deepEqual(consumer.states(), { present: 10, lost: 10 });
 });
 
-test('what is held is not forgotten because nobody reads for a while', async (t) => {
+test('held losses are kept although there is no reader for a while', async (t) => {
   const store = fakeStore();
   const clock = simulatedClock();
   const registry = createRegistry({ store, clock, random: () => 0.5, idleMs: 1_000 });

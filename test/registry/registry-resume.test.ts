@@ -126,12 +126,12 @@ function createConsumer() {
   return {
     roll: () => roll,
     uncertain: () => uncertain,
-    /** @param events it dies after so many, with what it was told and not finished */
+    /** @param events it dies after so many, with events that it received and did not process */
     connect(agent: Registry, events: number) {
       link.abort();
       link = new AbortController();
       const { signal } = link;
-      read(agent, signal, events).catch(() => {}); // it comes back when it is told to
+      read(agent, signal, events).catch(() => {}); // the test resumes it
     },
     leave: () => link.abort(),
   };
@@ -171,7 +171,7 @@ const act = fc.oneof(
   },
 );
 
-test('whoever resumes, wherever it was and whatever it was told, ends with the roll of the store, and certain of it', async () => {
+test('a reader that resumes from any cursor, after any events, ends with the store’s roll, and certain of it', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(act, { maxLength: 40, size: 'max' }), async (acts) => {
       const { store, clock, nodes, agents, consumers, move, pass, restart } = world();

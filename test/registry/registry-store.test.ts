@@ -35,7 +35,7 @@ async function setUp(t: TestContext) {
   return { store, clock, registry, register };
 }
 
-test('a node on a real store is seen to register, to depart and to be lost, without a second snapshot', async (t) => {
+test('a reader of a real store sees a node register, depart and be lost, without a second snapshot', async (t) => {
   const { store, clock, registry, register } = await setUp(t);
   await registry.read(NEVER);
   await register(1, 30_000);
@@ -50,7 +50,7 @@ test('a node on a real store is seen to register, to depart and to be lost, with
   assert.equal(registry.status().snapshots, 1);
 });
 
-test('the view is what a snapshot of the same revision is', async (t) => {
+test('the view is the same as a snapshot of the same revision', async (t) => {
   const { store, clock, registry, register } = await setUp(t);
   await register(3, 30_000);
   await registry.read(NEVER);
@@ -62,7 +62,7 @@ test('the view is what a snapshot of the same revision is', async (t) => {
   assert.deepEqual([roll.entries, roll.skipped, stale], [entries, skipped, false]);
 });
 
-test('a quiet store confirms often enough that the roll never turns stale', async (t) => {
+test('a quiet store confirms often enough that the roll is never stale', async (t) => {
   const { clock, registry } = await setUp(t);
   await registry.read(NEVER);
   for (let passedMs = 0; passedMs < 45_000; passedMs += 1_000) {

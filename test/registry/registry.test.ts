@@ -31,7 +31,7 @@ function setUp(t: TestContext, options: Partial<RegistryOptions> = {}) {
   return { store, clock, registry, ids, passHealthy };
 }
 
-test('the store sees no call before the first reader', async (t) => {
+test('the store gets no call before the first reader', async (t) => {
   const { store, clock, registry } = setUp(t);
   await clock.advance(3_600_000);
   registry.status();
@@ -48,7 +48,7 @@ test('concurrent first readers share one snapshot and one watch', async (t) => {
   assert.deepEqual(store.calls, { read: 1, watch: 1 });
 });
 
-test('later readers get what the watch brought, without another call', async (t) => {
+test('later readers get the watched roll without another call', async (t) => {
   const { store, clock, ids, registry } = setUp(t);
   store.commit([node(1)]);
   await ids();
@@ -60,7 +60,7 @@ test('later readers get what the watch brought, without another call', async (t)
   assert.deepEqual(store.calls, { read: 1, watch: 1 });
 });
 
-test('the watch is dropped when nobody has read for the idle time, and the next reader gets a new snapshot', async (t) => {
+test('the watch ends when there was no read for the idle time, and the next reader gets a new snapshot', async (t) => {
   const { store, clock, registry, ids, passHealthy } = setUp(t);
   await ids();
   await passHealthy(50_000);
@@ -92,7 +92,7 @@ test('a watch that is cut resumes by revision: nothing is missed, and no snapsho
   assert.equal(registry.status().watchRestarts, 1);
 });
 
-test('a compaction is answered with a new snapshot', async (t) => {
+test('after a compaction there is a new snapshot', async (t) => {
   const { store, clock, registry, ids } = setUp(t);
   store.commit([node(1)]);
   await ids();
@@ -105,7 +105,7 @@ test('a compaction is answered with a new snapshot', async (t) => {
   assert.equal(registry.status().snapshots, 2);
 });
 
-test('a store whose revisions went back is read anew', async (t) => {
+test('a store whose revisions went back is read again', async (t) => {
   const { store, clock, ids } = setUp(t);
   store.commit([node(1)]);
   await ids();
@@ -114,7 +114,7 @@ test('a store whose revisions went back is read anew', async (t) => {
   assert.deepEqual(await ids(), []);
 });
 
-test('a presence that the snapshot could not show is not called lost when its record comes back', async (t) => {
+test('a node whose presence the snapshot could not show is not lost when its record becomes readable', async (t) => {
   const { store, clock, registry, ids } = setUp(t);
   store.skipped = [{ key: `v1/presence/${sampleInstanceId(1)}`, reason: 'presence without a record' }];
   await ids();
@@ -125,7 +125,7 @@ test('a presence that the snapshot could not show is not called lost when its re
   assert.equal((await registry.read(NEVER)).roll.entries[0]?.presence?.session, 'session-a');
 });
 
-test('in an outage the last known roll is answered at once, stale, with an age that grows', async (t) => {
+test('in an outage the answer is the last known roll, at once, stale, with a growing age', async (t) => {
   const { store, clock, registry, ids } = setUp(t);
   store.commit([node(1)]);
   await ids();
@@ -145,7 +145,7 @@ test('in an outage the last known roll is answered at once, stale, with an age t
   assert.equal(registry.status().lastError, null);
 });
 
-test('in an outage a store is asked with growing, bounded pauses', async (t) => {
+test('in an outage the store is asked with growing, bounded pauses', async (t) => {
   const { store, clock, ids } = setUp(t, { idleMs: 3_600_000 });
   await ids();
   store.mode = 'down';
@@ -154,7 +154,7 @@ test('in an outage a store is asked with growing, bounded pauses', async (t) => 
   assert.ok(store.calls.watch < 600_000 / 2_000, `${store.calls.watch} watches`);
 });
 
-test('an outage that began while idle answers what was known before it, after the read limit at most', async (t) => {
+test('in an outage that began while idle the answer is the roll from before it, after the read limit at most', async (t) => {
   const { store, clock, registry, ids, passHealthy } = setUp(t);
   store.commit([node(1)]);
   await ids();
@@ -172,7 +172,7 @@ test('an outage that began while idle answers what was known before it, after th
   assert.equal(clock.monotonicMs(), beforeMs);
 });
 
-test('with nothing ever known a read rejects with the cause, and recovers with the store', async (t) => {
+test('without any known roll a read rejects with the cause, and recovers with the store', async (t) => {
   const { store, clock, registry, ids } = setUp(t);
   store.mode = 'down';
   await assert.rejects(registry.read(NEVER), (error) => {
@@ -185,7 +185,7 @@ test('with nothing ever known a read rejects with the cause, and recovers with t
   assert.deepEqual(await ids(), []);
 });
 
-test('with nothing ever known a hung store rejects a read at the read limit', async (t) => {
+test('without any known roll a read of a hung store rejects at the read limit', async (t) => {
   const { store, clock, registry } = setUp(t);
   store.mode = 'hung';
   const reading = assert.rejects(registry.read(NEVER), (error) => {
@@ -214,7 +214,7 @@ test('a snapshot slower than the read limit still serves the next reader', async
   assert.deepEqual([stale, ageMs], [false, 6_000]);
 });
 
-test('a roll without a proof for more than 15 s is stale although its watch looks alive', async (t) => {
+test('a roll without a confirmation for more than 15 s is stale although its watch looks alive', async (t) => {
   const { store, clock, registry, ids } = setUp(t);
   await ids();
   await clock.advance(15_000);
@@ -239,7 +239,7 @@ test('a watch that went silent is started again', async (t) => {
   assert.deepEqual([store.calls.watch, registry.status().watchRestarts], [2, 1]);
 });
 
-test('a watch that is given up is ended, not left beside its successor', async (t) => {
+test('a watch that is given up ends and does not stay beside its successor', async (t) => {
   const { store, clock, ids } = setUp(t);
   await ids();
   await clock.advance(30_000);
@@ -247,7 +247,7 @@ test('a watch that is given up is ended, not left beside its successor', async (
   assert.deepEqual([store.calls.watch, store.watchers()], [2, 1]);
 });
 
-test('a reader that goes away is let go at once, and the others are not', async (t) => {
+test('a reader that aborts is released at once, the others wait on', async (t) => {
   const { store, clock, registry } = setUp(t);
   store.mode = 'hung';
   const gone = new AbortController();
@@ -259,7 +259,7 @@ test('a reader that goes away is let go at once, and the others are not', async 
   await stays;
 });
 
-test('close ends the watch, every timer and the readers that wait', async (t) => {
+test('close ends the watch, every timer and the waiting readers', async (t) => {
   const { store, clock, registry } = setUp(t);
   await registry.read(NEVER);
   await clock.advance(0);

@@ -4,11 +4,11 @@ import fc from 'fast-check';
 import { diffRolls } from '../../src/record/events.ts';
 import type { Presence } from '../../src/record/record.ts';
 import type { Roll, RollEntry } from '../../src/record/roll.ts';
-import { createSlots, retell, rewind } from '../../src/registry/replay.ts';
+import { createSlots, replayChanges, undoChanges } from '../../src/registry/replay.ts';
 import type { Change, WatchBatch } from '../../src/store/store.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 
-describe('retell', () => {
+describe('replay of changes', () => {
   const PRESENCE: Presence = { session: 'session-a', since: '2026-01-01T00:00:00.000Z', ttlSeconds: 30 };
 
   function record(n: number, cluster = 'demo') {
@@ -55,23 +55,23 @@ describe('retell', () => {
     session: fc.constantFrom('a', 'b', null),
   });
 
-  test('a roll that is rewound is what it was, and what is retold is what happened', () => {
+  test('undoing changes gives the roll from before them, and replaying them gives the events', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 20 }), fc.nat(20), (steps, cut) => {
         const { rolls, batches } = history(steps);
         const from = Math.min(cut, steps.length);
         const [then, now] = [rolls[from] as Roll, rolls.at(-1) as Roll];
         const later = batches.slice(from);
-        assert.deepEqual(rewind(now, later, then.revision), then);
-        const told = retell(now, later, then.revision);
+        assert.deepEqual(undoChanges(now, later, then.revision), then);
+        const received = replayChanges(now, later, then.revision);
         const happened = rolls
           .slice(from)
           .flatMap((roll, index) => (index ? diffRolls(rolls[from + index - 1] as Roll, roll) : []));
         assert.deepEqual(
-          told.flatMap(({ events }) => events),
+          received.flatMap(({ events }) => events),
           happened,
         );
-        for (const { events, revision, cursor } of told) {
+        for (const { events, revision, cursor } of received) {
           assert.ok(events.length > 0);
           assert.deepEqual([revision, cursor], [events[0]?.revision, revision]);
         }
@@ -79,17 +79,17 @@ describe('retell', () => {
     );
   });
 
-  test('what is rewound leaves alone what it does not know', () => {
+  test('undoing changes leaves other nodes alone', () => {
     const skipped = { kind: 'skipped', skipped: { key: 'v1/junk', reason: 'foreign' } } as const;
     const roll = { revision: '5', entries: [{ record: record(1), presence: PRESENCE }], skipped: [] };
-    assert.deepEqual(rewind(roll, [{ revision: '5', changes: [skipped] }], '4'), { ...roll, revision: '4' });
+    assert.deepEqual(undoChanges(roll, [{ revision: '5', changes: [skipped] }], '4'), { ...roll, revision: '4' });
   });
 });
 
 describe('slots', () => {
   const NEVER = new AbortController().signal;
 
-  test('no more than so many work at once, and all get their turn, in order', async () => {
+  test('at most the given number work at the same time, and all get a slot in order', async () => {
     const slots = createSlots(2);
     const order: number[] = [];
     let working = 0;
@@ -111,7 +111,7 @@ describe('slots', () => {
     );
   });
 
-  test('who stops waiting gives up its turn to the next', async () => {
+  test('a waiter that aborts gives its turn to the next', async () => {
     const slots = createSlots(1);
     const busy = Promise.withResolvers<void>();
     const gone = new AbortController();
@@ -128,7 +128,7 @@ describe('slots', () => {
     assert.equal(await last, 'done');
   });
 
-  test('who leaves at the moment its turn comes gives it up to the next, too', async () => {
+  test('a waiter that aborts just after it got the slot passes it on', async () => {
     const slots = createSlots(1);
     const busy = Promise.withResolvers<void>();
     const gone = new AbortController();

@@ -32,7 +32,7 @@ test('a registration in one batch adds one entry, in the order of ids', () => {
   assert.deepEqual(view.roll().entries, [entry(2), entry(5)]);
 });
 
-test('a roll that was handed out does not change with later batches', () => {
+test('a returned roll does not change with later batches', () => {
   const view = createView({ revision: '1', entries: [entry(1)], skipped: [] });
   const before = view.roll();
   view.apply({ revision: '2', changes: [{ ...presenceGone(1) }] });
@@ -40,7 +40,7 @@ test('a roll that was handed out does not change with later batches', () => {
   assert.deepEqual(view.roll().entries, [entry(1, null)]);
 });
 
-test('presence that goes leaves the record as lost, and the record that goes too is forgotten', () => {
+test('a node without its presence is lost, and forgotten without its record', () => {
   const view = createView({ revision: '1', entries: [entry(1)], skipped: [] });
   view.apply({ revision: '2', changes: [presenceGone(1)] });
   assert.deepEqual(view.count(), { present: 0, departed: 0, lost: 1 });
@@ -52,7 +52,7 @@ test('presence that goes leaves the record as lost, and the record that goes too
   assert.deepEqual(view.roll(), empty('3'));
 });
 
-test('a record that goes under a living presence is named as skipped and comes back present', () => {
+test('a record that is deleted while its presence exists is named as skipped, and is present when it comes back', () => {
   const view = createView({ revision: '1', entries: [entry(1)], skipped: [] });
   const instanceId = sampleInstanceId(1);
   view.apply({ revision: '2', changes: [{ kind: 'record', instanceId, record: null, previous: null }] });
@@ -61,14 +61,14 @@ test('a record that goes under a living presence is named as skipped and comes b
   assert.deepEqual(view.roll(), { revision: '3', entries: [entry(1)], skipped: [] });
 });
 
-test('a record that comes back to a presence the snapshot skipped asks for a new snapshot and is not shown lost', () => {
+test('a record that becomes readable after the snapshot skipped its presence needs a new snapshot and is not lost', () => {
   const skipped = [{ key: `v1/presence/${sampleInstanceId(1)}`, reason: 'presence without a record' }];
   const view = createView({ revision: '1', entries: [], skipped });
   assert.equal(view.apply({ revision: '2', changes: [recordChange(1)] }), null);
   assert.deepEqual(view.roll(), { revision: '1', entries: [], skipped });
 });
 
-test('a skipped key is named until its record can be read, and junk without end is bounded', () => {
+test('a skipped key is named until its record can be read, and any number of foreign keys is bounded', () => {
   const view = createView(empty());
   const key = `v1/records/${sampleInstanceId(1)}`;
   view.apply({ revision: '2', changes: [{ kind: 'skipped', skipped: { key, reason: 'not JSON' } }] });
@@ -84,7 +84,7 @@ test('a skipped key is named until its record can be read, and junk without end 
   assert.equal(view.roll().skipped.length, 100);
 });
 
-test('a foreign key is named until somebody deletes it', () => {
+test('a foreign key is named until it is deleted', () => {
   const view = createView(empty());
   const skipped = { key: 'v1/other', reason: 'neither a record nor a presence' };
   view.apply({ revision: '2', changes: [{ kind: 'skipped', skipped }] });

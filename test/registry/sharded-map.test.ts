@@ -6,7 +6,7 @@ import { sampleInstanceId } from '../support/sample-record.ts';
 
 const sorted = <V>(entries: Iterable<[string, V]>) => [...entries].sort(([a], [b]) => (a < b ? -1 : 1));
 
-test('a loss map holds what a map does, and a change leaves the map before it as it was', () => {
+test('a loss map has the same entries as a Map, and a change leaves earlier versions unchanged', () => {
   const change = fc.record({ id: fc.nat({ max: 40 }).map(sampleInstanceId), put: fc.boolean(), value: fc.nat() });
   fc.assert(
     fc.property(fc.array(change, { maxLength: 120 }), (changes) => {

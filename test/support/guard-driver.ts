@@ -8,30 +8,35 @@ import { sampleInstanceId, sampleRecord } from './sample-record.ts';
 
 const WALL_AT_ZERO_MS = Date.parse('2026-01-01T00:00:00Z');
 
-/** What the store answers when it is asked for overdue nodes, and after how long; null: never. */
-export type Look = { readonly asked: number; readonly overdue: number; readonly afterMs: number } | null;
+/** The store's answer to a poll for overdue nodes, and after how long; null: never. */
+export type PollAnswer = { readonly asked: number; readonly overdue: number; readonly afterMs: number } | null;
 
-export interface ToldEvent {
+export interface EmittedEvent {
   readonly atMs: number;
   readonly event: RollEvent;
 }
 
 /**
- * A fleet whose changes go through the guard, with a reader that applies what it is told, on a clock that moves from one
- * wake-up of the guard to the next. After each step it asserts what must always hold.
+ * A fleet whose changes go through the guard, with a reader that applies the events, on a clock that moves from one
+ * wake-up of the guard to the next. After each step it asserts the invariants.
  */
-export function guardDriver(size: number, limits: MassLossLimits | null, lookAnswer: () => Look, ttlSeconds = 30) {
+export function guardDriver(
+  size: number,
+  limits: MassLossLimits | null,
+  pollAnswer: () => PollAnswer,
+  ttlSeconds = 30,
+) {
   const real = new Map<string, RollEntry>();
   const reader = new Map<string, RollEntry>();
   const lossAt = new Map<string, { atMs: number; revision: string }>();
-  const told: ToldEvent[] = [];
-  const toldIds = new Set<string>();
+  const emitted: EmittedEvent[] = [];
+  const emittedIds = new Set<string>();
   let state = initialGuardState;
   let revision = 100;
   let session = 0;
   let [nowMs, wakeAtMs] = [0, null as number | null];
   let answers: { dueMs: number; input: GuardInput }[] = [];
-  let looks = 0;
+  let polls = 0;
 
   const presence = () => {
     session += 1;
@@ -42,13 +47,17 @@ export function guardDriver(size: number, limits: MassLossLimits | null, lookAns
     const result = guardLosses(state, input, { monotonicMs: nowMs, wallMs: WALL_AT_ZERO_MS + nowMs }, limits);
     ({ state, wakeAtMs } = result);
     for (const event of result.events) {
-      told.push({ atMs: nowMs, event });
+      emitted.push({ atMs: nowMs, event });
       const { id } = cloudEvent(event, 'store', nowMs);
-      assert.ok(!toldIds.has(id), `who drops duplicates would drop the second ${id}`);
-      toldIds.add(id);
+      assert.ok(!emittedIds.has(id), `a reader that drops duplicates would drop the second ${id}`);
+      emittedIds.add(id);
       if (!('instanceId' in event)) continue;
-      assert.notEqual(input.kind, 'snapshot', 'a snapshot tells the nodes itself');
-      assert.deepEqual(event.before, reader.get(event.instanceId) ?? null, 'it begins where the reader is');
+      assert.notEqual(input.kind, 'snapshot', 'a snapshot has the nodes itself');
+      assert.deepEqual(
+        event.before,
+        reader.get(event.instanceId) ?? null,
+        'it starts from the entry that the reader has',
+      );
       if (event.kind === 'lost' && event.before && limits) {
         const heldMs = nowMs - (lossAt.get(event.instanceId)?.atMs ?? Number.NaN);
         assert.ok(heldMs <= 500 || heldMs >= Math.min(ttlSeconds * 1_000, 300_000), `held for ${heldMs} ms`);
@@ -61,17 +70,17 @@ export function guardDriver(size: number, limits: MassLossLimits | null, lookAns
       for (const [id, entry] of real) reader.set(id, entry);
       for (const [id, entry] of state.held) reader.set(id, entry);
     }
-    if (result.look) {
-      looks += 1;
-      const look = lookAnswer();
-      if (look) answers.push({ dueMs: nowMs + look.afterMs, input: { kind: 'looked', ...look } });
+    if (result.poll) {
+      polls += 1;
+      const answer = pollAnswer();
+      if (answer) answers.push({ dueMs: nowMs + answer.afterMs, input: { kind: 'polled', ...answer } });
     }
     assertSound();
   };
 
   const assertSound = () => {
     const shown = new Map([...real, ...state.held]);
-    assert.deepEqual(byId(reader), byId(shown), 'readers know the real roll with the held nodes as they were');
+    assert.deepEqual(byId(reader), byId(shown), 'readers have the store’s roll with the held nodes as they were');
     assert.deepEqual([...state.held.keys()].sort(), [...state.losses.keys()].sort());
     for (const [id, entry] of state.held) {
       const now = real.get(id);
@@ -81,12 +90,12 @@ export function guardDriver(size: number, limits: MassLossLimits | null, lookAns
     }
     assert.equal(state.heldAfter === null, state.held.size === 0);
     assert.equal(state.uncertainty === null, state.phase.kind !== 'uncertain');
-    assert.equal(wakeAtMs === null, state.held.size === 0, 'it waits for nothing, or would wait for ever');
+    assert.equal(wakeAtMs === null, state.held.size === 0, 'it has a wake-up exactly while it holds losses');
     const vanished = state.uncertainty?.vanished ?? 0;
     assert.ok(vanished <= (state.uncertainty?.nodes ?? 0), `${vanished} vanished`);
   };
 
-  /** Of one that is lost already the first loss counts, also when it returned and vanished again unseen. */
+  /** For a node that is lost already the first loss counts, also if it returned and vanished again unseen. */
   const noteLosses = (changes: readonly { instanceId: string; after: RollEntry | null }[]) => {
     for (const { instanceId, after } of changes) {
       if (after === null || presenceState(after) !== 'lost') lossAt.delete(instanceId);
@@ -94,7 +103,7 @@ export function guardDriver(size: number, limits: MassLossLimits | null, lookAns
     }
   };
 
-  /** Puts these entries (null: removed) into the store without telling the guard. */
+  /** Puts these entries (null: removed) into the store without feeding the guard. */
   const put = (entries: readonly (readonly [string, RollEntry | null])[]) => {
     revision += 1;
     return entries.map(([instanceId, after]) => {
@@ -119,21 +128,21 @@ export function guardDriver(size: number, limits: MassLossLimits | null, lookAns
   };
 
   return {
-    told,
+    emitted,
     real,
     lossAt,
     get state() {
       return state;
     },
-    get looks() {
-      return looks;
+    get polls() {
+      return polls;
     },
     nowMs: () => nowMs,
-    instanceEvents: () => told.flatMap(({ event }) => ('instanceId' in event ? [event] : [])),
-    /** Kinds told so far, repetitions counted: `uncertain lost×3`. */
+    instanceEvents: () => emitted.flatMap(({ event }) => ('instanceId' in event ? [event] : [])),
+    /** The kinds of the events so far, with repetitions counted: `uncertain lost×3`. */
     summary: () => {
       const runs: [string, number][] = [];
-      for (const { event } of told) {
+      for (const { event } of emitted) {
         const last = runs.at(-1);
         if (last?.[0] === event.kind) last[1] += 1;
         else runs.push([event.kind, 1]);
@@ -154,7 +163,7 @@ export function guardDriver(size: number, limits: MassLossLimits | null, lookAns
       const departure = { cause: 'stopped', at: '2026-01-01T01:00:00Z' } as const;
       return [id, { record: sampleRecord({ ec2InstanceId: id, departure }), presence: null }];
     },
-    /** As after a gap: the guard is given the differences between what the reader knows and what is. */
+    /** As after a gap: feeds the differences between the reader's roll and the store's. */
     snapshot: () => {
       const ids = new Set([...reader.keys(), ...real.keys()]);
       const changes = [...ids].flatMap((instanceId) => {
