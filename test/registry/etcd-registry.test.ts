@@ -39,7 +39,8 @@ async function setUp(t: TestContext, endpoint = etcd.clientUrl) {
     );
   const [store, writer] = await Promise.all([open(endpoint), open(etcd.clientUrl)]);
   const openRegistry = () => {
-    const registry = createRegistry({ store, clock: systemClock, random: Math.random });
+    // A read waits for a busy machine: none of these tests is about its limit.
+    const registry = createRegistry({ store, clock: systemClock, random: Math.random, readTimeoutMs: 60_000 });
     t.after(() => registry.close());
     return registry;
   };
