@@ -44,7 +44,7 @@ export interface ReportParts {
 }
 
 /** The agent's report at `nowMs`; pure. */
-export function buildReport(parts: ReportParts): AgentReport {
+export function buildAgentReport(parts: ReportParts): AgentReport {
   const { identity, record, nowMs } = parts;
   return {
     version: identity.version,

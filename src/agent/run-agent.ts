@@ -29,7 +29,7 @@ import { runDrain } from './drain/run.ts';
 import { observeNode } from './node.ts';
 import { type Desired, initialPublisherState, type PublisherState, type Step } from './publisher/plan.ts';
 import { createPublishLog, runPublisher } from './publisher/run.ts';
-import { attributesReport, buildReport, createStoreCheck } from './report.ts';
+import { attributesReport, buildAgentReport, createStoreCheck } from './report.ts';
 import { type NotifyChannel, runNotifier } from './systemd.ts';
 
 /** What an agent works with. The caller opens and closes it. */
@@ -219,7 +219,7 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
   let step: Step = { action: 'wait', untilMs: 0, reason: 'starting' };
 
   const report = (): AgentReport =>
-    buildReport({
+    buildAgentReport({
       identity,
       storeLabel: store.label,
       ttlMs: config.presenceTtlMs,

@@ -23,7 +23,7 @@ import {
 } from './report.ts';
 
 /** @param about clusters by name; instants on the wall clock */
-export function buildReport(
+export function buildAuditReport(
   verdicts: readonly Verdict[],
   about: {
     readonly clusters: readonly string[];
@@ -97,7 +97,7 @@ export async function lookAgain(
     if (!ids.has(ec2InstanceId) || arn === null || !isContainerInstanceArn(arn)) continue;
     if (sides.scopes.has(arnScope(arn))) add(arn, clusterOf(record));
   }
-  const again = await describe(ecs, looked, signal);
+  const again = await describeEach(ecs, looked, signal);
   return { roll, instances: [...sides.instances.filter((each) => !looked.has(each.containerInstanceArn)), ...again] };
 }
 
@@ -123,7 +123,7 @@ async function readAgain(
 }
 
 /** @param looked ARN → its cluster's name */
-async function describe(
+async function describeEach(
   ecs: EcsApi,
   looked: ReadonlyMap<string, string>,
   signal: AbortSignal,
@@ -194,7 +194,7 @@ export async function runAudit(
   const settled = verdicts.map((verdict) => (changing.has(verdict) ? asChanging(verdict) : verdict));
   const finishedMs = clock.wallMs();
   const about = { clusters: enumeration.clusters, startedMs, finishedMs, revision: sides.roll.revision };
-  return { report: buildReport(settled, about), memory: remember(memory, settled, finishedMs) };
+  return { report: buildAuditReport(settled, about), memory: remember(memory, settled, finishedMs) };
 }
 
 /** An ARN says more than its name does; two ARNs of one name are two clusters, of which ECS here has at most one. */

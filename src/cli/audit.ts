@@ -55,7 +55,7 @@ export function auditCommand(context: CliContext): Command {
   return command.action(async (flags: AuditFlags) => {
     const clusters = askedClusters(command, flags);
     storeConfig(flags); // a wrong store URL is wrong usage, so refuse it before any request
-    const { report, roll } = await audit(context, flags, clusters).catch((error: unknown) => {
+    const { report, roll } = await auditOnce(context, flags, clusters).catch((error: unknown) => {
       context.signal.throwIfAborted();
       throw new UndecidedError(`could not tell: ${describeError(error)}`);
     });
@@ -80,7 +80,7 @@ class UndecidedError extends RollcallError {
   override readonly exitCode = 2;
 }
 
-async function audit(
+async function auditOnce(
   context: CliContext,
   flags: AuditFlags,
   clusters: readonly string[] | null,
@@ -168,7 +168,7 @@ export function renderAudit(report: AuditReport): string {
 export function renderNotes({ notes }: AuditReport): string[] {
   const lines = notes
     .slice(0, MAX_NOTES)
-    .map((note) => printable(`note: ${note.kind}: ${nameOf(note)}: ${note.reason}`));
+    .map((note) => printable(`note: ${note.kind}: ${describeNote(note)}: ${note.reason}`));
   const more = notes.length - lines.length;
   return more > 0 ? [...lines, `note: ${more} more notes; -o json has all of them`] : lines;
 }
@@ -190,7 +190,7 @@ function sinceText(since: string | null, { finishedAt }: AuditReport): string | 
   return `${since} (${formatDuration(Math.max(0, ageMs))})`;
 }
 
-function nameOf({ instanceId, privateIpAddress, containerInstanceArn, cluster }: Note): string {
+function describeNote({ instanceId, privateIpAddress, containerInstanceArn, cluster }: Note): string {
   const id = instanceId ?? containerInstanceArn ?? 'unknown';
   return [id, privateIpAddress, cluster === null ? null : `in ${cluster}`].filter((part) => part !== null).join(' ');
 }

@@ -92,7 +92,7 @@ export async function listFromEcs(context: CliContext, flags: EcsListFlags, comm
     const { instances } = await withDeadline(clock, LIST_TIMEOUT_MS, signal, 'list from ECS', (inner) =>
       enumerateInstances(api, clusters, inner),
     );
-    await context.stdout(render(flags, clusters === null, [...instances].sort(byCluster)));
+    await context.stdout(renderEcsList(flags, clusters === null, [...instances].sort(byCluster)));
     if (instances.length === 0 && isLogged(flags.logLevel, 'warn')) {
       context.stderr(`no container instance in ${clusters ?? 'any cluster'} (${api.label})`);
     }
@@ -118,7 +118,7 @@ function byCluster(a: ContainerInstance, b: ContainerInstance): number {
   return String(first) < String(second) ? -1 : 1;
 }
 
-function render(flags: EcsListFlags, allClusters: boolean, instances: readonly ContainerInstance[]): string {
+function renderEcsList(flags: EcsListFlags, allClusters: boolean, instances: readonly ContainerInstance[]): string {
   if (flags.output === 'json') {
     return `${JSON.stringify({ containerInstances: instances.map(containerInstanceJson) }, null, 2)}\n`;
   }

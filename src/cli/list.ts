@@ -151,14 +151,14 @@ export function listCommand(context: CliContext): Command {
       presence: flags.all ? null : new Set(['present']),
       az: null,
     });
-    await context.stdout(render(flags, roll, entries));
+    await context.stdout(renderList(flags, roll, entries));
     if (entries.length === 0) context.stderr(emptyHint(flags, roll));
     const note = massLossNote(asked, massLossLimits(flags), flags.all);
     if (note !== null && isLogged(flags.logLevel, 'warn')) context.stderr(note);
   });
 }
 
-function render(flags: ListFlags, roll: Roll, entries: readonly RollEntry[]): string {
+function renderList(flags: ListFlags, roll: Roll, entries: readonly RollEntry[]): string {
   if (flags.output === 'json') {
     return `${JSON.stringify({ containerInstances: entries.map(instanceJson), revision: roll.revision }, null, 2)}\n`;
   }

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { type EcsFlags, ecsOptions, ecsSettings } from '../config/ecs.ts';
 import { logLevelOption } from '../config/flags.ts';
-import { type PlaceFlags, placeOptions, requireCluster, taskNeeds } from '../config/place.ts';
+import { type PlaceFlags, placeOptions, requireClusterFlag, taskNeeds } from '../config/place.ts';
 import { storeOptions } from '../config/store.ts';
 import { clusterName } from '../ecs/arn.ts';
 import type { EcsApi, TaskNeeds } from '../ecs/ecs-api.ts';
@@ -40,7 +40,7 @@ export function placeCommand(context: CliContext): Command {
     command.addOption(option);
   }
   return command.addHelpText('after', EXAMPLES).action(async (flags: Flags) => {
-    requireCluster(flags);
+    requireClusterFlag(flags);
     if (flags.start === undefined) taskNeeds(flags, null);
     const { openEcsApi } = await import('../ecs/open-ecs-api.ts');
     const api = await openEcsApi(ecsSettings(flags), context);
@@ -53,7 +53,7 @@ export function placeCommand(context: CliContext): Command {
 }
 
 async function place(context: CliContext, flags: Flags, api: EcsApi): Promise<void> {
-  const asked = requireCluster(flags);
+  const asked = requireClusterFlag(flags);
   const cluster = clusterName(asked) ?? asked;
   // The store first, so that a command that cannot read it makes no AWS call.
   const roll = await readFromStore(context, flags, 'place', (store, signal) => store.read(signal, { hurry: true }));
@@ -92,10 +92,10 @@ async function place(context: CliContext, flags: Flags, api: EcsApi): Promise<vo
     throw new RollcallError(refusalText({ cluster, needs, count: flags.count, room: placed.room, passedOver }));
   const report = { cluster, needs, placements: placed.placements, passedOver: flags.why ? passedOver : null };
   if (flags.start === undefined) await context.stdout(renderPlacement(flags.output, { ...report, started: null }));
-  else await start(context, flags, api, asked, flags.start, report);
+  else await startPlaced(context, flags, api, asked, flags.start, report);
 }
 
-async function start(
+async function startPlaced(
   context: CliContext,
   flags: Flags,
   api: EcsApi,

@@ -49,7 +49,7 @@ export function startAgents(
     });
     return child;
   });
-  const allEnded = Promise.all(children.map(ended));
+  const allEnded = Promise.all(children.map(exited));
   return {
     allEnded,
     async stop() {
@@ -69,7 +69,7 @@ export function startAgents(
   };
 }
 
-function ended(child: ChildProcess): Promise<unknown> {
+function exited(child: ChildProcess): Promise<unknown> {
   return child.exitCode !== null || child.signalCode !== null ? Promise.resolve() : once(child, 'exit').catch(() => {});
 }
 
@@ -91,10 +91,10 @@ export async function runSimulation(flags: SimulateFlags, context: CliContext): 
   const stopped = new Promise<void>((resolve) => context.onStopSignal(resolve));
   const { nodes, cluster, clusters, ecs, basePort, seed } = flags;
   const simulator = await startSimulator({ nodes, cluster, clusters, ecs, basePort, seed, clock: context.clock });
-  const folder = await makeFolder(flags.dir);
+  const folder = await openFolder(flags.dir);
   try {
     const environments = await writeEnvironments(simulator, folder.path, flags.listenBase);
-    await context.stdout(describe(simulator, folder.path));
+    await context.stdout(describeSimulation(simulator, folder.path));
     if (!flags.agents) return await stopped;
     const agents = startAgents(
       context,
@@ -109,7 +109,7 @@ export async function runSimulation(flags: SimulateFlags, context: CliContext): 
   }
 }
 
-async function makeFolder(given: string | undefined): Promise<{ path: string; remove: () => Promise<void> }> {
+async function openFolder(given: string | undefined): Promise<{ path: string; remove: () => Promise<void> }> {
   try {
     if (given === undefined) {
       const path = await mkdtemp(join(tmpdir(), 'rollcall-simulate-'));
@@ -156,7 +156,7 @@ function environmentFile(environment: Readonly<Record<string, string>>): string 
   return lines.join('');
 }
 
-function describe(simulator: Simulator, folder: string): string {
+function describeSimulation(simulator: Simulator, folder: string): string {
   const rows = simulator.nodes.map(({ node }, index) => [
     node.privateIpAddress,
     node.instanceId,

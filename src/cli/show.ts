@@ -105,11 +105,11 @@ export function showCommand(context: CliContext): Command {
     warnOfSkipped(context, flags, skipped);
     if (!entry)
       throw new RollcallError(`${instanceId} is not on the roll at ${label}; rollcall list --all prints all nodes`);
-    await context.stdout(render(flags, entry, context.clock.wallMs()));
+    await context.stdout(renderNode(flags, entry, context.clock.wallMs()));
   });
 }
 
-function render(flags: ShowFlags, entry: RollEntry, nowMs: number): string {
+function renderNode(flags: ShowFlags, entry: RollEntry, nowMs: number): string {
   // The same formats as in list, so that one ROLLCALL_OUTPUT works for both. `wide` is the same as `text`.
   if (flags.output === 'ndjson') return `${JSON.stringify(instanceJson(entry))}\n`;
   if (flags.output === 'json') return `${JSON.stringify(instanceJson(entry), null, 2)}\n`;

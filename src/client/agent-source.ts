@@ -36,7 +36,7 @@ export async function* readEventStream(
     for (;;) {
       const next = await withDeadline(clock, silenceMs, signal, action, () => chunks.next());
       if (next.done) return;
-      for (const block of parser.push(next.value)) yield toBatch(block, action);
+      for (const block of parser.push(next.value)) yield batchOfBlock(block, action);
     }
   } finally {
     // Not awaited, because the connection may hang. Its errors no longer matter.
@@ -44,7 +44,7 @@ export async function* readEventStream(
   }
 }
 
-function toBatch({ type, data, id }: SseBlock, action: string): CloudBatch {
+function batchOfBlock({ type, data, id }: SseBlock, action: string): CloudBatch {
   if (type === 'error' && data !== null) throw new SlowReaderError(`${action}: ${errorDetail(data)}`);
   const event = data === null ? null : parseCloudEvent(data);
   const progress = id === null ? {} : { cursor: toCursor(id) };
@@ -78,7 +78,7 @@ const MAX_RETRY_AFTER_MS = 30_000;
 const PASSING = [408, 425, 429];
 
 /** The error for an answer other than 200, with the `detail` of its problem body (RFC 9457). */
-export function refusal(action: string, answer: RefusedAnswer): AgentError | FutureRevisionError {
+export function refusedError(action: string, answer: RefusedAnswer): AgentError | FutureRevisionError {
   const { status, headers, text } = answer;
   const problem = problemOf(text);
   const { since, current } = problem;
@@ -87,7 +87,7 @@ export function refusal(action: string, answer: RefusedAnswer): AgentError | Fut
   return new AgentError(`${action}: HTTP ${status}${detail}`, {
     status,
     retryable: status >= 500 || PASSING.includes(status),
-    retryAfterMs: retryAfterMs(headers['retry-after']),
+    retryAfterMs: retryAfterHeaderMs(headers['retry-after']),
   });
 }
 
@@ -105,7 +105,7 @@ function isRevision(value: unknown): value is string {
 }
 
 /** Parses the header's seconds. Agents do not send the form with a date. */
-function retryAfterMs(header: string | string[] | undefined): number {
+function retryAfterHeaderMs(header: string | string[] | undefined): number {
   return /^\d{1,6}$/.test(String(header)) ? Math.min(Number(header) * 1_000, MAX_RETRY_AFTER_MS) : 0;
 }
 
@@ -131,7 +131,7 @@ export function openHttpSource(origin: string, clock: Clock): RollSource {
       try {
         const path = `/v1/containerInstances?${query}`;
         const answer = await boundedRequest(pool, { method: 'GET', path, maxBytes: MAX_LIST_BYTES, signal });
-        if (answer.status !== 200) throw refusal(action, answer);
+        if (answer.status !== 200) throw refusedError(action, answer);
         const list = parseRollList(answer.text);
         // Add the time of the request, because the age is that at the agent's answer.
         return { ...list, ageMs: Math.ceil(list.ageMs + clock.monotonicMs() - askedAtMs) };
@@ -172,7 +172,7 @@ async function openStream(
     const body = response.body as AsyncIterable<Buffer>;
     if (response.statusCode !== 200) {
       const text = await boundedText(body, MAX_PROBLEM_BYTES);
-      throw refusal(action, { status: response.statusCode, headers: response.headers, text });
+      throw refusedError(action, { status: response.statusCode, headers: response.headers, text });
     }
     const type = String(response.headers['content-type']);
     if (type.startsWith('text/event-stream')) return body;

@@ -42,13 +42,13 @@ export function listQuery(options: ListOptions): URLSearchParams {
 /** @throws UsageError with the value and what is allowed */
 export function parseWatchOptions({ since = null, cluster, types }: WatchOptions): StreamRequest {
   return {
-    since: since === null ? null : revision(since),
+    since: since === null ? null : parseSince(since),
     cluster: cluster === undefined ? null : clusters(nonEmptyList('cluster', [cluster].flat())),
     kinds: types === undefined ? null : nonEmptyList('types', types).map(eventKind),
   };
 }
 
-function revision(text: string): string {
+function parseSince(text: string): string {
   const parsed = parseRevision(String(text));
   if (parsed !== undefined) return parsed;
   throw new UsageError(`since ${quote(text)}: expected a store revision, a decimal number such as an event's cursor`);

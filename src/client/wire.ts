@@ -98,7 +98,7 @@ export function parseRollList(text: string): RollList {
       containerInstances.push(readInstance(value));
     } catch (error) {
       if (!(error instanceof FieldError)) throw error;
-      skipped.push({ key: nameOf(value), reason: error.message });
+      skipped.push({ key: instanceName(value), reason: error.message });
     }
   }
   return {
@@ -116,7 +116,7 @@ function readSkipped(value: unknown): SkippedKey {
   return { key: field.text(from['key'], 'skipped.key'), reason: field.text(from['reason'], 'skipped.reason') };
 }
 
-function nameOf(instance: unknown): string {
+function instanceName(instance: unknown): string {
   const id = (instance as { ec2InstanceId?: unknown } | null)?.ec2InstanceId;
   return typeof id === 'string' ? id : 'containerInstances';
 }

@@ -133,7 +133,7 @@ export function identityOptions(): Option[] {
       'IPv4 address of an ECS Anywhere node; default: the address of the interface with the default route',
     )
       .env('ROLLCALL_PRIVATE_IP')
-      .argParser(ipv4),
+      .argParser(ipv4Address),
   ];
 }
 
@@ -162,7 +162,7 @@ function identity(text: string): string {
   throw new InvalidArgumentError('Write ec2, ssm, or the id of a managed instance such as mi-0123456789abcdef0.');
 }
 
-function ipv4(text: string): string {
+function ipv4Address(text: string): string {
   if (!isIPv4(text) || text === '0.0.0.0') throw new InvalidArgumentError('Write an IPv4 address such as 10.0.0.7.');
   return text;
 }

@@ -102,7 +102,7 @@ export interface PlaceFlags {
 }
 
 /** @returns the cluster as it was given: an ARN keeps its region and account, which ECS checks @throws UsageError */
-export function requireCluster({ cluster }: PlaceFlags): string {
+export function requireClusterFlag({ cluster }: PlaceFlags): string {
   if (cluster === undefined) throw new UsageError('--cluster is missing: name the ECS cluster to place tasks in');
   return cluster;
 }

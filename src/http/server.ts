@@ -69,7 +69,7 @@ export function createAnswer(routes: Routes, listenHost: string, limits: ServerL
 
   return async (req, signal) => {
     const path = pathOf(req);
-    const refused = refusal(req, path, listenHost, limits);
+    const refused = refuseRequest(req, path, listenHost, limits);
     if (refused) return refused;
     const asked = decodePath(path);
     if (!asked) return problem(400, 'the path is not valid percent-encoding', { instance: path });
@@ -88,7 +88,7 @@ export function createAnswer(routes: Routes, listenHost: string, limits: ServerL
   };
 }
 
-function refusal(req: IncomingMessage, path: string, listenHost: string, limits: ServerLimits): Reply | null {
+function refuseRequest(req: IncomingMessage, path: string, listenHost: string, limits: ServerLimits): Reply | null {
   const { host } = req.headers;
   if (!hostAllowed(listenHost, host)) {
     return problem(421, `host ${host?.slice(0, 100)} is not allowed on ${listenHost}; use localhost or 127.0.0.1`);
@@ -138,7 +138,7 @@ function parametersOf(segments: readonly string[], path: readonly string[]): Rou
  * built here. @param code of the error in node:http's `clientError` event
  */
 export function clientErrorAnswer(code: string | undefined): string {
-  const { status, detail } = describe(code);
+  const { status, detail } = describeClientError(code);
   const { contentType, body } = problem(status, detail);
   return [
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
@@ -152,7 +152,7 @@ export function clientErrorAnswer(code: string | undefined): string {
   ].join('\r\n');
 }
 
-function describe(code: string | undefined): { status: number; detail: string } {
+function describeClientError(code: string | undefined): { status: number; detail: string } {
   if (code === 'HPE_HEADER_OVERFLOW') return { status: 431, detail: 'the headers are too large' };
   if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return { status: 408, detail: 'the request did not arrive in time' };
   return { status: 400, detail: 'not an HTTP/1.1 request' };

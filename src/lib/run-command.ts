@@ -81,7 +81,7 @@ export interface CommandResult {
 export async function runCommand(run: CommandRun): Promise<CommandResult> {
   const { clock, signal, timeoutMs } = run;
   signal.throwIfAborted();
-  const child = await start(run);
+  const child = await startChild(run);
   const output = collectOutput([child.stdout, child.stderr], run.maxOutputBytes, clock);
   const exited = new Promise((resolve) => child.once('exit', resolve));
   const closed = new Promise((resolve) => child.once('close', resolve));
@@ -127,7 +127,7 @@ async function settledWithin(limitMs: number, work: Promise<unknown>, clock: Clo
 
 type Started = ChildProcess & { readonly pid: number };
 
-async function start(run: CommandRun): Promise<Started> {
+async function startChild(run: CommandRun): Promise<Started> {
   const [program, ...args] = run.argv;
   const out = run.output === 'capture' ? 'pipe' : 'inherit';
   try {

@@ -82,7 +82,7 @@ const CHOOSE: Readonly<Record<Strategy, Choose>> = { binpack, spread, random: at
  * https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-placement-strategies.html
  */
 function binpack(slots: Slot[], count: number): readonly Candidate[] {
-  const byLeastRoom = slots.toSorted((a, b) => byMemory(a, b) || byCpu(a, b) || byId(a, b));
+  const byLeastRoom = slots.toSorted((a, b) => byMemory(a, b) || byCpu(a, b) || byArn(a, b));
   const byMostRoom = slots.toSorted((a, b) => b.free - a.free);
   const chosen: Candidate[] = [];
   for (let left = count; left > 0; ) {
@@ -109,7 +109,7 @@ function spread(slots: Slot[], count: number): readonly Candidate[] {
   const tasks = (slot: Slot) => slot.node.tasks + (given.get(slot) ?? 0);
   const chosen: Candidate[] = [];
   // Sorted by the tie-breaker, so that the first of the emptiest nodes is chosen.
-  const ordered = slots.toSorted((a, b) => byMemory(b, a) || byId(a, b));
+  const ordered = slots.toSorted((a, b) => byMemory(b, a) || byArn(a, b));
   while (chosen.length < count) {
     let emptiest: Slot | null = null;
     for (const slot of ordered) if (slot.free > 0 && (!emptiest || tasks(slot) < tasks(emptiest))) emptiest = slot;
@@ -123,7 +123,7 @@ function spread(slots: Slot[], count: number): readonly Candidate[] {
 
 /** Each task goes to a random node with room. */
 function atRandom(slots: Slot[], count: number, random: () => number): readonly Candidate[] {
-  const open = slots.filter(({ free }) => free > 0).toSorted(byId);
+  const open = slots.filter(({ free }) => free > 0).toSorted(byArn);
   const chosen: Candidate[] = [];
   while (chosen.length < count) {
     const at = Math.min(Math.floor(random() * open.length), open.length - 1);
@@ -144,6 +144,6 @@ function byCpu(a: Slot, b: Slot): number {
   return a.node.remaining.cpuUnits - b.node.remaining.cpuUnits;
 }
 
-function byId(a: Slot, b: Slot): number {
+function byArn(a: Slot, b: Slot): number {
   return a.node.containerInstanceArn < b.node.containerInstanceArn ? -1 : 1;
 }

@@ -130,14 +130,14 @@ export function createEventLog(): EventLog {
           for (let logged = kept[next - first]; logged; logged = kept[next - first]) {
             next += 1;
             if (logged.revision <= skipTo) continue;
-            if (logged.cursor < sent) return { events: logged.batch.events, cursor: text(sent) };
+            if (logged.cursor < sent) return { events: logged.batch.events, cursor: cursorText(sent) };
             sent = logged.cursor;
             // The same object for all readers, so that its encoded text can be shared.
             return logged.batch;
           }
           if (cursor > sent) {
             sent = cursor;
-            return { events: [], cursor: text(sent) };
+            return { events: [], cursor: cursorText(sent) };
           }
           await changed(signal);
         }
@@ -162,7 +162,7 @@ export function createEventLog(): EventLog {
       head = BigInt(revision);
       const before = cursor;
       cursor = number(batch.cursor);
-      const pieces = cut(batch, text(before));
+      const pieces = cutBatch(batch, cursorText(before));
       for (const piece of pieces) kept.push({ revision: head, cursor: number(piece.cursor), batch: piece });
       appended.push({ batches: pieces.length, events: batch.events.length });
       keptEvents += batch.events.length;
@@ -175,7 +175,7 @@ export function createEventLog(): EventLog {
       cursor = number(nextCursor);
       if (cursor > before) wake();
     },
-    here: () => ({ generation, next: first + kept.length, cursor: text(cursor) }),
+    here: () => ({ generation, next: first + kept.length, cursor: cursorText(cursor) }),
     readFrom: (position) => (position.generation === generation && position.next >= first ? reader(position) : null),
     readAfter(revision) {
       const sent = BigInt(revision);
@@ -194,7 +194,7 @@ export function createEventLog(): EventLog {
 }
 
 /** Cuts a batch into pieces that are quick to process. Only the last piece has the batch's cursor. */
-function cut({ events, cursor }: EventBatch, before: string | null): readonly EventBatch[] {
+function cutBatch({ events, cursor }: EventBatch, before: string | null): readonly EventBatch[] {
   const pieces: EventBatch[] = [];
   for (let from = 0; from < events.length || from === 0; from += PIECE_EVENTS) {
     const isLast = from + PIECE_EVENTS >= events.length;
@@ -207,6 +207,6 @@ function number(cursor: string | null): bigint {
   return cursor === null ? 0n : BigInt(cursor);
 }
 
-function text(cursor: bigint): string | null {
+function cursorText(cursor: bigint): string | null {
   return cursor === 0n ? null : String(cursor);
 }

@@ -40,7 +40,7 @@ export async function followRoll(options: FollowOptions, observer: RollObserver)
   let revision: string | null = null;
   while (!signal.aborted) {
     try {
-      revision ??= await snapshot(options, observer);
+      revision ??= await readSnapshot(options, observer);
       for await (const batch of watchBatches(store, clock, revision, options.silenceMs, signal)) {
         signal.throwIfAborted();
         const fits = BigInt(batch.revision) >= BigInt(revision) && observer.onBatch(batch);
@@ -61,7 +61,7 @@ export async function followRoll(options: FollowOptions, observer: RollObserver)
   }
 }
 
-async function snapshot(options: FollowOptions, observer: RollObserver): Promise<string> {
+async function readSnapshot(options: FollowOptions, observer: RollObserver): Promise<string> {
   const { store, clock, signal, snapshotTimeoutMs } = options;
   const askedAtMs = clock.monotonicMs();
   const roll = await withDeadline(clock, snapshotTimeoutMs, signal, `read the roll from ${store.label}`, (within) =>

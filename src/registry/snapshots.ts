@@ -37,7 +37,7 @@ export function createSnapshots(live: LiveRoll, log: EventLog): () => Beginning 
     const here = log.here();
     const kept = shared(here);
     if (kept) return kept;
-    const batches = snapshot(live, here.cursor);
+    const batches = snapshotBatches(live, here.cursor);
     last = { position: here, batches: new WeakRef(batches) };
     const begun = begin(here, batches);
     if (begun === null) throw new Error('the log has no reader for its own end');
@@ -46,17 +46,17 @@ export function createSnapshots(live: LiveRoll, log: EventLog): () => Beginning 
 }
 
 /** @param cursor while losses are held back it is older than the roll's revision, or null */
-function snapshot(live: LiveRoll, cursor: string | null): readonly EventBatch[] {
+function snapshotBatches(live: LiveRoll, cursor: string | null): readonly EventBatch[] {
   const roll = live.shown();
   const { uncertainty, phase } = live.guard();
   const end: RollEvent[] = [{ kind: 'synced', revision: roll.revision, entries: roll.entries }];
   if (uncertainty && phase.kind === 'uncertain') {
     end.unshift({ kind: 'uncertain', revision: roll.revision, uncertainty, part: phase.part });
   }
-  return [...cut(roll), { events: end, cursor }];
+  return [...cutRoll(roll), { events: end, cursor }];
 }
 
-function cut(roll: Roll): readonly EventBatch[] {
+function cutRoll(roll: Roll): readonly EventBatch[] {
   const pieces: EventBatch[] = [];
   for (let from = 0; from < roll.entries.length; from += PIECE_EVENTS) {
     const events = roll.entries

@@ -82,7 +82,7 @@ export function startControlServer(
     onRequest: async (req, res) => {
       const gone = new AbortController();
       res.once('close', () => gone.abort());
-      const reply = await answer(req, nodes, ecs).catch((error: unknown) => problem(500, describeError(error)));
+      const reply = await answerRequest(req, nodes, ecs).catch((error: unknown) => problem(500, describeError(error)));
       // What is left of a refused body must not be taken for the next request.
       const headers = req.complete ? { ...reply.headers } : { ...reply.headers, Connection: 'close' };
       await sendReply(req, res, { ...reply, headers }, gone.signal).catch(() => res.destroy());
@@ -90,7 +90,7 @@ export function startControlServer(
   });
 }
 
-async function answer(
+async function answerRequest(
   req: IncomingMessage,
   nodes: ReadonlyMap<string, NodeSimulation>,
   ecs: EcsSimulation | null,

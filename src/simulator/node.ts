@@ -150,14 +150,14 @@ export const NO_FAULTS: Faults = { imds: 'none', introspection: 'none' };
 export function parseFaults(value: unknown): Partial<Faults> {
   const { imds, introspection } = requireObject('faults', ['imds', 'introspection'], value);
   return {
-    ...(imds === undefined ? {} : { imds: parseFault('imds', IMDS_FAULTS, imds) }),
+    ...(imds === undefined ? {} : { imds: parseNodeFault('imds', IMDS_FAULTS, imds) }),
     ...(introspection === undefined
       ? {}
-      : { introspection: parseFault('introspection', INTROSPECTION_FAULTS, introspection) }),
+      : { introspection: parseNodeFault('introspection', INTROSPECTION_FAULTS, introspection) }),
   };
 }
 
-function parseFault<T extends string>(server: string, allowed: readonly T[], value: unknown): T {
+function parseNodeFault<T extends string>(server: string, allowed: readonly T[], value: unknown): T {
   const fault = allowed.find((one) => one === value);
   if (fault !== undefined) return fault;
   throw new UsageError(`${server} fault ${JSON.stringify(value)}: unknown; use one of ${allowed.join(', ')}`);

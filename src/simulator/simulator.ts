@@ -80,7 +80,7 @@ export interface Simulator {
  * @throws UsageError for options out of range, RollcallError when a port is in use; then nothing is left running
  */
 export async function startSimulator(options: SimulatorOptions): Promise<Simulator> {
-  checkOptions(options);
+  refuseOptions(options);
   const { cluster, clusters = 1, seed, clock, basePort } = options;
   const { host = '127.0.0.1', allowV1 = false, agentVersion = '1.70.0' } = options;
   const simulations = new Map<string, NodeSimulation>();
@@ -122,7 +122,7 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
   }
 }
 
-function checkOptions({ nodes, basePort, cluster, clusters = 1, ecs = false }: SimulatorOptions): void {
+function refuseOptions({ nodes, basePort, cluster, clusters = 1, ecs = false }: SimulatorOptions): void {
   if (!Number.isInteger(nodes) || nodes < 1 || nodes > MAX_NODES) {
     throw new UsageError(`simulate ${nodes} nodes: choose 1 to ${MAX_NODES}`);
   }

@@ -20,10 +20,10 @@ export function parseIntrospection(text: string): EcsAgentFacts {
     throw new SourceError(`${ACTION}: got the list of commands, which ecs-agent sends for an unknown path`);
   }
   if (arn !== null && !(typeof arn === 'string' && isContainerInstanceArn(arn))) {
-    throw wrong('ContainerInstanceArn', 'a container instance ARN or null', arn);
+    throw unexpected('ContainerInstanceArn', 'a container instance ARN or null', arn);
   }
   const name = typeof cluster === 'string' ? clusterName(cluster) : undefined;
-  if (name === undefined) throw wrong('Cluster', "a cluster's name or ARN", cluster);
+  if (name === undefined) throw unexpected('Cluster', "a cluster's name or ARN", cluster);
   return { containerInstanceArn: arn, cluster: name, ...parseVersion(version) };
 }
 
@@ -34,7 +34,7 @@ function parseVersion(version: unknown): Pick<EcsAgentFacts, 'agentVersion' | 'a
   return { agentVersion: match?.[1] ?? null, agentHash: hash === 'UNKNOWN' ? null : hash };
 }
 
-function wrong(key: string, expected: string, value: unknown): SourceError {
+function unexpected(key: string, expected: string, value: unknown): SourceError {
   return new SourceError(`${ACTION}: ${key}: expected ${expected}, got ${quote(JSON.stringify(value) ?? 'none')}`);
 }
 

@@ -22,8 +22,8 @@ const placement = /^[a-z]{2,}(-[a-z0-9]+)+$/;
 /** Names: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-categories.html and instance-identity-documents.html */
 export const METADATA_FIELDS: { readonly [Name in keyof MetadataFacts]: MetadataField } = {
   ec2InstanceId: field('instanceId', 'instance-id', 'an instance id', INSTANCE_ID),
-  privateIpAddress: ipv4('privateIp', 'local-ipv4'),
-  publicIpAddress: ipv4(null, 'public-ipv4'),
+  privateIpAddress: ipv4Field('privateIp', 'local-ipv4'),
+  publicIpAddress: ipv4Field(null, 'public-ipv4'),
   privateDnsName: field(null, 'local-hostname', 'a host name', /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i),
   // Local Zones have longer names: us-west-2-lax-1a, us-east-1-wl1-bos-wlz-1.
   availabilityZone: field('availabilityZone', 'placement/availability-zone', 'an availability zone', placement),
@@ -42,7 +42,7 @@ function field(documentKey: string | null, leaf: string, expected: string, shape
   return { documentKey, leaf: `meta-data/${leaf}`, expected, accepts };
 }
 
-function ipv4(documentKey: string | null, leaf: string): MetadataField {
+function ipv4Field(documentKey: string | null, leaf: string): MetadataField {
   return { ...field(documentKey, leaf, 'an IPv4 address', /^/), accepts: isIPv4 };
 }
 

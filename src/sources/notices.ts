@@ -69,7 +69,7 @@ const OVER = new Set(['completed', 'canceled', 'cancelled']);
  */
 export function parseMaintenanceNotice(text: string): Interruption | null {
   const ahead = parseList(text)
-    .map((event) => parseEvent(event, text))
+    .map((event) => parseMaintenanceEvent(event, text))
     .filter((event) => event !== null);
   // Also by code, so that the order of the list cannot change the record. An unknown date comes last.
   const [next] = ahead.sort((a, b) => (sortKey(a) < sortKey(b) ? -1 : 1));
@@ -91,7 +91,7 @@ function parseList(text: string): readonly unknown[] {
   return value;
 }
 
-function parseEvent(event: unknown, text: string): Interruption | null {
+function parseMaintenanceEvent(event: unknown, text: string): Interruption | null {
   const { Code: code, NotBefore: notBefore, State: state } = Object(event) as Record<string, unknown>;
   if (typeof code !== 'string' || !/^[a-z]+(-[a-z]+)*$/.test(code) || code.length > 64) {
     throw new SourceError(`${ACTION}: Code: expected an event's code, got ${quote(text)}`);

@@ -72,7 +72,7 @@ async function campaign(kv: Kv, lock: string, candidate: Candidate, signal: Abor
   const { session, instanceId, ttlMs } = candidate;
   const reads = [key];
   const seen = (await kv.txn({ guards: [], puts: [], deletes: [], reads }, signal)).reads[0];
-  if (seen) return judge(seen, lock, candidate);
+  if (seen) return campaignOutcome(seen, lock, candidate);
   const granted = await kv.grant(ttlMs, signal);
   let mayBeWritten = true;
   try {
@@ -85,7 +85,7 @@ async function campaign(kv: Kv, lock: string, candidate: Candidate, signal: Abor
     mayBeWritten = false;
     const winner = result.reads[0];
     if (!winner) throw new StoreError(`campaign for ${lock}: its key was neither free nor held`, { retryable: true });
-    return judge(winner, lock, candidate);
+    return campaignOutcome(winner, lock, candidate);
   } catch (error) {
     if (error instanceof LeaseNotFoundError || (error instanceof StoreError && error.notCarriedOut))
       mayBeWritten = false;
@@ -97,7 +97,7 @@ async function campaign(kv: Kv, lock: string, candidate: Candidate, signal: Abor
 }
 
 /** This session may hold the lock already, after an answer that was lost: its term goes on, with the TTL it asked for. */
-function judge(seen: KeyValue, lock: string, { session, ttlMs }: Candidate): CampaignOutcome {
+function campaignOutcome(seen: KeyValue, lock: string, { session, ttlMs }: Candidate): CampaignOutcome {
   const by = holderOf(seen) ?? UNKNOWN;
   if (by.session !== session) return { kind: 'taken', by };
   return { kind: 'elected', term: { lock, session, ttlMs, revision: seen.modRevision, lease: seen.lease } };

@@ -106,7 +106,7 @@ function parseCredentials(
   userInfo: string | undefined,
   settings: StoreSettings,
 ): EtcdStoreConfig['credentials'] {
-  const [urlUser, urlPassword] = (userInfo ?? '').split(/:(.*)/s).map((part) => decode(url, part));
+  const [urlUser, urlPassword] = (userInfo ?? '').split(/:(.*)/s).map((part) => percentDecode(url, part));
   const user = settings.user ?? (urlUser || null);
   const password = settings.password ?? urlPassword ?? null;
   if (user === null && password === null) return null;
@@ -119,7 +119,7 @@ function parseCredentials(
   return { user, password };
 }
 
-function decode(url: string, text: string): string {
+function percentDecode(url: string, text: string): string {
   try {
     return decodeURIComponent(text);
   } catch {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { buildReport } from '../../src/audit/audit.ts';
+import { buildAuditReport } from '../../src/audit/audit.ts';
 import type { BothSides } from '../../src/audit/compare.ts';
 import { compareRolls } from '../../src/audit/compare.ts';
 import { emptyAuditMemory } from '../../src/audit/history.ts';
@@ -63,7 +63,7 @@ const arbitrarySides: fc.Arbitrary<BothSides> = fc
 
 const compare = (sides: BothSides) => compareRolls(sides, emptyAuditMemory, NOW_MS);
 const report = (sides: BothSides) =>
-  buildReport(compare(sides), { clusters: sides.clusters, startedMs: 0, finishedMs: 0, revision: '1' });
+  buildAuditReport(compare(sides), { clusters: sides.clusters, startedMs: 0, finishedMs: 0, revision: '1' });
 const arns = (instances: readonly ContainerInstance[]) => instances.map((each) => each.containerInstanceArn).sort();
 
 test('each container instance and each present node is in exactly one class', () => {

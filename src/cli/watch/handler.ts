@@ -107,7 +107,7 @@ export async function handleEvent(
   };
   const about = `event ${event.id} (${event.type}${event.subject ? ` of ${event.subject}` : ''})`;
   for (let number = 1; ; number += 1) {
-    const failure = await runOnce(run);
+    const failure = await runHandler(run);
     const after = nextStep({ failure, number, retries: handler.retries, random: random() });
     if (after.kind === 'finished') return;
     if (after.kind === 'given-up') {
@@ -125,7 +125,7 @@ export async function handleEvent(
 }
 
 /** @returns why the run failed; null if it succeeded */
-async function runOnce(run: CommandRun): Promise<string | null> {
+async function runHandler(run: CommandRun): Promise<string | null> {
   try {
     return failureReason(await runCommand(run), run.timeoutMs);
   } catch (error) {

@@ -48,7 +48,7 @@ export function watchCommand(context: CliContext): Command {
     .addOption(
       new Option('--since <revision>', 'only events after this store revision; default: start with a snapshot')
         .env('ROLLCALL_SINCE')
-        .argParser(revision),
+        .argParser(sinceRevision),
     )
     .addOption(
       new Option('--cluster <name>', 'only nodes of this ECS cluster').env('ROLLCALL_CLUSTER').argParser(nonEmpty),
@@ -114,7 +114,7 @@ function watchConfig(flags: WatchFlags): WatchConfig {
   };
 }
 
-function revision(text: string): string {
+function sinceRevision(text: string): string {
   const parsed = parseRevision(text);
   if (parsed === undefined) {
     throw new InvalidArgumentError(

@@ -19,7 +19,7 @@ import { AnswerError } from './call.ts';
 type SdkFailure = { readonly arn?: string | undefined; readonly reason?: string | undefined };
 
 export function parsePage(arns: readonly string[] | undefined, next: string | undefined): Page {
-  return { arns: list('ARNs', arns).map((arn) => requireArn(arn)), next: text(next) };
+  return { arns: list('ARNs', arns).map((arn) => requireArn(arn)), next: nonEmptyText(next) };
 }
 
 /**
@@ -33,7 +33,7 @@ export function parseDescribed(
 ): Described {
   const name = clusterName(cluster) ?? cluster;
   const instances = list('containerInstances', answer.containerInstances).map((each) => parseInstance(name, each));
-  return { instances, failures: parseFailures(answer.failures, asked, new Set(instances.map(arnOf))) };
+  return { instances, failures: parseFailures(answer.failures, asked, new Set(instances.map(toArn))) };
 }
 
 export function parseStarted(
@@ -47,7 +47,7 @@ export function parseStarted(
     taskArn: requireArn(task.taskArn),
     containerInstanceArn: requireArn(task.containerInstanceArn),
   }));
-  return { tasks, failures: parseFailures(answer.failures, asked, new Set(tasks.map(arnOf))) };
+  return { tasks, failures: parseFailures(answer.failures, asked, new Set(tasks.map(toArn))) };
 }
 
 /** A task's own CPU and memory or, without them, the sums of its containers, by reservation if there is one. */
@@ -76,17 +76,17 @@ function parseInstance(cluster: string, instance: SdkInstance): ContainerInstanc
   return {
     containerInstanceArn: requireArn(instance.containerInstanceArn),
     cluster,
-    ec2InstanceId: text(instance.ec2InstanceId),
-    status: text(instance.status) ?? '',
+    ec2InstanceId: nonEmptyText(instance.ec2InstanceId),
+    status: nonEmptyText(instance.status) ?? '',
     agentConnected: instance.agentConnected === true,
     registeredAt: instance.registeredAt?.toISOString() ?? null,
-    agentVersion: text(instance.versionInfo?.agentVersion),
+    agentVersion: nonEmptyText(instance.versionInfo?.agentVersion),
     runningTasksCount: amount(instance.runningTasksCount),
     pendingTasksCount: amount(instance.pendingTasksCount),
     registered: parseResources(instance.registeredResources),
     remaining: parseResources(instance.remainingResources),
     gpus: instance.registeredResources?.find(({ name }) => name === 'GPU')?.stringSetValue?.length ?? 0,
-    attributes: (instance.attributes ?? []).map(({ name = '', value }) => ({ name, value: text(value) })),
+    attributes: (instance.attributes ?? []).map(({ name = '', value }) => ({ name, value: nonEmptyText(value) })),
   };
 }
 
@@ -106,13 +106,16 @@ function parseFailures(
   asked: readonly string[],
   told: ReadonlySet<string>,
 ): readonly Failure[] {
-  const said = (failures ?? []).map(({ arn, reason }) => ({ arn: text(arn) ?? '', reason: text(reason) ?? 'unknown' }));
+  const said = (failures ?? []).map(({ arn, reason }) => ({
+    arn: nonEmptyText(arn) ?? '',
+    reason: nonEmptyText(reason) ?? 'unknown',
+  }));
   const refused = new Set(said.map(({ arn }) => arn));
   const unanswered = asked.filter((arn) => !told.has(arn) && !refused.has(arn));
   return [...said, ...unanswered.map((arn) => ({ arn, reason: 'UNANSWERED' }))];
 }
 
-function arnOf({ containerInstanceArn }: { readonly containerInstanceArn: string }): string {
+function toArn({ containerInstanceArn }: { readonly containerInstanceArn: string }): string {
   return containerInstanceArn;
 }
 
@@ -126,7 +129,7 @@ function requireArn(value: unknown): string {
   return value;
 }
 
-function text(value: unknown): string | null {
+function nonEmptyText(value: unknown): string | null {
   return typeof value === 'string' && value !== '' ? value : null;
 }
 

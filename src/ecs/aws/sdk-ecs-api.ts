@@ -4,7 +4,7 @@ import { withDeadline } from '../../lib/deadline.ts';
 import type { EcsApi, EcsDeps, EcsSettings } from '../ecs-api.ts';
 import { AnswerError, collectAnswer, type EcsCall, requireProfile, type Sdk } from './call.ts';
 import { parseDefinedTask, parseDescribed, parsePage, parseStarted } from './parse.ts';
-import { translateError } from './translate-error.ts';
+import { translateEcsError } from './translate-error.ts';
 
 export const CONNECT_TIMEOUT_MS = 3_000;
 export const ANSWER_TIMEOUT_MS = 10_000;
@@ -118,7 +118,7 @@ export function createSdkEcsApi(sdk: Sdk, settings: EcsSettings, deps: EcsDeps):
       return parseWhole(answer, parse);
     } catch (error) {
       signal.throwIfAborted();
-      throw translateError(call(), error);
+      throw translateEcsError(call(), error);
     }
   }
 
@@ -148,13 +148,13 @@ export function createSdkEcsApi(sdk: Sdk, settings: EcsSettings, deps: EcsDeps):
     },
     putAttributes: (cluster, arn, attributes, signal) => {
       const named = attributes.map(({ name, value }) => ({
-        ...target(arn, name),
+        ...attributeTarget(arn, name),
         ...(value === null ? {} : { value }),
       }));
       return send('PutAttributes', new sdk.PutAttributesCommand({ cluster, attributes: named }), signal, () => {});
     },
     deleteAttributes: (cluster, arn, names, signal) => {
-      const attributes = names.map((name) => target(arn, name));
+      const attributes = names.map((name) => attributeTarget(arn, name));
       return send('DeleteAttributes', new sdk.DeleteAttributesCommand({ cluster, attributes }), signal, () => {});
     },
     describeTaskDefinition: (taskDefinition, signal) => {
@@ -175,7 +175,7 @@ function pageToken(page: string | null): { readonly nextToken?: string } {
   return page === null ? {} : { nextToken: page };
 }
 
-function target(arn: string, name: string) {
+function attributeTarget(arn: string, name: string) {
   return { name, targetId: arn, targetType: 'container-instance' as const };
 }
 

@@ -79,7 +79,7 @@ const UNANSWERED =
   /^(ECONN|EPIPE|ETIMEDOUT|EHOST|ENET|EAI_|ENOTFOUND|EPROTO|CERT_|ERR_TLS|ERR_SSL|DEPTH_|SELF_|UNABLE_)/;
 
 /** One line: the action, its object, AWS's code and message, and the next step. */
-export function translateError(call: EcsCall, error: unknown): EcsError {
+export function translateEcsError(call: EcsCall, error: unknown): EcsError {
   const { code, cause, help, retryable } = explain(call, error);
   const about = [call.taskDefinition, call.cluster].filter((name) => name !== null).join(' on ');
   // A refused request started no task. A request without an answer may have.

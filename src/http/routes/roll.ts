@@ -12,7 +12,7 @@ import { type Handler, jsonList, jsonReply, problem, type Reply, type RouteReque
 const RETRY_AFTER = { 'Retry-After': '5' };
 
 /** The roll for a route, or a 503 with the reason why it is not known. */
-export async function readRoll(
+export async function readForRoute(
   registry: Pick<Registry, 'read'>,
   { path, signal }: RouteRequest,
 ): Promise<RegistryRead | Reply> {
@@ -34,7 +34,7 @@ export function containerInstances(registry: Pick<Registry, 'read'>): Handler {
   return async (request) => {
     const parsed = parseRollQuery(request.query);
     if (!parsed.ok) return problem(400, parsed.detail, { instance: request.path });
-    const read = await readRoll(registry, request);
+    const read = await readForRoute(registry, request);
     if ('status' in read) return read;
     const { roll, ageMs, stale, uncertainty } = read;
     const entries = filterRoll(roll.entries, parsed.value);
@@ -53,7 +53,7 @@ export function containerInstance(registry: Pick<Registry, 'read'>): Handler {
       const detail = `${JSON.stringify(id.slice(0, 64))} is not an instance id: i- or mi- and 8 to 32 hex digits`;
       return problem(400, detail, { instance });
     }
-    const read = await readRoll(registry, request);
+    const read = await readForRoute(registry, request);
     if ('status' in read) return read;
     const { roll, ageMs, stale } = read;
     const entry = roll.entries.find(({ record }) => record.ec2InstanceId === id);
@@ -116,7 +116,7 @@ export function targets(registry: Pick<Registry, 'read'>): Handler {
   return async (request) => {
     const parsed = parseTargetsQuery(request.query);
     if (!parsed.ok) return problem(400, parsed.detail, { instance: request.path });
-    const read = await readRoll(registry, request);
+    const read = await readForRoute(registry, request);
     if ('status' in read) return read;
     const { filter, port } = parsed.value;
     const isHeld = (entry: RollEntry) => read.held.has(entry.record.ec2InstanceId);

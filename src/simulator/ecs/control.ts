@@ -149,19 +149,19 @@ function find(ecs: EcsSimulation, id: string): SimulatedInstance {
 type Route = (ecs: EcsSimulation, body: () => unknown, id: string) => unknown;
 
 const ROUTES: Readonly<Record<string, Readonly<Record<string, Route>>>> = {
-  '/ecs': { GET: describe },
+  '/ecs': { GET: describeEcs },
   '/ecs/faults': {
     PUT: (ecs, body) => {
       const asked = body();
       ecs.change((state) => ({ ...state, faults: parseEcsFaults(state.faults, asked) }));
-      return describe(ecs);
+      return describeEcs(ecs);
     },
   },
   '/ecs/settings': {
     PUT: (ecs, body) => {
       const registrationDelayMs = parseDelay(body());
       ecs.change((state) => ({ ...state, registrationDelayMs }));
-      return describe(ecs);
+      return describeEcs(ecs);
     },
   },
   '/ecs/requests': {
@@ -200,7 +200,7 @@ export function answerEcsControl(ecs: EcsSimulation | null, { method, path, body
   }
 }
 
-function describe(ecs: EcsSimulation): unknown {
+function describeEcs(ecs: EcsSimulation): unknown {
   const { faults, registrationDelayMs, world } = ecs.state();
   const shown = [...faults].map(([name, { seen, ...fault }]) => [name, fault]);
   const settings = { registrationDelayMs };

@@ -103,7 +103,7 @@ export interface Failure {
 }
 
 /** The ARN of the cluster that a request names, by name or ARN; `default` where it names none. */
-export function requireCluster(world: EcsWorld, input: RequestInput, { region }: Circumstances): string {
+export function requiredClusterArn(world: EcsWorld, input: RequestInput, { region }: Circumstances): string {
   const asked = input.text('cluster') ?? 'default';
   const arn = asked.startsWith('arn:') ? asked : clusterArn(world.accountId, region, asked);
   // Clusters are of one region: seen from another there is none of that name, not even by its ARN.
@@ -197,7 +197,7 @@ function seal(key: string, scope: string): string {
     .slice(0, SEAL_LENGTH);
 }
 
-export const listClusters: Operation = (world, input, { region }) => {
+export const answerListClusters: Operation = (world, input, { region }) => {
   const here = [...world.clusters].filter((arn) => arn.split(':')[3] === region);
   const { items, ...next } = page(
     here.map((arn) => [arn, arn] as const),
@@ -251,7 +251,7 @@ function wireCluster(world: EcsWorld, arn: string, nowMs: number): Readonly<Reco
 export const INSTANCE_STATUSES = ['ACTIVE', 'DRAINING', 'REGISTERING', 'DEREGISTERING', 'REGISTRATION_FAILED'] as const;
 
 export const listContainerInstances: Operation = (world, input, circumstances) => {
-  const cluster = requireCluster(world, input, circumstances);
+  const cluster = requiredClusterArn(world, input, circumstances);
   const status = input.text('status');
   if (status !== undefined && !INSTANCE_STATUSES.some((one) => one === status))
     throw invalidParameter(`Invalid status: ${status}.`);
@@ -268,13 +268,13 @@ export const listContainerInstances: Operation = (world, input, circumstances) =
 };
 
 export const describeContainerInstances: Operation = (world, input, circumstances) => {
-  const cluster = requireCluster(world, input, circumstances);
+  const cluster = requiredClusterArn(world, input, circumstances);
   const { found, failures } = namedInstances(world, input, { cluster, max: 100, nowMs: circumstances.nowMs });
   return { world, body: { containerInstances: found.map(wireInstance), failures } };
 };
 
 export const updateContainerInstancesState: Operation = (world, input, circumstances) => {
-  const cluster = requireCluster(world, input, circumstances);
+  const cluster = requiredClusterArn(world, input, circumstances);
   const status = input.requiredText('status');
   if (status !== 'ACTIVE' && status !== 'DRAINING')
     throw invalidParameter('Container instance status should be one of [ACTIVE,DRAINING].');
@@ -324,7 +324,7 @@ export const deleteAttributes: Operation = (world, input, circumstances) =>
   });
 
 export const listAttributes: Operation = (world, input, circumstances) => {
-  const cluster = requireCluster(world, input, circumstances);
+  const cluster = requiredClusterArn(world, input, circumstances);
   requireTargetType(input);
   const [name, value] = [input.text('attributeName'), input.text('attributeValue')];
   const all = visibleInstances(world, cluster, circumstances.nowMs).flatMap((instance) =>
@@ -343,7 +343,7 @@ export const listAttributes: Operation = (world, input, circumstances) => {
 type Change = (before: SimulatedInstance['attributes'], attribute: RequestInput) => SimulatedInstance['attributes'];
 
 function changeAttributes(world: EcsWorld, input: RequestInput, circumstances: Circumstances, change: Change) {
-  const cluster = requireCluster(world, input, circumstances);
+  const cluster = requiredClusterArn(world, input, circumstances);
   const attributes = input.items('attributes', MAX_ATTRIBUTES);
   if (attributes.length === 0) throw invalidParameter('attributes can not be blank.');
   const changed = new Map<string, SimulatedInstance>();

@@ -8,13 +8,13 @@ import { type HttpListener, openHttpListener, sendDelivery } from '../listener.t
 import { REGION } from '../node.ts';
 import {
   AwsError,
+  answerListClusters,
   type Circumstances,
   createCluster,
   deleteAttributes,
   describeClusters,
   describeContainerInstances,
   listAttributes,
-  listClusters,
   listContainerInstances,
   type Operation,
   type Outcome,
@@ -22,7 +22,7 @@ import {
   requestInput,
   updateContainerInstancesState,
 } from './operations.ts';
-import { authenticate, SIMULATED_KEY, type SignedRequest } from './signature.ts';
+import { SIMULATED_KEY, type SignedRequest, verifySignature } from './signature.ts';
 import {
   describeTaskDefinition,
   describeTasks,
@@ -42,7 +42,7 @@ const OPERATIONS: ReadonlyMap<string, Operation> = new Map(
     DescribeTaskDefinition: describeTaskDefinition,
     DescribeTasks: describeTasks,
     ListAttributes: listAttributes,
-    ListClusters: listClusters,
+    ListClusters: answerListClusters,
     ListContainerInstances: listContainerInstances,
     ListTasks: listTasks,
     PutAttributes: putAttributes,
@@ -117,14 +117,14 @@ export function nextFault(faults: EcsFaults, operation: string): { faults: EcsFa
 export function parseEcsFaults(present: EcsFaults, value: unknown): EcsFaults {
   const faults = new Map(present);
   for (const [name, asked] of Object.entries(requireObject('ECS faults', ['all', ...OPERATION_NAMES], value))) {
-    const fault = parseFault(name, asked);
+    const fault = parseEcsFault(name, asked);
     if (fault.fault === 'none') faults.delete(name);
     else faults.set(name, fault);
   }
   return faults;
 }
 
-function parseFault(name: string, value: unknown): EcsFault {
+function parseEcsFault(name: string, value: unknown): EcsFault {
   const members = requireObject(
     `fault of ${name}`,
     ['fault', 'times', 'share', 'delayMs'],
@@ -208,7 +208,7 @@ export function respondEcs(
 ): { readonly state: EcsState; readonly delivery: EcsDelivery } {
   const operation = operationOf(request);
   const { faults, fault } = nextFault(state.faults, operation);
-  const { world, status, body, error } = answer(state.world, operation, fault, request, now);
+  const { world, status, body, error } = answerSigned(state.world, operation, fault, request, now);
   const entry = { operation, at: new Date(now.wallMs).toISOString(), atMs: now.nowMs, error };
   const serial = state.serial + 1;
   const headers = { 'x-amzn-RequestId': requestId(serial) };
@@ -220,7 +220,7 @@ export function respondEcs(
   };
 }
 
-function answer(
+function answerSigned(
   world: EcsWorld,
   operation: string,
   fault: EcsFault | null,
@@ -228,7 +228,7 @@ function answer(
   now: { readonly wallMs: number; readonly nowMs: number },
 ) {
   try {
-    const region = authenticate(request);
+    const region = verifySignature(request);
     refuse(fault, world, operation, region, request.body);
     const outcome = answerEcs(world, operation, request.body, { region, ...now });
     return { world: outcome.world, status: 200, body: outcome.body, error: fault?.fault ?? null };

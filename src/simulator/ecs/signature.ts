@@ -20,7 +20,7 @@ const AUTHORIZATION =
  * https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html
  * @returns the region that the request was signed for @throws AwsError as AWS refuses a request
  */
-export function authenticate(request: SignedRequest): string {
+export function verifySignature(request: SignedRequest): string {
   const { authorization } = request.headers;
   if (typeof authorization !== 'string')
     throw new AwsError('MissingAuthenticationTokenException', 'Missing Authentication Token');

@@ -8,17 +8,17 @@ import {
   type Operation,
   page,
   type RequestInput,
-  requireCluster,
+  requiredClusterArn,
 } from './operations.ts';
 import {
   type ContainerDefinition,
   type EcsWorld,
+  needsOf,
   type PortMapping,
   type Room,
   type SimulatedInstance,
   type SimulatedTask,
   type TaskDefinition,
-  taskNeeds,
   withInstances,
 } from './world.ts';
 
@@ -100,11 +100,11 @@ function readSize(input: RequestInput, name: string): string | undefined {
 
 /** One task on each instance that has the room; a task runs as soon as it is started. */
 export const startTask: Operation = (world, input, circumstances) => {
-  const cluster = requireCluster(world, input, circumstances);
+  const cluster = requiredClusterArn(world, input, circumstances);
   const definition = findTaskDefinition(world, input.requiredText('taskDefinition'), circumstances);
   const { found, failures } = namedInstances(world, input, { cluster, max: 10, nowMs: circumstances.nowMs });
   if (!definition) throw new AwsError('ClientException', 'TaskDefinition not found.');
-  const needs = taskNeeds(definition);
+  const needs = needsOf(definition);
   const refused: Failure[] = [];
   const started: SimulatedTask[] = [];
   let next = world;
@@ -135,7 +135,7 @@ export const startTask: Operation = (world, input, circumstances) => {
 };
 
 export const listTasks: Operation = (world, input, circumstances) => {
-  const cluster = requireCluster(world, input, circumstances);
+  const cluster = requiredClusterArn(world, input, circumstances);
   const instance = input.text('containerInstance');
   const tasks = [...world.tasks.values()].filter(
     (task) => task.clusterArn === cluster && (instance === undefined || lastPart(task.containerInstanceArn, instance)),
@@ -149,7 +149,7 @@ export const listTasks: Operation = (world, input, circumstances) => {
 };
 
 export const describeTasks: Operation = (world, input, circumstances) => {
-  const cluster = requireCluster(world, input, circumstances);
+  const cluster = requiredClusterArn(world, input, circumstances);
   const names = input.texts('tasks', 100, 'tasks');
   if (names.length === 0) throw invalidParameter('Tasks cannot be empty.');
   const found = names.map((name) => ({ name, task: findTask(world, cluster, name) }));
@@ -160,7 +160,7 @@ export const describeTasks: Operation = (world, input, circumstances) => {
 
 /** The task is forgotten at once; ECS still shows it for an hour. */
 export const stopTask: Operation = (world, input, circumstances) => {
-  const cluster = requireCluster(world, input, circumstances);
+  const cluster = requiredClusterArn(world, input, circumstances);
   const task = findTask(world, cluster, input.requiredText('task'));
   if (!task) throw invalidParameter('The referenced task was not found.');
   const tasks = new Map(world.tasks);

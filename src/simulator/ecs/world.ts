@@ -112,7 +112,7 @@ export interface SimulatedTask {
 }
 
 /** What a task of it takes; of host ports, those that it fixes. */
-export function taskNeeds(definition: TaskDefinition): Room {
+export function needsOf(definition: TaskDefinition): Room {
   const { containerDefinitions: containers, cpu, memory, networkMode } = definition;
   const mappings = networkMode === 'bridge' || networkMode === 'host' ? containers.flatMap((c) => c.portMappings) : [];
   const fixed = (protocol: string) =>

@@ -45,7 +45,7 @@ export function isBusy(error: unknown): boolean {
 }
 
 /** Turns the driver's errors into a StoreError that says what to do; returns all other errors unchanged. */
-export function translateError(action: string, error: unknown): unknown {
+export function translateSqliteError(action: string, error: unknown): unknown {
   const code = resultCode(error);
   if (code === undefined) return error;
   const known = CAUSES[code];
@@ -76,7 +76,7 @@ export async function retryBusy<T>(deps: RetryDeps, signal: AbortSignal, action:
     try {
       return work();
     } catch (error) {
-      if (!isBusy(error) || deps.clock.monotonicMs() >= giveUpMs) throw translateError(action, error);
+      if (!isBusy(error) || deps.clock.monotonicMs() >= giveUpMs) throw translateSqliteError(action, error);
     }
     await deps.clock.sleep(backoff.delayMs(deps.random()), signal);
   }
@@ -166,7 +166,7 @@ function hasIdentity(db: DatabaseSync): boolean {
 }
 
 /** Creates only the last folder of the path: Node's recursive mkdir never returns where the kernel refuses it, as in /proc. */
-function makeFolder(path: string): void {
+function makeLastFolder(path: string): void {
   if (existsSync(path)) return;
   const parent = dirname(path);
   if (!existsSync(parent)) throw new Error(`its folder ${parent} does not exist; create it`);
@@ -183,7 +183,7 @@ function requireUsable(path: string, create: boolean): void {
     if (!stats && !create) {
       fail('there is no such file; start an agent on it, or name another store with --store or ROLLCALL_STORE');
     }
-    if (!stats) makeFolder(dirname(path));
+    if (!stats) makeLastFolder(dirname(path));
     accessSync(dirname(path), constants.W_OK);
     const file = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600);
     const header = Buffer.alloc(100);

@@ -10,7 +10,7 @@ import {
 } from '@aws-sdk/client-ecs';
 import type { EcsCall } from '../../../src/ecs/aws/call.ts';
 import { AnswerError } from '../../../src/ecs/aws/call.ts';
-import { translateError } from '../../../src/ecs/aws/translate-error.ts';
+import { translateEcsError } from '../../../src/ecs/aws/translate-error.ts';
 import { DeadlineError } from '../../../src/lib/deadline.ts';
 
 const CALL: EcsCall = {
@@ -305,7 +305,7 @@ const CASES: readonly [string, unknown, Partial<EcsCall>, string, boolean, RegEx
 
 for (const [what, error, call, code, retryable, pattern] of CASES) {
   test(what, () => {
-    const translated = translateError({ ...CALL, ...call }, error);
+    const translated = translateEcsError({ ...CALL, ...call }, error);
     assert.match(translated.message, pattern);
     assert.deepEqual([translated.code, translated.retryable], [code, retryable]);
     assert.doesNotMatch(translated.message, /\n|\.$/, 'one line without a full stop');

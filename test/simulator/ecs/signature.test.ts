@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { authenticate, SIMULATED_KEY } from '../../../src/simulator/ecs/signature.ts';
+import { SIMULATED_KEY, verifySignature } from '../../../src/simulator/ecs/signature.ts';
 
 // A good signature is the SDK's to make: see ecs-endpoint.test.ts.
 const refuse = (authorization: string | undefined) => () =>
-  authenticate({ method: 'POST', path: '/', headers: { authorization }, body: '{}' });
+  verifySignature({ method: 'POST', path: '/', headers: { authorization }, body: '{}' });
 
 const header = (keyId: string, service: string) =>
   `AWS4-HMAC-SHA256 Credential=${keyId}/20261122/us-east-1/${service}/aws4_request, SignedHeaders=host, Signature=${'0'.repeat(64)}`;
