@@ -14,11 +14,12 @@ COPY package.json package-lock.json .npmrc ./
 RUN npm ci --no-progress --loglevel=error
 COPY tsconfig*.json ./
 COPY scripts/build.mjs scripts/
+COPY scripts/lib/node.sh scripts/lib/
 COPY src src
-RUN node_modules/.bin/node scripts/build.mjs
+RUN . scripts/lib/node.sh && "$node" scripts/build.mjs
 # What the runtime is linked against, under its own paths; ldd names what the loader finds on this architecture.
 RUN set -eu; \
-    node=$(readlink -f node_modules/.bin/node); \
+    . scripts/lib/node.sh; \
     mkdir -p root/usr/bin root/usr/lib/rollcall root/etc; \
     cp "$node" root/usr/bin/node; \
     cp dist/*.cjs dist/*.cjs.LEGAL.txt root/usr/lib/rollcall/; \

@@ -1,8 +1,6 @@
-// Bundles the program, AWS's SDK for it, and the client for Node programs into one file each (an agent that starts on
-// every node pays for each module it has to find and parse), and writes the client's type declarations.
-import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+// Bundles the program, AWS's SDK for it, and the client for Node programs into one file each: an agent that starts on
+// every node pays for each module it has to find and parse.
+import { existsSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { build } from 'esbuild';
 
 const NEXT = 'dist/next';
@@ -45,36 +43,12 @@ await Promise.all([
     banner: { js: "import { createRequire } from 'node:module';\nconst require = createRequire(import.meta.url);" },
   }),
 ]);
-declareTypes('client/client.d.ts');
 
 // A build that is cut short must not leave half a bundle that is newer than its sources: what scripts/setup looks at,
-// the program, comes last.
+// the program, comes last. Declarations of an earlier client are of no use beside it.
 rmSync('dist/types', { recursive: true, force: true });
 const files = ['client.js', SDK, 'rollcall.cjs'].flatMap((name) => [`${name}.LEGAL.txt`, name]);
-for (const name of ['types', ...files].filter((name) => existsSync(`${NEXT}/${name}`))) {
+for (const name of files.filter((name) => existsSync(`${NEXT}/${name}`))) {
   renameSync(`${NEXT}/${name}`, `dist/${name}`);
 }
 rmSync(NEXT, { recursive: true });
-
-/** Writes the declarations that `entry` needs, and no others: a consumer's compiler reads them all. */
-function declareTypes(entry) {
-  const all = `${NEXT}/declarations`;
-  try {
-    execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.client.json', '--outDir', all]);
-  } catch {
-    // Declarations are written all the same, and judging types is the job of `npm run types`.
-  }
-  const seen = new Set();
-  const queue = [entry];
-  for (const file of queue) {
-    if (seen.has(file)) continue;
-    seen.add(file);
-    const text = readFileSync(`${all}/${file}`, 'utf8').replace(/(from |import\()'(\.[^']+)\.ts'/g, (_, how, path) => {
-      queue.push(join(dirname(file), `${path}.d.ts`));
-      return `${how}'${path}.js'`;
-    });
-    const target = `${NEXT}/types/${file}`;
-    mkdirSync(dirname(target), { recursive: true });
-    writeFileSync(target, text);
-  }
-}

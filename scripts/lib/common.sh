@@ -113,7 +113,9 @@ begin_work() {
   trap leave EXIT
 }
 
-tool() { "$root/node_modules/.bin/node" --disable-warning=ExperimentalWarning "$root/scripts/lib/deploy-tool.ts" "$@"; }
+# shellcheck source=scripts/lib/node.sh
+. "${root:?}/scripts/lib/node.sh"
+tool() { "$root/$node" --disable-warning=ExperimentalWarning "$root/scripts/lib/deploy-tool.ts" "$@"; }
 
 # choose_roll STORE : how the roll is read; the variable ROLLCALL may name another command than this checkout's
 choose_roll() {

@@ -12,7 +12,7 @@ import { agentUrl, CLEAN_ENV, PATIENCE_MS, startFleet, startRollcall } from '../
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const EXAMPLE = join(ROOT, 'examples/watch.mjs');
-const NODE = join(ROOT, 'node_modules/.bin/node');
+const NODE = process.execPath;
 const TTL_MS = 3_000;
 const run = promisify(execFile);
 
@@ -88,12 +88,12 @@ test('the packed package compiles and runs in another strict project', async (t)
     lib: ['es2024'],
     module: 'nodenext',
     types: ['node'],
-    typeRoots: [join(ROOT, 'node_modules/@types')],
+    typeRoots: [join(ROOT, 'test/node_modules/@types')],
   };
   await writeFile(join(project, 'package.json'), '{"type":"module"}');
   await writeFile(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['consumer.ts'] }));
   await writeFile(join(project, 'consumer.ts'), CONSUMER);
-  const tsc = join(ROOT, 'node_modules/typescript/bin/tsc');
+  const tsc = join(ROOT, 'test/node_modules/typescript/bin/tsc');
   await run(NODE, [tsc, '-p', project]).catch((error) => assert.fail(error.stdout));
   const { stdout } = await run(NODE, [join(project, 'consumer.ts')], { env: CLEAN_ENV, timeout: 60_000 });
   assert.equal(stdout, 'UsageError AgentError true\n');

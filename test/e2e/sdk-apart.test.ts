@@ -9,7 +9,7 @@ import { until } from '../support/machine-time.ts';
 import { CLEAN_ENV, rollcall, rollStates, startFleet } from '../support/rollcall-process.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const NODE = join(ROOT, 'node_modules/.bin/node');
+const NODE = process.execPath;
 
 before(() => rollcall(['--version']));
 

