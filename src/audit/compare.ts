@@ -6,24 +6,90 @@ import { type UnreadableNodes, unreadableNodes } from '../store/read-roll.ts';
 import { type AuditMemory, recall, type Sighting } from './history.ts';
 import { isDifference, type Verdict, verdictKey } from './report.ts';
 
-/** What an audit has before it. */
+/** The two sides of an audit. */
 export interface BothSides {
   readonly roll: Pick<Roll, 'entries' | 'skipped'>;
-  /** Names of the clusters that were enumerated. */
+  /** Names of the clusters that were read. */
   readonly clusters: readonly string[];
-  /** They are all of their region. */
+  /** True if these are all clusters of the region. */
   readonly all: boolean;
-  /** Regions and accounts that were asked, as `arnScope` writes them. */
+  /** Regions and accounts that were read, in the form of `arnScope`. */
   readonly scopes: ReadonlySet<string>;
-  /** Of these clusters, each ARN once. */
+  /** Container instances of these clusters, each ARN once. */
   readonly instances: readonly ContainerInstance[];
 }
 
-/** A host registers in ECS before docker has pulled rollcall's image, and ECS sets up the network of one that it is REGISTERING. */
-export const JOINING_MS = 5 * 60_000;
+/**
+ * Compares the roll with ECS; pure. Each present node and each container instance is in exactly one verdict. INACTIVE
+ * container instances are ignored, because ECS has deregistered them.
+ * @param nowMs wall clock
+ */
+export function compareRolls(sides: BothSides, memory: AuditMemory, nowMs: number): readonly Verdict[] {
+  const { roll, instances } = sides;
+  const entries = new Map(roll.entries.map((entry) => [entry.record.ec2InstanceId, entry]));
+  const present = roll.entries.filter((entry) => presenceState(entry) === 'present');
+  const byArn = new Map(instances.map((instance) => [instance.containerInstanceArn, instance]));
+  const owners = ownersByArn(present.map(({ record }) => record));
 
-/** A container instance whose EC2 instance is not present on the roll. @param entry its last, if there is one; not present */
-export function judgeAbsent(
+  const byOwner = new Map<string, ContainerInstance[]>();
+  const ownerless: ContainerInstance[] = [];
+  for (const instance of instances.filter(({ status }) => status !== 'INACTIVE')) {
+    const owner = instance.ec2InstanceId ?? owners.get(instance.containerInstanceArn);
+    const owned = owner === undefined ? ownerless : (byOwner.get(owner) ?? []);
+    owned.push(instance);
+    if (owner !== undefined) byOwner.set(owner, owned);
+  }
+
+  const verdicts: Verdict[] = present.flatMap((entry) =>
+    judgePresent(entry, byOwner.get(entry.record.ec2InstanceId) ?? [], { ...sides, byArn, memory, nowMs }),
+  );
+  const unreadable = unreadableNodes(roll.skipped);
+  // ARNs of present nodes that belong to another EC2 instance in ECS. If that instance is not on the roll, it is reported
+  // together with the node that has its ARN, and not as a ghost.
+  const contested = ownersByArn(verdicts.filter(isContested).flatMap(({ record }) => record ?? []));
+  const held = new Map<string, ContainerInstance>();
+  const judge = (instance: ContainerInstance, entry: RollEntry | null) => {
+    if (contested.has(instance.containerInstanceArn)) held.set(instance.containerInstanceArn, instance);
+    else verdicts.push(judgeAbsent(instance, entry, unreadable, nowMs));
+  };
+  for (const [owner, owned] of byOwner) {
+    const entry = entries.get(owner) ?? null;
+    if (entry === null || presenceState(entry) !== 'present') for (const instance of owned) judge(instance, entry);
+  }
+  for (const instance of ownerless) judge(instance, null);
+  return verdicts.map((verdict) => {
+    const arn = verdict.record?.containerInstanceArn ?? '';
+    const isHolder = isContested(verdict) && contested.get(arn) === verdict.record?.ec2InstanceId;
+    return withSince(isHolder ? { ...verdict, instance: held.get(arn) ?? null } : verdict, memory, nowMs);
+  });
+}
+
+/** The instance id for each ARN in the records. If several records have the same ARN, the smallest id, in any order of the roll. */
+function ownersByArn(records: readonly NodeRecord[]): ReadonlyMap<string | null, string> {
+  const owners = new Map<string | null, string>();
+  for (const { containerInstanceArn, ec2InstanceId } of records) {
+    const first = owners.get(containerInstanceArn);
+    if (first === undefined || ec2InstanceId < first) owners.set(containerInstanceArn, ec2InstanceId);
+  }
+  return owners;
+}
+
+/** True for a mismatch whose ARN belongs to another instance in ECS; it has no container instance. */
+function isContested({ kind, instance }: Verdict): boolean {
+  return kind === 'mismatch' && instance === null;
+}
+
+/** If the sides do not have the start of a difference, takes it from previous audits. */
+function withSince(verdict: Verdict, memory: AuditMemory, nowMs: number): Verdict {
+  if (verdict.since !== null || !isDifference(verdict.kind)) return verdict;
+  return { ...verdict, since: recall(memory, verdictKey(verdict), nowMs)?.firstAt ?? null };
+}
+
+/** Time for a new host: it registers in ECS before docker has pulled rollcall's image. */
+const JOINING_MS = 5 * 60_000;
+
+/** Judges a container instance whose node is not present. @param entry the node's last entry, not present; null: none */
+function judgeAbsent(
   instance: ContainerInstance,
   entry: RollEntry | null,
   unreadable: UnreadableNodes,
@@ -31,10 +97,10 @@ export function judgeAbsent(
 ): Verdict {
   const verdict = { instance, node: null, record: entry?.record ?? null, since: null };
   if (instance.status === 'DEREGISTERING') {
-    return { ...verdict, kind: 'deregistering', reason: `ECS is deregistering it; ${lastWords(entry)}` };
+    return { ...verdict, kind: 'deregistering', reason: `ECS is deregistering it; ${lastState(entry)}` };
   }
   const { ec2InstanceId } = instance;
-  // Also where there is a record: a presence that cannot be read is one.
+  // Also with a record, because its presence may be what cannot be read.
   const unread = ec2InstanceId === null ? null : unreadable(ec2InstanceId);
   if (unread !== null) return { ...verdict, kind: 'unreadable', reason: unread };
   if (entry !== null) {
@@ -49,59 +115,59 @@ export function judgeAbsent(
     return {
       ...verdict,
       kind: 'ghost',
-      reason: 'ECS does not say which EC2 instance it is, and no present node has its ARN',
+      reason: 'ECS has no EC2 instance id for it, and no present node has its ARN',
     };
   }
   const inEcs = instance.registeredAt === null ? '' : `; registered in ECS at ${instance.registeredAt}`;
   const ageMs = nowMs - Date.parse(instance.registeredAt ?? '');
   if (ageMs <= JOINING_MS) {
-    return { ...verdict, kind: 'registering', reason: `has not answered the roll yet${inEcs}` };
+    return { ...verdict, kind: 'registering', reason: `not on the roll yet${inEcs}` };
   }
   const link = instance.agentConnected
-    ? 'its ecs-agent is connected: rollcall does not run there'
+    ? 'its ecs-agent is connected, so rollcall does not run there'
     : 'its ecs-agent is not connected';
-  return { ...verdict, kind: 'ghost', reason: `never answered the roll, or was forgotten${inEcs}; ${link}` };
+  return { ...verdict, kind: 'ghost', reason: `never on the roll, or forgotten${inEcs}; ${link}` };
 }
 
 function ghostReason(instance: ContainerInstance, entry: RollEntry): string {
-  const said = lastWords(entry);
-  // The host lives: that outranks whatever the record said of its end.
-  if (instance.agentConnected) return `${said}; ECS has its agent connected: the host seems to be up, without rollcall`;
-  if (!entry.record.departure) return `${said}; ECS has its agent disconnected: the host may be down or cut off`;
-  return `${said}; ECS has its agent disconnected, as of a stopped or terminated instance until it is deregistered`;
+  const last = lastState(entry);
+  // A connected ecs-agent shows that the host runs, whatever the last record says.
+  if (instance.agentConnected) return `${last}; its ecs-agent is connected, so the host seems to run without rollcall`;
+  if (!entry.record.departure) return `${last}; its ecs-agent is disconnected: the host may be down or cut off`;
+  return `${last}; its ecs-agent is disconnected, as ECS shows a stopped instance until it is deregistered`;
 }
 
-/** What the record of a node that is not present says of its end. */
-function lastWords(entry: RollEntry | null): string {
+/** The last state of an absent node, from its record. */
+function lastState(entry: RollEntry | null): string {
   if (entry === null) return 'it is not on the roll';
   const { health, departure, interruption } = entry.record;
   const end = departure ? `departed (${departure.cause}) at ${departure.at}` : presenceState(entry);
-  const troubled = health.checks.find((check) => check.status === health.status);
-  const why = health.status === 'passing' || !troubled ? '' : ` (${troubled.name}: ${troubled.reason})`;
+  const worst = health.checks.find((check) => check.status === health.status);
+  const why = health.status === 'passing' || !worst ? '' : ` (${worst.name}: ${worst.reason})`;
   const notice = interruption && !departure ? `, under notice of ${interruption.kind}` : '';
   return `${end}${notice}, last health ${health.status} since ${health.since}${why}`;
 }
 
-/** A few minutes, several times an hour, are normal: https://repost.aws/knowledge-center/ecs-agent-disconnected-linux2-ami */
-export const LONG_DISCONNECTED_MS = 5 * 60_000;
-/** Of an agent that is away for a moment now and then, one look in a hundred finds it so; hardly three in a row. */
+/** Healthy agents disconnect for a few minutes several times an hour: https://repost.aws/knowledge-center/ecs-agent-disconnected-linux2-ami */
+const LONG_DISCONNECTED_MS = 5 * 60_000;
+/** A healthy agent is disconnected in about one audit of a hundred, so three in a row are hardly by chance. */
 const MIN_AUDITS = 3;
 
-export interface Disconnection {
-  /** It is known to have lasted longer than `LONG_DISCONNECTED_MS`. */
+interface Disconnection {
+  /** True if it is known to last longer than `LONG_DISCONNECTED_MS`. */
   readonly long: boolean;
-  /** The earliest instant from which on it is known (RFC 3339); null: nothing is known. */
+  /** The earliest known instant (RFC 3339); null: unknown. */
   readonly since: string | null;
-  /** How that is known. */
+  /** The evidence, for messages. */
   readonly reason: string;
 }
 
 /**
- * For how long an agent that is disconnected now has been: ECS does not say. Evidence is the node's own check of its
- * ecs-agent, which is not connected while it does not run, and what earlier audits saw.
- * @param sighting what the audits before this one saw in a row
+ * Judges how long an ecs-agent has been disconnected, which ECS does not report. Evidence is the node's own check
+ * `ecs-agent` (an ecs-agent that does not run is not connected) and the previous audits.
+ * @param sighting the result of previous consecutive audits
  */
-export function judgeDisconnection(record: NodeRecord, sighting: Sighting | null, nowMs: number): Disconnection {
+function judgeDisconnection(record: NodeRecord, sighting: Sighting | null, nowMs: number): Disconnection {
   const isLong = (since: string) => nowMs - Date.parse(since) > LONG_DISCONNECTED_MS;
   const check = record.health.checks.find(({ name }) => name === 'ecs-agent');
   if (check && check.status !== 'passing' && isLong(check.since)) {
@@ -121,56 +187,56 @@ export function judgeDisconnection(record: NodeRecord, sighting: Sighting | null
   return { long: false, since: null, reason: 'its ecs-agent is disconnected; ECS does not say for how long' };
 }
 
-/** What a node is judged by. */
-export interface Known extends BothSides {
+/** The data by which a node is judged. */
+interface JudgeContext extends BothSides {
   readonly byArn: ReadonlyMap<string, ContainerInstance>;
   readonly memory: AuditMemory;
   readonly nowMs: number;
 }
 
-/** A present node of whose EC2 instance ECS has no registration now. It is a stray only where ECS would have one. */
-export function judgeUnmatched(node: RollEntry, { byArn, clusters, all, scopes }: Known): Verdict {
+/** Judges a present node without a container instance. It is a stray only if ECS should have one. */
+function judgeUnmatched(node: RollEntry, { byArn, clusters, all, scopes }: JudgeContext): Verdict {
   const { record } = node;
   const verdict = { instance: null, node, record, since: null, reason: '' };
   const arn = record.containerInstanceArn;
   const cluster = clusterOf(record);
   if (!all && cluster !== null && !clusters.includes(cluster)) return { ...verdict, kind: 'elsewhere' };
-  const trouble = agentTrouble(node);
+  const agentText = ecsAgentText(node);
   if (arn === null) {
-    return { ...verdict, kind: 'unregistered', reason: `its ecs-agent has named no container instance yet${trouble}` };
+    return { ...verdict, kind: 'unregistered', reason: `its ecs-agent has not registered yet${agentText}` };
   }
   if (!scopes.has(arnScope(arn)) || (!all && cluster === null)) return { ...verdict, kind: 'elsewhere' };
   const holder = byArn.get(arn);
   if (holder && holder.status !== 'INACTIVE') {
-    const reason = `ECS has its container instance as ${holder.ec2InstanceId ?? 'that of another node'}: was its disk copied?${trouble}`;
+    const reason = `in ECS its container instance belongs to ${holder.ec2InstanceId ?? 'another node'}; was its disk copied?${agentText}`;
     return { ...verdict, kind: 'mismatch', reason };
   }
-  if (holder) return { ...verdict, kind: 'stray', reason: `ECS has deregistered it (INACTIVE)${trouble}` };
+  if (holder) return { ...verdict, kind: 'stray', reason: `ECS has deregistered it (INACTIVE)${agentText}` };
   if (cluster !== null && !clusters.includes(cluster)) {
-    return { ...verdict, kind: 'stray', reason: `ECS has no cluster ${cluster}${trouble}` };
+    return { ...verdict, kind: 'stray', reason: `ECS has no cluster ${cluster}${agentText}` };
   }
-  return { ...verdict, kind: 'stray', reason: `ECS does not know its container instance${trouble}` };
+  return { ...verdict, kind: 'stray', reason: `ECS does not know its container instance${agentText}` };
 }
 
-function agentTrouble({ record }: RollEntry): string {
+function ecsAgentText({ record }: RollEntry): string {
   const check = record.health.checks.find(({ name }) => name === 'ecs-agent');
   if (!check || check.status === 'passing') return '';
   return `; its check ecs-agent is ${check.status} since ${check.since}${check.reason === '' ? '' : `: ${check.reason}`}`;
 }
 
-/** A present node and all that ECS has of its EC2 instance: its registration now, and perhaps former ones left behind. */
-export function judgePresent(node: RollEntry, registrations: readonly ContainerInstance[], known: Known): Verdict[] {
+/** Judges a present node with all container instances of its EC2 instance: the current one, and former ones. */
+function judgePresent(node: RollEntry, registrations: readonly ContainerInstance[], known: JudgeContext): Verdict[] {
   const current = currentRegistration(node, registrations);
   const rest = registrations.filter((instance) => instance !== current);
   return [
     current ? judgeMatched(node, current, known) : judgeUnmatched(node, known),
-    ...rest.map((instance) => judgeSurplus(node, instance, current)),
+    ...rest.map((instance) => judgeFormer(node, instance, current)),
   ];
 }
 
 /**
- * The one that the node's record names, unless it is dead and another lives. A dead one that the record does not name
- * is a former one; but where the record names none, the newest is the best there is.
+ * The current container instance of a node: the one in its record, unless that is disconnected and another is connected. If
+ * the record has no ARN, the newest one. A disconnected one that the record does not name is a former one.
  */
 function currentRegistration(
   { record }: RollEntry,
@@ -184,15 +250,15 @@ function currentRegistration(
   );
   const named = newestFirst.find((instance) => instance.containerInstanceArn === arn) ?? null;
   if (named?.agentConnected) return named;
-  const alive = newestFirst.find((instance) => instance.agentConnected);
-  return alive ?? named ?? (arn === null ? (newestFirst[0] ?? null) : null);
+  const connected = newestFirst.find((instance) => instance.agentConnected);
+  return connected ?? named ?? (arn === null ? (newestFirst[0] ?? null) : null);
 }
 
-function judgeMatched(node: RollEntry, instance: ContainerInstance, { memory, nowMs }: Known): Verdict {
+function judgeMatched(node: RollEntry, instance: ContainerInstance, { memory, nowMs }: JudgeContext): Verdict {
   const { record } = node;
   const verdict = { instance, node, record, since: null, reason: '' };
   const { containerInstanceArn: arn, cluster } = record;
-  // What the record does not know is not another.
+  // An unknown ARN or cluster in the record is not a mismatch.
   if (arn !== null && arn !== instance.containerInstanceArn) {
     return {
       ...verdict,
@@ -219,8 +285,8 @@ function judgeMatched(node: RollEntry, instance: ContainerInstance, { memory, no
   return { ...verdict, kind: long ? 'disconnected' : 'disconnected-now', since, reason };
 }
 
-/** Another registration of an EC2 instance whose node is present. */
-function judgeSurplus({ record }: RollEntry, instance: ContainerInstance, current: ContainerInstance | null): Verdict {
+/** Judges another container instance of a present node. */
+function judgeFormer({ record }: RollEntry, instance: ContainerInstance, current: ContainerInstance | null): Verdict {
   const verdict = { instance, node: null, record, since: null };
   if (instance.status === 'DEREGISTERING') {
     return { ...verdict, kind: 'deregistering', reason: 'ECS is deregistering this former registration' };
@@ -230,7 +296,7 @@ function judgeSurplus({ record }: RollEntry, instance: ContainerInstance, curren
     return { ...verdict, kind: 'mismatch', reason: `connected to ECS twice, also as ${now}` };
   }
   if (instance.status === 'REGISTERING') {
-    return { ...verdict, kind: 'registering', reason: `ECS is registering it; so far it is ${now}` };
+    return { ...verdict, kind: 'registering', reason: `ECS is registering it; the current one is ${now}` };
   }
   const where = record.cluster === null ? '' : ` in ${record.cluster}`;
   return { ...verdict, kind: 'ghost', reason: `a former registration; the node is present${where} as ${now}` };
@@ -238,70 +304,4 @@ function judgeSurplus({ record }: RollEntry, instance: ContainerInstance, curren
 
 function compareText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
-}
-
-/**
- * Store against ECS; pure. Each present node and each container instance is in exactly one verdict, but container
- * instances that are INACTIVE: ECS has deregistered those, and lists them no more.
- * @param nowMs wall clock
- */
-export function compareRolls(sides: BothSides, memory: AuditMemory, nowMs: number): readonly Verdict[] {
-  const { roll, instances } = sides;
-  const entries = new Map(roll.entries.map((entry) => [entry.record.ec2InstanceId, entry]));
-  const present = roll.entries.filter((entry) => presenceState(entry) === 'present');
-  const byArn = new Map(instances.map((instance) => [instance.containerInstanceArn, instance]));
-  const owners = claimants(present.map(({ record }) => record));
-
-  const byOwner = new Map<string, ContainerInstance[]>();
-  const ownerless: ContainerInstance[] = [];
-  for (const instance of instances.filter(({ status }) => status !== 'INACTIVE')) {
-    const owner = instance.ec2InstanceId ?? owners.get(instance.containerInstanceArn);
-    const owned = owner === undefined ? ownerless : (byOwner.get(owner) ?? []);
-    owned.push(instance);
-    if (owner !== undefined) byOwner.set(owner, owned);
-  }
-
-  const verdicts: Verdict[] = present.flatMap((entry) =>
-    judgePresent(entry, byOwner.get(entry.record.ec2InstanceId) ?? [], { ...sides, byArn, memory, nowMs }),
-  );
-  const unreadable = unreadableNodes(roll.skipped);
-  // ARNs that a present node has, and that ECS has under another's name: where that other one is not present, the node
-  // runs there, and "not on the roll" would not be true.
-  const contested = claimants(verdicts.filter(isContested).flatMap(({ record }) => record ?? []));
-  const held = new Map<string, ContainerInstance>();
-  const judge = (instance: ContainerInstance, entry: RollEntry | null) => {
-    if (contested.has(instance.containerInstanceArn)) held.set(instance.containerInstanceArn, instance);
-    else verdicts.push(judgeAbsent(instance, entry, unreadable, nowMs));
-  };
-  for (const [owner, owned] of byOwner) {
-    const entry = entries.get(owner) ?? null;
-    if (entry === null || presenceState(entry) !== 'present') for (const instance of owned) judge(instance, entry);
-  }
-  for (const instance of ownerless) judge(instance, null);
-  return verdicts.map((verdict) => {
-    const arn = verdict.record?.containerInstanceArn ?? '';
-    const isHolder = isContested(verdict) && contested.get(arn) === verdict.record?.ec2InstanceId;
-    return withSince(isHolder ? { ...verdict, instance: held.get(arn) ?? null } : verdict, memory, nowMs);
-  });
-}
-
-/** Whose each ARN is by the records: of several that claim one always the same, however the roll is ordered. */
-function claimants(records: readonly NodeRecord[]): ReadonlyMap<string | null, string> {
-  const owners = new Map<string | null, string>();
-  for (const { containerInstanceArn, ec2InstanceId } of records) {
-    const first = owners.get(containerInstanceArn);
-    if (first === undefined || ec2InstanceId < first) owners.set(containerInstanceArn, ec2InstanceId);
-  }
-  return owners;
-}
-
-/** A mismatch without a container instance is one whose ARN belongs to somebody else in ECS. */
-function isContested({ kind, instance }: Verdict): boolean {
-  return kind === 'mismatch' && instance === null;
-}
-
-/** Where the sides do not say since when, earlier audits may. */
-function withSince(verdict: Verdict, memory: AuditMemory, nowMs: number): Verdict {
-  if (verdict.since !== null || !isDifference(verdict.kind)) return verdict;
-  return { ...verdict, since: recall(memory, verdictKey(verdict), nowMs)?.firstAt ?? null };
 }

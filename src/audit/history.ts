@@ -2,39 +2,39 @@ import { decode, field } from '../record/codec.ts';
 import { isDifference, type Verdict, verdictKey } from './report.ts';
 
 /**
- * What a repeated audit knows from those before it: plain JSON, to be handed from one run to the next, in a process or
- * through the store. A one-off audit starts with none.
+ * What an audit knows from previous audits, as plain JSON. It is passed from one audit to the next, in the process or
+ * through the store. A single audit has none.
  */
 export interface AuditMemory {
   /** By `verdictKey`. */
   readonly sightings: Readonly<Record<string, Sighting>>;
 }
 
-/** What each of some audits in a row has seen. It may have been otherwise between them. */
+/** A difference that consecutive audits found. Between two audits it may have been absent. */
 export interface Sighting {
   /** RFC 3339. */
   readonly firstAt: string;
   readonly lastAt: string;
-  /** How many, 1 to `COUNTED_AUDITS`: of what goes on no more is to be known, and a memory that stays is not written again. */
+  /** Number of audits, 1 to `COUNTED_AUDITS`. It stops there, so that an unchanged memory is not written again. */
   readonly audits: number;
 }
 
 export const emptyAuditMemory: AuditMemory = { sightings: {} };
 
-/** Two before the one that looks are enough: `judgeDisconnection`. */
+/** Two previous audits are enough for `judgeDisconnection`. */
 const COUNTED_AUDITS = 2;
 /** Audits further apart than this say nothing about the time between them. */
 const MAX_GAP_MS = 3_600_000;
-/** The oldest are kept. About 150 bytes each: the memory has to fit in a value of the store. */
+/** The oldest are kept. Each has about 150 bytes, and the memory must fit in one value of the store. */
 const MAX_SIGHTINGS = 2_000;
 
-/** What audits in a row, up to the last one, have seen of this; null: the last one did not see it, or is too long ago. */
+/** The consecutive audits up to the last one that found this; null: the last one did not, or is too long ago. */
 export function recall(memory: AuditMemory, key: string, nowMs: number): Sighting | null {
   const sighting = Object.hasOwn(memory.sightings, key) ? memory.sightings[key] : undefined;
   return sighting && nowMs - Date.parse(sighting.lastAt) <= MAX_GAP_MS ? sighting : null;
 }
 
-/** The memory after an audit that came to these verdicts. What it did not see any more is forgotten. */
+/** The memory after an audit with these verdicts. A difference that the audit did not find is dropped. */
 export function remember(memory: AuditMemory, verdicts: readonly Verdict[], nowMs: number): AuditMemory {
   const lastAt = new Date(nowMs).toISOString();
   const seen = verdicts
@@ -53,12 +53,12 @@ export function remember(memory: AuditMemory, verdicts: readonly Verdict[], nowM
   return { sightings: Object.fromEntries(seen.slice(0, MAX_SIGHTINGS)) };
 }
 
-/** With the details beside it, well below the 1.5 MiB that etcd takes in one transaction. */
+/** Together with the report, well below etcd's limit of 1.5 MiB for one transaction. */
 const MAX_MEMORY_BYTES = 640 * 1024;
 
 /**
- * What the next leader goes on with, without what ticks: all of it was seen last by the audit whose result is beside it.
- * One that is too large for the store is kept by this leader alone.
+ * The memory for the next leader. `lastAt` is omitted, because it changes with each audit and is equal to the end of the
+ * audit stored beside it. A memory that is too large for the store becomes empty; only this leader then has it.
  */
 export function encodeMemory({ sightings }: AuditMemory): string {
   const lasting = Object.entries(sightings).map(([key, { firstAt, audits }]) => [key, { firstAt, audits }]);
@@ -67,8 +67,8 @@ export function encodeMemory({ sightings }: AuditMemory): string {
 }
 
 /**
- * Empty where there is none, or none that can be read: audits then count from this one.
- * @param lastAt when the last audit that came to a result ended (RFC 3339); null: none did
+ * The memory from the store; empty if there is none or it is unreadable.
+ * @param lastAt the end of the last audit with a result (RFC 3339); null: none
  */
 export function decodeMemory(json: string | null, lastAt: string | null): AuditMemory {
   if (json === null || lastAt === null) return emptyAuditMemory;

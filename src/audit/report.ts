@@ -2,14 +2,17 @@ import type { ContainerInstance } from '../ecs/ecs-api.ts';
 import type { NodeRecord } from '../record/record.ts';
 import type { RollEntry } from '../record/roll.ts';
 
-/** In ECS and not on the roll; on the roll and not in ECS; in both, and the agent disconnected or an identity differing. */
+/**
+ * `ghost`: in ECS, not present on the roll. `stray`: present on the roll, not in ECS. `disconnected`: in both, but its
+ * ecs-agent is disconnected. `mismatch`: in both, with another ARN, cluster or instance id.
+ */
 export const DIFFERENCE_KINDS = ['ghost', 'stray', 'disconnected', 'mismatch'] as const;
 export type DifferenceKind = (typeof DIFFERENCE_KINDS)[number];
 
 /**
- * What is worth a line and is no difference. `disconnected-now`: for how long is not known; healthy agents lose their
- * connection several times an hour. `registering`, `deregistering`: ECS is at it, or rollcall may be about to answer.
- * `unregistered`: present, and its ecs-agent has no ARN yet. `unreadable`, `changing`: could not be told.
+ * Findings that are not differences. `disconnected-now`: for an unknown time; healthy agents disconnect several times an
+ * hour. `registering`, `deregistering`: ECS is doing it, or rollcall may register soon. `unregistered`: present, but its
+ * ecs-agent has no ARN yet. `unreadable`, `changing`: the audit could not tell.
  */
 export const NOTE_KINDS = [
   'disconnected-now',
@@ -22,19 +25,19 @@ export const NOTE_KINDS = [
 export type NoteKind = (typeof NOTE_KINDS)[number];
 
 interface Finding {
-  /** Null where ECS does not say which instance it is. */
+  /** null if ECS has no instance id for it. */
   readonly instanceId: string | null;
   readonly cluster: string | null;
-  /** As ECS has it; of a node that is only on the roll, as its record has it. */
+  /** From ECS; for a node that is only on the roll, from its record. */
   readonly containerInstanceArn: string | null;
   readonly privateIpAddress: string | null;
-  /** Since when it is known to be so (RFC 3339); null: nobody knows. */
+  /** Known to be so since (RFC 3339); null: unknown. */
   readonly since: string | null;
-  /** One line for a person, with what the last record said. Holds nothing that ticks. */
+  /** One line for the user. It has no value that changes with time. */
   readonly reason: string;
 }
 
-/** One node, or one container instance, on which the store and ECS differ. Both sides were looked at twice. */
+/** A node or container instance that differs between the store and ECS, in two comparisons. */
 export interface Difference extends Finding {
   readonly kind: DifferenceKind;
 }
@@ -43,7 +46,7 @@ export interface Note extends Finding {
   readonly kind: NoteKind;
 }
 
-/** What an audit found. Also the JSON of `rollcall audit -o json`, of `/v1/audit`, and in the store. */
+/** The result of an audit: the JSON of `rollcall audit -o json`, of `/v1/audit`, and in the store. */
 export interface AuditReport {
   readonly schemaVersion: 1;
   /** Names of the clusters that were compared. */
@@ -51,35 +54,35 @@ export interface AuditReport {
   /** RFC 3339. */
   readonly startedAt: string;
   readonly finishedAt: string;
-  /** The store's, of the roll that was compared last. */
+  /** The store's revision of the last roll that was compared. */
   readonly revision: string;
-  /** Nodes that are the same on both sides. */
+  /** Number of nodes that are equal on both sides. */
   readonly agreeing: number;
-  /** Present nodes that were not compared: registered in another cluster, region or account. */
+  /** Number of present nodes that were not compared, because they are in another cluster, region or account. */
   readonly elsewhere: number;
-  /** By kind, then cluster, instance and ARN. */
+  /** Sorted by kind, then cluster, instance and ARN. */
   readonly differences: readonly Difference[];
   /** In the same order. */
   readonly notes: readonly Note[];
 }
 
-/** The node may or may not differ: without differences beside it, "they agree" would not be true. */
+/** True if the node may or may not differ, so that an audit without differences does not mean that both sides agree. */
 export function isUndecided(kind: NoteKind): boolean {
   return kind === 'unreadable' || kind === 'changing';
 }
 
-/** What the comparison says of one node, of one container instance, or of both as one. */
+/** The result for one node, one container instance, or both together. */
 export interface Verdict {
   readonly kind: 'agreeing' | 'elsewhere' | DifferenceKind | NoteKind;
-  /** The container instance it is about. Each is in exactly one verdict. */
+  /** The container instance. Each is in exactly one verdict. */
   readonly instance: ContainerInstance | null;
-  /** The present node it is about. Each is in exactly one verdict. */
+  /** The present node. Each is in exactly one verdict. */
   readonly node: RollEntry | null;
-  /** The last record of that EC2 instance, present or not. */
+  /** The last record of the EC2 instance, present or not. */
   readonly record: NodeRecord | null;
-  /** RFC 3339; null: nobody knows. */
+  /** RFC 3339; null: unknown. */
   readonly since: string | null;
-  /** Empty where there is nothing to say. */
+  /** Empty if there is nothing to add. */
   readonly reason: string;
 }
 
@@ -95,7 +98,7 @@ export function arnOf({ instance, record }: Verdict): string | null {
   return instance?.containerInstanceArn ?? record?.containerInstanceArn ?? null;
 }
 
-/** The same for what two looks say of the same thing. */
+/** Equal for two verdicts about the same difference in two comparisons. */
 export function verdictKey(verdict: Verdict): string {
   const kind = verdict.kind === 'disconnected-now' ? 'disconnected' : verdict.kind;
   return `${kind} ${instanceIdOf(verdict) ?? '-'} ${arnOf(verdict) ?? '-'}`;

@@ -91,7 +91,7 @@ async function auditOnce(
     import('../audit/audit.ts'),
   ]);
   const { clock } = context;
-  const onLookAgain = (differences: number, waitMs: number) => {
+  const onRecheck = (differences: number, waitMs: number) => {
     if (!isLogged(flags.logLevel, 'warn')) return;
     const nodes = differences === 1 ? '1 node seems' : `${differences} nodes seem`;
     context.stderr(`note: ${nodes} to differ; reading both sides again in ${formatDuration(waitMs)}`);
@@ -109,7 +109,7 @@ async function auditOnce(
           roll ??= newest;
           return newest;
         };
-        const deps = { store: { ...store, read }, ecs, clock, onLookAgain };
+        const deps = { store: { ...store, read }, ecs, clock, onRecheck };
         const { report } = await runAudit(deps, { clusters, memory: emptyAuditMemory }, signal);
         return { report, roll: roll ?? (await read(signal)) };
       },

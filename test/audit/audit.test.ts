@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { LOOK_AGAIN_AFTER_MS, runAudit } from '../../src/audit/audit.ts';
+import { RECHECK_AFTER_MS, runAudit } from '../../src/audit/audit.ts';
 import { type AuditMemory, emptyAuditMemory } from '../../src/audit/history.ts';
 import type { ContainerInstance } from '../../src/ecs/ecs-api.ts';
 import type { RollEntry } from '../../src/record/roll.ts';
@@ -26,7 +26,7 @@ function world(entries: readonly RollEntry[], instances: readonly ContainerInsta
   return { clock: simulatedClock({ wallMs: NOW_MS }), store, ecs: fakeEcs(instances) };
 }
 
-/** Runs one audit to its end. `between` is called in each wait, with its number from 1. */
+/** Runs one audit. `between` is called during each wait, with the number of the wait from 1. */
 async function audit(
   { clock, store, ecs }: Omit<World, 'store'> & { store: Pick<Store, 'read' | 'readOne'> },
   between: (wait: number) => void = () => {},
@@ -34,23 +34,23 @@ async function audit(
   clusters: readonly string[] | null = ['demo'],
 ) {
   let waits = 0;
-  const onLookAgain = () => {
+  const onRecheck = () => {
     waits += 1;
     between(waits);
   };
   let isDone = false;
-  const audited = runAudit({ store, ecs, clock, onLookAgain }, { clusters, memory }, signal).finally(() => {
+  const audited = runAudit({ store, ecs, clock, onRecheck }, { clusters, memory }, signal).finally(() => {
     isDone = true;
   });
   audited.catch(() => {});
-  while (!isDone) await clock.advance(LOOK_AGAIN_AFTER_MS);
+  while (!isDone) await clock.advance(RECHECK_AFTER_MS);
   return { ...(await audited), waits };
 }
 
 const kinds = (list: readonly { readonly kind: string; readonly instanceId: string | null }[]) =>
   list.map(({ kind, instanceId }) => `${kind} ${instanceId}`);
 
-test('two sides that agree are looked at once, and nothing is written or waited for', async () => {
+test('two equal sides are compared once, without a wait or a write', async () => {
   const { store, ecs, clock } = world([sampleNode(1), sampleNode(2)], [sampleInstance(1), sampleInstance(2)]);
   const { report, memory, waits } = await audit({ store, ecs, clock });
   assert.deepEqual(report, {
@@ -70,7 +70,7 @@ test('two sides that agree are looked at once, and nothing is written or waited 
   assert.equal(store.calls.read, 1);
 });
 
-test('a difference is one that the second look finds too; it re-reads only what differs', async () => {
+test('a difference counts only if a second comparison finds it, which reads only what differs', async () => {
   const { store, ecs, clock } = world(
     [sampleNode(1), sampleNode(2), absentNode(3, null)],
     [sampleInstance(1), sampleInstance(3)],
@@ -99,7 +99,7 @@ test('a difference is one that the second look finds too; it re-reads only what 
   );
 });
 
-test('what both sides agree on by the second look is no difference: a new node, a new ARN, a late registration', async () => {
+test('sides that are equal at the second comparison do not differ: a new node, a new ARN, a late registration', async () => {
   const renewed = sampleNode(3, { containerInstanceArn: sampleArn(3, 'demo', 1) });
   const { store, ecs, clock } = world(
     [sampleNode(2), sampleNode(3)],
@@ -113,7 +113,7 @@ test('what both sides agree on by the second look is no difference: a new node, 
   assert.equal(report.revision, '3');
 });
 
-test('a node that ECS registers anew between the looks is found by the ARN that its record has by then', async () => {
+test('a container instance registered between two comparisons is found by the ARN in the new record', async () => {
   const { store, ecs, clock } = world([sampleNode(1)], []);
   const { report, waits } = await audit({ store, ecs, clock }, () => {
     store.commit([sampleNode(1, { containerInstanceArn: sampleArn(1, 'demo', 1) })]);
@@ -122,19 +122,19 @@ test('a node that ECS registers anew between the looks is found by the ARN that 
   assert.deepEqual([report.agreeing, report.differences, waits], [1, [], 1]);
 });
 
-test('a node that the store has forgotten by the second look is no stray', async () => {
+test('a node that the store has forgotten by the second comparison is not a stray', async () => {
   const { store, ecs, clock } = world([sampleNode(1)], []);
   const { report } = await audit({ store, ecs, clock }, () => store.commit([], [sampleInstanceId(1)]));
   assert.deepEqual([report.differences, report.notes], [[], []]);
 });
 
-test('for a container instance without an EC2 instance id the whole roll is read again', async () => {
+test('for a container instance without an instance id the whole roll is read again', async () => {
   const { store, ecs, clock } = world([], [sampleInstance(1, { ec2InstanceId: null })]);
   const { report } = await audit({ store, ecs, clock }, () => store.commit([sampleNode(1)]));
   assert.deepEqual([report.agreeing, report.differences], [1, []]);
 });
 
-test('a node is asked for in the cluster that its ARN names: ECS refuses it in another', async () => {
+test('a node is described in the cluster of its ARN, because ECS refuses it in another', async () => {
   const inOther = sampleNode(2, { containerInstanceArn: sampleArn(2, 'other'), cluster: 'demo' });
   const { store, ecs, clock } = world([sampleNode(1), inOther], [sampleInstance(1)]);
   const one = await audit({ store, ecs, clock });
@@ -145,7 +145,7 @@ test('a node is asked for in the cluster that its ARN names: ECS refuses it in a
   assert.equal(ecs.requests.at(-1), 'describe other 1');
 });
 
-test('a ghost that ECS has let go by the second look is none', async () => {
+test('a ghost that ECS has deregistered by the second comparison is not reported', async () => {
   const { store, ecs, clock } = world([absentNode(1, null)], [sampleInstance(1)]);
   const { report } = await audit({ store, ecs, clock }, () => {
     ecs.instances = [];
@@ -153,7 +153,7 @@ test('a ghost that ECS has let go by the second look is none', async () => {
   assert.deepEqual([report.agreeing, report.differences, report.notes], [0, [], []]);
 });
 
-test('what differs in another way is looked at until it holds still', async () => {
+test('a node that differs in another way is compared again until the difference repeats', async () => {
   const { store, ecs, clock } = world([sampleNode(1)], []);
   const settled = await audit({ store, ecs, clock }, (wait) => {
     if (wait > 1) return;
@@ -164,7 +164,7 @@ test('what differs in another way is looked at until it holds still', async () =
   assert.equal(settled.waits, 2);
 });
 
-test('what never holds still is noted as changing, not called a difference', async () => {
+test('a node whose difference never repeats is the note changing, not a difference', async () => {
   const { store, ecs, clock } = world([sampleNode(1), sampleNode(2)], []);
   const { report, waits } = await audit({ store, ecs, clock }, (wait) => {
     store.commit([sampleNode(1, { containerInstanceArn: sampleArn(1, 'demo', wait) })]);
@@ -172,10 +172,10 @@ test('what never holds still is noted as changing, not called a difference', asy
   assert.equal(waits, 3);
   assert.deepEqual(kinds(report.differences), ['stray i-00000002']);
   assert.deepEqual(kinds(report.notes), ['changing i-00000001']);
-  assert.match(report.notes[0]?.reason ?? '', /^changed with every look, last stray: ECS does not know/);
+  assert.match(report.notes[0]?.reason ?? '', /^changed at each comparison, last stray: ECS does not know/);
 });
 
-test('many differences are asked for 100 at a time, and then the whole roll is read once more', async () => {
+test('many differences are described 100 at a time, and then the whole roll is read once more', async () => {
   const numbers = Array.from({ length: 250 }, (_, n) => n);
   const { store, ecs, clock } = world(
     [],
@@ -191,7 +191,7 @@ test('many differences are asked for 100 at a time, and then the whole roll is r
   assert.equal(store.calls.read, 2);
 });
 
-test('a side that answers in part, or not at all, makes no differences: the audit fails', async (t) => {
+test('if a side answers partly or not at all the audit fails without differences', async (t) => {
   const sides = (): World => world([sampleNode(1)], []);
   await t.test('the store', async () => {
     const down = sides();
@@ -216,7 +216,7 @@ test('a side that answers in part, or not at all, makes no differences: the audi
     };
     await assert.rejects(audit(cut), /ThrottlingException/);
   });
-  await t.test('a container instance of the second look', async () => {
+  await t.test('a container instance of the second comparison', async () => {
     for (const failures of [[], [{ arn: sampleArn(1), reason: 'ACCESS_DENIED' }]]) {
       const part = sides();
       part.ecs.onDescribe = () => ({ instances: [], failures });
@@ -225,19 +225,19 @@ test('a side that answers in part, or not at all, makes no differences: the audi
   });
 });
 
-test('its end by the signal ends the wait', async () => {
+test('an abort ends the wait', async () => {
   const { store, ecs, clock } = world([sampleNode(1)], []);
   const abort = new AbortController();
-  const onLookAgain = () => setImmediate(() => abort.abort(new Error('ended by SIGINT')));
+  const onRecheck = () => setImmediate(() => abort.abort(new Error('ended by SIGINT')));
   const audited = runAudit(
-    { store, ecs, clock, onLookAgain },
+    { store, ecs, clock, onRecheck },
     { clusters: ['demo'], memory: emptyAuditMemory },
     abort.signal,
   );
   await assert.rejects(audited, /ended by SIGINT/);
 });
 
-test('where ECS has no instance, its clusters tell region and account; a node of another region is no stray', async () => {
+test('without instances, region and account come from the cluster ARNs; a node of another region is not a stray', async () => {
   const elsewhere = sampleNode(2, { containerInstanceArn: sampleArn(2).replace('us-east-1', 'eu-west-1') });
   const { store, ecs, clock } = world([sampleNode(1), elsewhere], []);
   const { report } = await audit({ store, ecs, clock });
@@ -245,7 +245,7 @@ test('where ECS has no instance, its clusters tell region and account; a node of
   assert.ok(ecs.requests.includes('clusters'));
 });
 
-test('all clusters: each is compared; none at all is nothing to compare', async () => {
+test('all clusters are compared; without any cluster the audit fails', async () => {
   const there = { containerInstanceArn: sampleArn(2, 'other'), cluster: 'other' };
   const { store, ecs, clock } = world(
     [sampleNode(1), sampleNode(2, there)],
@@ -261,14 +261,14 @@ test('all clusters: each is compared; none at all is nothing to compare', async 
   );
 });
 
-test('a cluster that is named twice, by name and ARN, is asked once', async () => {
+test('a cluster given by name and by ARN is read once', async () => {
   const { store, ecs, clock } = world([sampleNode(1)], [sampleInstance(1)]);
   const named = ['demo', 'arn:aws:ecs:us-east-1:123456789012:cluster/demo', 'demo'];
   const { report } = await audit({ store, ecs, clock }, undefined, undefined, named);
   assert.deepEqual([report.clusters, report.agreeing, report.elsewhere], [['demo'], 1, 0]);
 });
 
-test('clusters of one name in two regions are both asked for: of the other one ECS says that it is not here', async () => {
+test('two cluster ARNs with the same name are both read, and ECS answers that it does not have the one of the other region', async () => {
   const { store, ecs, clock } = world([sampleNode(1)], [sampleInstance(1)]);
   const here = 'arn:aws:ecs:us-east-1:123456789012:cluster/demo';
   const there = here.replace('us-east-1', 'eu-west-1');
@@ -285,7 +285,7 @@ test('clusters of one name in two regions are both asked for: of the other one E
   }
 });
 
-test('an ARN of a broken record, which ECS would refuse with all others, is not asked for', async () => {
+test('an invalid ARN in a record, for which ECS would refuse the whole request, is not sent', async () => {
   const odd = { containerInstanceArn: 'arn:aws:ecs:us-east-1:123456789012:container-instance/demo/..' };
   const { store, ecs, clock } = world([sampleNode(1, odd), sampleNode(2)], []);
   const { report } = await audit({ store, ecs, clock });
@@ -293,7 +293,7 @@ test('an ARN of a broken record, which ECS would refuse with all others, is not 
   assert.deepEqual(ecs.requests.at(-1), 'describe demo 1');
 });
 
-test('against a real store: who departs and comes back between the looks', async (t) => {
+test('against a real store: nodes that depart and return between the comparisons', async (t) => {
   const clock = simulatedClock({ wallMs: NOW_MS });
   const deps = { clock, random: Math.random, signal, create: true };
   const store = await openStore({ kind: 'memory', label: 'memory:audit', name: 'audit' }, deps);

@@ -66,7 +66,7 @@ const report = (sides: BothSides) =>
   buildAuditReport(compare(sides), { clusters: sides.clusters, startedMs: 0, finishedMs: 0, revision: '1' });
 const arns = (instances: readonly ContainerInstance[]) => instances.map((each) => each.containerInstanceArn).sort();
 
-test('each container instance and each present node is in exactly one class', () => {
+test('each container instance and each present node is in exactly one verdict', () => {
   fc.assert(
     fc.property(arbitrarySides, (sides) => {
       const verdicts = compare(sides);
@@ -98,7 +98,7 @@ test('the order of either side changes nothing', () => {
   );
 });
 
-test('equal sides agree; who is taken off one side, and nobody else, is a ghost or a stray', () => {
+test('equal sides agree; a node removed from one side only is a ghost or a stray', () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 30 }), fc.nat(), (size, pick) => {
       const numbers = Array.from({ length: size }, (_, n) => n);
@@ -124,12 +124,12 @@ test('equal sides agree; who is taken off one side, and nobody else, is a ghost 
   );
 });
 
-test('a connection that is away without evidence of for how long is never a difference', () => {
+test('a disconnected agent without evidence of its duration is never a difference', () => {
   fc.assert(
     fc.property(arbitrarySides, (sides) => {
       assert.equal(compare(sides).filter(({ kind }) => kind === 'disconnected').length, 0);
-      // And which are connected decides only about registrations of nodes, never makes an agreeing node of a ghost. Those
-      // that a record names beside are its node's, as long as the node has no living one of its own.
+      // Which instances are connected decides only about those of present nodes. It never makes a ghost agree. An instance
+      // that a record names belongs to that node, unless the node has another connected one.
       const named = new Set(sides.roll.entries.map(({ record }) => record.containerInstanceArn));
       const away = { ...sides, instances: sides.instances.map((each) => ({ ...each, agentConnected: false })) };
       const ghosts = (verdicts: ReturnType<typeof compare>) =>

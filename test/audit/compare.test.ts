@@ -8,38 +8,38 @@ import type { RollEntry } from '../../src/record/roll.ts';
 import { sampleInstanceId } from '../support/sample-record.ts';
 import { absentNode, ago, NOW_MS, sampleArn, sampleInstance, sampleNode, sampleSides } from './sample-sides.ts';
 
-const told = (sides: BothSides, memory: AuditMemory = emptyAuditMemory) => compareRolls(sides, memory, NOW_MS);
+const verdictsOf = (sides: BothSides, memory: AuditMemory = emptyAuditMemory) => compareRolls(sides, memory, NOW_MS);
 const only = (
   entries: readonly RollEntry[],
   instances: readonly ContainerInstance[],
   overrides: Partial<BothSides> = {},
 ) => {
-  const [verdict, ...rest] = told(sampleSides(entries, instances, overrides));
+  const [verdict, ...rest] = verdictsOf(sampleSides(entries, instances, overrides));
   assert.ok(verdict);
   assert.deepEqual(rest, []);
   return verdict;
 };
-const kinds = (...args: Parameters<typeof sampleSides>) => told(sampleSides(...args)).map(({ kind }) => kind);
+const kinds = (...args: Parameters<typeof sampleSides>) => verdictsOf(sampleSides(...args)).map(({ kind }) => kind);
 const health = (status: 'critical' | 'warning', since: string, reason = 'connection refused') => ({
   status,
   since,
   checks: [{ name: 'ecs-agent', status, reason, since }],
 });
 
-test('a node that is the same on both sides agrees, drained or being registered too', () => {
+test('a node that is equal on both sides agrees, also while it is DRAINING or REGISTERING', () => {
   assert.equal(only([sampleNode(1)], [sampleInstance(1)]).kind, 'agreeing');
   assert.equal(only([sampleNode(1)], [sampleInstance(1, { status: 'DRAINING' })]).kind, 'agreeing');
   const registering = { status: 'REGISTERING', agentConnected: false };
   assert.equal(only([sampleNode(1)], [sampleInstance(1, registering)]).kind, 'agreeing');
 });
 
-test('what the record does not know is no mismatch: an ARN, a cluster', () => {
+test('an unknown ARN or cluster in the record is not a mismatch', () => {
   const blank = sampleNode(1, { containerInstanceArn: null, cluster: null });
   assert.equal(only([blank], [sampleInstance(1)]).kind, 'agreeing');
   assert.equal(only([blank], [sampleInstance(1, { agentConnected: false })]).kind, 'disconnected-now');
 });
 
-test('a ghost tells what the last record said, and whether its host lives', () => {
+test('a ghost has the last state in its record, and whether its host seems to run', () => {
   const departed = absentNode(1, { cause: 'spot-interruption', at: ago(7) });
   const ghost = only([departed], [sampleInstance(1, { agentConnected: false })]);
   assert.equal(ghost.kind, 'ghost');
@@ -50,35 +50,32 @@ test('a ghost tells what the last record said, and whether its host lives', () =
   assert.equal(lost.since, null);
   assert.match(
     lost.reason,
-    /^lost, last health critical since \S+ \(ecs-agent: connection refused\); .*the host seems to be up, without rollcall$/,
+    /^lost, last health critical since \S+ \(ecs-agent: connection refused\); .*the host seems to run without rollcall$/,
   );
-  assert.match(
-    only([], [sampleInstance(1)]).reason,
-    /^never answered the roll, or was forgotten; registered in ECS at/,
-  );
+  assert.match(only([], [sampleInstance(1)]).reason, /^never on the roll, or forgotten; registered in ECS at/);
 });
 
-test('a container instance that a present node has under another name is that node’s mismatch, and no ghost', () => {
+test('a present node whose ARN belongs to another instance in ECS is a mismatch, without a ghost', () => {
   const renamed = sampleInstance(1, { ec2InstanceId: sampleInstanceId(9) });
   const verdict = only([sampleNode(1)], [renamed]);
   assert.deepEqual([verdict.kind, verdict.instance], ['mismatch', renamed]);
-  // Its copy beside it: both are told of, and the registration once.
+  // With the copied instance present too, both have a verdict, and the container instance is in one of them.
   const copy = sampleNode(2, { containerInstanceArn: sampleArn(1) });
   assert.deepEqual(kinds([sampleNode(1), copy], [renamed]), ['mismatch', 'mismatch']);
-  // Where the one it belongs to is there, that one agrees.
+  // If the rightful instance is present, it agrees.
   assert.deepEqual(kinds([sampleNode(1), copy], [sampleInstance(1)]), ['agreeing', 'mismatch']);
 });
 
-test('a container instance that nobody had the time to answer for is no ghost yet', () => {
+test('a container instance registered in the last 5 minutes is not a ghost yet', () => {
   assert.equal(only([], [sampleInstance(1, { registeredAt: ago(4) })]).kind, 'registering');
   assert.equal(only([], [sampleInstance(1, { registeredAt: ago(6) })]).kind, 'ghost');
   assert.equal(only([], [sampleInstance(1, { registeredAt: ago(6), status: 'REGISTERING' })]).kind, 'ghost');
   assert.equal(only([], [sampleInstance(1, { registeredAt: null })]).kind, 'ghost');
-  // It did answer, and is gone.
+  // It was on the roll, and is gone.
   assert.equal(only([absentNode(1, null)], [sampleInstance(1, { registeredAt: ago(4) })]).kind, 'ghost');
 });
 
-test('what ECS is taking off is no difference, and what it has taken off is not there', () => {
+test('a DEREGISTERING container instance is not a difference, and an INACTIVE one is ignored', () => {
   const going = sampleInstance(1, { status: 'DEREGISTERING', agentConnected: false });
   assert.equal(only([], [going]).kind, 'deregistering');
   assert.equal(only([absentNode(1, null)], [going]).kind, 'deregistering');
@@ -90,7 +87,7 @@ test('what ECS is taking off is no difference, and what it has taken off is not 
   assert.equal(only([sampleNode(1)], [sampleInstance(1, { status: 'REGISTRATION_FAILED' })]).kind, 'stray');
 });
 
-test('a node whose record cannot be read is no ghost, named or only counted', () => {
+test('a node whose record cannot be read is not a ghost, whether its key is named or only counted', () => {
   const skipped = [{ key: `v1/records/${sampleInstanceId(1)}`, reason: 'schemaVersion 99 is newer than 1' }];
   const verdict = only([], [sampleInstance(1)], { roll: { entries: [], skipped } });
   assert.deepEqual(
@@ -108,7 +105,7 @@ test('a node whose presence cannot be read is not lost', () => {
   assert.deepEqual([verdict.kind, verdict.reason], ['unreadable', 'its presence cannot be read: not JSON']);
 });
 
-test('a stray is what ECS would have if it knew it: not a node without an ARN, of another cluster, region or account', () => {
+test('a node without an ARN, or of another cluster, region or account, is not a stray', () => {
   assert.equal(only([sampleNode(1)], []).kind, 'stray');
   assert.equal(only([sampleNode(1, { containerInstanceArn: null })], []).kind, 'unregistered');
   assert.equal(only([sampleNode(1, { containerInstanceArn: null, cluster: null })], []).kind, 'unregistered');
@@ -125,12 +122,12 @@ test('a stray is what ECS would have if it knew it: not a node without an ARN, o
   assert.equal(only([sampleNode(1, { ...old, cluster: null })], []).kind, 'elsewhere');
 });
 
-test('one look that finds an agent disconnected tells nothing of for how long', () => {
+test('one audit that finds an agent disconnected does not show for how long', () => {
   const verdict = only([sampleNode(1)], [sampleInstance(1, { agentConnected: false })]);
   assert.deepEqual([verdict.kind, verdict.since], ['disconnected-now', null]);
 });
 
-test('a node whose own check says that ecs-agent is away for longer than 5 minutes is disconnected since then', () => {
+test('a node whose own check ecs-agent fails for more than 5 minutes is disconnected since then', () => {
   const away = [sampleInstance(1, { agentConnected: false })];
   const long = only([sampleNode(1, { health: health('critical', ago(6)) })], away);
   assert.deepEqual([long.kind, long.since], ['disconnected', ago(6)]);
@@ -141,11 +138,11 @@ test('a node whose own check says that ecs-agent is away for longer than 5 minut
     checks: [{ name: 'disk', status: 'critical' as const, reason: 'full', since: ago(60) }],
   };
   assert.equal(only([sampleNode(1, { health: elseCheck })], away).kind, 'disconnected-now');
-  // ECS is asked, not the check: a connected agent is connected.
+  // ECS decides, not the check: a connected agent is connected.
   assert.equal(only([sampleNode(1, { health: health('critical', ago(6)) })], [sampleInstance(1)]).kind, 'agreeing');
 });
 
-test('audits in a row establish a disconnection: three of them, over more than 5 minutes, not hours apart', () => {
+test('three consecutive audits over more than 5 minutes, less than an hour apart, establish a disconnection', () => {
   const sides = sampleSides([sampleNode(1)], [sampleInstance(1, { agentConnected: false })]);
   const audits = (...minutesAgo: readonly number[]) => {
     let memory = emptyAuditMemory;
@@ -153,25 +150,25 @@ test('audits in a row establish a disconnection: three of them, over more than 5
       const nowMs = Date.parse(ago(minutes));
       memory = JSON.parse(JSON.stringify(remember(memory, compareRolls(sides, memory, nowMs), nowMs)));
     }
-    return told(sides, memory)[0];
+    return verdictsOf(sides, memory)[0];
   };
   const long = audits(6, 3);
   assert.deepEqual([long?.kind, long?.since], ['disconnected', ago(6)]);
   assert.match(long?.reason ?? '', /^each audit since then/);
-  assert.equal(audits(6)?.kind, 'disconnected-now', 'two looks may have met two moments');
+  assert.equal(audits(6)?.kind, 'disconnected-now', 'two audits may have met two short disconnections');
   assert.equal(audits(5, 4, 3, 2, 1)?.kind, 'disconnected-now', 'not longer than 5 minutes');
-  assert.equal(audits(240, 120)?.kind, 'disconnected-now', 'nobody looked in between');
+  assert.equal(audits(240, 120)?.kind, 'disconnected-now', 'no audit in between');
   assert.equal(audits(-600, -300)?.kind, 'disconnected-now', 'a clock ahead');
-  const back = remember(emptyAuditMemory, told(sides), NOW_MS);
-  const connected = told(sampleSides([sampleNode(1)], [sampleInstance(1)]), back);
+  const back = remember(emptyAuditMemory, verdictsOf(sides), NOW_MS);
+  const connected = verdictsOf(sampleSides([sampleNode(1)], [sampleInstance(1)]), back);
   assert.deepEqual(remember(back, connected, NOW_MS), emptyAuditMemory, 'connected again is forgotten');
 });
 
-test('audits before tell since when a ghost of a lost node is known', () => {
+test('the start of a lost node’s ghost comes from previous audits', () => {
   const sides = sampleSides([absentNode(1, null)], [sampleInstance(1)]);
   const memory = remember(emptyAuditMemory, compareRolls(sides, emptyAuditMemory, NOW_MS - 60_000), NOW_MS - 60_000);
   assert.deepEqual(
-    told(sides, memory).map(({ since }) => since),
+    verdictsOf(sides, memory).map(({ since }) => since),
     [ago(1)],
   );
 });
@@ -187,12 +184,12 @@ test('another ARN or cluster for the same instance is a mismatch', () => {
   assert.equal(only([sampleNode(1, { ...name, cluster: 'other' })], [instance]).kind, 'mismatch');
 });
 
-test('a former registration that is left behind disconnected is a ghost, whichever the record names', () => {
+test('a disconnected former container instance is a ghost, whichever one the record names', () => {
   const [former, current] = [
     sampleInstance(1, { agentConnected: false }),
     sampleInstance(1, { containerInstanceArn: sampleArn(1, 'demo', 1), registeredAt: ago(5) }),
   ];
-  const renewed = told(
+  const renewed = verdictsOf(
     sampleSides([sampleNode(1, { containerInstanceArn: sampleArn(1, 'demo', 1) })], [former, current]),
   );
   assert.deepEqual(
@@ -200,14 +197,14 @@ test('a former registration that is left behind disconnected is a ghost, whichev
     ['agreeing', 'ghost'],
   );
   assert.match(renewed[1]?.reason ?? '', /^a former registration; the node is present in demo as .*1$/);
-  // The record has not followed yet: the living one is compared.
+  // The record is not updated yet, so the connected one is compared.
   assert.deepEqual(kinds([sampleNode(1)], [former, current]), ['mismatch', 'ghost']);
-  // Both are connected: ECS has the node twice.
+  // Both are connected, so ECS has the node twice.
   assert.deepEqual(kinds([sampleNode(1)], [{ ...former, agentConnected: true }, current]), ['agreeing', 'mismatch']);
-  // It moved to a cluster that was not asked about.
+  // The node moved to a cluster that is not audited.
   const moved = sampleNode(1, { containerInstanceArn: sampleArn(1, 'other'), cluster: 'other' });
   assert.deepEqual(kinds([moved], [former]), ['elsewhere', 'ghost']);
-  // Neither is the one that the record names.
+  // The record names neither.
   assert.deepEqual(kinds([sampleNode(1, { containerInstanceArn: sampleArn(1, 'demo', 2) })], [former]), [
     'stray',
     'ghost',
@@ -221,41 +218,38 @@ test('a former registration that is left behind disconnected is a ghost, whichev
   );
 });
 
-test('a container instance without an EC2 instance id is known by its ARN', () => {
+test('a container instance without an instance id is matched by its ARN', () => {
   assert.equal(only([sampleNode(1)], [sampleInstance(1, { ec2InstanceId: null })]).kind, 'agreeing');
   assert.equal(only([], [sampleInstance(1, { ec2InstanceId: null })]).kind, 'ghost');
 });
 
-test('a container instance that two nodes claim is a mismatch for the one that ECS does not mean', () => {
+test('if two nodes have the same ARN, the one that ECS does not name is a mismatch', () => {
   const copied = sampleNode(2, { containerInstanceArn: sampleArn(1) });
-  const verdicts = told(sampleSides([sampleNode(1), copied], [sampleInstance(1)]));
+  const verdicts = verdictsOf(sampleSides([sampleNode(1), copied], [sampleInstance(1)]));
   assert.deepEqual(
     verdicts.map(({ kind }) => kind),
     ['agreeing', 'mismatch'],
   );
-  assert.match(verdicts[1]?.reason ?? '', /^ECS has its container instance as i-00000001/);
+  assert.match(verdicts[1]?.reason ?? '', /^in ECS its container instance belongs to i-00000001/);
 });
 
-test('a container instance that two nodes claim, one of whom has one of its own, is told with the other', () => {
+test('if two nodes have the same ARN and one has another one in ECS, it is matched with the other', () => {
   const theirs = sampleArn(1);
   const moved = sampleNode(2, { containerInstanceArn: theirs });
   const copied = sampleNode(3, { containerInstanceArn: theirs });
-  const verdicts = told(sampleSides([moved, copied], [sampleInstance(1), sampleInstance(2)]));
+  const verdicts = verdictsOf(sampleSides([moved, copied], [sampleInstance(1), sampleInstance(2)]));
   assert.deepEqual(
     verdicts.map(({ instance }) => instance?.containerInstanceArn).sort(),
     [theirs, sampleArn(2)].sort(),
   );
 });
 
-test('each reason is of what there is: who may be down, whom ECS does not name, what its own check says', () => {
+test('the reasons name what is known: the host, the missing instance id, the node’s own check', () => {
   const reason = (entries: readonly RollEntry[], instances: readonly ContainerInstance[]) =>
-    told(sampleSides(entries, instances)).map((verdict) => verdict.reason);
+    verdictsOf(sampleSides(entries, instances)).map((verdict) => verdict.reason);
   const away = { agentConnected: false };
   assert.match(reason([absentNode(1, null)], [sampleInstance(1, away)])[0] ?? '', /: the host may be down or cut off$/);
-  assert.match(
-    reason([], [sampleInstance(1, { ec2InstanceId: null })])[0] ?? '',
-    /^ECS does not say which EC2 instance/,
-  );
+  assert.match(reason([], [sampleInstance(1, { ec2InstanceId: null })])[0] ?? '', /^ECS has no EC2 instance id for it/);
   const silent = sampleNode(1, { health: health('critical', ago(9), 'refused') });
   assert.deepEqual(reason([silent], []), [
     `ECS does not know its container instance; its check ecs-agent is critical since ${ago(9)}: refused`,
@@ -263,10 +257,10 @@ test('each reason is of what there is: who may be down, whom ECS does not name, 
   assert.deepEqual(reason([sampleNode(1)], []), ['ECS does not know its container instance']);
 });
 
-test('of a former registration: what ECS is taking off is no difference, and what the node is now is said', () => {
+test('a former container instance that is DEREGISTERING is not a difference; the reason names the current one', () => {
   const former = sampleInstance(1, { containerInstanceArn: sampleArn(1, 'demo', 1), agentConnected: false });
   const sides = (instance: ContainerInstance, ...others: ContainerInstance[]) =>
-    told(sampleSides([sampleNode(1)], [...others, instance]));
+    verdictsOf(sampleSides([sampleNode(1)], [...others, instance]));
   assert.deepEqual(
     sides({ ...former, status: 'DEREGISTERING' }, sampleInstance(1)).map(({ kind }) => kind),
     ['agreeing', 'deregistering'],

@@ -1,11 +1,11 @@
 import type { ContainerInstance, Described, EcsApi } from '../../src/ecs/ecs-api.ts';
 import { SCOPE } from './sample-sides.ts';
 
-/** The reading half of the ECS API over a list that a test changes as it goes. */
+/** The read calls of the ECS API, over a list that the test changes. */
 export interface FakeEcs extends EcsApi {
   clusters: readonly string[];
   instances: readonly ContainerInstance[];
-  /** Called before each request; may throw, or change what will be answered. */
+  /** Called before each request; may throw, or change the answer. */
   onRequest: (request: string) => void;
   /** Replaces an answer of DescribeContainerInstances. */
   onDescribe: (described: Described) => Described;
@@ -35,7 +35,7 @@ export function fakeEcs(instances: readonly ContainerInstance[], clusters: reado
     async listContainerInstances(cluster, page) {
       asked(this, `list ${cluster}`);
       const name = cluster.split('/').at(-1);
-      // As ECS: without a status asked for, all but those it has deregistered.
+      // As in ECS: without a status filter, all but deregistered instances.
       const arns = this.instances
         .filter((each) => each.cluster === name && each.status !== 'INACTIVE')
         .map((each) => each.containerInstanceArn);

@@ -9,7 +9,7 @@ const ghosts = (count: number) => {
   return compareRolls(sampleSides([], instances), emptyAuditMemory, NOW_MS);
 };
 
-test('the memory is bounded, and keeps what it has known for longest', () => {
+test('the memory is bounded and keeps the oldest differences', () => {
   const old = remember(emptyAuditMemory, ghosts(3_000).slice(2_999), NOW_MS - 60_000);
   const [kept] = Object.keys(old.sightings);
   assert.ok(kept);
@@ -19,6 +19,6 @@ test('the memory is bounded, and keeps what it has known for longest', () => {
   assert.ok(JSON.stringify(full).length < 1_000_000, 'it fits in a value of etcd, 1.5 MB');
 });
 
-test('a memory that came out of a store answers for nothing but what is in it', () => {
+test('a key that is not in the stored memory is unknown, also one of Object’s properties', () => {
   assert.equal(recall(emptyAuditMemory, 'constructor', NOW_MS), null);
 });

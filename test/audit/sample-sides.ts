@@ -11,7 +11,7 @@ export const SCOPE = 'arn:aws:ecs:us-east-1:123456789012';
 /** An instant before `NOW_MS`. */
 export const ago = (minutes: number) => new Date(NOW_MS - minutes * 60_000).toISOString();
 
-/** @param registration 0, 1, …: an EC2 instance may have registered more than once */
+/** @param registration 0, 1, …: an EC2 instance may have several container instances */
 export function sampleArn(n: number, cluster = 'demo', registration = 0): string {
   return `${SCOPE}:container-instance/${cluster}/${(n * 16 + registration).toString(16).padStart(32, '0')}`;
 }

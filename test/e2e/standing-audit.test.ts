@@ -10,7 +10,7 @@ import { getJson, PATIENCE_MS } from '../support/rollcall-process.ts';
 const text = async (url: string) => (await fetch(url)).text();
 const OFF = 'this agent takes no part in the continuous audit';
 
-test('an agent without --audit-interval says how to switch it on, and has no metrics of it', async (t) => {
+test('an agent without --audit-interval says how to enable the audit, and has no audit metrics', async (t) => {
   const world = await startWorld(t);
   const { url } = await world.startAgent();
   const { status, body } = await getJson(`${url}/v1/audit`);
@@ -22,7 +22,7 @@ test('an agent without --audit-interval says how to switch it on, and has no met
   assert.equal(holder, null);
 });
 
-test('an agent with it audits, tells what it found, and leaves its office vacant when it leaves', async (t) => {
+test('an agent with --audit-interval audits, reports the result, and releases its leader lock when it ends', async (t) => {
   const world = await startWorld(t);
   const audit = fakeAudit(systemClock, 50);
   const config = {

@@ -20,7 +20,7 @@ export function sampleAuditReport(overrides: Partial<AuditReport> = {}): AuditRe
         containerInstanceArn: 'arn:aws:ecs:us-east-1:123456789012:container-instance/demo/a',
         privateIpAddress: null,
         since: null,
-        reason: 'never answered the roll',
+        reason: 'never on the roll',
       },
     ],
     notes: [],
