@@ -11,7 +11,15 @@ const sdkApart = {
   name: 'sdk-apart',
   setup: ({ onResolve }) => onResolve({ filter: /\/aws\/sdk\.ts$/ }, () => ({ path: `./${SDK}`, external: true })),
 };
-const common = { bundle: true, platform: 'node', target: 'node24', legalComments: 'linked', logLevel: 'warning' };
+const common = {
+  bundle: true,
+  platform: 'node',
+  target: 'node24',
+  legalComments: 'linked',
+  logLevel: 'warning',
+  // grpc-js asks for it only to serve channelz and load reports; rollcall's messages need no .proto files.
+  external: ['@grpc/proto-loader'],
+};
 
 rmSync(NEXT, { recursive: true, force: true });
 await Promise.all([

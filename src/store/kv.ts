@@ -80,7 +80,8 @@ export interface RangePage {
 }
 
 export type Guard =
-  | { readonly key: string; readonly lease: string }
+  /** A key that does not exist has no value, and equals none. */
+  | { readonly key: string; readonly value: string }
   /** `"0"`: the key does not exist. */
   | { readonly key: string; readonly modRevision: string };
 

@@ -43,7 +43,7 @@ export function decideRegistration(
   return { kind: 'write', guards: [unchanged(presenceKey(registration.instanceId), seen)] };
 }
 
-/** Why the guard "the presence is on this session's lease" failed. */
+/** Why the guard "the presence is this session's" failed. */
 export function whyNotHeld(hold: Hold, presence: KeyValue | null): { readonly kind: 'lost' } | Superseded {
   const holder = presenceOf(presence)?.session ?? null;
   return holder === null || holder === hold.registration.session
@@ -88,6 +88,15 @@ function presenceOf(seen: KeyValue | null): Presence | null {
 /** Compares two RFC 3339 instants; false if one of them cannot be parsed. */
 function isLater(a: string, b: string): boolean {
   return Date.parse(a) > Date.parse(b);
+}
+
+/**
+ * A guard: the presence is this session's. Its text names the session, and no other session writes the same. Not by its lease,
+ * which etcd compares from 3.3 on only.
+ */
+function holds({ registration, ttlMs }: Hold): { readonly key: string; readonly value: string } {
+  const { instanceId, session, since } = registration;
+  return { key: presenceKey(instanceId), value: encodePresence({ session, since, ttlSeconds: ttlMs / 1_000 }) };
 }
 
 /** A guard: the key has not changed since it was read. */
@@ -151,14 +160,10 @@ async function registerWith(
   firstSeen: TxnResult,
   signal: AbortSignal,
 ): Promise<RegisterOutcome | null> {
-  const { instanceId, session, since } = hold.registration;
+  const { instanceId } = hold.registration;
   const keys = [presenceKey(instanceId), recordKey(instanceId)] as const;
   const puts = [
-    {
-      key: keys[0],
-      value: encodePresence({ session, since, ttlSeconds: hold.ttlMs / 1_000 }),
-      lease: hold.presenceLease,
-    },
+    { ...holds(hold), lease: hold.presenceLease },
     { key: keys[1], value: encodeRecord(record), lease: hold.retentionLease },
   ];
   let seen = firstSeen;
@@ -193,7 +198,7 @@ function settledValue<T>(result: PromiseSettledResult<T>): T {
 export async function depart(kv: Kv, hold: Hold, record: NodeRecord, signal: AbortSignal): Promise<WriteOutcome> {
   const { instanceId } = hold.registration;
   const json = encodeRecord(record);
-  let guards: readonly Guard[] = [{ key: presenceKey(instanceId), lease: hold.presenceLease }];
+  let guards: readonly Guard[] = [holds(hold)];
   // As in `registerWith`, a lost race needs no pause.
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
     const result = await writeDeparture(kv, hold, json, guards, signal);
@@ -291,11 +296,10 @@ export async function updateRecord(
 ): Promise<WriteOutcome> {
   const { instanceId } = hold.registration;
   const keys = [presenceKey(instanceId), recordKey(instanceId)] as const;
-  const held = { key: keys[0], lease: hold.presenceLease };
   const put = { key: keys[1], value: encodeRecord(record), lease: hold.retentionLease };
   try {
     for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
-      const guards = [held, { key: keys[1], modRevision: notes.recordRevision }];
+      const guards = [holds(hold), { key: keys[1], modRevision: notes.recordRevision }];
       const result = await kv.txn({ guards, puts: [put], deletes: [], reads: keys }, signal);
       if (result.succeeded) {
         notes.recordRevision = result.revision;

@@ -22,7 +22,7 @@ async function cuttable(t: TestContext) {
   const etcd = await startEtcd();
   t.after(() => etcd.dispose());
   const [port = 0] = await freePorts(1);
-  let proxy = await startTcpProxy(etcd.clientUrl, etcd.clientUrl, port);
+  let proxy = await startTcpProxy(etcd.clientUrl, port);
   t.after(() => proxy.close());
   return {
     etcd,
@@ -30,7 +30,7 @@ async function cuttable(t: TestContext) {
     writer: await openSampleWriter(t, etcd.endpoints),
     cut: () => proxy.close(),
     async mend() {
-      proxy = await startTcpProxy(etcd.clientUrl, etcd.clientUrl, port);
+      proxy = await startTcpProxy(etcd.clientUrl, port);
     },
   };
 }

@@ -8,6 +8,8 @@ export interface Follower {
   changes(): Change[];
   /** What the watch ended with: the error it threw. */
   readonly ended: Promise<unknown>;
+  /** The same; null while it goes on. */
+  readonly error: () => unknown;
   /** Aborts the watch and answers what it ended with. */
   stop(reason?: Error): Promise<unknown>;
 }
@@ -23,13 +25,18 @@ export function follow(store: Store, revision: string): Follower {
       return error;
     }
   };
-  const ended = read();
+  let error: unknown = null;
+  const ended = read().then((outcome) => {
+    error = outcome;
+    return outcome;
+  });
   const withChanges = () => batches.filter((batch) => batch.changes.length > 0);
   return {
     batches,
     withChanges,
     changes: () => withChanges().flatMap((batch) => batch.changes),
     ended,
+    error: () => error,
     stop: (reason = new Error('the test is over')) => {
       controller.abort(reason);
       return ended;

@@ -76,7 +76,8 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
     /** Lets time pass until `condition` holds; the limit is the TTL and the second that a reader may assume, and slack for a busy machine. */
     const until = async (condition: () => boolean | Promise<boolean>, what: string) => {
       for (let passedMs = 0; !(await condition()); passedMs += 100) {
-        if (passedMs > backend.ttlMs + 8_000) assert.fail(`still not: ${what}`);
+        if (passedMs > backend.ttlMs + 8_000)
+          assert.fail(`still not: ${what} (watches: ${followers.map(({ error }) => error())})`);
         await backend.pass(100);
       }
     };

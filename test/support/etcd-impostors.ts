@@ -1,6 +1,12 @@
 import { once } from 'node:events';
 import { createServer as createHttpServer, type RequestListener } from 'node:http';
-import { createServer as createHttp2Server, type Http2ServerRequest, type Http2ServerResponse } from 'node:http2';
+import {
+  type ClientHttp2Stream,
+  connect as connectHttp2,
+  createServer as createHttp2Server,
+  type IncomingHttpHeaders,
+  type ServerHttp2Stream,
+} from 'node:http2';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
 /** Something on loopback that is not etcd, or stands before it. */
@@ -14,50 +20,163 @@ export function startSilentServer(): Promise<Impostor> {
   return listen(createServer());
 }
 
-/** Answers HTTP/2 in plain text as `handler` does. */
-export function startFakeHttp2(
-  handler: (request: Http2ServerRequest, response: Http2ServerResponse) => void,
-): Promise<Impostor> {
-  return listen(createHttp2Server(handler));
+/** Answers HTTP/1.1 as `handler` does. */
+export function startFakeHttp1(handler: RequestListener): Promise<Impostor> {
+  return listen(createHttpServer(handler));
 }
 
-/** Answers HTTP/1.1 as `handler` does. */
-export function startFakeGateway(handler: RequestListener): Promise<Impostor> {
-  return listen(createHttpServer(handler));
+/** One call as a fake gRPC server gets it, with the first message that came. */
+export interface FakeCall {
+  readonly path: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly message: Buffer;
+  send(message: Buffer): void;
+  /** `status` is gRPC's: https://grpc.io/docs/guides/status-codes/ */
+  end(status: number, text?: string): void;
+}
+
+/** Speaks gRPC in plain text, and answers as `handler` does. */
+export function startFakeGrpc(handler: (call: FakeCall) => void): Promise<Impostor> {
+  // In megabytes; a large answer waits in the memory of its session.
+  const server = createHttp2Server({ maxSessionMemory: 1_000 });
+  server.on('stream', (stream: ServerHttp2Stream, headers) => {
+    stream.on('error', () => {});
+    stream.once('data', (data: Buffer) => {
+      const open = () => {
+        if (!stream.headersSent && !stream.destroyed) {
+          stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+        }
+      };
+      handler({
+        path: String(headers[':path']),
+        headers,
+        message: data.subarray(5),
+        send: (message) => {
+          open();
+          const prefix = Buffer.alloc(5);
+          prefix.writeUInt32BE(message.length, 1);
+          stream.write(Buffer.concat([prefix, message]));
+        },
+        end: (status, text = '') => {
+          open();
+          stream.on('wantTrailers', () => {
+            stream.sendTrailers({ 'grpc-status': String(status), 'grpc-message': encodeURI(text) });
+          });
+          stream.end();
+        },
+      });
+    });
+  });
+  return listen(server);
+}
+
+export interface GrpcProxy extends Impostor {
+  /** Answers of streams of this path that are open now do not come any more; others, and new ones, do. */
+  silence(path: string): void;
+  /** Hangs up on a client that makes a call with such headers. */
+  hangUpOn(refuses: (headers: IncomingHttpHeaders) => boolean): void;
+}
+
+/** Passes calls on to etcd at `target`, stream by stream. */
+export async function startGrpcProxy(target: string): Promise<GrpcProxy> {
+  const open = new Map<ServerHttp2Stream, { readonly path: string; readonly upstream: ClientHttp2Stream }>();
+  let refuses = (_: IncomingHttpHeaders) => false;
+  const session = connectHttp2(target);
+  session.on('error', () => {});
+  const server = createHttp2Server();
+  server.on('stream', (stream: ServerHttp2Stream, headers) => {
+    stream.on('error', () => {});
+    if (refuses(headers)) {
+      stream.session?.destroy();
+      return;
+    }
+    const upstream = session.request(headers);
+    open.set(stream, { path: String(headers[':path']), upstream });
+    upstream.on('error', () => {});
+    stream.pipe(upstream);
+    upstream.on('response', (answer) => {
+      // A refusal is all headers.
+      if (answer['grpc-status'] !== undefined) stream.respond(answer, { endStream: true });
+      else stream.respond(answer, { waitForTrailers: true });
+    });
+    let trailers = {};
+    upstream.on('trailers', (last) => {
+      trailers = last;
+    });
+    stream.on('wantTrailers', () => stream.sendTrailers(trailers));
+    upstream.on('data', (chunk) => stream.write(chunk));
+    upstream.on('end', () => stream.end());
+    stream.on('close', () => {
+      open.delete(stream);
+      upstream.close();
+    });
+  });
+  const impostor = await listen(server);
+  return {
+    url: impostor.url,
+    silence: (path) => {
+      for (const { path: its, upstream } of open.values()) {
+        if (its === path) upstream.removeAllListeners('data').pause();
+      }
+    },
+    hangUpOn: (these) => {
+      refuses = these;
+    },
+    close: async () => {
+      session.destroy();
+      await impostor.close();
+    },
+  };
+}
+
+/**
+ * Passes connections on to etcd at `target` until etcd has answered with `bytes` of them; then everything stops and stays
+ * open, as when its host freezes in the middle of an answer.
+ */
+export function startFreezingProxy(target: string, bytes: number): Promise<Impostor> {
+  const { hostname, port } = new URL(target);
+  return listen(
+    createServer((client) => {
+      const upstream = connect(Number(port), hostname);
+      let left = bytes;
+      upstream.on('data', (chunk: Buffer) => {
+        const passed = chunk.subarray(0, left);
+        left -= passed.length;
+        if (passed.length > 0) client.write(passed);
+        if (left === 0) client.pause();
+      });
+      client.on('data', (chunk) => upstream.write(chunk));
+      for (const socket of [client, upstream]) {
+        socket.on('error', () => {});
+        socket.on('close', () => {
+          client.destroy();
+          upstream.destroy();
+        });
+      }
+    }),
+  );
 }
 
 export interface TcpProxy extends Impostor {
   /** From etcd to the client, over all connections. */
   readonly forwardedBytes: () => number;
-  /** Connections made so far that began to speak HTTP/2, and others. In TLS the offer of `h2` counts. */
-  readonly connections: () => { readonly http1: number; readonly http2: number };
-  /** The connections whose last request was for `path` go silent, as when a router forgot them; others work. */
-  freeze(path: string): void;
+  /** Made so far. */
+  readonly connections: () => number;
+  /** The connections that are open now go silent, as when a router forgot them; new ones work. */
+  freeze(): void;
 }
 
-/** Begins with HTTP/2's preface (RFC 9113, 3.4), or is a TLS hello with `h2` among its protocols (RFC 7301). */
-function startsHttp2(chunk: Buffer): boolean {
-  return chunk.toString('latin1').startsWith('PRI * HTTP/2.0') || (chunk[0] === 0x16 && chunk.includes('\x02h2'));
-}
-
-/** Passes connections on to etcd at `target`; those over HTTP/2 to another one where `http2Target` says so. */
-export async function startTcpProxy(target: string, http2Target = target, ownPort = 0): Promise<TcpProxy> {
+/** Passes connections on to etcd at `target`. */
+export async function startTcpProxy(target: string, ownPort = 0): Promise<TcpProxy> {
   let forwardedBytes = 0;
-  const connections = { http1: 0, http2: 0 };
-  const pairs = new Map<readonly [Socket, Socket], string>();
+  let connections = 0;
+  const { hostname, port } = new URL(target);
+  const pairs = new Set<readonly [Socket, Socket]>();
   const server = createServer((client) => {
-    client.once('data', (chunk: Buffer) => {
-      client.pause();
-      const isHttp2 = startsHttp2(chunk);
-      connections[isHttp2 ? 'http2' : 'http1'] += 1;
-      client.unshift(chunk);
-      join(client, new URL(isHttp2 ? http2Target : target));
-    });
-  });
-  const join = (client: Socket, { hostname, port }: URL) => {
+    connections += 1;
     const upstream = connect(Number(port), hostname);
     const pair = [client, upstream] as const;
-    client.on('data', (chunk) => pairs.set(pair, chunk.toString('latin1').split('\r\n', 1)[0] ?? ''));
+    pairs.add(pair);
     upstream.on('data', (chunk) => {
       forwardedBytes += chunk.length;
     });
@@ -71,15 +190,14 @@ export async function startTcpProxy(target: string, http2Target = target, ownPor
         pairs.delete(pair);
       });
     }
-  };
+  });
   const impostor = await listen(server, ownPort);
   return {
     ...impostor,
     connections: () => connections,
     forwardedBytes: () => forwardedBytes,
-    freeze: (path) => {
-      for (const [[client, upstream], request] of pairs) {
-        if (!request.includes(` ${path} `)) continue;
+    freeze: () => {
+      for (const [client, upstream] of pairs) {
         client.unpipe(upstream);
         upstream.unpipe(client);
         upstream.pause();

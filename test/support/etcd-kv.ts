@@ -1,5 +1,7 @@
 import { systemClock } from '../../src/lib/clock.ts';
+import { openChannel } from '../../src/store/etcd/channel.ts';
 import { type EtcdDeps, openEtcdKv } from '../../src/store/etcd/kv.ts';
+import { TXN } from '../../src/store/etcd/rpc.ts';
 import type { Kv, KvBatch } from '../../src/store/kv.ts';
 import type { EtcdStoreConfig } from '../../src/store/store-url.ts';
 
@@ -32,6 +34,13 @@ export function openTestKv(
 export async function putAll(kv: Kv, entries: Readonly<Record<string, string>>, lease = '0'): Promise<string> {
   const puts = Object.entries(entries).map(([key, value]) => ({ key, value, lease }));
   return (await kv.txn({ guards: [], puts, deletes: [], reads: [] }, never)).revision;
+}
+
+/** Puts an empty value at a whole key that need not be text, which etcdctl does not take. */
+export async function putBytes(url: string, key: Buffer): Promise<void> {
+  const channel = openChannel(url, null, systemClock, 10_000);
+  await channel.call(TXN, TXN.request.encode({ success: [{ requestPut: { key } }] }), {}, never);
+  channel.close();
 }
 
 /** Collects from a watch until `enough` says so; fails after `limitMs`. */

@@ -14,12 +14,19 @@ export function etcdProgram(name: string, version: EtcdVersion | undefined): str
   return version === undefined ? name : join(UNPACKED, version, 'usr/bin', name);
 }
 
-/** Runs the suite once for each etcd there is. One that could not be had is a skip by name, which fails with CI=true. */
-export function describeOnEtcds(title: string, suite: (version: EtcdVersion) => void): void {
-  for (const version of ETCD_VERSIONS) {
+/**
+ * Runs the suite once for each etcd there is, within it one test after the other; the versions at the same time where
+ * what is around says so. One that could not be had is a skip by name, which fails with CI=true.
+ */
+export function describeOnEtcds(
+  title: string,
+  suite: (version: EtcdVersion) => void,
+  versions: readonly EtcdVersion[] = ETCD_VERSIONS,
+): void {
+  for (const version of versions) {
     const skip = existsSync(etcdProgram('etcd', version))
       ? false
       : `etcd ${version} is not there: run test/store/etcd/prepare`;
-    describe(`${title}, etcd ${version}`, { skip }, () => suite(version));
+    describe(`${title}, etcd ${version}`, { skip, concurrency: 1 }, () => suite(version));
   }
 }

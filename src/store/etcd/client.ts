@@ -1,25 +1,15 @@
 import type { Clock } from '../../lib/clock.ts';
 import { withDeadline } from '../../lib/deadline.ts';
-import { BodyTooLargeError, boundedRequest, type HttpPool } from '../../lib/http-client.ts';
 import { StoreError } from '../errors.ts';
 import type { EtcdStoreConfig } from '../store-url.ts';
-import {
-  type EtcdContext,
-  GatewayRefusal,
-  isTokenRefusal,
-  type JsonObject,
-  judge,
-  parseAnswer,
-  textField,
-  type Verdict,
-} from './errors.ts';
+import { type Channel, type Headers, RpcError } from './channel.ts';
+import { type EtcdContext, isTokenRefusal, judge, mayBeTokensFault, type Verdict } from './errors.ts';
+import { AUTHENTICATE } from './rpc.ts';
 
 export interface Endpoint {
   /** Its origin, such as `https://10.0.0.1:2379`. */
   readonly url: string;
-  readonly pool: HttpPool;
-  /** The same origin over HTTP/2, for gRPC. */
-  readonly grpcPool: HttpPool;
+  readonly channel: Channel;
 }
 
 export interface Attempts {
@@ -29,65 +19,137 @@ export interface Attempts {
   readonly only?: Endpoint;
 }
 
-export interface Endpoints {
+/** A method of one message each way. */
+interface Method<Q, A> {
+  readonly path: string;
+  readonly stream?: boolean;
+  readonly request: { encode(value: Q): Buffer };
+  readonly response: { decode(bytes: Buffer): A };
+}
+
+/** etcd's API with failover and authentication. */
+export interface EtcdClient {
+  /** @throws StoreError that says what happened at each endpoint, or the reason of `signal` */
+  call<Q, A, T>(
+    method: Method<Q, A>,
+    request: NoInfer<Q>,
+    how: Attempts,
+    signal: AbortSignal,
+    read: (answer: A, bytes: Buffer) => T,
+  ): Promise<T>;
   /**
    * Tries `work` at the endpoint that worked last, then once at each of the others, within the request deadline in
-   * total; each attempt gets an even share of the time left, so that one that hangs leaves some for the rest.
-   * @throws StoreError that says what happened at each, or the reason of `signal`
+   * total; each attempt gets an even share of the time left, so that one that hangs leaves some for the rest. Where etcd
+   * refuses the token, or may have hung up because of it, `work` runs once more with a new one.
+   * @throws StoreError that says what happened at each endpoint, or the reason of `signal`
    */
-  attempt<T>(how: Attempts, signal: AbortSignal, work: (at: Endpoint, signal: AbortSignal) => Promise<T>): Promise<T>;
+  attempt<T>(
+    how: Attempts,
+    signal: AbortSignal,
+    work: (endpoint: Endpoint, headers: Headers, signal: AbortSignal) => Promise<T>,
+  ): Promise<T>;
   /** Later calls start at another endpoint than this one. */
   avoid(endpoint: Endpoint): void;
 }
 
-export interface EndpointsDeps {
+export interface ClientDeps {
   readonly clock: Clock;
   /** Where to start, so that a fleet does not lean on the first endpoint of its list. */
   readonly random: () => number;
   readonly requestTimeoutMs: number;
   readonly context: EtcdContext;
+  /** What answers at an endpoint, in a sentence; null: nothing does. */
+  readonly explain: (endpoint: Endpoint, limitMs: number) => Promise<string | null>;
 }
 
-export function openEndpoints(all: readonly Endpoint[], deps: EndpointsDeps): Endpoints {
+/** To ask a few endpoints for their version. May come on top of a deadline that was used up. */
+const EXPLAIN_LIMIT_MS = 500;
+
+export function openEtcdClient(
+  all: readonly Endpoint[],
+  credentials: EtcdStoreConfig['credentials'],
+  deps: ClientDeps,
+): EtcdClient {
   const { clock, requestTimeoutMs, context } = deps;
   let current = Math.min(Math.floor(deps.random() * all.length), all.length - 1);
+  const tokens = credentials
+    ? authTokens(clock, (endpoint) =>
+        // Not the signal of whoever came first: others wait for the same token.
+        withDeadline(clock, requestTimeoutMs, new AbortController().signal, endpoint.url, (signal) =>
+          authenticate(endpoint, credentials, signal),
+        ),
+      )
+    : null;
 
   const avoid = (endpoint: Endpoint) => {
     if (all[current] === endpoint) current = (current + 1) % all.length;
   };
 
-  return {
-    avoid,
-    attempt: async (how, signal, work) => {
-      const untilMs = clock.monotonicMs() + requestTimeoutMs;
-      const round = how.only ? [how.only] : [...all.slice(current), ...all.slice(0, current)];
-      const failed: Verdict[] = [];
-      for (const [index, endpoint] of round.entries()) {
-        const shareMs = (untilMs - clock.monotonicMs()) / (round.length - index);
-        // Only the last one's share can be used up; a request that is sent just to be cut off helps nobody.
-        if (shareMs < 1) break;
-        try {
-          const result = await withDeadline(clock, shareMs, signal, endpoint.url, (shareSignal) =>
-            work(endpoint, shareSignal),
-          );
-          if (!how.only) current = all.indexOf(endpoint);
-          return result;
-        } catch (thrown) {
-          signal.throwIfAborted();
-          const verdict = judge(thrown, endpoint.url, context);
-          failed.push(verdict);
-          if (!verdict.elsewhere) throw verdict.error;
-          avoid(endpoint);
-          if (!how.repeatable && !verdict.unsent) break;
-        }
+  const withToken = async <T>(endpoint: Endpoint, work: (headers: Headers) => Promise<T>): Promise<T> => {
+    if (tokens === null) return work({});
+    const token = await tokens.get(endpoint);
+    try {
+      return await work(tokenHeaders(token));
+    } catch (error) {
+      if (mayBeTokensFault(error)) tokens.dropIfOld(token);
+      if (!(error instanceof RpcError) || !isTokenRefusal(error)) throw error;
+      tokens.drop(token);
+      return work(tokenHeaders(await tokens.get(endpoint)));
+    }
+  };
+
+  const attempt: EtcdClient['attempt'] = async (how, signal, work) => {
+    const untilMs = clock.monotonicMs() + requestTimeoutMs;
+    const round = how.only ? [how.only] : [...all.slice(current), ...all.slice(0, current)];
+    const failed: Failure[] = [];
+    for (const [index, endpoint] of round.entries()) {
+      const shareMs = (untilMs - clock.monotonicMs()) / (round.length - index);
+      // Only the last one's share can be used up; a request that is sent just to be cut off helps nobody.
+      if (shareMs < 1) break;
+      try {
+        const result = await withDeadline(clock, shareMs, signal, endpoint.url, (shareSignal) =>
+          withToken(endpoint, (headers) => work(endpoint, headers, shareSignal)),
+        );
+        if (!how.only) current = all.indexOf(endpoint);
+        return result;
+      } catch (thrown) {
+        signal.throwIfAborted();
+        const verdict = judge(thrown, endpoint.url, context);
+        failed.push({ endpoint, verdict });
+        if (!verdict.elsewhere) throw verdict.error;
+        avoid(endpoint);
+        if (!how.repeatable && !verdict.unsent) break;
       }
-      throw joined(failed);
+    }
+    throw joined(await Promise.all(failed.map((failure) => explained(failure, deps.explain))));
+  };
+
+  return {
+    attempt,
+    avoid,
+    call: ({ path, stream = false, request, response }, query, how, signal, read) => {
+      const message = request.encode(query);
+      return attempt(how, signal, async (endpoint, headers, attemptSignal) => {
+        const bytes = await endpoint.channel.call({ path, stream }, message, headers, attemptSignal);
+        return read(response.decode(bytes), bytes);
+      });
     },
   };
 }
 
-function joined(failed: readonly Verdict[]): StoreError {
-  const errors = failed.map((verdict) => verdict.error);
+interface Failure {
+  readonly endpoint: Endpoint;
+  readonly verdict: Verdict;
+}
+
+async function explained({ endpoint, verdict }: Failure, explain: ClientDeps['explain']): Promise<StoreError> {
+  const { error, unexplained = false } = verdict;
+  const explanation = unexplained ? await explain(endpoint, EXPLAIN_LIMIT_MS) : null;
+  if (explanation === null) return error;
+  return new StoreError(`${error.message}; ${explanation}`, { retryable: error.retryable, cause: error.cause });
+}
+
+function joined(errors: readonly StoreError[]): StoreError {
   const [first] = errors;
   if (first && errors.length === 1) return first;
   return new StoreError(errors.map((error) => error.message).join('; '), {
@@ -102,18 +164,26 @@ export interface AuthTokens {
   get(endpoint: Endpoint): Promise<string | null>;
   /** etcd refused this token; the next `get` fetches another. */
   drop(token: string | null): void;
+  /** The same where it is not certain that the token is at fault. A new token costs etcd a password hash and a Raft proposal. */
+  dropIfOld(token: string | null): void;
 }
 
+/** A token of etcd's default kind lives for five minutes after its last use. */
+const OLD_TOKEN_MS = 30_000;
+
 /** @param fetchToken asks one endpoint, within a deadline of its own; null where authentication is not enabled */
-export function authTokens(fetchToken: (endpoint: Endpoint) => Promise<string | null>): AuthTokens {
-  let held: { readonly token: string | null } | null = null;
+export function authTokens(
+  clock: Pick<Clock, 'monotonicMs'>,
+  fetchToken: (endpoint: Endpoint) => Promise<string | null>,
+): AuthTokens {
+  let held: { readonly token: string | null; readonly sinceMs: number } | null = null;
   // One flight per endpoint: a caller that gave up on one that hangs must not wait for it again at the next.
   const flights = new Map<Endpoint, Promise<string | null>>();
 
   const fetchOnce = (endpoint: Endpoint) => {
     const flight = fetchToken(endpoint)
       .then((token) => {
-        held = { token };
+        held = { token, sinceMs: clock.monotonicMs() };
         return token;
       })
       .finally(() => flights.delete(endpoint));
@@ -121,147 +191,36 @@ export function authTokens(fetchToken: (endpoint: Endpoint) => Promise<string | 
     return flight;
   };
 
+  const drop: AuthTokens['drop'] = (token) => {
+    // A caller that was slow to notice must not throw away the token that another fetched meanwhile.
+    if (held?.token === token) held = null;
+  };
+
   return {
     get: async (endpoint) => (held ? held.token : (flights.get(endpoint) ?? fetchOnce(endpoint))),
-    drop: (token) => {
-      // A caller that was slow to notice must not throw away the token that another fetched meanwhile.
-      if (held?.token === token) held = null;
+    drop,
+    dropIfOld: (token) => {
+      if (held && clock.monotonicMs() - held.sinceMs >= OLD_TOKEN_MS) drop(token);
     },
-  };
-}
-
-/** The most of one answer that is read, in bytes: ten times etcd's largest value. */
-export const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
-
-interface GatewayCall {
-  /** Such as `/v3/kv/range`. */
-  readonly path: string;
-  /** JSON with keys and values in base64 and 64-bit numbers as text. */
-  readonly body: unknown;
-  /** Sent twice it does no harm. */
-  readonly repeatable: boolean;
-  /** Ask this endpoint and no other. */
-  readonly only?: Endpoint;
-}
-
-/** @param headers show who we are */
-type GatewayWork<T> = (
-  endpoint: Endpoint,
-  headers: Readonly<Record<string, string>>,
-  signal: AbortSignal,
-) => Promise<T>;
-
-/** etcd's JSON gateway, with failover and authentication. */
-export interface Gateway {
-  readonly endpoints: Endpoints;
-  /** Runs `work` at an endpoint, and at others where that may help. @throws StoreError, or the reason of `signal` */
-  run<T>(how: Attempts, signal: AbortSignal, work: GatewayWork<T>): Promise<T>;
-  /** @throws StoreError, or the reason of `signal` */
-  call<T>(call: GatewayCall, signal: AbortSignal, parse: (answer: JsonObject) => T): Promise<T>;
-  /** Runs `work` with the headers that show who we are, and once more with a new token when etcd refuses the one it had. */
-  withToken<T>(endpoint: Endpoint, work: (headers: Readonly<Record<string, string>>) => Promise<T>): Promise<T>;
-}
-
-export function openGateway(
-  all: readonly Endpoint[],
-  credentials: EtcdStoreConfig['credentials'],
-  deps: EndpointsDeps,
-): Gateway {
-  const endpoints = openEndpoints(all, deps);
-  const tokens: AuthTokens | null = credentials
-    ? authTokens((endpoint) =>
-        // Not the signal of whoever came first: others wait for the same token.
-        withDeadline(deps.clock, deps.requestTimeoutMs, new AbortController().signal, endpoint.url, (signal) =>
-          authenticate(endpoint, credentials, signal),
-        ),
-      )
-    : null;
-
-  const withToken: Gateway['withToken'] = async (endpoint, work) => {
-    if (tokens === null) return work({});
-    const token = await tokens.get(endpoint);
-    try {
-      return await work(tokenHeaders(token));
-    } catch (error) {
-      if (!(error instanceof GatewayRefusal) || !isTokenRefusal(error)) throw error;
-      tokens.drop(token);
-      return work(tokenHeaders(await tokens.get(endpoint)));
-    }
-  };
-
-  const run: Gateway['run'] = (how, signal, work) =>
-    endpoints.attempt(how, signal, (endpoint, attemptSignal) =>
-      withToken(endpoint, (headers) => work(endpoint, headers, attemptSignal)),
-    );
-
-  return {
-    endpoints,
-    withToken,
-    run,
-    call: ({ path, body, ...how }, signal, parse) =>
-      run(how, signal, async (endpoint, headers, attemptSignal) =>
-        parse(await post(endpoint, path, body, headers, attemptSignal)),
-      ),
   };
 }
 
 async function authenticate(
   endpoint: Endpoint,
-  credentials: { readonly user: string; readonly password: string },
+  { user, password }: { readonly user: string; readonly password: string },
   signal: AbortSignal,
 ): Promise<string | null> {
-  const body = { name: credentials.user, password: credentials.password };
   try {
-    return textField(await post(endpoint, '/v3/auth/authenticate', body, {}, signal), 'token');
+    const message = AUTHENTICATE.request.encode({ name: user, password });
+    const answer = await endpoint.channel.call(AUTHENTICATE, message, {}, signal);
+    return AUTHENTICATE.response.decode(answer).token;
   } catch (error) {
     // As etcd's own client does: credentials that are not asked for are no reason to stay away.
-    if (error instanceof GatewayRefusal && error.message.includes('authentication is not enabled')) return null;
+    if (error instanceof RpcError && error.message.includes('authentication is not enabled')) return null;
     throw error;
   }
 }
 
-function tokenHeaders(token: string | null): Readonly<Record<string, string>> {
-  return token === null ? {} : { authorization: token };
-}
-
-/** One unary call of the gateway. @throws GatewayRefusal, or what happened on the wire */
-export async function post(
-  endpoint: Endpoint,
-  path: string,
-  body: unknown,
-  headers: Readonly<Record<string, string>>,
-  signal: AbortSignal,
-): Promise<JsonObject> {
-  const response = await boundedRequest(endpoint.pool, {
-    method: 'POST',
-    path,
-    headers: { 'content-type': 'application/json', ...headers },
-    body: JSON.stringify(body),
-    maxBytes: MAX_ANSWER_BYTES,
-    signal,
-  });
-  return parseAnswer(response.status, response.text);
-}
-
-/**
- * The lines of a streamed answer, none longer than `maxBytes`. Reads on only when the next line is asked for.
- * @throws BodyTooLargeError, or what the stream fails with
- */
-export async function* jsonLines(chunks: AsyncIterable<Buffer>, maxBytes: number): AsyncGenerator<string, void, void> {
-  let parts: Buffer[] = [];
-  let sizeBytes = 0;
-  for await (const chunk of chunks) {
-    let start = 0;
-    for (let end = chunk.indexOf(0x0a); end !== -1; end = chunk.indexOf(0x0a, start)) {
-      parts.push(chunk.subarray(start, end));
-      if (sizeBytes + end - start > maxBytes) throw new BodyTooLargeError(maxBytes);
-      yield Buffer.concat(parts).toString('utf8');
-      parts = [];
-      sizeBytes = 0;
-      start = end + 1;
-    }
-    parts.push(chunk.subarray(start));
-    sizeBytes += chunk.length - start;
-    if (sizeBytes > maxBytes) throw new BodyTooLargeError(maxBytes);
-  }
+function tokenHeaders(token: string | null): Headers {
+  return token === null ? {} : { token };
 }

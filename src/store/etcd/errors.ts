@@ -1,8 +1,9 @@
 import { DeadlineError } from '../../lib/deadline.ts';
 import { describeError } from '../../lib/errors.ts';
-import { BodyTooLargeError } from '../../lib/http-client.ts';
 import { CompactedError, LeaseNotFoundError, StoreError } from '../errors.ts';
 import type { EtcdTls } from '../store-url.ts';
+import { RpcError } from './channel.ts';
+import { ConnectTimeoutError, HandshakeCutError } from './dial.ts';
 
 /** What the messages of this store's errors may say of it. No secrets. */
 export interface EtcdContext {
@@ -13,175 +14,98 @@ export interface EtcdContext {
   readonly tls: EtcdTls | null;
 }
 
-/** What came back is not what etcd's gateway sends: another server, a proxy, or an answer cut short. */
+/** What came back is not what etcd sends. */
 export class JunkAnswerError extends Error {
   override readonly name = 'JunkAnswerError';
 }
 
-export type JsonObject = Readonly<Record<string, unknown>>;
-
-// The gateway omits every field that is zero, false or empty, so each of these has a default. They are written by hand
-// because a list of 10,000 nodes passes through them.
-
-/** One JSON object. @throws JunkAnswerError */
-export function parseObject(text: string): JsonObject {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw new JunkAnswerError(`the answer is not JSON: ${excerpt(text)}`);
-  }
-  if (!isObject(value)) throw new JunkAnswerError(`the answer is not a JSON object: ${excerpt(text)}`);
-  return value;
-}
-
-export function objectField(object: JsonObject, name: string): JsonObject {
-  const value = object[name];
-  if (value === undefined || value === null) return {};
-  if (!isObject(value)) throw wrongField(name, 'an object');
-  return value;
-}
-
-export function objectsField(object: JsonObject, name: string): readonly JsonObject[] {
-  const value = object[name];
-  if (value === undefined || value === null) return [];
-  if (!Array.isArray(value) || !value.every(isObject)) throw wrongField(name, 'a list of objects');
-  return value;
-}
-
-export function textField(object: JsonObject, name: string): string {
-  const value = object[name];
-  if (value === undefined || value === null) return '';
-  if (typeof value !== 'string') throw wrongField(name, 'a text');
-  return value;
-}
-
-export function flagField(object: JsonObject, name: string): boolean {
-  const value = object[name];
-  if (value === undefined || value === null) return false;
-  if (typeof value !== 'boolean') throw wrongField(name, 'true or false');
-  return value;
-}
-
-/** An int64, which travels as decimal text. Kept as text: a lease id has more digits than a number can hold. */
-export function int64Field(object: JsonObject, name: string): string {
-  const value = object[name];
-  if (value === undefined || value === null) return '0';
-  if (typeof value === 'string' && /^-?\d{1,20}$/.test(value)) return value;
-  if (typeof value === 'number' && Number.isSafeInteger(value)) return String(value);
-  throw wrongField(name, 'a 64-bit number');
-}
-
-/** The store's revision from an answer's header; it is never 0. */
-export function headerRevision(object: JsonObject): string {
-  const revision = int64Field(objectField(object, 'header'), 'revision');
-  if (revision === '0') throw wrongField('header.revision', 'there');
-  return revision;
-}
-
-function isObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function wrongField(name: string, expected: string): JunkAnswerError {
-  return new JunkAnswerError(`the answer's field ${name} is not ${expected}`);
-}
-
-function excerpt(text: string): string {
-  const line = text.replace(/\s+/g, ' ').trim();
-  if (line === '') return 'it is empty';
-  return line.length > 60 ? `${line.slice(0, 60)}…` : line;
-}
-
-/** etcd answered, and the answer is no. `code` is gRPC's: https://grpc.io/docs/guides/status-codes/ */
-export class GatewayRefusal extends Error {
-  override readonly name = 'GatewayRefusal';
-  readonly code: number;
-  constructor(code: number, message: string) {
-    super(message);
-    this.code = code;
-  }
-}
-
-/** Marks an answer that no etcd gives: its status with the start of its text. Some proxy or balancer stands in between. */
-const UNAVAILABLE = 14;
-
-/**
- * One answer of a unary call, or one line of a streamed one (whose `result` is unwrapped).
- *
- * Refusals come in three shapes, all observed: `{"error","message","code"}` (3.4), `{"code","message","details"}`
- * (3.5 and 3.6), and on streams `{"error":{"grpc_code","http_code","message"}}` (3.4; newer: `{"error":{"code","message"}}`).
- * @throws GatewayRefusal, or JunkAnswerError for what is none of these
- */
-export function parseAnswer(status: number, text: string): JsonObject {
-  const answer = parseGatewayJson(status, text);
-  const wrapped = answer['error'];
-  if (typeof wrapped === 'object' && wrapped !== null) {
-    const error = objectField(answer, 'error');
-    throw new GatewayRefusal(refusalCode(error), textField(error, 'message') || 'no reason given');
-  }
-  if (status !== 200 || typeof wrapped === 'string') {
-    const message = textField(answer, 'message') || textField(answer, 'error') || `HTTP status ${status}`;
-    throw new GatewayRefusal(refusalCode(answer), message);
-  }
-  return answer['result'] === undefined ? answer : objectField(answer, 'result');
-}
-
-function parseGatewayJson(status: number, text: string): JsonObject {
-  try {
-    return parseObject(text);
-  } catch (error) {
-    if (status === 200 || !(error instanceof Error)) throw error;
-    throw new GatewayRefusal(UNAVAILABLE, `HTTP status ${status}, ${error.message}`);
-  }
-}
-
-/** Without a code the refusal is not etcd's own: unknown (2), which another endpoint may do better. */
-function refusalCode(object: JsonObject): number {
-  for (const name of ['code', 'grpc_code']) if (typeof object[name] === 'number') return object[name];
-  return 2;
-}
-
-interface WireError {
-  readonly text: string;
-  readonly retryable: boolean;
-  /** The request did not reach etcd. */
+/** What a failed attempt at one endpoint means. */
+export interface Verdict {
+  readonly error: StoreError;
+  /** Another endpoint may do better. */
+  readonly elsewhere: boolean;
+  /** It is certain that nothing was carried out. */
   readonly unsent: boolean;
+  /** The message says what happened and not why: what answers there may be no etcd, or one that is too old. */
+  readonly unexplained?: boolean;
 }
 
-/** Node's and OpenSSL's codes for what goes wrong before or below HTTP, in the words of somebody who has to mend it. */
-export function describeWireError(thrown: unknown, tls: EtcdTls | null): WireError {
-  if (thrown instanceof JunkAnswerError) return { text: thrown.message, retryable: true, unsent: false };
-  const code = codeOf(thrown);
-  const plain = PLAIN[code];
-  if (plain) return code === 'UND_ERR_SOCKET' && tls === null ? mayWantTls(thrown, plain) : plain;
-  const tlsText = describeTls(code, thrown, tls);
-  if (tlsText !== null) return { text: tlsText, retryable: false, unsent: true };
-  return { text: describeError(thrown), retryable: true, unsent: false };
-}
-
-const PLAIN: Readonly<Record<string, WireError>> = {
-  ECONNREFUSED: { text: 'connection refused', retryable: true, unsent: true },
-  ENOTFOUND: { text: 'its name does not resolve', retryable: true, unsent: true },
-  EAI_AGAIN: { text: 'its name cannot be resolved now', retryable: true, unsent: true },
-  EHOSTUNREACH: { text: 'no route to host', retryable: true, unsent: true },
-  ENETUNREACH: { text: 'network unreachable', retryable: true, unsent: true },
-  UND_ERR_CONNECT_TIMEOUT: { text: 'no connection in time', retryable: true, unsent: true },
-  ECONNRESET: { text: 'connection reset', retryable: true, unsent: false },
-  UND_ERR_SOCKET: { text: 'connection closed before the whole answer came', retryable: true, unsent: false },
-  UND_ERR_ABORTED: { text: 'connection closed', retryable: true, unsent: false },
-  UND_ERR_CLOSED: { text: 'this store is closed', retryable: false, unsent: true },
-  UND_ERR_DESTROYED: { text: 'this store is closed', retryable: false, unsent: false },
+/** https://grpc.io/docs/guides/status-codes/ */
+const CODES = {
+  cancelled: 1,
+  unknown: 2,
+  deadlineExceeded: 4,
+  permissionDenied: 7,
+  resourceExhausted: 8,
+  unimplemented: 12,
+  internal: 13,
+  unavailable: 14,
+  unauthenticated: 16,
 };
 
-/** etcd that speaks TLS only hangs up on plain HTTP without a word; so does one that is killed at that moment. */
-function mayWantTls(thrown: unknown, plain: WireError): WireError {
-  const { socket } = thrown as { readonly socket?: { readonly bytesRead?: number } };
-  if (socket?.bytesRead !== 0) return plain;
-  return { ...plain, text: 'connection closed without an answer: if etcd speaks TLS, use an etcds:// store URL' };
+/**
+ * Judges whatever an attempt threw. The message names the endpoint and, where there is one, the next step.
+ * @param url the endpoint's origin
+ */
+export function judge(thrown: unknown, url: string, context: EtcdContext): Verdict {
+  // An error that was judged before.
+  if (thrown instanceof StoreError) return { error: thrown, elsewhere: false, unsent: true };
+  const failed = (text: string, rest: Omit<Verdict, 'error'>, retryable = true): Verdict => ({
+    error: new StoreError(`etcd at ${url}: ${text}`, { retryable, cause: thrown }),
+    ...rest,
+  });
+  if (thrown instanceof DeadlineError) {
+    return failed(`no answer within ${Math.round(thrown.timeoutMs)} ms`, { elsewhere: true, unsent: false });
+  }
+  if (thrown instanceof RpcError) {
+    if (isAnswerTooLarge(thrown)) return failed('the answer is too large', { elsewhere: false, unsent: false });
+    return thrown.sent ? judgeRefusal(thrown, url, context) : judgeConnection(thrown, failed, context.tls);
+  }
+  const text = thrown instanceof RangeError ? `the answer is not etcd's: ${thrown.message}` : describeError(thrown);
+  return failed(text, { elsewhere: true, unsent: false, unexplained: true });
 }
 
-function describeTls(code: string, thrown: unknown, tls: EtcdTls | null): string | null {
+/** Ask for less. */
+export function isAnswerTooLarge(thrown: unknown): boolean {
+  return (
+    thrown instanceof RpcError && thrown.code === CODES.resourceExhausted && /larger than max/.test(thrown.message)
+  );
+}
+
+type Fail = (text: string, rest: Omit<Verdict, 'error'>, retryable?: boolean) => Verdict;
+
+/** There was no connection to send the call on. */
+function judgeConnection({ message, cause }: RpcError, failed: Fail, tls: EtcdTls | null): Verdict {
+  const network = NETWORK[/\b(E[A-Z_]{4,})\b/.exec(message)?.[1] ?? ''];
+  if (network !== undefined) return failed(network, { elsewhere: true, unsent: true });
+  if (cause instanceof StoreError) return { error: cause, elsewhere: false, unsent: true };
+  if (cause instanceof ConnectTimeoutError) return failed(cause.message, { elsewhere: true, unsent: true });
+  if (cause instanceof HandshakeCutError) {
+    const text = `${cause.message}: if etcd speaks no TLS, use an etcd:// store URL`;
+    return failed(text, { elsewhere: true, unsent: true });
+  }
+  const tlsText = cause instanceof Error ? describeTls(cause, tls) : null;
+  if (tlsText !== null) return failed(tlsText, { elsewhere: true, unsent: true }, false);
+  const closed = message === CLOSED ? `connection closed without an answer${tls === null ? WANTS_TLS : ''}` : null;
+  return failed(closed ?? describeError(message), { elsewhere: true, unsent: true, unexplained: true });
+}
+
+const NETWORK: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'connection refused',
+  ENOTFOUND: 'its name does not resolve',
+  EAI_AGAIN: 'its name cannot be resolved now',
+  EHOSTUNREACH: 'no route to host',
+  ENETUNREACH: 'network unreachable',
+  ETIMEDOUT: 'no connection in time',
+};
+
+/** grpc-js says so of a connection that was closed before the first HTTP/2 frame, as etcd does that speaks TLS only. */
+const CLOSED = 'Failed to connect';
+const WANTS_TLS = ': if etcd speaks TLS, use an etcds:// store URL';
+
+/** Node's and OpenSSL's codes for what goes wrong in TLS, in the words of somebody who has to mend it. */
+function describeTls(error: Error, tls: EtcdTls | null): string | null {
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   switch (code) {
     case 'SELF_SIGNED_CERT_IN_CHAIN':
     case 'DEPTH_ZERO_SELF_SIGNED_CERT':
@@ -197,7 +121,7 @@ function describeTls(code: string, thrown: unknown, tls: EtcdTls | null): string
     case 'CERT_NOT_YET_VALID':
       return "server certificate not valid yet: check this host's clock";
     case 'ERR_TLS_CERT_ALTNAME_INVALID':
-      return `server certificate is for other names: ${oneReason(thrown)}`;
+      return `server certificate is for other names: ${oneReason(error)}`;
     case 'ERR_SSL_WRONG_VERSION_NUMBER':
     case 'ERR_SSL_PACKET_LENGTH_TOO_LONG':
       return 'it does not speak TLS: use an etcd:// store URL';
@@ -207,62 +131,17 @@ function describeTls(code: string, thrown: unknown, tls: EtcdTls | null): string
       ? `it refused the client certificate ${tls.certFile}: check that its CA is the one etcd trusts`
       : 'it demands a client certificate: give one with --etcd-cert-file and --etcd-key-file';
   }
-  return code.startsWith('ERR_SSL_') || code.startsWith('ERR_TLS_') ? `TLS failed: ${oneReason(thrown)}` : null;
+  return code.startsWith('ERR_SSL_') || code.startsWith('ERR_TLS_') ? `TLS failed: ${oneReason(error)}` : null;
 }
 
-function oneReason(thrown: unknown): string {
-  const reason = thrown instanceof Error && 'reason' in thrown ? thrown.reason : undefined;
-  return typeof reason === 'string' ? reason : describeError(thrown);
+function oneReason(error: Error): string {
+  return 'reason' in error && typeof error.reason === 'string' ? error.reason : describeError(error);
 }
 
-/** Of the error itself, of its cause, or of the first of the addresses that were tried. */
-function codeOf(thrown: unknown): string {
-  for (let current = thrown, depth = 0; current instanceof Error && depth < 4; depth += 1) {
-    const code = 'code' in current && typeof current.code === 'string' ? current.code : '';
-    // undici wraps what ended a socket under use; the cause says more.
-    if (code !== '' && !(code === 'UND_ERR_SOCKET' && current.cause instanceof Error)) return code;
-    current = current instanceof AggregateError ? current.errors[0] : current.cause;
-  }
-  return '';
-}
-
-/** What a failed attempt at one endpoint means. */
-export interface Verdict {
-  readonly error: StoreError;
-  /** Another endpoint may do better. */
-  readonly elsewhere: boolean;
-  /** It is certain that nothing was carried out. */
-  readonly unsent: boolean;
-}
-
-/**
- * Judges whatever an attempt threw. The message names the endpoint and, where there is one, the next step.
- * @param url the endpoint's origin
- */
-export function judge(thrown: unknown, url: string, context: EtcdContext): Verdict {
-  if (thrown instanceof GatewayRefusal) return judgeRefusal(thrown, url, context);
-  // A file that cannot be read, or an error that was judged before.
-  if (thrown instanceof StoreError) return { error: thrown, elsewhere: false, unsent: true };
-  if (thrown instanceof DeadlineError) {
-    const error = new StoreError(`etcd at ${url}: no answer within ${Math.round(thrown.timeoutMs)} ms`, {
-      retryable: true,
-      cause: thrown,
-    });
-    return { error, elsewhere: true, unsent: false };
-  }
-  if (thrown instanceof BodyTooLargeError) {
-    const error = new StoreError(`etcd at ${url}: ${thrown.message}`, { retryable: true, cause: thrown });
-    return { error, elsewhere: false, unsent: false };
-  }
-  const wire = describeWireError(thrown, context.tls);
-  const error = new StoreError(`etcd at ${url}: ${wire.text}`, { retryable: wire.retryable, cause: thrown });
-  return { error, elsewhere: true, unsent: wire.unsent };
-}
-
-// Codes of gRPC: 2 unknown, 4 deadline exceeded, 7 permission denied, 8 resource exhausted, 13 internal, 14 unavailable,
-// 16 unauthenticated. The texts are those of etcd's api/v3rpc/rpctypes/error.go, the same from 3.4 to 3.6.
-function judgeRefusal(refusal: GatewayRefusal, url: string, { user, root }: EtcdContext): Verdict {
-  const { code, message } = refusal;
+// The texts are those of etcd's api/v3rpc/rpctypes/error.go, the same from 3.2 to 3.6.
+function judgeRefusal(refusal: RpcError, url: string, { user, root, tls }: EtcdContext): Verdict {
+  const { code } = refusal;
+  const message = describeError(refusal.message);
   const at = `etcd at ${url}`;
   const final = (error: StoreError): Verdict => ({ error, elsewhere: false, unsent: true });
   const refused = (text: string, retryable = false) =>
@@ -277,30 +156,49 @@ function judgeRefusal(refusal: GatewayRefusal, url: string, { user, root }: Etcd
   if (message.includes('authentication failed')) {
     return refused(`authentication failed for user "${user ?? ''}": check the user and password`);
   }
-  const denied = code === 7 || message.includes('permission denied');
+  // A proxy's page, and not etcd's gRPC.
+  const foreign = message.startsWith('Received HTTP status code');
+  const denied = !foreign && (code === CODES.permissionDenied || message.includes('permission denied'));
   if (denied && user !== null) {
     return refused(`permission denied for user "${user}" on keys below ${root}: grant it readwrite on that prefix`);
   }
-  if (denied || isTokenRefusal(refusal)) {
+  if (denied && tls?.certFile) {
+    const whose = `the user that is the CN of ${tls.certFile}`;
+    return refused(`permission denied for ${whose} on keys below ${root}: grant it readwrite on that prefix`);
+  }
+  if (denied || (!foreign && isTokenRefusal(refusal))) {
     if (user === null)
       return refused('it demands a user and password: give them with --etcd-user and ROLLCALL_ETCD_PASSWORD');
     return refused(`it refused a new token of user "${user}" (${message})`, true);
   }
-  if (message.includes('HTTP request to an HTTPS server')) {
-    return refused('it speaks TLS only: use an etcds:// store URL');
-  }
-  const elsewhere = code === 2 || code === 4 || code === 13 || code === 14;
-  const error = new StoreError(`${at}: ${message}`, { retryable: elsewhere || code === 8 });
+  const unexplained = foreign || code === CODES.unimplemented;
+  const { cancelled, unknown, deadlineExceeded, internal, unavailable, resourceExhausted } = CODES;
+  const elsewhere = unexplained || [cancelled, unknown, deadlineExceeded, internal, unavailable].includes(code);
+  const error = new StoreError(`${at}: ${message}`, {
+    retryable: elsewhere || code === resourceExhausted,
+    cause: refusal,
+  });
   // A write that met a change of leader, or timed out inside the cluster, may have been carried out all the same.
-  return { error, elsewhere, unsent: message.includes('no leader') || message.includes('too many requests') };
+  const unsent = unexplained || message.includes('no leader') || message.includes('too many requests');
+  return { error, elsewhere, unsent, unexplained };
 }
 
 /** The token is gone (expired, or the server restarted) or was never sent. One new one is worth a try. */
-export function isTokenRefusal(refusal: GatewayRefusal): boolean {
-  const { code, message } = refusal;
+export function isTokenRefusal({ code, message }: RpcError): boolean {
   return (
-    code === 16 || /invalid auth token|user name is empty|revision (of|in) (auth store|header) is old/.test(message)
+    code === CODES.unauthenticated ||
+    /invalid auth token|user name is empty|revision (of|in) (auth store|header) is old/.test(message)
   );
+}
+
+/**
+ * The connection ended under the call: some etcds hang up on a token that they do not know any more, instead of refusing
+ * it (etcd issues 15256 and 20332).
+ */
+export function mayBeTokensFault(thrown: unknown): boolean {
+  if (!(thrown instanceof RpcError) || !thrown.sent) return false;
+  const { cancelled, unknown, internal, unavailable } = CODES;
+  return [cancelled, unknown, internal, unavailable].includes(thrown.code) && !thrown.message.startsWith('etcdserver:');
 }
 
 /** Restored from a backup or made anew, and already past the revision of a reader, which is of another history. */

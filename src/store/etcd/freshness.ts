@@ -1,8 +1,9 @@
 import type { Clock } from '../../lib/clock.ts';
 import type { KvEvent } from '../kv.ts';
-import type { Gateway } from './client.ts';
-import { headerRevision, int64Field, type JsonObject, objectsField, textField, wentBack } from './errors.ts';
-import { fromBase64, prefixEnd, toBase64 } from './messages.ts';
+import type { EtcdClient } from './client.ts';
+import { wentBack } from './errors.ts';
+import { prefixEnd, revisionOf } from './keys.ts';
+import { RANGE } from './rpc.ts';
 import type { WatchStream } from './watch-stream.ts';
 
 /** How long an event may be on its way before the store is asked whether there is one. */
@@ -10,7 +11,7 @@ const GRACE_MS = 300;
 /** How long an event that is known to exist may stay away before its stream is given up. */
 const SILENCE_MS = 2_000;
 
-/** How far a watch has come. The watch moves it on while a proof is under way. */
+/** How far a watch has come. The watch moves it on while a check is under way. */
 export interface WatchProgress {
   /** Every event up to here was received. */
   received: bigint;
@@ -18,8 +19,8 @@ export interface WatchProgress {
   same: bigint;
 }
 
-export interface Proof {
-  /** What `received` was when the proof was made. */
+export interface Freshness {
+  /** What `received` was when it was checked. */
   readonly from: bigint;
   readonly revision: bigint;
   /** Our keys are the same at `from` and at `revision`. False: they differ, and their events did not come in good time. */
@@ -29,28 +30,27 @@ export interface Proof {
 }
 
 /**
- * Finds out, without relying on the stream, whether a watch is up to date. A stream cannot show it itself: the JSON
- * gateway takes no progress requests, etcd's own notices come every ten minutes, the answer to a new watch may overtake
- * the events before it, and a dead connection is as silent as a quiet store.
+ * Finds out, without relying on the stream, whether a watch is up to date. A stream cannot show it itself: requests for
+ * progress are unknown before etcd 3.4 and answered too early before 3.4.31 and 3.5.13, etcd's own notices come every ten
+ * minutes, the answer to a new watch may overtake the events before it, and a proxy may keep back what it likes.
  *
  * So the same member is asked by reads that no Raft log sees. If the whole store's revision is ours, nothing was
  * written. If it is ahead, most likely others share the store: then no key of ours may be newer than what we have
  * (`min_mod_revision`), and there must be as many as there were (nothing was deleted).
  * @throws CompactedError when the store's revision is behind ours, StoreError when the member does not answer
  */
-export async function proveFresh(
-  gateway: Gateway,
+export async function checkFreshness(
+  client: EtcdClient,
   root: string,
   stream: WatchStream,
   progress: WatchProgress,
   clock: Clock,
-): Promise<Proof> {
-  const read = <T>(query: object, parse: (answer: JsonObject) => T) =>
-    gateway.call({ path: '/v3/kv/range', body: query, repeatable: true, only: stream.endpoint }, stream.signal, parse);
-  const all = { key: toBase64(root), range_end: prefixEnd(root) };
+): Promise<Freshness> {
+  const how = { repeatable: true, only: stream.endpoint };
+  const all = { key: root, rangeEnd: prefixEnd(root) };
 
   const before = { ...progress };
-  const head = await read({ key: toBase64(root), count_only: true }, (answer) => BigInt(headerRevision(answer)));
+  const head = BigInt(await client.call(RANGE, { key: root, countOnly: true }, how, stream.signal, revisionOf));
   if (head < before.same) throw wentBack(stream.endpoint.url);
   if (head === before.same) return { from: before.received, revision: head, same: true, scanned: false };
 
@@ -58,20 +58,17 @@ export async function proveFresh(
   const { received: from, same: since } = { ...progress };
   if (from >= head) return { from, revision: from, same: true, scanned: false };
   // Two reads and not one transaction: etcd 3.4 panics when a compaction meets a transaction that reads an old revision.
-  const countThen = await read({ ...all, revision: String(since), count_only: true }, countOf);
-  const newer = { ...all, min_mod_revision: String(since + 1n), keys_only: true, limit: '1' };
-  const now = await read(newer, (answer) => ({
-    revision: BigInt(headerRevision(answer)),
-    changed: objectsField(answer, 'kvs').length > 0,
-    count: countOf(answer),
+  const past = { ...all, revision: String(since), countOnly: true };
+  const countThen = await client.call(RANGE, past, how, stream.signal, ({ count }) => count);
+  const newer = { ...all, minModRevision: String(since + 1n), keysOnly: true, limit: '1' };
+  const now = await client.call(RANGE, newer, how, stream.signal, (answer) => ({
+    revision: BigInt(revisionOf(answer)),
+    changed: answer.kvs.length > 0,
+    count: answer.count,
   }));
   const same = !now.changed && now.count === countThen;
   if (!same && progress.received === from) await clock.sleep(SILENCE_MS, stream.signal);
   return { from, revision: now.revision, same, scanned: true };
-}
-
-function countOf(answer: JsonObject): string {
-  return int64Field(answer, 'count');
 }
 
 /**
@@ -79,7 +76,7 @@ function countOf(answer: JsonObject): string {
  * on from the backup's revision and soon has every revision again, with other changes behind it. Its header does not
  * tell: restored under the same peer URLs and token, etcd 3.4 has the same cluster id and the same raft term as before.
  */
-export interface Witness {
+export interface HistoryCheck {
   /** What a range at `revision` brought. */
   sawKeys(
     revision: string,
@@ -88,15 +85,16 @@ export interface Witness {
   /** The events of `revision`. */
   sawEvents(revision: string, events: readonly KvEvent[]): void;
   /** What a member must have for `revision` to be the one that was seen; null when nothing is known about it. */
-  at(revision: string): Testimony | null;
-  /** A member has something else there. It is still asked about, by whoever else goes on from there, until keys are read anew. */
+  at(revision: string): Expected | null;
+  /** A member has something else there. Other readers that go on from there still ask, until keys are read anew. */
   refute(): void;
 }
 
-interface Testimony {
-  /** The query for a range, without its revision. */
-  readonly query: Readonly<Record<string, string>>;
-  isTrue(rangeAnswer: JsonObject): boolean;
+interface Expected {
+  /** The key to read at the revision. */
+  readonly key: string;
+  /** @param kvs what the read brought */
+  isMet(kvs: readonly { readonly value: string; readonly modRevision: string }[]): boolean;
 }
 
 interface Seen {
@@ -108,7 +106,7 @@ interface Seen {
 }
 
 /** @param root what every key of ours starts with */
-export function createWitness(root: string): Witness {
+export function createHistoryCheck(root: string): HistoryCheck {
   let seen: Seen | null = null;
   let refuted = false;
 
@@ -137,11 +135,10 @@ export function createWitness(root: string): Witness {
       if (seen?.revision !== revision) return null;
       const { key, value, modRevision } = seen;
       return {
-        query: { key: toBase64(root + key) },
-        isTrue: (answer) => {
-          const [kv] = objectsField(answer, 'kvs');
+        key: root + key,
+        isMet: ([kv]) => {
           if (kv === undefined || value === null) return kv === undefined && value === null;
-          return int64Field(kv, 'mod_revision') === modRevision && fromBase64(textField(kv, 'value')) === value;
+          return kv.modRevision === modRevision && kv.value === value;
         },
       };
     },

@@ -1,188 +1,114 @@
 import type { Clock } from '../../lib/clock.ts';
-import { DeadlineError } from '../../lib/deadline.ts';
-import { BodyTooLargeError, openHttpPool } from '../../lib/http-client.ts';
 import { LeaseNotFoundError, StoreError } from '../errors.ts';
-import type { Guard, Kv, LeaseTime, RangePage, RangeQuery, Txn, TxnResult } from '../kv.ts';
+import type { Guard, KeyValue, Kv, LeaseTime, RangePage, RangeQuery, Txn } from '../kv.ts';
 import type { EtcdStoreConfig } from '../store-url.ts';
-import { type Endpoint, type Gateway, MAX_ANSWER_BYTES, openGateway, post } from './client.ts';
+import { openChannel } from './channel.ts';
+import { type EtcdClient, openEtcdClient } from './client.ts';
+import { type EtcdContext, isAnswerTooLarge, JunkAnswerError } from './errors.ts';
+import { createHistoryCheck, type HistoryCheck } from './freshness.ts';
+import { prefixEnd, revisionOf, withoutRoot } from './keys.ts';
 import {
-  type EtcdContext,
-  flagField,
-  GatewayRefusal,
-  headerRevision,
-  int64Field,
-  type JsonObject,
-  JunkAnswerError,
-  objectField,
-  objectsField,
-  textField,
-} from './errors.ts';
-import { createWitness, type Witness } from './freshness.ts';
-import {
-  fromBase64,
-  grpcRange,
-  keyAfter,
-  parseKeyValue,
-  parseRangeEntry,
-  prefixEnd,
-  type RawPage,
-  toBase64,
-} from './messages.ts';
-import { tlsConnector } from './tls.ts';
+  COMPARE_MOD,
+  COMPARE_VALUE,
+  LEASE_GRANT,
+  LEASE_KEEP_ALIVE,
+  LEASE_REVOKE,
+  LEASE_TIME_TO_LIVE,
+  RANGE,
+  RangeKeys,
+  TXN,
+} from './rpc.ts';
+import { explainEndpoint } from './version.ts';
 import { etcdWatch } from './watch.ts';
+
+/** May go to another endpoint after it failed at one. */
+const REPEATABLE = { repeatable: true };
 
 /**
  * Keys per page. etcd walks the index of all keys after the first for every page, so many small pages cost it more than
- * their answers; 5,000 ordinary keys are 2 to 8 MB of JSON.
+ * their answers; 5,000 ordinary keys are 2 to 5 MB.
  */
 const PAGE_KEYS = 5_000;
 
 /** Marks a cursor whose key is no UTF-8, which only a foreign key can be; no key of ours starts so. */
 const RAW_CURSOR = '\0base64:';
 
-/**
- * How long an endpoint is not asked over gRPC after it gave no answer there. Where a proxy speaks HTTP/1.1 only this
- * costs one connection each time; a connection that somebody on the way forgot is closed by then, being idle.
- */
-const GRPC_PAUSE_MS = 600_000;
-
-interface RangeDeps {
-  readonly clock: Pick<Clock, 'monotonicMs'>;
-  /** What every key of ours starts with. */
-  readonly root: string;
-  readonly witness: Witness;
-}
-
-/** Queries without a limit are expected to be large, and take etcd's gRPC where it answers. */
-export function etcdRange(gateway: Gateway, { clock, root, witness }: RangeDeps): Kv['range'] {
-  const grpcAgainAtMs = new Map<Endpoint, number>();
-  const pauseGrpc = (endpoint: Endpoint) => grpcAgainAtMs.set(endpoint, clock.monotonicMs() + GRPC_PAUSE_MS);
-  const mayTryGrpc = (endpoint: Endpoint) => clock.monotonicMs() >= (grpcAgainAtMs.get(endpoint) ?? -Infinity);
-
-  /** null where gRPC does not get through. */
-  const grpcPage = async (
-    endpoint: Endpoint,
-    headers: Readonly<Record<string, string>>,
-    range: Parameters<typeof grpcRange>[2],
-    signal: AbortSignal,
-  ): Promise<RawPage | null> => {
-    try {
-      return await grpcRange(endpoint, headers, range, root, MAX_ANSWER_BYTES, signal);
-    } catch (error) {
-      if (signal.aborted && signal.reason instanceof DeadlineError) pauseGrpc(endpoint);
-      if (signal.aborted || isAnswerOfEtcd(error)) throw error;
-      return null;
-    }
-  };
-
+/** @param root what every key of ours starts with */
+export function etcdRange(client: EtcdClient, root: string, history: HistoryCheck): Kv['range'] {
   const page = (query: RangeQuery, limit: number, signal: AbortSignal): Promise<RangePage> => {
-    const key = query.from === undefined ? toBase64(root + query.prefix) : cursorKey(query.from, root);
-    const rangeEnd = query.to === undefined ? prefixEnd(root + query.prefix) : toBase64(root + query.to);
-    return gateway.run({ repeatable: true }, signal, async (endpoint, headers, attemptSignal) => {
-      const tryGrpc = query.limit === undefined && mayTryGrpc(endpoint);
-      if (tryGrpc) {
-        const range = { key: bytes(key), rangeEnd: bytes(rangeEnd), limit, revision: query.revision ?? '0' };
-        const raw = await grpcPage(endpoint, headers, range, attemptSignal);
-        if (raw) return rawPage(raw, root, query);
-      }
-      const revision = query.revision === undefined ? {} : { revision: query.revision };
-      const body = { key, range_end: rangeEnd, limit: String(limit), ...revision };
-      const parsed = parsePage(
-        await post(endpoint, '/v3/kv/range', body, headers, attemptSignal),
-        root,
-        query.revision,
-      );
-      // Only now is it certain that gRPC is what failed, and not the endpoint.
-      if (tryGrpc) pauseGrpc(endpoint);
-      return parsed;
-    });
+    const request = {
+      key: query.from === undefined ? root + query.prefix : cursorKey(query.from, root),
+      rangeEnd: query.to === undefined ? prefixEnd(root + query.prefix) : root + query.to,
+      limit: String(limit),
+      revision: query.revision ?? '0',
+    };
+    return client.call(RANGE, request, REPEATABLE, signal, (answer, bytes) => ({
+      revision: query.revision ?? revisionOf(answer),
+      kvs: answer.kvs.map(({ key, value, modRevision }) => ({ key: withoutRoot(key, root), value, modRevision })),
+      next: answer.more ? cursorAfter(answer.kvs.at(-1)?.key, bytes, root) : null,
+    }));
   };
 
   return async (query, signal) => {
     for (let limit = Math.min(query.limit ?? PAGE_KEYS, PAGE_KEYS); ; limit = Math.floor(limit / 2)) {
       try {
         const answer = await page(query, limit, signal);
-        witness.sawKeys(answer.revision, answer.kvs);
+        history.sawKeys(answer.revision, answer.kvs);
         return answer;
       } catch (error) {
         // Values may be up to 1.5 MB each: ask for fewer. A single one always fits.
-        const tooLarge = error instanceof StoreError && error.cause instanceof BodyTooLargeError;
+        const tooLarge = error instanceof StoreError && isAnswerTooLarge(error.cause);
         if (!tooLarge || limit === 1) throw error;
       }
     }
   };
 }
 
-/** gRPC's "unimplemented": something that speaks gRPC, and is no etcd. */
-const UNIMPLEMENTED = 12;
-
-/** Any other failure is of the connection over HTTP/2, or of something else that answered it. */
-function isAnswerOfEtcd(error: unknown): boolean {
-  if (error instanceof GatewayRefusal) return error.code !== UNIMPLEMENTED;
-  return error instanceof BodyTooLargeError || error instanceof StoreError;
+/** Where the next page starts: a key without `root` if its bytes survive that, or else as they are. */
+function cursorAfter(lastKey: string | undefined, answer: Buffer, root: string): string {
+  if (lastKey === undefined) throw new JunkAnswerError('the answer promises more keys after none');
+  if (!lastKey.includes('\ufffd')) return `${lastKey.slice(root.length)}\0`;
+  const raw = RangeKeys.decode(answer).kvs.at(-1)?.key ?? Buffer.alloc(0);
+  return RAW_CURSOR + Buffer.concat([raw, Buffer.of(0)]).toString('base64');
 }
 
-function rawPage(page: RawPage, root: string, query: RangeQuery): RangePage {
-  if (page.more && page.lastKey === null) throw new JunkAnswerError('the answer promises more keys after none');
-  const next = page.more && page.lastKey ? cursor(keyAfter(page.lastKey.toString('base64')), root) : null;
-  return { revision: query.revision ?? page.revision, kvs: page.kvs, next };
+function cursorKey(from: string, root: string): Buffer | string {
+  return from.startsWith(RAW_CURSOR) ? Buffer.from(from.slice(RAW_CURSOR.length), 'base64') : root + from;
 }
 
-function bytes(base64: string): Buffer {
-  return Buffer.from(base64, 'base64');
-}
-
-function parsePage(answer: JsonObject, root: string, revision: string | undefined): RangePage {
-  const kvs = objectsField(answer, 'kvs');
-  const more = flagField(answer, 'more');
-  const last = kvs.at(-1);
-  if (more && last === undefined) throw new JunkAnswerError('the answer promises more keys after none');
-  return {
-    revision: revision ?? headerRevision(answer),
-    kvs: kvs.map((kv) => parseRangeEntry(kv, root)),
-    next: more && last ? cursor(keyAfter(textField(last, 'key')), root) : null,
-  };
-}
-
-/** Where the next page starts, as a key without `root` if its bytes survive that, or else as they are. */
-function cursor(keyBase64: string, root: string): string {
-  const key = fromBase64(keyBase64);
-  return toBase64(key) === keyBase64 ? key.slice(root.length) : RAW_CURSOR + keyBase64;
-}
-
-function cursorKey(from: string, root: string): string {
-  return from.startsWith(RAW_CURSOR) ? from.slice(RAW_CURSOR.length) : toBase64(root + from);
-}
-
-/** Of a sample of leases asked for at the same time: some at once, not a new connection for each. */
+/** Of a sample of leases asked for at the same time. */
 const PARALLEL_QUESTIONS = 8;
 
 /** Lease ids are etcd's, as decimal text. */
-export function etcdLeases(gateway: Gateway): Pick<Kv, 'grant' | 'keepAlive' | 'remaining' | 'releaseEmpty'> {
+export function etcdLeases(client: EtcdClient): Pick<Kv, 'grant' | 'keepAlive' | 'remaining' | 'releaseEmpty'> {
+  /** Answered from the leader's memory, without a Raft write. */
+  const timeToLive = (lease: string, signal: AbortSignal): Promise<LeaseTime | null> =>
+    client.call(LEASE_TIME_TO_LIVE, { id: lease }, REPEATABLE, signal, ({ id, ttl, grantedTtl }) => {
+      requireAbout(lease, id);
+      // Whole seconds, rounded down; a lease that is gone has -1 of them.
+      return Number(ttl) < 0 ? null : { remainingMs: Number(ttl) * 1_000 + 500, grantedMs: Number(grantedTtl) * 1_000 };
+    });
+
   return {
-    grant: (ttlMs, signal) => {
-      const body = { TTL: String(Math.ceil(ttlMs / 1_000)) };
+    grant: (ttlMs, signal) =>
       // Granted twice, the one that nobody heard of runs out by itself.
-      return gateway.call({ path: '/v3/lease/grant', body, repeatable: true }, signal, (answer) => {
-        const lease = int64Field(answer, 'ID');
-        const grantedMs = Number(int64Field(answer, 'TTL')) * 1_000;
-        if (lease === '0' || grantedMs <= 0) throw new JunkAnswerError('the answer grants no lease');
-        return { lease, ttlMs: grantedMs };
-      });
-    },
+      client.call(LEASE_GRANT, { ttl: String(Math.ceil(ttlMs / 1_000)) }, REPEATABLE, signal, ({ id, ttl }) => {
+        if (id === '0' || Number(ttl) <= 0) throw new JunkAnswerError('the answer grants no lease');
+        return { lease: id, ttlMs: Number(ttl) * 1_000 };
+      }),
 
     keepAlive: (lease, signal) =>
-      gateway.call({ path: '/v3/lease/keepalive', body: { ID: lease }, repeatable: true }, signal, (answer) => {
-        requireAbout(lease, answer);
-        // A lease that is gone is answered with 200 and no TTL (observed on 3.4).
-        return int64Field(answer, 'TTL') !== '0';
+      client.call(LEASE_KEEP_ALIVE, { id: lease }, REPEATABLE, signal, ({ id, ttl }) => {
+        requireAbout(lease, id);
+        // Of a lease that is gone etcd says 0, its grpc-proxy -1.
+        return Number(ttl) > 0;
       }),
 
     remaining: async (leases, signal) => {
       const times: (LeaseTime | null)[] = [];
       for (let first = 0; first < leases.length; first += PARALLEL_QUESTIONS) {
         const some = leases.slice(first, first + PARALLEL_QUESTIONS);
-        times.push(...(await Promise.all(some.map((lease) => timeToLive(gateway, lease, signal)))));
+        times.push(...(await Promise.all(some.map((lease) => timeToLive(lease, signal)))));
       }
       return times;
     },
@@ -190,14 +116,13 @@ export function etcdLeases(gateway: Gateway): Pick<Kv, 'grant' | 'keepAlive' | '
     // Two steps, because etcd has no "revoke if empty". A write that is still on its way could attach keys in between:
     // the caller must know that none is.
     releaseEmpty: async (lease, signal) => {
-      const asked = { path: '/v3/lease/timetolive', body: { ID: lease, keys: true }, repeatable: true };
-      const empty = await gateway.call(asked, signal, (answer) => {
-        const keys = answer['keys'];
-        return int64Field(answer, 'TTL') !== '-1' && (!Array.isArray(keys) || keys.length === 0);
+      const asked = { id: lease, keys: true };
+      const empty = await client.call(LEASE_TIME_TO_LIVE, asked, REPEATABLE, signal, ({ ttl, keys }) => {
+        return ttl !== '-1' && keys.length === 0;
       });
       if (!empty) return;
       try {
-        await gateway.call({ path: '/v3/lease/revoke', body: { ID: lease }, repeatable: true }, signal, () => {});
+        await client.call(LEASE_REVOKE, { id: lease }, REPEATABLE, signal, () => {});
       } catch (error) {
         if (!(error instanceof LeaseNotFoundError)) throw error;
       }
@@ -205,90 +130,70 @@ export function etcdLeases(gateway: Gateway): Pick<Kv, 'grant' | 'keepAlive' | '
   };
 }
 
-/** Answered from the leader's memory, without a Raft write. */
-function timeToLive(gateway: Gateway, lease: string, signal: AbortSignal): Promise<LeaseTime | null> {
-  return gateway.call({ path: '/v3/lease/timetolive', body: { ID: lease }, repeatable: true }, signal, (answer) => {
-    requireAbout(lease, answer);
-    const remainingS = Number(int64Field(answer, 'TTL'));
-    // Whole seconds, rounded down; a lease that is gone has -1 of them (observed on 3.4).
-    if (remainingS < 0) return null;
-    return { remainingMs: remainingS * 1_000 + 500, grantedMs: Number(int64Field(answer, 'grantedTTL')) * 1_000 };
-  });
-}
-
-/** Without it, `{}` from something that is no etcd would read as "gone" and make a healthy node register again. */
-function requireAbout(lease: string, answer: JsonObject): void {
-  if (int64Field(answer, 'ID') !== lease) {
-    throw new JunkAnswerError('the answer is not about the lease that was asked for');
-  }
+/** Without it, an empty answer from something that is no etcd would read as "gone" and make a healthy node register again. */
+function requireAbout(lease: string, id: string): void {
+  if (id !== lease) throw new JunkAnswerError('the answer is not about the lease that was asked for');
 }
 
 /** @param root what every key of ours starts with */
-export function etcdTxn(gateway: Gateway, root: string): Kv['txn'] {
+export function etcdTxn(client: EtcdClient, root: string): Kv['txn'] {
   return (txn, signal) => {
     // A write that may have been carried out is not sent again here: its guards would then fail on its own doing.
     const repeatable = txn.puts.length === 0 && txn.deletes.length === 0;
-    return gateway.call({ path: '/v3/kv/txn', body: txnBody(txn, root), repeatable }, signal, (answer) =>
-      parseTxn(answer, txn.reads.length, root),
-    );
+    return client.call(TXN, txnRequest(txn, root), { repeatable }, signal, (answer) => {
+      const { responses } = answer;
+      if (responses.length < txn.reads.length)
+        throw new JunkAnswerError('the answer has fewer responses than the transaction has reads');
+      return {
+        succeeded: answer.succeeded,
+        revision: revisionOf(answer),
+        reads: responses.slice(0, txn.reads.length).map(({ responseRange }): KeyValue | null => {
+          const kv = responseRange?.kvs[0];
+          if (kv === undefined) return null;
+          const { key, value, modRevision, lease } = kv;
+          return { key: withoutRoot(key, root), value, modRevision, lease };
+        }),
+      };
+    });
   };
 }
 
-function txnBody(txn: Txn, root: string): unknown {
-  const key = (name: string) => toBase64(root + name);
+function txnRequest(txn: Txn, root: string): Parameters<typeof TXN.request.encode>[0] {
   // etcd carries out the operations in order within one revision, so reads placed first see the state before the writes.
-  const reads = txn.reads.map((name) => ({ request_range: { key: key(name) } }));
+  const reads = txn.reads.map((name) => ({ requestRange: { key: root + name } }));
   return {
-    compare: txn.guards.map((guard) => ({ key: key(guard.key), result: 'EQUAL', ...target(guard) })),
+    compare: txn.guards.map((guard) => compare(guard, root)),
     success: [
       ...reads,
-      ...txn.puts.map((put) => ({
-        request_put: { key: key(put.key), value: toBase64(put.value), lease: put.lease },
-      })),
-      ...txn.deletes.map((name) => ({ request_delete_range: { key: key(name) } })),
+      ...txn.puts.map(({ key, value, lease }) => ({ requestPut: { key: root + key, value, lease } })),
+      ...txn.deletes.map((name) => ({ requestDeleteRange: { key: root + name } })),
     ],
     failure: reads,
   };
 }
 
-/** A key that does not exist compares as lease 0 and mod revision 0. */
-function target(guard: Guard): Readonly<Record<string, string>> {
-  return 'lease' in guard
-    ? { target: 'LEASE', lease: guard.lease }
-    : { target: 'MOD', mod_revision: guard.modRevision };
-}
-
-function parseTxn(answer: JsonObject, readCount: number, root: string): TxnResult {
-  const responses = objectsField(answer, 'responses');
-  if (responses.length < readCount)
-    throw new JunkAnswerError('the answer has fewer responses than the transaction has reads');
-  return {
-    succeeded: flagField(answer, 'succeeded'),
-    revision: headerRevision(answer),
-    reads: responses.slice(0, readCount).map((response) => {
-      const [kv] = objectsField(objectField(response, 'response_range'), 'kvs');
-      return kv === undefined ? null : parseKeyValue(kv, root);
-    }),
-  };
+/** A key that does not exist has mod revision 0 and equals no value. */
+function compare(guard: Guard, root: string) {
+  const key = root + guard.key;
+  return 'value' in guard
+    ? { target: COMPARE_VALUE, key, value: guard.value }
+    : { target: COMPARE_MOD, key, modRevision: guard.modRevision };
 }
 
 /** The cluster's id as `etcdctl member list -w hex` writes it, and the prefix. @param root what every key of ours starts with */
-export function etcdStoreId(gateway: Gateway, root: string): Kv['id'] {
+export function etcdStoreId(client: EtcdClient, root: string): Kv['id'] {
   // Every header has the cluster's id. This read needs no more than the permission we have, and no leader.
-  const body = { key: toBase64(root), count_only: true, serializable: true };
+  const request = { key: root, countOnly: true, serializable: true };
   return (signal) =>
-    gateway.call({ path: '/v3/kv/range', body, repeatable: true }, signal, (answer) => {
-      const clusterId = BigInt(int64Field(objectField(answer, 'header'), 'cluster_id'));
+    client.call(RANGE, request, REPEATABLE, signal, ({ header }) => {
+      const clusterId = BigInt.asUintN(64, BigInt(header?.clusterId ?? '0'));
       if (clusterId === 0n) throw new JunkAnswerError('the answer names no cluster');
       return `${clusterId.toString(16)}${root.slice(0, -1)}`;
     });
 }
 
+/** Of one call over all endpoints together, unless the command's `--timeout` says otherwise. */
 const REQUEST_TIMEOUT_MS = 2_500;
-/** Per endpoint. Opened as they are needed; a watch holds one of them. */
-const MAX_CONNECTIONS = 32;
-/** Longer than the time between two beats, so that a beat does not cost etcd a TLS handshake. */
-const IDLE_TIMEOUT_MS = 60_000;
 
 export interface EtcdDeps {
   readonly clock: Clock;
@@ -298,39 +203,32 @@ export interface EtcdDeps {
   readonly requestTimeoutMs?: number;
 }
 
-/**
- * A store on etcd 3.4 to 3.6, through its JSON gateway; large reads take etcd's own gRPC where they can. Opens no
- * connection before the first call.
- */
+/** A store on etcd 3.2 to 3.6, over gRPC. Opens no connection before the first call, and then one to each endpoint it uses. */
 export function openEtcdKv(config: EtcdStoreConfig, deps: EtcdDeps): Kv {
-  const requestTimeoutMs = deps.requestTimeoutMs ?? REQUEST_TIMEOUT_MS;
+  const { clock, random, requestTimeoutMs = REQUEST_TIMEOUT_MS } = deps;
   const root = `${config.prefix}/`;
   const context: EtcdContext = { user: config.credentials?.user ?? null, root, tls: config.tls };
-  const tls = config.tls ?? { caFile: null, certFile: null, keyFile: null };
-  const openPool = (url: string, connections: number, http2: boolean) =>
-    openHttpPool(url, {
-      connections,
-      http2,
-      connectTimeoutMs: requestTimeoutMs,
-      idleTimeoutMs: IDLE_TIMEOUT_MS,
-      ...(url.startsWith('https:') ? { connect: tlsConnector(tls, deps.clock, requestTimeoutMs, http2) } : {}),
-    });
-  const endpoints = config.endpoints.map((url) => ({
-    url,
-    pool: openPool(url, MAX_CONNECTIONS, false),
-    grpcPool: openPool(url, 1, true),
-  }));
-  const witness = createWitness(root);
-  const gateway = openGateway(endpoints, config.credentials, { ...deps, requestTimeoutMs, context });
+  const endpoints = config.endpoints.map((url) => {
+    const tls = url.startsWith('https:') ? (config.tls ?? { caFile: null, certFile: null, keyFile: null }) : null;
+    return { url, tls, channel: openChannel(url, tls, clock, requestTimeoutMs) };
+  });
+  const history = createHistoryCheck(root);
+  const client = openEtcdClient(endpoints, config.credentials, {
+    clock,
+    random,
+    requestTimeoutMs,
+    context,
+    explain: ({ url }, limitMs) => explainEndpoint(url, context.tls, clock, limitMs),
+  });
   return {
     label: config.label,
-    id: etcdStoreId(gateway, root),
-    ...etcdLeases(gateway),
-    range: etcdRange(gateway, { clock: deps.clock, root, witness }),
-    txn: etcdTxn(gateway, root),
-    watch: etcdWatch(gateway, { clock: deps.clock, context, witness }),
+    id: etcdStoreId(client, root),
+    ...etcdLeases(client),
+    range: etcdRange(client, root, history),
+    txn: etcdTxn(client, root),
+    watch: etcdWatch(client, { clock, context, history }),
     close: async () => {
-      await Promise.all(endpoints.flatMap(({ pool, grpcPool }) => [pool.destroy(), grpcPool.destroy()]));
+      for (const { channel } of endpoints) channel.close();
     },
   };
 }

@@ -1,21 +1,12 @@
-import { boundedText } from '../../lib/http-client.ts';
+import { linkSignals, onAbort } from '../../lib/abort.ts';
 import type { KvBatch, KvEvent } from '../kv.ts';
-import { type Endpoint, type Gateway, jsonLines, MAX_ANSWER_BYTES } from './client.ts';
-import {
-  flagField,
-  GatewayRefusal,
-  headerRevision,
-  int64Field,
-  type JsonObject,
-  JunkAnswerError,
-  objectField,
-  objectsField,
-  parseAnswer,
-  textField,
-} from './errors.ts';
-import { fromBase64, parseKey, prefixEnd, toBase64 } from './messages.ts';
+import { RpcError } from './channel.ts';
+import type { Endpoint, EtcdClient } from './client.ts';
+import { JunkAnswerError } from './errors.ts';
+import { prefixEnd, revisionOf, withoutRoot } from './keys.ts';
+import { WATCH, type WatchEvent, WatchRequest, WatchResponse } from './rpc.ts';
 
-/** One line of a watch stream. */
+/** One answer of a watch stream. */
 export type WatchAnswer =
   | { readonly kind: 'created' }
   /** The changes after the revision asked for are gone. */
@@ -36,22 +27,21 @@ export interface RevisionEvent {
   readonly event: KvEvent;
 }
 
-/** @param root what every key of ours starts with @throws GatewayRefusal when etcd ends the watch, JunkAnswerError */
-export function parseWatchAnswer(line: string, root: string): WatchAnswer {
-  const answer = parseAnswer(200, line);
-  if (flagField(answer, 'canceled')) {
-    const compactRevision = int64Field(answer, 'compact_revision');
+/** @param root what every key of ours starts with @throws RpcError when etcd ends the watch, RangeError, JunkAnswerError */
+export function parseWatchAnswer(bytes: Buffer, root: string): WatchAnswer {
+  const answer = WatchResponse.decode(bytes);
+  if (answer.canceled) {
+    const { compactRevision } = answer;
     if (compactRevision !== '0') return { kind: 'compacted', compactRevision };
-    throw refusalOf(textField(answer, 'cancel_reason'));
+    throw refusalOf(answer.cancelReason);
   }
-  if (flagField(answer, 'created')) return { kind: 'created' };
-  const events = objectsField(answer, 'events');
-  if (events.length === 0) return { kind: 'progress', revision: headerRevision(answer) };
+  if (answer.created) return { kind: 'created' };
+  if (answer.events.length === 0) return { kind: 'progress', revision: revisionOf(answer) };
   return {
     kind: 'events',
-    events: events.map((event) => parseEvent(event, root)),
-    partial: flagField(answer, 'fragment'),
-    lacksPrevious: events.some(lacksPrevious),
+    events: answer.events.map((event) => parseEvent(event, root)),
+    partial: answer.fragment,
+    lacksPrevious: answer.events.some(lacksPrevious),
   };
 }
 
@@ -60,30 +50,27 @@ export function parseWatchAnswer(line: string, root: string): WatchAnswer {
  * any other (source: `isWatchPermitted` in api/v3rpc/watch.go). Both get the code of a refused token, so that a new one
  * is tried before the denial is believed.
  */
-function refusalOf(cancelReason: string): GatewayRefusal {
+function refusalOf(cancelReason: string): RpcError {
   const reason = cancelReason.replace(/^rpc error: code = \w+ desc = /, '') || 'no reason given';
   const unauthenticated = /permission denied|auth token|user name is empty/.test(reason);
-  return new GatewayRefusal(unauthenticated ? 16 : 14, `the watch was canceled (${reason})`);
+  return new RpcError(unauthenticated ? 16 : 14, `the watch was canceled (${reason})`, true, undefined);
 }
 
 /** Without a word etcd leaves out what it cannot find any more; only of a new key there is nothing to be found. */
-function lacksPrevious(event: JsonObject): boolean {
-  if (event['prev_kv'] !== undefined) return false;
-  const kv = objectField(event, 'kv');
-  return event['type'] === 'DELETE' || int64Field(kv, 'create_revision') !== int64Field(kv, 'mod_revision');
+function lacksPrevious({ type, kv, prevKv }: WatchEvent): boolean {
+  return prevKv === null && (type === DELETE || kv?.createRevision !== kv?.modRevision);
 }
 
-function parseEvent(event: JsonObject, root: string): RevisionEvent {
-  const kv = objectField(event, 'kv');
-  const revision = int64Field(kv, 'mod_revision');
-  if (revision === '0') throw new JunkAnswerError('the answer has an event without a revision');
-  const previous = event['prev_kv'] === undefined ? null : objectField(event, 'prev_kv');
+const DELETE = '1';
+
+function parseEvent({ type, kv, prevKv }: WatchEvent, root: string): RevisionEvent {
+  if (kv === null || kv.modRevision === '0') throw new JunkAnswerError('the answer has an event without a revision');
   return {
-    revision,
+    revision: kv.modRevision,
     event: {
-      key: parseKey(kv, root),
-      value: event['type'] === 'DELETE' ? null : fromBase64(textField(kv, 'value')),
-      previous: previous && fromBase64(textField(previous, 'value')),
+      key: withoutRoot(kv.key, root),
+      value: type === DELETE ? null : kv.value,
+      previous: prevKv?.value ?? null,
     },
   };
 }
@@ -100,24 +87,24 @@ export interface WatchStream {
 
 /** Watches all keys below `root` from the revision after `revision`, at the first endpoint that confirms it in time. */
 export function openWatchStream(
-  gateway: Gateway,
+  client: EtcdClient,
   root: string,
   revision: string,
   signal: AbortSignal,
 ): Promise<WatchStream> {
-  const body = JSON.stringify({
-    create_request: {
-      key: toBase64(root),
-      range_end: prefixEnd(root),
-      start_revision: String(BigInt(revision) + 1n),
-      prev_kv: true,
-      progress_notify: true,
-      // Answers above etcd's largest request (1.5 MB) come in parts, so that a line stays within its bound.
+  const request = WatchRequest.encode({
+    createRequest: {
+      key: root,
+      rangeEnd: prefixEnd(root),
+      startRevision: String(BigInt(revision) + 1n),
+      prevKv: true,
+      progressNotify: true,
+      // Answers above etcd's largest request (1.5 MB) come in parts, so that each stays within its bound.
       fragment: true,
     },
   });
-  return gateway.endpoints.attempt({ repeatable: true }, signal, (endpoint, openSignal) =>
-    gateway.withToken(endpoint, (headers) => open(endpoint, root, body, headers, signal, openSignal)),
+  return client.attempt({ repeatable: true }, signal, (endpoint, headers, openSignal) =>
+    open(endpoint, root, request, headers, signal, openSignal),
   );
 }
 
@@ -125,47 +112,31 @@ export function openWatchStream(
 async function open(
   endpoint: Endpoint,
   root: string,
-  body: string,
+  request: Buffer,
   headers: Readonly<Record<string, string>>,
   lifeSignal: AbortSignal,
   openSignal: AbortSignal,
 ): Promise<WatchStream> {
-  const controller = new AbortController();
-  const onLifeEnd = () => controller.abort(lifeSignal.reason);
-  const onOpenEnd = () => controller.abort(openSignal.reason);
-  lifeSignal.addEventListener('abort', onLifeEnd, { once: true });
-  openSignal.addEventListener('abort', onOpenEnd, { once: true });
+  const life = linkSignals(lifeSignal);
+  using _opening = onAbort(openSignal, (reason) => life.abort(reason));
   const close = () => {
-    lifeSignal.removeEventListener('abort', onLifeEnd);
-    controller.abort();
+    life[Symbol.dispose]();
+    life.abort();
   };
   try {
-    const response = await endpoint.pool.request({
-      method: 'POST',
-      path: '/v3/watch',
-      // A member that lost its leader ends the watch then, instead of going silent.
-      headers: { 'content-type': 'application/json', 'grpc-metadata-hasleader': 'true', ...headers },
-      body,
-      signal: controller.signal,
-    });
-    // Without a listener, the error of a stream that nobody reads at that moment would end the process.
-    response.body.on('error', () => {});
-    if (response.statusCode !== 200) {
-      parseAnswer(response.statusCode, await boundedText(response.body, MAX_ANSWER_BYTES));
-    }
-    const lines = jsonLines(response.body, MAX_ANSWER_BYTES);
+    // A member that lost its leader ends the watch then, instead of going silent.
+    const watchHeaders = { ...headers, hasleader: 'true' };
+    const answers = endpoint.channel.stream(WATCH, request, watchHeaders, life.signal);
     const next = async () => {
-      const line = await lines.next();
-      return line.done ? null : parseWatchAnswer(line.value, root);
+      const answer = await answers.next();
+      return answer.done ? null : parseWatchAnswer(answer.value, root);
     };
     const first = await next();
     if (first?.kind !== 'created') throw new JunkAnswerError('the watch was not confirmed');
-    return { endpoint, signal: controller.signal, next, close };
+    return { endpoint, signal: life.signal, next, close };
   } catch (error) {
     close();
     throw error;
-  } finally {
-    openSignal.removeEventListener('abort', onOpenEnd);
   }
 }
 

@@ -271,7 +271,7 @@ export function createEngine(statements: Statements, keptChanges: number): Engin
         const reads = txn.reads.map(find);
         const succeeded = txn.guards.every((guard) => {
           const row = find(guard.key);
-          return 'lease' in guard ? row?.lease === guard.lease : (row?.modRevision ?? '0') === guard.modRevision;
+          return 'value' in guard ? row?.value === guard.value : (row?.modRevision ?? '0') === guard.modRevision;
         });
         const revision = appendRevision(statements, succeeded ? writesOf(txn) : [], keptChanges);
         return { succeeded, revision: String(revision), reads };

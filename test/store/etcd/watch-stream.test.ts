@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { GatewayRefusal, JunkAnswerError } from '../../../src/store/etcd/errors.ts';
+import { RpcError } from '../../../src/store/etcd/channel.ts';
+import { JunkAnswerError } from '../../../src/store/etcd/errors.ts';
+import { WatchResponse } from '../../../src/store/etcd/rpc.ts';
 import { parseWatchAnswer, type RevisionEvent, regroup } from '../../../src/store/etcd/watch-stream.ts';
 import type { KvBatch } from '../../../src/store/kv.ts';
 
@@ -46,75 +48,74 @@ describe('revision batches', () => {
   });
 });
 
-describe('watch answer', () => {
-  const parse = (line: string) => parseWatchAnswer(line, '/r/');
-  const base64 = (text: string) => Buffer.from(text).toString('base64');
+describe('an answer of a watch', () => {
+  const parse = (answer: Parameters<typeof WatchResponse.encode>[0]) =>
+    parseWatchAnswer(WatchResponse.encode(answer), '/r/');
+  const header = { revision: '9' };
 
-  describe('a line of a watch', () => {
-    it('confirms the watch', () => {
-      assert.deepEqual(parse('{"result":{"header":{"revision":"9"},"created":true}}'), { kind: 'created' });
+  it('confirms the watch', () => {
+    assert.deepEqual(parse({ header, created: true }), { kind: 'created' });
+  });
+
+  it('carries puts and deletes with what was there before', () => {
+    const events = [
+      {
+        kv: { key: '/r/a', createRevision: '2', modRevision: '3', value: '2' },
+        prevKv: { key: '/r/a', createRevision: '2', modRevision: '2', value: '1' },
+      },
+      { type: '1', kv: { key: '/r/b', modRevision: '4' }, prevKv: { key: '/r/b', value: '1' } },
+      { kv: { key: '/r/b', createRevision: '5', modRevision: '5', value: '2' } },
+    ];
+    assert.deepEqual(parse({ header, events }), {
+      kind: 'events',
+      partial: false,
+      lacksPrevious: false,
+      events: [
+        { revision: '3', event: { key: 'a', value: '2', previous: '1' } },
+        { revision: '4', event: { key: 'b', value: null, previous: '1' } },
+        { revision: '5', event: { key: 'b', value: '2', previous: null } },
+      ],
     });
+  });
 
-    it('carries puts and deletes with what was there before', () => {
-      const [a, b, one, two] = [base64('/r/a'), base64('/r/b'), base64('1'), base64('2')];
-      const line =
-        `{"result":{"header":{"revision":"9"},"events":[` +
-        `{"kv":{"key":"${a}","create_revision":"2","mod_revision":"3","version":"2","value":"${two}"},` +
-        `"prev_kv":{"key":"${a}","create_revision":"2","mod_revision":"2","version":"1","value":"${one}"}},` +
-        `{"type":"DELETE","kv":{"key":"${b}","mod_revision":"4"},"prev_kv":{"key":"${b}","value":"${one}"}},` +
-        `{"kv":{"key":"${b}","create_revision":"5","mod_revision":"5","version":"1","value":"${two}"}}]}}`;
-      assert.deepEqual(parse(line), {
-        kind: 'events',
-        partial: false,
-        lacksPrevious: false,
-        events: [
-          { revision: '3', event: { key: 'a', value: '2', previous: '1' } },
-          { revision: '4', event: { key: 'b', value: null, previous: '1' } },
-          { revision: '5', event: { key: 'b', value: '2', previous: null } },
-        ],
-      });
-    });
-
-    it('tells an empty value from none', () => {
-      const line = `{"result":{"header":{"revision":"9"},"fragment":true,"events":[{"kv":{"key":"${base64('/r/a')}","mod_revision":"3"},"prev_kv":{}}]}}`;
-      assert.deepEqual(parse(line), {
+  it('tells an empty value from none', () => {
+    assert.deepEqual(
+      parse({ header, fragment: true, events: [{ kv: { key: '/r/a', modRevision: '3' }, prevKv: {} }] }),
+      {
         kind: 'events',
         partial: true,
         lacksPrevious: false,
         events: [{ revision: '3', event: { key: 'a', value: '', previous: '' } }],
-      });
-    });
+      },
+    );
+  });
 
-    it('says when what a change replaced is missing, though there was something', () => {
-      const key = base64('/r/a');
-      const deleted = `{"type":"DELETE","kv":{"key":"${key}","mod_revision":"4"}}`;
-      const replaced = `{"kv":{"key":"${key}","create_revision":"2","mod_revision":"3","version":"2"}}`;
-      for (const event of [deleted, replaced]) {
-        const answer = parse(`{"result":{"events":[${event}]}}`);
-        assert.equal(answer.kind === 'events' && answer.lacksPrevious, true, event);
-      }
-    });
+  it('says when what a change replaced is missing, though there was something', () => {
+    const deleted = { type: '1', kv: { key: '/r/a', modRevision: '4' } };
+    const replaced = { kv: { key: '/r/a', createRevision: '2', modRevision: '3' } };
+    for (const event of [deleted, replaced]) {
+      const answer = parse({ events: [event] });
+      assert.equal(answer.kind === 'events' && answer.lacksPrevious, true);
+    }
+  });
 
-    it('tells progress and compaction', () => {
-      assert.deepEqual(parse('{"result":{"header":{"revision":"12"}}}'), { kind: 'progress', revision: '12' });
-      assert.deepEqual(parse('{"result":{"header":{},"canceled":true,"compact_revision":"6"}}'), {
-        kind: 'compacted',
-        compactRevision: '6',
-      });
+  it('tells progress and compaction', () => {
+    assert.deepEqual(parse({ header: { revision: '12' } }), { kind: 'progress', revision: '12' });
+    assert.deepEqual(parse({ header, canceled: true, compactRevision: '6' }), {
+      kind: 'compacted',
+      compactRevision: '6',
     });
+  });
 
-    it('is a refusal when etcd ends the watch, though it says created as well', () => {
-      const denied =
-        '{"result":{"header":{},"created":true,"canceled":true,"cancel_reason":"etcdserver: permission denied"}}';
-      assert.throws(() => parse(denied), { name: 'GatewayRefusal', code: 16, message: /permission denied/ });
-      assert.throws(() => parse('{"result":{"header":{},"canceled":true}}'), GatewayRefusal);
-    });
+  it('is a refusal when etcd ends the watch, though it says created as well', () => {
+    const denied = { header, created: true, canceled: true, cancelReason: 'etcdserver: permission denied' };
+    assert.throws(() => parse(denied), { name: 'RpcError', code: 16, message: /permission denied/ });
+    assert.throws(() => parse({ header, canceled: true }), RpcError);
+  });
 
-    it('is junk with a key that was not asked for, or an event without a revision', () => {
-      const foreign = `{"result":{"events":[{"kv":{"key":"${base64('/x/a')}","mod_revision":"3"}}]}}`;
-      assert.throws(() => parse(foreign), JunkAnswerError);
-      assert.throws(() => parse(`{"result":{"events":[{"kv":{"key":"${base64('/r/a')}"}}]}}`), JunkAnswerError);
-      assert.throws(() => parse('{"result":{"events":[{"kv":"a"}]}}'), JunkAnswerError);
-    });
+  it('is junk with a key that was not asked for, or an event without a revision', () => {
+    assert.throws(() => parse({ events: [{ kv: { key: '/x/a', modRevision: '3' } }] }), JunkAnswerError);
+    assert.throws(() => parse({ events: [{ kv: { key: '/r/a' } }] }), JunkAnswerError);
+    assert.throws(() => parse({}), JunkAnswerError);
   });
 });

@@ -1,24 +1,32 @@
 import assert from 'node:assert/strict';
 import { rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { after, afterEach, before, describe, it } from 'node:test';
+import { after, afterEach, before, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CompactedError } from '../../../src/store/errors.ts';
+import { RANGE, WATCH, WatchResponse } from '../../../src/store/etcd/rpc.ts';
 import type { Kv, KvBatch } from '../../../src/store/kv.ts';
 import { startEtcdCluster } from '../../support/etcd-cluster.ts';
-import { startFakeGateway, startTcpProxy } from '../../support/etcd-impostors.ts';
-import { closeTestKvs, collect, never, openTestKv, putAll } from '../../support/etcd-kv.ts';
+import { type FakeCall, startFakeGrpc, startGrpcProxy, startTcpProxy } from '../../support/etcd-impostors.ts';
+import { closeTestKvs, collect, never, openTestKv, putAll, putBytes } from '../../support/etcd-kv.ts';
 import { type EtcdServer, startEtcd } from '../../support/etcd-server.ts';
+import { describeOnEtcds } from '../../support/etcd-versions.ts';
+import { until } from '../../support/machine-time.ts';
 import { scaledClock } from '../../support/scaled-clock.ts';
 
 const keysOf = (batches: readonly KvBatch[]) => batches.flatMap(({ events }) => events.map(({ key }) => key));
 const changes = (batches: readonly KvBatch[]) => batches.filter(({ events }) => events.length > 0);
 
-describe('a watch on etcd', () => {
+function answerRange(call: FakeCall, revision: string): void {
+  call.send(RANGE.response.encode({ header: { revision } }));
+  call.end(0);
+}
+
+describeOnEtcds('a watch', (version) => {
   let server: EtcdServer;
   let kv: Kv;
   before(async () => {
-    server = await startEtcd();
+    server = await startEtcd({ version });
   });
   afterEach(closeTestKvs);
   after(() => server.dispose());
@@ -87,7 +95,9 @@ describe('a watch on etcd', () => {
     })();
     for (let index = 0; index < 30; index += 1) {
       await putAll(kv, { [`r/${String(index).padStart(2, '0')}`]: 'v' });
-      if (index === 10 || index === 20) await server.restart();
+      if (index !== 10 && index !== 20) continue;
+      await server.restart();
+      await until('it is connected again', 10_000, async () => Boolean(await kv.range({ prefix: '' }, never)));
     }
     await reader;
     assert.ok(failures >= 2);
@@ -109,18 +119,18 @@ describe('a watch on etcd', () => {
 
   // Seen with a real one, of a reader that is slow: what is compacted before etcd sends the change is left out.
   it('says when a compaction overtakes it, and what its changes replaced is gone', async () => {
-    const created = '{"result":{"header":{"revision":"5"},"created":true}}\n';
-    const key = Buffer.from('/rollcall/a').toString('base64');
-    const deleted = `{"result":{"header":{"revision":"6"},"events":[{"type":"DELETE","kv":{"key":"${key}","mod_revision":"6"}}]}}\n`;
-    const gateway = await startFakeGateway((request, response) => {
-      if (request.url === '/v3/watch') response.write(created + deleted);
-      else response.end('{"header":{"revision":"6"}}');
+    const header = { revision: '6' };
+    const deleted = { type: '1', kv: { key: '/rollcall/a', modRevision: '6' } };
+    const fake = await startFakeGrpc((call) => {
+      if (call.path !== WATCH) return answerRange(call, '6');
+      call.send(WatchResponse.encode({ header: { revision: '5' }, created: true }));
+      call.send(WatchResponse.encode({ header, events: [deleted] }));
     });
     await assert.rejects(
-      collect(openTestKv([gateway.url]), '5', (batches) => changes(batches).length > 0),
+      collect(openTestKv([fake.url]), '5', (batches) => changes(batches).length > 0),
       { name: 'CompactedError', message: /what the changes after revision 5 replaced is compacted$/ },
     );
-    await gateway.close();
+    await fake.close();
   });
 
   it('says when the store is behind its revision, as after a restore from a backup', async () => {
@@ -131,7 +141,7 @@ describe('a watch on etcd', () => {
   });
 
   it('says when the store was restored from a backup and has its revision again with other changes behind it', async () => {
-    const other = await startEtcd();
+    const other = await startEtcd({ version });
     const backup = join(other.dataDir, '..', `${basename(other.dataDir)}.backup`);
     try {
       const ours = openTestKv(other.endpoints);
@@ -176,11 +186,10 @@ describe('a watch on etcd', () => {
 
   it('goes on without an objection after keys were deleted, overwritten or are no text', async () => {
     const mine = openTestKv(server.endpoints, { prefix: '/resumed' });
-    const foreign = Buffer.concat([Buffer.from('/resumed/z'), Buffer.of(0xc0)]).toString('base64');
+    const foreign = Buffer.concat([Buffer.from('/resumed/z'), Buffer.of(0xc0)]);
     await putAll(mine, { a: '1', b: '2' });
     let { revision } = await mine.range({ prefix: '' }, never);
-    const putForeign = () =>
-      fetch(`${server.clientUrl}/v3/kv/put`, { method: 'POST', body: JSON.stringify({ key: foreign }) });
+    const putForeign = () => putBytes(server.clientUrl, foreign);
     for (const change of [
       () => mine.txn({ guards: [], puts: [], deletes: ['a'], reads: [] }, never),
       () => putAll(mine, { b: '3' }),
@@ -215,6 +224,7 @@ describe('a watch on etcd', () => {
   it('is confirmed while others write to the store, and keeps the revision from which it can be resumed', async () => {
     const clock = scaledClock(10);
     const idle = openTestKv(server.endpoints, {}, { clock, requestTimeoutMs: 25_000 });
+    const others = openTestKv(server.endpoints, { prefix: '/elsewhere' });
     const revision = await putAll(idle, { 'o/1': '1' });
     let batches = 0;
     const atMs: number[] = [];
@@ -223,14 +233,14 @@ describe('a watch on etcd', () => {
       atMs.push(clock.monotonicMs());
       batches += 1;
       if (batches === 4) break;
-      await server.etcdctl('put', '/foreign', String(batches));
+      await putAll(others, { a: String(batches) });
     }
     const gapsMs = atMs.slice(1).map((ms, index) => ms - (atMs[index] ?? 0));
     assert.ok(Math.max(...gapsMs) < 10_000, String(gapsMs));
   });
 
-  it('is not confirmed and given up when changes exist that its connection does not bring', async () => {
-    const proxy = await startTcpProxy(server.clientUrl);
+  it('is not confirmed and given up when changes exist that its stream does not bring', async () => {
+    const proxy = await startGrpcProxy(server.clientUrl);
     const cut = openTestKv([proxy.url], {}, { clock: scaledClock(10), requestTimeoutMs: 25_000 });
     const direct = open();
     for (const change of [
@@ -243,7 +253,7 @@ describe('a watch on etcd', () => {
         for await (const batch of cut.watch(revision, AbortSignal.timeout(20_000))) {
           got.push(batch);
           if (got.length > 1) continue;
-          proxy.freeze('/v3/watch');
+          proxy.silence(WATCH);
           await change();
         }
       })();
@@ -290,23 +300,39 @@ describe('a watch on etcd', () => {
   });
 
   it('fails with one line on junk in its stream', async () => {
-    const created = '{"result":{"header":{"revision":"5"},"created":true}}\n';
-    for (const junk of ['<html>\n', '{"result":{"events":[7]}}\n', '{"result":', `${'x'.repeat(17_000_000)}`]) {
-      const gateway = await startFakeGateway((request, response) => {
-        if (request.url === '/v3/watch') response.end(created + junk);
-        else response.end('{"header":{"revision":"5"}}');
+    const created = WatchResponse.encode({ header: { revision: '5' }, created: true });
+    const event = { kv: { key: '/elsewhere/a', modRevision: '6' } };
+    const junk = [Buffer.from('<html>'), WatchResponse.encode({ events: [event] }), created.subarray(0, 3)];
+    for (const answer of junk) {
+      const fake = await startFakeGrpc((call) => {
+        if (call.path !== WATCH) return answerRange(call, '5');
+        call.send(created);
+        call.send(answer);
       });
-      const fooled = openTestKv([gateway.url]);
       await assert.rejects(
-        collect(fooled, '5', () => false),
+        collect(openTestKv([fake.url]), '5', () => false),
         { name: 'StoreError', retryable: true, message: /^etcd at [^\n]+$/ },
       );
-      await gateway.close();
+      await fake.close();
     }
   });
 
+  it('starts over from a snapshot where an etcd sends more in one answer than is taken', async () => {
+    const created = WatchResponse.encode({ header: { revision: '5' }, created: true });
+    const fake = await startFakeGrpc((call) => {
+      if (call.path !== WATCH) return answerRange(call, '5');
+      call.send(created);
+      call.send(Buffer.alloc(17_000_000));
+    });
+    await assert.rejects(
+      collect(openTestKv([fake.url]), '5', () => false),
+      { name: 'CompactedError', message: /the changes after revision 5 is more than one answer/ },
+    );
+    await fake.close();
+  });
+
   it('goes on at another member when its own is gone, and ends at a member that lost its leader', async () => {
-    const cluster = await startEtcdCluster(3);
+    const cluster = await startEtcdCluster(3, { version });
     try {
       const ha = openTestKv(cluster.endpoints);
       const start = await putAll(ha, { 'h/1': '1' });

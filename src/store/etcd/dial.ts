@@ -1,0 +1,182 @@
+import { isIP, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import { ChannelCredentials, type ChannelOptions, credentials, experimental } from '@grpc/grpc-js';
+import type { Clock } from '../../lib/clock.ts';
+import type { EtcdTls } from '../store-url.ts';
+import { loadTls, type Pems } from './tls.ts';
+
+/** Why an attempt to connect was given up. */
+export class ConnectTimeoutError extends Error {
+  override readonly name = 'ConnectTimeoutError';
+}
+
+/** The TLS handshake ended without a reason, as where the other side speaks no TLS. */
+export class HandshakeCutError extends Error {
+  override readonly name = 'HandshakeCutError';
+}
+
+/**
+ * How the connections to one endpoint are made. grpc-js keeps one at a time and makes the next; three things it does not
+ * do and they are done here: an attempt has a deadline, up to the first HTTP/2 frame; the certificates are read anew for
+ * each; and what failed is kept as an error with its code, not only as text.
+ */
+export interface Dial {
+  readonly target: string;
+  readonly options: ChannelOptions;
+  readonly credentials: ChannelCredentials;
+  /** Of the last attempt; null where that got through, or failed below TLS. */
+  readonly lastError: () => unknown;
+  /** The connection has carried an answer. */
+  succeeded(): void;
+  /** Ends an attempt that is under way. */
+  close(): void;
+}
+
+interface DialDeps {
+  readonly clock: Clock;
+  /** TCP, TLS and HTTP/2 handshakes together. */
+  readonly connectTimeoutMs: number;
+  /** Whether the channel can take calls. */
+  readonly isReady: () => boolean;
+}
+
+const SCHEME = 'rollcall';
+const DIALED = 'rollcall.address';
+
+/** @param url an origin such as `https://10.0.0.1:2379` */
+export function createDial(url: string, tls: EtcdTls | null, deps: DialDeps): Dial {
+  const { hostname, port: portText, protocol } = new URL(url);
+  const host = hostname.replace(/^\[|\]$/g, '');
+  const port = Number(portText || (protocol === 'https:' ? 443 : 80));
+  let attempt: { readonly socket: AbortController; readonly timer: AbortController } | null = null;
+  let lastError: unknown = null;
+
+  const failed = (error: unknown) => {
+    lastError = error;
+  };
+  const endTimer = () => attempt?.timer.abort();
+
+  /** Ends the socket that is made with it; asked for once for each attempt. */
+  const nextSignal = (): AbortSignal => {
+    endTimer();
+    const current = { socket: new AbortController(), timer: new AbortController() };
+    attempt = current;
+    deps.clock.sleep(deps.connectTimeoutMs, current.timer.signal).then(
+      () => {
+        if (deps.isReady()) return;
+        failed(new ConnectTimeoutError('no connection in time'));
+        current.socket.abort(lastError);
+      },
+      () => {}, // connected, or closed
+    );
+    return current.socket.signal;
+  };
+
+  // grpc-js hands it to `net.connect` as it is, which resolves the name anew each time and tries all its addresses.
+  const address = {
+    host,
+    port,
+    get signal() {
+      return nextSignal();
+    },
+  };
+
+  let pems: Pems = {};
+  const connector: experimental.SecureConnector = {
+    waitForReady: async () => {
+      if (tls !== null) pems = await loadTls(tls, deps.clock).catch((error) => rethrow(error, failed));
+    },
+    connect: (socket) =>
+      tls === null ? Promise.resolve({ socket, secure: false }) : secure(socket, host, pems, failed),
+    getCallCredentials: () => credentials.createEmpty(),
+    destroy: () => {},
+  };
+
+  return {
+    target: `${SCHEME}:${host.includes(':') ? `[${host}]` : host}:${port}`,
+    options: { [DIALED]: address },
+    credentials: new DialedCredentials(tls !== null, connector),
+    lastError: () => lastError,
+    succeeded: () => {
+      lastError = null;
+      endTimer();
+    },
+    close: () => {
+      endTimer();
+      attempt?.socket.abort();
+    },
+  };
+}
+
+function rethrow(error: unknown, tell: (error: unknown) => void): never {
+  tell(error);
+  throw error;
+}
+
+function secure(
+  socket: Socket,
+  host: string,
+  pems: Pems,
+  failed: (error: unknown) => void,
+): Promise<experimental.SecureConnectResult> {
+  return new Promise((resolve, reject) => {
+    const servername = isIP(host) === 0 ? host : '';
+    const tlsSocket = connectTls({ socket, host, servername, ALPNProtocols: ['h2'], ...pems }, () =>
+      resolve({ socket: tlsSocket, secure: true }),
+    );
+    const fail = (error: Error) => {
+      failed(error);
+      reject(error);
+    };
+    // In TLS 1.3 a refused client certificate is told after the handshake: this listener stays.
+    tlsSocket.on('error', (error: NodeJS.ErrnoException) =>
+      fail(error.code === 'ECONNRESET' ? new HandshakeCutError('connection closed in the TLS handshake') : error),
+    );
+    tlsSocket.once('close', () => reject(new HandshakeCutError('connection closed in the TLS handshake')));
+  });
+}
+
+class DialedCredentials extends ChannelCredentials {
+  readonly #secure: boolean;
+  readonly #connector: experimental.SecureConnector;
+  constructor(secure: boolean, connector: experimental.SecureConnector) {
+    super();
+    this.#secure = secure;
+    this.#connector = connector;
+  }
+  override _isSecure(): boolean {
+    return this.#secure;
+  }
+  override _equals(other: ChannelCredentials): boolean {
+    return this === other;
+  }
+  override _createSecureConnector(): experimental.SecureConnector {
+    return this.#connector;
+  }
+}
+
+/** Hands out the one address of the channel. */
+class DialResolver implements experimental.Resolver {
+  readonly #listener: experimental.ResolverListener;
+  readonly #address: experimental.SubchannelAddress;
+  #isTold = false;
+  constructor(_: experimental.GrpcUri, listener: experimental.ResolverListener, options: ChannelOptions) {
+    this.#listener = listener;
+    this.#address = options[DIALED];
+  }
+  static getDefaultAuthority(target: experimental.GrpcUri): string {
+    return target.path;
+  }
+  /** Asked for again after each failure: told again at once, the next attempt would come without a pause. */
+  updateResolution(): void {
+    if (this.#isTold) return;
+    this.#isTold = true;
+    const value = [{ addresses: [this.#address] }];
+    queueMicrotask(() => this.#listener(experimental.statusOrFromValue(value), {}, null, ''));
+  }
+  destroy(): void {
+    this.#isTold = false;
+  }
+}
+
+experimental.registerResolver(SCHEME, DialResolver);

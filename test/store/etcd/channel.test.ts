@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { after, afterEach, before, describe, it } from 'node:test';
+import { systemClock } from '../../../src/lib/clock.ts';
+import { type Channel, openChannel } from '../../../src/store/etcd/channel.ts';
+import { RANGE, WATCH, WatchRequest } from '../../../src/store/etcd/rpc.ts';
+import { type Impostor, startFakeGrpc, startSilentServer, startTcpProxy } from '../../support/etcd-impostors.ts';
+import { never } from '../../support/etcd-kv.ts';
+import { freePorts } from '../../support/etcd-ports.ts';
+import { type EtcdServer, startEtcd } from '../../support/etcd-server.ts';
+import { timed, until } from '../../support/machine-time.ts';
+
+describe('a channel to one endpoint', () => {
+  let server: EtcdServer;
+  const opened: (Channel | Impostor)[] = [];
+  before(async () => {
+    server = await startEtcd();
+  });
+  afterEach(async () => {
+    for (const each of opened.splice(0)) await each.close();
+  });
+  after(() => server.dispose());
+
+  const kept = <T extends Channel | Impostor>(each: T): T => {
+    opened.unshift(each);
+    return each;
+  };
+  const open = (url: string, connectTimeoutMs = 2_500) => kept(openChannel(url, null, systemClock, connectTimeoutMs));
+  const request = RANGE.request.encode({ key: 'a' });
+  const ask = (channel: Channel, signal = never) => channel.call(RANGE, request, {}, signal);
+
+  it('makes no connection before the first call, and one for all of them', async () => {
+    const proxy = kept(await startTcpProxy(server.clientUrl));
+    const channel = open(proxy.url);
+    assert.equal(proxy.connections(), 0);
+    await Promise.all(Array.from({ length: 100 }, () => ask(channel)));
+    await ask(channel);
+    assert.equal(proxy.connections(), 1);
+  });
+
+  it('keeps its connection when calls are given up, before and while they are answered', async () => {
+    const proxy = kept(await startTcpProxy(server.clientUrl));
+    const channel = open(proxy.url);
+    await ask(channel);
+    for (let n = 0; n < 50; n += 1) {
+      const controller = new AbortController();
+      const reason = new Error('enough');
+      const calls = Array.from({ length: 4 }, () => ask(channel, controller.signal));
+      if (n % 2 === 0) await Promise.race(calls);
+      controller.abort(reason);
+      for (const call of await Promise.allSettled(calls))
+        if (call.status === 'rejected') assert.equal(call.reason, reason);
+    }
+    await ask(channel);
+    assert.equal(proxy.connections(), 1);
+  });
+
+  it('hands on what the server refuses, with its code and words', async () => {
+    const fake = kept(await startFakeGrpc((call) => call.end(11, 'required revision, “compacted”')));
+    await assert.rejects(ask(open(fake.url)), {
+      name: 'RpcError',
+      code: 11,
+      message: 'required revision, “compacted”',
+      sent: true,
+    });
+  });
+
+  it('says at once that nothing listens, and connects soon after something does', async () => {
+    const [port = 0] = await freePorts(1);
+    const channel = open(`http://127.0.0.1:${port}`);
+    const refused = { name: 'RpcError', code: 14, sent: false, message: /ECONNREFUSED/ };
+    await assert.rejects(ask(channel), refused);
+    await assert.rejects(ask(channel), refused);
+    kept(await startTcpProxy(server.clientUrl, port));
+    await until('an answer', 5_000, async () => Boolean(await ask(channel)));
+  });
+
+  it('gives up on a server that accepts and says nothing, and tries again', async () => {
+    const silent = kept(await startSilentServer());
+    const channel = open(silent.url, 300);
+    const [error, tookMs] = await timed(ask(channel).catch((error) => error));
+    assert.match(String(error.cause), /no connection in time/);
+    assert.equal(error.sent, false);
+    assert.ok(tookMs < 2_000, `${tookMs} ms`);
+  });
+
+  it('finds within 10 s that its connection is dead, under an idle stream and under calls, and makes another', async () => {
+    const proxy = kept(await startTcpProxy(server.clientUrl));
+    const [watching, calling] = [open(proxy.url), open(proxy.url)];
+    const watch = WatchRequest.encode({ createRequest: { key: 'a' } });
+    const stream = watching.stream(WATCH, watch, {}, never);
+    await stream.next();
+    await ask(calling);
+    proxy.freeze();
+    const broken = timed(assert.rejects(stream.next(), { name: 'RpcError', code: 14 }));
+    const again = until('an answer', 10_000, async () => Boolean(await ask(calling, AbortSignal.timeout(1_000))));
+    assert.ok((await broken)[1] < 10_000);
+    assert.ok((await again) < 10_000);
+    assert.equal((await watching.stream(WATCH, watch, {}, never).next()).done, false);
+    assert.equal(proxy.connections(), 4);
+  });
+
+  it('ends its calls when it is closed', async () => {
+    const silent = kept(await startSilentServer());
+    const channel = open(silent.url);
+    const call = assert.rejects(ask(channel), { name: 'RpcError' });
+    channel.close();
+    await call;
+  });
+});
