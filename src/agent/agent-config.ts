@@ -1,4 +1,4 @@
-import type { AuditConfig } from '../audit/fleet-audit/run.ts';
+import type { AuditConfig } from '../audit/fleet-audit/fleet.ts';
 import type { CheckConfig } from '../checks/probe.ts';
 import type { EcsSettings } from '../ecs/ecs-api.ts';
 import type { MassLossLimits } from '../registry/mass-loss.ts';

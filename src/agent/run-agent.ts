@@ -1,12 +1,7 @@
 import type { Logger } from 'pino';
-import {
-  type Audit,
-  type AuditConfig,
-  type Auditor,
-  type AuditorOptions,
-  createAuditor,
-  fleetAudit,
-} from '../audit/fleet-audit/run.ts';
+import { type Auditor, createAuditor } from '../audit/fleet-audit/auditor.ts';
+import { type Audit, type AuditConfig, fleetAudit } from '../audit/fleet-audit/fleet.ts';
+import type { AuditorOptions } from '../audit/fleet-audit/run.ts';
 import { createAuditLog } from '../audit/fleet-audit/status.ts';
 import type { Probe } from '../checks/probe.ts';
 import type { EcsApi, EcsSettings } from '../ecs/ecs-api.ts';
@@ -156,7 +151,7 @@ export function continuousAudit(
   const auditStep = monitor.track('audit', presenceTtlMs + 30_000, () => auditor.status().broken === null);
   const auditLog = createAuditLog(deps.log);
   const options: AuditorOptions = {
-    offices: store.leaderLocks,
+    locks: store.leaderLocks,
     audit:
       deps.audit ??
       fleetAudit(

@@ -3,7 +3,7 @@ import { InvalidArgumentError, Option } from 'commander';
 import type { AgentConfig } from '../agent/agent-config.ts';
 import { DRAIN_CAUSES, type DrainCause, type DrainConfig } from '../agent/drain/cause.ts';
 import type { NotifyConfig } from '../agent/systemd.ts';
-import type { AuditConfig } from '../audit/fleet-audit/run.ts';
+import type { AuditConfig } from '../audit/fleet-audit/fleet.ts';
 import { clusterName } from '../ecs/arn.ts';
 import { formatDuration } from '../lib/duration.ts';
 import { describeError, UsageError } from '../lib/errors.ts';

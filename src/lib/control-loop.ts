@@ -80,6 +80,11 @@ export function afterFailure<Action extends string>(
   return { error: describeError(error), action, retryAtMs: nowMs + backoff.delayMs(random), backoff: backoff.next() };
 }
 
+/** For loops whose calls fail apart from each other: only the success of the call that failed ends the trouble. */
+export function afterSuccess<Action extends string>(trouble: Trouble<Action>, action: Action): Trouble<Action> {
+  return trouble.action === action ? noTrouble(trouble.backoff) : trouble;
+}
+
 /** A call was answered, but only `noTrouble` makes the pause after the next failure short again. */
 export function withoutError<Action extends string>(trouble: Trouble<Action>): Trouble<Action> {
   return { ...trouble, error: null, action: null, retryAtMs: Number.NEGATIVE_INFINITY };

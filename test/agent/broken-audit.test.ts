@@ -16,10 +16,10 @@ test('a continuous audit whose loop broke is reported, gives up leadership, and 
   assert.equal((await asked()).body.broken, null);
   assert.ok((await agent.self()).loops.some(({ name }: { name: string }) => name === 'audit'));
 
-  audit.rest = () => {
+  audit.release = () => {
     throw new TypeError('a defect');
   };
-  agent.network.refused = ['renewOffice'];
+  agent.network.refused = ['renewLock'];
   await until('its loop broke', PATIENCE_MS, async () => (await asked()).body.broken !== null);
   const reason = 'stopped until the agent is restarted: a defect';
   const { status, body } = await asked();
@@ -33,7 +33,10 @@ test('a continuous audit whose loop broke is reported, gives up leadership, and 
   // What does not run is not waited for: a restart is for a person to decide.
   assert.ok(!(await agent.self()).loops.some(({ name }: { name: string }) => name === 'audit'));
   await until('what it knows is too old', PATIENCE_MS, async () => (await asked()).body.stale);
-  assert.match((await asked()).body.staleReason, / old, more than 2s: this agent's part stopped until .*: a defect$/);
+  assert.match(
+    (await asked()).body.staleReason,
+    / old, more than 2s: the auditor of this agent stopped until .*: a defect$/,
+  );
   await agent.leave();
   assert.equal((await world.record())?.departure?.cause, 'stopped');
 });
@@ -50,7 +53,9 @@ test('an audit that not even its failure can be told of breaks its loop, not the
   const agent = await world.startAgent({ audit, config });
   await until('its loop broke', PATIENCE_MS, async () => {
     const { status, body } = await getJson(`${agent.url}/v1/audit`);
-    return status === 503 && body.detail.endsWith("this agent's part stopped until the agent is restarted: a defect");
+    return (
+      status === 503 && body.detail.endsWith('the auditor of this agent stopped until the agent is restarted: a defect')
+    );
   });
   await agent.leave();
 });

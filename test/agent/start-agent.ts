@@ -4,7 +4,7 @@ import type { TestContext } from 'node:test';
 import pino from 'pino';
 import type { AgentConfig } from '../../src/agent/agent-config.ts';
 import { runAgent } from '../../src/agent/run-agent.ts';
-import type { Audit } from '../../src/audit/fleet-audit/run.ts';
+import type { Audit } from '../../src/audit/fleet-audit/fleet.ts';
 import type { Probe } from '../../src/checks/probe.ts';
 import type { EcsApi, EcsSettings } from '../../src/ecs/ecs-api.ts';
 import { createCell } from '../../src/lib/cell.ts';

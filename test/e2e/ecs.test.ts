@@ -161,7 +161,7 @@ test('a fleet beside ECS: both lists, attributes, drain, placement, both audits,
     assert.match(full.stderr, /no room in demo .* port 80 is in use/);
   });
 
-  await t.test('the standing audit tells of the fleet on agents that do not make it', async () => {
+  await t.test('agents that do not lead report the continuous audit of the fleet', async () => {
     for (const [id, url] of agents) {
       await until(`${id} tells`, LIMIT_MS, async () => (await fetch(`${url}/v1/audit`)).status === 200);
     }

@@ -1,4 +1,5 @@
-import type { Audit } from '../../src/audit/fleet-audit/run.ts';
+import type { AuditSummary } from '../../src/audit/fleet-audit/documents.ts';
+import type { Audit } from '../../src/audit/fleet-audit/fleet.ts';
 import { emptyAuditMemory } from '../../src/audit/history.ts';
 import type { AuditReport } from '../../src/audit/report.ts';
 import type { Clock } from '../../src/lib/clock.ts';
@@ -28,11 +29,30 @@ export function sampleAuditReport(overrides: Partial<AuditReport> = {}): AuditRe
   };
 }
 
+const by = { session: 's', instanceId: 'i-1' };
+const differences = { ghost: 1, stray: 0, disconnected: 0, mismatch: 0 };
+
+/** Of an audit that ended at this instant, in milliseconds since the epoch. */
+export function sampleSummary(endedAtMs: number, overrides: Partial<AuditSummary> = {}): AuditSummary {
+  const endedAt = new Date(endedAtMs).toISOString();
+  const result = {
+    by,
+    startedAt: endedAt,
+    finishedAt: endedAt,
+    revision: '7',
+    clusters: 1,
+    agreeing: 5,
+    elsewhere: 0,
+  };
+  const lastRun = { by, endedAt, error: null };
+  return { intervalMs: 300_000, lastRun, result: { ...result, differences }, ...overrides };
+}
+
 /** An audit that takes `durationMs` and finds what it is told to. */
 export interface FakeAudit extends Audit {
   runs: number;
   running: number;
-  rests: number;
+  releases: number;
   error: Error | null;
   report: Partial<AuditReport>;
   /** What each run was given to go on with. */
@@ -43,7 +63,7 @@ export function fakeAudit(clock: Clock, durationMs: number): FakeAudit {
   const audit: FakeAudit = {
     runs: 0,
     running: 0,
-    rests: 0,
+    releases: 0,
     error: null,
     report: {},
     memories: [],
@@ -63,8 +83,8 @@ export function fakeAudit(clock: Clock, durationMs: number): FakeAudit {
         audit.running -= 1;
       }
     },
-    rest: () => {
-      audit.rests += 1;
+    release: () => {
+      audit.releases += 1;
     },
   };
   return audit;

@@ -43,10 +43,10 @@ export function flakyStore(store: Store): FlakyStore {
     id: (signal) => through('id', signal, () => store.id(signal)),
     overdue: (ids, signal) => through('overdue', signal, () => store.overdue(ids, signal)),
     leaderLocks: {
-      read: (lock, names, signal) => through('look', signal, () => store.leaderLocks.read(lock, names, signal)),
+      read: (lock, names, signal) => through('readLock', signal, () => store.leaderLocks.read(lock, names, signal)),
       campaign: (lock, candidate, signal) =>
         through('campaign', signal, () => store.leaderLocks.campaign(lock, candidate, signal)),
-      renew: (term, signal) => through('renewOffice', signal, () => store.leaderLocks.renew(term, signal)),
+      renew: (term, signal) => through('renewLock', signal, () => store.leaderLocks.renew(term, signal)),
       publish: (term, documents, signal) =>
         through('publish', signal, () => store.leaderLocks.publish(term, documents, signal)),
       resign: (term, signal) => through('resign', signal, () => store.leaderLocks.resign(term, signal)),

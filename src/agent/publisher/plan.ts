@@ -3,6 +3,7 @@ import { Backoff } from '../../lib/backoff.ts';
 import {
   type Apply,
   afterFailure,
+  afterSuccess,
   type Call,
   type CallEnd,
   type Done,
@@ -209,7 +210,7 @@ export function applyFailure(
 
 /** A heartbeat that succeeds says nothing of a write that was refused: a full or read-only store still takes heartbeats. */
 function answered(state: PublisherState, action: Call<Step>['action']): PublisherState {
-  return state.trouble.action === action ? { ...state, trouble: noTrouble(state.trouble.backoff) } : state;
+  return { ...state, trouble: afterSuccess(state.trouble, action) };
 }
 
 function ended(state: PublisherState, outcome: { readonly kind: 'lost' } | Superseded): PublisherState {

@@ -1,12 +1,14 @@
+import { describeError } from '../../lib/errors.ts';
 import { type Decoded, decode, FieldError, field } from '../../record/codec.ts';
+import { type AuditMemory, encodeMemory } from '../history.ts';
 import { type AuditReport, DIFFERENCE_KINDS, type Difference, type DifferenceKind, type Note } from '../report.ts';
 
-/** The little that every agent of the fleet reads again and again: how the last audit ended, and what it counted. */
+/** The short document that every agent of the fleet reads every few seconds: how the last audit ended, and its counts. */
 export interface AuditSummary {
-  /** The leader's, between the beginnings of two audits. */
+  /** The leader's: from the beginning of one audit to the beginning of the next. */
   readonly intervalMs: number;
   readonly lastRun: LastRun;
-  /** Of the last audit that came to an end; null before the first. */
+  /** Of the last audit that succeeded; null before the first. */
   readonly result: AuditResult | null;
 }
 
@@ -14,11 +16,11 @@ export interface LastRun {
   readonly by: AuditedBy;
   /** RFC 3339. */
   readonly endedAt: string;
-  /** One line; null: it came to a result. */
+  /** One line; null: it succeeded. */
   readonly error: string | null;
 }
 
-/** Who audited. */
+/** The agent that audited. */
 export interface AuditedBy {
   readonly session: string;
   readonly instanceId: string | null;
@@ -92,8 +94,8 @@ function instant(value: unknown, path: string): string {
 }
 
 /**
- * What a result says beside its counts. It holds nothing that ticks, and is written only when it differs: audits that
- * come to the same do not fill the store.
+ * The findings behind the counts of a result. It holds no times, and is written only when it differs: audits that find
+ * the same do not fill the store.
  */
 export interface AuditDetails {
   readonly clusters: readonly string[];
@@ -106,7 +108,7 @@ export interface AuditDetails {
 /** etcd takes 1.5 MiB in one transaction, and each watcher of the store is sent what is written. */
 const MAX_TEXT_BYTES = 256 * 1024;
 const MAX_CLUSTERS_BYTES = 16 * 1024;
-/** So that a thousand of one kind leave room for the one of another. */
+/** So that a thousand findings of one kind leave room for the one of another. */
 const MAX_OF_A_KIND = 200;
 
 /** The details of a report, cut to what a store takes: the first of each kind, and how many more there are. */
@@ -139,7 +141,7 @@ export function encodeDetails(details: AuditDetails): string {
   return JSON.stringify({ schemaVersion: 1, ...details });
 }
 
-/** Whoever wrote the summary beside it wrote this, too; only its outer form is looked at. */
+/** Only the outer form is checked: the agent that wrote the summary beside it wrote this, too. */
 export function decodeDetails(json: string): Decoded<AuditDetails> {
   return decode(json, (value) => {
     const from = field.object(value, 'value');
@@ -159,4 +161,44 @@ export function reportOf(
 ): AuditReport & Pick<AuditDetails, 'omitted'> {
   const times = { startedAt, finishedAt, revision };
   return { schemaVersion: 1, clusters, ...times, agreeing, elsewhere, differences, notes, omitted };
+}
+
+/** What an audit that has ended writes to the store. */
+export interface Publication {
+  readonly summary: string;
+  /** null: the audit failed, and the details in the store stay. */
+  readonly found: { readonly details: string; readonly memoryText: string; readonly memory: AuditMemory } | null;
+}
+
+interface RunContext {
+  readonly by: AuditedBy;
+  readonly intervalMs: number;
+  /** RFC 3339. */
+  readonly endedAt: string;
+}
+
+/** What is written after an audit that succeeded. */
+export function publishResult(report: AuditReport, memory: AuditMemory, context: RunContext): Publication {
+  const { by, intervalMs, endedAt } = context;
+  const { startedAt, finishedAt, revision, agreeing, elsewhere } = report;
+  const count = (kind: DifferenceKind) => report.differences.filter((difference) => difference.kind === kind).length;
+  const differences = Object.fromEntries(DIFFERENCE_KINDS.map((kind) => [kind, count(kind)])) as Record<
+    DifferenceKind,
+    number
+  >;
+  const clusters = report.clusters.length;
+  const summary = encodeSummary({
+    intervalMs,
+    lastRun: { by, endedAt, error: null },
+    result: { by, startedAt, finishedAt, revision, clusters, agreeing, elsewhere, differences },
+  });
+  const details = encodeDetails(boundDetails(report));
+  return { summary, found: { details, memoryText: encodeMemory(memory), memory } };
+}
+
+/** What is written after an audit that failed: the cause, beside the last result, which stays. */
+export function publishFailure(error: unknown, last: AuditSummary | null, context: RunContext): Publication {
+  const { by, intervalMs, endedAt } = context;
+  const lastRun = { by, endedAt, error: describeError(error) };
+  return { summary: encodeSummary({ intervalMs, lastRun, result: last?.result ?? null }), found: null };
 }

@@ -3,44 +3,44 @@ import { formatDuration } from '../../lib/duration.ts';
 import type { Holder } from '../../store/store.ts';
 import { DIFFERENCE_KINDS } from '../report.ts';
 import type { AuditSummary } from './documents.ts';
-import { type AuditCounts, type AuditorState, type AuditorStep, ageMs, staleAfterMs } from './plan.ts';
+import type { AuditCounts, AuditorState, AuditorStep } from './plan.ts';
+import { ageMs, staleAfterMs } from './summary-copy.ts';
 
-/** What an agent can say of the standing audit at one moment, without asking anybody. */
+/** What an agent can say of the continuous audit at one moment, without a request. */
 export interface AuditStatus {
   readonly leading: boolean;
-  /** null: nobody, or not known. */
+  /** null: there is none, or it is not known. */
   readonly leader: Holder | null;
   readonly summary: AuditSummary | null;
   /** Since the last result; null: there is none. */
   readonly ageMs: number | null;
-  /** No result came for longer than two intervals and a TTL, or none is known. */
+  /** The last result is older than two intervals and a TTL, or there is none. */
   readonly stale: boolean;
-  /** Why it is stale, in one line; null where it is not. */
+  /** Why it is stale, in one line; null: it is not. */
   readonly staleReason: string | null;
-  /** Why this agent takes no part any more; null: it does. */
+  /** Why this agent no longer takes part; null: it does. */
   readonly broken: string | null;
   readonly counts: AuditCounts;
 }
 
 /**
- * @param state with why its loop broke, if it did: who leads is not known here from then on
- * @param nowMs on the monotonic clock @param self who we are @param ttlMs of the node's presence
+ * @param state with why its loop broke, if it did: from then on the leader is not known here
+ * @param nowMs on the monotonic clock @param self this agent
  */
 export function auditStatus(
   state: AuditorState & { readonly broken: string | null },
   nowMs: number,
   self: Holder,
-  ttlMs: number,
 ): AuditStatus {
-  const { news, counts, broken } = state;
-  const tenure = broken === null ? state.tenure : null;
-  const summary = news?.summary ?? null;
-  const resultAgeMs = news?.result ? ageMs(news.result, nowMs) : null;
-  const limitMs = summary ? staleAfterMs(summary.intervalMs, ttlMs) : 0;
+  const { copy, counts, broken } = state;
+  const leading = broken === null && state.leadership !== null;
+  const summary = copy?.summary ?? null;
+  const resultAgeMs = copy?.result ? ageMs(copy.result, nowMs) : null;
+  const limitMs = summary ? staleAfterMs(summary.intervalMs, state.ttlMs) : 0;
   const stale = resultAgeMs === null || resultAgeMs > limitMs;
-  const leader = tenure ? self : broken === null ? state.holder : null;
+  const leader = leading ? self : broken === null ? state.holder : null;
   return {
-    leading: tenure !== null,
+    leading,
     leader,
     summary,
     ageMs: resultAgeMs,
@@ -52,22 +52,22 @@ export function auditStatus(
 }
 
 function lack(resultAgeMs: number | null, limitMs: number): string {
-  if (resultAgeMs === null) return 'no audit has come to a result';
+  if (resultAgeMs === null) return 'no audit has succeeded yet';
   return `the last result is ${formatDuration(resultAgeMs)} old, more than ${formatDuration(limitMs)}`;
 }
 
-function cause({ lastError, news, broken }: Parameters<typeof auditStatus>[0], leader: Holder | null): string {
-  if (broken !== null) return `this agent's part ${broken}`;
-  if (lastError !== null) return `the store: ${lastError}`;
-  if (news === null) return 'the store has not been read yet';
-  if (news.unreadable !== null) return `what the store has cannot be read: ${news.unreadable}`;
-  const failed = news.summary?.lastRun.error;
+function cause({ trouble, copy, broken }: Parameters<typeof auditStatus>[0], leader: Holder | null): string {
+  if (broken !== null) return `the auditor of this agent ${broken}`;
+  if (trouble.error !== null) return `the store: ${trouble.error}`;
+  if (copy === null) return 'the store has not been read yet';
+  if (copy.unreadable !== null) return `the summary in the store cannot be read: ${copy.unreadable}`;
+  const failed = copy.summary?.lastRun.error;
   if (failed) return `the last audit failed: ${failed}`;
-  if (!leader) return 'nobody leads yet';
-  return `${leader.instanceId ?? `session ${leader.session}`} is in charge and has not delivered`;
+  if (!leader) return 'no agent leads yet';
+  return `${leader.instanceId ?? `session ${leader.session}`} leads and has written no newer result`;
 }
 
-/** Turns the auditor's steps into few log lines: who leads, and each change of what the audits come to. Never each retry. */
+/** Turns the auditor's steps into few log lines: the leader, and each change of what the audits find. Never each retry. */
 export function createAuditLog(log: Logger): (step: AuditorStep, state: AuditorState) => void {
   let last: AuditorState | null = null;
   let told: string | null = null;
@@ -75,23 +75,24 @@ export function createAuditLog(log: Logger): (step: AuditorStep, state: AuditorS
     const before = last;
     last = state;
     if (!before || before === state) return;
-    if (state.tenure && !before.tenure) log.info('this agent audits the fleet now');
-    if (!state.tenure && before.tenure) log.info(`this agent does not audit the fleet any more: ${step.reason}`);
+    if (state.leadership && !before.leadership) log.info('this agent audits the fleet now');
+    if (!state.leadership && before.leadership) log.info(`this agent no longer audits the fleet: ${step.reason}`);
     if (state.counts.refused > before.counts.refused) {
-      log.warn('the store did not take the result of an audit: another agent leads by now');
+      log.warn('the store refused the result of an audit: another agent leads by now');
     }
-    if (state.lastError !== null && before.lastError === null) {
-      log.warn({ action: step.action }, `audit: cannot ${step.action}: ${state.lastError}; retrying`);
+    const { error } = state.trouble;
+    if (error !== null && before.trouble.error === null) {
+      log.warn({ action: step.action }, `audit: cannot ${step.action}: ${error}; retrying`);
     }
-    if (!state.tenure || step.action !== 'publish' || state.news === before.news) return;
+    if (!state.leadership || step.action !== 'publish' || state.copy === before.copy) return;
     const line = lineOf(state);
     if (line !== null && line.text !== told) log[line.level](line.text);
     told = line?.text ?? told;
   };
 }
 
-function lineOf({ news }: AuditorState): { readonly level: 'info' | 'warn'; readonly text: string } | null {
-  const summary = news?.summary;
+function lineOf({ copy }: AuditorState): { readonly level: 'info' | 'warn'; readonly text: string } | null {
+  const summary = copy?.summary;
   if (!summary) return null;
   if (summary.lastRun.error !== null) return { level: 'warn', text: `the audit failed: ${summary.lastRun.error}` };
   const { result } = summary;

@@ -1,4 +1,4 @@
-import type { Auditor } from '../../audit/fleet-audit/run.ts';
+import type { Auditor } from '../../audit/fleet-audit/auditor.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { DeadlineError } from '../../lib/deadline.ts';
 import { describeError } from '../../lib/errors.ts';
@@ -144,7 +144,7 @@ export function audit(auditor: Pick<Auditor, 'status' | 'read'> | null): Handler
       if (!summary?.result || !report) {
         const detail =
           unreadable === null
-            ? (staleReason ?? 'no audit has come to a result')
+            ? (staleReason ?? 'no audit has succeeded yet')
             : `the result cannot be read: ${unreadable}`;
         return unavailable(detail, path);
       }

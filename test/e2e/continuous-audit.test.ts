@@ -33,7 +33,7 @@ test('an agent with --audit-interval audits, reports the result, and releases it
   const { url, network } = agent;
   const early = await getJson(`${url}/v1/audit`);
   assert.equal(early.status, 503);
-  assert.match(early.body.detail, /no audit has come to a result: /);
+  assert.match(early.body.detail, /no audit has succeeded yet: /);
   assert.match(await text(`${url}/metrics`), /^rollcall_audit_stale 1$/m);
 
   const asked = async () => getJson(`${url}/v1/audit`);
@@ -73,7 +73,7 @@ test('an agent with --audit-interval audits, reports the result, and releases it
     assert.ok(metrics.includes(`\n${line}\n`), line);
   }
   assert.ok(agent.log().includes('this agent audits the fleet now'));
-  assert.equal(agent.log().filter((line) => line.includes('the audit found')).length, 1, 'said once');
+  assert.equal(agent.log().filter((line) => line.includes('the audit found')).length, 1, 'logged once');
   assert.ok((await agent.self()).loops.some(({ name }: { name: string }) => name === 'audit'));
 
   audit.error = new StoreError('the roll cannot be read', { retryable: true });
@@ -84,7 +84,7 @@ test('an agent with --audit-interval audits, reports the result, and releases it
   assert.match(await text(`${url}/metrics`), /^rollcall_audit_failing 1$/m);
   assert.doesNotMatch(await text(`${url}/metrics`), /^rollcall_audit_failures_total\{cause="store"\} 0$/m);
 
-  network.refused = ['look', 'renewOffice', 'publish', 'campaign'];
+  network.refused = ['readLock', 'renewLock', 'publish', 'campaign'];
   await until('the store is away', PATIENCE_MS, async () => (await asked()).status === 503);
   const away = await asked();
   assert.match(away.body.detail, /connection refused/);
@@ -97,5 +97,5 @@ test('an agent with --audit-interval audits, reports the result, and releases it
   await agent.leave();
   const { holder } = await world.store.leaderLocks.read('audit', [], new AbortController().signal);
   assert.equal(holder, null);
-  assert.ok(audit.rests > 0);
+  assert.ok(audit.releases > 0);
 });

@@ -1,0 +1,88 @@
+import { abortable } from '../../lib/abort.ts';
+import { withDeadline } from '../../lib/deadline.ts';
+import { harmless, type Task } from '../../lib/run-group.ts';
+import type { AuditReport } from '../report.ts';
+import { type AuditDetails, type AuditSummary, decodeDetails, decodeSummary, reportOf } from './documents.ts';
+import { initialAuditorState } from './plan.ts';
+import { type AuditorOptions, LOCK, runAuditor } from './run.ts';
+import { type AuditStatus, auditStatus } from './status.ts';
+import { type SummaryCopy, updateCopy } from './summary-copy.ts';
+
+/** One agent's part in the continuous audit, and what its HTTP side answers of it. */
+export interface Auditor {
+  /** Ends only with its signal: a defect in it is told in the status. */
+  readonly loop: Task<never>;
+  status(): AuditStatus;
+  /** The last result in full, from the store. Rejects as `Store` does. */
+  read(signal: AbortSignal): Promise<AuditRead>;
+}
+
+/** All at one revision of the store. Where `report` is null, `unreadable` says what is wrong with it, if there is one. */
+export interface AuditRead {
+  readonly revision: string;
+  readonly summary: AuditSummary | null;
+  readonly report: (AuditReport & Pick<AuditDetails, 'omitted'>) | null;
+  readonly unreadable: string | null;
+}
+
+const READ_LIMIT_MS = 3_000;
+
+/** @param onBroken called when the loop has stopped for good, with what is true of it from then on */
+export function createAuditor(options: AuditorOptions, onBroken: (reason: string) => void): Auditor {
+  const { clock, locks, session, ttlMs, intervalMs } = options;
+  let broken: string | null = null;
+  let state = initialAuditorState(ttlMs, intervalMs);
+  // Of the last read, by the loop or for a reader: what is told beside a report is never older than the report.
+  let copy: SummaryCopy | null = null;
+  // One for all readers of the same time: a thousand readers cost the store one read.
+  let reading: Promise<AuditRead> | null = null;
+
+  const readStore = async (): Promise<AuditRead> => {
+    const { revision, documents } = await withDeadline(
+      clock,
+      READ_LIMIT_MS,
+      new AbortController().signal,
+      'read the audit',
+      (signal) => locks.read(LOCK, ['summary', 'details'], signal),
+    );
+    const [summary = null, details] = documents;
+    copy = updateCopy(copy, summary, { nowMs: clock.monotonicMs(), wallMs: clock.wallMs() });
+    const decodedSummary = summary ? decodeSummary(summary) : null;
+    const decodedDetails = details ? decodeDetails(details) : null;
+    const known = decodedSummary?.ok ? decodedSummary.value : null;
+    const report = known?.result && decodedDetails?.ok ? reportOf(known.result, decodedDetails.value) : null;
+    const wrong = [decodedSummary, decodedDetails].find((decoded) => decoded?.ok === false);
+    return { revision, summary: known, report, unreadable: wrong?.ok === false ? wrong.reason : null };
+  };
+
+  return {
+    loop: harmless(
+      (signal) =>
+        runAuditor(
+          {
+            ...options,
+            onStep: (step, next) => {
+              if (next.copy !== state.copy) copy = next.copy;
+              state = next;
+              options.onStep(step, next);
+            },
+          },
+          signal,
+        ),
+      (reason) => {
+        broken = reason;
+        onBroken(reason);
+      },
+    ),
+    status: () => {
+      const self = { session, instanceId: options.instanceId() };
+      return auditStatus({ ...state, copy, broken }, clock.monotonicMs(), self);
+    },
+    read: (signal) => {
+      reading ??= readStore().finally(() => {
+        reading = null;
+      });
+      return abortable(reading, signal);
+    },
+  };
+}

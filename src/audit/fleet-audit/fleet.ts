@@ -1,0 +1,79 @@
+import { clusterName } from '../../ecs/arn.ts';
+import type { EcsApi } from '../../ecs/ecs-api.ts';
+import { listClusters } from '../../ecs/list-instances.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { RollcallError } from '../../lib/errors.ts';
+import { presenceState, type Roll } from '../../record/roll.ts';
+import type { Store } from '../../store/store.ts';
+import type { AuditMemory } from '../history.ts';
+import type { AuditReport } from '../report.ts';
+
+/** The continuous audit, as each agent that takes part is configured. */
+export interface AuditConfig {
+  readonly intervalMs: number;
+  /** Names or ARNs; `roll`: those of the nodes on the roll; `all`: all of the region. */
+  readonly clusters: readonly string[] | 'roll' | 'all';
+}
+
+/** The audit itself, which only the leader runs. */
+export interface Audit {
+  run(
+    memory: AuditMemory,
+    signal: AbortSignal,
+  ): Promise<{ readonly report: AuditReport; readonly memory: AuditMemory }>;
+  /** This agent no longer leads: frees what a run opened. */
+  release(): void;
+}
+
+export interface FleetAuditDeps {
+  readonly store: Pick<Store, 'read' | 'readOne'>;
+  readonly clock: Clock;
+  readonly openEcs: (requestsPerSecond: number) => Promise<EcsApi>;
+}
+
+/** A tenth of what ECS lets an account read in a region: the rest is for all other programs. */
+const REQUESTS_PER_SECOND = 2;
+
+/** The audit of the whole fleet. ECS's API is opened by the first run and kept until this agent no longer leads. */
+export function fleetAudit({ store, clock, openEcs }: FleetAuditDeps, clusters: AuditConfig['clusters']): Audit {
+  let opened: Promise<EcsApi> | null = null;
+
+  const ecsApi = (): Promise<EcsApi> => {
+    const opening = opened ?? openEcs(REQUESTS_PER_SECOND);
+    opened = opening;
+    return opening.catch((error: unknown) => {
+      if (opened === opening) opened = null;
+      throw error;
+    });
+  };
+
+  return {
+    run: async (memory, signal) => {
+      const { runAudit } = await import('../audit.ts');
+      const ecs = await ecsApi();
+      const asked = clusters === 'roll' ? await clustersOnRoll(await store.read(signal), ecs, signal) : clusters;
+      return runAudit({ store, ecs, clock }, { clusters: asked === 'all' ? null : asked, memory }, signal);
+    },
+    release: () => {
+      opened?.then((api) => api.close()).catch(() => {});
+      opened = null;
+    },
+  };
+}
+
+/**
+ * The ARNs of the clusters of nodes that are present or lost, as far as this region's ECS has them: one that was deleted,
+ * or is in another region, must not fail the audit of all others.
+ * @throws RollcallError where ECS has none of them
+ */
+async function clustersOnRoll({ entries }: Roll, ecs: EcsApi, signal: AbortSignal): Promise<readonly string[]> {
+  const there = entries.filter((entry) => presenceState(entry) !== 'departed');
+  const names = new Set(there.map(({ record }) => record.cluster).filter((name) => name !== null));
+  if (names.size === 0) {
+    throw new RollcallError('audit: no node on the roll is in an ECS cluster; see --audit-clusters');
+  }
+  const arns = await listClusters(ecs, signal);
+  const known = arns.filter((arn) => names.has(clusterName(arn) ?? ''));
+  if (known.length > 0) return known.toSorted();
+  throw new RollcallError(`audit: ${ecs.label} has none of the clusters of the roll: ${[...names].sort().join(', ')}`);
+}

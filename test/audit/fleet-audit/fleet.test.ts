@@ -1,0 +1,92 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { fleetAudit } from '../../../src/audit/fleet-audit/fleet.ts';
+import { emptyAuditMemory } from '../../../src/audit/history.ts';
+import { createPacer } from '../../../src/lib/clock.ts';
+import { fakeEcs } from '../../support/fake-ecs.ts';
+import { fakeStore } from '../../support/fake-store.ts';
+import { sampleInstanceId, sampleRecord } from '../../support/sample-record.ts';
+import { simulatedClock } from '../../support/simulated-clock.ts';
+
+const { signal } = new AbortController();
+const PRESENCE = { session: 'a', since: '2026-01-01T00:00:00.000Z', ttlSeconds: 30 };
+const departure = { cause: 'stopped', at: '2026-01-01T00:00:00.000Z' } as const;
+const node = (n: number, overrides = {}, presence: typeof PRESENCE | null = PRESENCE) => ({
+  record: sampleRecord({ ec2InstanceId: sampleInstanceId(n), ...overrides }),
+  presence,
+});
+
+test('by default the clusters are those of present and lost nodes, as far as ECS has them', async () => {
+  const clock = simulatedClock();
+  const ecs = fakeEcs(0, clock.monotonicMs);
+  const auditOf = async (...entries: readonly ReturnType<typeof node>[]) => {
+    const store = fakeStore();
+    store.commit([...entries]);
+    const running = fleetAudit({ store, clock, openEcs: async () => ecs }, 'roll').run(emptyAuditMemory, signal);
+    const ended = running.then(({ report }) => report.clusters).catch(({ message }: Error) => message);
+    for (let turn = 0; turn < 40; turn += 1) await clock.advance(1_000);
+    return ended;
+  };
+  const elsewhere = [node(1, { cluster: 'deleted' }, null), node(2, { cluster: 'other-region' })];
+  const left = node(3, { cluster: 'demo', departure }, null);
+  assert.deepEqual(await auditOf(node(0, { cluster: 'demo' }), ...elsewhere), ['demo']);
+  assert.deepEqual(await auditOf(node(0, { cluster: 'demo' }, null), node(4, { cluster: null })), ['demo']);
+  assert.equal(
+    await auditOf(...elsewhere, left),
+    'audit: fake has none of the clusters of the roll: deleted, other-region',
+  );
+  assert.match(String(await auditOf(left)), /no node on the roll is in an ECS cluster; see --audit-clusters/);
+});
+
+test('10,000 nodes are audited in under three minutes, at two requests a second, with one API', async () => {
+  const clock = simulatedClock();
+  const store = fakeStore();
+  let turn = async (_: AbortSignal): Promise<void> => assert.fail('no rate was asked for');
+  const ecs = fakeEcs(10_000, clock.monotonicMs, (by) => turn(by));
+  const arn = (n: number) => `arn:aws:ecs:us-east-1:123456789012:container-instance/demo/${n}`;
+  store.commit(Array.from({ length: 10_000 }, (_, n) => node(n, { containerInstanceArn: arn(n), cluster: 'demo' })));
+  let opened = 0;
+  const openEcs = async (perSecond: number) => {
+    opened += 1;
+    turn = createPacer(clock, perSecond);
+    return ecs;
+  };
+  const audit = fleetAudit({ store, clock, openEcs }, 'roll');
+  const run = async () => {
+    const startMs = clock.monotonicMs();
+    let endMs: number | null = null;
+    const running = audit.run(emptyAuditMemory, signal).finally(() => {
+      endMs = clock.monotonicMs();
+    });
+    while (endMs === null && clock.monotonicMs() - startMs < 600_000) await clock.advance(5_000);
+    return { ...(await running), durationMs: (endMs ?? Number.NaN) - startMs };
+  };
+  const { report, durationMs } = await run();
+  assert.deepEqual([report.agreeing, report.differences], [10_000, []]);
+  assert.ok(durationMs < 180_000, `${durationMs} ms`);
+  assert.equal(ecs.requests.length, 201);
+  await run();
+  assert.deepEqual([opened, ecs.closed], [1, 0]);
+  for (const [index, { atMs }] of ecs.requests.entries()) {
+    const third = ecs.requests[index + 2];
+    assert.ok(!third || third.atMs - atMs >= 1_000, 'a third request within a second');
+  }
+  audit.release();
+  await clock.advance(0);
+  assert.equal(ecs.closed, 1);
+});
+
+test('an API that cannot be opened is tried again by the next run', async () => {
+  const clock = simulatedClock();
+  const store = fakeStore();
+  store.commit([node(0)]);
+  let opened = 0;
+  const openEcs = async () => {
+    opened += 1;
+    throw new Error('no such file');
+  };
+  const audit = fleetAudit({ store, clock, openEcs }, ['demo']);
+  for (let run = 0; run < 2; run += 1) await assert.rejects(audit.run(emptyAuditMemory, signal), /no such file/);
+  audit.release();
+  assert.equal(opened, 2);
+});

@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { encodeSummary } from '../../../src/audit/fleet-audit/documents.ts';
+import { type AuditorState, initialAuditorState } from '../../../src/audit/fleet-audit/plan.ts';
+import { auditStatus } from '../../../src/audit/fleet-audit/status.ts';
+import { updateCopy } from '../../../src/audit/fleet-audit/summary-copy.ts';
+import { sampleSummary } from '../../support/fake-audit.ts';
+
+const self = { session: 'me', instanceId: null };
+
+test('a result is stale after two intervals and a TTL, with the cause that is known', () => {
+  const copy = updateCopy(null, encodeSummary(sampleSummary(0)), { nowMs: 0, wallMs: 0 });
+  const holder = { session: 's', instanceId: 'i-1' };
+  const state = { ...initialAuditorState(30_000, 300_000), broken: null, copy, holder };
+  assert.deepEqual(
+    [630_000, 630_001].map((nowMs) => auditStatus(state, nowMs, self).stale),
+    [false, true],
+  );
+  const reason = (more: Partial<AuditorState>) => auditStatus({ ...state, ...more }, 700_000, self).staleReason;
+  assert.equal(
+    reason({}),
+    'the last result is 11m40s old, more than 10m30s: i-1 leads and has written no newer result',
+  );
+  assert.match(reason({ holder: null }) ?? '', /no agent leads yet$/);
+  assert.match(
+    reason({ trouble: { ...state.trouble, error: 'connection refused' } }) ?? '',
+    /the store: connection refused$/,
+  );
+  assert.match(
+    reason({ copy: updateCopy(null, '{}', { nowMs: 0, wallMs: 0 }) }) ?? '',
+    /^no audit has succeeded yet: .* cannot be read/,
+  );
+  assert.match(reason({ copy: null }) ?? '', /the store has not been read yet$/);
+});
