@@ -10,9 +10,9 @@ import { parseFaults, parseNotices } from './node.ts';
 import type { NodeSimulation } from './node-simulation.ts';
 
 /**
- * `GET /nodes`, `GET /nodes/{id}`, `PUT /nodes/{id}/faults`, `PUT /nodes/{id}/notices` and
- * `POST /nodes/{id}/restart`; all but the first answer with the node as it is then, errors are RFC 9457 problems.
- * What is below `/ecs` is the simulated ECS's.
+ * The control API: `GET /nodes`, `GET /nodes/{id}`, `PUT /nodes/{id}/faults`, `PUT /nodes/{id}/notices` and
+ * `POST /nodes/{id}/restart`. All but the first answer with the node's new state. Errors are RFC 9457 problems. Paths below
+ * `/ecs` belong to the simulated ECS.
  */
 export async function answerControl(
   nodes: ReadonlyMap<string, NodeSimulation>,
@@ -25,9 +25,9 @@ export async function answerControl(
     return jsonReply({ nodes: [...nodes.values()].map(describeNode) });
   }
   const [, id = '', action] = /^\/nodes\/([^/]+)(?:\/(faults|notices|restart))?$/.exec(path) ?? [];
-  if (id === '') return problem(404, 'nothing is here; GET /nodes lists the simulated nodes', { instance: path });
+  if (id === '') return problem(404, 'unknown path; GET /nodes lists the simulated nodes', { instance: path });
   const node = nodes.get(id);
-  if (!node) return problem(404, `no simulated node has the id ${id}; GET /nodes lists them`, { instance: path });
+  if (!node) return problem(404, `no simulated node has the id ${id}; GET /nodes lists the nodes`, { instance: path });
   const allowed = action === undefined ? 'GET' : action === 'restart' ? 'POST' : 'PUT';
   if (method !== allowed) return methodNotAllowed(method, path, allowed);
   try {
@@ -65,12 +65,12 @@ function describeNode(simulation: NodeSimulation): unknown {
   };
 }
 
-/** Whoever reaches it can break the simulated nodes, so it is for this machine alone, wherever the nodes listen. */
+/** Always loopback, because the control API can break the simulated nodes. */
 const HOST = '127.0.0.1';
 
 const MAX_BODY_BYTES = 16_384;
 
-/** @throws RollcallError in one line when the port cannot be listened on */
+/** @throws RollcallError if it cannot listen on the port */
 export function startControlServer(
   port: number,
   nodes: ReadonlyMap<string, NodeSimulation>,
@@ -83,7 +83,7 @@ export function startControlServer(
       const gone = new AbortController();
       res.once('close', () => gone.abort());
       const reply = await answerRequest(req, nodes, ecs).catch((error: unknown) => problem(500, describeError(error)));
-      // What is left of a refused body must not be taken for the next request.
+      // Close the connection, so that the rest of a refused body is not read as the next request.
       const headers = req.complete ? { ...reply.headers } : { ...reply.headers, Connection: 'close' };
       await sendReply(req, res, { ...reply, headers }, gone.signal).catch(() => res.destroy());
     },
@@ -98,7 +98,7 @@ async function answerRequest(
   const path = (req.url ?? '/').split('?', 1)[0] ?? '/';
   const { host } = req.headers;
   if (!hostAllowed(HOST, host))
-    return problem(421, `host ${host} is not answered here; use ${HOST}`, { instance: path });
+    return problem(421, `host ${host} is not allowed here; use ${HOST}`, { instance: path });
   const body = await readBody(req, MAX_BODY_BYTES);
   if (body === null) return problem(413, `the body is longer than ${MAX_BODY_BYTES} bytes`, { instance: path });
   return answerControl(nodes, ecs, { method: req.method ?? 'GET', path, body });

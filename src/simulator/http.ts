@@ -9,7 +9,7 @@ export interface ControlRequest {
   readonly body: string;
 }
 
-/** @throws UsageError when it is not JSON */
+/** @throws UsageError if the body is not JSON */
 export function parseControlBody(body: string): unknown {
   try {
     return JSON.parse(body);
@@ -19,8 +19,8 @@ export function parseControlBody(body: string): unknown {
 }
 
 /**
- * The JSON object that a control request carries, with no other keys than these.
- * @throws UsageError naming what is allowed @param what for messages: `faults`
+ * The JSON object in a control request, which may have only these keys.
+ * @param what for messages: `faults` @throws UsageError with the allowed keys
  */
 export function requireObject<Key extends string>(
   what: string,
@@ -36,11 +36,11 @@ export function requireObject<Key extends string>(
 }
 
 export function methodNotAllowed(method: string, path: string, allowed: string): Reply {
-  const detail = `method ${method} is not allowed; ${allowed} is`;
+  const detail = `method ${method} is not allowed; use ${allowed}`;
   return problem(405, detail, { instance: path, headers: { Allow: allowed } });
 }
 
-/** What the simulated services see of a request. Header names are in lower case. */
+/** A request to a simulated service. Header names are in lower case. */
 export interface SimulatedRequest {
   readonly method: string;
   /** Without the query. */
@@ -63,7 +63,7 @@ export function simulatedAnswer(
   return { status, headers: { 'Content-Type': contentType, ...headers }, body };
 }
 
-/** null when it is longer than `maxBytes`. The listener's request timeout ends a client that sends it too slowly. */
+/** Reads a body; null if it is longer than `maxBytes`. The listener's request timeout ends a client that sends too slowly. */
 export async function readBody(req: IncomingMessage, maxBytes: number): Promise<string | null> {
   const chunks: Buffer[] = [];
   let sizeBytes = 0;

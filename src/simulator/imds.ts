@@ -13,10 +13,10 @@ import {
 export interface ImdsState {
   readonly node: SimulatedNode;
   readonly notices: Notices;
-  /** False: v2-only, as new instances are. */
+  /** False: v2-only, like new instances. */
   readonly allowV1: boolean;
   readonly tokenSecret: string;
-  /** Monotonic. */
+  /** Monotonic clock. */
   readonly nowMs: number;
 }
 
@@ -40,7 +40,7 @@ export function answerImds(state: ImdsState, request: SimulatedRequest): Simulat
 
 function answerToken({ tokenSecret, nowMs }: ImdsState, { method, headers }: SimulatedRequest): SimulatedAnswer {
   if (method !== 'PUT') return failure(405, 'Method Not Allowed');
-  // An open proxy in front of the instance would otherwise hand tokens to the world.
+  // As in the real IMDS, so that an open proxy on the instance cannot get tokens.
   if (headers['x-forwarded-for'] !== undefined) return failure(403, 'Forbidden');
   const asked = headers[TTL_HEADER];
   const seconds = typeof asked === 'string' && /^\d{1,6}$/.test(asked) ? Number(asked) : 0;
@@ -49,7 +49,7 @@ function answerToken({ tokenSecret, nowMs }: ImdsState, { method, headers }: Sim
   return simulatedAnswer(200, 'text/plain', token, { [TTL_HEADER]: String(seconds) });
 }
 
-/** All that there is under `/latest/`; null: not for this node. */
+/** The values under `/latest/`; null: this node does not have it. */
 function values({ node, notices }: ImdsState): ReadonlyMap<string, string | null> {
   return new Map([
     ['dynamic/instance-identity/document', identityDocument(node)],
@@ -71,7 +71,7 @@ function values({ node, notices }: ImdsState): ReadonlyMap<string, string | null
   ]);
 }
 
-/** The simulated ECS takes them, and nobody else. */
+/** Credentials that only the simulated ECS accepts. */
 function roleCredentials(): string {
   const { accessKeyId, secretAccessKey } = SIMULATED_KEY;
   const key = { AccessKeyId: accessKeyId, SecretAccessKey: secretAccessKey, Token: 'simulated' };
@@ -99,7 +99,7 @@ function failure(status: number, title: string): SimulatedAnswer {
   return simulatedAnswer(status, 'text/html', page);
 }
 
-/** Two releases of ecs-agent as they were seen to answer. */
+/** Two releases of ecs-agent, with the answers of the real ones. */
 export const AGENT_VERSIONS = ['1.70.0', '1.0.0'] as const;
 export type AgentVersion = (typeof AGENT_VERSIONS)[number];
 
@@ -114,7 +114,7 @@ export interface IntrospectionState {
 const JSON_TYPE = 'application/json';
 const TEXT_TYPE = 'text/plain; charset=utf-8';
 
-/** ecs-agent's introspection API. It looks at no method, and answers 200 with its commands for any path it does not know. */
+/** ecs-agent's introspection API. It ignores the method, and answers 200 with its commands for any unknown path. */
 export function answerIntrospection(state: IntrospectionState, path: string): SimulatedAnswer {
   const old = state.version === '1.0.0';
   if (path === '/v1/metadata')
@@ -136,20 +136,20 @@ function metadata({ node, version, generation, variant }: IntrospectionState): R
   };
 }
 
-/** How an answer reaches the client: whole, cut off in its middle, or never. */
+/** How an answer is sent: whole, cut off half-way, or never. */
 export type Delivery =
   | { readonly kind: 'whole'; readonly answer: SimulatedAnswer }
-  /** The headers promise the whole body, then the connection breaks. */
+  /** The content-length is that of the whole body, then the connection breaks. */
   | { readonly kind: 'cut'; readonly answer: SimulatedAnswer }
   | { readonly kind: 'never' };
 
-/** More than any reader of these services should take. */
+/** More than a reader of these services should accept. */
 const OVERSIZED_BYTES = 2_097_152;
 
 const PAGE =
   '<!DOCTYPE html>\n<html><head><title>Sign in</title></head><body>Please sign in to the network</body></html>\n';
 
-/** What becomes of a true answer under a fault. `refuse` is none of its cases: nobody listens then. */
+/** Applies a fault to a correct answer. `refuse` is not handled here, because the port is closed then. */
 export function deliver(
   fault: ImdsFault | IntrospectionFault,
   request: SimulatedRequest,
@@ -166,13 +166,13 @@ export function deliver(
       return whole(simulatedAnswer(500, 'text/plain; charset=utf-8', 'internal error\n'));
     case 'unauthorized':
       return whole(simulatedAnswer(401, 'text/plain; charset=utf-8', 'Unauthorized\n'));
-    // Below, tokens stay good: a reader that never gets past the token would not meet the fault.
+    // The faults below do not affect tokens, so that a reader gets past the token to the fault.
     case 'html':
       return whole(isToken ? answer : simulatedAnswer(200, 'text/html; charset=utf-8', PAGE));
     case 'truncated':
       return isToken ? whole(answer) : { kind: 'cut', answer };
     case 'oversized':
-      // Spaces after JSON leave it good JSON: only a reader's own limit protects it.
+      // With trailing spaces the JSON stays valid, so only a reader's own limit protects it.
       return whole(isToken ? answer : { ...answer, body: answer.body.padEnd(OVERSIZED_BYTES) });
     case 'wrong-type':
       return whole(isToken ? answer : { ...answer, body: mistype(answer.body) });
@@ -181,7 +181,7 @@ export function deliver(
   }
 }
 
-/** The same keys with values of another type; a leaf becomes a JSON object. */
+/** The same keys with values of wrong types; a leaf becomes a JSON object. */
 function mistype(body: string): string {
   try {
     const keys = Object.keys(JSON.parse(body) as object);

@@ -1,5 +1,5 @@
-/** Highest number of nodes: each takes two ports, and the addresses stay within 10.113.0.0/16. */
+/** Maximum number of nodes: each uses two ports, and the addresses stay in 10.113.0.0/16. */
 export const MAX_NODES = 1_000;
 
-/** Highest number of clusters; each has nodes if there are as many. */
+/** Maximum number of clusters. */
 export const MAX_CLUSTERS = 20;

@@ -7,31 +7,31 @@ import type { Delivery } from './imds.ts';
 
 export interface HttpListenerOptions {
   readonly host: string;
-  /** 0: any free port, kept for the listener's life. */
+  /** 0: a free port, kept for the listener's lifetime. */
   readonly port: number;
   readonly onRequest: RequestListener;
   /** Default: 64. */
   readonly maxConnections?: number;
 }
 
-/** An HTTP server whose port can be closed and opened again. */
+/** An HTTP server whose port can be closed and reopened. */
 export interface HttpListener {
   readonly url: string;
-  /** Whether anybody listens. Connections end when the listener goes. */
+  /** Opens or closes the port. Closing it ends all connections. */
   setListening(listening: boolean): Promise<void>;
   close(): Promise<void>;
 }
 
-/** @throws RollcallError in one line when the address cannot be listened on */
+/** @throws RollcallError if it cannot listen on the address */
 export async function openHttpListener(options: HttpListenerOptions): Promise<HttpListener> {
   const { host, port: asked, onRequest, maxConnections = 64 } = options;
   const limits = { maxHeaderSize: 8_192, headersTimeout: 5_000, requestTimeout: 5_000, keepAliveTimeout: 5_000 };
   const server = createServer(limits, onRequest);
   server.maxConnections = maxConnections;
-  // An answer that is to hang outlasts every sane reader, but not the simulator's patience.
+  // A hanging answer lasts longer than any reader should wait, but not forever.
   server.timeout = 120_000;
 
-  // What fails later, such as an accept with no file left, fails for that client; its retry finds the server again.
+  // A later error, such as an accept without free file descriptors, only affects one client, which can retry.
   server.on('error', () => {});
 
   const listen = async (port: number): Promise<number> => {
@@ -52,11 +52,11 @@ export async function openHttpListener(options: HttpListenerOptions): Promise<Ht
   };
 
   const port = await listen(asked);
-  // One change after the other: a close during an opening would find nothing to close, and leave a port open.
+  // Changes run one after the other. A close during an open would find nothing to close and leave the port open.
   let settled: Promise<void> = Promise.resolve();
   const inTurn = (step: () => Promise<void>): Promise<void> => {
     const done = settled.then(step);
-    settled = done.catch(() => {}); // told to the caller of this step, and none of the next one's business
+    settled = done.catch(() => {}); // this step's caller gets the error; the next step ignores it
     return done;
   };
   return {
@@ -73,10 +73,10 @@ export async function openHttpListener(options: HttpListenerOptions): Promise<Ht
 function listenError(host: string, port: number, error: unknown): RollcallError {
   const inUse = (error as { code?: unknown } | null)?.code === 'EADDRINUSE';
   const cause = inUse ? 'the port is in use' : describeError(error);
-  return new RollcallError(`listen on ${host}:${port}: ${cause}; choose another base port, or 0 for free ones`);
+  return new RollcallError(`listen on ${host}:${port}: ${cause}; set another --base-port, or 0 for free ports`);
 }
 
-/** Sends an answer whole, or breaks the connection in its middle. */
+/** Sends an answer whole, or breaks the connection half-way. */
 export function sendDelivery(
   res: ServerResponse,
   method: string | undefined,
@@ -91,24 +91,24 @@ export function sendDelivery(
 
 export interface SimulatedServerOptions {
   readonly host: string;
-  /** 0: any free port. */
+  /** 0: a free port. */
   readonly port: number;
   readonly respond: (request: SimulatedRequest) => Delivery;
 }
 
 export interface SimulatedServer extends HttpListener {
-  /** Breaks the connections of requests that were to get no answer. */
+  /** Breaks the connections of hanging requests. */
   releaseHeld(): void;
 }
 
-/** Carries out deliveries. @throws RollcallError in one line when the address cannot be listened on */
+/** Starts a server that sends deliveries. @throws RollcallError if it cannot listen on the address */
 export async function startSimulatedServer({ host, port, respond }: SimulatedServerOptions): Promise<SimulatedServer> {
   const held = new Set<ServerResponse>();
   const listener = await openHttpListener({
     host,
     port,
     onRequest: (req, res) => {
-      // Nothing here has a use for a body; unread, it would block the connection.
+      // Bodies are not used, but an unread body would block the connection.
       req.resume();
       const delivery = respond(toRequest(req));
       if (delivery.kind !== 'never') return sendDelivery(res, req.method, delivery);

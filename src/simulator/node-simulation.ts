@@ -6,39 +6,39 @@ import { type Faults, NO_FAULTS, NO_NOTICES, type Notices, type SimulatedNode } 
 export interface NodeSimulationOptions {
   readonly node: SimulatedNode;
   readonly host: string;
-  /** 0: any free port. */
+  /** 0: a free port. */
   readonly imdsPort: number;
   readonly introspectionPort: number;
   readonly clock: Clock;
   readonly allowV1: boolean;
   readonly agentVersion: AgentVersion;
-  /** What ECS learns of this node's ecs-agent. */
+  /** Called with the events that ECS sees of this node's ecs-agent. */
   readonly ecsAgent?: EcsAgentLink;
 }
 
 export interface EcsAgentLink {
-  /** It registers: at first, and with each new generation. */
+  /** ecs-agent registers: at the start, and with each new generation. */
   registered(generation: number): void;
-  /** Its connection to ECS comes or goes. */
+  /** ecs-agent connects to ECS or disconnects. */
   connected(connected: boolean): void;
 }
 
-/** One node's two servers, and the switches of what goes wrong on it. */
+/** One node's two servers, with their faults. */
 export interface NodeSimulation {
   readonly node: SimulatedNode;
   readonly imdsEndpoint: string;
   readonly introspectionEndpoint: string;
   faults(): Faults;
   notices(): Notices;
-  /** A server that is not named keeps its fault. */
+  /** Sets faults; a server that is not named keeps its fault. */
   setFaults(faults: Partial<Faults>): Promise<void>;
   setNotices(notices: Partial<Notices>): void;
-  /** Breaks ecs-agent's connections and starts it again; with its checkpoint wiped it registers under a new ARN. */
+  /** Restarts ecs-agent, which breaks its connections. With a wiped checkpoint it registers with a new ARN. */
   restartAgent(options: { readonly wipeCheckpoint: boolean }): Promise<void>;
   close(): Promise<void>;
 }
 
-/** @throws RollcallError when a port cannot be listened on; then nothing is left running */
+/** @throws RollcallError if it cannot listen on a port; then nothing keeps running */
 export async function startNodeSimulation(options: NodeSimulationOptions): Promise<NodeSimulation> {
   const { node, host, clock, allowV1, agentVersion: version, ecsAgent } = options;
   let faults = NO_FAULTS;
@@ -79,7 +79,7 @@ export async function startNodeSimulation(options: NodeSimulationOptions): Promi
       faults = { ...faults, ...changed };
       const isUp = faults.introspection !== 'refuse';
       if (isUp !== wasUp) ecsAgent?.connected(isUp);
-      // Who waits in vain under the old fault shall not go on waiting under the new one.
+      // Requests that hang because of the old fault end now.
       imds.releaseHeld();
       introspection.releaseHeld();
       await Promise.all([imds.setListening(faults.imds !== 'refuse'), introspection.setListening(isUp)]);

@@ -3,7 +3,7 @@ import * as v from 'valibot';
 import { UsageError } from '../lib/errors.ts';
 import { requireObject } from './http.ts';
 
-/** Who a simulated node is. Equal arguments make an equal node, so that a restart of the simulator is one of no node. */
+/** A simulated node. Equal arguments give equal nodes, so that the nodes survive a restart of the simulator. */
 export interface SimulatedNode {
   readonly instanceId: string;
   readonly privateIpAddress: string;
@@ -26,14 +26,14 @@ export const REGION = 'us-east-1';
 export const ACCOUNT_ID = '123456789012';
 
 export interface Fleet {
-  /** Fleets of different seeds share no id. */
+  /** Fleets with different seeds have different ids. */
   readonly seed: string;
   readonly cluster: string;
-  /** The nodes go round `cluster`, `cluster-2`, `cluster-3` …; default: 1. */
+  /** Number of clusters; the nodes alternate between `cluster`, `cluster-2`, `cluster-3` …; default 1. */
   readonly clusters?: number;
 }
 
-/** Of a fleet, in the order in which its nodes go round them. */
+/** Cluster names of a fleet, in the order in which nodes are assigned. */
 export function clusterNames({ cluster, clusters = 1 }: Omit<Fleet, 'seed'>): readonly string[] {
   return Array.from({ length: clusters }, (_, index) => (index === 0 ? cluster : `${cluster}-${index + 1}`));
 }
@@ -42,7 +42,7 @@ export function clusterNames({ cluster, clusters = 1 }: Omit<Fleet, 'seed'>): re
 export function simulatedNode(index: number, { seed, ...named }: Fleet): SimulatedNode {
   const names = clusterNames(named);
   const cluster = names[index % names.length] ?? named.cluster;
-  // Within its cluster, so that each has nodes of all zones and life cycles.
+  // The index in the cluster, so that each cluster has nodes of all zones and life cycles.
   const rank = Math.floor(index / names.length);
   const fleet = { seed, cluster };
   const address = FIRST_ADDRESS + index;
@@ -65,8 +65,8 @@ export function simulatedNode(index: number, { seed, ...named }: Fleet): Simulat
 }
 
 /**
- * @param generation rises by one each time ecs-agent loses its checkpoint and registers anew
- * @param withCluster the newer form, which names the cluster
+ * @param generation incremented each time ecs-agent loses its checkpoint and registers again
+ * @param withCluster true for the newer form with the cluster's name
  */
 export function containerInstanceArn(node: SimulatedNode, generation: number, withCluster: boolean): string {
   const hex = derive({ seed: node.instanceId, cluster: node.cluster }, generation, 'arn');
@@ -82,7 +82,7 @@ function derive({ seed, cluster }: Fleet, index: number, purpose: string): strin
     .digest('hex');
 }
 
-/** Highest number of maintenance events of one node. */
+/** Maximum number of maintenance events of one node. */
 const MAX_EVENTS = 20;
 
 const text = v.pipe(v.string(), v.maxLength(256));
@@ -105,11 +105,11 @@ const noticesSchema = v.strictObject({
     ),
     v.maxLength(MAX_EVENTS),
   ),
-  /** null: the node is in no Auto Scaling group. */
+  /** null: the node is not in an Auto Scaling group. */
   lifecycleState: v.nullable(v.pipe(v.string(), v.regex(/^[A-Za-z]{1,32}(:[A-Za-z]{1,32})?$/))),
 });
 
-/** What EC2 has announced to a node. `null`: IMDS answers 404 for it. */
+/** The notices of EC2 to a node. `null`: IMDS answers 404. */
 export type Notices = v.InferOutput<typeof noticesSchema>;
 
 export const NO_NOTICES: Notices = { spot: null, rebalance: null, maintenance: [], lifecycleState: 'InService' };
@@ -117,23 +117,23 @@ export const NO_NOTICES: Notices = { spot: null, rebalance: null, maintenance: [
 const partial = v.partial(noticesSchema);
 const KEYS = Object.keys(NO_NOTICES) as (keyof Notices)[];
 
-/** Reads `{"spot":{"action":"terminate","time":"…"}}`; what it does not name stays. @throws UsageError */
+/** Reads `{"spot":{"action":"terminate","time":"…"}}`; other notices stay. @throws UsageError */
 export function parseNotices(value: unknown): Partial<Notices> {
   const result = v.safeParse(partial, requireObject('notices', KEYS, value), { abortEarly: true });
   if (!result.success) {
     const issue = result.issues[0];
     throw new UsageError(`notices: ${v.getDotPath(issue) ?? 'value'}: ${issue.message}`);
   }
-  // An absent key and an undefined one are the same in JSON, but not when spread over the present notices.
+  // Remove undefined keys, because spread over the current notices they would overwrite them.
   return Object.fromEntries(Object.entries(result.output).filter(([, one]) => one !== undefined)) as Partial<Notices>;
 }
 
-/** What every simulated server can be made to do wrong. */
+/** Faults of every simulated server. */
 const COMMON = ['none', 'refuse', 'hang', 'error500', 'html', 'truncated', 'oversized', 'wrong-type'] as const;
 
-/** `token-hang`: only the token request hangs, as from a bridged container. `unauthorized`: 401 on everything. */
+/** `token-hang`: only the token request hangs, as in a bridged container. `unauthorized`: 401 for everything. */
 export const IMDS_FAULTS = [...COMMON, 'token-hang', 'unauthorized'] as const;
-/** `null-arn`: running, not registered. `cluster-arn`: ecs-agent was configured with the cluster's ARN. */
+/** `null-arn`: ecs-agent runs, but is not registered. `cluster-arn`: ecs-agent is configured with the cluster's ARN. */
 export const INTROSPECTION_FAULTS = [...COMMON, 'null-arn', 'cluster-arn'] as const;
 
 export type ImdsFault = (typeof IMDS_FAULTS)[number];
@@ -146,7 +146,7 @@ export interface Faults {
 
 export const NO_FAULTS: Faults = { imds: 'none', introspection: 'none' };
 
-/** Reads `{"imds":"hang"}`; a server it does not name keeps its fault. @throws UsageError naming what is allowed */
+/** Reads `{"imds":"hang"}`; a server that is not named keeps its fault. @throws UsageError with the allowed faults */
 export function parseFaults(value: unknown): Partial<Faults> {
   const { imds, introspection } = requireObject('faults', ['imds', 'introspection'], value);
   return {
@@ -160,11 +160,11 @@ export function parseFaults(value: unknown): Partial<Faults> {
 function parseNodeFault<T extends string>(server: string, allowed: readonly T[], value: unknown): T {
   const fault = allowed.find((one) => one === value);
   if (fault !== undefined) return fault;
-  throw new UsageError(`${server} fault ${JSON.stringify(value)}: unknown; use one of ${allowed.join(', ')}`);
+  throw new UsageError(`${server} fault ${JSON.stringify(value)} is unknown; use one of ${allowed.join(', ')}`);
 }
 
 /**
- * A session token that carries its own end, so that a simulator of hundreds of nodes keeps no list of tokens.
+ * A session token that contains its expiry, so that the simulator does not store tokens.
  * @param expiresAtMs on the simulator's monotonic clock
  */
 export function issueToken(secret: string, expiresAtMs: number): string {
@@ -172,7 +172,7 @@ export function issueToken(secret: string, expiresAtMs: number): string {
   return `AQAEA${end}_${signature(secret, end)}==`;
 }
 
-/** Whether this secret issued the token and it has not ended. */
+/** True if this secret issued the token and it has not expired. */
 export function tokenIsGood(secret: string, token: unknown, nowMs: number): boolean {
   const match = typeof token === 'string' ? /^AQAEA([0-9a-z]{1,12})_(.+)==$/.exec(token) : null;
   const end = match?.[1];

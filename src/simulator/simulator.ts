@@ -17,7 +17,7 @@ import {
 } from './node.ts';
 import { type EcsAgentLink, type NodeSimulation, startNodeSimulation } from './node-simulation.ts';
 
-/** Tells the simulated ECS what a node's ecs-agent does. */
+/** Passes the events of a node's ecs-agent to the simulated ECS. */
 export function ecsAgentLink(ecs: EcsSimulation, node: SimulatedNode, agentVersion: string): EcsAgentLink {
   let arn = '';
   const change = (step: (world: EcsWorld) => EcsWorld) =>
@@ -27,7 +27,7 @@ export function ecsAgentLink(ecs: EcsSimulation, node: SimulatedNode, agentVersi
       const before = arn;
       arn = containerInstanceArn(node, generation, agentVersion !== '1.0.0');
       const [wallMs, nowMs] = [ecs.clock.wallMs(), ecs.clock.monotonicMs()];
-      // Those of the start are as if registered long ago.
+      // The first registrations count as old, so they are visible at once.
       const visibleFromMs = generation === 0 ? nowMs : nowMs + ecs.state().registrationDelayMs;
       const instance = registeredInstance({ node, agentVersion, generation, wallMs, visibleFromMs });
       change((world) => withInstances(withConnection(world, before, false), [instance]));
@@ -36,37 +36,37 @@ export function ecsAgentLink(ecs: EcsSimulation, node: SimulatedNode, agentVersi
   };
 }
 
-/** One that is not there (it was removed, or has got another ARN) stays away. */
+/** An instance that was removed, or has another ARN now, is not added again. */
 function withConnection(world: EcsWorld, arn: string, agentConnected: boolean): EcsWorld {
   const instance = world.instances.get(arn);
   return instance ? withInstances(world, [{ ...instance, agentConnected }]) : world;
 }
 
 export interface SimulatorOptions {
-  /** 1…1000. */
+  /** 1 to 1000. */
   readonly nodes: number;
-  /** Where the nodes' servers listen; the control server is on 127.0.0.1 in any case. */
+  /** Address of the nodes' servers. The control server always listens on 127.0.0.1. */
   readonly host?: string;
-  /** 0: free ports. Else the control server's, followed by IMDS and introspection of each node in turn, and by ECS. */
+  /** 0: free ports. Else the port of the control server, followed by IMDS and introspection of each node, then ECS. */
   readonly basePort: number;
   readonly cluster: string;
-  /** See `Fleet`; 1…20, default 1. */
+  /** See `Fleet`; 1 to 20, default 1. */
   readonly clusters?: number;
-  /** Whether there is an ECS endpoint that knows the nodes, on 127.0.0.1. */
+  /** True: serve an ECS endpoint with the nodes, on 127.0.0.1. */
   readonly ecs?: boolean;
-  /** Equal seeds make equal nodes. */
+  /** Equal seeds give equal nodes. */
   readonly seed: string;
   readonly clock: Clock;
-  /** Whether IMDS answers without a token too. */
+  /** True: IMDS also answers without a token. */
   readonly allowV1?: boolean;
   readonly agentVersion?: AgentVersion;
 }
 
-/** The setters reject with a RollcallError for an id that no node has. */
+/** The setters reject with a RollcallError for an unknown id. */
 export interface Simulator {
   readonly nodes: readonly Pick<NodeSimulation, 'node' | 'imdsEndpoint' | 'introspectionEndpoint'>[];
   readonly controlUrl: string;
-  /** null: without one. */
+  /** null without `ecs`. */
   readonly ecsEndpoint: string | null;
   setFault(instanceId: string, faults: Partial<Faults>): Promise<void>;
   setNotices(instanceId: string, notices: Partial<Notices>): Promise<void>;
@@ -76,8 +76,8 @@ export interface Simulator {
 }
 
 /**
- * Simulated nodes, each with an IMDS and an ecs-agent introspection server of its own, and one control server.
- * @throws UsageError for options out of range, RollcallError when a port is in use; then nothing is left running
+ * Starts simulated nodes, each with its own IMDS and ecs-agent introspection server, and one control server.
+ * @throws UsageError for options out of range, RollcallError if a port is in use; then nothing keeps running
  */
 export async function startSimulator(options: SimulatorOptions): Promise<Simulator> {
   refuseOptions(options);
@@ -103,7 +103,7 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
     const find = (instanceId: string): NodeSimulation => {
       const found = simulations.get(instanceId);
       if (found) return found;
-      throw new RollcallError(`simulated node ${instanceId}: there is none; ${control.url}/nodes lists them`);
+      throw new RollcallError(`no simulated node has the id ${instanceId}; ${control.url}/nodes lists the nodes`);
     };
     return {
       nodes: [...simulations.values()],
@@ -124,16 +124,18 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
 
 function refuseOptions({ nodes, basePort, cluster, clusters = 1, ecs = false }: SimulatorOptions): void {
   if (!Number.isInteger(nodes) || nodes < 1 || nodes > MAX_NODES) {
-    throw new UsageError(`simulate ${nodes} nodes: choose 1 to ${MAX_NODES}`);
+    throw new UsageError(`cannot simulate ${nodes} nodes; use 1 to ${MAX_NODES}`);
   }
   if (!Number.isInteger(clusters) || clusters < 1 || clusters > MAX_CLUSTERS) {
-    throw new UsageError(`simulate ${clusters} clusters: choose 1 to ${MAX_CLUSTERS}`);
+    throw new UsageError(`cannot simulate ${clusters} clusters; use 1 to ${MAX_CLUSTERS}`);
   }
   const highest = 65_535 - 2 * nodes - (ecs ? 1 : 0);
   if (!Number.isInteger(basePort) || basePort < 0 || basePort > highest) {
-    throw new UsageError(`base port ${basePort}: ${nodes} nodes need one of 1 to ${highest}, or 0 for free ports`);
+    throw new UsageError(
+      `base port ${basePort} is out of range for ${nodes} nodes; use 1 to ${highest}, or 0 for free ports`,
+    );
   }
-  // An ARN names a cluster too, but it is no name.
+  // Not an ARN.
   const longest = clusterNames({ cluster, clusters }).at(-1) ?? cluster;
   if (clusterName(longest) !== longest) {
     throw new UsageError(`cluster "${cluster}": expected letters, digits, - and _, at most 255 of them`);

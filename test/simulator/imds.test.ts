@@ -18,7 +18,7 @@ describe('answer imds', () => {
     });
   const token = put({ [TTL]: '60' }).body;
 
-  test('a token is given for 1 to 21600 seconds, and the header echoed', () => {
+  test('a token is issued for 1 to 21600 seconds, with the TTL in the header', () => {
     for (const seconds of ['1', '60', '21600']) {
       const answer = put({ [TTL]: seconds });
       assert.equal(answer.status, 200);
@@ -26,16 +26,16 @@ describe('answer imds', () => {
     }
   });
 
-  test('a token request without the header, or with 0, 21601 or no number, is 400', () => {
+  test('a token request without the header, or with an invalid TTL, is 400', () => {
     assert.equal(put({}).status, 400);
     for (const seconds of ['0', '21601', '-1', '1.5', 'soon', '']) assert.equal(put({ [TTL]: seconds }).status, 400);
   });
 
-  test('a token request that came through a proxy (X-Forwarded-For) is refused', () => {
+  test('a token request from a proxy (X-Forwarded-For) is refused', () => {
     assert.equal(put({ [TTL]: '60', 'x-forwarded-for': '203.0.113.7' }).status, 403);
   });
 
-  test('v2-only: no token, a wrong one, one of another node and an ended one are 401', () => {
+  test('v2-only: no token, a wrong one, one of another node and an expired one are 401', () => {
     assert.equal(get('meta-data/instance-id', token).body, node.instanceId);
     const foreign = put({ [TTL]: '60' }, { ...state, tokenSecret: 'other' }).body;
     for (const bad of [undefined, '', 'wrong', `${token}x`, foreign]) {
@@ -50,14 +50,14 @@ describe('answer imds', () => {
     for (const any of [undefined, 'wrong']) assert.equal(get('meta-data/instance-id', any, both).status, 200);
   });
 
-  test('a leaf that does not apply, or that there is none of, is 404', () => {
+  test('a leaf that does not apply or does not exist is 404', () => {
     for (const path of ['meta-data/public-ipv4', 'meta-data/spot/instance-action', 'meta-data/none', '']) {
       assert.equal(get(path, token).status, 404, path);
     }
     assert.equal(get('meta-data/events/recommendations/rebalance', token).status, 404);
   });
 
-  test('without notices, maintenance is an empty list and the life cycle in service', () => {
+  test('without notices, maintenance is an empty list and the life cycle state is InService', () => {
     assert.equal(get('meta-data/events/maintenance/scheduled', token).body, '[]');
     assert.equal(get('meta-data/autoscaling/target-lifecycle-state', token).body, 'InService');
   });
@@ -107,7 +107,7 @@ describe('answer introspection', () => {
     assert.match(JSON.parse(body).ContainerInstanceArn, /:container-instance\/[0-9a-f-]{36}$/);
   });
 
-  test('unknown paths answer 200 with the commands; 1.0.0 has no /license among them', () => {
+  test('unknown paths answer 200 with the commands; 1.0.0 has no /license', () => {
     for (const path of ['/', '/v1', '/v1/metadata/', '/v2/metadata', '/nothing']) {
       const { status, body } = answerIntrospection(current, path);
       assert.equal(status, 200);
@@ -123,7 +123,7 @@ describe('answer introspection', () => {
     assert.deepEqual([headers['Content-Type'], body], [TEXT, '{"Tasks":[]}']);
   });
 
-  test('the variants change only what they are named after', () => {
+  test('each variant changes only what its name says', () => {
     const plain = JSON.parse(answerIntrospection(current, '/v1/metadata').body);
     const unregistered = JSON.parse(answerIntrospection({ ...current, variant: 'null-arn' }, '/v1/metadata').body);
     assert.deepEqual(unregistered, { ...plain, ContainerInstanceArn: null });

@@ -13,24 +13,24 @@ import {
 } from '../../src/simulator/node.ts';
 
 describe('faults', () => {
-  test('each fault is read for its server, and a server that is not named is left out', () => {
+  test('each fault is read for its server, and other servers are left out', () => {
     for (const imds of IMDS_FAULTS) assert.deepEqual(parseFaults({ imds }), { imds });
     for (const introspection of INTROSPECTION_FAULTS)
       assert.deepEqual(parseFaults({ introspection }), { introspection });
     assert.deepEqual(parseFaults({}), {});
   });
 
-  test('an unknown fault is an error that names the allowed ones', () => {
+  test('an unknown fault is an error with the allowed ones', () => {
     assert.throws(() => parseFaults({ imds: 'null-arn' }), {
       name: 'UsageError',
-      message: `imds fault "null-arn": unknown; use one of ${IMDS_FAULTS.join(', ')}`,
+      message: `imds fault "null-arn" is unknown; use one of ${IMDS_FAULTS.join(', ')}`,
     });
     assert.throws(() => parseFaults({ introspection: 42 }), {
-      message: `introspection fault 42: unknown; use one of ${INTROSPECTION_FAULTS.join(', ')}`,
+      message: `introspection fault 42 is unknown; use one of ${INTROSPECTION_FAULTS.join(', ')}`,
     });
   });
 
-  test('an unknown server, and a body that is no object, are errors', () => {
+  test('an unknown server, and a body that is not an object, are errors', () => {
     assert.throws(() => parseFaults({ etcd: 'hang' }), {
       message: 'faults: unknown key "etcd"; use any of imds, introspection',
     });
@@ -48,7 +48,7 @@ describe('notices', () => {
     State: 'active',
   };
 
-  test('notices are taken as they are given, and only those that are given', () => {
+  test('given notices are read as they are, and others are left out', () => {
     for (const notices of [
       {},
       { spot: { action: 'terminate', time: '2026-11-22T10:26:18Z' } },
@@ -61,7 +61,7 @@ describe('notices', () => {
     }
   });
 
-  test('what EC2 would never say is refused in one line that names it', () => {
+  test('an invalid notice is refused in one line with its path', () => {
     for (const [value, where] of [
       [{ spot: { action: 'explode', time: '2026-11-22T10:26:18Z' } }, 'spot.action'],
       [{ spot: { action: 'stop', time: 'soon' } }, 'spot.time'],
@@ -86,18 +86,18 @@ describe('simulated node', () => {
   const fleet = { seed: 'seed', cluster: 'demo' };
   const all = Array.from({ length: MAX_NODES }, (_, index) => simulatedNode(index, fleet));
 
-  test('equal arguments make equal nodes, another seed other ids', () => {
+  test('equal arguments give equal nodes, another seed gives other ids', () => {
     assert.deepEqual(simulatedNode(7, fleet), all[7]);
     assert.notEqual(simulatedNode(7, { ...fleet, seed: 'other' }).instanceId, all[7]?.instanceId);
   });
 
-  test('no two nodes of a fleet share an id, a machine id or an address', () => {
+  test('no two nodes of a fleet have the same id, machine id or address', () => {
     for (const key of ['instanceId', 'machineId', 'privateIpAddress'] as const) {
       assert.equal(new Set(all.map((node) => node[key])).size, MAX_NODES, key);
     }
   });
 
-  test('addresses count from 10.113.0.23 and carry over, zones go round a, b and c', () => {
+  test('addresses count from 10.113.0.23 across octets, and zones alternate between a, b and c', () => {
     assert.deepEqual(
       [0, 1, 2, 3, 233].map((index) => [all[index]?.privateIpAddress, all[index]?.availabilityZone]),
       [
@@ -110,7 +110,7 @@ describe('simulated node', () => {
     );
   });
 
-  test('ids and ARNs have the shapes of real ones', () => {
+  test('ids and ARNs have the forms of real ones', () => {
     for (const node of all) {
       assert.match(node.instanceId, /^i-[0-9a-f]{17}$/);
       assert.match(node.instanceId, INSTANCE_ID);
@@ -121,7 +121,7 @@ describe('simulated node', () => {
     assert.deepEqual(new Set(all.map((node) => node.instanceLifecycle)), new Set(['on-demand', 'spot']));
   });
 
-  test('each registration has an ARN of its own', () => {
+  test('each registration has its own ARN', () => {
     const [node] = all;
     assert.ok(node);
     const arns = [0, 1, 2].map((generation) => containerInstanceArn(node, generation, true));
@@ -129,7 +129,7 @@ describe('simulated node', () => {
     assert.match(arns[0] ?? '', /^arn:aws:ecs:us-east-1:123456789012:container-instance\/demo\/[0-9a-f-]{36}$/);
   });
 
-  test('nodes go round the clusters, and each cluster has all zones; a fleet of one is as it ever was', () => {
+  test('nodes alternate between the clusters, and each cluster has all zones; one cluster is the default', () => {
     const three = Array.from({ length: 18 }, (_, index) => simulatedNode(index, { ...fleet, clusters: 3 }));
     assert.deepEqual(
       three.slice(0, 4).map((node) => node.cluster),

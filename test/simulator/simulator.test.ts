@@ -53,7 +53,7 @@ const refused = (url: string) => assert.rejects(ask(url), { code: 'ECONNREFUSED'
 
 const PORTS = [0, 1, 2, 3, 4];
 
-/** A base port with free ones above it, below the range from which the system gives other tests theirs. */
+/** A base port with free ports after it, below the kernel's range of ephemeral ports, which other tests use. */
 async function freeBasePort(): Promise<number> {
   for (let basePort = 12_000 + (process.pid % 1_500) * 10; ; basePort += 10) {
     const servers = PORTS.map((offset) => createServer().listen(basePort + offset, '127.0.0.1'));
@@ -74,7 +74,7 @@ test('introspection answers POST and HEAD like GET, and HEAD without a body', as
   assert.equal(head.headers['content-length'], String(get.text.length));
 });
 
-test('each node has servers of its own, and each server its own faults', async (t) => {
+test('each node has its own servers, and each server its own faults', async (t) => {
   const simulator = await start(t);
   const [first, second] = [nodeOf(simulator, 0), nodeOf(simulator, 1)];
   await simulator.setFault(first.id, { introspection: 'error500' });
@@ -83,20 +83,20 @@ test('each node has servers of its own, and each server its own faults', async (
   assert.equal((await ask(`${second.introspectionEndpoint}/v1/metadata`)).status, 200);
 });
 
-test('refuse closes the port, none opens the same one again', async (t) => {
+test('the fault refuse closes the port, and none opens the same port again', async (t) => {
   const simulator = await start(t);
   const { id, imdsEndpoint, introspectionEndpoint } = nodeOf(simulator);
   await simulator.setFault(id, { introspection: 'refuse' });
   await refused(introspectionEndpoint);
   assert.equal((await ask(imdsEndpoint)).status, 401);
   await simulator.setFault(id, { introspection: 'none' });
-  // At the same time, as several control requests: each waits for the one before.
+  // Concurrent control requests; each waits for the previous one.
   const faults = ['refuse', 'none', 'refuse', 'none'] as const;
   await Promise.all(faults.map((introspection) => simulator.setFault(id, { introspection })));
   assert.equal((await ask(introspectionEndpoint)).status, 200);
 });
 
-test('a request that hangs ends when the fault does', async (t) => {
+test('a hanging request ends with its fault', async (t) => {
   const simulator = await start(t);
   const { id, introspectionEndpoint } = nodeOf(simulator);
   await simulator.setFault(id, { introspection: 'hang' });
@@ -163,7 +163,7 @@ test('faults, notices and restarts over HTTP take effect and answer with the nod
   assert.notEqual((await ask(`${introspectionEndpoint}/v1/metadata`)).text, before);
 });
 
-test('bad control requests are problems in one line, and change nothing', async (t) => {
+test('an invalid control request is a problem in one line, and changes nothing', async (t) => {
   const simulator = await start(t);
   const { controlUrl } = simulator;
   const { id } = nodeOf(simulator);
@@ -171,8 +171,8 @@ test('bad control requests are problems in one line, and change nothing', async 
   const cases: [string, string, string | undefined, number, RegExp][] = [
     ['GET', '/', undefined, 404, /GET \/nodes lists/],
     ['GET', '/nodes/i-none', undefined, 404, /no simulated node has the id i-none/],
-    ['POST', '/nodes', '', 405, /GET is$/],
-    ['GET', `/nodes/${id}/faults`, undefined, 405, /PUT is$/],
+    ['POST', '/nodes', '', 405, /use GET$/],
+    ['GET', `/nodes/${id}/faults`, undefined, 405, /use PUT$/],
     ['PUT', `/nodes/${id}/faults`, '{"imds":"sleepy"}', 400, /use one of none, refuse, hang/],
     ['PUT', `/nodes/${id}/faults`, '{"imds":', 400, /^the body is not JSON$/],
     ['PUT', `/nodes/${id}/notices`, '{"spot":{"action":"x"}}', 400, /^notices: spot/],
@@ -188,7 +188,7 @@ test('bad control requests are problems in one line, and change nothing', async 
   assert.equal((await ask(`${controlUrl}/nodes`)).text, before);
 });
 
-test('the control server does not answer a foreign Host, as a rebound DNS name sends it', async (t) => {
+test('the control server refuses another Host, as after DNS rebinding', async (t) => {
   const { controlUrl } = await start(t);
   assert.equal((await ask(`${controlUrl}/nodes`, 'GET', undefined, { host: 'evil.example' })).status, 421);
   assert.equal((await ask(`${controlUrl}/nodes`, 'GET', undefined, { host: 'localhost:1' })).status, 200);
@@ -204,7 +204,7 @@ test('with a base port the ports are consecutive: control, then IMDS and introsp
   );
 });
 
-test('the ECS endpoint has the port after the nodes’; without it the control server says how to get it', async (t) => {
+test('the ECS endpoint has the port after the nodes’; without it the control server says how to enable it', async (t) => {
   const basePort = await freeBasePort();
   const { ecsEndpoint, controlUrl } = await start(t, { basePort, nodes: 1, ecs: true });
   assert.equal(ecsEndpoint, `http://127.0.0.1:${basePort + 3}`);
@@ -216,14 +216,14 @@ test('the ECS endpoint has the port after the nodes’; without it the control s
   assert.match(answer.text, /start with --ecs/);
 });
 
-test('bad control requests for ECS are problems in one line, and change nothing', async (t) => {
+test('an invalid control request for ECS is a problem in one line, and changes nothing', async (t) => {
   const simulator = await start(t, { ecs: true });
   const { controlUrl } = simulator;
   const one = `/ecs/instances/${nodeOf(simulator).id}`;
   const before = (await ask(`${controlUrl}/ecs/instances`)).text;
   const cases: [string, string, string | undefined, number, RegExp][] = [
     ['GET', '/ecs/nothing', undefined, 404, /use one of \/ecs, \/ecs\/faults/],
-    ['POST', '/ecs/requests', '{}', 405, /GET, DELETE is$/],
+    ['POST', '/ecs/requests', '{}', 405, /use GET, DELETE$/],
     ['PUT', '/ecs/faults', '{"all":', 400, /^the body is not JSON$/],
     ['PUT', '/ecs/settings', '{"registrationDelayMs":-1}', 400, /expected 0 to 3600000, got -1$/],
     ['GET', '/ecs/instances/i-none', undefined, 400, /no container instance has the id i-none/],
@@ -244,7 +244,7 @@ test('bad control requests for ECS are problems in one line, and change nothing'
   assert.equal((await ask(`${controlUrl}/ecs/instances`)).text, before);
 });
 
-test('a port in use is one clear line, and leaves no other port open', async (t) => {
+test('a port in use is an error of one line, and no other port stays open', async (t) => {
   const basePort = await freeBasePort();
   for (const offset of [0, 2, 4]) {
     const taken = createServer().listen(basePort + offset, '127.0.0.1');
@@ -252,7 +252,7 @@ test('a port in use is one clear line, and leaves no other port open', async (t)
     t.after(() => taken.close());
     await assert.rejects(start(t, { basePort }), {
       name: 'RollcallError',
-      message: `listen on 127.0.0.1:${basePort + offset}: the port is in use; choose another base port, or 0 for free ones`,
+      message: `listen on 127.0.0.1:${basePort + offset}: the port is in use; set another --base-port, or 0 for free ports`,
     });
     taken.close();
     await once(taken, 'close');
@@ -260,22 +260,22 @@ test('a port in use is one clear line, and leaves no other port open', async (t)
   }
 });
 
-test('options out of range are usage errors that name the range', async (t) => {
+test('options out of range are usage errors with the range', async (t) => {
   for (const nodes of [0, 1_001, 1.5, Number.NaN]) {
     await assert.rejects(start(t, { nodes }), {
       name: 'UsageError',
-      message: `simulate ${nodes} nodes: choose 1 to 1000`,
+      message: `cannot simulate ${nodes} nodes; use 1 to 1000`,
     });
   }
   for (const basePort of [-1, 65_532, 1.5]) {
-    await assert.rejects(start(t, { basePort }), { name: 'UsageError', message: /need one of 1 to 65531, or 0/ });
+    await assert.rejects(start(t, { basePort }), { name: 'UsageError', message: /use 1 to 65531, or 0/ });
   }
   await assert.rejects(start(t, { cluster: 'a b' }), { name: 'UsageError', message: /^cluster "a b": expected/ });
 });
 
-test('an id that no node has is an error, also in the setters', async (t) => {
+test('an unknown id is an error, also in the setters', async (t) => {
   const simulator = await start(t);
-  const message = /^simulated node i-none: there is none; http/;
+  const message = /^no simulated node has the id i-none; http/;
   await assert.rejects(simulator.setFault('i-none', {}), { message });
   await assert.rejects(simulator.setNotices('i-none', {}), { message });
   await assert.rejects(simulator.restartAgent('i-none', { wipeCheckpoint: false }), { message });
@@ -292,7 +292,7 @@ test('close closes all ports and idle connections', async (t) => {
   for (const url of [imdsEndpoint, introspectionEndpoint, simulator.controlUrl]) await refused(url);
 });
 
-test('close also closes a port that is just being opened', async (t) => {
+test('close also closes a port that is being opened', async (t) => {
   const simulator = await start(t);
   const { id, introspectionEndpoint } = nodeOf(simulator);
   await simulator.setFault(id, { introspection: 'refuse' });
@@ -302,7 +302,7 @@ test('close also closes a port that is just being opened', async (t) => {
   await refused(introspectionEndpoint);
 });
 
-test('250 nodes start and stop soon', async (t) => {
+test('250 nodes start and stop quickly', async (t) => {
   const [, tookMs] = await timed(
     (async () => {
       const simulator = await start(t, { nodes: 250 });

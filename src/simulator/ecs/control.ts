@@ -32,22 +32,22 @@ const schema = v.partial(
     ec2InstanceId: v.pipe(v.string(), v.regex(/^m?i-[0-9a-f]{8,17}$/, 'expected i-… or mi-…')),
     status: v.picklist(INSTANCE_STATUSES),
     agentConnected: v.boolean(),
-    /** RFC 3339. ECS knew it before: an instance that has just registered is no ghost yet. */
-    registeredAt: v.pipe(v.string(), v.isoTimestamp('expected an instant, as 2026-01-01T00:00:00Z')),
-    /** What remains. */
+    /** RFC 3339. The default is old, because an instance registered in the last minutes is not a ghost yet. */
+    registeredAt: v.pipe(v.string(), v.isoTimestamp('expected an instant such as 2026-01-01T00:00:00Z')),
+    /** Remaining resources. */
     cpuUnits: amount,
     memoryMiB: amount,
-    /** In use. */
+    /** Ports in use. */
     ports,
     runningTasksCount: amount,
-    /** Beside those that it has; null takes one away. */
+    /** Added to its attributes; null removes one. */
     attributes: v.record(attribute, v.nullable(attribute)),
   }),
 );
 
 export const INSTANCE_KEYS = Object.keys(schema.entries) as (keyof typeof schema.entries)[];
 
-/** Reads `{"agentConnected":false}`: what it does not name stays. @throws UsageError */
+/** Reads `{"agentConnected":false}`; other fields stay. @throws UsageError */
 export function parseInstanceChange(value: unknown): (instance: SimulatedInstance) => SimulatedInstance {
   const result = v.safeParse(schema, value, { abortEarly: true });
   if (!result.success) {
@@ -77,7 +77,7 @@ export function parseInstanceChange(value: unknown): (instance: SimulatedInstanc
   });
 }
 
-/** The newer ARNs name the cluster. */
+/** Replaces the cluster in an ARN of the newer form. */
 function moved(arn: string, cluster: string | undefined): string {
   return cluster === undefined ? arn : arn.replace(/\/[^/]+\//, `/${cluster}/`);
 }
@@ -94,7 +94,7 @@ export function describeInstance(ecs: EcsSimulation, _body: () => unknown, id: s
   return { ...wireInstance(instance), clusterArn: instance.clusterArn };
 }
 
-/** Makes a node disconnected, or a mismatch; the node itself does not notice. */
+/** Makes a node disconnected, or a mismatch, in ECS only. */
 export function changeInstance(ecs: EcsSimulation, body: () => unknown, id: string): unknown {
   const before = find(ecs, id);
   const after = parseInstanceChange(body())(before);
@@ -105,14 +105,14 @@ export function changeInstance(ecs: EcsSimulation, body: () => unknown, id: stri
   return describeInstance(ecs, body, after.containerInstanceArn.split('/').at(-1) ?? '');
 }
 
-/** Makes a stray: a node that ECS does not know. */
+/** Removes an instance, so that its node is a stray. */
 export function removeInstance(ecs: EcsSimulation, _body: () => unknown, id: string): unknown {
   const gone = find(ecs, id);
   ecs.change((state) => ({ ...state, world: withoutInstance(state.world, gone.containerInstanceArn) }));
   return { removed: brief(gone) };
 }
 
-/** Makes ghosts: `{"cluster":"demo","count":2}` and what else the instances shall differ in; no node answers for them. */
+/** Adds ghosts, instances without a node: `{"cluster":"demo","count":2}` and other fields of the instances. */
 export function addInstances(ecs: EcsSimulation, body: () => unknown): unknown {
   const { count = 1, cluster, ...members } = requireObject('ECS instances', ['count', ...INSTANCE_KEYS], body());
   if (!Number.isSafeInteger(count) || Number(count) < 1 || Number(count) > MAX_ADDED)
@@ -137,15 +137,15 @@ function brief({ containerInstanceArn, ec2InstanceId, status, agentConnected }: 
   return { containerInstanceArn, ec2InstanceId, status, agentConnected };
 }
 
-/** By the last part of its ARN, or by its EC2 instance: of several registrations of that the latest. */
+/** Finds an instance by the last part of its ARN, or by its EC2 instance id, then the newest. */
 function find(ecs: EcsSimulation, id: string): SimulatedInstance {
   const all = [...ecs.state().world.instances.values()];
   const found = all.findLast((one) => one.ec2InstanceId === id || one.containerInstanceArn.endsWith(`/${id}`));
   if (found) return found;
-  throw new UsageError(`no container instance has the id ${id}; GET /ecs/instances lists them`);
+  throw new UsageError(`no container instance has the id ${id}; GET /ecs/instances lists the instances`);
 }
 
-/** Answers with what is to be seen after it. @param id of a container instance: the last part of its ARN, or its EC2 instance's */
+/** Answers with the new state. @param id of a container instance: the last part of its ARN, or its EC2 instance id */
 type Route = (ecs: EcsSimulation, body: () => unknown, id: string) => unknown;
 
 const ROUTES: Readonly<Record<string, Readonly<Record<string, Route>>>> = {
@@ -183,12 +183,12 @@ const ROUTES: Readonly<Record<string, Readonly<Record<string, Route>>>> = {
   '/ecs/instances/{id}': { GET: describeInstance, PUT: changeInstance, DELETE: removeInstance },
 };
 
-/** The switches of the simulated ECS, in the manner of those of the nodes. @param ecs null: there is none */
+/** The control API of the simulated ECS, similar to that of the nodes. @param ecs null: no ECS endpoint */
 export function answerEcsControl(ecs: EcsSimulation | null, { method, path, body }: ControlRequest): Reply {
   if (ecs === null) return problem(404, 'no ECS endpoint is simulated; start with --ecs', { instance: path });
   const [, id = ''] = /^\/ecs\/instances\/([^/]+)$/.exec(path) ?? [];
   const routes = ROUTES[id === '' ? path : '/ecs/instances/{id}'];
-  if (!routes) return problem(404, `nothing is here; use one of ${Object.keys(ROUTES).join(', ')}`, { instance: path });
+  if (!routes) return problem(404, `unknown path; use one of ${Object.keys(ROUTES).join(', ')}`, { instance: path });
   const route = routes[method];
   if (!route) return methodNotAllowed(method, path, Object.keys(routes).join(', '));
   try {

@@ -10,12 +10,12 @@ import {
   withInstances,
 } from './world.ts';
 
-/** What a simulated AWS service refuses a request with. */
+/** An error answer of a simulated AWS service. */
 export class AwsError extends Error {
   override readonly name = 'AwsError';
   /** Such as `ClusterNotFoundException`. */
   readonly code: string;
-  /** Of HTTP: 400, or 500 where the service is to blame. */
+  /** HTTP status: 400, or 500 for a failure of the service. */
   readonly status: number;
   constructor(code: string, message: string, status = 400) {
     super(message);
@@ -28,14 +28,14 @@ export function invalidParameter(message: string): AwsError {
   return new AwsError('InvalidParameterException', message);
 }
 
-/** The members of a request. A reader throws AWS's error for a member that has another type. */
+/** The members of a request. A reader throws AWS's error for a wrong type. */
 export interface RequestInput {
   text(name: string): string | undefined;
   requiredText(name: string): string;
   integer(name: string): number | undefined;
-  /** Absent: empty. @param max AWS's limit @param what as AWS calls them: `instanceIds` */
+  /** Empty if absent. @param max AWS's limit @param what AWS's name: `instanceIds` */
   texts(name: string, max: number, what: string): readonly string[];
-  /** As `texts`; for each member of the list its input. */
+  /** Like `texts`, for a list of objects. */
   items(name: string, max: number): readonly RequestInput[];
 }
 
@@ -79,22 +79,22 @@ function mistyped(name: string, expected: string): AwsError {
   return new AwsError('SerializationException', `${name}: expected ${expected}`);
 }
 
-/** What an operation sees beside the world. */
+/** The context of an operation. */
 export interface Circumstances {
-  /** That the request was signed for. */
+  /** The region of the request's signature. */
   readonly region: string;
   readonly wallMs: number;
-  /** Monotonic. */
+  /** Monotonic clock. */
   readonly nowMs: number;
 }
 
 export interface Outcome {
   readonly world: EcsWorld;
-  /** The answer's members. Instants are seconds since the epoch, as AWS's JSON protocols have them. */
+  /** The answer's members. Instants are seconds since the epoch, as in AWS's JSON protocols. */
   readonly body: Readonly<Record<string, unknown>>;
 }
 
-/** @throws AwsError when it refuses the request as a whole */
+/** @throws AwsError if it refuses the whole request */
 export type Operation = (world: EcsWorld, input: RequestInput, circumstances: Circumstances) => Outcome;
 
 export interface Failure {
@@ -102,21 +102,21 @@ export interface Failure {
   readonly reason: string;
 }
 
-/** The ARN of the cluster that a request names, by name or ARN; `default` where it names none. */
+/** The ARN of the cluster in a request, given by name or ARN; default `default`. */
 export function requiredClusterArn(world: EcsWorld, input: RequestInput, { region }: Circumstances): string {
   const asked = input.text('cluster') ?? 'default';
   const arn = asked.startsWith('arn:') ? asked : clusterArn(world.accountId, region, asked);
-  // Clusters are of one region: seen from another there is none of that name, not even by its ARN.
+  // A cluster exists in one region only, also if another region asks for its ARN.
   if (world.clusters.has(arn) && arn.split(':')[3] === region) return arn;
   throw new AwsError('ClusterNotFoundException', 'Cluster not found.');
 }
 
-/** Those of a cluster that ECS shows by now. */
+/** The visible container instances of a cluster. */
 export function visibleInstances(world: EcsWorld, cluster: string, nowMs: number): readonly SimulatedInstance[] {
   return [...world.instances.values()].filter((one) => one.clusterArn === cluster && one.visibleFromMs <= nowMs);
 }
 
-/** The container instances that `containerInstances` of a request names, by id or ARN, in its order. */
+/** The container instances in a request's `containerInstances`, by id or ARN, in its order. */
 export function namedInstances(
   world: EcsWorld,
   input: RequestInput,
@@ -146,12 +146,12 @@ export function findInstance(
   return instance?.clusterArn === cluster && instance.visibleFromMs <= nowMs ? instance : undefined;
 }
 
-/** What AWS makes of an id that it does not know. */
+/** The ARN in AWS's failure for an unknown id. */
 function missingArn(cluster: string, id: string): string {
   return cluster.replace(':cluster/', ':container-instance/').concat(`/${id}`);
 }
 
-/** At most, and by default. */
+/** Maximum and default. */
 const MAX_RESULTS = 100;
 
 export interface PageOf<T> {
@@ -160,9 +160,9 @@ export interface PageOf<T> {
 }
 
 /**
- * The page that `nextToken` and `maxResults` of a request ask for. A token names the last key of its page, so that
- * what appears or goes between two pages neither repeats nor hides another.
- * @param scope what is listed: a token of another list is refused
+ * One page of a list, by the request's `nextToken` and `maxResults`. A token contains the last key of its page, so that an
+ * item added or removed between two pages neither repeats nor hides another.
+ * @param scope identifies the list; a token of another list is refused
  */
 export function page<T>(all: Iterable<readonly [key: string, item: T]>, scope: string, input: RequestInput): PageOf<T> {
   const size = input.integer('maxResults') ?? MAX_RESULTS;
@@ -219,7 +219,7 @@ export const describeClusters: Operation = (world, input, { region, nowMs }) => 
   return { world, body: { clusters, failures } };
 };
 
-/** One that is there already is answered as it is. */
+/** An existing cluster is returned unchanged. */
 export const createCluster: Operation = (world, input, { region, nowMs }) => {
   const name = input.text('clusterName') ?? 'default';
   if (clusterName(name) !== name) throw invalidParameter('Invalid cluster name.');
@@ -282,7 +282,7 @@ export const updateContainerInstancesState: Operation = (world, input, circumsta
   const refused: Failure[] = [];
   const changed: SimulatedInstance[] = [];
   for (const instance of found) {
-    // Only what is, or was, ACTIVE can be drained.
+    // Only an ACTIVE or DRAINING instance can change its status.
     const settled = instance.status === 'ACTIVE' || instance.status === 'DRAINING';
     if (settled) changed.push({ ...instance, status });
     else refused.push({ arn: instance.containerInstanceArn, reason: 'INACTIVE' });
@@ -291,7 +291,7 @@ export const updateContainerInstancesState: Operation = (world, input, circumsta
   return { world: withInstances(world, changed), body };
 };
 
-/** In one call, and of an instance beside those that ecs-agent registered. */
+/** Limits of one call, and of one instance in addition to ecs-agent's attributes. */
 const MAX_ATTRIBUTES = 10;
 const NAME = /^[A-Za-z0-9_./\\-]{1,128}$/;
 const VALUE = /^(?! )[A-Za-z0-9_.@/\\: -]{1,128}(?<! )$/;
@@ -313,7 +313,7 @@ export const putAttributes: Operation = (world, input, circumstances) =>
     return after;
   });
 
-/** With a value it deletes the attribute only if it has that value. */
+/** If the request has a value, deletes the attribute only if it has that value. */
 export const deleteAttributes: Operation = (world, input, circumstances) =>
   changeAttributes(world, input, circumstances, (before, attribute) => {
     const name = attribute.requiredText('name');

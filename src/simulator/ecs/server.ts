@@ -57,7 +57,7 @@ export const OPERATION_NAMES: readonly string[] = [...OPERATIONS.keys()];
 
 /**
  * The ECS API: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/Welcome.html
- * @param text the request's body @throws AwsError; then the world stays as it was
+ * @param text the request's body @throws AwsError; the world is then unchanged
  */
 export function answerEcs(world: EcsWorld, operation: string, text: string, circumstances: Circumstances): Outcome {
   const answer = OPERATIONS.get(operation);
@@ -74,29 +74,29 @@ function parse(text: string): unknown {
 }
 
 /**
- * `throttle`, `deny`, `expire` and `error500` refuse a request as AWS does. Under `slow`, `hang`, `cut` and `garbage`
- * it takes effect, and only the answer is late, missing, broken off or no JSON.
+ * `throttle`, `deny`, `expire` and `error500` refuse a request with AWS's error. With `slow`, `hang`, `cut` and `garbage`
+ * the request is carried out, and only its answer is late, missing, cut off or not JSON.
  */
 export const ECS_FAULTS = ['none', 'throttle', 'deny', 'expire', 'error500', 'slow', 'hang', 'cut', 'garbage'] as const;
 
 export interface EcsFault {
   readonly fault: (typeof ECS_FAULTS)[number];
-  /** How many requests more it meets; null: all from now on. */
+  /** Number of requests that still fail; null: all. */
   readonly times: number | null;
-  /** Of the requests, above 0 to 1; evenly spread, not by chance. */
+  /** Share of the requests that fail, above 0 up to 1; evenly spread, not random. */
   readonly share: number;
-  /** Of `slow`. */
+  /** Delay of `slow`. */
   readonly delayMs: number;
-  /** Requests that it might have met. */
+  /** Requests so far that the fault applied to. */
   readonly seen: number;
 }
 
-/** By operation; those of `all` meet every operation that has none of its own. */
+/** Faults by operation. `all` applies to operations without their own fault. */
 export type EcsFaults = ReadonlyMap<string, EcsFault>;
 
 const DEFAULT_DELAY_MS = 1_000;
 
-/** What becomes of the next request, and the faults after it. */
+/** The fault of the next request, and the faults after it. */
 export function nextFault(faults: EcsFaults, operation: string): { faults: EcsFaults; fault: EcsFault | null } {
   const name = faults.has(operation) ? operation : 'all';
   const fault = faults.get(name);
@@ -111,8 +111,8 @@ export function nextFault(faults: EcsFaults, operation: string): { faults: EcsFa
 }
 
 /**
- * Reads `{"ListClusters":{"fault":"throttle","times":3},"all":"slow"}` over the present ones; what it does not name stays.
- * @throws UsageError naming what is allowed
+ * Reads `{"ListClusters":{"fault":"throttle","times":3},"all":"slow"}`; other faults stay.
+ * @throws UsageError with the allowed values
  */
 export function parseEcsFaults(present: EcsFaults, value: unknown): EcsFaults {
   const faults = new Map(present);
@@ -133,7 +133,7 @@ function parseEcsFault(name: string, value: unknown): EcsFault {
   const { fault: asked, times = null, share = 1, delayMs = DEFAULT_DELAY_MS } = members;
   const fault = ECS_FAULTS.find((one) => one === asked);
   if (fault === undefined) {
-    throw new UsageError(`fault of ${name}: ${JSON.stringify(asked)}: unknown; use one of ${ECS_FAULTS.join(', ')}`);
+    throw new UsageError(`fault of ${name}: ${JSON.stringify(asked)} is unknown; use one of ${ECS_FAULTS.join(', ')}`);
   }
   if (times !== null && !(Number.isSafeInteger(times) && Number(times) > 0))
     throw new UsageError(`fault of ${name}: times: expected a whole number above 0, got ${JSON.stringify(times)}`);
@@ -148,21 +148,21 @@ export interface LoggedRequest {
   readonly operation: string;
   /** RFC 3339. */
   readonly at: string;
-  /** Monotonic. */
+  /** Monotonic clock. */
   readonly atMs: number;
-  /** AWS's error code, the name of a fault that spoilt the answer, or null. */
+  /** AWS's error code, the name of the fault, or null. */
   readonly error: string | null;
 }
 
 export interface RequestLog {
   readonly counts: ReadonlyMap<string, { readonly requests: number; readonly errors: number }>;
-  /** The latest ones, oldest first. */
+  /** The newest requests, oldest first. */
   readonly recent: readonly LoggedRequest[];
 }
 
 export const NO_REQUESTS: RequestLog = { counts: new Map(), recent: [] };
 
-/** What an audit of 10,000 nodes asks, several times over. */
+/** Several times the requests of an audit of 10,000 nodes. */
 const MAX_RECENT = 2_000;
 
 export function logRequest({ counts, recent }: RequestLog, request: LoggedRequest): RequestLog {
@@ -172,7 +172,7 @@ export function logRequest({ counts, recent }: RequestLog, request: LoggedReques
   return { counts: new Map(counts).set(request.operation, count), recent: [...kept, request] };
 }
 
-/** For the control server. `highestPerSecond`: the most of the recent ones within any one second. */
+/** Counts for the control server. `highestPerSecond`: the maximum number of recent requests in any second. */
 export function describeRequests({ counts, recent }: RequestLog): unknown {
   let first = 0;
   let highestPerSecond = 0;
@@ -188,9 +188,9 @@ export interface EcsState {
   readonly world: EcsWorld;
   readonly faults: EcsFaults;
   readonly log: RequestLog;
-  /** From a registration until ECS shows it. */
+  /** Delay from a registration until ECS shows it. */
   readonly registrationDelayMs: number;
-  /** Requests so far. */
+  /** Number of requests so far. */
   readonly serial: number;
 }
 
@@ -200,7 +200,7 @@ export function initialEcsState(accountId: string): EcsState {
   return { world: emptyWorld(accountId), faults: new Map(), log: NO_REQUESTS, registrationDelayMs: 0, serial: 0 };
 }
 
-/** One request's way through the simulated ECS: fault, signature, operation. */
+/** Answers one request: fault, signature, operation. */
 export function respondEcs(
   state: EcsState,
   request: SignedRequest,
@@ -239,7 +239,7 @@ function answerSigned(
   }
 }
 
-/** Faults that are answers of AWS. */
+/** Throws AWS's error for a fault that is one. */
 function refuse(fault: EcsFault | null, world: EcsWorld, operation: string, region: string, body: string): void {
   switch (fault?.fault) {
     case 'throttle':
@@ -270,7 +270,7 @@ function manner(fault: EcsFault | null, answer: ReturnType<typeof simulatedAnswe
 
 const SERVICE = 'AmazonEC2ContainerServiceV20141113.';
 
-/** One name for all that it does not have, so that clients cannot make the log grow. */
+/** The operation of a request. All unknown ones have one name, so that clients cannot make the log grow. */
 function operationOf({ headers }: SignedRequest): string {
   const target = String(headers['x-amz-target'] ?? '');
   const name = target.startsWith(SERVICE) ? target.slice(SERVICE.length) : '';
@@ -284,10 +284,10 @@ function requestId(serial: number): string {
 
 export interface EcsSimulationOptions {
   readonly host: string;
-  /** 0: any free port. */
+  /** 0: a free port. */
   readonly port: number;
   readonly accountId: string;
-  /** Names of those that there are from the start, in the simulated region. */
+  /** Names of the clusters at the start, in the simulated region. */
   readonly clusters: readonly string[];
   readonly clock: Clock;
 }
@@ -297,17 +297,17 @@ export interface EcsSimulation {
   readonly endpoint: string;
   readonly clock: Clock;
   state(): EcsState;
-  /** What waits under a fault that this ends gets no answer any more. */
+  /** Requests that hang because of an ended fault get no answer. */
   change(step: (state: EcsState) => EcsState): void;
   close(): Promise<void>;
 }
 
-/** More than any request needs: 100 ARNs are 15 kB. */
+/** More than any request needs; 100 ARNs are 15 kB. */
 const MAX_BODY_BYTES = 262_144;
-/** Each agent of a fleet may hold one. */
+/** Each agent of a fleet may have one. */
 const MAX_CONNECTIONS = 1_100;
 
-/** @throws RollcallError in one line when the address cannot be listened on */
+/** @throws RollcallError if it cannot listen on the address */
 export async function startEcsSimulation(options: EcsSimulationOptions): Promise<EcsSimulation> {
   const { host, port, accountId, clock } = options;
   let state = initialEcsState(accountId);
@@ -343,7 +343,7 @@ export async function startEcsSimulation(options: EcsSimulationOptions): Promise
         if (body === null) res.writeHead(413, { Connection: 'close' }).end();
         else await answer({ method: req.method ?? '', path: req.url ?? '', headers: req.headers, body }, res);
       } catch {
-        res.destroy(); // the client left, or the simulation ends
+        res.destroy(); // the client disconnected, or the simulation ends
       }
     },
   });
@@ -360,12 +360,12 @@ export async function startEcsSimulation(options: EcsSimulationOptions): Promise
   };
 }
 
-/** The variables with which any AWS tool asks the simulated ECS. */
+/** The variables with which AWS tools use the simulated ECS. */
 export function ecsEnvironment(endpoint: string): Readonly<Record<string, string>> {
   return {
     AWS_ENDPOINT_URL_ECS: endpoint,
     AWS_REGION: REGION,
-    AWS_DEFAULT_REGION: REGION, // the aws CLI knows the region by this name alone
+    AWS_DEFAULT_REGION: REGION, // the aws CLI reads only this one
     AWS_ACCESS_KEY_ID: SIMULATED_KEY.accessKeyId,
     AWS_SECRET_ACCESS_KEY: SIMULATED_KEY.secretAccessKey,
   };

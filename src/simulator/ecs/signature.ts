@@ -1,7 +1,7 @@
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import { AwsError } from './operations.ts';
 
-/** The only key that the simulated ECS takes. It opens nothing else. */
+/** The only key that the simulated ECS accepts. It is not a real key. */
 export const SIMULATED_KEY = { accessKeyId: 'AKIAROLLCALLSIMULATE', secretAccessKey: 'simulated' } as const;
 
 export interface SignedRequest {
@@ -16,9 +16,9 @@ const AUTHORIZATION =
   /^AWS4-HMAC-SHA256 Credential=([^/,]+)\/(\d{8})\/([a-z0-9-]+)\/([a-z0-9-]+)\/aws4_request, ?SignedHeaders=([a-z0-9;-]+), ?Signature=([0-9a-f]{64})$/;
 
 /**
- * Signature Version 4, as far as JSON protocols use it: one path, no query.
+ * Checks a Signature Version 4 of a JSON protocol: one path, no query.
  * https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html
- * @returns the region that the request was signed for @throws AwsError as AWS refuses a request
+ * @returns the region of the signature @throws AwsError with AWS's code
  */
 export function verifySignature(request: SignedRequest): string {
   const { authorization } = request.headers;

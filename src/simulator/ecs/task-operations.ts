@@ -22,7 +22,7 @@ import {
   withInstances,
 } from './world.ts';
 
-/** Containers of one task, and ports of one container. */
+/** Maximum containers of one task, and ports of one container. */
 const MAX_LISTED = 10;
 const NETWORK_MODES = ['bridge', 'host', 'awsvpc', 'none'];
 
@@ -32,7 +32,7 @@ export const describeTaskDefinition: Operation = (world, input, circumstances) =
   return { world, body: { taskDefinition, tags: [] } };
 };
 
-/** The family's next revision. Of a container definition it keeps what decides where a task finds room. */
+/** Registers the family's next revision. Of a container definition only the resources are kept. */
 export const registerTaskDefinition: Operation = (world, input, { region }) => {
   const family = input.requiredText('family');
   if (!/^[A-Za-z0-9_-]{1,255}$/.test(family)) throw invalidParameter(`Invalid family: ${family}.`);
@@ -98,7 +98,7 @@ function readSize(input: RequestInput, name: string): string | undefined {
   throw invalidParameter(`Invalid '${name}' setting for task: ${size}.`);
 }
 
-/** One task on each instance that has the room; a task runs as soon as it is started. */
+/** Starts one task on each instance with the room. A task is RUNNING at once. */
 export const startTask: Operation = (world, input, circumstances) => {
   const cluster = requiredClusterArn(world, input, circumstances);
   const definition = findTaskDefinition(world, input.requiredText('taskDefinition'), circumstances);
@@ -109,7 +109,7 @@ export const startTask: Operation = (world, input, circumstances) => {
   const started: SimulatedTask[] = [];
   let next = world;
   for (const { containerInstanceArn } of found) {
-    // Read again: an instance that is named twice has less room the second time.
+    // Read again, because an instance that is named twice has less room the second time.
     const instance = next.instances.get(containerInstanceArn);
     const reason = instance ? reasonAgainst(instance, needs) : 'MISSING';
     if (!instance || reason !== null) {
@@ -158,7 +158,7 @@ export const describeTasks: Operation = (world, input, circumstances) => {
   return { world, body: { tasks, failures } };
 };
 
-/** The task is forgotten at once; ECS still shows it for an hour. */
+/** The task is removed at once; the real ECS shows it for another hour. */
 export const stopTask: Operation = (world, input, circumstances) => {
   const cluster = requiredClusterArn(world, input, circumstances);
   const task = findTask(world, cluster, input.requiredText('task'));
@@ -223,7 +223,7 @@ function findTask(world: EcsWorld, cluster: string, name: string): SimulatedTask
   return all.find((task) => task.clusterArn === cluster && lastPart(task.taskArn, name));
 }
 
-/** Whether `name` is this ARN, or the id in it. */
+/** True if `name` is this ARN or its id. */
 function lastPart(arn: string, name: string): boolean {
   return arn === name || arn.endsWith(`/${name}`);
 }

@@ -14,12 +14,12 @@ export interface SimulatedInstance {
   readonly agentHash: string;
   /** Wall clock. */
   readonly registeredAtMs: number;
-  /** Monotonic: ECS's answers show it from then on. */
+  /** Monotonic clock; ECS's answers contain it from then on. */
   readonly visibleFromMs: number;
   readonly registered: Room;
-  /** What tasks have not taken; of ports, those in use. */
+  /** Remaining resources; of ports, those in use. */
   readonly remaining: Room;
-  /** In the order in which they were put. */
+  /** In the order of PutAttributes. */
   readonly attributes: ReadonlyMap<string, string | null>;
   readonly runningTasksCount: number;
 }
@@ -40,10 +40,10 @@ export interface Registration {
   readonly visibleFromMs: number;
 }
 
-/** An m5.large: 2 vCPU, and what the system leaves of its 8 GiB; ssh, docker and ecs-agent have their ports. */
+/** An m5.large: 2 vCPU, and 8 GiB less the system's memory; the ports of ssh, docker and ecs-agent are in use. */
 const ROOM: Room = { cpuUnits: 2_048, memoryMiB: 7_764, ports: [22, 2375, 2376, 51678, 51679], portsUdp: [] };
 
-/** The container instance as ecs-agent registers it. */
+/** The container instance that ecs-agent registers. */
 export function registeredInstance({ node, agentVersion, generation, ...at }: Registration): SimulatedInstance {
   const old = agentVersion === '1.0.0';
   return {
@@ -70,14 +70,14 @@ export function registeredInstance({ node, agentVersion, generation, ...at }: Re
   };
 }
 
-/** As DescribeTaskDefinition answers it; what was registered beside these fields is kept and answered too. */
+/** The answer of DescribeTaskDefinition. Other registered fields are kept and answered too. */
 export interface TaskDefinition {
   readonly taskDefinitionArn: string;
   readonly family: string;
   readonly revision: number;
   readonly status: 'ACTIVE';
   readonly networkMode: string;
-  /** Of the task as a whole, in CPU units and MiB. */
+  /** Of the whole task, in CPU units and MiB. */
   readonly cpu?: string;
   readonly memory?: string;
   readonly containerDefinitions: readonly ContainerDefinition[];
@@ -94,7 +94,7 @@ export interface ContainerDefinition {
 
 export interface PortMapping {
   readonly containerPort: number;
-  /** 0: docker takes a free one. */
+  /** 0: docker chooses a free port. */
   readonly hostPort: number;
   readonly protocol: 'tcp' | 'udp';
 }
@@ -111,7 +111,7 @@ export interface SimulatedTask {
   readonly needs: Room;
 }
 
-/** What a task of it takes; of host ports, those that it fixes. */
+/** The resources that a task of it needs; only fixed host ports. */
 export function needsOf(definition: TaskDefinition): Room {
   const { containerDefinitions: containers, cpu, memory, networkMode } = definition;
   const mappings = networkMode === 'bridge' || networkMode === 'host' ? containers.flatMap((c) => c.portMappings) : [];
@@ -129,18 +129,18 @@ export function needsOf(definition: TaskDefinition): Room {
   };
 }
 
-/** What the simulated ECS knows. It never changes; each request makes a new one, or hands on the one it got. */
+/** The state of the simulated ECS. Immutable; a request returns a new state or the same one. */
 export interface EcsWorld {
   readonly accountId: string;
-  /** ARNs. Each names its region: a request of another region sees none of them. */
+  /** Cluster ARNs. A request to another region sees none of them. */
   readonly clusters: ReadonlySet<string>;
-  /** By ARN. */
+  /** Container instances by ARN. */
   readonly instances: ReadonlyMap<string, SimulatedInstance>;
-  /** By family: its revisions, from 1. */
+  /** Revisions by family, from 1. */
   readonly taskDefinitions: ReadonlyMap<string, readonly TaskDefinition[]>;
-  /** Running ones, by ARN. */
+  /** Running tasks by ARN. */
   readonly tasks: ReadonlyMap<string, SimulatedTask>;
-  /** Rises with each task, so that no two share an id. */
+  /** Incremented for each task, so that each has its own id. */
   readonly serial: number;
 }
 
@@ -153,7 +153,7 @@ export function withCluster(world: EcsWorld, arn: string): EcsWorld {
   return world.clusters.has(arn) ? world : { ...world, clusters: new Set([...world.clusters, arn]) };
 }
 
-/** Each replaces the one of the same ARN. */
+/** Adds instances; each replaces the one with the same ARN. */
 export function withInstances(world: EcsWorld, changed: readonly SimulatedInstance[]): EcsWorld {
   const instances = new Map(world.instances);
   for (const instance of changed) instances.set(instance.containerInstanceArn, instance);
@@ -166,7 +166,7 @@ export function withoutInstance(world: EcsWorld, arn: string): EcsWorld {
   return { ...world, instances };
 }
 
-/** A container instance as DescribeContainerInstances has it: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerInstance.html */
+/** A container instance in the form of DescribeContainerInstances: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerInstance.html */
 export function wireInstance(instance: SimulatedInstance): Readonly<Record<string, unknown>> {
   const { agentVersion, agentHash } = instance;
   return {

@@ -29,7 +29,7 @@ import { startEcsSimulation } from '../../support/start-ecs-simulation.ts';
 async function start(t: TestContext, options: Partial<SimulatorOptions> = {}) {
   const simulation = await startEcsSimulation(t, options);
   const { endpoint, control } = simulation;
-  /** One attempt, so that each test sees the answer itself. */
+  /** One attempt, so that the test sees the first answer. */
   const client = (config: ECSClientConfig = {}) => {
     const made = new ECSClient({
       endpoint,
@@ -60,7 +60,7 @@ function attribute(instance: ContainerInstance | undefined, name: string): strin
   return instance?.attributes?.find((one) => one.name === name)?.value;
 }
 
-test('250 nodes go round three clusters; pages of 100 hold each once, and descriptions are the nodes', async (t) => {
+test('250 nodes are in three clusters in turn; pages of 100 have each once, and descriptions match the nodes', async (t) => {
   const { ecs, simulator } = await start(t, { nodes: 250, clusters: 3 });
   const { clusterArns = [] } = await ecs.send(new ListClustersCommand({}));
   assert.deepEqual(
@@ -90,7 +90,7 @@ test('250 nodes go round three clusters; pages of 100 hold each once, and descri
   assert.deepEqual(new Set(seen.keys()), new Set(simulator.nodes.map(({ node }) => node.instanceId)));
 });
 
-test('an instance is described as ECS does it', async (t) => {
+test('an instance is described as in ECS', async (t) => {
   const { arns, describe } = await start(t);
   const [arn = ''] = await arns();
   const { containerInstances: [one] = [] } = await describe([arn]);
@@ -106,7 +106,7 @@ test('an instance is described as ECS does it', async (t) => {
   assert.match(attribute(one, 'ecs.availability-zone') ?? '', /^us-east-1[abc]$/);
 });
 
-test('what is unknown is a failure or an exception, and limits are AWS’s', async (t) => {
+test('an unknown name is a failure or an exception, and limits are AWS’s', async (t) => {
   const { ecs, arns, describe } = await start(t);
   const [arn = ''] = await arns();
   const gone = arn.replace(/.{4}$/, 'ffff');
@@ -124,7 +124,7 @@ test('what is unknown is a failure or an exception, and limits are AWS’s', asy
   await assert.rejects(unknown, { name: 'ClientException', message: 'Unable to describe task definition.' });
 });
 
-test('only the simulated key is taken, its signature is checked, and another region has no clusters', async (t) => {
+test('only the simulated key with a valid signature is accepted, and another region has no clusters', async (t) => {
   const { client } = await start(t);
   const ask = (config: ECSClientConfig) =>
     client(config).send(new ListContainerInstancesCommand({ cluster: 'demo', maxResults: 1 }));
@@ -142,7 +142,7 @@ test('only the simulated key is taken, its signature is checked, and another reg
   assert.deepEqual((await client({ region: 'eu-west-1' }).send(new ListClustersCommand({}))).clusterArns, []);
 });
 
-test('the role that a node’s EC2 metadata offers is good for ECS', async (t) => {
+test('the role in a node’s EC2 metadata is accepted by ECS', async (t) => {
   const { client, simulator, endpoint } = await start(t);
   process.env['AWS_EC2_METADATA_SERVICE_ENDPOINT'] = simulator.nodes[0]?.imdsEndpoint ?? '';
   t.after(() => {
@@ -152,7 +152,7 @@ test('the role that a node’s EC2 metadata offers is good for ECS', async (t) =
   assert.equal((await ecs.send(new ListClustersCommand({}))).clusterArns?.length, 1);
 });
 
-test('drained and back: at most ten, and only what is settled', async (t) => {
+test('at most ten instances are drained or activated at once, and only ACTIVE or DRAINING ones', async (t) => {
   const { ecs, arns, describe, control } = await start(t);
   const [first = '', second = ''] = await arns();
   const set = (status: 'ACTIVE' | 'DRAINING', containerInstances: string[]) =>
@@ -204,7 +204,7 @@ test('attributes are put, replaced, listed and deleted; ten at most', async (t) 
   });
 });
 
-test('tasks take room and give it back; without room, connection or status there are failures', async (t) => {
+test('tasks use room and free it; without room, connection or status a start is a failure', async (t) => {
   const { ecs, arns, describe, control } = await start(t, { nodes: 4 });
   const [first = '', second = '', third = '', fourth = ''] = await arns();
   const web = {
@@ -249,7 +249,7 @@ test('tasks take room and give it back; without room, connection or status there
   await assert.rejects(run('web', ...Array(11).fill(first)), { name: 'InvalidParameterException' });
 });
 
-test('a wiped checkpoint leaves the old instance disconnected, and shows the new one after the delay', async (t) => {
+test('after a wiped checkpoint the old instance is disconnected, and the new one is shown after the delay', async (t) => {
   const clock = simulatedClock();
   const { arns, describe, simulator, control } = await start(t, { nodes: 1, clock });
   await control('PUT', '/ecs/settings', { registrationDelayMs: 5_000 });
@@ -264,7 +264,7 @@ test('a wiped checkpoint leaves the old instance disconnected, and shows the new
   assert.equal(new Set(containerInstances.map((one) => one.ec2InstanceId)).size, 1);
 });
 
-test('an ecs-agent that is down is disconnected, and back when it is', async (t) => {
+test('an ecs-agent that is down is disconnected, and connected again after its restart', async (t) => {
   const { arns, describe, simulator } = await start(t, { nodes: 1 });
   const id = simulator.nodes[0]?.node.instanceId ?? '';
   const connected = async () => (await describe(await arns())).containerInstances?.[0]?.agentConnected;
@@ -274,7 +274,7 @@ test('an ecs-agent that is down is disconnected, and back when it is', async (t)
   assert.equal(await connected(), true);
 });
 
-test('faults: refused as by AWS, for one operation or all, for some requests or a share', async (t) => {
+test('faults refuse requests like AWS, for one operation or all, for some requests or a share', async (t) => {
   const { ecs, arns, fault, client } = await start(t);
   await fault({ ListContainerInstances: { fault: 'throttle', times: 2 } });
   await ecs.send(new ListClustersCommand({}));
@@ -308,7 +308,7 @@ test('faults: refused as by AWS, for one operation or all, for some requests or 
   await arns();
 });
 
-test('faults: late, cut, garbled and missing answers', async (t) => {
+test('faults make answers late, cut off, invalid or missing', async (t) => {
   const clock = simulatedClock();
   const { arns, fault, control } = await start(t, { clock });
   await fault({ all: 'garbage' });
@@ -332,7 +332,7 @@ test('faults: late, cut, garbled and missing answers', async (t) => {
   await broken;
 });
 
-test('differences are made on purpose: ghosts, strays and mismatches', async (t) => {
+test('the control API makes ghosts, strays and mismatches', async (t) => {
   const { arns, describe, control, simulator, ecs } = await start(t);
   const [first, second] = simulator.nodes.map(({ node }) => node.instanceId);
   const registeredAt = '2026-01-01T00:00:00Z';

@@ -47,7 +47,7 @@ describe('answer ecs', () => {
       nextToken?: string;
     };
 
-  test('pages hold each instance once, whatever goes between two of them', () => {
+  test('pages have each instance once, also if instances are removed between two pages', () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 60 }), fc.integer({ min: 1, max: 25 }), fc.nat(), (count, size, pick) => {
         let world = worldOf(count);
@@ -68,14 +68,14 @@ describe('answer ecs', () => {
     );
   });
 
-  test('a page is of 100 at most, and the last one has no token', () => {
+  test('a page has at most 100 items, and the last one has no token', () => {
     assert.equal(list(worldOf(100)).nextToken, undefined);
     const first = list(worldOf(101));
     assert.equal(first.containerInstanceArns.length, 100);
     assert.equal(list(worldOf(101), { nextToken: first.nextToken }).containerInstanceArns.length, 1);
   });
 
-  test('what is not shown yet is neither listed nor described, counted, drained or given tasks', () => {
+  test('an instance that is not visible yet is neither listed, described, counted, drained nor given tasks', () => {
     const world = worldOf(1, 101);
     const [arn = ''] = world.instances.keys();
     const named = { cluster: 'demo', containerInstances: [arn] };
@@ -90,7 +90,7 @@ describe('answer ecs', () => {
     assert.deepEqual(ask(world, 'DescribeContainerInstances', named, later)['failures'], []);
   });
 
-  test('an instance is found by its id too, but only in its own cluster', () => {
+  test('an instance is also found by its id, but only in its own cluster', () => {
     const other = clusterArn(ACCOUNT_ID, REGION, 'other');
     const world = withCluster(worldOf(1), other);
     const [arn = ''] = world.instances.keys();
@@ -101,7 +101,7 @@ describe('answer ecs', () => {
     assert.deepEqual(described('other', arn).failures, [{ arn, reason: 'MISSING' }]);
   });
 
-  test('instants are seconds, as AWS’s JSON has them', () => {
+  test('instants are seconds, as in AWS’s JSON', () => {
     const world = worldOf(1);
     const [arn = ''] = world.instances.keys();
     const body = ask(world, 'DescribeContainerInstances', { cluster: 'demo', containerInstances: [arn] });
@@ -109,7 +109,7 @@ describe('answer ecs', () => {
     assert.equal(instance?.registeredAt, 1_700_000_000.5);
   });
 
-  test('whatever is asked, the answer is one, or an error of AWS, and the world before stays as it was', () => {
+  test('for any request there is an answer or an AWS error, and the previous state is unchanged', () => {
     const world = worldOf(2);
     const before = structuredClone(world);
     const member = fc.constantFrom('cluster', 'containerInstances', 'maxResults', 'nextToken', 'status', 'attributes');
@@ -126,7 +126,7 @@ describe('answer ecs', () => {
     assert.deepEqual(world, before);
   });
 
-  test('a task definition is found by family, revision or ARN, and in its region', () => {
+  test('a task definition is found by family, revision or ARN, in its region', () => {
     const registration = { family: 'f', containerDefinitions: [{ name: 'c', image: 'c', memory: 1 }] };
     const register = (world: EcsWorld) =>
       answerEcs(world, 'RegisterTaskDefinition', JSON.stringify(registration), now).world;
@@ -145,7 +145,7 @@ describe('answer ecs', () => {
     assert.throws(() => find('f', { ...now, region: 'eu-west-1' }), { code: 'ClientException' });
   });
 
-  test('the memory of a task is its own, or its containers’ reservations; a host network takes container ports', () => {
+  test('a task’s memory is its own or its containers’ reservations; a host network uses container ports', () => {
     const web = { name: 'web', image: 'web', memory: 300, portMappings: [{ containerPort: 80, hostPort: 0 }] };
     const [arn = ''] = worldOf(1).instances.keys();
     const remaining = (definition: object) => {
@@ -170,7 +170,7 @@ describe('answer ecs', () => {
 describe('ecs faults', () => {
   const none: EcsFaults = new Map();
 
-  /** Which of the next requests of `operation` meet a fault. */
+  /** Which of the next requests of `operation` get a fault. */
   function met(faults: EcsFaults, operation: string, requests: number): (string | null)[] {
     let now = faults;
     return Array.from({ length: requests }, () => {
@@ -180,13 +180,13 @@ describe('ecs faults', () => {
     });
   }
 
-  test('a share of the requests is spread evenly', () => {
+  test('a share of the requests is evenly spread', () => {
     const faults = parseEcsFaults(none, { all: { fault: 'throttle', share: 0.3 } });
     assert.equal(met(faults, 'ListClusters', 100).filter(Boolean).length, 30);
     assert.equal(met(faults, 'ListClusters', 10).filter(Boolean).length, 3);
   });
 
-  test('a fault that is to happen some times is over then, whatever its share', () => {
+  test('a fault with a number of times ends after them, with any share', () => {
     assert.deepEqual(met(parseEcsFaults(none, { StartTask: { fault: 'cut', times: 2 } }), 'StartTask', 3), [
       'cut',
       'cut',
@@ -196,7 +196,7 @@ describe('ecs faults', () => {
     assert.deepEqual(met(rare, 'StartTask', 6), [null, 'cut', null, 'cut', null, null]);
   });
 
-  test('an operation’s own fault wins over that of all, and what is not named stays', () => {
+  test('an operation’s own fault takes precedence over that of all, and other faults stay', () => {
     const faults = parseEcsFaults(parseEcsFaults(none, { all: 'throttle' }), { StartTask: 'deny' });
     assert.deepEqual(met(faults, 'StartTask', 1), ['deny']);
     assert.deepEqual(met(faults, 'ListClusters', 1), ['throttle']);
@@ -204,11 +204,11 @@ describe('ecs faults', () => {
     assert.deepEqual([...lifted.keys()], ['StartTask']);
   });
 
-  test('bad faults are usage errors that name what is allowed', () => {
+  test('an invalid fault is a usage error with the allowed values', () => {
     const cases: [unknown, RegExp][] = [
       [[], /expected a JSON object/],
       [{ ListCluster: 'deny' }, /unknown key "ListCluster"; use any of all, CreateCluster/],
-      [{ all: 'sleepy' }, /^fault of all: "sleepy": unknown; use one of none, throttle/],
+      [{ all: 'sleepy' }, /^fault of all: "sleepy" is unknown; use one of none, throttle/],
       [{ all: { fault: 'deny', times: 0 } }, /times: expected a whole number above 0, got 0$/],
       [{ all: { fault: 'deny', share: 1.5 } }, /share: expected a number above 0 to 1, got 1.5$/],
       [{ all: { fault: 'slow', delayMs: -1 } }, /delayMs: expected 0 to 120000, got -1$/],
@@ -229,13 +229,13 @@ describe('request log', () => {
     return describeRequests(log) as { highestPerSecond: number; recent: unknown[]; operations: object };
   }
 
-  test('the highest rate is that of any one second, not of the clock’s', () => {
+  test('the highest rate is that of any second, not of a clock second', () => {
     assert.equal(logged().highestPerSecond, 0);
     assert.equal(logged(0, 500, 1_000, 1_500, 2_000).highestPerSecond, 2);
     assert.equal(logged(0, 900, 1_100, 1_899, 3_000).highestPerSecond, 3);
   });
 
-  test('it keeps the latest 2,000, and counts all', () => {
+  test('the log keeps the newest 2,000 requests and counts all', () => {
     const { recent, operations } = logged(...Array.from({ length: 2_100 }, (_, index) => index));
     assert.equal(recent.length, 2_000);
     assert.deepEqual(operations, { ListClusters: { requests: 2_100, errors: 0 } });
