@@ -77,8 +77,9 @@ test('the packed package compiles and runs in another strict project', async (t)
   t.after(() => rm(project, { recursive: true, force: true }));
   const installed = join(project, 'node_modules/rollcall');
   await mkdir(installed, { recursive: true });
-  await run('npm', ['pack', '--ignore-scripts', '--pack-destination', project], { cwd: ROOT, env: CLEAN_ENV });
-  await run('tar', ['-xzf', join(project, 'rollcall-0.1.0.tgz'), '-C', installed, '--strip-components=1']);
+  const pack = ['pack', '--silent', '--ignore-scripts', '--pack-destination', project];
+  const { stdout: packed } = await run('npm', pack, { cwd: ROOT, env: CLEAN_ENV });
+  await run('tar', ['-xzf', join(project, packed.trim()), '-C', installed, '--strip-components=1']);
   const compilerOptions = {
     strict: true,
     exactOptionalPropertyTypes: true,

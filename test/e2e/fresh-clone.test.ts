@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { after, before, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { cloneCheckout } from '../support/clone-checkout.ts';
 import { diesWithParent } from '../support/dies-with-parent.ts';
 import { until } from '../support/machine-time.ts';
 import { PATIENCE_MS } from '../support/rollcall-process.ts';
@@ -49,10 +50,8 @@ interface Ended {
 async function clone(t: TestContext, version: string) {
   const dir = await mkdtemp(join(tmpdir(), 'rollcall-clone-'));
   t.after(() => rm(dir, { recursive: true, force: true }));
-  for (const folder of ['bin', 'checkout']) await mkdir(join(dir, folder));
-  const files = 'git -C "$1" ls-files -z --cached --others --exclude-standard';
-  const copy = `${files} | tar -C "$1" --null --ignore-failed-read -T - -c | tar -C "$2" -x`;
-  await run('bash', ['-euo', 'pipefail', '-c', copy, 'bash', ROOT, join(dir, 'checkout')]);
+  await cloneCheckout(join(dir, 'checkout'));
+  await mkdir(join(dir, 'bin'));
   const node = version === OLD_NODE.forNpm ? join(VERSIONS, 'node_modules/node-old/bin/node') : process.execPath;
   const npm = join(VERSIONS, `node_modules/npm-${version}/bin/npm-cli.js`);
   await writeFile(join(dir, 'bin/npm'), `#!/bin/sh\nexec '${node}' '${npm}' "$@"\n`, { mode: 0o755 });
@@ -93,10 +92,11 @@ const BEFORE: Record<string, (checkout: Clone) => Promise<void>> = {
   },
 
   'a stamp without packages, two at once, without a home': async ({ path, start, run: runScript }) => {
-    await mkdir(path('node_modules/.bin'), { recursive: true });
+    // As the scripts of 0.1.0 left it with npm 9.
+    await mkdir(path('node_modules'));
     const hash = createHash('sha256');
     for (const name of ['package.json', 'package-lock.json', '.npmrc']) hash.update(await readFile(path(name)));
-    await writeFile(path('node_modules/.setup-stamp'), `${hash.digest('hex')}  -\n`);
+    await writeFile(path('node_modules/.setup-stamp'), `${hash.digest('hex')}\n`);
 
     const env = { HOME: '/dev/null/home', npm_config_cache: '' };
     const first = start('scripts/demo --once', env);

@@ -2,11 +2,12 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { chmod, chown, cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, chown, cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { toolsWithout } from '../support/clone-checkout.ts';
 import { diesWithParent } from '../support/dies-with-parent.ts';
 import { until } from '../support/machine-time.ts';
 import { PATIENCE_MS } from '../support/rollcall-process.ts';
@@ -343,11 +344,7 @@ test('a checkout that is complete needs no right to write', async (t) => {
 
 test('without npm it says so', async (t) => {
   const { setup, path } = await checkout(t);
-  const tools = await mkdtemp(join(tmpdir(), 'rollcall-tools-'));
-  t.after(() => rm(tools, { recursive: true, force: true }));
-  for (const name of await readdir('/usr/bin')) {
-    if (!/^(npm|npx|node|nodejs)$/.test(name)) await symlink(`/usr/bin/${name}`, join(tools, name));
-  }
+  const tools = await toolsWithout(t, 'npm', 'npx');
   const { code, lastLine } = await setup([], { PATH: tools });
   const told = 'scripts/setup: npm is not on the PATH: install it (Debian: apt-get install npm) and run this again';
   assert.deepEqual([code, lastLine], [1, told]);
