@@ -1,6 +1,6 @@
 import { arnScope, clusterOf, isContainerInstanceArn } from '../ecs/arn.ts';
 import type { ContainerInstance, EcsApi } from '../ecs/ecs-api.ts';
-import { describeInstances, enumerateInstances } from '../ecs/list-instances.ts';
+import { describeInstances, enumerateInstances, type OnUnexpected } from '../ecs/list-instances.ts';
 import type { Clock } from '../lib/clock.ts';
 import { RollcallError } from '../lib/errors.ts';
 import type { Roll } from '../record/roll.ts';
@@ -28,6 +28,7 @@ export interface AuditDeps {
   readonly clock: Clock;
   /** Called before each wait, with the number of differences to check again. */
   readonly onRecheck?: (differences: number, waitMs: number) => void;
+  readonly onUnexpected?: OnUnexpected;
 }
 
 export interface AuditRequest {
@@ -52,13 +53,13 @@ const MAX_COMPARISONS = 4;
  * Sends ECS two requests per 100 instances, plus two per 100 differences; reads the roll once.
  */
 export async function runAudit(
-  { store, ecs, clock, onRecheck }: AuditDeps,
+  { store, ecs, clock, onRecheck, onUnexpected }: AuditDeps,
   { clusters, memory }: AuditRequest,
   signal: AbortSignal,
 ): Promise<{ readonly report: AuditReport; readonly memory: AuditMemory }> {
   const startedMs = clock.wallMs();
   const roll = await store.read(signal);
-  const enumeration = await enumerateInstances(ecs, clusters && withoutDuplicates(clusters), signal);
+  const enumeration = await enumerateInstances(ecs, clusters && withoutDuplicates(clusters), signal, onUnexpected);
   if (enumeration.clusters.length === 0) {
     throw new RollcallError(`${ecs.label} has no ECS cluster in this account; see --region and --profile`);
   }

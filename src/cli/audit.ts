@@ -6,6 +6,7 @@ import { isLogged, logLevelOption } from '../config/flags.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/mass-loss.ts';
 import { storeConfig, storeOptions } from '../config/store.ts';
 import { clusterName } from '../ecs/arn.ts';
+import type { Failure } from '../ecs/ecs-api.ts';
 import { formatDuration } from '../lib/duration.ts';
 import { describeError, printable, RollcallError, UsageError } from '../lib/errors.ts';
 import type { Roll } from '../record/roll.ts';
@@ -86,15 +87,19 @@ async function auditOnce(
   clusters: readonly string[] | null,
 ): Promise<{ readonly report: AuditReport; readonly roll: Roll }> {
   // Loaded here, because most commands do not use ECS.
-  const [{ openEcsApi }, { runAudit }] = await Promise.all([
+  const [{ openEcsApi }, { runAudit }, { unexpectedFailure }] = await Promise.all([
     import('../ecs/open-ecs-api.ts'),
     import('../audit/audit.ts'),
+    import('../ecs/list-instances.ts'),
   ]);
   const { clock } = context;
   const onRecheck = (differences: number, waitMs: number) => {
     if (!isLogged(flags.logLevel, 'warn')) return;
     const nodes = differences === 1 ? '1 node seems' : `${differences} nodes seem`;
     context.stderr(`note: ${nodes} to differ; reading both sides again in ${formatDuration(waitMs)}`);
+  };
+  const onUnexpected = (failure: Failure) => {
+    if (isLogged(flags.logLevel, 'warn')) context.stderr(unexpectedFailure(failure));
   };
   const ecs = await openEcsApi(ecsSettings(flags), context);
   try {
@@ -109,7 +114,7 @@ async function auditOnce(
           roll ??= newest;
           return newest;
         };
-        const deps = { store: { ...store, read }, ecs, clock, onRecheck };
+        const deps = { store: { ...store, read }, ecs, clock, onRecheck, onUnexpected };
         const { report } = await runAudit(deps, { clusters, memory: emptyAuditMemory }, signal);
         return { report, roll: roll ?? (await read(signal)) };
       },

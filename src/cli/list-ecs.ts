@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { type EcsFlags, ecsSettings } from '../config/ecs.ts';
 import { isLogged, type LogLevel } from '../config/flags.ts';
 import { clusterName } from '../ecs/arn.ts';
-import { type ContainerInstance, containerInstanceJson } from '../ecs/ecs-api.ts';
+import type { ContainerInstance } from '../ecs/ecs-api.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { UsageError } from '../lib/errors.ts';
 import { renderTable } from './columns.ts';
@@ -84,13 +84,15 @@ const LIST_TIMEOUT_MS = 300_000;
 export async function listFromEcs(context: CliContext, flags: EcsListFlags, command: Command): Promise<void> {
   const clusters = clustersOf(flags, command);
   // Loaded here, so that a command that asks nothing of ECS does not pay for it.
-  const { enumerateInstances } = await import('../ecs/list-instances.ts');
+  const { enumerateInstances, unexpectedFailure } = await import('../ecs/list-instances.ts');
   const { openEcsApi } = await import('../ecs/open-ecs-api.ts');
-  const api = await openEcsApi(ecsSettings(flags), context);
+  const api = await openEcsApi({ ...ecsSettings(flags), keepWhole: isJson(flags) }, context);
   try {
     const { clock, signal } = context;
     const { instances } = await withDeadline(clock, LIST_TIMEOUT_MS, signal, 'list from ECS', (inner) =>
-      enumerateInstances(api, clusters, inner),
+      enumerateInstances(api, clusters, inner, (failure) => {
+        if (isLogged(flags.logLevel, 'warn')) context.stderr(unexpectedFailure(failure));
+      }),
     );
     await context.stdout(renderEcsList(flags, clusters === null, [...instances].sort(byCluster)));
     if (instances.length === 0 && isLogged(flags.logLevel, 'warn')) {
@@ -100,6 +102,8 @@ export async function listFromEcs(context: CliContext, flags: EcsListFlags, comm
     api.close();
   }
 }
+
+const isJson = ({ output }: EcsListFlags): boolean => output === 'json' || output === 'ndjson';
 
 /** A flag takes precedence over the variable of the other flag. @returns null: all clusters @throws UsageError */
 function clustersOf({ cluster, allClusters }: EcsListFlags, command: Command): readonly string[] | null {
@@ -120,10 +124,9 @@ function byCluster(a: ContainerInstance, b: ContainerInstance): number {
 
 function renderEcsList(flags: EcsListFlags, allClusters: boolean, instances: readonly ContainerInstance[]): string {
   if (flags.output === 'json') {
-    return `${JSON.stringify({ containerInstances: instances.map(containerInstanceJson) }, null, 2)}\n`;
+    return `${JSON.stringify({ containerInstances: instances.map(({ described }) => described) }, null, 2)}\n`;
   }
-  if (flags.output === 'ndjson')
-    return instances.map((each) => `${JSON.stringify(containerInstanceJson(each))}\n`).join('');
+  if (flags.output === 'ndjson') return instances.map((each) => `${JSON.stringify(each.described)}\n`).join('');
   const names =
     (flags.fields as readonly EcsListFieldName[] | undefined) ?? defaultEcsFields(flags.output, allClusters);
   const fields = names.map((name) => ECS_LIST_FIELDS[name]);

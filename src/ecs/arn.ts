@@ -45,3 +45,8 @@ export function clusterScope(arn: string | null | undefined): string | null {
 export function mayShareScope(one: string | null, other: string | null): boolean {
   return one === null || other === null || one === other;
 }
+
+/** The id of a container instance: what is behind the last slash of its ARN, old (without the cluster part) or new. */
+export function shortId(arn: string): string {
+  return arn.slice(arn.lastIndexOf('/') + 1);
+}

@@ -21,6 +21,8 @@ export interface ContainerInstance {
   /** All GPUs of the host, used or not. */
   readonly gpus: number;
   readonly attributes: readonly Attribute[];
+  /** The whole description, in ECS’s names and with `cluster`; null without `EcsSettings.keepWhole`. */
+  readonly described: object | null;
 }
 
 export interface Resources {
@@ -127,35 +129,14 @@ export interface Failure {
   readonly reason: string;
 }
 
-/**
- * One container instance in the JSON form of DescribeContainerInstances, plus the cluster's name:
- * https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerInstance.html
- */
-export function containerInstanceJson(instance: ContainerInstance): object {
-  const { agentVersion, registered, remaining, gpus: _, ...same } = instance;
-  return {
-    ...same,
-    versionInfo: { agentVersion },
-    registeredResources: resourcesJson(registered),
-    remainingResources: resourcesJson(remaining),
-  };
-}
-
-function resourcesJson({ cpuUnits, memoryMiB, ports, portsUdp }: Resources): readonly object[] {
-  return [
-    { name: 'CPU', type: 'INTEGER', integerValue: cpuUnits },
-    { name: 'MEMORY', type: 'INTEGER', integerValue: memoryMiB },
-    { name: 'PORTS', type: 'STRINGSET', stringSetValue: ports.map(String) },
-    { name: 'PORTS_UDP', type: 'STRINGSET', stringSetValue: portsUdp.map(String) },
-  ];
-}
-
 /** How to reach the ECS API. A null value is found as in other AWS tools: environment, profile, instance role. */
 export interface EcsSettings {
   readonly region: string | null;
   readonly profile: string | null;
   /** Maximum requests per second, including the SDK's retries. Default: no limit. */
   readonly requestsPerSecond?: number;
+  /** Keep each description whole, for a caller that prints it: about 10 kB for each container instance. */
+  readonly keepWhole?: boolean;
 }
 
 export interface EcsDeps {

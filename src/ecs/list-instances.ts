@@ -1,4 +1,5 @@
-import type { ContainerInstance, EcsApi, Page } from './ecs-api.ts';
+import { shortId } from './arn.ts';
+import type { ContainerInstance, EcsApi, Failure, Page } from './ecs-api.ts';
 import { EcsError } from './errors.ts';
 
 /** Pages of 100: more than one region has instances. The limit stops an endpoint whose list never ends. */
@@ -25,8 +26,15 @@ export async function allPages(
 
 /** Limit of DescribeContainerInstances: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeContainerInstances.html */
 const MAX_DESCRIBED = 100;
-/** Reasons by which ECS says that the container instance does not exist. Any other reason says that ECS does not know. */
+/** Reasons by which ECS says that the container instance does not exist. */
 const GONE = ['MISSING', 'INACTIVE'];
+
+/** Called for a failure with a reason that is not known; the container instance counts as missing. */
+export type OnUnexpected = (failure: Failure) => void;
+
+export function unexpectedFailure({ arn, reason }: Failure): string {
+  return `ECS does not describe ${arn}: ${reason}; it counts as missing`;
+}
 
 /**
  * Describes those of the given container instances that exist, 100 per request.
@@ -37,18 +45,19 @@ export async function describeInstances(
   cluster: string,
   arns: readonly string[],
   signal: AbortSignal,
+  onUnexpected: OnUnexpected = () => {},
 ): Promise<readonly ContainerInstance[]> {
   const found: ContainerInstance[] = [];
   for (let from = 0; from < arns.length; from += MAX_DESCRIBED) {
     const asked = arns.slice(from, from + MAX_DESCRIBED);
     const { instances, failures } = await api.describeContainerInstances(cluster, asked, signal);
-    const gone = failures.filter(({ reason }) => GONE.includes(reason)).map(({ arn }) => arn);
-    const answered = new Set([...instances.map(({ containerInstanceArn }) => containerInstanceArn), ...gone]);
-    const unanswered = asked.find((arn) => !answered.has(arn));
+    const refused = failures.filter(({ reason }) => reason !== 'UNANSWERED').map(({ arn }) => arn);
+    const answered = new Set([...instances.map((each) => each.containerInstanceArn), ...refused].map(shortId));
+    const unanswered = asked.find((arn) => !answered.has(shortId(arn)));
     if (unanswered !== undefined) {
-      const reason = failures.find(({ arn }) => arn === unanswered)?.reason ?? 'no answer';
-      throw new EcsError(`describe ${unanswered}: ${reason}`, { code: 'PartialAnswer', retryable: true });
+      throw new EcsError(`describe ${unanswered}: no answer`, { code: 'PartialAnswer', retryable: true });
     }
+    for (const failure of failures) if (!GONE.includes(failure.reason)) onUnexpected(failure);
     found.push(...instances);
   }
   return found;
@@ -74,6 +83,7 @@ export async function enumerateInstances(
   api: EcsApi,
   clusters: readonly string[] | null,
   signal: AbortSignal,
+  onUnexpected?: OnUnexpected,
 ): Promise<Enumeration> {
   const asked = clusters ?? (await listClusters(api, signal));
   const names: string[] = [];
@@ -88,7 +98,7 @@ export async function enumerateInstances(
     });
     if (arns === null) continue;
     names.push(cluster.split('/').at(-1) ?? cluster);
-    instances.push(...(await describeInstances(api, cluster, arns, signal)));
+    instances.push(...(await describeInstances(api, cluster, arns, signal, onUnexpected)));
   }
   return { clusters: names, instances };
 }

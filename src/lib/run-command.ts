@@ -54,8 +54,11 @@ export interface CommandRun {
   readonly timeoutMs: number;
   /** Of stdout and stderr together; the rest is read and dropped, so that the child can go on. */
   readonly maxOutputBytes: number;
-  /** `inherit`: the child writes where we write, and `output` of the result is empty. */
-  readonly output: 'capture' | 'inherit';
+  /**
+   * `separate`: stderr goes to `errors` of the result, with a limit of its own. `inherit`: the child writes where we
+   * write, and `output` of the result is empty.
+   */
+  readonly output: 'capture' | 'separate' | 'inherit';
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
@@ -65,8 +68,10 @@ export interface CommandResult {
   readonly status: number | null;
   readonly signal: string | null;
   readonly timedOut: boolean;
-  /** stdout and stderr in the order in which they arrived, as UTF-8. */
+  /** stdout and stderr in the order in which they arrived, as UTF-8; only stdout for a `separate` run. */
   readonly output: string;
+  /** stderr of a `separate` run. */
+  readonly errors: string;
   /** True when there was more output than was kept. */
   readonly truncated: boolean;
 }
@@ -82,7 +87,9 @@ export async function runCommand(run: CommandRun): Promise<CommandResult> {
   const { clock, signal, timeoutMs } = run;
   signal.throwIfAborted();
   const child = await startChild(run);
-  const output = collectOutput([child.stdout, child.stderr], run.maxOutputBytes, clock);
+  const separate = run.output === 'separate';
+  const output = collectOutput(separate ? [child.stdout] : [child.stdout, child.stderr], run.maxOutputBytes, clock);
+  const errors = collectOutput(separate ? [child.stderr] : [], run.maxOutputBytes, clock);
   const exited = new Promise((resolve) => child.once('exit', resolve));
   const closed = new Promise((resolve) => child.once('close', resolve));
   // A child that does not read what it is given is free to do so.
@@ -108,6 +115,7 @@ export async function runCommand(run: CommandRun): Promise<CommandResult> {
     signal: child.signalCode,
     timedOut,
     output: output.text(),
+    errors: errors.text(),
     truncated: output.truncated(),
   };
 }
@@ -129,7 +137,7 @@ type Started = ChildProcess & { readonly pid: number };
 
 async function startChild(run: CommandRun): Promise<Started> {
   const [program, ...args] = run.argv;
-  const out = run.output === 'capture' ? 'pipe' : 'inherit';
+  const out = run.output === 'inherit' ? 'inherit' : 'pipe';
   try {
     const child = spawn(program, args, {
       env: run.env,

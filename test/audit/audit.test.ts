@@ -217,11 +217,9 @@ test('if a side answers partly or not at all the audit fails without differences
     await assert.rejects(audit(cut), /ThrottlingException/);
   });
   await t.test('a container instance of the second comparison', async () => {
-    for (const failures of [[], [{ arn: sampleArn(1), reason: 'ACCESS_DENIED' }]]) {
-      const part = sides();
-      part.ecs.onDescribe = () => ({ instances: [], failures });
-      await assert.rejects(audit(part), /^EcsError: describe arn:.*: (no answer|ACCESS_DENIED)$/);
-    }
+    const part = sides();
+    part.ecs.onDescribe = () => ({ instances: [], failures: [] });
+    await assert.rejects(audit(part), /^EcsError: describe arn:.*: no answer$/);
   });
 });
 

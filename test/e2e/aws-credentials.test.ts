@@ -102,3 +102,98 @@ test('an instance without a role: where was looked, and what to give', async (t)
     /in ap-southeast-2: no credentials: looked in the environment, the profile, .*hop limit of 2/,
   );
 });
+
+/** A profile file beside an instance that would serve a role; the answer is a complaint, never that role. */
+async function refused(t: TestContext, config: string, env: Record<string, string> = {}): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), 'rollcall-aws-'));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  await writeFile(join(dir, 'config'), config);
+  const answer = await signedWith(t, 'node-role', (url) => ({
+    AWS_EC2_METADATA_SERVICE_ENDPOINT: url,
+    AWS_REGION: 'eu-west-1',
+    AWS_CONFIG_FILE: join(dir, 'config'),
+    AWS_PROFILE: 'ops',
+    ...env,
+  }));
+  assert.doesNotMatch(answer, /^AKIDROLE/);
+  assert.match(answer, /^rollcall list: [^\n]+\n$/);
+  return answer;
+}
+
+const role = '[profile ops]\nrole_arn = arn:aws:iam::123456789012:role/ops\nsource_profile = base\n[profile base]\n';
+
+test('a credential_process that gives no credentials: profile, setting, status and its own words', async (t) => {
+  const process = (command: string) => refused(t, `[profile ops]\ncredential_process = ${command}\n`);
+  const what = 'credential_process of profile "ops"';
+  const cases: readonly [command: string, why: string][] = [
+    ["sh -c 'echo not logged in >&2; exit 7'", `${what} ended with status 7: not logged in`],
+    ['echo junk', `${what} printed something that is not JSON`],
+    ['/no/such/program', `${what} ended with status 127: sh: 1: /no/such/program: not found`],
+    [`printf '{"Version":1,"AccessKeyId":"AKIDX"}'`, `${what} printed no AccessKeyId with a SecretAccessKey`],
+    [`printf '{"Version":2}'`, `${what} printed no "Version": 1`],
+    [
+      `printf '{"Version":1,"AccessKeyId":"AKIDX","SecretAccessKey":"s","Expiration":"2020-01-01T00:00:00Z"}'`,
+      `${what} printed credentials that expired at 2020-01-01T00:00:00.000Z`,
+    ],
+  ];
+  for (const [command, why] of cases) {
+    const answer = await process(command);
+    assert.ok(answer.includes(why), answer);
+    assert.doesNotMatch(answer, /AWS_ENDPOINT_URL_ECS|hop limit/);
+  }
+});
+
+test('a credential_process that works signs, and may warn on stderr', async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), 'rollcall-aws-'));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  const json = '{"Version":1,"AccessKeyId":"AKIDPROC","SecretAccessKey":"s"}';
+  const command = `sh -c 'echo old version >&2; echo "$0"' '${json}'`;
+  await writeFile(join(dir, 'config'), `[profile ops]\nregion = eu-west-1\ncredential_process = ${command}\n`);
+  const env = { AWS_CONFIG_FILE: join(dir, 'config'), AWS_PROFILE: 'ops', ...NO_IMDS };
+  assert.equal(await signedWith(t, null, () => env), 'AKIDPROC eu-west-1');
+});
+
+test('half a pair of keys in the environment is refused, whatever role the instance has', async (t) => {
+  const env = { AWS_PROFILE: '', AWS_ACCESS_KEY_ID: 'AKIDHALF' };
+  assert.match(
+    await refused(t, '', env),
+    /the environment has AWS_ACCESS_KEY_ID but not AWS_SECRET_ACCESS_KEY; set both/,
+  );
+});
+
+test('keys of the environment outrank AWS_PROFILE, as in the aws CLI', async (t) => {
+  assert.equal(
+    await signedWith(t, null, () => ({ ...own, AWS_REGION: 'eu-west-1', AWS_PROFILE: 'no-such' })),
+    'AKIDENV eu-west-1',
+  );
+});
+
+test('a role that STS refuses, and an STS that is away, are named as such', async (t) => {
+  const keys = 'aws_access_key_id = AKIDBASE\naws_secret_access_key = secret\n';
+  const sts = await startEcsEndpoint(t, () => (response) => {
+    const error =
+      '<Error><Type>Sender</Type><Code>AccessDenied</Code><Message>User: x is not authorized</Message></Error>';
+    response.writeHead(403, { 'content-type': 'text/xml' });
+    response.end(`<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">${error}</ErrorResponse>`);
+  });
+  assert.match(
+    await refused(t, role + keys, { AWS_ENDPOINT_URL_STS: sts.url }),
+    /sts:AssumeRole of arn:aws:iam::123456789012:role\/ops for profile "ops": AccessDenied: User: x is not authorized; let the role’s trust policy/,
+  );
+  assert.match(
+    await refused(t, role + keys, { AWS_ENDPOINT_URL_STS: 'http://127.0.0.1:9' }),
+    /sts:AssumeRole of \S+ for profile "ops": no answer from STS: .*; check the network to STS, --region and AWS_ENDPOINT_URL_STS/,
+  );
+});
+
+test('a token file that is missing is named with its setting', async (t) => {
+  const env = {
+    AWS_PROFILE: '',
+    AWS_WEB_IDENTITY_TOKEN_FILE: '/no/such/token',
+    AWS_ROLE_ARN: 'arn:aws:iam::1:role/web',
+  };
+  assert.match(
+    await refused(t, '', env),
+    /cannot read AWS_WEB_IDENTITY_TOKEN_FILE \/no\/such\/token: ENOENT: no such file/,
+  );
+});

@@ -129,7 +129,9 @@ test('an error of ECS is one line with its code and the next step, status 1', as
   await fails(
     /^rollcall list: ecs:ListContainerInstances of demo in us-east-1: ClusterNotFoundException: Cluster not found; check/,
   );
-  await fails(/no credentials: looked in the environment/, { AWS_ACCESS_KEY_ID: '' });
+  await fails(/the environment has AWS_SECRET_ACCESS_KEY but not AWS_ACCESS_KEY_ID; set both/, {
+    AWS_ACCESS_KEY_ID: '',
+  });
   await fails(/no region; set --region, AWS_REGION/, { AWS_REGION: '' });
   await fails(/not a URL; check AWS_ENDPOINT_URL_ECS/, { AWS_ENDPOINT_URL_ECS: 'nowhere' });
   endpoint.answer = () => ecsFailure('AccessDeniedException', 'User: u is not authorized');
@@ -174,10 +176,16 @@ test('a missing profile is refused, as in the aws CLI, instead of using the mach
   }
   assert.match((await list(['--profile', 'sso'])).stderr, /no profile "sso"/);
   const half = await list(['--profile', 'half']);
-  assert.match(half.stderr, /: profile "half" has aws_access_key_id but not aws_secret_access_key; check [^\n]*\n$/);
+  assert.match(
+    half.stderr,
+    /: profile "half" has aws_access_key_id but not aws_secret_access_key; correct profile "half" in [^\n]*\n$/,
+  );
   assert.equal(half.code, 1);
   const otherHalf = await list(['--profile', 'other-half']);
-  assert.match(otherHalf.stderr, /: profile "other-half" has aws_secret_access_key but not aws_access_key_id; check /);
+  assert.match(
+    otherHalf.stderr,
+    /: profile "other-half" has aws_secret_access_key but not aws_access_key_id; correct /,
+  );
   assert.deepEqual(endpoint.requests, []);
 
   assert.equal((await list(['--profile', 'keys'], { AWS_PROFILE: 'typo' })).code, 0);
@@ -185,8 +193,8 @@ test('a missing profile is refused, as in the aws CLI, instead of using the mach
   // One that says nothing of credentials leaves the search for them as it is, with AWS's tools too.
   assert.equal((await list(['--profile', 'ops'])).code, 0);
   assert.equal(signers().at(-1), 'AKIDOFROLE');
-  // As AWS's SDK for Node has it: of keys and a profile in the environment the profile counts.
+  // As the aws CLI: keys in the environment outrank a profile in the environment.
   const both = { AWS_PROFILE: 'keys', AWS_ACCESS_KEY_ID: 'AKIDOFENV', AWS_SECRET_ACCESS_KEY: 'secret' };
   assert.equal((await list([], both)).code, 0);
-  assert.equal(signers().at(-1), 'AKIDOFPROFILE');
+  assert.equal(signers().at(-1), 'AKIDOFENV');
 });

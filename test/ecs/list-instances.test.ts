@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Described, EcsApi, Page } from '../../src/ecs/ecs-api.ts';
 import { EcsError } from '../../src/ecs/errors.ts';
-import { enumerateInstances } from '../../src/ecs/list-instances.ts';
+import { enumerateInstances, unexpectedFailure } from '../../src/ecs/list-instances.ts';
 
 const SIGNAL = new AbortController().signal;
 const numbers = (from: number, count: number) => Array.from({ length: count }, (_, n) => String(from + n));
@@ -73,16 +73,29 @@ test('of all clusters a deleted one is left out; a named cluster that is missing
   await assert.rejects(enumerateInstances(some, null, SIGNAL), { code });
 });
 
-test('an instance that ECS lists but cannot describe makes the whole list fail', async () => {
-  for (const reason of ['UNANSWERED', 'ACCESS_DENIED']) {
-    const { api } = apiOf(() => ({ arns: ['a', 'b'], next: null }));
-    const describeContainerInstances: EcsApi['describeContainerInstances'] = async () =>
-      ({ instances: [{ containerInstanceArn: 'a' }], failures: [{ arn: 'b', reason }] }) as unknown as Described;
-    await assert.rejects(enumerateInstances({ ...api, describeContainerInstances }, ['demo'], SIGNAL), {
-      code: 'PartialAnswer',
-      message: `describe b: ${reason}`,
-    });
-  }
+const describing = (reason: string): EcsApi['describeContainerInstances'] => {
+  return async () =>
+    ({ instances: [{ containerInstanceArn: 'a' }], failures: [{ arn: 'b', reason }] }) as unknown as Described;
+};
+
+test('an instance that ECS lists and does not answer for makes the whole list fail', async () => {
+  const { api } = apiOf(() => ({ arns: ['a', 'b'], next: null }));
+  const describeContainerInstances = describing('UNANSWERED');
+  await assert.rejects(enumerateInstances({ ...api, describeContainerInstances }, ['demo'], SIGNAL), {
+    code: 'PartialAnswer',
+    message: 'describe b: no answer',
+  });
+});
+
+test('an instance that ECS refuses for an unknown reason counts as missing and is named', async () => {
+  const { api } = apiOf(() => ({ arns: ['a', 'b'], next: null }));
+  const named: unknown[] = [];
+  const describeContainerInstances = describing('SHARD_AWAY');
+  const { instances } = await enumerateInstances({ ...api, describeContainerInstances }, ['demo'], SIGNAL, (failure) =>
+    named.push(unexpectedFailure(failure)),
+  );
+  assert.equal(instances.length, 1);
+  assert.deepEqual(named, ['ECS does not describe b: SHARD_AWAY; it counts as missing']);
 });
 
 test('a list that never ends is an error', async () => {

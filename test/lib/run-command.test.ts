@@ -54,8 +54,11 @@ describe('run command', () => {
       signal: null,
       timedOut: false,
       output: 'out\nerr\n',
+      errors: '',
       truncated: false,
     });
+    const apart = await sh('echo out; echo err >&2', { output: 'separate' });
+    assert.deepEqual([apart.output, apart.errors], ['out\n', 'err\n']);
     const killed = await sh('kill -SEGV $$');
     assert.deepEqual([killed.status, killed.signal, killed.timedOut], [null, 'SIGSEGV', false]);
   });

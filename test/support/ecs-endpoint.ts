@@ -28,7 +28,7 @@ export async function startEcsEndpoint(t: TestContext, answer: EcsEndpoint['answ
     for await (const chunk of message) text += chunk;
     const target = message.headers['x-amz-target'];
     const action = typeof target === 'string' ? target.replace(/^.*\./, '') : `${message.method} ${message.url}`;
-    const request = { action, input: text === '' ? null : JSON.parse(text), headers: message.headers };
+    const request = { action, input: text.startsWith('{') ? JSON.parse(text) : null, headers: message.headers };
     requests.push(request);
     const said = endpoint.answer(request);
     if (typeof said === 'function') said(response);

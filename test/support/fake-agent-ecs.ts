@@ -60,6 +60,7 @@ export function fakeAgentEcs(): FakeAgentEcs {
         ...{ containerInstanceArn: arn, cluster: 'demo', ec2InstanceId: 'i-00000000', status: 'ACTIVE' },
         ...{ agentConnected: true, registeredAt: null, agentVersion: null, runningTasksCount: 0, pendingTasksCount: 0 },
         ...{ registered: none, remaining: none, gpus: 0, attributes: [{ name: 'ecs.os-type', value: 'linux' }] },
+        described: null,
         ...overrides,
       });
     },

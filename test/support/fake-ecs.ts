@@ -73,5 +73,6 @@ function instance(containerInstanceArn: string): ContainerInstance {
     remaining: none,
     gpus: 0,
     attributes: [],
+    described: null,
   };
 }

@@ -22,6 +22,7 @@ export function sampleContainerInstance(
     remaining: NOTHING,
     gpus: 0,
     attributes: [],
+    described: null,
     ...overrides,
   };
 }

@@ -1,6 +1,3 @@
-import { homedir } from 'node:os';
-import { join } from 'node:path';
-
 /** One call, for messages. */
 export interface EcsCall {
   /** The IAM action, such as `ecs:ListClusters`. */
@@ -40,37 +37,3 @@ export async function collectAnswer(stream: AsyncIterable<Uint8Array>): Promise<
 
 /** The exports of the SDK's bundle. */
 export type Sdk = typeof import('./sdk.ts');
-
-/** The named profile does not exist, or has only one of a pair of keys. */
-export class ProfileError extends Error {
-  override readonly name = 'ProfileError';
-}
-
-/**
- * Refuses a missing or incomplete profile, as the aws CLI does. The SDK treats it as a profile without credentials and
- * uses the instance's role instead, so that the call would run with an identity the user did not choose.
- * @throws ProfileError
- */
-export async function requireProfile(
-  { loadSharedConfigFiles }: Pick<Sdk, 'loadSharedConfigFiles'>,
-  profile: string,
-  env: Readonly<Record<string, string | undefined>>,
-): Promise<void> {
-  const configFilepath = env['AWS_CONFIG_FILE'] || join(homedir(), '.aws/config');
-  const filepath = env['AWS_SHARED_CREDENTIALS_FILE'] || join(homedir(), '.aws/credentials');
-  // Not cached, because the agent runs for days and the files may change.
-  const files = await loadSharedConfigFiles({ configFilepath, filepath, ignoreCache: true });
-  const name = JSON.stringify(profile);
-  if (!Object.values(files).some((profiles) => Object.hasOwn(profiles, profile))) {
-    throw new ProfileError(`no profile ${name} in ${configFilepath} or ${filepath}`);
-  }
-  const { aws_access_key_id: key, aws_secret_access_key: secret } = {
-    ...files.configFile[profile],
-    ...files.credentialsFile[profile],
-  };
-  if (Boolean(key) === Boolean(secret)) return;
-  const [there, missing] = key
-    ? ['aws_access_key_id', 'aws_secret_access_key']
-    : ['aws_secret_access_key', 'aws_access_key_id'];
-  throw new ProfileError(`profile ${name} has ${there} but not ${missing}`);
-}

@@ -1,5 +1,5 @@
 import type { Resource, ContainerInstance as SdkInstance, TaskDefinition } from '@aws-sdk/client-ecs';
-import { clusterName } from '../arn.ts';
+import { clusterName, shortId } from '../arn.ts';
 import type {
   ContainerInstance,
   DefinedTask,
@@ -25,15 +25,19 @@ export function parsePage(arns: readonly string[] | undefined, next: string | un
 /**
  * @param cluster from the request, because the answer does not contain it
  * @param asked the requested ARNs; one that is not in the answer becomes a failure with the reason `UNANSWERED`
+ * @param keepWhole see `EcsSettings.keepWhole`
  */
 export function parseDescribed(
   cluster: string,
   asked: readonly string[],
   answer: { readonly containerInstances?: SdkInstance[] | undefined; readonly failures?: SdkFailure[] | undefined },
+  keepWhole = false,
 ): Described {
   const name = clusterName(cluster) ?? cluster;
-  const instances = list('containerInstances', answer.containerInstances).map((each) => parseInstance(name, each));
-  return { instances, failures: parseFailures(answer.failures, asked, new Set(instances.map(toArn))) };
+  const instances = list('containerInstances', answer.containerInstances).map((each) =>
+    parseInstance(name, each, keepWhole),
+  );
+  return { instances, failures: parseFailures(answer.failures, asked, new Set(instances.map(instanceIdOf))) };
 }
 
 export function parseStarted(
@@ -47,7 +51,7 @@ export function parseStarted(
     taskArn: requireArn(task.taskArn),
     containerInstanceArn: requireArn(task.containerInstanceArn),
   }));
-  return { tasks, failures: parseFailures(answer.failures, asked, new Set(tasks.map(toArn))) };
+  return { tasks, failures: parseFailures(answer.failures, asked, new Set(tasks.map(instanceIdOf))) };
 }
 
 /** A task's own CPU and memory or, without them, the sums of its containers, by reservation if there is one. */
@@ -72,7 +76,7 @@ export function parseTaskNeeds(definition: TaskDefinition | undefined): TaskNeed
   };
 }
 
-function parseInstance(cluster: string, instance: SdkInstance): ContainerInstance {
+function parseInstance(cluster: string, instance: SdkInstance, keepWhole: boolean): ContainerInstance {
   return {
     containerInstanceArn: requireArn(instance.containerInstanceArn),
     cluster,
@@ -87,6 +91,7 @@ function parseInstance(cluster: string, instance: SdkInstance): ContainerInstanc
     remaining: parseResources(instance.remainingResources),
     gpus: instance.registeredResources?.find(({ name }) => name === 'GPU')?.stringSetValue?.length ?? 0,
     attributes: (instance.attributes ?? []).map(({ name = '', value }) => ({ name, value: nonEmptyText(value) })),
+    described: keepWhole ? { ...instance, cluster } : null,
   };
 }
 
@@ -106,17 +111,19 @@ function parseFailures(
   asked: readonly string[],
   told: ReadonlySet<string>,
 ): readonly Failure[] {
+  // A failure may name the ARN without its cluster part, so the ids behind the last slash are compared.
+  const whole = new Map(asked.map((arn) => [shortId(arn), arn]));
   const said = (failures ?? []).map(({ arn, reason }) => ({
-    arn: nonEmptyText(arn) ?? '',
+    arn: whole.get(shortId(nonEmptyText(arn) ?? '')) ?? nonEmptyText(arn) ?? '',
     reason: nonEmptyText(reason) ?? 'unknown',
   }));
   const refused = new Set(said.map(({ arn }) => arn));
-  const unanswered = asked.filter((arn) => !told.has(arn) && !refused.has(arn));
+  const unanswered = asked.filter((arn) => !told.has(shortId(arn)) && !refused.has(arn));
   return [...said, ...unanswered.map((arn) => ({ arn, reason: 'UNANSWERED' }))];
 }
 
-function toArn({ containerInstanceArn }: { readonly containerInstanceArn: string }): string {
-  return containerInstanceArn;
+function instanceIdOf({ containerInstanceArn }: { readonly containerInstanceArn: string }): string {
+  return shortId(containerInstanceArn);
 }
 
 function list<T>(name: string, value: readonly T[] | undefined): readonly T[] {

@@ -2,7 +2,8 @@ import type { ECSClient, ServiceInputTypes, ServiceOutputTypes } from '@aws-sdk/
 import { createPacer } from '../../lib/clock.ts';
 import { withDeadline } from '../../lib/deadline.ts';
 import type { EcsApi, EcsDeps, EcsSettings } from '../ecs-api.ts';
-import { AnswerError, collectAnswer, type EcsCall, requireProfile, type Sdk } from './call.ts';
+import { AnswerError, collectAnswer, type EcsCall, type Sdk } from './call.ts';
+import { readCredentials } from './credentials.ts';
 import { parseDefinedTask, parseDescribed, parsePage, parseStarted } from './parse.ts';
 import { translateEcsError } from './translate-error.ts';
 
@@ -29,35 +30,34 @@ export function openClient(
   { maxAttempts, clock, env }: { readonly maxAttempts: number } & EcsDeps,
 ): Client {
   const given = region ?? (env['AWS_REGION'] || env['AWS_DEFAULT_REGION'] || null);
+  const requestHandler = {
+    connectionTimeout: CONNECT_TIMEOUT_MS,
+    requestTimeout: ANSWER_TIMEOUT_MS,
+    // By default the SDK only warns about a late answer.
+    throwOnRequestTimeout: true,
+    // Between two parts of an answer.
+    socketTimeout: ANSWER_TIMEOUT_MS,
+  };
   const client = new sdk.ECSClient({
     ...(given === null ? {} : { region: given }),
     ...(profile === null ? {} : { profile }),
     maxAttempts,
     retryMode: 'adaptive',
-    requestHandler: {
-      connectionTimeout: CONNECT_TIMEOUT_MS,
-      requestTimeout: ANSWER_TIMEOUT_MS,
-      // By default the SDK only warns about a late answer.
-      throwOnRequestTimeout: true,
-      // Between two parts of an answer.
-      socketTimeout: ANSWER_TIMEOUT_MS,
-    },
+    requestHandler,
+    // The SDK's own chain tries the next source if a named one fails, and ends with the role of the instance.
+    credentials: () => readCredentials({ sdk, clock, env, requestHandler, region: () => place.region }, profile),
     streamCollector: collectAnswer,
     // The SDK would write warnings of several lines to stderr.
     logger: { trace: silence, debug: silence, info: silence, warn: silence, error: silence },
   });
   let place: ReturnType<Client['place']> = { region: given, endpoint: null };
-  const named = profile ?? (env['AWS_PROFILE'] || null);
-  let profileFound = false;
   // Before the credentials are read, so that an error about them can name the region.
   client.middlewareStack.add(
     (next) => async (args) => {
-      if (named !== null && !profileFound) await requireProfile(sdk, named, env);
-      profileFound = true;
       place = { ...place, region: await client.config.region() };
       return next(args);
     },
-    { step: 'initialize', name: 'requireProfileAndRegion' },
+    { step: 'initialize', name: 'rememberRegion' },
   );
   client.middlewareStack.add(
     (next) => (args) => {
@@ -139,7 +139,9 @@ export function createSdkEcsApi(sdk: Sdk, settings: EcsSettings, deps: EcsDeps):
     },
     describeContainerInstances: (cluster, arns, signal) => {
       const command = new sdk.DescribeContainerInstancesCommand({ cluster, containerInstances: [...arns] });
-      return send('DescribeContainerInstances', command, signal, (answer) => parseDescribed(cluster, arns, answer));
+      return send('DescribeContainerInstances', command, signal, (answer) =>
+        parseDescribed(cluster, arns, answer, settings.keepWhole),
+      );
     },
     updateContainerInstancesState: (cluster, arns, status, signal) => {
       const input = { cluster, containerInstances: [...arns], status };
@@ -175,8 +177,9 @@ function pageToken(page: string | null): { readonly nextToken?: string } {
   return page === null ? {} : { nextToken: page };
 }
 
+/** `targetType` is for a short id only; with it some ECS endpoints refuse a whole ARN. */
 function attributeTarget(arn: string, name: string) {
-  return { name, targetId: arn, targetType: 'container-instance' as const };
+  return { name, targetId: arn };
 }
 
 /** A parser may throw any error for a value of an undocumented type. Each means that the answer is invalid. */

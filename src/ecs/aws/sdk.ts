@@ -13,4 +13,12 @@ export {
   StartTaskCommand,
   UpdateContainerInstancesStateCommand,
 } from '@aws-sdk/client-ecs';
+export {
+  fromHttp,
+  fromInstanceMetadata,
+  fromLoginCredentials,
+  fromSSO,
+  fromTemporaryCredentials,
+  fromWebToken,
+} from '@aws-sdk/credential-providers';
 export { loadSharedConfigFiles } from '@smithy/core/config';

@@ -1,7 +1,8 @@
 import { DeadlineError } from '../../lib/deadline.ts';
 import { describeError } from '../../lib/errors.ts';
 import { EcsError } from '../errors.ts';
-import { AnswerError, type EcsCall, ProfileError } from './call.ts';
+import { AnswerError, type EcsCall } from './call.ts';
+import { CredentialError } from './credential-source.ts';
 
 /** The next step for some of AWS's error codes. */
 export interface CodeHelp {
@@ -106,13 +107,9 @@ function explain(call: EcsCall, error: unknown): Explanation {
   const unanswered = (cause: string, help: string): Explanation => ({ code: 'NoAnswer', cause, help, retryable: true });
   const network = 'check the network, --region and AWS_ENDPOINT_URL_ECS';
 
-  if (name === 'CredentialsProviderError' || name === 'TokenProviderError') return noCredentials(call, text);
-  if (error instanceof ProfileError)
-    return localError(
-      'BadProfile',
-      text,
-      'check --profile and AWS_PROFILE; AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE name other files',
-    );
+  if (error instanceof CredentialError) {
+    return { ...localError('NoCredentials', text, error.help), retryable: error.retryable };
+  }
   if (message.startsWith('Region is missing'))
     return localError('NoRegion', 'no region', 'set --region, AWS_REGION or the profile’s region');
   if (message.startsWith('Region not accepted'))
@@ -147,19 +144,6 @@ function explain(call: EcsCall, error: unknown): Explanation {
   const again = retryable || status === 429 || $fault === 'server';
   const kind = name || 'Unknown';
   return { code: kind, cause: `${kind}: ${text}`, help: help(call, text), retryable: again };
-}
-
-function noCredentials({ profile }: EcsCall, text: string): Explanation {
-  const none = text.startsWith('Could not load credentials');
-  // With a profile the SDK ignores the keys in the environment.
-  const first = profile === null ? 'the environment, the profile' : 'the profile';
-  const found = none ? `in ${first}, the container’s role, the instance’s role` : text;
-  const from = profile === null ? '' : ` for profile ${profile}`;
-  return localError(
-    'NoCredentials',
-    `no credentials${from}: ${none ? `looked ${found}` : found}`,
-    'set --profile or AWS_ACCESS_KEY_ID, or give the instance a role; in a bridged container the role needs --net=host or an IMDSv2 hop limit of 2',
-  );
 }
 
 function localError(code: string, cause: string, help: string): Explanation {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { ResourceRequirement, TaskDefinition } from '@aws-sdk/client-ecs';
 import { AnswerError } from '../../../src/ecs/aws/call.ts';
-import { parseDefinedTask, parseStarted, parseTaskNeeds } from '../../../src/ecs/aws/parse.ts';
+import { parseDefinedTask, parseDescribed, parseStarted, parseTaskNeeds } from '../../../src/ecs/aws/parse.ts';
 import { arnOf } from '../../support/ecs-endpoint.ts';
 
 describe('parse answers', () => {
@@ -41,6 +41,30 @@ describe('parse answers', () => {
     assert.deepEqual(ports('host'), [[80, 81, 82], [53]]);
     assert.deepEqual(ports('awsvpc'), [[], []]);
     assert.deepEqual(ports('none'), [[], []]);
+  });
+
+  test('a failure belongs to the ARN with the same id, also without its cluster part', () => {
+    const asked = [arnOf('demo', 1), arnOf('demo', 2), arnOf('demo', 3)];
+    const short = asked[1]?.replace('/demo/', '/');
+    const containerInstances = [{ containerInstanceArn: asked[0]?.replace('/demo/', '/') }];
+    const failures = [{ arn: short, reason: 'MISSING' }];
+    assert.deepEqual(parseDescribed('demo', asked, { containerInstances, failures }).failures, [
+      { arn: asked[1], reason: 'MISSING' },
+      { arn: asked[2], reason: 'UNANSWERED' },
+    ]);
+  });
+
+  test('a description is kept whole where it is asked for, with its cluster', () => {
+    const arn = arnOf('demo', 1);
+    const whole = {
+      containerInstanceArn: arn,
+      versionInfo: { agentHash: '0e7482df', dockerVersion: '20.10' },
+      version: 7,
+    };
+    const described = (keep?: boolean) =>
+      parseDescribed('demo', [arn], { containerInstances: [whole] }, keep).instances[0];
+    assert.deepEqual(described(true)?.described, { ...whole, cluster: 'demo' });
+    assert.equal(described()?.described, null);
   });
 
   test('invalid ports are left out', () => {

@@ -90,7 +90,7 @@ test('calls that change ECS send the right input', async (t) => {
   await api.deleteAttributes('demo', arn, ['a'], live());
   const started = await api.startTask('demo', 'web:3', [arn], live());
   assert.deepEqual(started.failures[0], { arn: 'a', reason: 'RESOURCE:CPU' });
-  const target = { targetId: arn, targetType: 'container-instance' };
+  const target = { targetId: arn };
   assert.deepEqual(
     endpoint.requests.map(({ action, input }) => [action, input]),
     [

@@ -1,0 +1,241 @@
+import { readFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import type { Clock } from '../../lib/clock.ts';
+import { describeError, printable } from '../../lib/errors.ts';
+import { runCommand } from '../../lib/run-command.ts';
+import type { Sdk } from './call.ts';
+import {
+  CredentialError,
+  type CredentialSource,
+  chooseCredentialSource,
+  type Environment,
+  type Keys,
+} from './credential-source.ts';
+
+export interface Credentials extends Keys {
+  readonly expiration?: Date;
+}
+
+/** Limit of one run of a `credential_process`: less than the limit of the whole call, so that the error names the process. */
+const PROCESS_TIMEOUT_MS = 30_000;
+const MAX_PROCESS_BYTES = 64 * 1_024;
+
+export interface CredentialDeps {
+  readonly sdk: Sdk;
+  readonly clock: Clock;
+  readonly env: Environment;
+  /** Limits of each request to STS, as the SDK's request handler takes them. */
+  readonly requestHandler: Readonly<Record<string, number | boolean>>;
+  /** The region of STS, for a role; null until it is known. */
+  readonly region: () => string | null;
+}
+
+/** Reads the credentials anew: the files may change while an agent runs. @throws CredentialError */
+export async function readCredentials(deps: CredentialDeps, profile: string | null): Promise<Credentials> {
+  const { env, sdk } = deps;
+  const configFilepath = env['AWS_CONFIG_FILE'] || join(homedir(), '.aws/config');
+  const filepath = env['AWS_SHARED_CREDENTIALS_FILE'] || join(homedir(), '.aws/credentials');
+  const files = await sdk.loadSharedConfigFiles({ configFilepath, filepath, ignoreCache: true });
+  const source = chooseCredentialSource(env, { ...files, paths: [configFilepath, filepath] }, profile);
+  return fromSource(deps, source);
+}
+
+function fromSource(deps: CredentialDeps, source: CredentialSource): Promise<Credentials> {
+  switch (source.kind) {
+    case 'keys':
+      return Promise.resolve(source.keys);
+    case 'process':
+      return fromProcess(deps, source);
+    case 'role':
+      return fromRole(deps, source);
+    case 'web-identity':
+      return fromWebIdentity(deps, source);
+    case 'sso':
+      return fromLogIn(source.profile, 'sso', deps.sdk.fromSSO({ profile: source.profile }));
+    case 'login':
+      return fromLogIn(source.profile, 'login', deps.sdk.fromLoginCredentials({ profile: source.profile }));
+    case 'container':
+      return fromContainer(deps);
+    case 'instance':
+      return fromInstance(deps);
+  }
+}
+
+/** https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html */
+async function fromProcess(
+  { clock, env }: CredentialDeps,
+  { profile, command }: { readonly profile: string; readonly command: string },
+): Promise<Credentials> {
+  const what = `credential_process of profile ${JSON.stringify(profile)}`;
+  const help = `run it by hand to see: ${printable(command)}`;
+  const fail = (why: string, retryable = false) => new CredentialError(`${what} ${why}`, help, retryable);
+  const { signal } = new AbortController();
+  const run = await runCommand({
+    argv: ['sh', '-c', command],
+    env,
+    timeoutMs: PROCESS_TIMEOUT_MS,
+    maxOutputBytes: MAX_PROCESS_BYTES,
+    output: 'separate',
+    clock,
+    signal,
+  }).catch((error) => {
+    throw fail(`cannot run: ${describeError(error)}`);
+  });
+  if (run.timedOut) throw fail(`gave no answer within ${PROCESS_TIMEOUT_MS / 1_000} s`, true);
+  const said = firstLine(run.errors);
+  if (run.status !== 0) {
+    throw fail(
+      `ended with ${run.status === null ? run.signal : `status ${run.status}`}${said === '' ? '' : `: ${said}`}`,
+    );
+  }
+  return parseProcessAnswer(run.output, clock.wallMs(), fail);
+}
+
+function parseProcessAnswer(output: string, nowMs: number, fail: (why: string) => CredentialError): Credentials {
+  let answer: Readonly<Record<string, unknown>> | null;
+  try {
+    answer = JSON.parse(output);
+  } catch {
+    throw fail('printed something that is not JSON');
+  }
+  const text = (name: string) => {
+    const value = answer?.[name];
+    return typeof value === 'string' && value !== '' ? value : null;
+  };
+  if (answer?.['Version'] !== 1) throw fail('printed no "Version": 1');
+  const [accessKeyId, secretAccessKey] = [text('AccessKeyId'), text('SecretAccessKey')];
+  if (accessKeyId === null || secretAccessKey === null) throw fail('printed no AccessKeyId with a SecretAccessKey');
+  const [token, expires] = [text('SessionToken'), text('Expiration')];
+  const expiration = expires === null ? null : new Date(expires);
+  if (expiration !== null && Number.isNaN(expiration.getTime())) throw fail('printed an Expiration that is no date');
+  if (expiration !== null && expiration.getTime() <= nowMs) {
+    throw fail(`printed credentials that expired at ${expiration.toISOString()}`);
+  }
+  return {
+    accessKeyId,
+    secretAccessKey,
+    ...(token === null ? {} : { sessionToken: token }),
+    ...(expiration === null ? {} : { expiration }),
+  };
+}
+
+async function fromRole(
+  deps: CredentialDeps,
+  { profile, role, source }: Extract<CredentialSource, { kind: 'role' }>,
+): Promise<Credentials> {
+  const masterCredentials = await fromSource(deps, source);
+  const region = deps.region();
+  const provider = deps.sdk.fromTemporaryCredentials({
+    masterCredentials,
+    params: {
+      RoleArn: role.arn,
+      RoleSessionName: role.sessionName ?? 'rollcall',
+      ...(role.externalId === null ? {} : { ExternalId: role.externalId }),
+      ...(role.durationSeconds === null ? {} : { DurationSeconds: role.durationSeconds }),
+    },
+    clientConfig: { requestHandler: deps.requestHandler, maxAttempts: 2, ...(region === null ? {} : { region }) },
+  });
+  return provider().catch((error) => {
+    throw stsError(`sts:AssumeRole of ${role.arn} for profile ${JSON.stringify(profile)}`, error);
+  });
+}
+
+async function fromWebIdentity(
+  deps: CredentialDeps,
+  { setting, tokenFile, roleArn, sessionName }: Extract<CredentialSource, { kind: 'web-identity' }>,
+): Promise<Credentials> {
+  const webIdentityToken = await readFile(tokenFile, 'utf8').catch((error) => {
+    throw new CredentialError(
+      `cannot read ${setting} ${tokenFile}: ${describeError(error)}`,
+      'check the path and its permissions',
+    );
+  });
+  const region = deps.region();
+  const provider = deps.sdk.fromWebToken({
+    webIdentityToken: webIdentityToken.trim(),
+    roleArn,
+    roleSessionName: sessionName ?? 'rollcall',
+    clientConfig: { requestHandler: deps.requestHandler, maxAttempts: 2, ...(region === null ? {} : { region }) },
+  });
+  return provider().catch((error) => {
+    throw stsError(`sts:AssumeRoleWithWebIdentity of ${roleArn}`, error);
+  });
+}
+
+/** IAM Identity Center and `aws login` keep a token in a file, which expires. */
+async function fromLogIn(
+  profile: string,
+  command: 'sso' | 'login',
+  provider: () => Promise<Credentials>,
+): Promise<Credentials> {
+  return provider().catch((error) => {
+    const logIn = `aws ${command === 'sso' ? 'sso login' : 'login'} --profile ${profile}`;
+    throw new CredentialError(`profile ${JSON.stringify(profile)}: ${firstLine(error)}`, `log in again: ${logIn}`);
+  });
+}
+
+async function fromContainer({ sdk, env }: CredentialDeps): Promise<Credentials> {
+  const name = 'AWS_CONTAINER_CREDENTIALS_';
+  const uri = env[`${name}RELATIVE_URI`] || env[`${name}FULL_URI`];
+  if (!uri) {
+    throw new CredentialError(
+      `no container role: neither ${name}RELATIVE_URI nor ${name}FULL_URI is set`,
+      'ECS sets one in a task that has a task role',
+    );
+  }
+  return sdk
+    .fromHttp({ maxRetries: 1, timeout: 3_000 })()
+    .catch((error) => {
+      const help = `check the task role, and ${name}RELATIVE_URI or ${name}FULL_URI`;
+      throw new CredentialError(`no credentials from the container’s role at ${uri}: ${firstLine(error)}`, help, true);
+    });
+}
+
+async function fromInstance({ sdk, env }: CredentialDeps): Promise<Credentials> {
+  const help =
+    'set --profile or AWS_ACCESS_KEY_ID, or give the instance a role; in a bridged container the role needs --net=host or an IMDSv2 hop limit of 2';
+  const none = 'no credentials: looked in the environment, the profile, the container’s role';
+  if (env['AWS_EC2_METADATA_DISABLED'] === 'true') {
+    throw new CredentialError(`${none}; the instance’s role is switched off by AWS_EC2_METADATA_DISABLED`, help);
+  }
+  return sdk
+    .fromInstanceMetadata({ maxRetries: 1, timeout: 3_000 })()
+    .catch((error) => {
+      throw new CredentialError(`${none}, the instance’s role (${firstLine(error)})`, help, true);
+    });
+}
+
+/** STS refused, or did not answer: a word about ECS’s endpoint or IAM for ECS would mislead. */
+function stsError(action: string, error: unknown): CredentialError {
+  const {
+    name = 'Unknown',
+    code = '',
+    $metadata,
+  } = error as {
+    readonly name?: string;
+    readonly code?: string;
+    readonly $metadata?: { readonly httpStatusCode?: number };
+  };
+  const status = $metadata?.httpStatusCode;
+  if (status === undefined || code !== '' || name === 'TimeoutError') {
+    const why = `no answer from STS: ${firstLine(error) || code || name}`;
+    return new CredentialError(
+      `${action}: ${why}`,
+      'check the network to STS, --region and AWS_ENDPOINT_URL_STS',
+      true,
+    );
+  }
+  const help = /^(AccessDenied|AccessDeniedException)$/.test(name)
+    ? 'let the role’s trust policy name the caller, and allow the caller sts:AssumeRole'
+    : /Expired/.test(name)
+      ? 'renew the token or keys that the role is assumed with'
+      : 'check the role’s ARN and the keys that it is assumed with';
+  return new CredentialError(`${action}: ${name}: ${firstLine(error)}`, help, status >= 500 || status === 429);
+}
+
+function firstLine(error: unknown): string {
+  const text = typeof error === 'string' ? error : String((error as Error)?.message ?? '');
+  const [line = ''] = text.trim().split('\n');
+  return printable(line).replace(/\.$/, '');
+}

@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { type CredentialError, chooseCredentialSource } from '../../../src/ecs/aws/credential-source.ts';
+
+type Profiles = Record<string, Record<string, string>>;
+
+const KEYS = { aws_access_key_id: 'AKIDPROFILE', aws_secret_access_key: 'secret' };
+const OWN = { AWS_ACCESS_KEY_ID: 'AKIDENV', AWS_SECRET_ACCESS_KEY: 'secret' };
+const ARN = 'arn:aws:iam::123456789012:role/ops';
+
+function choose(
+  profile: string | null,
+  env: Record<string, string>,
+  configFile: Profiles,
+  credentialsFile: Profiles = {},
+) {
+  return chooseCredentialSource(env, { configFile, credentialsFile, paths: ['/c', '/k'] }, profile);
+}
+
+/** Key id of the chosen keys, else the kind of the source. */
+function brief(...args: Parameters<typeof choose>): string {
+  const source = choose(...args);
+  return source.kind === 'keys' ? source.keys.accessKeyId : source.kind;
+}
+
+describe('which identity is taken, as both aws CLIs do', () => {
+  const cases: readonly [title: string, expected: string, ...args: Parameters<typeof choose>][] = [
+    ['nothing is named: the instance', 'instance', null, {}, {}],
+    ['a container announces its role', 'container', null, { AWS_CONTAINER_CREDENTIALS_FULL_URI: 'http://x' }, {}],
+    ['keys in the environment', 'AKIDENV', null, OWN, {}],
+    ['keys in the environment outrank AWS_PROFILE', 'AKIDENV', null, { ...OWN, AWS_PROFILE: 'ops' }, { ops: KEYS }],
+    ['--profile outranks the keys in the environment', 'AKIDPROFILE', 'ops', OWN, { ops: KEYS }],
+    ['AWS_PROFILE', 'AKIDPROFILE', null, { AWS_PROFILE: 'ops' }, { ops: KEYS }],
+    [
+      'AWS_PROFILE outranks a web identity',
+      'AKIDPROFILE',
+      null,
+      { AWS_PROFILE: 'ops', AWS_WEB_IDENTITY_TOKEN_FILE: '/t' },
+      { ops: KEYS },
+    ],
+    [
+      'a web identity outranks the profile default',
+      'web-identity',
+      null,
+      { AWS_WEB_IDENTITY_TOKEN_FILE: '/t', AWS_ROLE_ARN: ARN },
+      { default: KEYS },
+    ],
+    ['the profile default is taken without being named', 'AKIDPROFILE', null, {}, { default: KEYS }],
+    [
+      'a profile with a region only leaves the credentials to the host',
+      'instance',
+      'ops',
+      {},
+      { ops: { region: 'us-east-1' } },
+    ],
+    ['a role of a profile', 'role', 'ops', {}, { ops: { role_arn: ARN, source_profile: 'base' }, base: KEYS }],
+    [
+      'a role whose profile is its own source',
+      'role',
+      'ops',
+      {},
+      { ops: { role_arn: ARN, source_profile: 'ops', ...KEYS } },
+    ],
+    ['a role by web identity', 'web-identity', 'ops', {}, { ops: { role_arn: ARN, web_identity_token_file: '/t' } }],
+    ['single sign-on', 'sso', 'ops', {}, { ops: { sso_session: 'corp' } }],
+    ['a process', 'process', 'ops', {}, { ops: { credential_process: '/bin/creds' } }],
+    [
+      'empty variables are as none',
+      'instance',
+      null,
+      { AWS_ACCESS_KEY_ID: '', AWS_SECRET_ACCESS_KEY: '', AWS_PROFILE: '' },
+      {},
+    ],
+  ];
+  for (const [title, expected, ...args] of cases) test(title, () => assert.equal(brief(...args), expected));
+
+  test('the credentials file completes the configuration file', () => {
+    const config = { ops: { role_arn: ARN, source_profile: 'base', external_id: 'x', duration_seconds: '900' } };
+    assert.deepEqual(choose('ops', {}, config, { base: { ...KEYS, aws_session_token: 't' } }), {
+      kind: 'role',
+      profile: 'ops',
+      role: { arn: ARN, sessionName: null, externalId: 'x', durationSeconds: 900 },
+      source: { kind: 'keys', keys: { accessKeyId: 'AKIDPROFILE', secretAccessKey: 'secret', sessionToken: 't' } },
+    });
+  });
+});
+
+describe('what is named and cannot give credentials is an error, never the role of the instance', () => {
+  const role = { role_arn: ARN, source_profile: 'base' };
+  const half = { aws_access_key_id: 'AKIDPROFILE' };
+  const cases: readonly [message: RegExp, ...args: Parameters<typeof choose>][] = [
+    [/^no profile "ops" in \/c or \/k$/, 'ops', {}, {}],
+    [/^no profile "ops"/, null, { AWS_PROFILE: 'ops' }, { default: KEYS }],
+    [/^no profile "toString"/, 'toString', {}, {}],
+    [/^the environment has AWS_ACCESS_KEY_ID but not AWS_SECRET_ACCESS_KEY$/, null, { AWS_ACCESS_KEY_ID: 'A' }, {}],
+    [/^the environment has AWS_SECRET_ACCESS_KEY but not/, null, { AWS_SECRET_ACCESS_KEY: 's' }, {}],
+    [/^profile "ops" has aws_access_key_id but not aws_secret_access_key$/, 'ops', {}, { ops: half }],
+    [/^profile "default" has aws_access_key_id but not/, null, {}, { default: half }],
+    [/^source_profile "base" of profile "ops" does not exist$/, 'ops', {}, { ops: role }],
+    [/^source_profile "base" of profile "ops" has no credentials$/, 'ops', {}, { ops: role, base: {} }],
+    [/^profile "base" has aws_access_key_id but not/, 'ops', {}, { ops: role, base: half }],
+    [
+      /^source_profile goes in a circle: ops → base → ops$/,
+      'ops',
+      {},
+      { ops: role, base: { role_arn: ARN, source_profile: 'ops' } },
+    ],
+    [
+      /^source_profile "ops" of profile "ops" has no credentials$/,
+      'ops',
+      {},
+      { ops: { role_arn: ARN, source_profile: 'ops' } },
+    ],
+    [
+      /^profile "ops" has role_arn but neither source_profile nor credential_source$/,
+      'ops',
+      {},
+      { ops: { role_arn: ARN } },
+    ],
+    [
+      /^profile "ops" has both source_profile and credential_source$/,
+      'ops',
+      {},
+      { ops: { ...role, credential_source: 'Environment' }, base: KEYS },
+    ],
+    [
+      /^credential_source of profile "ops" is "Ec2InstanceMetaData", not Environment, /,
+      'ops',
+      {},
+      { ops: { role_arn: ARN, credential_source: 'Ec2InstanceMetaData' } },
+    ],
+    [
+      /^credential_source of profile "ops" is Environment, but AWS_ACCESS_KEY_ID is not set$/,
+      'ops',
+      {},
+      { ops: { role_arn: ARN, credential_source: 'Environment' } },
+    ],
+    [/^credential_process of profile "ops" is empty$/, 'ops', {}, { ops: { credential_process: ' ' } }],
+    [
+      /^profile "ops" needs a code of arn:mfa, which rollcall cannot ask for$/,
+      'ops',
+      {},
+      { ops: { ...role, mfa_serial: 'arn:mfa' }, base: KEYS },
+    ],
+    [
+      /^duration_seconds of profile "ops" is "an hour"/,
+      'ops',
+      {},
+      { ops: { ...role, duration_seconds: 'an hour' }, base: KEYS },
+    ],
+    [/^AWS_WEB_IDENTITY_TOKEN_FILE is set but AWS_ROLE_ARN is not$/, null, { AWS_WEB_IDENTITY_TOKEN_FILE: '/t' }, {}],
+  ];
+  for (const [message, ...args] of cases) {
+    test(`${message.source}, ${JSON.stringify(args)}`, () => {
+      assert.throws(
+        () => choose(...args),
+        (error: CredentialError) => {
+          assert.equal(error.name, 'CredentialError');
+          assert.match(error.message, message);
+          assert.notEqual(error.help, '');
+          return true;
+        },
+      );
+    });
+  }
+});
