@@ -17,8 +17,11 @@ import type {
   SourceReport,
 } from '../http/agent-report.ts';
 import type { Clock } from '../lib/clock.ts';
+import { formatDuration } from '../lib/duration.ts';
+import { describeError } from '../lib/errors.ts';
 import type { LoopAge } from '../lib/run-group.ts';
 import type { Interruption, NodeRecord } from '../record/record.ts';
+import type { WatchDown } from '../registry/follower.ts';
 import type { SourceStatus } from '../sources/poll-source.ts';
 import type { AttributesState, AttributesStep } from './attributes/plan.ts';
 import type { NodeIdentity } from './node.ts';
@@ -110,10 +113,12 @@ export function attributesReport(step: AttributesStep, state: AttributesState): 
   };
 }
 
-/** The check `store`: each answer to the publisher is a result. It is not in the record, which a failing store would not take. */
+/** The check `store`: each answer to the publisher is a result, and so is a watch of the roll that goes down. It is not in the record, which a failing store would not take. */
 export interface StoreCheck {
   /** Call it with each step of the publisher. */
   onStep(step: Step, state: PublisherState): void;
+  /** Call it when the watch of the roll is down, or, with null, up again. */
+  onWatch(down: WatchDown | null): void;
   /** Null before the first answer. */
   watched(): WatchedCheck | null;
 }
@@ -122,14 +127,18 @@ export function createStoreCheck(clock: Clock, damping: Damping): StoreCheck {
   let check: CheckState | null = null;
   let runs: CheckRuns | null = null;
   let last: { readonly state: PublisherState; readonly step: Step; readonly atMs: number } | null = null;
+  let watchDown: WatchDown | null = null;
   return {
+    onWatch(down) {
+      watchDown = down;
+    },
     onStep(step, state) {
       const nowMs = clock.monotonicMs();
       const before = last;
       last = { step, state, atMs: nowMs };
       // The publisher reports a step before its call and after it; only the answer, or its absence, makes a new state.
       if (!before || before.state === state) return;
-      const seen = storeObservation(state, nowMs);
+      const seen = storeObservation(state, watchDown, nowMs);
       check = observeCheck('store', check, seen, damping, clock.wallMs());
       runs = countRun(runs, seen, nowMs - before.atMs, nowMs);
     },
@@ -137,11 +146,21 @@ export function createStoreCheck(clock: Clock, damping: Damping): StoreCheck {
   };
 }
 
-/** What the publisher's state says of the store and of this node's registration. @param nowMs on the monotonic clock */
-export function storeObservation(state: PublisherState, nowMs: number): Observation {
+/** One line. */
+export function describeWatchDown({ downMs, error }: WatchDown): string {
+  const cause = error === null ? 'the store sends nothing' : describeError(error);
+  return `the watch of the roll has been down for ${formatDuration(downMs)}: ${cause}`;
+}
+
+/**
+ * What the publisher's state says of the store and of this node's registration.
+ * @param watchDown null: the watch of the roll is up, or none runs @param nowMs on the monotonic clock
+ */
+export function storeObservation(state: PublisherState, watchDown: WatchDown | null, nowMs: number): Observation {
   const { error } = state.trouble;
   const onRoll = state.phase === 'departed' || (state.phase === 'held' && !leaseOverdue(state, nowMs));
-  if (onRoll) return { status: error === null ? 'passing' : 'warning', reason: error ?? '' };
+  const reason = error ?? (watchDown === null ? null : describeWatchDown(watchDown));
+  if (onRoll) return { status: reason === null ? 'passing' : 'warning', reason: reason ?? '' };
   const lost = state.phase === 'unregistered' ? 'not registered' : 'the presence lease is lost';
   return { status: 'critical', reason: error === null ? lost : `${lost}: ${error}` };
 }

@@ -24,7 +24,7 @@ import { runDrain } from './drain/run.ts';
 import { observeNode } from './node.ts';
 import { type Desired, initialPublisherState, type PublisherState, type Step } from './publisher/plan.ts';
 import { createPublishLog, runPublisher } from './publisher/run.ts';
-import { attributesReport, buildAgentReport, createStoreCheck } from './report.ts';
+import { attributesReport, buildAgentReport, createStoreCheck, describeWatchDown } from './report.ts';
 import { type NotifyChannel, runNotifier } from './systemd.ts';
 
 /** What an agent works with. The caller opens and closes it. */
@@ -233,7 +233,18 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
 
   const watches = (): boolean => registry.status().watching;
   const registryStep = monitor.track('registry', REGISTRY_LIMIT_MS, watches);
-  const registry = createRegistry({ store, clock, random, massLoss: config.massLoss, onStep: registryStep });
+  const registry = createRegistry({
+    store,
+    clock,
+    random,
+    massLoss: config.massLoss,
+    onStep: registryStep,
+    onWatch: (down) => {
+      storeCheck.onWatch(down);
+      if (down === null) log.info('the watch of the roll is up again');
+      else log.warn(describeWatchDown(down));
+    },
+  });
   const auditor = config.audit && continuousAudit(config.audit, config, deps, monitor, () => desired.get());
   const routes = agentRoutes({ report, registry, residentBytes: deps.residentBytes, clock, random, auditor });
   const onError = (error: unknown) => log.error(`answering a request failed: ${describeError(error)}`);

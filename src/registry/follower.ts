@@ -132,6 +132,18 @@ export interface FollowerOptions {
   /** The roll is read again because its changes are missing: it may be another store. */
   readonly onStartOver: () => void;
   readonly onStep: () => void;
+  /** The watch has been without a confirmation for longer than `WATCH_DOWN_MS`, or, with null, has one again. Once for each. */
+  readonly onWatch: (down: WatchDown | null) => void;
+}
+
+/** A watch of a healthy store is confirmed every 10 s. */
+export const WATCH_DOWN_MS = 15_000;
+
+export interface WatchDown {
+  /** Since the last confirmation, or the start of the watch. */
+  readonly downMs: number;
+  /** null: the store does not answer, and nothing failed. */
+  readonly error: unknown;
 }
 
 /** Keeps the live roll up to date while it is used, through every failure of the store. */
@@ -144,6 +156,8 @@ export interface Follower {
   /** The idle time starts again now. */
   touch(): void;
   isWatching(): boolean;
+  /** null while the watch is up, or while none runs. */
+  down(): WatchDown | null;
   /** The watch is up, as far as is known. */
   isLive(): boolean;
   /** Since the roll was last confirmed to be up to date, by a snapshot or any batch. */
@@ -158,13 +172,17 @@ export interface Follower {
 /** Longer than readers wait: a slow store's snapshot is still worth having for the next reader. */
 const SNAPSHOT_TIMEOUT_MS = 15_000;
 const WATCH_SILENCE_MS = 30_000;
+/** How soon it is noticed that a watch is up again. */
+const DOWN_LOOK_MS = 1_000;
 
 export function createFollower(options: FollowerOptions): Follower {
-  const { store, clock, random, live, idleMs, readTimeoutMs, isInUse, onStartOver, onStep } = options;
+  const { store, clock, random, live, idleMs, readTimeoutMs, isInUse, onStartOver, onStep, onWatch } = options;
   let session: Session | null = null;
   let closed = false;
   let neededAtMs = 0;
   let confirmedAtMs = 0;
+  /** When the watch was last confirmed, or started. */
+  let upAtMs = 0;
   let isLive = false;
   let lastError: unknown = null;
   let snapshots = 0;
@@ -176,6 +194,7 @@ export function createFollower(options: FollowerOptions): Follower {
 
   function confirmed(atMs: number) {
     confirmedAtMs = atMs;
+    upAtMs = clock.monotonicMs();
     isLive = true;
     lastError = null;
     onStep();
@@ -185,9 +204,10 @@ export function createFollower(options: FollowerOptions): Follower {
     // The steps stood still since the previous watch ended.
     onStep();
     live.restart();
+    upAtMs = clock.monotonicMs();
     return startSession({
       clock,
-      follow,
+      follow: (signal, firstOutcome) => Promise.all([follow(signal, firstOutcome), observe(signal)]).then(() => {}),
       idleAtMs: () => (isInUse() ? clock.monotonicMs() : neededAtMs) + idleMs,
       onEnd() {
         session = null;
@@ -224,6 +244,23 @@ export function createFollower(options: FollowerOptions): Follower {
     );
   }
 
+  function down(): WatchDown | null {
+    const downMs = clock.monotonicMs() - upAtMs;
+    return session === null || downMs <= WATCH_DOWN_MS ? null : { downMs: Math.round(downMs), error: lastError };
+  }
+
+  /** A silent watch makes no step, so this looks at the clock. Resolves when `signal` aborts. */
+  async function observe(signal: AbortSignal): Promise<void> {
+    let told: WatchDown | null = null;
+    while (!signal.aborted) {
+      const now = down();
+      if ((now === null) !== (told === null)) onWatch(now);
+      told = now;
+      const restMs = now === null ? upAtMs + WATCH_DOWN_MS + 1 - clock.monotonicMs() : DOWN_LOOK_MS;
+      await clock.sleep(Math.max(restMs, 1), signal).catch(() => {}); // aborted: the loop's condition ends it
+    }
+  }
+
   /** Waits for the first outcome, at most until `readTimeoutMs` after the start of the session. */
   async function awaitFirst({ startedAtMs, firstOutcome }: Session, signal: AbortSignal): Promise<void> {
     const restMs = startedAtMs + readTimeoutMs - clock.monotonicMs();
@@ -247,6 +284,7 @@ export function createFollower(options: FollowerOptions): Follower {
     },
     touch,
     isWatching: () => session !== null,
+    down,
     isLive: () => isLive,
     ageMs: () => Math.max(0, Math.round(clock.monotonicMs() - confirmedAtMs)),
     lastError: () => lastError,

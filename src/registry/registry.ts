@@ -9,7 +9,7 @@ import type { Store } from '../store/store.ts';
 import { createEventLog } from './event-log.ts';
 import { readEvents } from './event-reader.ts';
 import { type EventSource, FutureRevisionError } from './event-source.ts';
-import { createFollower } from './follower.ts';
+import { createFollower, type WatchDown } from './follower.ts';
 import { createLiveRoll } from './live-roll.ts';
 import { DEFAULT_MASS_LOSS, type MassLossLimits } from './mass-loss.ts';
 import { createCatchUp } from './replay.ts';
@@ -29,6 +29,8 @@ export interface RegistryOptions {
   readonly massLoss?: MassLossLimits | null;
   /** Called while the watch runs: at its start, at each snapshot, batch and failure; at least every 35 s. */
   readonly onStep?: () => void;
+  /** The watch has been down for longer than 15 s, or, with null, is up again; each once. */
+  readonly onWatch?: (down: WatchDown | null) => void;
 }
 
 export interface RegistryRead {
@@ -44,7 +46,10 @@ export interface RegistryRead {
 }
 
 export interface RegistryStatus {
+  /** The roll is watched for readers. */
   readonly watching: boolean;
+  /** For how long the watch has been down, longer than 15 s; null while it is up, or while nobody reads. */
+  readonly watchDownMs: number | null;
   /** null while no roll was ever read. */
   readonly ageMs: number | null;
   readonly nodes: Readonly<Record<PresenceState, number>> | null;
@@ -79,7 +84,7 @@ const SOME_ID = 'i-00000000';
 
 export function createRegistry(options: RegistryOptions): Registry {
   const { store, clock, random, idleMs = 180_000, readTimeoutMs = 3_000, staleAfterMs = 15_000 } = options;
-  const { massLoss = DEFAULT_MASS_LOSS, onStep = () => {} } = options;
+  const { massLoss = DEFAULT_MASS_LOSS, onStep = () => {}, onWatch = () => {} } = options;
   let eventReaders = 0;
   const life = new AbortController();
   let identity: Promise<string> | null = null;
@@ -108,6 +113,7 @@ export function createRegistry(options: RegistryOptions): Registry {
       identity = null;
     },
     onStep,
+    onWatch,
   });
 
   function notKnown(): StoreError {
@@ -184,6 +190,7 @@ export function createRegistry(options: RegistryOptions): Registry {
       const lastError = follower.lastError();
       return {
         watching: follower.isWatching(),
+        watchDownMs: follower.down()?.downMs ?? null,
         ageMs: view === null ? null : follower.ageMs(),
         nodes: view?.count() ?? null,
         lastError: lastError === null ? null : describeError(lastError),

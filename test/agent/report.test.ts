@@ -72,3 +72,17 @@ test('is critical from the first answer on while the node cannot register', asyn
   assert.equal(verdict(), 'critical');
   assert.equal(check.watched()?.check.reason, 'not registered: connection refused');
 });
+
+test('warns while the watch of the roll is down, though calls succeed', async (t) => {
+  const { clock, check, verdict } = await publishing(t);
+  await clock.advance(TTL_MS);
+  assert.equal(verdict(), 'passing');
+  check.onWatch({ downMs: 20_000, error: new Error('no answer within 2500 ms') });
+  await clock.advance(2 * TTL_MS);
+  assert.equal(verdict(), 'warning');
+  const reason = 'the watch of the roll has been down for 20s: no answer within 2500 ms';
+  assert.equal(check.watched()?.check.reason, reason);
+  check.onWatch(null);
+  await clock.advance(2 * TTL_MS);
+  assert.equal(verdict(), 'passing');
+});

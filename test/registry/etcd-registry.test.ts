@@ -7,17 +7,20 @@ import { systemClock } from '../../src/lib/clock.ts';
 import { encodeRecord } from '../../src/record/codec.ts';
 import type { RollEntry } from '../../src/record/roll.ts';
 import { type EventBatch, SlowReaderError } from '../../src/registry/event-source.ts';
+import type { WatchDown } from '../../src/registry/follower.ts';
 import { createRegistry, type Registry } from '../../src/registry/registry.ts';
+import { WATCH } from '../../src/store/etcd/rpc.ts';
 import { recordKey } from '../../src/store/keys.ts';
-import { openStore } from '../../src/store/open-store.ts';
+import { createRollStore, openStore } from '../../src/store/open-store.ts';
 import type { Store } from '../../src/store/store.ts';
 import { applyEvent } from '../support/apply-event.ts';
-import { startTcpProxy } from '../support/etcd-impostors.ts';
+import { startGrpcProxy, startTcpProxy } from '../support/etcd-impostors.ts';
 import { openTestKv, putAll } from '../support/etcd-kv.ts';
 import { freePorts } from '../support/etcd-ports.ts';
 import { type EtcdServer, startEtcd } from '../support/etcd-server.ts';
 import { until } from '../support/machine-time.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
+import { scaledClock } from '../support/scaled-clock.ts';
 
 const NEVER = new AbortController().signal;
 let etcd: EtcdServer;
@@ -215,4 +218,42 @@ test('a reader that does not read is cut off, and the others continue', async (t
   await agrees(quick, writer);
   await assert.rejects(slow.next(), SlowReaderError);
   assert.equal(quick.received().length, 44 * 100 + 1);
+});
+
+test('a watch that is down for longer than 15 s is told once, with the reason, and once when it is up again', async (t) => {
+  const proxy = await startGrpcProxy(etcd.clientUrl);
+  t.after(() => proxy.close());
+  const clock = scaledClock(3);
+  const kv = openTestKv([proxy.url], { prefix: '/down' }, { clock, requestTimeoutMs: 7_500 });
+  const store = createRollStore(kv);
+  const writer = createRollStore(openTestKv(etcd.endpoints, { prefix: '/down' }));
+  t.after(() => Promise.all([store.close(), writer.close()]));
+  const told: (WatchDown | null)[] = [];
+  const registry = createRegistry({
+    store,
+    clock,
+    random: Math.random,
+    readTimeoutMs: 600_000,
+    onWatch: (down) => told.push(down),
+  });
+  t.after(() => registry.close());
+  await registry.read(NEVER);
+  assert.equal(registry.status().watchDownMs, null);
+
+  proxy.buffer(WATCH);
+  const startMs = clock.monotonicMs();
+  await register(writer, 1);
+  await until('it is told as down', 60_000, () => told.length > 0);
+  assert.ok(clock.monotonicMs() - startMs > 10_000, 'it was confirmed up to 5 s before');
+  const [down] = told;
+  assert.ok(down && down.downMs > 15_000);
+  assert.match(String(down.error), /the watch fell silent|no answer within/);
+  assert.ok((registry.status().watchDownMs ?? 0) > 15_000);
+  assert.equal((await registry.read(NEVER)).stale, true);
+
+  proxy.buffer(null);
+  await until('it is told as up', 60_000, () => told.length > 1);
+  assert.deepEqual(told.slice(1), [null]);
+  assert.equal(registry.status().watchDownMs, null);
+  await until('the roll is up to date', 60_000, async () => (await registry.read(NEVER)).roll.entries.length === 1);
 });

@@ -31,6 +31,8 @@ export interface EtcdCerts {
   readonly foreignClient: CertPair;
   /** Server TLS that demands a client certificate. */
   readonly mutual: EtcdServerTls;
+  /** The same with a server certificate that is for servers only, as many authorities make them. */
+  readonly serverAuth: EtcdServerTls;
   /** Server TLS alone. */
   readonly serverOnly: EtcdServerTls;
   dispose(): Promise<void>;
@@ -48,7 +50,13 @@ export async function makeEtcdCerts(): Promise<EtcdCerts> {
     await openssl('req', '-x509', ...curve, ...files, '-days', '30', '-subj', `/CN=rollcall test ${name}`);
     return name;
   };
-  const issue = async (ca: string, name: string, commonName: string, days: readonly string[]): Promise<CertPair> => {
+  const issue = async (
+    ca: string,
+    name: string,
+    commonName: string,
+    days: readonly string[],
+    usage = 'serverAuth,clientAuth',
+  ): Promise<CertPair> => {
     await openssl('ecparam', '-name', 'prime256v1', '-genkey', '-noout', '-out', `${name}.key`);
     await openssl('req', '-new', '-key', `${name}.key`, '-subj', `/CN=${commonName}`, '-out', `${name}.csr`);
     const conf = `${name}.cnf`;
@@ -58,7 +66,7 @@ export async function makeEtcdCerts(): Promise<EtcdCerts> {
       path(conf),
       `[ca]\ndefault_ca=d\n[d]\nnew_certs_dir=.\ndatabase=${name}.txt\nrand_serial=yes\ndefault_md=sha256\n` +
         'policy=p\nx509_extensions=e\n[p]\ncommonName=supplied\n[e]\nbasicConstraints=CA:FALSE\n' +
-        'extendedKeyUsage=serverAuth,clientAuth\nsubjectAltName=IP:127.0.0.1,DNS:localhost\n',
+        `extendedKeyUsage=${usage}\nsubjectAltName=IP:127.0.0.1,DNS:localhost\n`,
     );
     const signer = ['-cert', `${ca}.pem`, '-keyfile', `${ca}.key`];
     await openssl(
@@ -80,14 +88,17 @@ export async function makeEtcdCerts(): Promise<EtcdCerts> {
   const valid = ['-days', '30'];
   const past = ['-startdate', '20200101000000Z', '-enddate', '20210101000000Z'];
   await Promise.all([authority('ca'), authority('other-ca')]);
-  const [server, client, expiredClient, foreignClient] = await Promise.all([
+  const [server, serverAuth, client, expiredClient, foreignClient] = await Promise.all([
     issue('ca', 'server', 'rollcall test server', valid),
+    issue('ca', 'server-auth', 'rollcall test server', valid, 'serverAuth'),
     issue('ca', 'client', 'node', valid),
     issue('ca', 'expired-client', 'node', past),
     issue('other-ca', 'foreign-client', 'node', valid),
   ]);
   const caFile = path('ca.pem');
-  const serverArgs = [`--cert-file=${server.certFile}`, `--key-file=${server.keyFile}`];
+  const argsOf = (pair: CertPair) => [`--cert-file=${pair.certFile}`, `--key-file=${pair.keyFile}`];
+  const serverArgs = argsOf(server);
+  const demanding = [`--trusted-ca-file=${caFile}`, '--client-cert-auth'];
   const etcdctlArgs = [`--cacert=${caFile}`, `--cert=${client.certFile}`, `--key=${client.keyFile}`];
   return {
     dir,
@@ -97,7 +108,8 @@ export async function makeEtcdCerts(): Promise<EtcdCerts> {
     client,
     expiredClient,
     foreignClient,
-    mutual: { serverArgs: [...serverArgs, `--trusted-ca-file=${caFile}`, '--client-cert-auth'], etcdctlArgs },
+    mutual: { serverArgs: [...serverArgs, ...demanding], etcdctlArgs },
+    serverAuth: { serverArgs: [...argsOf(serverAuth), ...demanding], etcdctlArgs },
     serverOnly: { serverArgs, etcdctlArgs: [`--cacert=${caFile}`] },
     dispose: () => rm(dir, { recursive: true, force: true }),
   };

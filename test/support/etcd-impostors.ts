@@ -73,6 +73,8 @@ export function startFakeGrpc(handler: (call: FakeCall) => void): Promise<Impost
 export interface GrpcProxy extends Impostor {
   /** Answers of streams of this path that are open now do not come any more; others, and new ones, do. */
   silence(path: string): void;
+  /** Keeps back all answers of streams of this path, also of new ones, as a proxy does that buffers them; null: of none. */
+  buffer(path: string | null): void;
   /** Hangs up on a client that makes a call with such headers. */
   hangUpOn(refuses: (headers: IncomingHttpHeaders) => boolean): void;
 }
@@ -81,6 +83,7 @@ export interface GrpcProxy extends Impostor {
 export async function startGrpcProxy(target: string): Promise<GrpcProxy> {
   const open = new Map<ServerHttp2Stream, { readonly path: string; readonly upstream: ClientHttp2Stream }>();
   let refuses = (_: IncomingHttpHeaders) => false;
+  let buffered: string | null = null;
   const session = connectHttp2(target);
   session.on('error', () => {});
   const server = createHttp2Server();
@@ -104,7 +107,9 @@ export async function startGrpcProxy(target: string): Promise<GrpcProxy> {
       trailers = last;
     });
     stream.on('wantTrailers', () => stream.sendTrailers(trailers));
-    upstream.on('data', (chunk) => stream.write(chunk));
+    upstream.on('data', (chunk) => {
+      if (headers[':path'] !== buffered) stream.write(chunk);
+    });
     upstream.on('end', () => stream.end());
     stream.on('close', () => {
       open.delete(stream);
@@ -118,6 +123,9 @@ export async function startGrpcProxy(target: string): Promise<GrpcProxy> {
       for (const { path: its, upstream } of open.values()) {
         if (its === path) upstream.removeAllListeners('data').pause();
       }
+    },
+    buffer: (path) => {
+      buffered = path;
     },
     hangUpOn: (these) => {
       refuses = these;

@@ -171,7 +171,16 @@ function checkMetrics(checks: readonly CheckReport[]): readonly Metric[] {
 function registryMetrics(registry: RegistryStatus): readonly Metric[] {
   const nodes = Object.entries(registry.nodes ?? {});
   return [
-    gauge('rollcall_registry_watching', 'One while the roll is watched for readers', plain(registry.watching ? 1 : 0)),
+    gauge(
+      'rollcall_registry_watching',
+      'One while the roll is watched for readers, zero also while that watch is down for longer than 15 s',
+      plain(registry.watching && registry.watchDownMs === null ? 1 : 0),
+    ),
+    gauge(
+      'rollcall_registry_watch_down_seconds',
+      'For how long the watch of the roll has been down; zero while it is up, or nobody reads',
+      seconds(registry.watchDownMs ?? 0),
+    ),
     gauge(
       'rollcall_registry_age_seconds',
       'Time since the roll was last known to be up to date',

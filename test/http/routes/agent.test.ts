@@ -341,6 +341,7 @@ test('/metrics has every sample in base units and does not read the store', asyn
     'rollcall_interruption{kind="rebalance-recommendation"} 0',
     'rollcall_loop_age_seconds{loop="publisher"} 0.4002',
     'rollcall_registry_watching 0',
+    'rollcall_registry_watch_down_seconds 0',
     'rollcall_registry_snapshots_total 0',
     'rollcall_registry_watch_restarts_total 0',
     'rollcall_registry_uncertain 0',

@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { after, afterEach, before, it } from 'node:test';
 import type { Kv } from '../../../src/store/kv.ts';
 import type { EtcdTls } from '../../../src/store/store-url.ts';
+import { ETCD_ROOT, startEtcdWithAuth } from '../../support/etcd-auth.ts';
 import { type EtcdCerts, makeEtcdCerts } from '../../support/etcd-certs.ts';
-import { closeTestKvs, collect, never, openTestKv } from '../../support/etcd-kv.ts';
+import { closeTestKvs, collect, never, openTestKv, putAll } from '../../support/etcd-kv.ts';
 import { type EtcdServer, startEtcd } from '../../support/etcd-server.ts';
 import { describeOnEtcds } from '../../support/etcd-versions.ts';
 import { until } from '../../support/machine-time.ts';
@@ -84,6 +85,43 @@ describeOnEtcds('TLS to etcd', (version) => {
       await copyFile(certs.client.keyFile, keyFile);
       await until('the new files are used', 5_000, async () => Boolean(await kv.range({ prefix: '' }, never)));
     });
+  });
+
+  it('works where the server certificate is for servers only, and client certificates are demanded', async () => {
+    const strict = await startEtcd({ version, tls: certs.serverAuth });
+    try {
+      await withKv(
+        {},
+        async (kv) => {
+          const { lease } = await kv.grant(30_000, never);
+          const revision = await putAll(kv, { a: '1' }, lease);
+          assert.equal(await kv.keepAlive(lease, never), true);
+          assert.deepEqual(await collect(kv, revision, ({ length }) => length === 1), [{ revision, events: [] }]);
+        },
+        strict.clientUrl,
+      );
+    } finally {
+      await strict.dispose();
+    }
+  });
+
+  it('makes the CN of the client certificate the etcd user, unless a user and password are given', async () => {
+    const guarded = await startEtcdWithAuth({ version, tls: certs.mutual });
+    try {
+      const tls = { caFile: certs.caFile, ...certs.client };
+      const byName = openTestKv(guarded.endpoints, { tls });
+      const revision = await putAll(byName, { a: '1' });
+      assert.deepEqual(await collect(byName, revision, ({ length }) => length === 1), [{ revision, events: [] }]);
+      const elsewhere = openTestKv(guarded.endpoints, { tls, prefix: '/other' });
+      await assert.rejects(elsewhere.range({ prefix: '' }, never), {
+        retryable: false,
+        message: /permission denied for the user that is the CN of \/.*client\.pem on keys below \/other\/: grant it/,
+      });
+      const asRoot = openTestKv(guarded.endpoints, { tls, prefix: '/other', credentials: ETCD_ROOT });
+      await asRoot.range({ prefix: '' }, never);
+    } finally {
+      await guarded.dispose();
+    }
   });
 
   it('says which of the two URL schemes is the right one', async () => {
