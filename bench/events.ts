@@ -1,26 +1,20 @@
 import type { Store } from '../src/store/store.ts';
-import type { BenchContext, Benchmark } from './benchmark.ts';
-import { type Figure, plainFigure } from './figure.ts';
-import { quantile } from './quantile.ts';
+import { until } from '../test/support/machine-time.ts';
+import { type BenchContext, type Benchmark, type Figure, plainFigure, quantile } from './benchmark.ts';
 import type { Arrivals } from './support/arrivals.ts';
-import { followLines } from './support/follow-lines.ts';
-import { launchCommand } from './support/launch-command.ts';
-import { memoryOf } from './support/process-memory.ts';
-import { type RegisteredNode, registerNodes } from './support/register-nodes.ts';
-import { startBenchEtcd } from './support/start-bench-etcd.ts';
-import { startEventReaders } from './support/start-event-readers.ts';
-import { type IdleAgent, startIdleAgent } from './support/start-idle-agent.ts';
-import { waitUntil } from './support/wait-until.ts';
+import { launchCommand, memoryOf } from './support/child.ts';
+import { type IdleAgent, type RegisteredNode, registerNodes, startBenchEtcd, startIdleAgent } from './support/fleet.ts';
+import { followLines, startEventReaders } from './support/followers.ts';
 
 const NODES = 100;
-/** Changes come at random instants, this far apart on the average. */
+/** The mean time between changes, which come at random instants. */
 const MEAN_PAUSE_MS = 200;
-/** The last lines of all readers are out by then. */
+/** By then all readers have printed their last lines. */
 const DRAIN_MS = 1_000;
 const FLOOD_AT_ONCE = 16;
 const LIMIT = { relation: 'under', value: 100 } as const;
 
-/** How long a change takes from etcd to those who follow it, with as many of them on one agent as it takes. */
+/** How long a change takes from etcd to its readers, with the most readers that one agent accepts. */
 export const events: Benchmark = {
   name: 'events',
   about: `from the instant before a change is sent to etcd (${NODES} nodes, fsync) until its line is out of a reader's socket or pipe; one reader more of the agent never reads`,
@@ -73,8 +67,8 @@ export const events: Benchmark = {
 };
 
 /**
- * More than the log of events keeps, and than the system takes for a reader that never reads, as fast as the store takes
- * it, beside one reader who reads: first until all that is bounded is full, then as much again.
+ * Makes changes as fast as the store accepts them: more than the log of events and a socket's buffers hold, beside one
+ * reader that reads and one that does not. First until everything bounded is full, then as many again.
  */
 async function flood(
   context: BenchContext,
@@ -88,7 +82,7 @@ async function flood(
   const stream = await startEventReaders(context, eventsUrl, { readers: 1, silent: 1 });
   let next = 0;
   const burst = async (until: number) => {
-    // Each its own nodes: of two changes of one node under way at once the later wins.
+    // Each worker has its own nodes: of two concurrent changes of one node only the later counts.
     const worker = async (_: unknown, first: number) => {
       const own = nodes.filter((_node, index) => index % FLOOD_AT_ONCE === first);
       while (next < until) await change(context, store, own, next++, 'flood');
@@ -100,7 +94,7 @@ async function flood(
   context.progress(`making ${2 * changes} changes as fast as etcd takes them`);
   const full = await burst(changes);
   const again = await burst(2 * changes);
-  const told = (await stream.stop()).size;
+  const received = (await stream.stop()).size;
   return [
     plainFigure(`agent resident, ${changes} changes more`, 'MB', full.residentMb),
     {
@@ -111,16 +105,16 @@ async function flood(
       peer: null,
     },
     {
-      name: 'changes the reader beside was not told',
+      name: 'changes that the reading one did not get',
       unit: 'count',
-      measured: 2 * changes - told,
+      measured: 2 * changes - received,
       limit: { relation: 'at most', value: 0 },
       peer: null,
     },
   ];
 }
 
-/** Changes a label of one node. @param name of a label of its own for each caller, so that no change is none */
+/** Changes a label of one node. @param name the label: a different one for each caller, so that each change changes it */
 async function change(
   { clock, signal }: BenchContext,
   store: Store,
@@ -138,13 +132,11 @@ async function change(
 }
 
 async function seenBy(context: BenchContext, all: readonly Arrivals[], revision: string): Promise<void> {
-  const limits = { everyMs: 10, limitMs: 10_000 };
-  await waitUntil(context, 'every command follows', limits, async () =>
-    all.every((arrivals) => arrivals.has(revision)) ? true : null,
-  );
+  const areFollowing = () => all.every((arrivals) => arrivals.has(revision));
+  await until('every command follows', 10_000, areFollowing, { signal: context.signal });
 }
 
-/** Of each change at each reader. */
+/** The latency of each change at each reader. */
 function latencies(sent: ReadonlyMap<string, number>, arrivals: Arrivals): number[] {
   return [...sent].flatMap(([revision, sentMs]) => (arrivals.get(revision) ?? []).map((atMs) => atMs - sentMs));
 }

@@ -1,24 +1,18 @@
-import { Agent } from 'node:http';
+import { Agent, get } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import * as v from 'valibot';
-import type { BenchContext, Benchmark } from './benchmark.ts';
-import { type Figure, plainFigure } from './figure.ts';
-import { quantile } from './quantile.ts';
-import { launchCommand } from './support/launch-command.ts';
-import { memoryOf } from './support/process-memory.ts';
-import { registerNodes } from './support/register-nodes.ts';
-import { startBenchEtcd } from './support/start-bench-etcd.ts';
-import { startChild } from './support/start-child.ts';
-import { startIdleAgent } from './support/start-idle-agent.ts';
-import { timedGet } from './support/timed-get.ts';
+import { type BenchContext, type Benchmark, type Figure, plainFigure, quantile } from './benchmark.ts';
+import { launchCommand, memoryOf, startChild } from './support/child.ts';
+import { registerNodes, startBenchEtcd, startIdleAgent } from './support/fleet.ts';
 
 const MEASURE_VIEW = fileURLToPath(new URL('./support/measure-view.ts', import.meta.url));
-const SETTLED_MS = 3_000;
+/** By then the agent has the roll and is idle. */
+const IDLE_AFTER_MS = 3_000;
 const COLD_LIMIT = { relation: 'under', value: 1_000 } as const;
 const WARM_LIMIT = { relation: 'under', value: 100 } as const;
 const VIEW_LIMIT = { relation: 'at most', value: 3_000 } as const;
 
-/** What a large roll costs an agent that is asked for it over HTTP. */
+/** What serving a large roll over HTTP costs an agent. */
 export const http: Benchmark = {
   name: 'http',
   about:
@@ -36,7 +30,7 @@ export const http: Benchmark = {
 
     const idle = await memoryOf(agent.pid);
     const cold = await timedGet(context, url, connection);
-    await context.clock.sleep(SETTLED_MS, context.signal);
+    await context.clock.sleep(IDLE_AFTER_MS, context.signal);
     const holding = await memoryOf(agent.pid);
     const probes = probe(context, `${agent.url}/healthz`);
     const warm: number[] = [];
@@ -61,6 +55,34 @@ export const http: Benchmark = {
   },
 };
 
+interface TimedGet {
+  /** Until the first byte of the body, and until its last. */
+  readonly firstMs: number;
+  readonly wholeMs: number;
+  readonly bytes: number;
+}
+
+/** A GET that counts its body and does not keep it, so that the client is not the slow part. */
+function timedGet({ clock, signal }: BenchContext, url: string, agent: Agent): Promise<TimedGet> {
+  const sentMs = clock.monotonicMs();
+  return new Promise((resolve, reject) => {
+    const request = get(url, { agent, signal }, (answer) => {
+      let bytes = 0;
+      let firstMs = Number.NaN;
+      answer.on('data', (chunk: Buffer) => {
+        if (bytes === 0) firstMs = clock.monotonicMs() - sentMs;
+        bytes += chunk.length;
+      });
+      answer.on('error', reject);
+      answer.on('end', () => {
+        if (answer.statusCode === 200) resolve({ firstMs, wholeMs: clock.monotonicMs() - sentMs, bytes });
+        else reject(new Error(`GET ${url}: ${answer.statusCode}`));
+      });
+    });
+    request.on('error', reject);
+  });
+}
+
 /** Asks again and again until stopped. */
 function probe(context: BenchContext, url: string): { stop(): Promise<readonly number[]> } {
   const connection = new Agent({ keepAlive: true, maxSockets: 1 });
@@ -73,7 +95,7 @@ function probe(context: BenchContext, url: string): { stop(): Promise<readonly n
     }
   };
   const running = run();
-  running.catch(() => {}); // told by `stop`
+  running.catch(() => {}); // `stop` rejects with it
   return {
     async stop() {
       stopped = true;

@@ -1,13 +1,8 @@
-import type { BenchContext, Benchmark } from './benchmark.ts';
-import { plainFigure } from './figure.ts';
-import { quantile } from './quantile.ts';
-import { type Launch, launchCommand } from './support/launch-command.ts';
-import { processMemory } from './support/process-memory.ts';
-import { registerNodes } from './support/register-nodes.ts';
-import { startBenchEtcd } from './support/start-bench-etcd.ts';
-import { startChild } from './support/start-child.ts';
+import { type BenchContext, type Benchmark, plainFigure, quantile } from './benchmark.ts';
+import { type Launch, launchCommand, processMemory, startChild } from './support/child.ts';
+import { registerNodes, startBenchEtcd } from './support/fleet.ts';
 
-const MEMORY_LOOK_MS = 5;
+const MEMORY_READ_MS = 5;
 
 /** `rollcall list` of a large roll against etcd's own client reading the same keys. */
 export const list: Benchmark = {
@@ -81,14 +76,14 @@ async function timeRun(
   throw new Error(`${command.join(' ')}: exit status ${code}, ${lines} lines for ${nodes} nodes: ${complaint}`);
 }
 
-/** In a run of its own: looking every few milliseconds would slow a run that is timed. */
+/** In a run of its own: reading the memory every few milliseconds would slow down a timed run. */
 async function peakMb(context: BenchContext, command: readonly string[], env: Launch['env']): Promise<number> {
   const child = startChild(context, command, { env });
   let peak = 0;
-  // The kernel keeps the highest value, so only what is added after the last look is missed.
+  // The kernel keeps the highest value, so only growth after the last read is missed.
   for (let seen = await processMemory(child.pid); seen; seen = await processMemory(child.pid)) {
     peak = Math.max(peak, seen.peakMb);
-    await context.clock.sleep(MEMORY_LOOK_MS, context.signal);
+    await context.clock.sleep(MEMORY_READ_MS, context.signal);
   }
   await child.ended;
   return peak;

@@ -1,16 +1,14 @@
 import { parseArgs } from 'node:util';
 import { systemClock } from '../src/lib/clock.ts';
 import { describeError, UsageError } from '../src/lib/errors.ts';
-import type { BenchContext, Benchmark } from './benchmark.ts';
+import { type BenchContext, type Benchmark, createCleanup } from './benchmark.ts';
 import { events } from './events.ts';
 import { http } from './http.ts';
 import { list } from './list.ts';
 import { memory } from './memory.ts';
 import { quiet } from './quiet.ts';
-import { type BenchmarkResult, renderReport, reportJson } from './render-report.ts';
+import { type BenchmarkResult, describeMachine, renderReport, reportJson } from './report.ts';
 import { start } from './start.ts';
-import { createCleanup } from './support/cleanup.ts';
-import { describeMachine } from './support/describe-machine.ts';
 
 const BENCHMARKS: readonly Benchmark[] = [start, quiet, memory, list, events, http];
 const HELP = `scripts/bench [--json] [--quick] [${BENCHMARKS.map(({ name }) => name).join('|')} …]
@@ -22,7 +20,7 @@ benchmark could not run.
 
 const interrupt = new AbortController();
 const onSignal = (name: NodeJS.Signals) => {
-  // Whoever asks twice does not want to wait; exit handlers still end what was started.
+  // A second signal ends the run at once; exit handlers still kill the started processes.
   if (interrupt.signal.aborted) process.exit(130);
   interrupt.abort(new Error(`ended by ${name}`));
 };
@@ -87,7 +85,7 @@ function parseCommandLine(args: readonly string[]) {
   const unknown = positionals.find((name) => !BENCHMARKS.some((benchmark) => benchmark.name === name));
   if (unknown !== undefined) {
     const names = BENCHMARKS.map(({ name }) => name).join(', ');
-    throw new UsageError(`there is no benchmark "${unknown}": ${names}`);
+    throw new UsageError(`unknown benchmark "${unknown}"; use one of ${names}`);
   }
   const wanted = BENCHMARKS.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
   return { ...values, wanted };
@@ -97,6 +95,6 @@ function parsed<T>(parse: () => T): T {
   try {
     return parse();
   } catch (error) {
-    throw new UsageError(`${describeError(error).replace(/[.]\s.*|[.]$/, '')}; --help shows what there is`);
+    throw new UsageError(`${describeError(error).replace(/[.]\s.*|[.]$/, '')}; see --help`);
   }
 }

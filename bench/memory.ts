@@ -1,20 +1,13 @@
 import { withDeadline } from '../src/lib/deadline.ts';
 import type { Store } from '../src/store/store.ts';
-import type { Benchmark } from './benchmark.ts';
-import { plainFigure } from './figure.ts';
-import { launchCommand } from './support/launch-command.ts';
-import { memoryOf, type ProcessMemory } from './support/process-memory.ts';
-import { readLease } from './support/read-lease.ts';
-import { startBenchAgent } from './support/start-bench-agent.ts';
-import { startBenchEtcd } from './support/start-bench-etcd.ts';
-import { startBenchNodes } from './support/start-bench-nodes.ts';
-import { startChild } from './support/start-child.ts';
-import { waitUntil } from './support/wait-until.ts';
+import { type Benchmark, plainFigure } from './benchmark.ts';
+import { launchCommand, memoryOf, type ProcessMemory, startChild } from './support/child.ts';
+import { leaseOf, startBenchAgent, startBenchEtcd, startBenchNodes, untilRegistered } from './support/fleet.ts';
 
 const PATHS = ['/v1/containerInstances', '/v1/self', '/metrics', '/healthz'];
 const IDLE_MS = 5_000;
-/** The least `--introspection-interval` there is: each change waits for the agent's next look at ecs-agent. */
-const LOOK_MS = 1_000;
+/** The shortest `--introspection-interval`: each change waits until the agent next polls ecs-agent. */
+const POLL_MS = 1_000;
 const CHANGE_LIMIT_MS = 15_000;
 const READS_PER_CHANGE = 10;
 
@@ -29,20 +22,17 @@ export const memory: Benchmark = {
     const [node] = nodes;
     if (!node) throw new Error('the simulator has no node');
     const { argv: command } = await launchCommand(context, 'agent');
-    const args = ['--store', etcd.url, '--introspection-interval', `${LOOK_MS / 1_000}s`];
+    const args = ['--store', etcd.url, '--introspection-interval', `${POLL_MS / 1_000}s`];
     const { child, listening } = startBenchAgent(context, command, node, { args, deathWatch: true });
     const bare = startChild(context, [command[0] ?? '', '-e', 'setInterval(() => {}, 1e6)'], { deathWatch: true });
     const { url } = await listening;
-    const limits = { everyMs: 50, limitMs: 10_000 };
-    await waitUntil(context, 'the agent is registered', limits, async (signal) =>
-      (await readLease(url, signal)).state === 'held' ? true : null,
-    );
+    await untilRegistered(context, url);
     await context.clock.sleep(IDLE_MS, context.signal);
     const idle = await memoryOf(child.pid);
 
     const store = await etcd.open();
     const arns = newArns(store, (await store.read(context.signal)).revision, context.signal);
-    context.progress(`making ${changes} changes, about ${Math.round((changes * LOOK_MS) / 1_000)} s`);
+    context.progress(`making ${changes} changes, about ${Math.round((changes * POLL_MS) / 1_000)} s`);
     for (let change = 1; change <= changes; change += 1) {
       await simulator.restartAgent(node.instanceId, { wipeCheckpoint: true });
       for (let read = 0; read < READS_PER_CHANGE; read += 1) {
@@ -51,7 +41,7 @@ export const memory: Benchmark = {
       await withDeadline(context.clock, CHANGE_LIMIT_MS, context.signal, 'see the new ARN', () => arns.next());
     }
     const loaded = await memoryOf(child.pid);
-    const { recordWrites } = (await readLease(url, context.signal)).counts;
+    const { recordWrites } = (await leaseOf(url, context.signal)).counts;
     return figures(idle, loaded, await memoryOf(bare.pid), { recordWrites, reads: changes * READS_PER_CHANGE });
   },
 };
@@ -78,7 +68,7 @@ function figures(
   ];
 }
 
-/** Ends never; each is an ARN that the store did not have before. */
+/** Each new ARN that is written to the store, without end. */
 async function* newArns(store: Store, revision: string, signal: AbortSignal): AsyncGenerator<string> {
   for await (const batch of store.watch(revision, signal)) {
     for (const change of batch.changes) {

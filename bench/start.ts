@@ -1,12 +1,7 @@
 import { withDeadline } from '../src/lib/deadline.ts';
-import type { BenchContext, Benchmark } from './benchmark.ts';
-import { type Figure, plainFigure } from './figure.ts';
-import { quantile } from './quantile.ts';
-import { launchCommand } from './support/launch-command.ts';
-import { startBenchAgent } from './support/start-bench-agent.ts';
-import { type BenchEtcd, startBenchEtcd } from './support/start-bench-etcd.ts';
-import { type BenchNode, startBenchNodes } from './support/start-bench-nodes.ts';
-import { startChild } from './support/start-child.ts';
+import { type BenchContext, type Benchmark, type Figure, plainFigure, quantile } from './benchmark.ts';
+import { launchCommand, startChild } from './support/child.ts';
+import { type BenchEtcd, type BenchNode, startBenchAgent, startBenchEtcd, startBenchNodes } from './support/fleet.ts';
 
 const VISIBLE_LIMIT_MS = 20_000;
 const LIMIT = { relation: 'under', value: 300 } as const;
@@ -64,7 +59,7 @@ async function bareNodeMs(context: BenchContext, [node = '']: readonly string[])
   return endedMs - child.startedMs;
 }
 
-/** Each round has a prefix of its own: nobody held the seat before, as on a new instance. */
+/** Each round has its own prefix: the node was never registered there, as on a new instance. */
 async function agentMs(
   context: BenchContext,
   etcd: BenchEtcd,
@@ -82,12 +77,12 @@ async function agentMs(
     }
     throw new Error('the watch ended');
   });
-  visible.catch(() => {}); // an agent that does not start is told of first
+  visible.catch(() => {}); // the failure of an agent that does not start is reported first
   const options = { args: ['--store', `${etcd.url}${prefix}`], deathWatch: false };
   const { child, listening } = startBenchAgent(context, command, node, options);
   const { heardMs } = await listening;
   const visibleMs = (await visible) - child.startedMs;
-  await child.stop('SIGTERM'); // it departs, so that no lease runs out during a later round
+  await child.stop('SIGTERM'); // it departs, so that no lease ends during a later round
   await store.close();
   return { visibleMs, listeningMs: heardMs - child.startedMs };
 }

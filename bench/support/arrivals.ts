@@ -1,13 +1,13 @@
-/** When a stream's text about each revision arrived, ms on the scale of `nowMs`, once for each stream it came on. */
+/** revision → when it arrived, in ms of `nowMs`, once for each stream. */
 export type Arrivals = Map<string, number[]>;
 
 const LINE_END = 0x0a;
-/** A number of at most 20 digits, and what stands before it. */
+/** A marker and a number of at most 20 digits. */
 const MAX_SPLIT_BYTES = 64;
 
 /**
- * Looks for revisions in a stream and for nothing else, so that looking costs next to nothing.
- * @param marker what stands before each revision @returns takes the stream's chunks, which it does not keep
+ * Finds the revisions in a stream and decodes nothing else, so that it costs almost nothing.
+ * @param marker the text before each revision @returns a function for the stream's chunks, which it does not keep
  */
 export function noteArrivals(marker: string, arrivals: Arrivals, nowMs: () => number): (chunk: Buffer) => void {
   const wanted = Buffer.from(marker);
@@ -27,7 +27,7 @@ export function noteArrivals(marker: string, arrivals: Arrivals, nowMs: () => nu
       if (times) times.push(atMs);
       else arrivals.set(revision, [atMs]);
     }
-    // Of what ends in a line's end, a marker can only begin with that. The copy, because the chunk's memory is used again.
+    // After a line's end only its last byte can start a marker. Copied, because the chunk's memory is used again.
     const kept = bytes[bytes.length - 1] === LINE_END ? 1 : MAX_SPLIT_BYTES;
     rest = Buffer.from(bytes.subarray(Math.max(done, bytes.length - kept)));
   };

@@ -1,6 +1,6 @@
 // Many readers of one event stream, in a process of their own: node event-readers.ts URL READERS SILENT
-// Says "open" when all are answered. Ends on SIGTERM, and then prints [revision, [ms, …]] for each revision, the
-// monotonic instants at which the readers got it. SILENT more connect and never read.
+// Prints "open" when all of them have an answer. Ends on SIGTERM and then prints [revision, [ms, …]] for each revision:
+// the monotonic instants at which the readers got it. SILENT more connect and never read.
 import { connect } from 'node:net';
 import { systemClock } from '../../src/lib/clock.ts';
 import { type Arrivals, noteArrivals } from './arrivals.ts';
@@ -11,7 +11,7 @@ const [address = '', readers = '0', silent = '0'] = process.argv.slice(2);
 const { hostname, port, host, pathname, search } = new URL(address);
 const request = `GET ${pathname}${search} HTTP/1.1\r\nHost: ${host}\r\nAccept: text/event-stream\r\n\r\n`;
 const arrivals: Arrivals = new Map();
-/** For all sockets: each piece is looked at before the next is read. */
+/** One buffer for all sockets: each piece is processed before the next is read. */
 const shared = Buffer.alloc(65_536);
 
 process.once('SIGTERM', () => {
@@ -27,7 +27,7 @@ for (let n = 0; n < Number(silent); n += 1)
     .write(request);
 process.stdout.write('open\n');
 
-/** Resolves when the first piece of the answer came; a refusal or a lost connection ends the process. */
+/** Resolves at the first piece of the answer; a refusal or a lost connection ends the process. */
 function read(): Promise<void> {
   return new Promise((resolve) => {
     const take = noteArrivals('\nid: ', arrivals, systemClock.monotonicMs);

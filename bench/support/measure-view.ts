@@ -1,5 +1,5 @@
-// What a view costs in a process that holds nothing else: node --expose-gc measure-view.ts STORE_URL
-// Prints the JavaScript heap (and what it holds outside of it) before the view and with it, all garbage collected.
+// Measures the memory of a roll's view, in a process with nothing else: node --expose-gc measure-view.ts STORE_URL
+// Prints the JavaScript heap with its external memory, before the view and with it, after garbage collection.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '../../src/lib/clock.ts';
 import { createRegistry } from '../../src/registry/registry.ts';
@@ -11,7 +11,7 @@ const { signal } = new AbortController();
 const none = { caFile: null, certFile: null, keyFile: null, user: null, password: null };
 const parts = { clock: systemClock, random: Math.random, signal };
 const store = await openStore(parseStoreUrl(url, none), { ...parts, create: false });
-// The first view brings what is no part of it: connections, code, memory that later ones use again.
+// The first view loads code and opens connections, which later views share and the figure must not include.
 const first = createRegistry({ ...parts, store });
 await first.read(signal);
 await first.close();

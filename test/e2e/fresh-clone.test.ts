@@ -10,8 +10,8 @@ import { after, before, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { cloneCheckout } from '../support/clone-checkout.ts';
-import { diesWithParent } from '../support/dies-with-parent.ts';
 import { until } from '../support/machine-time.ts';
+import { diesWithParent } from '../support/owned-process.ts';
 import { PATIENCE_MS } from '../support/rollcall-process.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));

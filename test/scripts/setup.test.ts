@@ -8,8 +8,8 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { toolsWithout } from '../support/clone-checkout.ts';
-import { diesWithParent } from '../support/dies-with-parent.ts';
 import { until } from '../support/machine-time.ts';
+import { diesWithParent } from '../support/owned-process.ts';
 import { PATIENCE_MS } from '../support/rollcall-process.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));

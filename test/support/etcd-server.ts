@@ -1,5 +1,4 @@
 import { execFile, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,9 +7,9 @@ import { promisify } from 'node:util';
 import type { EtcdServerTls } from './etcd-certs.ts';
 import { freePorts } from './etcd-ports.ts';
 import { type EtcdVersion, etcdProgram } from './etcd-versions.ts';
+import { diesWithParent } from './owned-process.ts';
 
 const START_LIMIT_MS = 60_000;
-const DEATH_WATCH = '/usr/bin/setpriv';
 /** A test does not survive a power cut anyway, and fsync on a shared disk takes up to a second. */
 const SINCE_3_4 = ['--unsafe-no-fsync', '--logger=zap', '--log-level=error'];
 
@@ -160,9 +159,7 @@ export async function startEtcdProxy(target: string): Promise<{ readonly url: st
 }
 
 async function run(program: string, args: readonly string[], isReady: () => Promise<boolean>): Promise<Running> {
-  // setpriv becomes etcd, with the kernel told to kill it should this process die without running its exit handlers.
-  const command = existsSync(DEATH_WATCH) ? [DEATH_WATCH, '--pdeathsig=KILL', program, ...args] : [program, ...args];
-  const child = spawn(command[0] ?? program, command.slice(1), { stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn(...diesWithParent('KILL', program, args), { stdio: ['ignore', 'ignore', 'pipe'] });
   let output = '';
   child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
     output = (output + chunk).slice(-4_000);

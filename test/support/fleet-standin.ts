@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { diesWithParent } from './dies-with-parent.ts';
 import { type FleetctlState, fleetctlState, type StandInMachine, type StandInUnitState } from './fleetctl-state.ts';
+import { diesWithParent } from './owned-process.ts';
 import { CLEAN_ENV, type Finished, type Running, type SimulatedFleet, startRollcall } from './rollcall-process.ts';
 
 const RECONCILE_MS = 200;

@@ -31,16 +31,19 @@ function startMachineTimer(): { readonly elapsedMs: () => number; readonly tick:
 
 /**
  * Asks again and again until `condition` holds; answers how long that took, in milliseconds of machine time.
- * @throws Error with the last answer or error of `condition` when it does not hold within `limitMs` of machine time
+ * @throws Error with the last answer or error of `condition` when it does not hold within `limitMs` of machine time, or
+ * the reason of `signal`
  */
 export async function until(
   what: string,
   limitMs: number,
   condition: () => Promise<boolean> | boolean,
+  { everyMs = TURN_MS, signal }: { readonly everyMs?: number; readonly signal?: AbortSignal } = {},
 ): Promise<number> {
   const timer = startMachineTimer();
   let last: unknown = 'false';
   while (timer.elapsedMs() < limitMs) {
+    signal?.throwIfAborted();
     try {
       if (await condition()) {
         timer.tick();
@@ -50,7 +53,7 @@ export async function until(
     } catch (error) {
       last = error;
     }
-    await sleep(TURN_MS);
+    await sleep(everyMs);
     timer.tick();
   }
   throw new Error(`not within ${limitMs} ms: ${what} (last: ${last})`);

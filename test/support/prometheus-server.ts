@@ -1,13 +1,10 @@
-import { execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { freePorts } from './etcd-ports.ts';
-
-const DEATH_WATCH = '/usr/bin/setpriv';
+import { startOwned } from './owned-process.ts';
 
 export interface ActiveTarget {
   readonly labels: Readonly<Record<string, string>>;
@@ -35,17 +32,11 @@ export async function startPrometheus(t: TestContext, config: object): Promise<P
     `--storage.tsdb.path=${join(dir, 'data')}`,
     `--web.listen-address=127.0.0.1:${port}`,
   ];
-  // Nothing of it outlives the test process, however that ends.
-  const command = existsSync(DEATH_WATCH) ? [DEATH_WATCH, '--pdeathsig=KILL', 'prometheus'] : ['prometheus'];
-  const child = spawn(command[0] ?? '', [...command.slice(1), ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const { child } = startOwned(t, ['prometheus', ...args], process.env);
+  child.stdout.resume();
   let log = '';
   child.stderr.on('data', (chunk) => {
     log += chunk;
-  });
-  const ended = once(child, 'exit');
-  t.after(async () => {
-    child.kill('SIGKILL');
-    await ended;
   });
   const url = `http://127.0.0.1:${port}`;
   for (;;) {

@@ -1,12 +1,12 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type ChildProcess, execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { diesWithParent } from './dies-with-parent.ts';
 import { until } from './machine-time.ts';
+import { startOwned } from './owned-process.ts';
 
 /** `scripts/rollcall`. */
 export const SCRIPT = fileURLToPath(new URL('../../scripts/rollcall', import.meta.url));
@@ -60,20 +60,12 @@ export function startRollcall(
   env: Record<string, string> = {},
   orphaned: 'KILL' | 'TERM' = 'KILL',
 ): Running {
-  const [file, allArgs] = diesWithParent(orphaned, SCRIPT, args);
-  const child = spawn(file, allArgs, { env: { ...CLEAN_ENV, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
-  const kill = () => child.kill('SIGKILL');
-  process.once('exit', kill);
+  const { child, pid } = startOwned(t, [SCRIPT, ...args], { ...CLEAN_ENV, ...env }, orphaned);
   const output = { stdout: '', stderr: '' };
   child.stdout.on('data', (chunk) => (output.stdout += chunk));
   child.stderr.on('data', (chunk) => (output.stderr += chunk));
   const ended = once(child, 'exit').then(([code, signal]) => ({ code, signal }));
-  t.after(async () => {
-    process.removeListener('exit', kill);
-    kill();
-    await ended;
-  });
-  return { child, pid: child.pid ?? 0, stdout: () => output.stdout, stderr: () => output.stderr, ended };
+  return { child, pid, stdout: () => output.stdout, stderr: () => output.stderr, ended };
 }
 
 export interface SimulatedFleet {
@@ -133,7 +125,10 @@ export async function rollStates(store: string): Promise<Record<string, string>>
 }
 
 /** A GET of an agent: status and JSON body, typed as loosely as `JSON.parse` does. */
-export async function getJson(url: string): Promise<{ status: number; body: ReturnType<typeof JSON.parse> }> {
-  const answer = await fetch(url);
+export async function getJson(
+  url: string,
+  signal?: AbortSignal,
+): Promise<{ status: number; body: ReturnType<typeof JSON.parse> }> {
+  const answer = await fetch(url, { signal: signal ?? null });
   return { status: answer.status, body: JSON.parse(await answer.text()) };
 }

@@ -9,13 +9,13 @@ import { systemClock } from '../../../src/lib/clock.ts';
 import { ecsEnvironment } from '../../../src/simulator/ecs/server.ts';
 import { openStore } from '../../../src/store/open-store.ts';
 import { parseStoreUrl } from '../../../src/store/store-url.ts';
-import { diesWithParent } from '../../support/dies-with-parent.ts';
 import { arnOf, ecsOf, startEcsEndpoint } from '../../support/ecs-endpoint.ts';
 import { type EtcdCluster, startEtcdCluster } from '../../support/etcd-cluster.ts';
 import { type Impostor, startFreezingProxy, startSilentServer } from '../../support/etcd-impostors.ts';
 import { never } from '../../support/etcd-kv.ts';
 import { freePorts } from '../../support/etcd-ports.ts';
 import { until } from '../../support/machine-time.ts';
+import { diesWithParent } from '../../support/owned-process.ts';
 import { CLEAN_ENV, startFleet } from '../../support/rollcall-process.ts';
 import { sampleInstanceId, sampleRecord } from '../../support/sample-record.ts';
 

@@ -1,21 +1,35 @@
 import { fileURLToPath } from 'node:url';
 import { withDeadline } from '../../src/lib/deadline.ts';
 import type { BenchContext } from '../benchmark.ts';
-import type { Arrivals } from './arrivals.ts';
-import { startChild } from './start-child.ts';
+import { type Arrivals, noteArrivals } from './arrivals.ts';
+import { startChild } from './child.ts';
 
 const PROGRAM = fileURLToPath(new URL('./event-readers.ts', import.meta.url));
 const OPEN_LIMIT_MS = 60_000;
 
+/**
+ * Runs a command that prints a line for each change, and notes when each revision comes out of its pipe.
+ * @param marker the text before a revision in its output
+ */
+export function followLines(context: BenchContext, command: readonly string[], marker: string): Arrivals {
+  const arrivals: Arrivals = new Map();
+  startChild(context, command, {
+    deathWatch: true,
+    onStdout: noteArrivals(marker, arrivals, context.clock.monotonicMs),
+    onStderr: (chunk) => context.progress(String(chunk).trim()),
+  });
+  return arrivals;
+}
+
 export interface EventReaders {
   readonly pid: number;
-  /** Ends them. @returns what they saw */
+  /** Ends them. @returns when each revision reached them */
   stop(): Promise<Arrivals>;
 }
 
 /**
- * Readers of an agent's events in a process of their own, all answered when this resolves.
- * @param silent more of them that send their request and never read
+ * Readers of an agent's events in a process of their own. Resolves when all of them have an answer.
+ * @param silent how many more send their request and never read
  */
 export async function startEventReaders(
   context: BenchContext,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Figure } from '../../bench/figure.ts';
-import { type Report, renderReport, reportJson } from '../../bench/render-report.ts';
+import type { Figure } from '../../bench/benchmark.ts';
+import { type Report, renderReport, reportJson } from '../../bench/report.ts';
 
 const figure = (overrides: Partial<Figure>): Figure => ({
   name: 'exec to visible',

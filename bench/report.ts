@@ -1,11 +1,35 @@
+import { execFile } from 'node:child_process';
+import { availableParallelism, cpus, loadavg, totalmem } from 'node:os';
+import { promisify } from 'node:util';
 import { renderTable } from '../src/cli/columns.ts';
-import type { Figure, Unit } from './figure.ts';
-import { judge } from './judge.ts';
-import type { Machine } from './support/describe-machine.ts';
+import { type Figure, judge, type Unit } from './benchmark.ts';
+
+/** The machine that the figures were measured on. */
+export interface Machine {
+  readonly cores: number;
+  readonly processor: string;
+  readonly memoryGb: number;
+  /** Of the last minute, before the benchmarks started. */
+  readonly load: number;
+  readonly node: string;
+  readonly etcd: string;
+}
+
+export async function describeMachine(): Promise<Machine> {
+  const etcd = await promisify(execFile)('etcd', ['--version']);
+  return {
+    cores: availableParallelism(),
+    processor: cpus()[0]?.model.trim() ?? 'unknown',
+    memoryGb: totalmem() / 1e9,
+    load: loadavg()[0] ?? 0,
+    node: process.versions.node,
+    etcd: /etcd Version: (\S+)/.exec(etcd.stdout)?.[1] ?? 'unknown',
+  };
+}
 
 export interface Report {
   readonly machine: Machine;
-  /** True: the figures say only that the benchmarks run. */
+  /** true: the figures only show that the benchmarks run. */
   readonly quick: boolean;
   readonly results: readonly BenchmarkResult[];
 }
@@ -14,7 +38,7 @@ export interface BenchmarkResult {
   readonly name: string;
   readonly about: string;
   readonly figures: readonly Figure[];
-  /** Why there are no figures; null when there are. */
+  /** Why the benchmark could not run; null: it did. */
   readonly error: string | null;
 }
 
@@ -27,13 +51,13 @@ export function renderReport({ machine, quick, results }: Report): string {
   );
   return [
     `${cores} cores (${processor}), ${memoryGb.toFixed(1)} GB, load ${load.toFixed(2)}; node ${node}, etcd ${etcd} with fsync\n`,
-    quick ? 'A quick run: the figures say only that the benchmarks run\n' : '',
+    quick ? 'A quick run: the figures only show that the benchmarks run\n' : '',
     `${about}\n`,
     renderTable(['BENCHMARK', 'FIGURE', 'MEASURED', 'LIMIT / PEER', 'VERDICT'], rows),
   ].join('');
 }
 
-/** The report for programs: the same, with the verdicts. */
+/** The report for programs, as JSON. */
 export function reportJson({ machine, quick, results }: Report): string {
   const judged = results.map(({ name, figures, error }) => ({
     name,
