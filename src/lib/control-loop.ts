@@ -44,7 +44,7 @@ export type Apply<State, Step extends AnyStep, Answers> = {
   ) => State;
 };
 
-/** The end of a call: when it was, and the chance for what follows from it. */
+/** When a call ended, and a random number for what follows from it. */
 export interface CallEnd {
   /** Monotonic: when the call was sent, and now. */
   readonly sentAtMs: number;

@@ -18,24 +18,24 @@ import {
 import { createLoopMonitor } from '../../src/lib/run-group.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
 
-/** Reads a value once a minute, writes it elsewhere when it differs, and says goodbye when it is told to leave. */
+/** Reads a value once a minute, writes it elsewhere when it differs, and deregisters when it is told to leave. */
 type Step =
   | Wait
   | Done
-  | { readonly action: 'read' | 'goodbye'; readonly reason: string }
+  | { readonly action: 'read' | 'deregister'; readonly reason: string }
   | { readonly action: 'write'; readonly value: number; readonly reason: string };
 
 interface Answers {
   readonly read: number;
   readonly write: undefined;
-  readonly goodbye: string;
+  readonly deregister: string;
 }
 
 interface State {
   readonly seen: number | null;
   readonly written: number | null;
   readonly readAgainAtMs: number;
-  readonly farewell: string | null;
+  readonly receipt: string | null;
   readonly trouble: Trouble<Call<Step>['action']>;
   readonly ends: readonly CallEnd[];
 }
@@ -84,12 +84,12 @@ function copier(
     clock,
     random: () => 0.5,
     initial: {
-      ...{ seen: null, written: null, readAgainAtMs: START_MS, farewell: null, ends: [] },
+      ...{ seen: null, written: null, readAgainAtMs: START_MS, receipt: null, ends: [] },
       trouble: noTrouble(new Backoff(1_000, 8_000)),
     },
-    plan({ trouble, seen, written, readAgainAtMs, farewell }, nowMs) {
-      if (farewell !== null) return { action: 'done', reason: farewell };
-      if (leaving.get()) return { action: 'goodbye', reason: 'leaving' };
+    plan({ trouble, seen, written, readAgainAtMs, receipt }, nowMs) {
+      if (receipt !== null) return { action: 'done', reason: receipt };
+      if (leaving.get()) return { action: 'deregister', reason: 'leaving' };
       if (nowMs < trouble.retryAtMs) {
         return { action: 'wait', untilMs: trouble.retryAtMs, reason: retryReason(trouble) };
       }
@@ -100,12 +100,12 @@ function copier(
     actions: {
       read: (_, signal) => calling('read', signal, world.value),
       write: ({ value }, signal) => calling(`write ${value}`, signal, undefined),
-      goodbye: (_, signal) => calling('goodbye', signal, 'bye'),
+      deregister: (_, signal) => calling('deregister', signal, 'receipt 1'),
     },
     apply: {
       read: (state, _, seen, end) => ({ ...calm(state, end), seen, readAgainAtMs: end.nowMs + MINUTE_MS }),
       write: (state, { value }, _, end) => ({ ...calm(state, end), written: value }),
-      goodbye: (state, _, farewell, end) => ({ ...calm(state, end), farewell }),
+      deregister: (state, _, receipt, end) => ({ ...calm(state, end), receipt }),
     },
     applyFailure: (state, { action }, error, end) => ({
       ...state,
@@ -121,7 +121,7 @@ function copier(
     ...overrides,
   };
   const ended = runLoop(loop, stop.signal);
-  ended.catch(() => {}); // looked at by the tests that expect it
+  ended.catch(() => {}); // awaited by the tests that expect it
   return { ...world, world, ended };
 }
 
@@ -142,7 +142,7 @@ test('carries out what the plan says, hands each answer to apply, and waits unti
   assert.equal(getEventListeners(stop.signal, 'abort').length, 1, 'the wait listens, and no call that has ended');
 });
 
-test('apply is told when the call was sent and when it ended, on both clocks, and a number of chance', async (t) => {
+test('apply is told when the call was sent and when it ended, on both clocks, and a random number', async (t) => {
   const answer = Promise.withResolvers<void>();
   const { clock, world } = copier(t, answer.promise);
   await clock.advance(2_000);
@@ -157,8 +157,8 @@ test('ends with the last state once the plan is done; a wake-up ends a wait befo
   await clock.advance(1_000);
   leaving.set(true);
   await clock.advance(0);
-  const { farewell, written } = await ended;
-  assert.deepEqual([farewell, written, calls.at(-1)], ['bye', 7, 'goodbye']);
+  const { receipt, written } = await ended;
+  assert.deepEqual([receipt, written, calls.at(-1)], ['receipt 1', 7, 'deregister']);
   assert.equal(clock.sleepers(), 0, 'no timer is left behind');
 });
 
@@ -195,7 +195,7 @@ test('a call that throws before it waits has failed like any other', async (t) =
         throw new Error('a defect');
       },
       write: () => never,
-      goodbye: () => never,
+      deregister: () => never,
     },
   });
   await clock.advance(0);
@@ -204,14 +204,14 @@ test('a call that throws before it waits has failed like any other', async (t) =
 
 test('a call yields to a more urgent step: it neither failed nor succeeded, and the plan is asked again', async (t) => {
   const { clock, world, leaving, calls, signals, ended } = copier(t, never, {
-    yields: ({ action }) => leaving.get() && action !== 'goodbye',
+    yields: ({ action }) => leaving.get() && action !== 'deregister',
   });
   await clock.advance(1_000);
   world.answer = Promise.resolve();
   leaving.set(true);
   await clock.advance(0);
   const { trouble, ends } = await ended;
-  assert.deepEqual(calls, ['read', 'goodbye']);
+  assert.deepEqual(calls, ['read', 'deregister']);
   assert.equal(signals[0]?.aborted, true);
   assert.deepEqual([trouble.error, ends.length], [null, 1]);
 });
@@ -225,7 +225,7 @@ test('a wake-up that is no reason to yield leaves the call alone, and is not los
   assert.deepEqual([calls, signals[0]?.aborted], [['read'], false]);
   answer.resolve();
   await clock.advance(0);
-  assert.deepEqual(calls, ['read', 'goodbye'], 'what was read before is not written any more');
+  assert.deepEqual(calls, ['read', 'deregister'], 'what was read before is not written any more');
   assert.equal((await ended).seen, 7);
 });
 
@@ -252,7 +252,7 @@ test('an abort ends a wait, and a call that ignores it, with its reason, and lea
 test('a call that outlives an abort is heard to its end, or to its limit, and then the loop ends', async (t) => {
   for (const answered of [true, false]) {
     const { clock, world, leaving, stop, signals, ended } = copier(t, undefined, {
-      outlivesAbort: ({ action }) => action === 'goodbye',
+      outlivesAbort: ({ action }) => action === 'deregister',
     });
     const answer = Promise.withResolvers<void>();
     await clock.advance(0);
@@ -262,12 +262,12 @@ test('a call that outlives an abort is heard to its end, or to its limit, and th
     stop.abort(new Error('the agent ends'));
     await clock.advance(LIMIT_MS - 1);
     assert.equal(signals.at(-1)?.aborted, false);
-    assert.equal(world.state?.farewell, null);
+    assert.equal(world.state?.receipt, null);
     if (answered) answer.resolve();
     else await clock.advance(1);
     await assert.rejects(ended, /the agent ends/);
-    assert.equal(world.state?.farewell, answered ? 'bye' : null);
-    assert.equal(world.state?.trouble.action, answered ? null : 'goodbye');
+    assert.equal(world.state?.receipt, answered ? 'receipt 1' : null);
+    assert.equal(world.state?.trouble.action, answered ? null : 'deregister');
   }
 });
 

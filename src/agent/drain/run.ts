@@ -132,7 +132,7 @@ export function createDrainLog(log: Logger): (step: DrainStep, state: DrainState
     else log.warn(`drain: ${phase}: ${reason}`);
   };
   return (step, state) => {
-    // A step is told before its call and after it.
+    // Called before and after the call of a step.
     if (step !== lastStep) onNext(step);
     lastStep = step;
     for (const what of ['trouble', 'refusal'] as const) {

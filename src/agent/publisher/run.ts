@@ -50,8 +50,8 @@ export function runPublisher(options: PublisherOptions, signal: AbortSignal): Pr
       actions: {
         register({ takeover, desired: { record } }, callSignal) {
           const times = { since: record.registeredAt, ttlMs, retentionMs };
-          const seat = { instanceId: record.ec2InstanceId, session, ...times };
-          return store.register(seat, record, { takeover, signal: callSignal });
+          const registration = { instanceId: record.ec2InstanceId, session, ...times };
+          return store.register(registration, record, { takeover, signal: callSignal });
         },
         renew: ({ hold }, callSignal) => store.renew(hold, callSignal),
         'renew-retention': ({ hold }, callSignal) => store.renewRetention(hold, callSignal),

@@ -10,7 +10,7 @@ import { type SummaryCopy, updateCopy } from './summary-copy.ts';
 
 /** One agent's part in the continuous audit, and what its HTTP side answers of it. */
 export interface Auditor {
-  /** Ends only with its signal: a defect in it is told in the status. */
+  /** Ends only with its signal: a defect in it is in the status. */
   readonly loop: Task<never>;
   status(): AuditStatus;
   /** The last result in full, from the store. Rejects as `Store` does. */
@@ -32,7 +32,7 @@ export function createAuditor(options: AuditorOptions, onBroken: (reason: string
   const { clock, locks, session, ttlMs, intervalMs } = options;
   let broken: string | null = null;
   let state = initialAuditorState(ttlMs, intervalMs);
-  // Of the last read, by the loop or for a reader: what is told beside a report is never older than the report.
+  // Of the last read, by the loop or for a reader: the status beside a report is never older than the report.
   let copy: SummaryCopy | null = null;
   // One for all readers of the same time: a thousand readers cost the store one read.
   let reading: Promise<AuditRead> | null = null;
@@ -45,14 +45,14 @@ export function createAuditor(options: AuditorOptions, onBroken: (reason: string
       'read the audit',
       (signal) => locks.read(LOCK, ['summary', 'details'], signal),
     );
-    const [summary = null, details] = documents;
-    copy = updateCopy(copy, summary, { nowMs: clock.monotonicMs(), wallMs: clock.wallMs() });
-    const decodedSummary = summary ? decodeSummary(summary) : null;
+    const [summaryText = null, details] = documents;
+    copy = updateCopy(copy, summaryText, { nowMs: clock.monotonicMs(), wallMs: clock.wallMs() });
+    const decodedSummary = summaryText ? decodeSummary(summaryText) : null;
     const decodedDetails = details ? decodeDetails(details) : null;
-    const known = decodedSummary?.ok ? decodedSummary.value : null;
-    const report = known?.result && decodedDetails?.ok ? reportOf(known.result, decodedDetails.value) : null;
+    const summary = decodedSummary?.ok ? decodedSummary.value : null;
+    const report = summary?.result && decodedDetails?.ok ? reportOf(summary.result, decodedDetails.value) : null;
     const wrong = [decodedSummary, decodedDetails].find((decoded) => decoded?.ok === false);
-    return { revision, summary: known, report, unreadable: wrong?.ok === false ? wrong.reason : null };
+    return { revision, summary, report, unreadable: wrong?.ok === false ? wrong.reason : null };
   };
 
   return {

@@ -73,7 +73,7 @@ async function clustersOnRoll({ entries }: Roll, ecs: EcsApi, signal: AbortSigna
     throw new RollcallError('audit: no node on the roll is in an ECS cluster; see --audit-clusters');
   }
   const arns = await listClusters(ecs, signal);
-  const known = arns.filter((arn) => names.has(clusterName(arn) ?? ''));
-  if (known.length > 0) return known.toSorted();
+  const here = arns.filter((arn) => names.has(clusterName(arn) ?? ''));
+  if (here.length > 0) return here.toSorted();
   throw new RollcallError(`audit: ${ecs.label} has none of the clusters of the roll: ${[...names].sort().join(', ')}`);
 }

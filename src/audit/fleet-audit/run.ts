@@ -121,13 +121,13 @@ function runBeside(options: AuditorOptions): Running {
       stop();
       current = new AbortController();
       const { signal } = current;
-      const tell = (outcome: () => AuditEnd) => {
+      const conclude = (outcome: () => AuditEnd) => {
         if (!signal.aborted) end.set(outcome);
       };
       runOnce(options, memory, last, signal).then(
-        (outcome) => tell(() => outcome),
+        (outcome) => conclude(() => outcome),
         (defect: unknown) =>
-          tell(() => {
+          conclude(() => {
             throw defect;
           }),
       );

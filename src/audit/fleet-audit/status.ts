@@ -70,7 +70,7 @@ function cause({ trouble, copy, broken }: Parameters<typeof auditStatus>[0], lea
 /** Turns the auditor's steps into few log lines: the leader, and each change of what the audits find. Never each retry. */
 export function createAuditLog(log: Logger): (step: AuditorStep, state: AuditorState) => void {
   let last: AuditorState | null = null;
-  let told: string | null = null;
+  let logged: string | null = null;
   return (step, state) => {
     const before = last;
     last = state;
@@ -86,8 +86,8 @@ export function createAuditLog(log: Logger): (step: AuditorStep, state: AuditorS
     }
     if (!state.leadership || step.action !== 'publish' || state.copy === before.copy) return;
     const line = lineOf(state);
-    if (line !== null && line.text !== told) log[line.level](line.text);
-    told = line?.text ?? told;
+    if (line !== null && line.text !== logged) log[line.level](line.text);
+    logged = line?.text ?? logged;
   };
 }
 

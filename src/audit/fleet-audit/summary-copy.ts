@@ -1,6 +1,6 @@
 import { type AuditSummary, decodeSummary } from './documents.ts';
 
-/** An agent's copy of the summary in the store, with the ages of what it tells. */
+/** An agent's copy of the summary in the store, with the ages of its last run and result. */
 export interface SummaryCopy {
   readonly text: string | null;
   /** null: there is none, or none that can be read. */
@@ -20,7 +20,7 @@ interface FirstSeen {
 
 /**
  * The copy after a read of the store; pure. What was written after the first read is new when it is read, whatever the
- * clock of its writer says; only the age of what was there before is told by the two wall clocks.
+ * clock of its writer says; only the age of what was there before is the difference of two wall clocks.
  * @param before null at the first read
  */
 export function updateCopy(

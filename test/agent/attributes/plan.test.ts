@@ -144,7 +144,7 @@ describe('wanted attributes', () => {
     );
   });
 
-  test('ten on an instance, whoever put them there; health is the last to go', () => {
+  test('ten on an instance, rollcall’s and all others; health is the last to be left out', () => {
     const labels = Object.fromEntries(Array.from({ length: 12 }, (_, n) => [`k${n}`, 'v']));
     assert.equal(names(labels).length, 10);
     assert.deepEqual(names(labels, 9), ['rollcall.health']);

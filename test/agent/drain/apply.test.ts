@@ -82,7 +82,7 @@ test('pauses grow while the slots are full or calls fail, also with answers betw
   let now = failed(state({ claim: undefined }), take);
   assert.deepEqual([now.trouble.retryAtMs, now.trouble.error], [NOW_MS + 500, 'x: no answer']);
   now = applyDrain['read-claim'](now, readClaim, null, end);
-  assert.deepEqual([now.trouble.error, now.renewAtMs], [null, NOW_MS], 'of a claim that was read the age is not known');
+  assert.deepEqual([now.trouble.error, now.renewAtMs], [null, NOW_MS], 'the age of a claim that was read is not known');
   assert.ok(now.trouble.retryAtMs < NOW_MS);
   now = taken(now, full);
   assert.deepEqual(

@@ -29,9 +29,9 @@ const refused = {
   refusal: { ...initialDrainState.refusal, error: 'AccessDeniedException', retryAtMs: NOW_MS + 60_000 },
 };
 
-/** What is known, what there is a cause for, and what follows: the action and the state that people see. */
+/** State, input, and what follows: the action, and the phase that people see. */
 const table: readonly [string, Partial<DrainState>, Partial<DrainInput>, string][] = [
-  ['nothing is known of the store', { claim: undefined }, { cause: over }, 'read-claim idle'],
+  ['the claim is not known', { claim: undefined }, { cause: over }, 'read-claim idle'],
   ['the instance id is not known', {}, { node: null }, 'wait idle'],
   ['no claim, no cause', {}, { cause: over }, 'wait idle'],
   ['no claim, not yet a cause', {}, { cause: undecided }, 'wait idle'],
@@ -61,7 +61,7 @@ const table: readonly [string, Partial<DrainState>, Partial<DrainInput>, string]
   ['a slot, ACTIVE', { claim: held('claimed'), ...seen('ACTIVE') }, {}, 'mark waiting'],
   ['about to be asked, ACTIVE', { claim: held('asked'), ...seen('ACTIVE') }, {}, 'drain waiting'],
   [
-    'about to be asked, ACTIVE, the cause in doubt',
+    'about to be asked, ACTIVE, the cause undecided',
     { claim: held('asked'), ...seen('ACTIVE') },
     { cause: undecided },
     'give-back idle',
@@ -79,7 +79,7 @@ const table: readonly [string, Partial<DrainState>, Partial<DrainInput>, string]
   ['a slot, MISSING', { claim: held('claimed'), ...seen('MISSING') }, {}, 'give-back waiting'],
   ['a slot, REGISTERING', { claim: held('claimed'), ...seen('REGISTERING') }, {}, 'give-back waiting'],
   [
-    'a slot, ACTIVE, the cause in doubt',
+    'a slot, ACTIVE, the cause undecided',
     { claim: held('claimed'), ...seen('ACTIVE') },
     { cause: undecided },
     'give-back idle',
@@ -97,7 +97,7 @@ const table: readonly [string, Partial<DrainState>, Partial<DrainInput>, string]
   ],
   ['drained, made ACTIVE by somebody', { claim: held('drained'), ...seen('ACTIVE') }, {}, 'mark left-alone'],
   [
-    'drained, the cause in doubt',
+    'drained, the cause undecided',
     { claim: held('drained'), ...seen('DRAINING') },
     { cause: undecided },
     'wait draining',
@@ -127,19 +127,19 @@ const table: readonly [string, Partial<DrainState>, Partial<DrainInput>, string]
     'renew draining',
   ],
   [
-    'drained, made ACTIVE by us, the cause in doubt again',
+    'drained, made ACTIVE by this agent, the cause undecided again',
     { claim: held('drained'), ...seen('ACTIVE'), activatedArn: 'arn:1' },
     { cause: undecided },
     'give-back idle',
   ],
   [
-    'drained, made ACTIVE by us, a cause again',
+    'drained, made ACTIVE by this agent, a cause again',
     { claim: held('drained'), ...seen('ACTIVE'), activatedArn: 'arn:1' },
     {},
     'give-back waiting',
   ],
   [
-    'drained, a cause again, what ECS made of ACTIVE not known',
+    'drained, a cause again, the status after ACTIVE not read',
     { claim: held('drained'), activatedArn: 'arn:1' },
     {},
     'describe draining',
@@ -155,9 +155,9 @@ const table: readonly [string, Partial<DrainState>, Partial<DrainInput>, string]
   ['overruled, the cause over', { claim: held('overruled') }, { cause: over }, 'give-back idle'],
 ];
 
-for (const [name, known, input, expected] of table) {
+for (const [name, facts, input, expected] of table) {
   test(name, () => {
-    const step = planDrain(state(known), NOW_MS, { node, cause: stands, leaving: false, ...input });
+    const step = planDrain(state(facts), NOW_MS, { node, cause: stands, leaving: false, ...input });
     assert.equal(`${step.action} ${step.phase}`, expected);
     assert.notEqual(step.reason, '');
     if (step.action === 'wait') assert.ok(step.untilMs > NOW_MS, 'a wait waits');

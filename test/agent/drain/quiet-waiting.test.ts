@@ -13,7 +13,7 @@ import { simulatedClock } from '../../support/simulated-clock.ts';
 const NODES = 8;
 const SPOT = { kind: 'spot-interruption', action: 'terminate', time: null };
 
-test('nodes that wait for a slot write nothing for as long as nobody gives one back, and then the next takes it', async () => {
+test('nodes that wait for a slot write nothing until a slot is given back, and then the next node takes it', async () => {
   const clock = simulatedClock();
   const random = seededRandom(3);
   const config = { kind: 'memory', label: 'memory:', name: 'quiet-waiting' } as const;
@@ -31,8 +31,16 @@ test('nodes that wait for a slot write nothing for as long as nobody gives one b
       const ec2InstanceId = sampleInstanceId(n);
       const containerInstanceArn = `arn:aws:ecs:us-east-1:1:container-instance/demo/${n}`;
       const record = sampleRecord({ ec2InstanceId, containerInstanceArn, interruption: SPOT });
-      const seat = { instanceId: ec2InstanceId, session: 's', since: '2026-01-01T00:00:00Z', ttlMs: 86_400_000 };
-      await store.register({ ...seat, retentionMs: 86_400_000 }, record, { takeover: true, signal: stop.signal });
+      const registration = {
+        instanceId: ec2InstanceId,
+        session: 's',
+        since: '2026-01-01T00:00:00Z',
+        ttlMs: 86_400_000,
+      };
+      await store.register({ ...registration, retentionMs: 86_400_000 }, record, {
+        takeover: true,
+        signal: stop.signal,
+      });
       ecs.add(containerInstanceArn);
       const cell = createCell(record);
       const running = runDrain(
@@ -64,7 +72,7 @@ test('nodes that wait for a slot write nothing for as long as nobody gives one b
   ranges = 0;
   await clock.advance(600_000);
   assert.equal((await revision()) - before, 0);
-  // Each look of the one that keeps the door reads the claims and the roll; the others read one key.
+  // Each try of the agent that keeps the admission lock reads the claims and the roll; the others read one key.
   assert.ok(ranges >= 2 * 40 && ranges <= 2 * 61, `${ranges} ranges in 10 minutes`);
 
   const [first] = draining();

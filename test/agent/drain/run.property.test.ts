@@ -45,8 +45,13 @@ async function live(
     Array.from({ length: NODES }, async (_, n) => {
       const ec2InstanceId = sampleInstanceId(n);
       const record = sampleRecord({ ec2InstanceId });
-      const seat = { instanceId: ec2InstanceId, session: 's', since: '2026-01-01T00:00:00Z', ttlMs: 86_400_000 };
-      await store.register({ ...seat, retentionMs: 86_400_000 }, record, { takeover: true, signal });
+      const registration = {
+        instanceId: ec2InstanceId,
+        session: 's',
+        since: '2026-01-01T00:00:00Z',
+        ttlMs: 86_400_000,
+      };
+      await store.register({ ...registration, retentionMs: 86_400_000 }, record, { takeover: true, signal });
       ecs.add(record.containerInstanceArn ?? '');
       const cell = createCell<NodeRecord>(record);
       const network = flakyStore(store);
@@ -104,7 +109,7 @@ test('never more than the share where an agent is killed, or not answered, betwe
   }
 });
 
-test('never more than the share drains at once, and all is active again afterwards, whatever fails and whoever restarts', async () => {
+test('never more than the share drains at once, and all is active again afterwards, whatever fails and whichever agents restart', async () => {
   let drained = 0;
   let activated = 0;
   const property = fc.asyncProperty(fc.nat(), fc.constantFrom(1, 10, 25, 50), async (seed, percent) => {

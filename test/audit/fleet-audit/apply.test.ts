@@ -36,7 +36,7 @@ const failedAt = (state: AuditorState, call: Parameters<typeof applyAuditFailure
   applyAuditFailure(state, call, new Error('refused'), end);
 const view = (...documents: (string | null)[]) => ({ revision: '8', holder: other, documents });
 
-test('a read tells the leader and the summary, and is repeated each third of the TTL, up to a tenth of it early', () => {
+test('a read gives the leader and the summary, and is repeated each third of the TTL, up to a tenth of it early', () => {
   const summary = sampleSummary(WALL_MS - 5_000);
   const { holder, copy, nextReadAtMs } = applyAudit.read(initial, read, view(encodeSummary(summary)), end);
   assert.deepEqual([holder, copy?.summary, nextReadAtMs], [other, summary, NOW_MS + 9_500]);
