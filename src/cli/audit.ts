@@ -1,11 +1,10 @@
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import { emptyAuditMemory } from '../audit/history.ts';
 import { type AuditReport, DIFFERENCE_KINDS, type DifferenceKind, isUndecided, type Note } from '../audit/report.ts';
-import { type EcsFlags, ecsOptions, ecsSettings } from '../config/ecs.ts';
-import { isLogged, logLevelOption } from '../config/flags.ts';
+import { clusterNames, type EcsFlags, ecsOptions, ecsSettings } from '../config/ecs.ts';
+import { isLogged, logLevelOption, type OutputFormat, outputOption } from '../config/flags.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/mass-loss.ts';
 import { storeConfig, storeOptions } from '../config/store.ts';
-import { clusterName } from '../ecs/arn.ts';
 import type { Failure } from '../ecs/ecs-api.ts';
 import { formatDuration } from '../lib/duration.ts';
 import { describeError, printable, RollcallError, UsageError } from '../lib/errors.ts';
@@ -16,7 +15,7 @@ import { type CliContext, type ReadFlags, readFromStore, warnOfSkipped } from '.
 interface AuditFlags extends ReadFlags, EcsFlags, MassLossFlags {
   readonly cluster?: readonly string[];
   readonly allClusters: boolean;
-  readonly output: 'text' | 'wide' | 'json' | 'ndjson';
+  readonly output: OutputFormat;
 }
 
 /** Deadline of the whole audit, including its waits. ECS answers for 10,000 instances in less than 3 minutes. */
@@ -44,12 +43,7 @@ export function auditCommand(context: CliContext): Command {
     .addOption(
       new Option('--all-clusters', 'all ECS clusters of the region').env('ROLLCALL_ALL_CLUSTERS').default(false),
     )
-    .addOption(
-      new Option('-o, --output <format>', 'output format')
-        .env('ROLLCALL_OUTPUT')
-        .default('text')
-        .choices(['text', 'wide', 'json', 'ndjson']),
-    )
+    .addOption(outputOption())
     .addHelpText('after', HELP);
   for (const option of [...ecsOptions(), ...massLossOptions('note'), ...storeOptions(), logLevelOption()])
     command.addOption(option);
@@ -134,16 +128,6 @@ function askedClusters(command: Command, { cluster, allClusters }: AuditFlags): 
   if (allClusters && !isFlag('cluster')) return null;
   if (cluster !== undefined) return cluster;
   throw new UsageError('set --cluster NAME or --all-clusters; see rollcall audit --help');
-}
-
-function clusterNames(text: string): readonly string[] {
-  return text.split(',').map((part) => {
-    const cluster = part.trim();
-    if (clusterName(cluster) === undefined) {
-      throw new InvalidArgumentError(`"${cluster}" is not a cluster’s name or ARN.`);
-    }
-    return cluster;
-  });
 }
 
 /** More notes would push the result off the screen. JSON has all of them. */

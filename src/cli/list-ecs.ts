@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { type EcsFlags, ecsSettings } from '../config/ecs.ts';
-import { isLogged, type LogLevel } from '../config/flags.ts';
+import { isLogged, type LogLevel, type OutputFormat } from '../config/flags.ts';
 import { clusterName } from '../ecs/arn.ts';
 import type { ContainerInstance } from '../ecs/ecs-api.ts';
 import { withDeadline } from '../lib/deadline.ts';
@@ -71,7 +71,7 @@ function left(remaining: number, registered: number): string {
 export interface EcsListFlags extends EcsFlags {
   readonly cluster?: string;
   readonly allClusters: boolean;
-  readonly output: 'text' | 'wide' | 'json' | 'ndjson';
+  readonly output: OutputFormat;
   readonly fields?: readonly string[];
   readonly legend: boolean;
   readonly logLevel: LogLevel;

@@ -1,6 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { type EcsFlags, ecsOptions } from '../config/ecs.ts';
-import { isLogged, logLevelOption, nonEmpty, rollCluster } from '../config/flags.ts';
+import { isLogged, logLevelOption, nonEmpty, type OutputFormat, outputOption, rollCluster } from '../config/flags.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/mass-loss.ts';
 import { storeOptions } from '../config/store.ts';
 import { UsageError } from '../lib/errors.ts';
@@ -78,13 +78,11 @@ export function checkSource(command: Command, { source }: SourceFlags, fields: r
   }
 }
 
-type Format = 'text' | 'wide' | 'json' | 'ndjson';
-
 interface ListFlags extends ReadFlags, MassLossFlags, SourceFlags {
   readonly all: boolean;
   readonly cluster?: string;
   readonly health?: HealthStatus;
-  readonly output: Format;
+  readonly output: OutputFormat;
   readonly fields?: readonly string[];
   readonly legend: boolean;
 }
@@ -114,12 +112,7 @@ export function listCommand(context: CliContext): Command {
         .env('ROLLCALL_HEALTH')
         .choices([...HEALTH_STATUSES]),
     )
-    .addOption(
-      new Option('-o, --output <format>', 'output format')
-        .env('ROLLCALL_OUTPUT')
-        .default('text')
-        .choices(['text', 'wide', 'json', 'ndjson']),
-    )
+    .addOption(outputOption())
     .addOption(
       new Option(
         '--fields <names>',

@@ -1,6 +1,5 @@
 import { Command, CommanderError } from 'commander';
-import { describeError, RollcallError, UsageError } from '../lib/errors.ts';
-import { quote } from '../sources/source-error.ts';
+import { describeError, quote, RollcallError, UsageError } from '../lib/errors.ts';
 import { agentCommand } from './agent.ts';
 import { auditCommand } from './audit.ts';
 import type { CliContext } from './context.ts';

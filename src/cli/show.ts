@@ -1,5 +1,5 @@
-import { Command, Option } from 'commander';
-import { logLevelOption } from '../config/flags.ts';
+import { Command } from 'commander';
+import { logLevelOption, type OutputFormat, outputOption } from '../config/flags.ts';
 import { storeOptions } from '../config/store.ts';
 import { formatDuration } from '../lib/duration.ts';
 import { RollcallError, UsageError } from '../lib/errors.ts';
@@ -72,7 +72,7 @@ function title(header: string): string {
 }
 
 interface ShowFlags extends ReadFlags {
-  readonly output: 'text' | 'wide' | 'json' | 'ndjson';
+  readonly output: OutputFormat;
 }
 
 const EXAMPLES = `
@@ -84,12 +84,7 @@ export function showCommand(context: CliContext): Command {
   const command = new Command('show')
     .description('Print one node: its whole record, with presence and age.')
     .argument('<instance>', 'EC2 instance id')
-    .addOption(
-      new Option('-o, --output <format>', 'output format')
-        .env('ROLLCALL_OUTPUT')
-        .default('text')
-        .choices(['text', 'wide', 'json', 'ndjson']),
-    )
+    .addOption(outputOption())
     .addHelpText('after', EXAMPLES);
   for (const option of [...storeOptions(), logLevelOption()]) command.addOption(option);
   return command.action(async (instanceId: string, flags: ShowFlags) => {

@@ -1,7 +1,7 @@
 import { linkSignals } from '../lib/abort.ts';
 import type { Clock } from '../lib/clock.ts';
 import { DeadlineError, withDeadline } from '../lib/deadline.ts';
-import { describeError, RollcallError } from '../lib/errors.ts';
+import { describeError, quote, RollcallError } from '../lib/errors.ts';
 import { BodyTooLargeError, boundedRequest, boundedText, type HttpPool, openHttpPool } from '../lib/http-client.ts';
 import { FieldError, field } from '../record/codec.ts';
 import { FutureRevisionError, parseRevision, SlowReaderError } from '../registry/event-source.ts';
@@ -56,7 +56,7 @@ function toCursor(id: string): string | null {
   if (id === '') return null;
   const cursor = parseRevision(id);
   if (cursor !== undefined) return cursor;
-  throw new FieldError(`id ${JSON.stringify(id.slice(0, 64))}: expected a revision`);
+  throw new FieldError(`id ${quote(id)}: expected a revision`);
 }
 
 /** The detail of the `error` event with which the agent ended the stream. */

@@ -2,7 +2,7 @@ import { parseRollQuery } from '../http/query.ts';
 import { linkSignals, onAbort } from '../lib/abort.ts';
 import { type Clock, systemClock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
-import { RollcallError, UsageError } from '../lib/errors.ts';
+import { quote, RollcallError, UsageError } from '../lib/errors.ts';
 import { parseEventKind } from '../record/cloud-event.ts';
 import { EVENT_KINDS, type EventKind } from '../record/events.ts';
 import { refuseCluster } from '../record/roll.ts';
@@ -70,10 +70,6 @@ function eventKind(text: string): EventKind {
 function nonEmptyList<T extends string>(option: string, values: readonly T[]): readonly T[] {
   if (values.length > 0 && values.every((value) => value !== '')) return values;
   throw new UsageError(`${option} is empty; set a value or remove it`);
-}
-
-function quote(value: unknown): string {
-  return JSON.stringify(String(value).slice(0, 64));
 }
 
 const LIST_TIMEOUT_MS = 10_000;

@@ -4,13 +4,12 @@ import type { AgentConfig } from '../agent/agent-config.ts';
 import { DRAIN_CAUSES, type DrainCause, type DrainConfig } from '../agent/drain/cause.ts';
 import type { NotifyConfig } from '../agent/systemd.ts';
 import type { AuditConfig } from '../audit/fleet-audit/fleet.ts';
-import { clusterName } from '../ecs/arn.ts';
 import { formatDuration } from '../lib/duration.ts';
 import { describeError, UsageError } from '../lib/errors.ts';
 import { type IdentityConfig, MANAGED_INSTANCE_ID } from '../sources/external-instance.ts';
 import { minimumTtlMs } from '../store/store-url.ts';
 import { type CheckFlags, checkConfig, checkOptions } from './checks.ts';
-import { type EcsFlags, ecsOptions, ecsSettings } from './ecs.ts';
+import { clusterNames, type EcsFlags, ecsOptions, ecsSettings } from './ecs.ts';
 import {
   durationBetween,
   httpOrigin,
@@ -50,13 +49,7 @@ export function auditConfig(flags: AuditFlags): AuditConfig | null {
 }
 
 function auditClusters(text: string): AuditConfig['clusters'] {
-  if (text === 'all') return text;
-  const names = [...new Set(text.split(',').map((name) => name.trim()))];
-  const wrong = names.find((name) => clusterName(name) === undefined);
-  if (wrong !== undefined) {
-    throw new InvalidArgumentError(`"${wrong.slice(0, 80)}" is not a cluster’s name or ARN; or write all.`);
-  }
-  return names;
+  return text === 'all' ? text : clusterNames(text);
 }
 
 /** What an agent may change in ECS. Without these flags it changes nothing. */

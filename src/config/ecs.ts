@@ -1,5 +1,7 @@
-import { Option } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
+import { clusterName } from '../ecs/arn.ts';
 import type { EcsSettings } from '../ecs/ecs-api.ts';
+import { quote } from '../lib/errors.ts';
 import { nonEmpty } from './flags.ts';
 
 /** The flags of every command that calls the ECS API. Credentials and endpoint come as for any AWS tool. */
@@ -13,6 +15,14 @@ export function ecsOptions(): Option[] {
       .env('ROLLCALL_PROFILE')
       .argParser(nonEmpty),
   ];
+}
+
+/** Clusters by name or ARN, comma-separated, each once. */
+export function clusterNames(text: string): readonly string[] {
+  const names = [...new Set(text.split(',').map((name) => name.trim()))];
+  const wrong = names.find((name) => clusterName(name) === undefined);
+  if (wrong !== undefined) throw new InvalidArgumentError(`${quote(wrong)} is not a cluster’s name or ARN.`);
+  return names;
 }
 
 export interface EcsFlags {

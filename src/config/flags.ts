@@ -176,6 +176,15 @@ export function logLevelOption(): Option {
     .choices([...LOG_LEVELS]);
 }
 
+export type OutputFormat = 'text' | 'wide' | 'json' | 'ndjson';
+
+export function outputOption(): Option {
+  return new Option('-o, --output <format>', 'output format')
+    .env('ROLLCALL_OUTPUT')
+    .default('text')
+    .choices(['text', 'wide', 'json', 'ndjson']);
+}
+
 /** Whether a line of `severity` is written at `level`. */
 export function isLogged(level: LogLevel, severity: LogLevel): boolean {
   return LOG_LEVELS.indexOf(severity) >= LOG_LEVELS.indexOf(level);

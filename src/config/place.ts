@@ -4,7 +4,7 @@ import type { TaskNeeds } from '../ecs/ecs-api.ts';
 import { UsageError } from '../lib/errors.ts';
 import type { Constraint } from '../placement/judge-nodes.ts';
 import { STRATEGIES, type Strategy } from '../placement/place-tasks.ts';
-import { type HostPorts, hostPorts, integerBetween, nonEmpty } from './flags.ts';
+import { type HostPorts, hostPorts, integerBetween, nonEmpty, type OutputFormat, outputOption } from './flags.ts';
 
 /** The name of a label, `az`, `instance-type`, or `attribute:` and the name of an attribute in ECS. */
 const NAME = /^(?:attribute:)?[A-Za-z0-9][A-Za-z0-9._/-]{0,127}/;
@@ -81,10 +81,7 @@ export function placeOptions(): Option[] {
     )
       .env('ROLLCALL_START')
       .argParser(nonEmpty),
-    new Option('-o, --output <format>', 'output format')
-      .env('ROLLCALL_OUTPUT')
-      .default('text')
-      .choices(['text', 'wide', 'json', 'ndjson']),
+    outputOption(),
   ];
 }
 
@@ -98,7 +95,7 @@ export interface PlaceFlags {
   readonly count: number;
   readonly why: boolean;
   readonly start?: string;
-  readonly output: 'text' | 'wide' | 'json' | 'ndjson';
+  readonly output: OutputFormat;
 }
 
 /** @returns the cluster as it was given: an ARN keeps its region and account, which ECS checks @throws UsageError */

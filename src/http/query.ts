@@ -1,3 +1,4 @@
+import { quote } from '../lib/errors.ts';
 import { type EventFilter, parseEventKind } from '../record/cloud-event.ts';
 import { EVENT_KINDS, type EventKind } from '../record/events.ts';
 import { HEALTH_STATUSES } from '../record/record.ts';
@@ -18,7 +19,7 @@ export type ParsedQuery<T> =
 export function parseQuery<T>(query: URLSearchParams, known: readonly string[], read: () => T): ParsedQuery<T> {
   try {
     for (const name of query.keys()) {
-      if (!known.includes(name)) throw new QueryError(`unknown parameter ${quoteValue(name)}; ${allowedValues(known)}`);
+      if (!known.includes(name)) throw new QueryError(`unknown parameter ${quote(name)}; ${allowedValues(known)}`);
     }
     return { ok: true, value: read() };
   } catch (error) {
@@ -65,12 +66,7 @@ export function knownValues<T extends string>(
 }
 
 export function unknownValue(name: string, value: string, known: readonly string[]): QueryError {
-  return new QueryError(`${name} ${quoteValue(value)} is not known; ${allowedValues(known)}`);
-}
-
-/** A value for an answer, in quotes and at most 64 characters. */
-export function quoteValue(value: string): string {
-  return JSON.stringify(value.slice(0, 64));
+  return new QueryError(`${name} ${quote(value)} is not known; ${allowedValues(known)}`);
 }
 
 function emptyValue(name: string): QueryError {
@@ -120,7 +116,7 @@ function readPort(query: URLSearchParams): number | null {
   const text = singleValue(query, 'port');
   if (text === null) return null;
   const port = /^\d{1,5}$/.test(text) ? Number(text) : 0;
-  if (port < 1 || port > 65_535) throw new QueryError(`port ${quoteValue(text)} is not a port; allowed: 1 to 65535`);
+  if (port < 1 || port > 65_535) throw new QueryError(`port ${quote(text)} is not a port; allowed: 1 to 65535`);
   return port;
 }
 
@@ -151,7 +147,7 @@ function readRevision(name: string, text: string | null): string | null {
   const revision = parseRevision(text);
   if (revision !== undefined) return revision;
   throw new QueryError(
-    `${name} ${quoteValue(text)} is not a revision: a decimal number below 2^63, as in an event's id line`,
+    `${name} ${quote(text)} is not a revision: a decimal number below 2^63, as in an event's id line`,
   );
 }
 

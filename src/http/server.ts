@@ -158,22 +158,20 @@ function describeClientError(code: string | undefined): { status: number; detail
   return { status: 400, detail: 'not an HTTP/1.1 request' };
 }
 
-const NEXT_STEP = 'choose another with --listen HOST:PORT';
-
 const CAUSES: Readonly<Record<string, string>> = {
-  EADDRINUSE: `the port is in use; stop the program that has it, or ${NEXT_STEP}`,
-  EACCES: `not permitted; ports below 1024 need privileges, ${NEXT_STEP}`,
-  EADDRNOTAVAIL: `this machine has no such address; ${NEXT_STEP}`,
-  ENOTFOUND: `this name has no address; ${NEXT_STEP}`,
-  EAI_AGAIN: `the name could not be resolved; ${NEXT_STEP}`,
+  EADDRINUSE: 'the port is in use',
+  EACCES: 'not permitted, ports below 1024 need privileges',
+  EADDRNOTAVAIL: 'this machine has no such address',
+  ENOTFOUND: 'this name has no address',
+  EAI_AGAIN: 'the name could not be resolved',
 };
 
 /** The error of a failed `listen`, in one line. @param address such as `127.0.0.1:51690` */
-export function listenError(address: string, error: unknown): RollcallError {
+export function listenError(address: string, error: unknown, nextStep: string): RollcallError {
   const code = (error as { code?: unknown } | null)?.code;
-  const cause = (typeof code === 'string' && CAUSES[code]) || `${describeError(error)}; ${NEXT_STEP}`;
+  const cause = (typeof code === 'string' && CAUSES[code]) || describeError(error);
   // No `cause`, because its message repeats the same.
-  return new RollcallError(`listen on ${address}: ${cause}`);
+  return new RollcallError(`listen on ${address}: ${cause}; ${nextStep}`);
 }
 
 export interface HttpServerOptions {
@@ -262,7 +260,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     server.listen({ host: listen.host, port: listen.port });
     await once(server, 'listening');
   } catch (error) {
-    throw listenError(`${host}:${listen.port}`, error);
+    throw listenError(`${host}:${listen.port}`, error, 'choose another with --listen HOST:PORT');
   }
   server.on('error', onError);
 

@@ -11,6 +11,16 @@ export function printable(text: string): string {
   return CONTROL.test(text) ? text.replaceAll(new RegExp(CONTROL, 'g'), '?') : text;
 }
 
+const MAX_QUOTED_CHARS = 60;
+
+/** An invalid value for an error message: one line, no control characters, at most 60 characters, in quotes. */
+export function quote(value: unknown): string {
+  if (value === undefined) return 'missing';
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  const line = text.replace(/[\s\p{Cc}]+/gu, ' ').trim();
+  return line.length <= MAX_QUOTED_CHARS ? `"${line}"` : `"${line.slice(0, MAX_QUOTED_CHARS)}…"`;
+}
+
 /**
  * The base of every error that a user may see. The message is one line: the action, the value, the limit or cause, and the
  * next step; no full stop. The error says whether a retry can help, so that no caller has to guess.

@@ -120,13 +120,6 @@ export function diffEntry(
   return kindsOf(before, after).map((kind) => ({ kind, revision, instanceId, before, after, snapshot }));
 }
 
-/** The events that turn `before` into `after`, in the order of ids, all at the revision of `after`. */
-export function diffRolls(before: Roll, after: Roll): readonly InstanceEvent[] {
-  return entryChanges(before, after).flatMap((change) =>
-    diffEntry(change.instanceId, change.before, change.after, after.revision),
-  );
-}
-
 function kindsOf(before: RollEntry | null, after: RollEntry | null): readonly InstanceEventKind[] {
   if (before === after) return [];
   if (after === null) return ['forgotten'];

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { describeError, RollcallError } from '../lib/errors.ts';
+import { listenError } from '../http/server.ts';
 import type { SimulatedRequest } from './http.ts';
 import type { Delivery } from './imds.ts';
 
@@ -39,7 +39,7 @@ export async function openHttpListener(options: HttpListenerOptions): Promise<Ht
       server.listen({ host, port });
       await once(server, 'listening');
     } catch (error) {
-      throw listenError(host, port, error);
+      throw listenError(`${host}:${port}`, error, 'set another --base-port, or 0 for free ports');
     }
     return (server.address() as AddressInfo).port;
   };
@@ -68,12 +68,6 @@ export async function openHttpListener(options: HttpListenerOptions): Promise<Ht
       }),
     close: () => inTurn(unlisten),
   };
-}
-
-function listenError(host: string, port: number, error: unknown): RollcallError {
-  const inUse = (error as { code?: unknown } | null)?.code === 'EADDRINUSE';
-  const cause = inUse ? 'the port is in use' : describeError(error);
-  return new RollcallError(`listen on ${host}:${port}: ${cause}; set another --base-port, or 0 for free ports`);
 }
 
 /** Sends an answer whole, or breaks the connection half-way. */

@@ -1,9 +1,9 @@
 import { hostname, networkInterfaces } from 'node:os';
-import { describeError } from '../lib/errors.ts';
+import { describeError, quote } from '../lib/errors.ts';
 import type { MetadataFacts } from '../record/record.ts';
 import { readSmallFile } from './machine-id.ts';
 import { METADATA_FIELDS, type MetadataRead } from './metadata.ts';
-import { attempt, parseObject, quote, SourceError } from './source-error.ts';
+import { attempt, parseObject, SourceError } from './source-error.ts';
 
 export type Interfaces = ReturnType<typeof networkInterfaces>;
 

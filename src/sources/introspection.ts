@@ -1,8 +1,9 @@
 import { clusterName, isContainerInstanceArn } from '../ecs/arn.ts';
 import type { Clock } from '../lib/clock.ts';
+import { quote } from '../lib/errors.ts';
 import { boundedRequest, openHttpPool } from '../lib/http-client.ts';
 import type { EcsAgentFacts } from '../record/record.ts';
-import { parseObject, quote, readWithin, SourceError } from './source-error.ts';
+import { parseObject, readWithin, SourceError } from './source-error.ts';
 
 const ACTION = 'ecs-agent /v1/metadata';
 
@@ -35,7 +36,7 @@ function parseVersion(version: unknown): Pick<EcsAgentFacts, 'agentVersion' | 'a
 }
 
 function unexpected(key: string, expected: string, value: unknown): SourceError {
-  return new SourceError(`${ACTION}: ${key}: expected ${expected}, got ${quote(JSON.stringify(value) ?? 'none')}`);
+  return new SourceError(`${ACTION}: ${key}: expected ${expected}, got ${quote(value)}`);
 }
 
 const PATH = '/v1/metadata';

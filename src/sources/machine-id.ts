@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { describeError } from '../lib/errors.ts';
-import { quote, SourceError } from './source-error.ts';
+import { describeError, quote } from '../lib/errors.ts';
+import { SourceError } from './source-error.ts';
 
 /**
  * 32 lowercase hex digits; null if systemd has not filled the file yet (empty, or `uninitialized`):

@@ -1,9 +1,9 @@
 import { isIPv4 } from 'node:net';
-import { describeError } from '../lib/errors.ts';
+import { describeError, quote } from '../lib/errors.ts';
 import { INSTANCE_ID } from '../record/codec.ts';
 import type { MetadataFacts } from '../record/record.ts';
 import type { ImdsClient } from './imds.ts';
-import { attempt, parseObject, quote, SourceError } from './source-error.ts';
+import { attempt, parseObject, SourceError } from './source-error.ts';
 
 /** Where IMDS has one fact, and which values are valid. */
 export interface MetadataField {

@@ -1,6 +1,7 @@
+import { quote } from '../lib/errors.ts';
 import { INTERRUPTION_KINDS, type Interruption, type InterruptionKind } from '../record/record.ts';
 import type { ImdsClient } from './imds.ts';
-import { attempt, parseObject, quote, SourceError } from './source-error.ts';
+import { attempt, parseObject, SourceError } from './source-error.ts';
 
 /** The current notice of each kind; null: none. */
 export type Notices = Readonly<Record<InterruptionKind, Interruption | null>>;

@@ -1,6 +1,6 @@
 import type { Clock } from '../lib/clock.ts';
 import { DeadlineError, withDeadline } from '../lib/deadline.ts';
-import { describeError, RollcallError } from '../lib/errors.ts';
+import { describeError, quote, RollcallError } from '../lib/errors.ts';
 
 /** A source on this node (IMDS, ecs-agent, a file) did not answer, or its answer is invalid. A later read may succeed. */
 export class SourceError extends RollcallError {
@@ -12,14 +12,6 @@ export class SourceError extends RollcallError {
     super(message, { cause: options.cause });
     this.unreachable = options.unreachable ?? false;
   }
-}
-
-const MAX_QUOTED_CHARS = 60;
-
-/** Invalid text for an error message: one line, no control characters, at most 60 characters. */
-export function quote(text: string): string {
-  const line = text.replace(/[\s\p{Cc}]+/gu, ' ').trim();
-  return line.length <= MAX_QUOTED_CHARS ? `"${line}"` : `"${line.slice(0, MAX_QUOTED_CHARS)}…"`;
 }
 
 /**

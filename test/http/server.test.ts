@@ -48,15 +48,19 @@ describe('host allowed', () => {
 describe('listen error', () => {
   test('each cause is one line with the address and the next step', () => {
     for (const code of ['EADDRINUSE', 'EACCES', 'EADDRNOTAVAIL', 'ENOTFOUND', 'EAI_AGAIN', 'ESOMETHING']) {
-      const { message, cause } = listenError('127.0.0.1:80', Object.assign(new Error(`bind ${code}`), { code }));
-      assert.match(message, /^listen on 127\.0\.0\.1:80: [^\n]+; [^\n]*choose another with --listen HOST:PORT$/);
+      const { message, cause } = listenError(
+        '127.0.0.1:80',
+        Object.assign(new Error(`bind ${code}`), { code }),
+        'do this',
+      );
+      assert.match(message, /^listen on 127\.0\.0\.1:80: [^\n]+; do this$/);
       assert.equal(cause, undefined);
     }
   });
 
   test('an unknown cause has the system’s own text', () => {
-    const { message } = listenError('[::1]:1', new Error('something\nodd'));
-    assert.equal(message, 'listen on [::1]:1: something odd; choose another with --listen HOST:PORT');
+    const { message } = listenError('[::1]:1', new Error('something\nodd'), 'do this');
+    assert.equal(message, 'listen on [::1]:1: something odd; do this');
   });
 });
 

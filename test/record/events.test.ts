@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { diffEntry, diffRolls } from '../../src/record/events.ts';
+import { diffEntry } from '../../src/record/events.ts';
 import type { NodeRecord, Presence } from '../../src/record/record.ts';
 import { presenceState, type Roll, type RollEntry } from '../../src/record/roll.ts';
 import { applyEvent } from '../support/apply-event.ts';
+import { diffRolls } from '../support/diff-rolls.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 
 const ID = sampleInstanceId();

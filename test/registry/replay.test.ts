@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { diffRolls } from '../../src/record/events.ts';
 import type { Presence } from '../../src/record/record.ts';
 import type { Roll, RollEntry } from '../../src/record/roll.ts';
 import { createSlots, replayChanges, undoChanges } from '../../src/registry/replay.ts';
 import type { Change, WatchBatch } from '../../src/store/store.ts';
+import { diffRolls } from '../support/diff-rolls.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 
 describe('replay of changes', () => {

@@ -3,7 +3,7 @@ import { open, rename } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Clock } from '../../lib/clock.ts';
 import { withDeadline } from '../../lib/deadline.ts';
-import { describeError, RollcallError, UsageError } from '../../lib/errors.ts';
+import { describeError, quote, RollcallError, UsageError } from '../../lib/errors.ts';
 import { parseRevision } from '../../registry/event-source.ts';
 
 /** SQLite's primary result code for a database that another connection has locked. */
@@ -65,11 +65,6 @@ export function parseCursor(text: string): SavedCursor | { readonly refusal: str
     return { refusal: `its revision is ${quote(revision)}, not a whole number from 0 to 9223372036854775807 as text` };
   }
   return { store, revision: parsed };
-}
-
-function quote(value: unknown): string {
-  const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? 'missing');
-  return value === undefined ? text : JSON.stringify(text.slice(0, 80));
 }
 
 /** A cursor file, locked by this process until `release`. */

@@ -1,5 +1,5 @@
 import { isIPv6 } from 'node:net';
-import { describeError } from '../../lib/errors.ts';
+import { describeError, quote } from '../../lib/errors.ts';
 import { INSTANCE_ID } from '../../record/codec.ts';
 import type { NodeRecord } from '../../record/record.ts';
 import { filterRoll, instanceJson, type PresenceState, presenceState, type RollEntry } from '../../record/roll.ts';
@@ -50,7 +50,7 @@ export function containerInstance(registry: Pick<Registry, 'read'>): Handler {
     const { path: instance, params } = request;
     const id = params['id'] ?? '';
     if (!INSTANCE_ID.test(id)) {
-      const detail = `${JSON.stringify(id.slice(0, 64))} is not an instance id: i- or mi- and 8 to 32 hex digits`;
+      const detail = `${quote(id)} is not an instance id: i- or mi- and 8 to 32 hex digits`;
       return problem(400, detail, { instance });
     }
     const read = await readForRoute(registry, request);
