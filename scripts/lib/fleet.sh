@@ -1,15 +1,15 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# fleetctl, 0.11 to 1.0. Its exit status proves nothing (1.0 prints its usage and ends with 0), so every answer is
-# held against what it must look like. Flags have two dashes: with one, 1.0 does not know them.
+# fleetctl, 0.11 to 1.0. Its exit status proves nothing (1.0 prints its usage and ends with 0), so each answer is checked
+# for its form. Flags have two dashes, because 1.0 does not know them with one.
 
-# Finds fleetctl and learns whether it can replace a unit in place, which it can from 0.13 on.
+# Finds fleetctl, and whether it can replace a unit in one step, which it can since 0.13.
 open_fleet() {
   command -v fleetctl >/dev/null ||
     fail "fleetctl is not installed: put it on the PATH, or run this on a CoreOS host of the fleet"
   ask fleetctl --version || true
-  [ -n "$answer" ] || fail "cannot ask fleetctl for its version: $(cause); try fleetctl --version"
+  [ -n "$answer" ] || fail "cannot read fleetctl's version: $(cause); try fleetctl --version"
   [[ $answer =~ ^fleetctl\ version\ v?([0-9]+)\.([0-9]+) ]] ||
-    fail "fleetctl --version answered \"$(one_line "$answer")\": expected \"fleetctl version …\"; is it fleet's?"
+    fail "fleetctl --version answered \"$(one_line "$answer")\": expected \"fleetctl version …\"; check that it is fleet's"
   fleet_version=${answer#fleetctl version }
   can_replace=false
   if [ "${BASH_REMATCH[1]}" -ge 1 ] || [ "${BASH_REMATCH[2]}" -ge 13 ]; then can_replace=true; fi
@@ -23,14 +23,14 @@ list_machines() {
   [ -z "$odd" ] || { echo "fleetctl list-machines answered \"$(one_line "$odd")\" instead of a list" >"$work/stderr"; return 1; }
 }
 
-# First contact: says what to look at when there is none.
+# The first contact with fleet; a failure names what to check.
 require_machines() {
   list_machines "$1" ||
     fail "cannot reach the fleet: $(cause); check FLEETCTL_TUNNEL or FLEETCTL_ENDPOINT (${FLEETCTL_TUNNEL:-${FLEETCTL_ENDPOINT:-neither is set}})"
-  [ -s "$1" ] || fail "fleet lists no machine: is fleet.service running on the hosts, and is this their fleet?"
+  [ -s "$1" ] || fail "fleet lists no machine; check that fleet.service runs on the hosts, and that this is their fleet"
 }
 
-# read_unit NAME FILE : its text as fleet has it, an empty file when fleet does not know it
+# read_unit NAME FILE : writes fleet's text of the unit; an empty file if fleet does not have it
 read_unit() {
   if bounded fleetctl cat "$1" >"$2" && grep -q '^\[' "$2"; then return 0; fi
   if grep -q "^Unit $1 not found" "$work/stderr"; then : >"$2"; return 0; fi
@@ -38,7 +38,7 @@ read_unit() {
   return 1
 }
 
-# wanted_state NAME : what fleet is to do with the unit (inactive, loaded, launched) and whether it is global
+# wanted_state NAME : the unit's desired state in fleet (inactive, loaded, launched) and whether it is global
 wanted_state() {
   local rows odd
   bounded fleetctl list-unit-files --fields=unit,dstate,global --no-legend >"$work/rows" || return 1
@@ -57,7 +57,7 @@ fleet_has_same() {
   [ "$(tool same "$2" "$work/registered")" = same ]
 }
 
-# change ARGS… : calls fleetctl; `said` is what it said, which counts only once its effect is seen
+# change ARGS… : calls fleetctl; `said` is its message. The caller checks the effect.
 change() {
   local status=0
   bounded fleetctl "$@" >"$work/stdout" || status=$?
@@ -65,20 +65,20 @@ change() {
   [ $status -eq 0 ] || fail "cannot $1 ${*: -1}: $said"
 }
 
-# submit_unit NAME FILE : fleet does not have it yet
+# submit_unit NAME FILE : for a unit that fleet does not have
 submit_unit() {
   change submit "$2"
-  fleet_has_same "$1" "$2" || fail "fleet did not take $1 as submitted: $said; compare fleetctl cat $1 with $2"
+  fleet_has_same "$1" "$2" || fail "fleet has not the submitted text of $1: $said; compare fleetctl cat $1 with $2"
 }
 
 # destroy_unit NAME
 destroy_unit() {
   change destroy "$1"
-  read_unit "$1" "$work/registered" || fail "cannot see whether $1 is destroyed: $(cause)"
+  read_unit "$1" "$work/registered" || fail "cannot check whether $1 is destroyed: $(cause)"
   [ ! -s "$work/registered" ] || fail "fleet still has $1 after fleetctl destroy: $said"
 }
 
-# replace_unit NAME FILE : where fleetctl cannot in one step, in two; fleet stops the unit on every machine between them
+# replace_unit NAME FILE : in two steps if fleetctl cannot do it in one; in between, fleet stops the unit on every machine
 replace_unit() {
   if $can_replace; then
     change start --replace "$2"
@@ -90,14 +90,14 @@ replace_unit() {
   fi
 }
 
-# start_unit NAME FILE : never blocks for a global unit, so "launched" is all that fleet can say
+# start_unit NAME FILE : fleetctl does not wait for a global unit, so only the state "launched" can be checked
 start_unit() {
   change start "$2"
   local state
-  state=$(wanted_state "$1") || fail "cannot see whether $1 was started: $(cause)"
+  state=$(wanted_state "$1") || fail "cannot check whether $1 was started: $(cause)"
   case $state in
     'launched true') ;;
-    *' false') fail "fleet does not take $1 for a global unit: see [X-Fleet] in $2" ;;
+    *' false') fail "fleet does not treat $1 as a global unit; check [X-Fleet] in $2" ;;
     *) fail "fleetctl start $1 changed nothing (fleet says \"${state:-no such unit}\"): $said" ;;
   esac
 }
@@ -106,6 +106,6 @@ start_unit() {
 stop_unit() {
   change stop "$1"
   local state
-  state=$(wanted_state "$1") || fail "cannot see whether $1 was stopped: $(cause)"
+  state=$(wanted_state "$1") || fail "cannot check whether $1 was stopped: $(cause)"
   [[ $state != launched* ]] || fail "fleetctl stop $1 changed nothing: $said"
 }

@@ -34,25 +34,25 @@ for (const [version, old] of [
 ] as const) {
   const registered = serializeUnit(parseUnit(FILE, old), !old);
 
-  test(`a file equals what fleet ${version} made of it`, () => {
+  test(`a file equals the text that fleet ${version} makes of it`, () => {
     assert.notEqual(registered, FILE);
     assert.deepEqual(canonicalUnit(registered), canonicalUnit(FILE));
   });
 
   for (const [name, other] of Object.entries(OTHERS)) {
-    test(`${name} is a difference to what fleet ${version} has`, () => {
+    test(`${name} is a difference from the text in fleet ${version}`, () => {
       assert.notEqual(other, FILE);
       assert.notDeepEqual(canonicalUnit(registered), canonicalUnit(other));
     });
   }
 }
 
-test('a comment that ends in a backslash swallows the next line, as it does in fleet', () => {
+test('a comment that ends in a backslash includes the next line, as in fleet', () => {
   const text = '[Service]\n# path C:\\\nExecStart=/bin/true\nExecStop=/bin/false\n';
   assert.deepEqual(canonicalUnit(text), ['Service\tExecStop=/bin/false']);
 });
 
-test('a unit without settings has none', () => {
+test('a unit without settings is empty', () => {
   assert.deepEqual(canonicalUnit(''), []);
   assert.deepEqual(canonicalUnit('# nothing\n[Unit]\n'), []);
 });

@@ -11,13 +11,13 @@ const of = (changes: Partial<RollNode>, cluster: string | null = 'demo', region:
     region,
   });
 
-test('a machine that is as it should be raises no doubt', () => {
+test('a correct machine gives no note', () => {
   assert.deepEqual(of({}), []);
   assert.deepEqual(of({}, null, null), []);
   assert.deepEqual(of({ privateIpAddress: '10.0.0.9', publicIpAddress: '10.113.0.23' }), []);
 });
 
-test('each thing that an operator should look at is told with the machine', () => {
+test('each thing to check gives a note with its machine', () => {
   assert.match(
     of({ cluster: 'Cosmos-Dev' })[0] ?? '',
     /^10\.113\.0\.23 \(machine a{32}\) is in cluster Cosmos-Dev, not demo/,

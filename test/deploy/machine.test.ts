@@ -12,7 +12,7 @@ test('machines are read from fleetctl’s padded columns, with and without an ad
   assert.deepEqual(machines.map(machineName), ['10.0.0.1 (machine aa)', 'machine bb']);
 });
 
-test('the states of the units that matter are put together by machine', () => {
+test('the states of the given units are grouped by machine', () => {
   const text = [
     'rollcall.service\taa/10.0.0.1\tfailed\t\tfailed',
     'other.service\t\taa/10.0.0.1\tactive\t\trunning',

@@ -15,19 +15,19 @@ function missing(nodes: readonly RollNode[], old: ReadonlySet<string> = NONE, ma
   return state.missing[0]?.reason ?? null;
 }
 
-test('a present node with the machine’s id has answered, whatever its address', () => {
+test('a present node with the machine’s id counts, with any address', () => {
   assert.equal(missing([sampleNode()]), null);
   assert.equal(missing([sampleNode({ privateIpAddress: '10.0.0.9' })]), null);
   assert.equal(missing([sampleNode()], NONE, { ...MACHINE, address: null }), null);
 });
 
-test('the same address on another machine is no answer, and worth a word while that one is there', () => {
+test('a present node with the same address and another machine id does not count, and is in the reason', () => {
   const other = { machineId: 'b'.repeat(32) };
   assert.match(missing([sampleNode(other)]) ?? '', /i-12345678 answers from its address, but as machine b{32}$/);
   assert.match(missing([sampleNode({ ...other, presence: { state: 'lost' } })]) ?? '', /never answered/);
 });
 
-test('an agent that was not given its machine id answers by its private or public address', () => {
+test('an agent without a machine id counts by its private or public address', () => {
   assert.equal(missing([sampleNode({ machineId: null })]), null);
   const elsewhere = { machineId: null, privateIpAddress: '10.0.0.9' };
   assert.equal(missing([sampleNode({ ...elsewhere, publicIpAddress: '10.113.0.23' })]), null);
@@ -35,7 +35,7 @@ test('an agent that was not given its machine id answers by its private or publi
   assert.match(missing([sampleNode({ machineId: null })], NONE, { ...MACHINE, address: null }) ?? '', /never answered/);
 });
 
-test('an agent that is to be replaced has not answered for the new unit; its successor has', () => {
+test('an agent from before the deployment does not count; its successor does', () => {
   const old = sampleNode({ sidecar: { session: 'old' } });
   assert.match(
     missing([old], new Set(['old'])) ?? '',
@@ -44,7 +44,7 @@ test('an agent that is to be replaced has not answered for the new unit; its suc
   assert.equal(missing([sampleNode()], new Set(['old'])), null);
 });
 
-test('what is known of a machine that does not answer is told', () => {
+test('the reason for a missing machine has what is known of it', () => {
   assert.match(missing([]) ?? '', /^it never answered at this store$/);
   assert.match(missing([sampleNode({ presence: { state: 'lost' } })]) ?? '', /i-12345678 is lost/);
   const departed = sampleNode({
@@ -54,7 +54,7 @@ test('what is known of a machine that does not answer is told', () => {
   assert.match(missing([departed]) ?? '', /departed \(stopped\) at 2026-11-22T10:00:00Z/);
 });
 
-test('nodes of the roll that are no machine of the fleet count for nothing', () => {
+test('nodes that are not machines of the fleet do not count', () => {
   const state = muster([MACHINE], [sampleNode(), sampleNode({ machineId: 'c'.repeat(32) })], NONE);
   assert.equal(state.answered.length, 1);
 });

@@ -6,7 +6,7 @@ import { sampleNode } from './sample-node.ts';
 const OLD = '[Service]\nExecStart=/bin/true\n';
 const NEW = '[Service]\nExecStart=/bin/true --new\n';
 
-test('who is present when a unit is deployed does not speak for it, also when only a comment of it changes', () => {
+test('agents present before a deployment are outdated for its unit, also with other comments in it', () => {
   const roll = [
     sampleNode({ sidecar: { session: 'here' } }),
     sampleNode({ sidecar: { session: 'gone' }, presence: { state: 'lost' } }),
@@ -16,11 +16,11 @@ test('who is present when a unit is deployed does not speak for it, also when on
   assert.deepEqual([...outdatedSessions(lines, `# why\n${NEW}`)], ['here']);
 });
 
-test('who goes back to the unit from before may count the agents that run it', () => {
+test('after a return to the old unit its agents count again', () => {
   const lines = outdatedLines([sampleNode()], NEW).join('\n');
   assert.deepEqual([...outdatedSessions(lines, OLD)], []);
 });
 
-test('a file that is empty or cut short outdates nobody', () => {
+test('an empty or truncated file makes no agent outdated', () => {
   for (const lines of ['', '\n', 'garbage', '\0']) assert.equal(outdatedSessions(lines, NEW).size, 0);
 });

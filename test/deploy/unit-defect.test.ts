@@ -19,12 +19,12 @@ for (const part of [
   '[X-FLEET]\nGlobal=true',
   '[X-Fleet]\n# a path \\\nGlobal=true',
 ]) {
-  test(`fleet would silently run it on one machine: ${JSON.stringify(part)}`, () => {
+  test(`a unit that fleet would run on one machine only is refused: ${JSON.stringify(part)}`, () => {
     assert.match(unitDefect(unit(part)) ?? '', /no global unit.*Global=true/);
   });
 }
 
-test('what fleet would read in another way than it was meant is refused', () => {
+test('a line that fleet would misread is refused', () => {
   assert.match(unitDefect(unit('[X-Fleet]\nGlobal=true').replaceAll('\n', '\r\n')) ?? '', /Windows line ends/);
   assert.match(unitDefect(unit('[X-Fleet]\nGlobal=true\nGlobal=false')) ?? '', /Global= twice/);
   const global = unit('[X-Fleet]\nGlobal=true');

@@ -53,7 +53,7 @@ async function signedWith(
 
 const own = { AWS_ACCESS_KEY_ID: 'AKIDENV', AWS_SECRET_ACCESS_KEY: 'secret', ...NO_IMDS };
 
-test('keys of the environment; the region by the flag, AWS_REGION, AWS_DEFAULT_REGION in this order', async (t) => {
+test('keys come from the environment; the region from the flag, AWS_REGION, AWS_DEFAULT_REGION, in this order', async (t) => {
   const regions = { AWS_REGION: 'eu-west-1', AWS_DEFAULT_REGION: 'eu-west-2' };
   assert.equal(
     await signedWith(t, null, () => ({ ...own, ...regions }), ['--region', 'eu-west-3']),
@@ -64,12 +64,12 @@ test('keys of the environment; the region by the flag, AWS_REGION, AWS_DEFAULT_R
   assert.match(await signedWith(t, null, () => own), /: no region; set --region, AWS_REGION/);
 });
 
-test('AWS_ENDPOINT_URL is honoured as AWS_ENDPOINT_URL_ECS is', async (t) => {
+test('AWS_ENDPOINT_URL works like AWS_ENDPOINT_URL_ECS', async (t) => {
   const env = (url: string) => ({ ...own, AWS_REGION: 'eu-west-1', AWS_ENDPOINT_URL: url, AWS_ENDPOINT_URL_ECS: '' });
   assert.equal(await signedWith(t, null, env), 'AKIDENV eu-west-1');
 });
 
-test('keys and region of a profile, by flag and by AWS_PROFILE, and without a word of the environment’s keys', async (t) => {
+test('keys and region come from a profile, by flag or AWS_PROFILE, without a warning about the environment’s keys', async (t) => {
   const dir = await mkdtemp(join(tmpdir(), 'rollcall-aws-'));
   t.after(() => rm(dir, { recursive: true, force: true }));
   const profile = '[profile ops]\nregion = sa-east-1\naws_access_key_id = AKIDOPS\naws_secret_access_key = secret\n';
@@ -94,7 +94,7 @@ test('an instance’s role and region, over IMDSv2', async (t) => {
   assert.equal(await signedWith(t, 'node-role', env), 'AKIDROLE ap-southeast-2');
 });
 
-test('an instance without a role: where was looked, and what to give', async (t) => {
+test('without any credentials the error says where they were searched and what to set', async (t) => {
   const env = (url: string) => ({ AWS_EC2_METADATA_SERVICE_ENDPOINT: url });
   const complaint = await signedWith(t, null, env);
   assert.match(

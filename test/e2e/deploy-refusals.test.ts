@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { changes, type DeployWorld, deployWorld, lastLine } from '../support/deploy-world.ts';
 
-test('what cannot be reached or read stops it before anything is changed, with the cause and the next step last', async (t) => {
+test('if something cannot be reached or read, nothing is changed, and the last line has the cause and the next step', async (t) => {
   const w = await deployWorld(t, '1.0.0', 1);
   const stops = async (pattern: RegExp, run: Promise<Awaited<ReturnType<DeployWorld['deploy']>>>) => {
     const result = await run;
@@ -30,17 +30,17 @@ test('what cannot be reached or read stops it before anything is changed, with t
   w.fleet.state.putMachines(w.fleet.machines);
   await stops(/cannot read the roll: .*127\.0\.0\.1:1.*--store/, w.deploy('--store', 'etcd://127.0.0.1:1'));
   await w.fleet.awsError('Unable to locate credentials. You can configure credentials by running "aws configure".');
-  await stops(/cannot ask ECS for cluster demo: Unable to locate credentials.*--skip-cluster/, w.deploy());
+  await stops(/cannot read cluster demo from ECS: Unable to locate credentials.*--skip-cluster/, w.deploy());
   await w.fleet.awsError(null);
   await writeFile(join(w.units, 'rollcall.service'), '[Service]\nExecStart=/bin/true\n[X-Fleet]\nGlobal=True # all\n');
   await stops(/rollcall\.service cannot be deployed: it is no global unit/, w.deploy());
   await w.writeUnits('1');
   const plain = ['--store', w.store, '--cluster', 'demo', '--units', w.units];
   await stops(/cannot read the roll: .*fleetctl destroy amazon-ecs/, w.undeploy('--store', 'etcd://127.0.0.1:1'));
-  await stops(/nobody to ask.*--yes/, w.fleet.script('deploy', plain));
+  await stops(/no terminal to ask for confirmation.*--yes/, w.fleet.script('deploy', plain));
 });
 
-test('without the programs it needs it says which; without aws --skip-cluster goes on', async (t) => {
+test('a missing program is named; without aws, --skip-cluster works', async (t) => {
   const w = await deployWorld(t, '1.0.0', 1);
   const bare = await mkdtemp(join(tmpdir(), 'rollcall-path-'));
   t.after(() => rm(bare, { recursive: true, force: true }));
@@ -64,7 +64,7 @@ test('without the programs it needs it says which; without aws --skip-cluster go
   assert.deepEqual(await w.fleet.clusters(), []);
 });
 
-test('a fleetctl that prints its usage and ends well has done nothing, and is not believed', async (t) => {
+test('a fleetctl that prints its usage and exits with 0 has changed nothing, which is detected', async (t) => {
   const w = await deployWorld(t, '1.0.0', 1);
   const fails = async (fault: string, pattern: RegExp, run: () => ReturnType<DeployWorld['deploy']>) => {
     w.fleet.state.putFault(fault);
@@ -73,7 +73,7 @@ test('a fleetctl that prints its usage and ends well has done nothing, and is no
     assert.equal(code, 1, stderr);
     assert.match(lastLine(stderr), pattern);
   };
-  await fails('usage submit', /fleet did not take amazon-ecs-agent\.service as submitted/, w.deploy);
+  await fails('usage submit', /fleet has not the submitted text of amazon-ecs-agent\.service/, w.deploy);
   await fails(
     'usage start',
     /fleetctl start amazon-ecs-agent\.service changed nothing \(fleet says "inactive true"\)/,
@@ -92,14 +92,14 @@ test('a fleetctl that prints its usage and ends well has done nothing, and is no
   await fails('usage destroy', /fleet still has rollcall\.service/, w.undeploy);
 });
 
-test('what stops it half-way is told with what was done, and the next run goes on from there', async (t) => {
+test('after a failure half-way the last line says what was done, and the next run continues', async (t) => {
   const w = await deployWorld(t, '0.11.8', 2);
   w.fleet.state.putFault('refuse start');
   const half = await w.deploy();
   assert.equal(half.code, 1);
   assert.match(
     lastLine(half.stderr),
-    /cannot start \S+amazon-ecs-agent\.service: .*read-only; not all was done, only: create-cluster demo, submit amazon-ecs-agent\.service; run it again/,
+    /cannot start \S+amazon-ecs-agent\.service: .*read-only; done so far: create-cluster demo, submit amazon-ecs-agent\.service; run it again/,
   );
   w.fleet.state.putFault('');
   const rest = await w.deploy();
@@ -118,19 +118,19 @@ test('what stops it half-way is told with what was done, and the next run goes o
   assert.equal((await w.deploy()).code, 0);
   const stuck = await w.undeploy();
   assert.equal(stuck.code, 1);
-  assert.match(lastLine(stuck.stderr), /cannot destroy rollcall\.service: .*only: stop rollcall\.service, wait/);
+  assert.match(lastLine(stuck.stderr), /cannot destroy rollcall\.service: .*done so far: stop rollcall\.service, wait/);
 });
 
 test('wrong usage is one line and status 2', async (t) => {
   const w = await deployWorld(t, '1.0.0', 1);
   for (const [args, pattern] of [
     [['--frobnicate'], /unknown argument "--frobnicate"/],
-    [['--store', w.store], /no cluster given/],
-    [['--cluster', 'demo'], /no store given/],
-    [['--store', 'memory:', '--cluster', 'demo'], /a store in memory is read by nobody else/],
-    [['--store', w.store, '--cluster', 'a b'], /"a b" is no ECS cluster name/],
-    [['--store', w.store, '--cluster', 'demo', '--timeout', '5'], /--timeout "5" is no duration: write 90s/],
-    [['--store'], /--store: a value must follow/],
+    [['--store', w.store], /no cluster is set/],
+    [['--cluster', 'demo'], /no store is set/],
+    [['--store', 'memory:', '--cluster', 'demo'], /memory: is a store inside one process/],
+    [['--store', w.store, '--cluster', 'a b'], /"a b" is not an ECS cluster name/],
+    [['--store', w.store, '--cluster', 'demo', '--timeout', '5'], /--timeout "5" is not a duration; use 90s/],
+    [['--store'], /--store needs a value/],
   ] as const) {
     const { code, stderr } = await w.fleet.script('deploy', args);
     assert.equal(code, 2, stderr);

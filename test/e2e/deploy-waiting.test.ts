@@ -24,7 +24,7 @@ test('a machine that does not answer is named with what is known of it; one that
   );
   assert.match(
     lastLine(result.stderr),
-    /1 of 3 machines did not answer the roll within 15s: 10\.113\.0\.25; there see journalctl.*ROLLCALL_STORE/,
+    /1 of 3 machines did not answer the roll within 15s: 10\.113\.0\.25; on each see journalctl.*ROLLCALL_STORE/,
   );
   assert.match(result.stdout, /10\.113\.0\.23 +i-/);
 
@@ -35,7 +35,7 @@ test('a machine that does not answer is named with what is known of it; one that
   assert.match(waiting.stderr(), /all 2 machines have answered the roll\n$/);
 });
 
-test('a machine whose agent went away is named as departed or lost', async (t) => {
+test('a machine whose agent ended is named as departed or lost', async (t) => {
   const w = await deployWorld(t, '0.11.8', 2);
   assert.equal((await w.deploy()).code, 0);
   const [first] = w.fleet.machines;
@@ -47,7 +47,7 @@ test('a machine whose agent went away is named as departed or lost', async (t) =
   assert.match(result.stderr, /not answered: 10\.113\.0\.23 .*departed \(stopped\) at 20/);
 });
 
-test('an agent that outlives a replacement, or an undeployment, is not taken for done', async (t) => {
+test('an agent that survives a replacement or an undeployment is not counted as done', async (t) => {
   const w = await deployWorld(t, '1.0.0', 2);
   assert.equal((await w.deploy()).code, 0);
   const [, second] = w.fleet.machines;
@@ -69,7 +69,7 @@ test('an agent that outlives a replacement, or an undeployment, is not taken for
   assert.match(gone.stderr, /still present: 10\.113\.0\.24 \(machine /);
   assert.match(
     lastLine(gone.stderr),
-    /1 machines are still present on the roll after 4s.*not all was done, only: stop rollcall\.service; run it again/,
+    /1 machines are still present on the roll after 4s.*done so far: stop rollcall\.service; run it again/,
   );
   assert.deepEqual(w.fleet.state.unitNames(), ['amazon-ecs-agent.service', 'rollcall.service']);
   w.fleet.deaf.delete(second.id);
@@ -79,7 +79,7 @@ test('an agent that outlives a replacement, or an undeployment, is not taken for
   assert.deepEqual(w.fleet.state.unitNames(), ['amazon-ecs-agent.service']);
 });
 
-test('a store that is away for a while is waited for; a cluster that is another than asked for is noted', async (t) => {
+test('a store outage during the wait does not end it; a machine in another cluster is noted', async (t) => {
   const w = await deployWorld(t, '1.0.0', 2);
   w.fleet.broken.add(w.fleet.machines[0]?.id ?? '');
   const waiting = w.fleet.script('deploy', ['--store', w.store, '--cluster', 'other', '--units', w.units, '--yes']);
@@ -95,7 +95,7 @@ test('a store that is away for a while is waited for; a cluster that is another 
   assert.match(lastLine(result.stderr), /all 2 machines have answered/);
 });
 
-test('Ctrl-C while it waits leaves the units deployed, says so, and leaves no files behind', async (t) => {
+test('Ctrl-C during the wait keeps the units deployed, says so, and leaves no files behind', async (t) => {
   const w = await deployWorld(t, '1.0.0', 1);
   w.fleet.broken.add(w.fleet.machines[0]?.id ?? '');
   const temporary = await mkdtemp(join(tmpdir(), 'rollcall-tmp-'));
@@ -110,7 +110,7 @@ test('Ctrl-C while it waits leaves the units deployed, says so, and leaves no fi
   assert.deepEqual(w.fleet.state.unitNames(), ['amazon-ecs-agent.service', 'rollcall.service']);
 });
 
-test('what ends it in the middle of a change is told with that change, also when the terminal is gone', async (t) => {
+test('an interruption during a change names that change, also if the terminal is closed', async (t) => {
   const w = await deployWorld(t, '1.0.0', 1);
   for (const [signal, status] of [
     ['SIGINT', 130],
@@ -125,25 +125,25 @@ test('what ends it in the middle of a change is told with that change, also when
     assert.equal(await running.ended, status);
     assert.match(
       lastLine(running.stderr()),
-      /interrupted during: start amazon-ecs-agent\.service; not all was done, only: .*; run it again/,
+      /interrupted during: start amazon-ecs-agent\.service; done so far: .*; run it again/,
     );
     w.fleet.state.putFault('');
     assert.equal((await w.undeploy()).code, 0);
   }
 });
 
-test('a store that has none of a running fleet is asked about before anything is undeployed', async (t) => {
+test('a store without the fleet’s machines is noted before anything is undeployed', async (t) => {
   const w = await deployWorld(t, '1.0.0', 1);
   assert.equal((await w.deploy()).code, 0);
   const elsewhere = await w.undeploy('--dry-run', '--store', `${w.store}/elsewhere`);
   assert.match(
     elsewhere.stdout,
-    /note: rollcall\.service is launched, yet no machine is on this roll: is it the agents' store/,
+    /note: rollcall\.service is launched, but no machine is on this roll; check that --store/,
   );
   assert.doesNotMatch((await w.undeploy('--dry-run')).stdout, /note/);
 });
 
-test('a record that this checkout is too old to read is told, not passed over as a machine that never answered', async (t) => {
+test('a record that this checkout is too old to read gives a warning, beside the machine that did not answer', async (t) => {
   const w = await deployWorld(t, '1.0.0', 1);
   w.fleet.broken.add(w.fleet.machines[0]?.id ?? '');
   const newer = { key: '/rollcall/v1/records/i-00000001', value: '{"schemaVersion":99}' };

@@ -6,7 +6,7 @@ import { changes, count, deployWorld } from '../support/deploy-world.ts';
 import { rollStates } from '../support/rollcall-process.ts';
 
 for (const version of ['0.11.8', '1.0.0']) {
-  test(`fleet ${version}: deploy, deploy again, replace, undeploy, each only as far as it is not done yet`, async (t) => {
+  test(`fleet ${version}: deploy, deploy again, replace and undeploy do only what is not done yet`, async (t) => {
     const w = await deployWorld(t, version);
 
     const rehearsal = await w.deploy('--dry-run');
@@ -66,7 +66,7 @@ for (const version of ['0.11.8', '1.0.0']) {
   });
 }
 
-test('the variable ROLLCALL names another command that reads the roll', async (t) => {
+test('the variable ROLLCALL sets another command that reads the roll', async (t) => {
   const w = await deployWorld(t, '1.0.0', 1);
   assert.equal((await w.deploy()).code, 0);
   const [first] = w.fleet.machines;

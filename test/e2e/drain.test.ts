@@ -26,7 +26,7 @@ async function start(t: TestContext, config: Partial<DrainConfig> = {}, more: { 
   return { world, ecs, agent, arn, claim, network, startAgent, state: async () => (await agent.self()).drain.state };
 }
 
-test('a spot notice drains the node, and its withdrawal makes it active again', async (t) => {
+test('a spot notice drains the node, and its end makes the node active again', async (t) => {
   const { world, ecs, agent, arn, claim, state } = await start(t);
   assert.equal(await state(), 'idle');
   assert.deepEqual(ecs.calls, [], 'nothing is asked while there is no cause');
@@ -42,7 +42,7 @@ test('a spot notice drains the node, and its withdrawal makes it active again', 
   assert.ok(agent.log().some((line) => line.startsWith('drain: draining: spot-interruption')));
 });
 
-test('a node that is critical for long drains, and is active when it was well for as long', async (t) => {
+test('a node that is critical for long drains, and is active again when it was not critical for as long', async (t) => {
   let status: 'critical' | 'passing' = 'passing';
   const probe: Probe = {
     ...{ name: 'app', intervalMs: 50, timeoutMs: 1_000 },
@@ -55,7 +55,7 @@ test('a node that is critical for long drains, and is active when it was well fo
   await until('it is active again', PATIENCE_MS, async () => ecs.status(arn) === 'ACTIVE');
 });
 
-test('no slot: it waits, asks ECS nothing, and drains when one is free', async (t) => {
+test('without a free slot the agent waits without calling ECS, and drains when a slot is free', async (t) => {
   const { world, ecs, agent, state } = await start(t);
   const other = { ...(await world.record()), ec2InstanceId: 'i-00000001' };
   const seat = { instanceId: 'i-00000001', session: 's', since: '2026-01-01T00:00:00Z', ttlMs: 600_000 };
@@ -74,7 +74,7 @@ test('no slot: it waits, asks ECS nothing, and drains when one is free', async (
   await until('it drains', 60_000, async () => (await state()) === 'draining');
 });
 
-test('with the store away nothing is drained, and the agent is well', async (t) => {
+test('during a store outage nothing is drained, and the agent stays healthy', async (t) => {
   const { world, ecs, agent, network, state } = await start(t);
   network.network = 'refuse';
   await world.setNotices(spot);
@@ -85,7 +85,7 @@ test('with the store away nothing is drained, and the agent is well', async (t) 
   await until('it drains', 30_000, async () => (await state()) === 'draining');
 });
 
-test('an agent that leaves leaves the node drained, and the next one makes it active when the cause is over', async (t) => {
+test('an agent that ends keeps the node drained, and the next one makes it active when the cause is over', async (t) => {
   const { world, ecs, agent, arn, claim, state, startAgent } = await start(t);
   await world.setNotices(spot);
   await until('it drains', PATIENCE_MS, async () => (await state()) === 'draining');
@@ -98,7 +98,7 @@ test('an agent that leaves leaves the node drained, and the next one makes it ac
   await until('it is active again', PATIENCE_MS, async () => ecs.status(arn) === 'ACTIVE' && (await claim()) === null);
 });
 
-test('a wiped ecs-agent: the new container instance is drained, and the old one is forgotten', async (t) => {
+test('after a lost checkpoint the new container instance is drained, and the old one is forgotten', async (t) => {
   const { world, ecs, arn, claim, state } = await start(t);
   await world.setNotices(spot);
   await until('it drains', PATIENCE_MS, async () => (await state()) === 'draining');
@@ -112,7 +112,7 @@ test('a wiped ecs-agent: the new container instance is drained, and the old one 
   assert.equal((await claim())?.arn, fresh);
 });
 
-test('where ECS denies it, the slot is given back at once, and the agent is well', async (t) => {
+test('if ECS denies the drain the slot is released at once, and the agent stays healthy', async (t) => {
   const { world, ecs, agent, arn, claim, state } = await start(t);
   ecs.failing.set('ecs:UpdateContainerInstancesState', denied('ecs:UpdateContainerInstancesState'));
   await world.setNotices(spot);
@@ -124,7 +124,7 @@ test('where ECS denies it, the slot is given back at once, and the agent is well
   assert.equal((await fetch(`${agent.url}/healthz`)).status, 200);
 });
 
-test('what an operator drained before is left alone, also when the cause is over', async (t) => {
+test('a node that an operator drained is left alone, also when the cause is over', async (t) => {
   const { world, ecs, arn, claim, state } = await start(t);
   ecs.set(arn, { status: 'DRAINING' });
   await world.setNotices(spot);
@@ -136,7 +136,7 @@ test('what an operator drained before is left alone, also when the cause is over
   assert.equal(ecs.status(arn), 'DRAINING');
 });
 
-test('an answer that was lost is asked for, and the drain is rollcall’s', async (t) => {
+test('after a lost answer ECS is asked again, and the drain counts as rollcall’s', async (t) => {
   const { world, ecs, claim, state } = await start(t);
   const update = ecs.updateContainerInstancesState;
   ecs.updateContainerInstancesState = async (...args) => {
@@ -150,7 +150,7 @@ test('an answer that was lost is asked for, and the drain is rollcall’s', asyn
   assert.deepEqual(ecs.calls, ['describe', 'DRAINING', 'describe']);
 });
 
-test('a cause that comes back while the node is made active drains it again, and nobody is said to have undone it', async (t) => {
+test('a cause that returns while the node is made active drains it again, and does not count as undone by an operator', async (t) => {
   const { world, ecs, agent, arn, state } = await start(t);
   await world.setNotices(spot);
   await until('it drains', PATIENCE_MS, async () => (await state()) === 'draining');
@@ -168,7 +168,7 @@ test('a cause that comes back while the node is made active drains it again, and
   assert.ok(!agent.log().some((line) => line.includes('left-alone')), agent.log().join('\n'));
 });
 
-test('a host that EC2 announces nothing to is active again when it was well for long', async (t) => {
+test('a node outside EC2, which has no notices, is active again when it was not critical for long', async (t) => {
   let status: 'critical' | 'passing' = 'critical';
   const probe: Probe = {
     ...{ name: 'app', intervalMs: 50, timeoutMs: 1_000 },

@@ -74,11 +74,11 @@ async function listed(fleet: Fleet, ...args: readonly string[]): Promise<readonl
   return containerInstances.map((each) => `${each.ec2InstanceId} ${each.containerInstanceArn}`).sort();
 }
 
-test('a fleet beside ECS: both lists, attributes, drain, placement, both audits, and each difference', async (t) => {
+test('a fleet with ECS: both lists, attributes, drain, placement, both audits, and each difference', async (t) => {
   const fleet = await startFleet(t);
   const [drained = '', stray = '', copied = '', steady = '', cutOff = ''] = fleet.ids;
 
-  await t.test('the roll and ECS list the same', async () => {
+  await t.test('the roll and ECS have the same list', async () => {
     await until('all answer', LIMIT_MS, async () => {
       assert.deepEqual(
         await listed(fleet, '--health', 'passing'),
@@ -112,7 +112,7 @@ test('a fleet beside ECS: both lists, attributes, drain, placement, both audits,
     }
   });
 
-  await t.test('a spot notice drains the node, no task is placed there, and its withdrawal undoes it', async () => {
+  await t.test('a spot notice drains the node, no task is placed there, and its end undoes the drain', async () => {
     assert.equal((await drainOf(drained)).state, 'idle');
     const spot = { action: 'terminate', time: '2030-01-01T00:00:00Z' };
     await fleet.control('PUT', `/nodes/${drained}/notices`, { spot });
@@ -176,7 +176,7 @@ test('a fleet beside ECS: both lists, attributes, drain, placement, both audits,
     assert.equal(leading.filter(Boolean).length, 1);
   });
 
-  await t.test('each difference is named, each once, and the audit ends with 1', async () => {
+  await t.test('each difference is named once, and the audit exits with 1', async () => {
     const registeredAt = '2026-01-01T00:00:00Z';
     const { instances } = await fleet.control('POST', '/ecs/instances', { cluster: 'demo', registeredAt });
     await fleet.control('DELETE', `/ecs/instances/${stray}`);

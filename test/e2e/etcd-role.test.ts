@@ -91,7 +91,7 @@ const metric = async (url: string, name: string): Promise<number> => {
   return Number(line.split(' ')[1]);
 };
 
-test('with a role for its own two keys an agent registers, beats, updates, answers and departs', async (t) => {
+test('with a role for its own two keys an agent registers, renews, updates, answers and departs', async (t) => {
   const world = await startWorld(t);
   const { first, ecs } = world;
   const agent = startAgent(t, world, first);
@@ -113,7 +113,7 @@ test('with a role for its own two keys an agent registers, beats, updates, answe
   assert.doesNotMatch(agent.stderr(), /permission denied/);
 });
 
-test('with it neither an agent nor etcdctl touches another node’s keys', async (t) => {
+test('with that role neither an agent nor etcdctl can change another node’s keys', async (t) => {
   const world = await startWorld(t);
   const { etcd, first, second } = world;
   startAgent(t, world, first);
@@ -148,7 +148,7 @@ test('with it neither an agent nor etcdctl touches another node’s keys', async
   assert.match(await as(second, 'get', '/elsewhere'), /permission denied/);
 });
 
-test('--drain-on takes the node’s own claim and the doors besides', async (t) => {
+test('--drain-on also needs the node’s own claim and the admission locks', async (t) => {
   const world = await startWorld(t);
   const { etcd, ecs, first, second, grant } = world;
   const agent = startAgent(t, world, first, { ROLLCALL_DRAIN_ON: 'interruption' });
@@ -174,7 +174,7 @@ test('--drain-on takes the node’s own claim and the doors besides', async (t) 
   assert.equal(await etcd.etcdctl('get', '--prefix', `/rollcall/${DRAINS}`), '');
 });
 
-test('--audit-interval takes the keys of the audit besides', async (t) => {
+test('--audit-interval also needs the keys of the audit', async (t) => {
   const world = await startWorld(t);
   const { first, grant } = world;
   const agent = startAgent(t, world, first, { ROLLCALL_AUDIT_INTERVAL: '1m' });

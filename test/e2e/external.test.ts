@@ -52,7 +52,7 @@ async function world(t: TestContext, kind: 'sqlite' | 'etcd') {
 }
 
 for (const kind of ['sqlite', 'etcd'] as const) {
-  test(`a host of ECS Anywhere answers the roll by its SSM registration, and asks EC2 nothing: ${kind}`, async (t) => {
+  test(`a host of ECS Anywhere registers by its SSM registration, without reading EC2 metadata: ${kind}`, async (t) => {
     const { imds, registration, env, list, store } = await world(t, kind);
     await writeFile(registration, `{"ManagedInstanceID":"${ID}","Region":"eu-west-1"}`);
     const agent = startRollcall(t, ['agent'], { ...env, ROLLCALL_IDENTITY: 'ssm', ROLLCALL_PRIVATE_IP: '192.0.2.7' });
@@ -85,7 +85,7 @@ for (const kind of ['sqlite', 'etcd'] as const) {
   });
 }
 
-test('until the file is there the agent says what it waits for; then it registers, and stays when the file goes', async (t) => {
+test('the agent waits for the registration file and says so; then it registers, and stays registered without the file', async (t) => {
   const { registration, env, list } = await world(t, 'sqlite');
   const agent = startRollcall(t, ['agent'], { ...env, ROLLCALL_IDENTITY: 'ssm', ROLLCALL_PRIVATE_IP: '192.0.2.9' });
   const url = await agentUrl(agent);
@@ -102,7 +102,7 @@ test('until the file is there the agent says what it waits for; then it register
   assert.match(await list('--fields', 'instance,health'), new RegExp(`^${ID} +warning\n$`));
 });
 
-test('an id that is given needs no file', async (t) => {
+test('an agent with a given id needs no registration file', async (t) => {
   const { env, list, imds } = await world(t, 'sqlite');
   startRollcall(t, ['agent', '--identity', ID, '--private-ip', '192.0.2.8'], env);
   await until('it is on the roll', 30_000, async () => (await list()).includes(`192.0.2.8  ${ID}`));

@@ -59,7 +59,7 @@ function all(ids: readonly string[], state: string, others: Record<string, strin
   return { ...Object.fromEntries(ids.map((id) => [id, state])), ...others };
 }
 
-test('three agents answer; one is killed and lost, one is stopped and departed, both come back', async (t) => {
+test('of three agents one is killed and lost, one is stopped and departed, and both come back', async (t) => {
   const w = await world(t, 3);
   const [a = '', b = '', c = ''] = w.ids;
   const [first, second] = [await w.start(1), await w.start(2), await w.start(3)];
@@ -85,7 +85,7 @@ test('three agents answer; one is killed and lost, one is stopped and departed, 
   await w.expect(all(w.ids, 'present'), PATIENCE_MS);
 });
 
-test('etcd is away for longer than the TTL: every agent lives on, and the roll is whole within TTL + 1 s of its return', async (t) => {
+test('in an etcd outage longer than the TTL every agent keeps running, and the roll is complete within TTL + 1 s after it', async (t) => {
   const w = await world(t, 3);
   const agents = await Promise.all([1, 2, 3].map((n) => w.start(n)));
   await w.expect(all(w.ids, 'present'), PATIENCE_MS);
@@ -121,7 +121,7 @@ test('etcd is away for longer than the TTL: every agent lives on, and the roll i
   }
 });
 
-test('an agent that starts while etcd is away serves health, and registers when etcd comes', async (t) => {
+test('an agent that starts during an etcd outage answers health requests, and registers when etcd is back', async (t) => {
   const w = await world(t, 1);
   await w.etcd.stop();
   const agent = await w.start(1);
@@ -139,7 +139,7 @@ test('an agent that starts while etcd is away serves health, and registers when 
   await w.expect(all(w.ids, 'present'), PATIENCE_MS);
 });
 
-test('an agent paused for longer than the TTL is lost, and back as soon as it goes on', async (t) => {
+test('an agent paused for longer than the TTL is lost, and back as soon as it continues', async (t) => {
   const w = await world(t, 1);
   const agent = await w.start(1);
   await w.expect(all(w.ids, 'present'), PATIENCE_MS);
@@ -150,7 +150,7 @@ test('an agent paused for longer than the TTL is lost, and back as soon as it go
   assert.equal(agent.child.exitCode, null);
 });
 
-test('a second agent on the node takes its seat; the first ends with status 3 and says why', async (t) => {
+test('a second agent on the node takes over its registration; the first exits with status 3 and says why', async (t) => {
   const w = await world(t, 1);
   const old = await w.start(1);
   await w.expect(all(w.ids, 'present'), PATIENCE_MS);
@@ -162,7 +162,7 @@ test('a second agent on the node takes its seat; the first ends with status 3 an
   assert.equal(young.child.exitCode, null);
 });
 
-test('an agent whose etcd hangs still ends within three seconds of SIGTERM', async (t) => {
+test('an agent whose etcd hangs still ends within three seconds after SIGTERM', async (t) => {
   const w = await world(t, 1);
   const agent = await w.start(1);
   await w.expect(all(w.ids, 'present'), PATIENCE_MS);
@@ -175,7 +175,7 @@ test('an agent whose etcd hangs still ends within three seconds of SIGTERM', asy
   assert.match(agent.stderr(), /could not deregister/);
 });
 
-test('a dead ecs-agent makes the node critical on the roll and takes nothing else away', async (t) => {
+test('a dead ecs-agent makes the node critical on the roll and changes nothing else', async (t) => {
   const w = await world(t, 1);
   const [id = ''] = w.ids;
   await w.start(1, ['--introspection-interval', '1s']);
@@ -194,7 +194,7 @@ test('a dead ecs-agent makes the node critical on the roll and takes nothing els
   await until('the node is well again', 5_000 + SLACK_MS, async () => (await record()).health.status === 'passing');
 });
 
-test('while nothing changes nothing is written: etcd’s Raft log stands still over many beats', async (t) => {
+test('while nothing changes there are no writes: etcd’s Raft log does not grow over many heartbeats', async (t) => {
   const w = await world(t, 2);
   await Promise.all([w.start(1), w.start(2)]);
   await w.expect(all(w.ids, 'present'), PATIENCE_MS);

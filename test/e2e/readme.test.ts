@@ -61,7 +61,7 @@ async function withOwnPorts(t: TestContext, script: string): Promise<string> {
 }
 
 for (const { path, heading, script } of blocks) {
-  test(`the commands of ${path} work as they stand there: ${heading}`, async (t) => {
+  test(`the commands of ${path} work: ${heading}`, async (t) => {
     const { code, output } = await runBlock(await withOwnPorts(t, script));
     assert.equal(code, 0, output);
     assert.doesNotMatch(output, /command not found|warning: skipped/);
@@ -80,7 +80,7 @@ test('every marked block is found, among them list, show, watch, jq and curl', (
   }
 });
 
-test('docs/reading.md shows the example for Node programs as it is tested', async () => {
+test('docs/reading.md has the tested example for Node programs', async () => {
   const example = await readFile(`${ROOT}/examples/watch.mjs`, 'utf8');
   assert.ok(texts.get('docs/reading.md')?.includes(`\`\`\`js\n${example}\`\`\``));
 });

@@ -35,7 +35,7 @@ function run(
 
 const ECS = ['list', '--source', 'ecs', '--cluster', 'demo', '--region', 'us-east-1'];
 
-test('the program has nothing of AWS’s SDK in it; what has it is beside it', async () => {
+test('the program’s bundle does not contain the AWS SDK; the second bundle does', async () => {
   const [program, sdk] = await Promise.all(
     ['rollcall.cjs', 'ecs-sdk.cjs'].map((name) => readFile(join(ROOT, 'dist', name), 'utf8')),
   );
@@ -43,7 +43,7 @@ test('the program has nothing of AWS’s SDK in it; what has it is beside it', a
   assert.match(sdk ?? '', /@smithy/);
 });
 
-test('an agent and a list never load it; a list from ECS does', async (t) => {
+test('an agent and a list do not load the SDK; a list from ECS does', async (t) => {
   const bundle = await installed(t, `process.stderr.write('LOADED\\n'); throw new Error('a trap');`);
   const fleet = await startFleet(t, 1);
   const store = `sqlite:${join(fleet.dir, 'roll.db')}`;
@@ -62,7 +62,7 @@ test('an agent and a list never load it; a list from ECS does', async (t) => {
   assert.match((await run(bundle, ECS)).stderr, /LOADED/);
 });
 
-test('without it all else works, and a list from ECS says what is missing', async (t) => {
+test('without the SDK’s bundle everything else works, and a list from ECS says what is missing', async (t) => {
   const bundle = await installed(t, null);
   assert.deepEqual((await run(bundle, ['list', '--help'])).code, 0);
   const { code, stderr } = await run(bundle, ECS);

@@ -11,13 +11,13 @@ const SCRIPTS = readdirSync(`${ROOT}/scripts`, { recursive: true, withFileTypes:
   .map(({ parentPath, name }) => relative(ROOT, `${parentPath}/${name}`));
 
 for (const path of [...SCRIPTS, '.ci/run', 'test/host/prepare', 'test/store/etcd/prepare']) {
-  test(`${path} is clean in shellcheck’s eyes`, () => {
+  test(`shellcheck accepts ${path}`, () => {
     const { status, stdout, error } = spawnSync('shellcheck', ['--external-sources', path], { cwd: ROOT });
     assert.equal(status, 0, String(error ?? stdout));
   });
 }
 
-test('shellcheck sees what is wrong', () => {
+test('shellcheck finds a mistake', () => {
   const wrong = '#!/bin/bash\nset -eu\ncat $1\n';
   assert.throws(() => execFileSync('shellcheck', ['-'], { input: wrong, stdio: 'pipe' }));
 });

@@ -51,7 +51,7 @@ function assertOnce({ name, events }: Consumer) {
   assert.equal(new Set(events().map(({ id }) => id)).size, events().length, `${name}: told twice`);
 }
 
-test('a connection that is cut while much happens costs nobody an event, and nothing is told twice', async (t) => {
+test('a connection cut during many changes loses no event and repeats none', async (t) => {
   const { store, writer, cut, mend } = await cuttable(t);
   const a = await writer.register(1);
   const { consumers } = await startOutside(t, store);
@@ -67,7 +67,7 @@ test('a connection that is cut while much happens costs nobody an event, and not
   }
 });
 
-test('what was compacted behind a cut connection is covered by a new snapshot, in which who is gone is not', async (t) => {
+test('events compacted during a cut connection are covered by a new snapshot without the nodes that are gone', async (t) => {
   const { etcd, store, writer, cut, mend } = await cuttable(t);
   await writer.register(1);
   const b = await writer.register(2);
@@ -85,7 +85,7 @@ test('what was compacted behind a cut connection is covered by a new snapshot, i
   }
 });
 
-test('a watch that is stopped while more happens than its connection holds, and is compacted, gets a new snapshot', async (t) => {
+test('a paused watch whose events overflow the connection and are compacted gets a new snapshot', async (t) => {
   const { etcd, store, writer } = await cuttable(t);
   const padding = 'x'.repeat(1_000);
   const labels = Object.fromEntries(Array.from({ length: 20 }, (_, n) => [`label-${n}`, padding]));
@@ -106,7 +106,7 @@ test('a watch that is stopped while more happens than its connection holds, and 
   assert.equal(other?.count('rollcall.instance.updated'), 1_000);
 });
 
-test('whoever comes back after a compaction with an older cursor begins with a snapshot and synced', async (t) => {
+test('a consumer that returns after a compaction with an older cursor starts with a snapshot and synced', async (t) => {
   const { etcd, store, writer } = await cuttable(t);
   const cursor = join(await folder(t), 'cursor');
   const a = await writer.register(1);
@@ -140,7 +140,7 @@ test('whoever comes back after a compaction with an older cursor begins with a s
   for (const { name, count } of consumers) assert.equal(count('rollcall.roll.synced'), 1, name);
 });
 
-test('a backup that was restored, and has reached the old revisions again, is told as a new snapshot', async (t) => {
+test('a restored backup that has reached the old revisions again gives a new snapshot', async (t) => {
   const { etcd, store, writer, cut, mend } = await cuttable(t);
   const backup = join(await folder(t), 'backup.db');
   const a = await writer.register(1);
@@ -168,7 +168,7 @@ test('a backup that was restored, and has reached the old revisions again, is to
   }
 });
 
-test('a backup that was restored under the open connections is told as a new snapshot', async (t) => {
+test('a backup restored under open connections gives a new snapshot', async (t) => {
   const { etcd, store, writer } = await cuttable(t);
   const backup = join(await folder(t), 'backup.db');
   await writer.register(1);
@@ -188,7 +188,7 @@ test('a backup that was restored under the open connections is told as a new sna
   }
 });
 
-test('a watch that is ended in the snapshot of a restored backup begins with one again, not after its old cursor', async (t) => {
+test('a watch that ends during the snapshot of a restored backup starts with a snapshot again, not after its old cursor', async (t) => {
   const { etcd, store, writer } = await cuttable(t);
   const dir = await folder(t);
   const read = (name: string) => readFile(join(dir, name), 'utf8').catch(() => '');
@@ -225,7 +225,7 @@ test('a watch that is ended in the snapshot of a restored backup begins with one
   assert.match((await read('told')).slice(begun), new RegExp(`registered ${A}\\n`));
 });
 
-test('members of a cluster are killed in turn, the leader among them, and nobody misses an event', async (t) => {
+test('while the members of a cluster are killed in turn, no consumer misses an event', async (t) => {
   const cluster = await startEtcdCluster(3);
   t.after(() => cluster.dispose());
   const writer = await openSampleWriter(t, cluster.endpoints);
@@ -250,7 +250,7 @@ test('members of a cluster are killed in turn, the leader among them, and nobody
   }
 });
 
-test('a member that is watched hangs, and whoever watched it goes on at another without a gap', async (t) => {
+test('if the watched member hangs, its readers continue at another one without a gap', async (t) => {
   const cluster = await startEtcdCluster(3);
   t.after(() => cluster.dispose());
   const writer = await openSampleWriter(t, cluster.endpoints);

@@ -25,7 +25,7 @@ async function setUp(t: TestContext, presenceTtl?: string) {
   return { etcd, writer, ...(await startOutside(t, etcd.clientUrl.replace('http', 'etcd'), presenceTtl)) };
 }
 
-test('an agent stopped for longer than its TTL is told as lost, comes back by itself, and its readers miss nothing', async (t) => {
+test('an agent paused for longer than its TTL is lost, recovers by itself, and readers miss nothing', async (t) => {
   const { writer, agent, agentId, consumers } = await setUp(t, '2s');
   const [watch, stream] = consumers;
   agent.child.kill('SIGSTOP');
@@ -44,7 +44,7 @@ test('an agent stopped for longer than its TTL is told as lost, comes back by it
   assert.equal(agent.child.exitCode, null);
 });
 
-test('a watch stopped for longer than the TTL goes on where it was, with what ended meanwhile', async (t) => {
+test('a watch paused for longer than the TTL continues with the events in between', async (t) => {
   const { writer, watch, consumers } = await setUp(t);
   const a = await writer.register(1);
   await agree(consumers, writer);
@@ -64,7 +64,7 @@ test('a watch stopped for longer than the TTL goes on where it was, with what en
   }
 });
 
-test('an etcd that hangs for longer than the TTL of all nodes is told as uncertain, and nobody as lost who returns', async (t) => {
+test('an etcd that hangs for longer than the TTL of all nodes gives uncertain, and no lost for a node that returns', async (t) => {
   const { etcd, writer, consumers } = await setUp(t, `${HELD_TTL_MS / 1_000}s`);
   const nodes = 8;
   const beating = new AbortController();
@@ -93,7 +93,7 @@ test('an etcd that hangs for longer than the TTL of all nodes is told as uncerta
   }
 });
 
-test('a watch that is killed while losses are held back tells them after its restart', async (t) => {
+test('a watch that is killed while losses are held sends them after its restart', async (t) => {
   const { etcd, writer } = await setUp(t);
   const dir = await mkdtemp(join(tmpdir(), 'rollcall-faults-'));
   t.after(() => rm(dir, { recursive: true, force: true }));

