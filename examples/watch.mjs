@@ -1,4 +1,4 @@
-// Says who is there, and then what happens: node examples/watch.mjs URL, of an agent or of a store. Ctrl-C ends it.
+// Prints the present nodes, and then what happens: node examples/watch.mjs URL, of an agent or of a store. Ctrl-C ends it.
 import { log } from 'node:console';
 import { applyEvent, connect } from 'rollcall/client';
 
