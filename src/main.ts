@@ -2,6 +2,7 @@ import { constants } from 'node:os';
 import { runProgram } from './cli/program.ts';
 import { systemClock } from './lib/clock.ts';
 import { describeError } from './lib/errors.ts';
+import { escapeOutput } from './lib/foreign-text.ts';
 
 /** Set by the bundler; undefined in a run from the sources. */
 declare const ROLLCALL_VERSION: string | undefined;
@@ -50,7 +51,7 @@ void runProgram(process.argv.slice(2), {
   version: typeof ROLLCALL_VERSION === 'string' ? ROLLCALL_VERSION : 'from-sources',
   clock: systemClock,
   random: Math.random,
-  stdout: (text) => new Promise((resolve) => process.stdout.write(text, () => resolve())),
+  stdout: (text) => new Promise((resolve) => process.stdout.write(escapeOutput(text), () => resolve())),
   stderr: (line) => process.stderr.write(`${line}\n`),
   onStopSignal: (listener) => {
     stopListener = listener;

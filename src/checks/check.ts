@@ -1,4 +1,4 @@
-import { printable } from '../lib/errors.ts';
+import { printable } from '../lib/foreign-text.ts';
 import { type CheckVerdict, HEALTH_STATUSES, type Health, type HealthStatus } from '../record/record.ts';
 
 /** 0 for passing, 1 for warning, 2 for critical. */

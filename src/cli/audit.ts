@@ -7,7 +7,8 @@ import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/m
 import { storeConfig, storeOptions } from '../config/store.ts';
 import type { Failure } from '../ecs/ecs-api.ts';
 import { formatDuration } from '../lib/duration.ts';
-import { describeError, printable, RollcallError, UsageError } from '../lib/errors.ts';
+import { describeError, RollcallError, UsageError } from '../lib/errors.ts';
+import { printable } from '../lib/foreign-text.ts';
 import type { Roll } from '../record/roll.ts';
 import { massLossNote, renderTable } from './columns.ts';
 import { type CliContext, type ReadFlags, readFromStore, warnOfSkipped } from './context.ts';

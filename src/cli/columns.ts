@@ -1,4 +1,4 @@
-import { printable } from '../lib/errors.ts';
+import { printable } from '../lib/foreign-text.ts';
 import type { CheckVerdict, Interruption } from '../record/record.ts';
 import { presenceState, type RollEntry } from '../record/roll.ts';
 import { isMassLoss, type MassLossLimits } from '../registry/mass-loss.ts';

@@ -3,8 +3,9 @@ import { isLogged, type LogLevel } from '../config/flags.ts';
 import { type StoreFlags, storeConfig } from '../config/store.ts';
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
-import { printable } from '../lib/errors.ts';
-import type { SkippedKey } from '../record/roll.ts';
+import { printable } from '../lib/foreign-text.ts';
+import { refusedFields } from '../record/codec.ts';
+import type { RollEntry, SkippedKey } from '../record/roll.ts';
 import { openStore } from '../store/open-store.ts';
 import type { Store } from '../store/store.ts';
 
@@ -72,6 +73,20 @@ export async function readFromStore<T>(
   } finally {
     await store.close();
   }
+}
+
+/** Warns about fields of records that hold something else than they should, unless --log-level hides warnings. */
+export function warnOfRefused(context: CliContext, { logLevel }: ReadFlags, entries: readonly RollEntry[]): void {
+  if (!isLogged(logLevel, 'warn')) return;
+  const flawed = entries.filter(({ record }) => refusedFields(record).length > 0);
+  for (const { record } of flawed.slice(0, MAX_WARNINGS)) {
+    const fields = refusedFields(record).join(', ');
+    context.stderr(
+      printable(`warning: the record of ${record.ec2InstanceId} has an invalid ${fields}`).slice(0, MAX_LINE),
+    );
+  }
+  const more = flawed.length - MAX_WARNINGS;
+  if (more > 0) context.stderr(`warning: ${more} more records have invalid fields`);
 }
 
 /** Warns about unreadable keys on stderr, unless --log-level hides warnings. */

@@ -2,7 +2,8 @@ import { Command, Option } from 'commander';
 import { listenAddress } from '../config/flags.ts';
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
-import { describeError, printable, RollcallError, UsageError } from '../lib/errors.ts';
+import { describeError, RollcallError, UsageError } from '../lib/errors.ts';
+import { printable } from '../lib/foreign-text.ts';
 import type { CliContext } from './context.ts';
 
 interface HealthFlags {

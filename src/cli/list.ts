@@ -15,7 +15,7 @@ import {
   renderTable,
   sortByAddress,
 } from './columns.ts';
-import { type CliContext, type ReadFlags, readFromStore, warnOfSkipped } from './context.ts';
+import { type CliContext, type ReadFlags, readFromStore, warnOfRefused, warnOfSkipped } from './context.ts';
 import { ECS_LIST_FIELD_NAMES, listFromEcs } from './list-ecs.ts';
 
 export type Source = 'store' | 'ecs';
@@ -137,6 +137,7 @@ export function listCommand(context: CliContext): Command {
     const cluster = rollCluster(flags.cluster);
     const roll = await readFromStore(context, flags, 'list', (store, signal) => store.read(signal, { hurry: true }));
     warnOfSkipped(context, flags, roll.skipped);
+    warnOfRefused(context, flags, roll.entries);
     const asked = filterRoll(sortByAddress(roll.entries), { cluster, health: null, presence: null, az: null });
     const entries = filterRoll(asked, {
       cluster: null,

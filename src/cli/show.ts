@@ -7,7 +7,7 @@ import { INSTANCE_ID } from '../record/codec.ts';
 import type { CheckVerdict } from '../record/record.ts';
 import { instanceJson, presenceState, type RollEntry } from '../record/roll.ts';
 import { LIST_FIELDS, type ListFieldName, renderTable } from './columns.ts';
-import { type CliContext, type ReadFlags, readFromStore, warnOfSkipped } from './context.ts';
+import { type CliContext, type ReadFlags, readFromStore, warnOfRefused, warnOfSkipped } from './context.ts';
 
 const FIELDS: readonly ListFieldName[] = [
   'notice',
@@ -98,6 +98,7 @@ export function showCommand(context: CliContext): Command {
       label: store.label,
     }));
     warnOfSkipped(context, flags, skipped);
+    warnOfRefused(context, flags, entry === null ? [] : [entry]);
     if (!entry)
       throw new RollcallError(`${instanceId} is not on the roll at ${label}; rollcall list --all prints all nodes`);
     await context.stdout(renderNode(flags, entry, context.clock.wallMs()));

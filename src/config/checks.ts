@@ -2,8 +2,9 @@ import { isAbsolute } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
 import type { CheckConfig, ExecCheckConfig, HttpCheckConfig } from '../checks/probe.ts';
 import { formatDuration } from '../lib/duration.ts';
-import { printable, UsageError } from '../lib/errors.ts';
+import { UsageError } from '../lib/errors.ts';
 import { findProgram } from '../lib/find-program.ts';
+import { printable } from '../lib/foreign-text.ts';
 import { durationBetween, integerBetween, parseCommand, percentBetween, splitUnquoted } from './flags.ts';
 
 /** HTTP and exec checks together: each is in the record, and each run costs the node something. */

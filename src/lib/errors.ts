@@ -1,15 +1,4 @@
-// Character ranges, because Unicode property classes take ten times as long and a list prints 40,000 cells.
-// biome-ignore lint/suspicious/noControlCharactersInRegex: the function removes them
-const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
-
-/**
- * Makes external text (a record, a key, an answer) safe for a terminal or a log line: each control character becomes `?`,
- * because it could add lines or control the terminal.
- */
-export function printable(text: string): string {
-  // Few texts have one, and a test is cheaper than a copy.
-  return CONTROL.test(text) ? text.replaceAll(new RegExp(CONTROL, 'g'), '?') : text;
-}
+import { printable } from './foreign-text.ts';
 
 const MAX_QUOTED_CHARS = 60;
 

@@ -2,7 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import type { Readable } from 'node:stream';
 import type { Clock } from './clock.ts';
 import { DeadlineError, withDeadline } from './deadline.ts';
-import { describeError, printable, RollcallError } from './errors.ts';
+import { describeError, RollcallError } from './errors.ts';
+import { printable } from './foreign-text.ts';
 
 export interface BoundedOutput {
   text(): string;

@@ -1,5 +1,5 @@
 import type { Started, TaskNeeds } from '../ecs/ecs-api.ts';
-import { printable } from '../lib/errors.ts';
+import { printable } from '../lib/foreign-text.ts';
 import type { Candidate, PassedOver } from './judge-nodes.ts';
 import { closestNode } from './place-tasks.ts';
 

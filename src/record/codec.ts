@@ -1,3 +1,5 @@
+import { isIP } from 'node:net';
+import { isHostName, isWord, printable } from '../lib/foreign-text.ts';
 import { DEPARTURE_CAUSES, HEALTH_STATUSES, type NodeRecord, type Presence, SCHEMA_VERSION } from './record.ts';
 
 /** A field that is not what it must be; the message names it and what was expected. */
@@ -64,6 +66,18 @@ function wrong(path: string, expected: string): FieldError {
 /** EC2 instance ids (`i-…`) and ECS Anywhere's (`mi-…`): https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/resource-ids.html */
 export const INSTANCE_ID = /^m?i-[0-9a-f]{8,32}$/;
 
+/** For a record that has refused fields: their names. */
+const REFUSED = new WeakMap<NodeRecord, readonly string[]>();
+const NONE: readonly string[] = [];
+
+/**
+ * Names of the fields whose text is not what the field holds, such as an address that is none. They are null in the
+ * record (a label is left out): the rest of the record is still true, and a script must not get the text.
+ */
+export function refusedFields(record: NodeRecord): readonly string[] {
+  return REFUSED.get(record) ?? NONE;
+}
+
 /**
  * A record from parsed JSON, its fields in the order in which they are written. Fields that an older or newer writer
  * may lack become `null`; only what a reader cannot do without is required; what is not known is left out.
@@ -76,55 +90,93 @@ export function readRecord(value: unknown): NodeRecord {
   const versionInfo = field.object(from['versionInfo'] ?? {}, 'versionInfo');
   const ec2InstanceId = field.text(from['ec2InstanceId'], 'ec2InstanceId');
   if (!INSTANCE_ID.test(ec2InstanceId)) throw new FieldError('ec2InstanceId: expected an instance id');
-  return {
+  const refused: string[] = [];
+  const record: NodeRecord = {
     schemaVersion: field.number(from['schemaVersion'], 'schemaVersion'),
     ec2InstanceId,
-    containerInstanceArn: field.optionalText(from['containerInstanceArn'], 'containerInstanceArn'),
-    cluster: field.optionalText(from['cluster'], 'cluster'),
+    containerInstanceArn: checked(from['containerInstanceArn'], 'containerInstanceArn', isWord, refused),
+    cluster: checked(from['cluster'], 'cluster', isWord, refused),
     versionInfo: {
-      agentVersion: field.optionalText(versionInfo['agentVersion'], 'versionInfo.agentVersion'),
-      agentHash: field.optionalText(versionInfo['agentHash'], 'versionInfo.agentHash'),
+      agentVersion: checked(versionInfo['agentVersion'], 'versionInfo.agentVersion', isWord, refused),
+      agentHash: checked(versionInfo['agentHash'], 'versionInfo.agentHash', isWord, refused),
     },
-    privateIpAddress: field.optionalText(from['privateIpAddress'], 'privateIpAddress'),
-    publicIpAddress: field.optionalText(from['publicIpAddress'], 'publicIpAddress'),
-    privateDnsName: field.optionalText(from['privateDnsName'], 'privateDnsName'),
-    availabilityZone: field.optionalText(from['availabilityZone'], 'availabilityZone'),
-    region: field.optionalText(from['region'], 'region'),
-    instanceType: field.optionalText(from['instanceType'], 'instanceType'),
-    imageId: field.optionalText(from['imageId'], 'imageId'),
-    accountId: field.optionalText(from['accountId'], 'accountId'),
-    instanceLifecycle: field.optionalText(from['instanceLifecycle'], 'instanceLifecycle'),
-    machineId: field.optionalText(from['machineId'], 'machineId'),
-    labels: field.texts(from['labels'], 'labels'),
+    privateIpAddress: checked(from['privateIpAddress'], 'privateIpAddress', isIP, refused),
+    publicIpAddress: checked(from['publicIpAddress'], 'publicIpAddress', isIP, refused),
+    privateDnsName: checked(from['privateDnsName'], 'privateDnsName', isHostName, refused),
+    availabilityZone: checked(from['availabilityZone'], 'availabilityZone', isWord, refused),
+    region: checked(from['region'], 'region', isWord, refused),
+    instanceType: checked(from['instanceType'], 'instanceType', isWord, refused),
+    imageId: checked(from['imageId'], 'imageId', isWord, refused),
+    accountId: checked(from['accountId'], 'accountId', isWord, refused),
+    instanceLifecycle: checked(from['instanceLifecycle'], 'instanceLifecycle', isWord, refused),
+    machineId: checked(from['machineId'], 'machineId', isWord, refused),
+    labels: readLabels(from['labels'], refused),
     health: {
       status: field.oneOf(HEALTH_STATUSES, health['status'], 'health.status'),
-      since: field.text(health['since'], 'health.since'),
+      since: freeText(health['since'], 'health.since'),
       checks: field.list(health['checks'], 'health.checks').map(readCheck),
     },
     interruption: field.optional(from['interruption'], 'interruption', (notice) => ({
-      kind: field.text(notice['kind'], 'interruption.kind'),
-      action: field.optionalText(notice['action'], 'interruption.action'),
-      time: field.optionalText(notice['time'], 'interruption.time'),
+      kind: freeText(notice['kind'], 'interruption.kind'),
+      action: optionalFreeText(notice['action'], 'interruption.action'),
+      time: optionalFreeText(notice['time'], 'interruption.time'),
     })),
     departure: field.optional(from['departure'], 'departure', (departure) => ({
       cause: field.oneOf(DEPARTURE_CAUSES, departure['cause'], 'departure.cause'),
-      at: field.text(departure['at'], 'departure.at'),
+      at: freeText(departure['at'], 'departure.at'),
     })),
-    registeredAt: field.text(from['registeredAt'], 'registeredAt'),
+    registeredAt: freeText(from['registeredAt'], 'registeredAt'),
     sidecar: {
-      version: field.text(sidecar['version'], 'sidecar.version'),
-      session: field.text(sidecar['session'], 'sidecar.session'),
+      version: freeText(sidecar['version'], 'sidecar.version'),
+      session: freeText(sidecar['session'], 'sidecar.session'),
     },
   };
+  if (refused.length > 0) REFUSED.set(record, refused);
+  return record;
+}
+
+/** Text of any length and form, such as the reason of a check; made safe to print. */
+function freeText(value: unknown, path: string): string {
+  return printable(field.text(value, path));
+}
+
+function optionalFreeText(value: unknown, path: string): string | null {
+  return value === undefined || value === null ? null : freeText(value, path);
+}
+
+/** @returns null, and the path in `refused`, for a text that the field cannot hold */
+function checked(
+  value: unknown,
+  path: string,
+  accepts: (text: string) => boolean | number,
+  refused: string[],
+): string | null {
+  const text = field.optionalText(value, path);
+  if (text === null || accepts(text)) return text;
+  refused.push(path);
+  return null;
+}
+
+/** Without the labels that could not stand in a column. */
+function readLabels(value: unknown, refused: string[]): NodeRecord['labels'] {
+  const labels = field.texts(value, 'labels');
+  let kept = labels;
+  for (const key in labels) {
+    if (isWord(key) && isWord(`=${labels[key]}`)) continue;
+    refused.push(`labels.${key}`);
+    const { [key]: _, ...others } = kept;
+    kept = others;
+  }
+  return kept;
 }
 
 function readCheck(value: unknown): NodeRecord['health']['checks'][number] {
   const check = field.object(value, 'health.checks');
   return {
-    name: field.text(check['name'], 'health.checks.name'),
+    name: freeText(check['name'], 'health.checks.name'),
     status: field.oneOf(HEALTH_STATUSES, check['status'], 'health.checks.status'),
-    reason: field.text(check['reason'], 'health.checks.reason'),
-    since: field.text(check['since'], 'health.checks.since'),
+    reason: freeText(check['reason'], 'health.checks.reason'),
+    since: freeText(check['since'], 'health.checks.since'),
   };
 }
 

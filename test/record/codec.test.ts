@@ -1,37 +1,41 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { decodePresence, decodeRecord, encodePresence, encodeRecord } from '../../src/record/codec.ts';
+import { printable } from '../../src/lib/foreign-text.ts';
+import { decodePresence, decodeRecord, encodePresence, encodeRecord, refusedFields } from '../../src/record/codec.ts';
 import { DEPARTURE_CAUSES, HEALTH_STATUSES, type NodeRecord, SCHEMA_VERSION } from '../../src/record/record.ts';
 import { sampleRecord } from '../support/sample-record.ts';
 
 /** Records with the prototype that parsed JSON has. */
 const plain = <T>(fields: { [K in keyof T]: fc.Arbitrary<T[K]> }) => fc.record<T>(fields, { noNullPrototype: true });
-const text = fc.string({ unit: 'grapheme' });
+const text = fc.string({ unit: 'grapheme' }).map(printable);
 const textOrNull = fc.option(text);
+const word = fc.stringMatching(/^[a-z0-9/][\x21-\x7e]{0,20}$/);
+const wordOrNull = fc.option(word);
+const address = fc.option(fc.oneof(fc.ipV4(), fc.ipV6()));
 const status = fc.constantFrom(...HEALTH_STATUSES);
 const instanceId = fc.stringMatching(/^m?i-[0-9a-f]{8,32}$/);
 
 // Valibot drops these three keys of a dictionary, as a guard against prototype pollution.
-const label = text.filter((key) => !['__proto__', 'prototype', 'constructor'].includes(key));
+const label = word.filter((key) => !['__proto__', 'prototype', 'constructor'].includes(key));
 
 const record: fc.Arbitrary<NodeRecord> = plain({
   schemaVersion: fc.constant(SCHEMA_VERSION),
   ec2InstanceId: instanceId,
-  containerInstanceArn: textOrNull,
-  cluster: textOrNull,
-  versionInfo: plain({ agentVersion: textOrNull, agentHash: textOrNull }),
-  privateIpAddress: textOrNull,
-  publicIpAddress: textOrNull,
-  privateDnsName: textOrNull,
-  availabilityZone: textOrNull,
-  region: textOrNull,
-  instanceType: textOrNull,
-  imageId: textOrNull,
-  accountId: textOrNull,
-  instanceLifecycle: textOrNull,
-  machineId: textOrNull,
-  labels: fc.dictionary(label, text, { noNullPrototype: true }),
+  containerInstanceArn: wordOrNull,
+  cluster: wordOrNull,
+  versionInfo: plain({ agentVersion: wordOrNull, agentHash: wordOrNull }),
+  privateIpAddress: address,
+  publicIpAddress: address,
+  privateDnsName: fc.option(fc.domain()),
+  availabilityZone: wordOrNull,
+  region: wordOrNull,
+  instanceType: wordOrNull,
+  imageId: wordOrNull,
+  accountId: wordOrNull,
+  instanceLifecycle: wordOrNull,
+  machineId: wordOrNull,
+  labels: fc.dictionary(label, word, { noNullPrototype: true }),
   health: plain({
     status,
     since: text,
@@ -62,6 +66,72 @@ describe('the record codec', () => {
         assert.deepEqual(decoded, { ok: true, value: original });
       }),
     );
+  });
+
+  it('lets no text that is no word into a column, names its field, and keeps the rest', () => {
+    const hostile = fc.constantFrom(
+      ['-oProxyCommand=touch$', '{IFS}pwned'].join(''),
+      '10.9.9.9  i-8a8d0000  arn:aws:ecs',
+      '\u001b]0;x',
+      '\u009b31m',
+      'a\u202eb',
+      'a\nb',
+      ' ',
+      '',
+    );
+    const columns = [
+      'containerInstanceArn',
+      'cluster',
+      'privateIpAddress',
+      'publicIpAddress',
+      'privateDnsName',
+      'availabilityZone',
+      'region',
+      'instanceType',
+      'imageId',
+      'accountId',
+      'instanceLifecycle',
+      'machineId',
+    ] as const;
+    fc.assert(
+      fc.property(record, fc.constantFrom(...columns), hostile, (original, column, value) => {
+        for (const json of [
+          JSON.stringify({ ...original, [column]: value }),
+          encodeRecord({ ...original, [column]: value }),
+        ]) {
+          const decoded = decodeRecord(original.ec2InstanceId, json);
+          assert.deepEqual(decoded, { ok: true, value: { ...original, [column]: null } });
+        }
+        const read = decodeRecord(original.ec2InstanceId, JSON.stringify({ ...original, [column]: value }));
+        assert.deepEqual(read.ok && refusedFields(read.value), [column]);
+      }),
+    );
+  });
+
+  it('takes for an address only what is one', () => {
+    for (const value of ['10.0.0.256', '10.0.0', '010.0.0.1', '1.2.3.4;id', 'fe80::1%eth0;id', 'localhost', '$(id)']) {
+      const json = JSON.stringify({ ...sampleRecord(), privateIpAddress: value });
+      const decoded = decodeRecord('i-00000000', json);
+      assert.equal(decoded.ok && decoded.value.privateIpAddress, null, value);
+    }
+  });
+
+  it('leaves out a label that could not stand in a column, and names it', () => {
+    const labels = { role: 'node', 'a b': 'x', note: 'two words', dash: '-x' };
+    const decoded = decodeRecord('i-00000000', JSON.stringify({ ...sampleRecord(), labels }));
+    assert.ok(decoded.ok);
+    assert.deepEqual(decoded.value.labels, { role: 'node', dash: '-x' });
+    assert.deepEqual(refusedFields(decoded.value), ['labels.a b', 'labels.note']);
+  });
+
+  it('makes free text safe to print', () => {
+    const [check] = sampleRecord().health.checks;
+    const health = {
+      ...sampleRecord().health,
+      checks: [{ ...check, name: 'a', status: 'passing', since: '', reason: 'x\u001b[2J\u009b\u202e y' }],
+    };
+    const decoded = decodeRecord('i-00000000', JSON.stringify({ ...sampleRecord(), health }));
+    assert.equal(decoded.ok && decoded.value.health.checks[0]?.reason, 'x?[2J?? y');
   });
 
   it('writes equal records as equal text, in whatever order their fields were set', () => {

@@ -2,7 +2,8 @@ import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { Clock } from '../../lib/clock.ts';
-import { describeError, printable } from '../../lib/errors.ts';
+import { describeError } from '../../lib/errors.ts';
+import { printable } from '../../lib/foreign-text.ts';
 import { runCommand } from '../../lib/run-command.ts';
 import type { Sdk } from './call.ts';
 import {

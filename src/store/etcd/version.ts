@@ -1,6 +1,7 @@
 import type { Clock } from '../../lib/clock.ts';
 import { withDeadline } from '../../lib/deadline.ts';
-import { describeError, printable } from '../../lib/errors.ts';
+import { describeError } from '../../lib/errors.ts';
+import { printable } from '../../lib/foreign-text.ts';
 import { boundedRequest, openHttpPool } from '../../lib/http-client.ts';
 import type { EtcdTls } from '../store-url.ts';
 import { loadTls } from './tls.ts';

@@ -1,0 +1,43 @@
+/**
+ * What text from outside (another node's record, an answer, a file) may become: on a terminal, in a column, in a
+ * variable of a shell, in JSON. This file alone decides it. Only a node's own agent writes its record, but whoever can
+ * write the store can write any text into it, and operators' scripts pass columns on to ssh.
+ */
+
+/**
+ * Characters that control a terminal or change how the text around them is displayed: C0, DEL and C1; the bidirectional
+ * marks, embeddings and isolates; invisible spaces and joiners; line and paragraph separators; the byte order mark.
+ * Ranges, because Unicode property classes take ten times as long and a list prints 40,000 cells.
+ */
+const UNSAFE =
+  '\\u0000-\\u001f\\u007f-\\u009f\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb';
+const HAS_UNSAFE = new RegExp(`[${UNSAFE}]`);
+const ALL_UNSAFE = new RegExp(`[${UNSAFE}]`, 'g');
+/** The same without the line feed, which ends a line of output. */
+const ALL_UNSAFE_IN_OUTPUT = new RegExp(`(?!\\n)[${UNSAFE}]`, 'g');
+/** No white space, no unsafe character, and no dash in front, which would make it an option of the next program. */
+const WORD = new RegExp(`^(?!-)[^\\s${UNSAFE}]+$`);
+const HOST_NAME = /^[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?$/;
+
+/** One line that cannot control a terminal: each unsafe character becomes `?`. */
+export function printable(text: string): string {
+  // Few texts have one, and a test is cheaper than a copy.
+  return HAS_UNSAFE.test(text) ? text.replace(ALL_UNSAFE, '?') : text;
+}
+
+/**
+ * Output as it may go to a terminal or into a pipe: each unsafe character but the line feed becomes its escape \uXXXX,
+ * which inside JSON means the same character.
+ */
+export function escapeOutput(text: string): string {
+  return text.replace(ALL_UNSAFE_IN_OUTPUT, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
+/** True if the text is one column of a table and one argument of a command. */
+export function isWord(text: string): boolean {
+  return WORD.test(text);
+}
+
+export function isHostName(text: string): boolean {
+  return HOST_NAME.test(text);
+}

@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { escapeOutput, isHostName, isWord, printable } from '../../src/lib/foreign-text.ts';
+
+const UNSAFE = [
+  '\0',
+  '\t',
+  '\r',
+  '\u001b',
+  '\u007f',
+  '\u0085',
+  '\u009b',
+  '\u061c',
+  '\u200b',
+  '\u200f',
+  '\u2028',
+  '\u202e',
+  '\u2066',
+  '\ufeff',
+];
+
+test('no character that controls a terminal or turns text round is printed, in a column or in JSON', () => {
+  for (const char of UNSAFE) {
+    assert.equal(printable(`a${char}b`), 'a?b');
+    assert.equal(isWord(`a${char}b`), false, JSON.stringify(char));
+    const json = escapeOutput(`${JSON.stringify({ note: `a${char}b` })}\n`);
+    assert.ok(!json.slice(0, -1).includes(char), JSON.stringify(char));
+    assert.deepEqual(JSON.parse(json), { note: `a${char}b` });
+  }
+  assert.equal(printable('two\nlines'), 'two?lines');
+  assert.equal(escapeOutput('two\nlines, ünïcode 漢字 ’\n'), 'two\nlines, ünïcode 漢字 ’\n');
+});
+
+test('a word is one column and no option', () => {
+  for (const text of ['us-east-1a', 'arn:aws:ecs:us-east-1:1:x/y', 'ünïcode']) assert.equal(isWord(text), true, text);
+  for (const text of ['', ' ', 'a b', 'a\u00a0b', '-o', '--', '\u3000']) assert.equal(isWord(text), false, text);
+});
+
+test('a host name has letters, digits, dots, dashes and underscores only', () => {
+  for (const text of ['ip-10-0-0-1.ec2.internal', 'a', '_x']) assert.equal(isHostName(text), true, text);
+  for (const text of ['', '-a', 'a-', 'a b', 'a;b', 'a.', '$(id)', 'x'.repeat(254)])
+    assert.equal(isHostName(text), false, text);
+});
