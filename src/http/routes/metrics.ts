@@ -178,7 +178,7 @@ function registryMetrics(registry: RegistryStatus): readonly Metric[] {
     ),
     gauge(
       'rollcall_registry_watch_down_seconds',
-      'For how long the watch of the roll has been down; zero while it is up, or nobody reads',
+      'For how long the watch of the roll has been down; zero while it is up or has no readers',
       seconds(registry.watchDownMs ?? 0),
     ),
     gauge(
