@@ -59,17 +59,23 @@ export function httpProbe(options: HttpProbeOptions): OpenProbe {
     name: check.name,
     intervalMs,
     timeoutMs,
-    run: (signal) =>
-      runWithin(clock, timeoutMs, signal, async (inner) => {
-        try {
-          return await ask(inner);
-        } catch (error) {
-          inner.throwIfAborted();
-          return { status: 'critical', reason: failureReason(where, error) };
-        }
-      }),
+    run: (signal) => runWithin(clock, timeoutMs, signal, (inner) => criticalOnFailure(where, ask(inner), inner)),
     close: () => pool.destroy(),
   };
+}
+
+/** @param where what was asked, for the reason */
+async function criticalOnFailure(
+  where: string,
+  asking: Promise<Observation>,
+  signal: AbortSignal,
+): Promise<Observation> {
+  try {
+    return await asking;
+  } catch (error) {
+    signal.throwIfAborted();
+    return { status: 'critical', reason: failureReason(where, error) };
+  }
 }
 
 function judgeStatus(code: number, where: string): Observation {
@@ -108,15 +114,7 @@ export function dockerProbe(options: DockerProbeOptions): OpenProbe {
     name: 'docker',
     intervalMs,
     timeoutMs,
-    run: (signal) =>
-      runWithin(clock, timeoutMs, signal, async (inner) => {
-        try {
-          return await ask(inner);
-        } catch (error) {
-          inner.throwIfAborted();
-          return { status: 'critical', reason: failureReason(socketPath, error) };
-        }
-      }),
+    run: (signal) => runWithin(clock, timeoutMs, signal, (inner) => criticalOnFailure(socketPath, ask(inner), inner)),
     close: () => pool.destroy(),
   };
 }

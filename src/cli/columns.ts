@@ -1,12 +1,13 @@
+import type { OutputFormat } from '../config/flags.ts';
 import { printable } from '../lib/foreign-text.ts';
 import type { CheckVerdict, Interruption } from '../record/record.ts';
 import { presenceState, type RollEntry } from '../record/roll.ts';
 import { isMassLoss, type MassLossLimits } from '../registry/mass-loss.ts';
 
 /** A column of `rollcall list`. */
-export interface ListField {
+export interface ListField<Item> {
   readonly header: string;
-  readonly value: (entry: RollEntry) => string | null;
+  readonly value: (item: Item) => string | null;
 }
 
 /** All columns, by their names in `--fields`. */
@@ -31,14 +32,14 @@ export const LIST_FIELDS = {
   notice: { header: 'NOTICE', value: ({ record }) => noticeText(record.interruption) },
   cause: { header: 'CAUSE', value: ({ record }) => record.departure?.cause ?? null },
   reason: { header: 'REASON', value: ({ record }) => reasonText(record.health.checks) },
-} satisfies Record<string, ListField>;
+} satisfies Record<string, ListField<RollEntry>>;
 
 export type ListFieldName = keyof typeof LIST_FIELDS;
 
 export const LIST_FIELD_NAMES = Object.keys(LIST_FIELDS) as readonly ListFieldName[];
 
 /** The columns without `--fields`. The state is shown only if absent nodes are listed too. */
-export function defaultFields(format: 'text' | 'wide', all: boolean): readonly ListFieldName[] {
+export function defaultFields(format: OutputFormat, all: boolean): readonly ListFieldName[] {
   const state: ListFieldName[] = all ? ['state'] : [];
   if (format === 'text') return ['ip', 'instance', ...state, 'health', 'arn'];
   return [
@@ -154,6 +155,20 @@ export function renderTable(legend: readonly string[] | null, rows: readonly (re
     table += `${printable(line + last)}\n`;
   }
   return table;
+}
+
+/** A list in the format of `-o`. @param json an item as JSON has it @param more members of the object of `-o json` */
+export function renderList<Item>(
+  { output, legend }: { readonly output: OutputFormat; readonly legend: boolean },
+  items: readonly Item[],
+  fields: readonly ListField<Item>[],
+  json: (item: Item) => unknown,
+  more: object = {},
+): string {
+  if (output === 'json') return `${JSON.stringify({ containerInstances: items.map(json), ...more }, null, 2)}\n`;
+  if (output === 'ndjson') return items.map((item) => `${JSON.stringify(json(item))}\n`).join('');
+  const rows = items.map((item) => fields.map(({ value }) => value(item)));
+  return renderTable(legend ? fields.map(({ header }) => header) : null, rows);
 }
 
 function cellText(cell: string | null): string {

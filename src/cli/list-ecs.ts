@@ -5,14 +5,8 @@ import { clusterName } from '../ecs/arn.ts';
 import type { ContainerInstance } from '../ecs/ecs-api.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { UsageError } from '../lib/errors.ts';
-import { renderTable } from './columns.ts';
+import { type ListField, renderList } from './columns.ts';
 import type { CliContext } from './context.ts';
-
-/** A column of `rollcall list --source ecs`. */
-export interface EcsListField {
-  readonly header: string;
-  readonly value: (instance: ContainerInstance) => string | null;
-}
 
 /** All columns, by their names in `--fields`. Values that the store has too have the same names. */
 export const ECS_LIST_FIELDS = {
@@ -32,14 +26,14 @@ export const ECS_LIST_FIELDS = {
   cpu: { header: 'CPU LEFT', value: ({ remaining, registered }) => left(remaining.cpuUnits, registered.cpuUnits) },
   memory: { header: 'MIB LEFT', value: ({ remaining, registered }) => left(remaining.memoryMiB, registered.memoryMiB) },
   registered: { header: 'REGISTERED', value: ({ registeredAt }) => registeredAt },
-} satisfies Record<string, EcsListField>;
+} satisfies Record<string, ListField<ContainerInstance>>;
 
 export type EcsListFieldName = keyof typeof ECS_LIST_FIELDS;
 
 export const ECS_LIST_FIELD_NAMES = Object.keys(ECS_LIST_FIELDS) as readonly EcsListFieldName[];
 
 /** The columns without `--fields`. */
-export function defaultEcsFields(format: 'text' | 'wide', allClusters: boolean): readonly EcsListFieldName[] {
+export function defaultEcsFields(format: OutputFormat, allClusters: boolean): readonly EcsListFieldName[] {
   const cluster: EcsListFieldName[] = allClusters ? ['cluster'] : [];
   if (format === 'text') return ['instance', 'status', 'connected', ...cluster, 'arn'];
   return [
@@ -94,7 +88,9 @@ export async function listFromEcs(context: CliContext, flags: EcsListFlags, comm
         if (isLogged(flags.logLevel, 'warn')) context.stderr(unexpectedFailure(failure));
       }),
     );
-    await context.stdout(renderEcsList(flags, clusters === null, [...instances].sort(byCluster)));
+    const given = flags.fields as readonly EcsListFieldName[] | undefined;
+    const fields = (given ?? defaultEcsFields(flags.output, clusters === null)).map((name) => ECS_LIST_FIELDS[name]);
+    await context.stdout(renderList(flags, [...instances].sort(byCluster), fields, ({ described }) => described));
     if (instances.length === 0 && isLogged(flags.logLevel, 'warn')) {
       context.stderr(`no container instance in ${clusters ?? 'any cluster'} (${api.label})`);
     }
@@ -120,19 +116,4 @@ function clustersOf({ cluster, allClusters }: EcsListFlags, command: Command): r
 function byCluster(a: ContainerInstance, b: ContainerInstance): number {
   const [first, second] = [a, b].map((each) => [each.cluster, each.ec2InstanceId ?? '', each.containerInstanceArn]);
   return String(first) < String(second) ? -1 : 1;
-}
-
-function renderEcsList(flags: EcsListFlags, allClusters: boolean, instances: readonly ContainerInstance[]): string {
-  if (flags.output === 'json') {
-    return `${JSON.stringify({ containerInstances: instances.map(({ described }) => described) }, null, 2)}\n`;
-  }
-  if (flags.output === 'ndjson') return instances.map((each) => `${JSON.stringify(each.described)}\n`).join('');
-  const names =
-    (flags.fields as readonly EcsListFieldName[] | undefined) ?? defaultEcsFields(flags.output, allClusters);
-  const fields = names.map((name) => ECS_LIST_FIELDS[name]);
-  const legend = flags.legend ? fields.map(({ header }) => header) : null;
-  return renderTable(
-    legend,
-    instances.map((instance) => fields.map(({ value }) => value(instance))),
-  );
 }

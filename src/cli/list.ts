@@ -5,14 +5,14 @@ import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/m
 import { storeOptions } from '../config/store.ts';
 import { UsageError } from '../lib/errors.ts';
 import { HEALTH_STATUSES, type HealthStatus } from '../record/record.ts';
-import { filterRoll, instanceJson, type Roll, type RollEntry } from '../record/roll.ts';
+import { filterRoll, instanceJson, type Roll } from '../record/roll.ts';
 import {
   defaultFields,
   LIST_FIELD_NAMES,
   LIST_FIELDS,
   type ListFieldName,
   massLossNote,
-  renderTable,
+  renderList,
   sortByAddress,
 } from './columns.ts';
 import { type CliContext, type ReadFlags, readFromStore, warnOfRefused, warnOfSkipped } from './context.ts';
@@ -145,25 +145,13 @@ export function listCommand(context: CliContext): Command {
       presence: flags.all ? null : new Set(['present']),
       az: null,
     });
-    await context.stdout(renderList(flags, roll, entries));
+    const names = (flags.fields as readonly ListFieldName[] | undefined) ?? defaultFields(flags.output, flags.all);
+    const fields = names.map((name) => LIST_FIELDS[name]);
+    await context.stdout(renderList(flags, entries, fields, instanceJson, { revision: roll.revision }));
     if (entries.length === 0) context.stderr(emptyHint(flags, roll));
     const note = massLossNote(asked, massLossLimits(flags), flags.all);
     if (note !== null && isLogged(flags.logLevel, 'warn')) context.stderr(note);
   });
-}
-
-function renderList(flags: ListFlags, roll: Roll, entries: readonly RollEntry[]): string {
-  if (flags.output === 'json') {
-    return `${JSON.stringify({ containerInstances: entries.map(instanceJson), revision: roll.revision }, null, 2)}\n`;
-  }
-  if (flags.output === 'ndjson') return entries.map((entry) => `${JSON.stringify(instanceJson(entry))}\n`).join('');
-  const names = (flags.fields as readonly ListFieldName[] | undefined) ?? defaultFields(flags.output, flags.all);
-  const fields = names.map((name) => LIST_FIELDS[name]);
-  const legend = flags.legend ? fields.map((field) => field.header) : null;
-  return renderTable(
-    legend,
-    entries.map((entry) => fields.map((field) => field.value(entry))),
-  );
 }
 
 /** An empty list may be right or a mistake. Says what was read, so that the user can tell. */
