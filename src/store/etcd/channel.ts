@@ -1,8 +1,8 @@
-import { Client, type ClientDuplexStream, connectivityState, Metadata, type ServiceError } from '@grpc/grpc-js';
 import { onAbort } from '../../lib/abort.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { EtcdTls } from '../store-url.ts';
 import { createDial } from './dial.ts';
+import { Client, type ClientDuplexStream, ConnectivityState, Metadata, type ServiceError } from './grpc-js.ts';
 
 /** The most of one answer that is taken, in bytes: ten times etcd's largest value. */
 export const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
@@ -63,7 +63,7 @@ export interface Channel {
 }
 
 export function openChannel(url: string, tls: EtcdTls | null, clock: Clock, connectTimeoutMs: number): Channel {
-  const isReady = () => client.getChannel().getConnectivityState(false) === connectivityState.READY;
+  const isReady = () => client.getChannel().getConnectivityState(false) === ConnectivityState.READY;
   const dial = createDial(url, tls, { clock, connectTimeoutMs, isReady });
   const client = new Client(dial.target, dial.credentials, { ...CHANNEL_OPTIONS, ...dial.options });
   const underWay = new Set<{ cancel(): void }>();

@@ -1,8 +1,20 @@
 import { isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
-import { ChannelCredentials, type ChannelOptions, credentials, experimental } from '@grpc/grpc-js';
 import type { Clock } from '../../lib/clock.ts';
 import type { EtcdTls } from '../store-url.ts';
+import {
+  CallCredentials,
+  ChannelCredentials,
+  type ChannelOptions,
+  type GrpcUri,
+  type Resolver,
+  type ResolverListener,
+  registerResolver,
+  type SecureConnector,
+  type SecureConnectResult,
+  type SubchannelAddress,
+  statusOrFromValue,
+} from './grpc-js.ts';
 import { loadTls, type Pems } from './tls.ts';
 
 /** Why an attempt to connect was given up. */
@@ -82,13 +94,13 @@ export function createDial(url: string, tls: EtcdTls | null, deps: DialDeps): Di
   };
 
   let pems: Pems = {};
-  const connector: experimental.SecureConnector = {
+  const connector: SecureConnector = {
     waitForReady: async () => {
       if (tls !== null) pems = await loadTls(tls, deps.clock).catch((error) => rethrow(error, failed));
     },
     connect: (socket) =>
       tls === null ? Promise.resolve({ socket, secure: false }) : secure(socket, host, pems, failed),
-    getCallCredentials: () => credentials.createEmpty(),
+    getCallCredentials: () => CallCredentials.createEmpty(),
     destroy: () => {},
   };
 
@@ -118,7 +130,7 @@ function secure(
   host: string,
   pems: Pems,
   failed: (error: unknown) => void,
-): Promise<experimental.SecureConnectResult> {
+): Promise<SecureConnectResult> {
   return new Promise((resolve, reject) => {
     const servername = isIP(host) === 0 ? host : '';
     const tlsSocket = connectTls({ socket, host, servername, ALPNProtocols: ['h2'], ...pems }, () =>
@@ -138,8 +150,8 @@ function secure(
 
 class DialedCredentials extends ChannelCredentials {
   readonly #secure: boolean;
-  readonly #connector: experimental.SecureConnector;
-  constructor(secure: boolean, connector: experimental.SecureConnector) {
+  readonly #connector: SecureConnector;
+  constructor(secure: boolean, connector: SecureConnector) {
     super();
     this.#secure = secure;
     this.#connector = connector;
@@ -150,21 +162,21 @@ class DialedCredentials extends ChannelCredentials {
   override _equals(other: ChannelCredentials): boolean {
     return this === other;
   }
-  override _createSecureConnector(): experimental.SecureConnector {
+  override _createSecureConnector(): SecureConnector {
     return this.#connector;
   }
 }
 
 /** Hands out the one address of the channel. */
-class DialResolver implements experimental.Resolver {
-  readonly #listener: experimental.ResolverListener;
-  readonly #address: experimental.SubchannelAddress;
+class DialResolver implements Resolver {
+  readonly #listener: ResolverListener;
+  readonly #address: SubchannelAddress;
   #isTold = false;
-  constructor(_: experimental.GrpcUri, listener: experimental.ResolverListener, options: ChannelOptions) {
+  constructor(_: GrpcUri, listener: ResolverListener, options: ChannelOptions) {
     this.#listener = listener;
     this.#address = options[DIALED];
   }
-  static getDefaultAuthority(target: experimental.GrpcUri): string {
+  static getDefaultAuthority(target: GrpcUri): string {
     return target.path;
   }
   /** Asked for again after each failure: told again at once, the next attempt would come without a pause. */
@@ -172,11 +184,11 @@ class DialResolver implements experimental.Resolver {
     if (this.#isTold) return;
     this.#isTold = true;
     const value = [{ addresses: [this.#address] }];
-    queueMicrotask(() => this.#listener(experimental.statusOrFromValue(value), {}, null, ''));
+    queueMicrotask(() => this.#listener(statusOrFromValue(value), {}, null, ''));
   }
   destroy(): void {
     this.#isTold = false;
   }
 }
 
-experimental.registerResolver(SCHEME, DialResolver);
+registerResolver(SCHEME, DialResolver);
