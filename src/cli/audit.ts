@@ -4,7 +4,7 @@ import { type AuditReport, DIFFERENCE_KINDS, type DifferenceKind, isUndecided, t
 import { clusterNames, type EcsFlags, ecsOptions, ecsSettings } from '../config/ecs.ts';
 import { isLogged, logLevelOption, type OutputFormat, outputOption } from '../config/flags.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/mass-loss.ts';
-import { storeConfig, storeOptions } from '../config/store.ts';
+import { storeConfig, storeOptions, timeoutOption } from '../config/store.ts';
 import type { Failure } from '../ecs/ecs-api.ts';
 import { formatDuration } from '../lib/duration.ts';
 import { describeError, RollcallError, UsageError } from '../lib/errors.ts';
@@ -46,7 +46,13 @@ export function auditCommand(context: CliContext): Command {
     )
     .addOption(outputOption())
     .addHelpText('after', HELP);
-  for (const option of [...ecsOptions(), ...massLossOptions('note'), ...storeOptions(), logLevelOption()])
+  for (const option of [
+    ...ecsOptions(),
+    ...massLossOptions('note'),
+    ...storeOptions(),
+    timeoutOption(),
+    logLevelOption(),
+  ])
     command.addOption(option);
   return command.action(async (flags: AuditFlags) => {
     const clusters = askedClusters(command, flags);

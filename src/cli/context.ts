@@ -69,7 +69,8 @@ export async function readFromStore<T>(
   const { clock, random } = context;
   const store = await openStore(storeConfig(flags), { clock, random, signal: context.signal, create: false });
   try {
-    return await withDeadline(clock, deadlineMs, context.signal, action, (signal) => read(store, signal));
+    const limitMs = Math.max(deadlineMs, flags.timeout ?? 0);
+    return await withDeadline(clock, limitMs, context.signal, action, (signal) => read(store, signal));
   } finally {
     await store.close();
   }

@@ -2,7 +2,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { type EcsFlags, ecsOptions } from '../config/ecs.ts';
 import { isLogged, logLevelOption, nonEmpty, type OutputFormat, outputOption, rollCluster } from '../config/flags.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/mass-loss.ts';
-import { storeOptions } from '../config/store.ts';
+import { storeOptions, timeoutOption } from '../config/store.ts';
 import { UsageError } from '../lib/errors.ts';
 import { HEALTH_STATUSES, type HealthStatus } from '../record/record.ts';
 import { filterRoll, instanceJson, type Roll } from '../record/roll.ts';
@@ -128,6 +128,7 @@ export function listCommand(context: CliContext): Command {
     ...ecsOptions(),
     ...massLossOptions('note'),
     ...storeOptions(),
+    timeoutOption(),
     logLevelOption(),
   ];
   for (const option of options) command.addOption(option);

@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { type EcsFlags, ecsOptions, ecsSettings } from '../config/ecs.ts';
 import { logLevelOption } from '../config/flags.ts';
 import { type PlaceFlags, placeOptions, requireClusterFlag, taskNeeds } from '../config/place.ts';
-import { storeOptions } from '../config/store.ts';
+import { storeOptions, timeoutOption } from '../config/store.ts';
 import { clusterName } from '../ecs/arn.ts';
 import type { EcsApi, TaskNeeds } from '../ecs/ecs-api.ts';
 import { withDeadline } from '../lib/deadline.ts';
@@ -36,7 +36,7 @@ export function placeCommand(context: CliContext): Command {
   const command = new Command('place').description(
     'Choose container instances for tasks by the free resources of healthy nodes.',
   );
-  for (const option of [...placeOptions(), ...storeOptions(), ...ecsOptions(), logLevelOption()]) {
+  for (const option of [...placeOptions(), ...storeOptions(), timeoutOption(), ...ecsOptions(), logLevelOption()]) {
     command.addOption(option);
   }
   return command.addHelpText('after', EXAMPLES).action(async (flags: Flags) => {

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { logLevelOption, type OutputFormat, outputOption } from '../config/flags.ts';
-import { storeOptions } from '../config/store.ts';
+import { storeOptions, timeoutOption } from '../config/store.ts';
 import { formatDuration } from '../lib/duration.ts';
 import { RollcallError, UsageError } from '../lib/errors.ts';
 import { INSTANCE_ID } from '../record/codec.ts';
@@ -86,7 +86,7 @@ export function showCommand(context: CliContext): Command {
     .argument('<instance>', 'EC2 instance id')
     .addOption(outputOption())
     .addHelpText('after', EXAMPLES);
-  for (const option of [...storeOptions(), logLevelOption()]) command.addOption(option);
+  for (const option of [...storeOptions(), timeoutOption(), logLevelOption()]) command.addOption(option);
   return command.action(async (instanceId: string, flags: ShowFlags) => {
     if (!INSTANCE_ID.test(instanceId)) {
       throw new UsageError(

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { Option } from 'commander';
 import { describeError, UsageError } from '../lib/errors.ts';
 import { parseStoreUrl, type StoreConfig } from '../store/store-url.ts';
+import { durationBetween } from './flags.ts';
 
 /** The store without --store: for this machine only. */
 export const DEFAULT_STORE = 'sqlite:/var/lib/rollcall/roll.db';
@@ -26,7 +27,16 @@ export function storeOptions(): Option[] {
   ];
 }
 
+/** For commands that read the store and end. */
+export function timeoutOption(): Option {
+  return new Option('--timeout <duration>', 'how long a call to etcd may take, over all its endpoints; default: 2.5s')
+    .env('ROLLCALL_TIMEOUT')
+    .argParser(durationBetween(100, 300_000));
+}
+
 export interface StoreFlags {
+  /** Milliseconds. */
+  readonly timeout?: number;
   readonly store: string;
   readonly etcdCaFile?: string;
   readonly etcdCertFile?: string;
@@ -41,7 +51,7 @@ export function storeConfig(flags: StoreFlags): StoreConfig {
   if (flags.etcdPassword !== undefined && flags.etcdPasswordFile !== undefined) {
     throw new UsageError('the etcd password is given twice, as text and as a file: leave one out');
   }
-  return parseStoreUrl(flags.store, {
+  const config = parseStoreUrl(flags.store, {
     caFile: flags.etcdCaFile ?? null,
     certFile: flags.etcdCertFile ?? null,
     keyFile: flags.etcdKeyFile ?? null,
@@ -49,6 +59,7 @@ export function storeConfig(flags: StoreFlags): StoreConfig {
     password:
       flags.etcdPasswordFile === undefined ? (flags.etcdPassword ?? null) : readPassword(flags.etcdPasswordFile),
   });
+  return config.kind === 'etcd' && flags.timeout !== undefined ? { ...config, callTimeoutMs: flags.timeout } : config;
 }
 
 function readPassword(path: string): string {
@@ -62,7 +73,7 @@ function readPassword(path: string): string {
 /** The same settings as variables, for a child process. */
 export function storeVariables(flags: StoreFlags): Record<string, string> {
   const given = storeOptions().map(
-    (option) => [option.envVar, flags[option.attributeName() as keyof StoreFlags]] as const,
+    (option) => [option.envVar, flags[option.attributeName() as Exclude<keyof StoreFlags, 'timeout'>]] as const,
   );
   return Object.fromEntries(
     given.filter((pair): pair is [string, string] => pair[0] !== undefined && pair[1] !== undefined),

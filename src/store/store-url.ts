@@ -12,7 +12,12 @@ export interface EtcdStoreConfig {
   readonly prefix: string;
   readonly tls: EtcdTls | null;
   readonly credentials: { readonly user: string; readonly password: string } | null;
+  /** The longest a call may take over all endpoints together. Default: `DEFAULT_CALL_TIMEOUT_MS`. */
+  readonly callTimeoutMs?: number;
 }
+
+/** Long enough for a slow etcd, short enough for an agent with the shortest TTL. */
+export const DEFAULT_CALL_TIMEOUT_MS = 2_500;
 
 /** Paths of PEM files; null: not given. A certificate needs its key and the key its certificate. */
 export interface EtcdTls {

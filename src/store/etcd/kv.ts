@@ -1,7 +1,7 @@
 import type { Clock } from '../../lib/clock.ts';
 import { LeaseNotFoundError, StoreError } from '../errors.ts';
 import type { Guard, KeyValue, Kv, LeaseTime, RangePage, RangeQuery, Txn } from '../kv.ts';
-import type { EtcdStoreConfig } from '../store-url.ts';
+import { DEFAULT_CALL_TIMEOUT_MS, type EtcdStoreConfig } from '../store-url.ts';
 import { openChannel } from './channel.ts';
 import { type EtcdClient, openEtcdClient } from './client.ts';
 import { type EtcdContext, isAnswerTooLarge, JunkAnswerError } from './errors.ts';
@@ -18,7 +18,6 @@ import {
   RangeKeys,
   TXN,
 } from './rpc.ts';
-import { explainEndpoint } from './version.ts';
 import { etcdWatch } from './watch.ts';
 
 /** May go to another endpoint after it failed at one. */
@@ -192,20 +191,17 @@ export function etcdStoreId(client: EtcdClient, root: string): Kv['id'] {
     });
 }
 
-/** Of one call over all endpoints together, unless the command's `--timeout` says otherwise. */
-const REQUEST_TIMEOUT_MS = 2_500;
-
 export interface EtcdDeps {
   readonly clock: Clock;
   /** Evenly distributed in [0, 1). */
   readonly random: () => number;
-  /** The longest a call may take over all endpoints together. Default 2,500. */
+  /** Instead of the configuration's. */
   readonly requestTimeoutMs?: number;
 }
 
 /** A store on etcd 3.2 to 3.6, over gRPC. Opens no connection before the first call, and then one to each endpoint it uses. */
 export function openEtcdKv(config: EtcdStoreConfig, deps: EtcdDeps): Kv {
-  const { clock, random, requestTimeoutMs = REQUEST_TIMEOUT_MS } = deps;
+  const { clock, random, requestTimeoutMs = config.callTimeoutMs ?? DEFAULT_CALL_TIMEOUT_MS } = deps;
   const root = `${config.prefix}/`;
   const context: EtcdContext = { user: config.credentials?.user ?? null, root, tls: config.tls };
   const endpoints = config.endpoints.map((url) => {
@@ -218,7 +214,9 @@ export function openEtcdKv(config: EtcdStoreConfig, deps: EtcdDeps): Kv {
     random,
     requestTimeoutMs,
     context,
-    explain: ({ url }, limitMs) => explainEndpoint(url, context.tls, clock, limitMs),
+    // Loaded when it is needed: it brings an HTTP client that a list has no use for.
+    explain: async ({ url }, limitMs) =>
+      (await import('./version.ts')).explainEndpoint(url, context.tls, clock, limitMs),
   });
   return {
     label: config.label,

@@ -79,7 +79,7 @@ describe('auth tokens', () => {
   });
 });
 
-describe('endpoints', () => {
+describeOnEtcds('endpoints', (version) => {
   /** Nothing listens there. */
   const DEAD = 'http://127.0.0.1:1';
 
@@ -87,7 +87,7 @@ describe('endpoints', () => {
     let server: EtcdServer;
     let silent: Impostor;
     before(async () => {
-      [server, silent] = await Promise.all([startEtcd(), startSilentServer()]);
+      [server, silent] = await Promise.all([startEtcd({ version }), startSilentServer()]);
     });
     afterEach(closeTestKvs);
     after(() => Promise.all([server.dispose(), silent.close()]));

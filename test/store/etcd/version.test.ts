@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import { afterEach, describe, it } from 'node:test';
 import { explain } from '../../../src/store/etcd/version.ts';
-import { type Impostor, startFakeGrpc, startFakeHttp1, startTcpProxy } from '../../support/etcd-impostors.ts';
+import {
+  type Impostor,
+  startFakeGrpc,
+  startFakeHttp1,
+  startSilentServer,
+  startTcpProxy,
+} from '../../support/etcd-impostors.ts';
 import { closeTestKvs, never, openTestKv } from '../../support/etcd-kv.ts';
 import { startEtcd } from '../../support/etcd-server.ts';
 import { describeOnEtcds } from '../../support/etcd-versions.ts';
@@ -81,6 +87,14 @@ describe('an etcd that cannot be used', () => {
     const other = openTestKv([asking.url]);
     await assert.rejects(other.range({ prefix: '' }, never), /unknown service/);
     assert.equal(asking.connections(), 2, 'here it was');
+  });
+
+  it('is given up after --timeout', async (t) => {
+    const silent = await startSilentServer();
+    t.after(() => silent.close());
+    const { code, stderr } = await list(silent.url, '--timeout', '300ms');
+    assert.equal(code, 1);
+    assert.match(stderr, /(no connection in time|no answer within 300 ms)\n$/);
   });
 
   it('is explained at each endpoint, beside one that is down', async (t) => {
