@@ -111,11 +111,11 @@ async function findScopes(
   instances: readonly ContainerInstance[],
   signal: AbortSignal,
 ): Promise<ReadonlySet<string>> {
-  const known = [
+  const knownArns = [
     ...instances.map((each) => each.containerInstanceArn),
     ...clusters.filter((each) => each.includes(':')),
   ];
-  const arns = known.length > 0 ? known : (await ecs.listClusters(null, signal)).arns;
+  const arns = knownArns.length > 0 ? knownArns : (await ecs.listClusters(null, signal)).arns;
   return new Set(arns.map(arnScope));
 }
 

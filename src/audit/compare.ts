@@ -225,11 +225,11 @@ function ecsAgentText({ record }: RollEntry): string {
 }
 
 /** Judges a present node with all container instances of its EC2 instance: the current one, and former ones. */
-function judgePresent(node: RollEntry, registrations: readonly ContainerInstance[], known: JudgeContext): Verdict[] {
+function judgePresent(node: RollEntry, registrations: readonly ContainerInstance[], context: JudgeContext): Verdict[] {
   const current = currentRegistration(node, registrations);
   const rest = registrations.filter((instance) => instance !== current);
   return [
-    current ? judgeMatched(node, current, known) : judgeUnmatched(node, known),
+    current ? judgeMatched(node, current, context) : judgeUnmatched(node, context),
     ...rest.map((instance) => judgeFormer(node, instance, current)),
   ];
 }

@@ -93,8 +93,8 @@ export async function writeStream(res: ServerResponse, pieces: Pieces, signal: A
 
 /** One chunk (RFC 9112, section 7.1). An empty chunk would end the body, so no piece may be empty. */
 function chunk(bytes: Uint8Array): Buffer {
-  const known = framed.get(bytes);
-  if (known) return known;
+  const cached = framed.get(bytes);
+  if (cached) return cached;
   const made = Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, LINE_END]);
   framed.set(bytes, made);
   return made;

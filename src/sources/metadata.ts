@@ -104,18 +104,18 @@ export async function readMetadata(imds: ImdsClient, signal: AbortSignal): Promi
   // If the service is unavailable, ten more reads would only add ten more failures.
   if ('error' in document && document.error.unreachable) return { facts: {}, failures: [document.error.message] };
 
-  const known: Partial<MetadataFacts> = 'error' in document ? {} : document.value;
+  const fromDocument: Partial<MetadataFacts> = 'error' in document ? {} : document.value;
   const failures = 'error' in document ? [describeError(document.error)] : [];
   const leaves: Partial<Record<keyof MetadataFacts, string | null>> = {};
   await Promise.all(
     METADATA_NAMES.map(async (name) => {
-      if (known[name] !== undefined || METADATA_FIELDS[name].leaf === null) return;
+      if (fromDocument[name] !== undefined || METADATA_FIELDS[name].leaf === null) return;
       const leaf = await attempt(() => readLeaf(imds, name, signal));
       if ('error' in leaf) failures.push(describeError(leaf.error));
       else leaves[name] = leaf.value;
     }),
   );
-  return { facts: { ...known, ...leaves } as Partial<MetadataFacts>, failures };
+  return { facts: { ...fromDocument, ...leaves } as Partial<MetadataFacts>, failures };
 }
 
 async function readDocument(imds: ImdsClient, signal: AbortSignal): Promise<Partial<MetadataFacts>> {

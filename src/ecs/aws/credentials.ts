@@ -109,7 +109,7 @@ function parseProcessAnswer(output: string, nowMs: number, fail: (why: string) =
   if (accessKeyId === null || secretAccessKey === null) throw fail('printed no AccessKeyId with a SecretAccessKey');
   const [token, expires] = [text('SessionToken'), text('Expiration')];
   const expiration = expires === null ? null : new Date(expires);
-  if (expiration !== null && Number.isNaN(expiration.getTime())) throw fail('printed an Expiration that is no date');
+  if (expiration !== null && Number.isNaN(expiration.getTime())) throw fail('printed an Expiration that is not a date');
   if (expiration !== null && expiration.getTime() <= nowMs) {
     throw fail(`printed credentials that expired at ${expiration.toISOString()}`);
   }

@@ -23,7 +23,7 @@ function brief(...args: Parameters<typeof choose>): string {
   return source.kind === 'keys' ? source.keys.accessKeyId : source.kind;
 }
 
-describe('which identity is taken, as both aws CLIs do', () => {
+describe('the chosen identity is the one that both aws CLIs choose', () => {
   const cases: readonly [title: string, expected: string, ...args: Parameters<typeof choose>][] = [
     ['nothing is named: the instance', 'instance', null, {}, {}],
     ['a container announces its role', 'container', null, { AWS_CONTAINER_CREDENTIALS_FULL_URI: 'http://x' }, {}],
@@ -85,7 +85,7 @@ describe('which identity is taken, as both aws CLIs do', () => {
   });
 });
 
-describe('what is named and cannot give credentials is an error, never the role of the instance', () => {
+describe('a named source without credentials is an error, never the role of the instance', () => {
   const role = { role_arn: ARN, source_profile: 'base' };
   const half = { aws_access_key_id: 'AKIDPROFILE' };
   const cases: readonly [message: RegExp, ...args: Parameters<typeof choose>][] = [
