@@ -115,7 +115,7 @@ begin_work() {
 
 # shellcheck source=scripts/lib/node.sh
 . "${root:?}/scripts/lib/node.sh"
-tool() { "$root/$node" --disable-warning=ExperimentalWarning "$root/scripts/lib/deploy-tool.ts" "$@"; }
+tool() { "$root/$node" --disable-warning=ExperimentalWarning "$root/scripts/lib/deploy.ts" "$@"; }
 
 # choose_roll STORE : sets how the roll is read; the variable ROLLCALL may set another command
 choose_roll() {
