@@ -1,6 +1,6 @@
 /**
- * Calls `act` with the signal's reason when `signal` aborts, or at once where it has aborted already. Disposing removes
- * the listener; a signal that outlives the work must not keep the work reachable, so dispose at the end of the work.
+ * Calls `act` with the signal's reason when `signal` aborts, or at once if it has aborted already. Disposing removes the
+ * listener. Dispose at the end of the work: otherwise a signal that lives longer keeps the work reachable.
  * @param signal undefined: never aborts
  */
 export function onAbort(signal: AbortSignal | undefined, act: (reason: unknown) => void): Disposable {
@@ -10,7 +10,7 @@ export function onAbort(signal: AbortSignal | undefined, act: (reason: unknown) 
   return { [Symbol.dispose]: () => signal?.removeEventListener('abort', listener) };
 }
 
-/** Settles as `work` does, or rejects with the signal's reason when `signal` aborts first; `work` then goes on unheard. */
+/** Settles as `work` does, or rejects with the signal's reason when `signal` aborts first. The work itself is not stopped. */
 export async function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   const outcome = Promise.withResolvers<T>();
   using _aborting = onAbort(signal, outcome.reject);

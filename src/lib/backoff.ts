@@ -1,7 +1,7 @@
 /**
- * Exponential backoff with full jitter, as an immutable value: each failure makes the next one with `next()`, a
- * success goes back to the first. Full jitter (a delay drawn evenly from zero to the ceiling) spreads a fleet that
- * lost its store at the same moment best: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+ * Exponential backoff with full jitter, as an immutable value: `next()` after a failure, `reset()` after a success. Full
+ * jitter is a random delay between zero and a ceiling; it spreads the retries of a fleet that lost its store at one moment
+ * best: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
  */
 export class Backoff {
   readonly baseMs: number;

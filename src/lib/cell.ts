@@ -2,13 +2,13 @@ import { onAbort } from './abort.ts';
 import type { Clock } from './clock.ts';
 
 /**
- * A value that one side sets and another waits on: the newest value counts, those between are not kept. It joins
- * loops that must not wait for one another, without a queue that could grow.
+ * A value that one side sets and another waits for. Only the newest value is kept, so that loops can exchange values
+ * without waiting for each other and without a queue that could grow.
  */
 export interface Cell<T> {
   get(): T;
   set(value: T): void;
-  /** Calls `listener` after each `set`; returns the way to stop that. */
+  /** Calls `listener` after each `set`. @returns a function that ends that */
   onChange(listener: () => void): () => void;
 }
 
@@ -28,10 +28,10 @@ export function createCell<T>(initial: T): Cell<T> {
   };
 }
 
-/** One for all: an abort without a reason makes an exception with a stack each time. */
+/** Shared: an abort without a reason creates an exception with a stack each time. */
 const WOKEN = new Error('woken before its time');
 
-/** Sleeps for `delayMs`, or less when one of the cells is set meanwhile. Rejects with the reason of `signal`. */
+/** Sleeps for `delayMs`, or until one of the cells is set. Rejects with the reason of `signal`. */
 export async function sleepUnlessChanged(
   clock: Clock,
   delayMs: number,

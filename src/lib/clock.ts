@@ -1,11 +1,11 @@
 import { onAbort } from './abort.ts';
 
 /**
- * The only way time enters the program. Logic never calls `Date.now()` or a timer of its own, so that a test (or a
- * simulation of a thousand nodes) can run hours of it in milliseconds.
+ * The program's only source of time. Logic never calls `Date.now()` or a timer itself, so that a test (or a simulation of
+ * a thousand nodes) can run hours in milliseconds.
  */
 export interface Clock {
-  /** Milliseconds on a scale that never jumps and that all processes of one boot share. Use it for every interval. */
+  /** Milliseconds of a clock that never jumps and that all processes of one boot share. Use it for every interval. */
   monotonicMs(): number;
   /** Wall clock, milliseconds since the epoch. Only for instants shown to people or kept across reboots. */
   wallMs(): number;
@@ -13,11 +13,11 @@ export interface Clock {
   sleep(delayMs: number, signal: AbortSignal): Promise<void>;
 }
 
-/** setTimeout turns anything above this into 1 ms, so a longer wait is cut to it (24.8 days). */
+/** setTimeout treats a longer delay as 1 ms, so longer waits are cut to this (24.8 days). */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 export const systemClock: Clock = {
-  // hrtime is CLOCK_MONOTONIC: shared by the processes of one boot, unlike performance.now(), which starts at zero in each.
+  // hrtime is CLOCK_MONOTONIC, which the processes of one boot share; performance.now() starts at zero in each process.
   monotonicMs: () => Number(process.hrtime.bigint() / 1000n) / 1000,
   wallMs: () => Date.now(),
   sleep: (delayMs, signal) =>
@@ -40,7 +40,7 @@ export const systemClock: Clock = {
     }),
 };
 
-/** When the next call may be made, on the monotonic clock. An immutable value. */
+/** When the next call may be made (monotonic). An immutable value. */
 export interface Pace {
   readonly freeAtMs: number;
 }
@@ -48,8 +48,8 @@ export interface Pace {
 export const unhurried: Pace = { freeAtMs: Number.NEGATIVE_INFINITY };
 
 /**
- * Takes the next turn: `atMs` is when the call may be made, never less than a gap after the one before. Turns that
- * nobody took are not saved up, so that no second ever sees more calls than the rate allows.
+ * Takes the next turn: `atMs` is when the call may be made, at least one gap after the previous one. Unused turns are not
+ * saved up, so that no second has more calls than the rate allows.
  * @param perSecond calls a second, > 0
  */
 export function takeTurn(pace: Pace, nowMs: number, perSecond: number): { readonly atMs: number; readonly pace: Pace } {
@@ -58,8 +58,8 @@ export function takeTurn(pace: Pace, nowMs: number, perSecond: number): { readon
 }
 
 /**
- * Resolves when it is the caller's turn: at most `perSecond` times a second for all callers together, in the order in
- * which they come. Rejects by the reason of `signal`.
+ * Resolves when it is the caller's turn: at most `perSecond` times a second for all callers together, in the order of
+ * their calls. Rejects with the reason of `signal`.
  */
 export function createPacer(clock: Clock, perSecond: number): (signal: AbortSignal) => Promise<void> {
   let pace: Pace = unhurried;
@@ -72,7 +72,7 @@ export function createPacer(clock: Clock, perSecond: number): (signal: AbortSign
     try {
       if (turn.atMs > nowMs) await clock.sleep(turn.atMs - nowMs, signal);
     } catch (error) {
-      // Nobody came after: the turn that was not used is the next one's.
+      // No later caller has a turn yet: give the unused turn back.
       if (pace === turn.pace) pace = before;
       throw error;
     }

@@ -102,9 +102,9 @@ export interface ControlLoop<State, Step extends AnyStep, Answers extends Record
   plan(state: State, nowMs: number): Step;
   readonly actions: Actions<Step, Answers>;
   readonly apply: Apply<State, Step, Answers>;
-  /** The state after a call that failed, or was not answered within its limit; pure. It may have been carried out. */
+  /** The state after a call that failed or had no answer within its limit; pure. It may have been carried out. */
   applyFailure(state: State, call: Call<Step>, error: unknown, end: CallEnd): State;
-  /** A call that takes longer has failed, also one that ignores its signal. */
+  /** A call that takes longer has failed, even if it ignores its signal. */
   limitMs(call: Call<Step>): number;
   /** Each `set` of one ends a wait, and may end a call: see `yields`. */
   readonly wakeUps: readonly Pick<Cell<unknown>, 'onChange'>[];
@@ -113,15 +113,15 @@ export interface ControlLoop<State, Step extends AnyStep, Answers extends Record
    * it neither failed nor succeeded, and `plan` is asked again. Default: no call yields.
    */
   yields?(call: Call<Step>): boolean;
-  /** Calls that are waited for, within their limit, though the loop was aborted meanwhile. Default: none. */
+  /** Calls that the loop waits for, within their limit, although it was aborted. Default: none. */
   outlivesAbort?(call: Call<Step>): boolean;
-  /** Called before and after each call, and before each wait: proof that the loop moves. What it throws ends the loop. */
+  /** Called before and after each call, and before each wait, so that a monitor sees progress. An error that it throws ends the loop. */
   onStep(step: Step, state: State): void;
 }
 
 /**
- * Carries out one planned step after the other until the plan says `done`. A call that fails is no end: the plan decides
- * when it is made again. A defect (in `plan`, `apply` or `onStep`) is one.
+ * Carries out one planned step after the other until the plan is `done`. A failed call does not end the loop: the plan
+ * decides when to repeat it. An error in `plan`, `apply` or `onStep` does.
  * @returns the last state
  * @throws the reason of `signal`, in every wait and call
  */

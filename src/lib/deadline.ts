@@ -1,7 +1,7 @@
 import { abortable, linkSignals } from './abort.ts';
 import type { Clock } from './clock.ts';
 
-/** Why a signal made by `withDeadline` aborted. `timeoutMs` is the limit that was passed. */
+/** The reason of a signal that `withDeadline` aborted. `timeoutMs` is the limit that was exceeded. */
 export class DeadlineError extends Error {
   override readonly name = 'DeadlineError';
   readonly timeoutMs: number;
@@ -11,7 +11,7 @@ export class DeadlineError extends Error {
   }
 }
 
-/** One for all: without a reason each abort makes a DOMException with a stack, the dearest part of a short call. */
+/** Shared: an abort without a reason creates a DOMException with a stack, the most expensive part of a short call. */
 const WORK_ENDED = new Error('the work ended before its deadline');
 
 /**

@@ -4,17 +4,17 @@ import BaseDispatcher from 'undici/lib/dispatcher/dispatcher.js';
 import Pool from 'undici/lib/dispatcher/pool.js';
 import { onAbort } from './abort.ts';
 
-// What undici's own index does to give every dispatcher its `request`; see undici-deep.d.ts for why not the index.
+// As undici's index does: gives every dispatcher its `request`. undici-deep.d.ts says why the index is not used.
 Object.assign(BaseDispatcher.prototype, { request });
 
 export type HttpPool = Pool;
 
 export interface HttpPoolOptions {
-  /** Highest number of sockets to this origin at once. */
+  /** Most sockets to this origin at the same time. */
   readonly connections: number;
-  /** Limit of the TCP and TLS handshakes together. The caller's deadline, where shorter, wins. */
+  /** Limit of the TCP and TLS handshakes together; a shorter deadline of the caller also ends them. */
   readonly connectTimeoutMs: number;
-  /** A connector of one's own, or what TLS takes. */
+  /** A connector, or TLS options. */
   readonly connect?: buildConnector.connector | buildConnector.BuildOptions;
 }
 
@@ -25,13 +25,13 @@ export function openHttpPool(origin: string, { connections, connectTimeoutMs, co
     pipelining: 1,
     allowH2: false,
     connect: typeof connect === 'function' ? connect : { ...connect, timeout: connectTimeoutMs },
-    // The deadlines of the callers rule; a streamed answer (events) may be silent for long.
+    // The callers have deadlines; a streamed answer (events) may be silent for long.
     headersTimeout: 0,
     bodyTimeout: 0,
   });
 }
 
-/** The answer is larger than the caller can take; the connection was closed without reading the rest. */
+/** The answer is larger than the caller's limit; the connection was closed without reading the rest. */
 export class BodyTooLargeError extends Error {
   override readonly name = 'BodyTooLargeError';
   constructor(maxBytes: number) {
@@ -44,7 +44,7 @@ export interface BoundedRequest {
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string | Buffer;
-  /** Highest number of body bytes read. */
+  /** Most body bytes to read. */
   readonly maxBytes: number;
   readonly signal: AbortSignal;
 }
@@ -71,8 +71,8 @@ export async function boundedRequest(pool: HttpPool, request: BoundedRequest): P
 }
 
 /**
- * One request with its whole answer. No stream in between: a roll of 10,000 nodes comes off the wire in 600 pieces.
- * @throws BodyTooLargeError past `maxBytes`, undici's errors for what happens on the wire, or the signal's reason
+ * One request with its whole answer. Without a stream: the answer for 10,000 nodes arrives in 600 pieces.
+ * @throws BodyTooLargeError above `maxBytes`, undici's connection errors, or the signal's reason
  */
 export async function boundedAnswer(pool: HttpPool, request: BoundedRequest): Promise<BoundedAnswer> {
   const { method, path, headers, body, maxBytes, signal } = request;
@@ -90,7 +90,7 @@ export async function boundedAnswer(pool: HttpPool, request: BoundedRequest): Pr
     { method, path, headers: { ...headers }, ...(body === undefined ? {} : { body }) },
     {
       onRequestStart(started) {
-        // It may have waited for a connection for longer than anybody wants its answer.
+        // It may have waited for a connection until after the abort.
         if (signal.aborted) started.abort(signal.reason);
         else controller = started;
       },
@@ -114,13 +114,13 @@ export async function boundedAnswer(pool: HttpPool, request: BoundedRequest): Pr
   return await answer.promise;
 }
 
-/** The rest of a body as UTF-8 text. @throws BodyTooLargeError past `maxBytes`, or what the stream fails with */
+/** The rest of a body as UTF-8 text. @throws BodyTooLargeError above `maxBytes`, or the stream's error */
 export async function boundedText(body: AsyncIterable<Buffer>, maxBytes: number): Promise<string> {
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
   for await (const chunk of body) {
     sizeBytes += chunk.length;
-    // Leaving the loop destroys the body and with it the connection.
+    // Leaving the loop destroys the body and its connection.
     if (sizeBytes > maxBytes) throw new BodyTooLargeError(maxBytes);
     chunks.push(chunk);
   }

@@ -7,26 +7,26 @@ import { printable } from './foreign-text.ts';
 
 export interface BoundedOutput {
   text(): string;
-  /** True when there was more than was kept. */
+  /** true: there was more output than was kept. */
   truncated(): boolean;
 }
 
 /**
- * Between two reads of what is only dropped: some 13 MB/s of a pipe's 64 kB. Reading a flood as fast as it comes would
- * cost more than half a core and twice the memory of this process.
+ * The pause between two reads of output that is dropped: about 13 MB/s with a pipe's 64 kB. Reading a flood at full speed
+ * would cost more than half a core and twice this process's memory.
  */
 const DROP_PAUSE_MS = 5;
 
-/** Reads streams to their end, all into one text in the order of arrival; what exceeds `maxBytes` is read and dropped. */
+/** Reads streams to their end into one text, in the order of arrival; output above `maxBytes` is read and dropped. */
 export function collectOutput(streams: readonly (Readable | null)[], maxBytes: number, clock: Clock): BoundedOutput {
   const chunks: Buffer[] = [];
   let keptBytes = 0;
   let truncated = false;
   for (const stream of streams) {
-    // A pipe that breaks has ended; whatever ended it shows in the exit status.
+    // A broken pipe has ended; the exit status shows why.
     stream?.on('error', () => {});
     stream?.on('data', (chunk: Buffer) => {
-      // A copy: a small part of a chunk would keep all of it in memory.
+      // A copy: a slice would keep its whole chunk in memory.
       const kept = Buffer.from(chunk.subarray(0, maxBytes - keptBytes));
       if (kept.length > 0) chunks.push(kept);
       keptBytes += kept.length;
@@ -37,23 +37,23 @@ export function collectOutput(streams: readonly (Readable | null)[], maxBytes: n
     });
   }
   return {
-    // `stream` leaves out the character that the bound cut in two.
+    // `stream` leaves out a character that the limit cut in two.
     text: () => new TextDecoder().decode(Buffer.concat(chunks), { stream: true }),
     truncated: () => truncated,
   };
 }
 
-/** How long whoever still holds a pipe has between being asked, or left alone, and being killed. */
+/** How long the processes of a group have after SIGTERM, or after their program ended, before SIGKILL. */
 const GRACE_MS = 500;
 
 export interface CommandRun {
   readonly argv: readonly [string, ...string[]];
-  /** Written to the child's stdin, which then ends. Without it stdin is empty. */
+  /** Written to the child's stdin, which then ends. Default: stdin is empty. */
   readonly stdin?: string;
-  /** The child's whole environment; the program is looked up on its PATH. */
+  /** The child's whole environment; its PATH is used to find the program. */
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly timeoutMs: number;
-  /** Of stdout and stderr together; the rest is read and dropped, so that the child can go on. */
+  /** Limit of stdout and stderr together; the rest is read and dropped, so that the child does not block. */
   readonly maxOutputBytes: number;
   /**
    * `separate`: stderr goes to `errors` of the result, with a limit of its own. `inherit`: the child writes where we
@@ -65,7 +65,7 @@ export interface CommandRun {
 }
 
 export interface CommandResult {
-  /** Null when a signal ended it, or when not even SIGKILL could. */
+  /** null: a signal ended it, or not even SIGKILL did. */
   readonly status: number | null;
   readonly signal: string | null;
   readonly timedOut: boolean;
@@ -78,10 +78,10 @@ export interface CommandResult {
 }
 
 /**
- * Runs a program without a shell, in a process group of its own, of which nobody outlives the run: after `timeoutMs`
- * or an abort all get SIGTERM, and SIGKILL 500 ms later. When the program ends by itself, what it left behind has 500 ms
- * to finish its output and is killed then; whatever is to stay must leave the group (`setsid`). Settles within
- * `timeoutMs` + 1 s.
+ * Runs a program without a shell, in its own process group. No process of the group outlives the run: after `timeoutMs` or
+ * an abort all get SIGTERM, and SIGKILL 500 ms later. When the program ends by itself, processes that it left behind have
+ * 500 ms to finish their output and are then killed; a process that must stay has to leave the group (`setsid`). Settles
+ * within `timeoutMs` + 1 s.
  * @throws RollcallError when it cannot be started; the reason of `signal`, after the group has ended
  */
 export async function runCommand(run: CommandRun): Promise<CommandResult> {
@@ -93,7 +93,7 @@ export async function runCommand(run: CommandRun): Promise<CommandResult> {
   const errors = collectOutput(separate ? [child.stderr] : [], run.maxOutputBytes, clock);
   const exited = new Promise((resolve) => child.once('exit', resolve));
   const closed = new Promise((resolve) => child.once('close', resolve));
-  // A child that does not read what it is given is free to do so.
+  // A child does not have to read its stdin.
   child.stdin?.on('error', () => {});
   child.stdin?.end(run.stdin);
   let timedOut = false;
@@ -104,9 +104,9 @@ export async function runCommand(run: CommandRun): Promise<CommandResult> {
     signalGroup(child.pid, 'SIGTERM');
   }
   await settledWithin(GRACE_MS, closed, clock);
-  // Also when the pipes are closed: those that never had them are still to go.
+  // Also when the pipes are closed: processes without them may still run.
   signalGroup(child.pid, 'SIGKILL');
-  // A kill takes a moment. Who is not gone then left the group with a pipe in its hand, or hangs in the kernel.
+  // A kill takes a moment. A process that still has a pipe then has left the group, or hangs in the kernel.
   await settledWithin(GRACE_MS, closed, clock);
   for (const stream of child.stdio) stream?.destroy();
   child.unref();
@@ -124,7 +124,7 @@ export async function runCommand(run: CommandRun): Promise<CommandResult> {
 function signalGroup(groupId: number, signal: 'SIGTERM' | 'SIGKILL'): void {
   try {
     process.kill(-groupId, signal);
-  } catch {} // nobody is left, or they run as somebody else by now
+  } catch {} // no process is left, or they run as another user now
 }
 
 async function settledWithin(limitMs: number, work: Promise<unknown>, clock: Clock): Promise<void> {
@@ -146,7 +146,7 @@ async function startChild(run: CommandRun): Promise<Started> {
       stdio: [run.stdin === undefined ? 'ignore' : 'pipe', out, out],
     });
     const failure = new Promise((_, reject) => child.on('error', reject));
-    // Without a process id `error` follows; with one it started, and nothing else is reported this way.
+    // Without a process id an `error` event follows; with one the program has started.
     if (child.pid === undefined) await failure;
     failure.catch(() => {});
     return child as Started;

@@ -6,9 +6,8 @@ import { describeError } from './errors.ts';
 export type Task<T> = (signal: AbortSignal) => Promise<T>;
 
 /**
- * Runs tasks together: the first to end, well or badly, ends all, and what it ended with is what the group ends with.
- * Waits until every task has ended, so that nothing of the group is left behind. Later failures are consequences and
- * are not reported.
+ * Runs tasks together: the first one that ends, with a result or an error, ends the group with it and aborts the others.
+ * Waits until every task has ended. Later errors are consequences of the first and are not reported.
  * @param signal aborts all tasks; the group then rejects with its reason
  */
 export async function runGroup<T>(tasks: readonly Task<T>[], signal: AbortSignal): Promise<T> {
@@ -24,9 +23,8 @@ export async function runGroup<T>(tasks: readonly Task<T>[], signal: AbortSignal
 }
 
 /**
- * A loop for a group that it is not worth: when it breaks, it alone is broken, says so and goes on waiting with the
- * others.
- * @param onBroken called once, with what is true of it from then on
+ * Wraps a loop that must not end its group: when the loop fails, it reports that and then only waits for the abort.
+ * @param onBroken called once with the reason, which holds until the agent is restarted
  */
 export function harmless(loop: Task<unknown>, onBroken: (reason: string) => void): Task<never> {
   return async (signal) => {
@@ -36,12 +34,12 @@ export function harmless(loop: Task<unknown>, onBroken: (reason: string) => void
       signal.throwIfAborted();
       onBroken(`stopped until the agent is restarted: ${describeError(error)}`);
     }
-    // A group's first task to end ends the group: one that has nothing more to do waits with the others.
+    // The first task to end ends the group, so a task without more to do has to wait.
     return untilAborted(signal);
   };
 }
 
-/** How long ago a loop last moved, and how long it may take at most. */
+/** The time since a loop's last step, and the longest time that it may take. */
 export interface LoopAge {
   readonly name: string;
   readonly ageMs: number;
@@ -50,17 +48,17 @@ export interface LoopAge {
 
 export interface LoopMonitor {
   /**
-   * Registers a loop that promises to move at least every `limitMs` while it runs; the answer is to be called at each of
-   * its steps, the first as it starts to run. Loops of one kind share a name, and the one nearest to its limit speaks for
-   * all, so that the number of names is known beforehand.
+   * Registers a loop that makes a step at least every `limitMs` while it runs. Loops of one kind share a name, and the one
+   * nearest to its limit counts for all, so that the number of names is fixed.
    * @param runs false while the loop has nothing to do and may stand still; default: always true
+   * @returns to be called at each step, the first when the loop starts to run
    */
   track(name: string, limitMs: number, runs?: () => boolean): () => void;
-  /** Of the loops that run, by name. */
+  /** The ages of the running loops, by name. */
   ages(): LoopAge[];
 }
 
-/** Knows which of our own loops still move: the truth behind `/healthz`. */
+/** Tracks whether the agent's loops make progress: the source of `/healthz`. */
 export function createLoopMonitor(clock: Clock): LoopMonitor {
   const loops: { name: string; limitMs: number; runs: () => boolean; steppedAtMs: number }[] = [];
   return {

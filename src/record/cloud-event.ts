@@ -2,21 +2,21 @@ import { EVENT_KINDS, type EventKind, INSTANCE_EVENT_KINDS, type RollEvent, type
 import type { NodeRecord } from './record.ts';
 import { type InstanceJson, presenceJson, type RollEntry } from './roll.ts';
 
-/** An event as consumers read it, from every way out: CloudEvents 1.0 in its JSON format. */
+/** An event as all consumers get it: CloudEvents 1.0 in its JSON format. */
 export interface CloudEvent {
   readonly specversion: '1.0';
-  /** Derived from the revision: the same for every consumer of a store, so that duplicates can be dropped. */
+  /** Derived from the revision: the same for all consumers of a store, so that they can drop duplicates. */
   readonly id: string;
   readonly source: string;
   readonly type: string;
-  /** The instance id; events about the whole roll have none. */
+  /** The instance id; absent in events about the whole roll. */
   readonly subject?: string;
-  /** RFC 3339 instant at which the process that tells it saw it. */
+  /** RFC 3339 instant at which the sending process saw it. */
   readonly time: string;
   readonly datacontenttype: 'application/json';
-  /** The store revision at which it happened. An extension attribute, as the next. */
+  /** The store revision at which it happened. An extension attribute, as `snapshot` is. */
   readonly revision: string;
-  /** Present, and true, in a snapshot: this is what is so, not what just happened. */
+  /** true in a snapshot, otherwise absent: the event states what is, not what just happened. */
   readonly snapshot?: true;
   readonly data: CloudEventData;
 }
@@ -30,7 +30,7 @@ export interface InstanceData {
 }
 
 export interface SyncedData {
-  /** Whoever is not among these is gone. */
+  /** The nodes on the roll; all others are gone. */
   readonly instanceIds: readonly string[];
 }
 
@@ -43,12 +43,12 @@ export interface CertainData {
 
 const INSTANCE_KINDS: ReadonlySet<string> = new Set(INSTANCE_EVENT_KINDS);
 
-/** `rollcall.instance.lost`, `rollcall.roll.synced`. */
+/** Such as `rollcall.instance.lost`, `rollcall.roll.synced`. */
 export function eventType(kind: RollEvent['kind']): string {
   return `rollcall.${INSTANCE_KINDS.has(kind) ? 'instance' : 'roll'}.${kind}`;
 }
 
-/** @param storeId what `Store.id` says @param wallMs ms since the epoch */
+/** @param storeId as of `Store.id` @param wallMs ms since the epoch */
 export function cloudEvent(event: RollEvent, storeId: string, wallMs: number): CloudEvent {
   const about = 'instanceId' in event ? { subject: event.instanceId } : {};
   return {
@@ -70,7 +70,7 @@ function eventId(event: RollEvent): string {
     const part = 'part' in event && event.part > 0 ? `/${event.part}` : '';
     return `${event.revision}/${event.kind}${part}`;
   }
-  // What a snapshot restates at a revision is not what happened at it.
+  // A snapshot's event has another id than the event that happened at the same revision.
   const restated = event.snapshot ? '/snapshot' : '';
   return `${event.revision}/${event.instanceId}/${event.kind}${restated}`;
 }
@@ -99,8 +99,8 @@ export interface EventFilter {
 }
 
 /**
- * The event as a reader with this filter gets it; null when it is not for that reader. A node that moves to another
- * cluster is told to the readers of both; a `synced` names the nodes of the reader's clusters.
+ * The event for a reader with this filter; null: the reader does not get it. Readers of either cluster get the event of a
+ * node that moves from one to the other; a `synced` names the nodes of the reader's clusters.
  */
 export function filterEvent(event: RollEvent, { kinds, cluster }: EventFilter): RollEvent | null {
   if (kinds && !kinds.has(event.kind)) return null;
@@ -111,7 +111,7 @@ export function filterEvent(event: RollEvent, { kinds, cluster }: EventFilter): 
   return within(event.before) || within(event.after) ? event : null;
 }
 
-/** `lost` and `rollcall.instance.lost` alike; undefined for what is no type of event. */
+/** Accepts `lost` and `rollcall.instance.lost`; undefined: not an event type. */
 export function parseEventKind(text: string): EventKind | undefined {
   return EVENT_KINDS.find((kind) => kind === text || eventType(kind) === text);
 }

@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import { isHostName, isWord, printable } from '../lib/foreign-text.ts';
 import { DEPARTURE_CAUSES, HEALTH_STATUSES, type NodeRecord, type Presence, SCHEMA_VERSION } from './record.ts';
 
-/** A field that is not what it must be; the message names it and what was expected. */
+/** An invalid field; the message names the field and what was expected. */
 export class FieldError extends Error {
   override readonly name = 'FieldError';
 }
@@ -10,8 +10,8 @@ export class FieldError extends Error {
 type Json = Readonly<Record<string, unknown>>;
 
 /**
- * Readers of one field of parsed JSON; `path` is what an error calls it. Written by hand, and given the value instead of
- * an object and a name: a list of 10,000 nodes passes through them 300,000 times.
+ * Readers of one field of parsed JSON; `path` is its name in errors. Written by hand, and with the value instead of an
+ * object and a name as parameter: a list of 10,000 nodes calls them 300,000 times.
  */
 export const field = {
   object(value: unknown, path: string): Json {
@@ -34,7 +34,7 @@ export const field = {
     return value;
   },
 
-  /** An older or newer writer may lack it. */
+  /** For a field that an older or newer writer may not have. */
   optionalText(value: unknown, path: string): string | null {
     if (value === undefined || value === null) return null;
     if (typeof value !== 'string') throw wrong(path, 'a text or null');
@@ -51,7 +51,7 @@ export const field = {
     return value === undefined || value === null ? null : read(field.object(value, path));
   },
 
-  /** A map from text to text; empty where there is none. */
+  /** A map from text to text; empty: none. */
   texts(value: unknown, path: string): Readonly<Record<string, string>> {
     const map = field.object(value ?? {}, path);
     for (const key in map) if (typeof map[key] !== 'string') throw wrong(`${path}.${key}`, 'a text');
@@ -79,8 +79,8 @@ export function refusedFields(record: NodeRecord): readonly string[] {
 }
 
 /**
- * A record from parsed JSON, its fields in the order in which they are written. Fields that an older or newer writer
- * may lack become `null`; only what a reader cannot do without is required; what is not known is left out.
+ * Reads a record from parsed JSON; its fields come in the order in which they are written. Fields that an older or newer
+ * writer may not have become `null`; only the fields that every reader needs are required; unknown fields are left out.
  * @throws FieldError
  */
 export function readRecord(value: unknown): NodeRecord {
@@ -182,14 +182,14 @@ function readCheck(value: unknown): NodeRecord['health']['checks'][number] {
 
 export type Decoded<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly reason: string };
 
-/** The record as it is stored. Two equal records give equal text, however their objects were put together. */
+/** The record as it is stored. Equal records give equal text, in whatever order their fields were set. */
 export function encodeRecord(record: NodeRecord): string {
   const ordered = readRecord(record);
   const labels = Object.fromEntries(Object.entries(ordered.labels).sort(([a], [b]) => (a < b ? -1 : 1)));
   return JSON.stringify({ ...ordered, labels });
 }
 
-/** @param instanceId the id in the key, which the record must agree with @param json the stored value */
+/** @param instanceId the id in the key, which must also be in the record @param json the stored value */
 export function decodeRecord(instanceId: string, json: string): Decoded<NodeRecord> {
   return decode(json, (value) => {
     const version = (value as { schemaVersion?: unknown } | null)?.schemaVersion;
@@ -198,7 +198,7 @@ export function decodeRecord(instanceId: string, json: string): Decoded<NodeReco
     }
     const record = readRecord(value);
     if (record.ec2InstanceId === instanceId) return record;
-    throw new FieldError(`the record is of ${record.ec2InstanceId}, the key of ${instanceId}`);
+    throw new FieldError(`the record is for ${record.ec2InstanceId}, its key for ${instanceId}`);
   });
 }
 

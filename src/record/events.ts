@@ -1,7 +1,7 @@
 import { isDeepStrictEqual as same } from 'node:util';
 import { presenceState, type Roll, type RollEntry } from './roll.ts';
 
-/** What can happen to one node. Short forms of the CloudEvents types `rollcall.instance.…`. */
+/** The events of one node. Short forms of the CloudEvents types `rollcall.instance.…`. */
 export const INSTANCE_EVENT_KINDS = [
   'registered',
   'updated',
@@ -14,67 +14,67 @@ export const INSTANCE_EVENT_KINDS = [
 ] as const;
 export type InstanceEventKind = (typeof INSTANCE_EVENT_KINDS)[number];
 
-/** What can happen to the roll as a whole: `rollcall.roll.…`. */
+/** The events of the whole roll: `rollcall.roll.…`. */
 export const ROLL_EVENT_KINDS = ['synced', 'uncertain', 'certain'] as const;
 
 export const EVENT_KINDS = [...INSTANCE_EVENT_KINDS, ...ROLL_EVENT_KINDS] as const;
 export type EventKind = (typeof EVENT_KINDS)[number];
 
-/** One thing that happened, or, in a snapshot, that is so. `revision` is the store's, a decimal number as text. */
+/** An event: a change, or in a snapshot a state. `revision` is the store's, a decimal number as text. */
 export type RollEvent = InstanceEvent | SyncedEvent | UncertainEvent | CertainEvent;
 
-/** `before` and `after` differ; applying an event to a roll is to put `after` in the place of the entry. */
+/** `before` and `after` differ; to apply the event to a roll, replace the entry with `after`. */
 export interface InstanceEvent {
   readonly kind: InstanceEventKind;
   readonly revision: string;
   readonly instanceId: string;
-  /** null: the reader had no such entry, always so in a snapshot. */
+  /** null: the reader had no such entry; always null in a snapshot. */
   readonly before: RollEntry | null;
   /** null only in `forgotten`. */
   readonly after: RollEntry | null;
-  /** It is part of a snapshot: it says what is so, not what happened. */
+  /** true in a snapshot: the event states what is, not what happened. */
   readonly snapshot: boolean;
 }
 
-/** A snapshot is complete. Whoever is not among `entries` is gone. */
+/** A snapshot is complete. Nodes that are not in `entries` are gone. */
 export interface SyncedEvent {
   readonly kind: 'synced';
   readonly revision: string;
   readonly entries: readonly RollEntry[];
 }
 
-/** So many nodes vanished at once that the store or the network may be what failed: their `lost` is held back. */
+/** A mass loss: the store or the network may be what failed, so the `lost` events are held back. */
 export interface UncertainEvent {
   readonly kind: 'uncertain';
   readonly revision: string;
   readonly uncertainty: Uncertainty;
   /**
-   * 0; one more than in the one before where it goes on from that for nodes that vanished late: the revision need not
-   * move in between.
+   * 0 at first. When an uncertainty follows another one at once, for nodes that vanished late, it is one more, because both
+   * may have the same revision.
    */
   readonly part: number;
 }
 
-/** The uncertainty is over: those who returned were never told as lost, the others are lost now. */
+/** The uncertainty is over: the nodes that returned got no `lost`, the others are lost now. */
 export interface CertainEvent {
   readonly kind: 'certain';
   readonly revision: string;
-  /** As in the `uncertain` that it ends. */
+  /** As in the `uncertain` that this event ends. */
   readonly part: number;
   readonly returned: number;
   readonly lost: number;
 }
 
 export interface Uncertainty {
-  /** Nodes that vanished, or are overdue, out of `nodes` that were present before. */
+  /** How many vanished or are overdue, out of `nodes` that were present before. */
   readonly vanished: number;
   readonly nodes: number;
-  /** The limits that were passed: a share from 0 to 1, and a number of nodes. */
+  /** The limits that were exceeded: a share from 0 to 1, and a number of nodes. */
   readonly limitShare: number;
   readonly limitCount: number;
   /** RFC 3339. */
   readonly since: string;
-  /** RFC 3339 instant at which those who have not returned are told as lost, unless more vanish. */
+  /** RFC 3339 instant at which the nodes that have not returned become lost, unless more vanish. */
   readonly until: string;
 }
 
@@ -85,7 +85,7 @@ export interface EntryChange {
   readonly after: RollEntry | null;
 }
 
-/** Every entry that is not the same object in both, in the order of ids. They may still be equal by value. */
+/** The entries that are not the same object in both, sorted by id. They may still be equal by value. */
 export function entryChanges(before: Roll, after: Roll): readonly EntryChange[] {
   const old = byId(before);
   const now = byId(after);
@@ -101,13 +101,13 @@ function byId(roll: Roll): ReadonlyMap<string, RollEntry> {
   return new Map(roll.entries.map((entry) => [entry.record.ec2InstanceId, entry]));
 }
 
-/** What a node is told as that was not on the roll before. */
+/** The first event of a node that was not on the roll before. */
 const FIRST_KIND = { present: 'registered', departed: 'departed', lost: 'lost' } as const;
 
 /**
- * What happened to one node between two states of its entry (null: not on the roll): nothing when they are equal by
- * value, most often one event, and up to three when a living node changed in several ways at once. All of them carry the
- * same `before` and `after`, so that applying any one of them gives the new state.
+ * The events between two states of one node's entry (null: not on the roll): none when they are equal by value, most often
+ * one, up to three when a present node changed in several ways at once. All have the same `before` and `after`, so that
+ * applying any of them gives the new state.
  * @param snapshot the events are part of a snapshot
  */
 export function diffEntry(
@@ -127,7 +127,7 @@ function kindsOf(before: RollEntry | null, after: RollEntry | null): readonly In
   if (before === null) return [FIRST_KIND[state]];
   const was = presenceState(before);
   if (state === 'present') {
-    // Whatever its session: who was called lost is told to be back.
+    // Whatever its session: a node that was lost has recovered.
     if (was === 'lost') return ['recovered'];
     if (was === 'departed' || before.presence?.session !== after.presence?.session) return ['registered'];
   } else if (state === 'lost') {
@@ -138,7 +138,7 @@ function kindsOf(before: RollEntry | null, after: RollEntry | null): readonly In
   return changesOf(before, after);
 }
 
-/** What changed in a node that is as present, lost or departed as before. */
+/** The events of a node whose presence state has not changed. */
 function changesOf(before: RollEntry, after: RollEntry): readonly InstanceEventKind[] {
   const kinds: InstanceEventKind[] = [];
   if (!same(rest(before), rest(after))) kinds.push('updated');
@@ -147,7 +147,7 @@ function changesOf(before: RollEntry, after: RollEntry): readonly InstanceEventK
   return kinds;
 }
 
-/** All that has no kind of event of its own. */
+/** The fields without an event kind of their own. */
 function rest({ record, presence }: RollEntry): object {
   return { ...record, health: null, interruption: null, presence };
 }

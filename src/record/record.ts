@@ -1,4 +1,4 @@
-/** What EC2 says of this node. `null`: EC2 has no such thing for this node. A field that could not be read is absent. */
+/** EC2's metadata of this node. `null`: EC2 has no value for this node. A field that could not be read is absent. */
 export interface MetadataFacts {
   readonly ec2InstanceId: string;
   readonly privateIpAddress: string | null;
@@ -13,17 +13,17 @@ export interface MetadataFacts {
   readonly instanceLifecycle: string | null;
 }
 
-/** What ecs-agent says of itself. */
+/** ecs-agent's own metadata. */
 export interface EcsAgentFacts {
-  /** `null` while the agent runs but is not registered: the schema allows it. */
+  /** `null` while ecs-agent runs but has not registered. */
   readonly containerInstanceArn: string | null;
-  /** The cluster's name, also where ecs-agent was configured with the cluster's ARN. */
+  /** The cluster's name, also when ecs-agent is configured with the cluster's ARN. */
   readonly cluster: string | null;
   readonly agentVersion: string | null;
   readonly agentHash: string | null;
 }
 
-/** The record's contract with other people's pipelines; a reader must skip what is newer. */
+/** The version of the record's contract with its readers; a reader must skip newer records. */
 export const SCHEMA_VERSION = 1;
 
 export const HEALTH_STATUSES = ['passing', 'warning', 'critical'] as const;
@@ -35,20 +35,20 @@ export type DepartureCause = (typeof DEPARTURE_CAUSES)[number];
 export interface CheckVerdict {
   readonly name: string;
   readonly status: HealthStatus;
-  /** One line for a person; empty while there is nothing to say. */
+  /** One line for a person; empty: none. */
   readonly reason: string;
   /** RFC 3339 instant at which `status` began. */
   readonly since: string;
 }
 
 export interface Health {
-  /** The worst of the checks. */
+  /** The worst status of the checks. */
   readonly status: HealthStatus;
   readonly since: string;
   readonly checks: readonly CheckVerdict[];
 }
 
-/** The kinds of EC2 notices, most urgent first. A record holds one notice: the most urgent. */
+/** The kinds of EC2 notices, most urgent first. A record has only the most urgent notice. */
 export const INTERRUPTION_KINDS = [
   'spot-interruption',
   'asg-termination',
@@ -57,11 +57,11 @@ export const INTERRUPTION_KINDS = [
 ] as const;
 export type InterruptionKind = (typeof INTERRUPTION_KINDS)[number];
 
-/** A notice that AWS is about to take the node away. */
+/** A notice that AWS is about to stop or terminate the node. */
 export interface Interruption {
   readonly kind: string;
   readonly action: string | null;
-  /** RFC 3339 instant the notice names, where it names one. */
+  /** The RFC 3339 instant in the notice; null: it has none. */
   readonly time: string | null;
 }
 
@@ -71,15 +71,15 @@ export interface Departure {
 }
 
 /**
- * What a node publishes about itself. Names follow ECS's DescribeContainerInstances wherever it has one. It holds no
- * instant that ticks and no counter, so that a node where nothing happens has nothing to write. Unknown is `null`.
+ * What a node publishes about itself. Names are those of ECS's DescribeContainerInstances where it has one. The record has
+ * no ticking instant and no counter, so that a node without changes has nothing to write. Unknown is `null`.
  */
 export interface NodeRecord extends MetadataFacts {
   readonly schemaVersion: number;
   readonly containerInstanceArn: string | null;
   readonly cluster: string | null;
   readonly versionInfo: { readonly agentVersion: string | null; readonly agentHash: string | null };
-  /** 32 hex digits of /etc/machine-id: what fleet calls the machine. */
+  /** 32 hex digits of /etc/machine-id: fleet's id of the machine. */
   readonly machineId: string | null;
   readonly labels: Readonly<Record<string, string>>;
   readonly health: Health;
@@ -91,14 +91,14 @@ export interface NodeRecord extends MetadataFacts {
 
 /** The value of a presence key. */
 export interface Presence {
-  /** The agent process that holds the seat. */
+  /** The agent process that is registered. */
   readonly session: string;
-  /** RFC 3339 instant at which that agent started. Of two agents on one node the one that started last keeps the seat. */
+  /** RFC 3339 instant at which that agent started. Of two agents on one node the one that started last stays registered. */
   readonly since: string;
   readonly ttlSeconds: number;
 }
 
-/** Everything a record is made of; `null` is what nobody could say. */
+/** The parts of a record; `null`: unknown. */
 export interface RecordParts {
   readonly metadata: MetadataFacts;
   readonly ecsAgent: EcsAgentFacts | null;
@@ -111,7 +111,7 @@ export interface RecordParts {
   readonly sidecar: { readonly version: string; readonly session: string };
 }
 
-/** The record of a node that is there. A departure is added only by the publisher, when it leaves. */
+/** The record of a present node. Only the publisher adds a departure, when it deregisters. */
 export function buildRecord(parts: RecordParts): NodeRecord {
   const { metadata, ecsAgent } = parts;
   return {

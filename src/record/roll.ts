@@ -3,13 +3,13 @@ import type { HealthStatus, NodeRecord, Presence } from './record.ts';
 export const PRESENCE_STATES = ['present', 'departed', 'lost'] as const;
 export type PresenceState = (typeof PRESENCE_STATES)[number];
 
-/** One node as the store has it: its last record, and its presence while its agent is there. */
+/** One node in the store: its last record, and its presence while its agent is registered. */
 export interface RollEntry {
   readonly record: NodeRecord;
   readonly presence: Presence | null;
 }
 
-/** A key in our prefix that is not a readable entry. It is named in a warning and never breaks a list. */
+/** A key below the prefix that cannot be read as an entry. A warning names it; it never breaks a list. */
 export interface SkippedKey {
   readonly key: string;
   readonly reason: string;
@@ -23,19 +23,19 @@ export interface Roll {
   readonly skipped: readonly SkippedKey[];
 }
 
-/** A presence key outranks a departure: it says that an agent is there now. */
+/** A presence counts more than a departure: an agent is registered now. */
 export function presenceState(entry: RollEntry): PresenceState {
   if (entry.presence) return 'present';
   return entry.record.departure ? 'departed' : 'lost';
 }
 
-/** One node as pipelines read it, from HTTP and from `rollcall list -o json` alike. */
+/** One node as JSON, the same over HTTP and from `rollcall list -o json`. */
 export interface InstanceJson extends NodeRecord {
   /** All but `state` are null while the node is not present. */
   readonly presence: { readonly state: PresenceState } & { readonly [K in keyof Presence]: Presence[K] | null };
 }
 
-/** The record's own fields, as ECS's DescribeContainerInstances has them, and the presence beside them. */
+/** The record's fields, named as in ECS's DescribeContainerInstances, and the presence. */
 export function instanceJson(entry: RollEntry): InstanceJson {
   return { ...entry.record, presence: presenceJson(entry) };
 }
@@ -53,7 +53,7 @@ export interface RollFilter {
   readonly az: ReadonlySet<string> | null;
 }
 
-/** A value that is not known meets no criterion but null. */
+/** An unknown value meets only the criterion null. */
 export function filterRoll(entries: readonly RollEntry[], filter: RollFilter): readonly RollEntry[] {
   if (Object.values(filter).every((accepted) => accepted === null)) return entries;
   return entries.filter(
@@ -70,13 +70,13 @@ function accepts<T extends string>(accepted: ReadonlySet<T> | null, value: T | n
 }
 
 /**
- * Why no node of the roll can be in one of these clusters; null: nothing speaks against them. Records have a cluster's
- * name, as ecs-agent tells it, and who filters by an ARN would take the silence for an empty cluster.
+ * Why no node can be in one of these clusters; null: no objection. Records have the cluster's name; an empty answer to a
+ * filter with an ARN would look like an empty cluster.
  */
 export function refuseCluster(names: Iterable<string>): string | null {
   for (const name of names) {
     if (name.startsWith('arn:')) {
-      return `cluster ${name.slice(0, 400)}: the roll has clusters by name, which is what stands behind the ARN's "/"`;
+      return `cluster ${name.slice(0, 400)}: the roll has cluster names, not ARNs; use the part after the ARN's "/"`;
     }
   }
   return null;

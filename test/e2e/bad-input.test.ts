@@ -30,7 +30,7 @@ test('wrong usage is one line with the flag or variable, the value and what is a
   await complains(['list', '--store', 'http://h:2379'], 2, /"http:\/\/h:2379": unknown scheme "http"; use etcd:/);
   await complains(['list', '--store', 'etcd://h:notaport'], 2, /"h:notaport" is not HOST or HOST:PORT/);
   const arn = 'arn:aws:ecs:us-east-1:123456789012:cluster/demo';
-  const byName = /--cluster arn:\S+demo: the roll has clusters by name, which is what stands behind the ARN's "\/"/;
+  const byName = /--cluster arn:\S+demo: the roll has cluster names, not ARNs; use the part after the ARN's "\/"/;
   await complains(['list', '--cluster', arn], 2, byName);
   await complains(['watch', '--cluster', arn], 2, byName);
   await complains(['list', '--cluster', ''], 2, /--cluster.*It is empty: give it a value or leave it out/);

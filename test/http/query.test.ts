@@ -46,7 +46,11 @@ describe('parse event query', () => {
       ],
       ['types=lost,', undefined, /^types has an empty value/],
       ['cluster=', undefined, /^cluster has an empty value/],
-      ['cluster=a,arn:aws:ecs:us-east-1:1:cluster/b', undefined, /^cluster arn:\S+b: the roll has clusters by name/],
+      [
+        'cluster=a,arn:aws:ecs:us-east-1:1:cluster/b',
+        undefined,
+        /^cluster arn:\S+b: the roll has cluster names, not ARNs/,
+      ],
       ['type=lost', undefined, /^unknown parameter "type"; allowed: since, cluster, types$/],
     ];
     for (const [query, lastEventId, detail] of refused) {
@@ -95,7 +99,7 @@ describe('parse roll query', () => {
     assert.equal(detail('health=fine'), 'health "fine" is not known; allowed: passing, warning, critical');
     assert.equal(detail('presence=gone'), 'presence "gone" is not known; allowed: present, departed, lost, all');
     assert.equal(detail('zone=a'), 'unknown parameter "zone"; allowed: cluster, health, presence, az');
-    assert.match(detail('cluster=arn:aws:ecs:us-east-1:1:cluster/b') ?? '', /the roll has clusters by name/);
+    assert.match(detail('cluster=arn:aws:ecs:us-east-1:1:cluster/b') ?? '', /the roll has cluster names, not ARNs/);
     assert.equal(detail('cluster='), 'cluster has an empty value; set a value or remove it');
     assert.equal(detail('health=passing,'), 'health has an empty value; set a value or remove it');
     assert.ok(detail(`presence=${'x'.repeat(2_000)}`).length < 200);

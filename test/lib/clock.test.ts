@@ -39,7 +39,7 @@ describe('pace', () => {
 describe('pacer', () => {
   const { signal } = new AbortController();
 
-  test('all callers share one rate, and one that gives up leaves its turn to the next', async () => {
+  test('all callers share one rate, and one that aborts gives its turn to the next', async () => {
     const clock = simulatedClock();
     const turn = createPacer(clock, 2);
     const startMs = clock.monotonicMs();

@@ -6,7 +6,7 @@ import { simulatedClock } from '../support/simulated-clock.ts';
 
 const forever = () => new Promise<never>(() => {});
 
-test('work that ignores its signal still ends at the deadline, and says after how long', async () => {
+test('work that ignores its signal still ends at the deadline, with the limit in the error', async () => {
   const clock = simulatedClock();
   let given: AbortSignal | undefined;
   const work = withDeadline(clock, 500, new AbortController().signal, 'renew', (signal) => {
@@ -29,7 +29,7 @@ test('the caller’s signal ends it with its own reason', async () => {
   await assert.rejects(work, /leaving/);
 });
 
-test('nothing is left behind after the work is done: no sleeper, no listener', async () => {
+test('after the work no sleeper and no listener is left', async () => {
   const clock = simulatedClock();
   const { signal } = new AbortController();
   assert.equal(await withDeadline(clock, 500, signal, 'x', async () => 7), 7);

@@ -39,16 +39,16 @@ describe('run command', () => {
     });
   }
 
-  /** The 500 ms of grace are 2.5 s, so that a busy machine is not taken for one who did not heed a signal. */
+  /** A grace of 2.5 s instead of 500 ms, so that a slow process on a busy machine does not count as ignoring SIGTERM. */
   const slow = { clock: scaledClock(0.2) };
   const SLOW_GRACE_MS = 2_500;
 
-  // Those that left their group are nobody's to end but ours.
+  // Only the test can end the processes that left their group.
   after(() => {
     for (const pid of survivors()) process.kill(Number(pid), 'SIGKILL');
   });
 
-  test('status, signal and both outputs of a program are told', async () => {
+  test('the result has the status, signal and output of a program', async () => {
     assert.deepEqual(await sh('echo out; echo err >&2; exit 3'), {
       status: 3,
       signal: null,
@@ -63,13 +63,13 @@ describe('run command', () => {
     assert.deepEqual([killed.status, killed.signal, killed.timedOut], [null, 'SIGSEGV', false]);
   });
 
-  test('arguments and environment arrive as they are, and no shell sees them', async () => {
+  test('arguments and environment are passed unchanged, without a shell', async () => {
     const { output } = await run(['printf', '<%s>', '$HOME', 'a  b', '', ';']);
     assert.equal(output, '<$HOME><a  b><><;>');
     assert.equal((await run(['env'])).output, `PATH=${process.env['PATH']}\nMARK=${MARK}\n`);
   });
 
-  test('stdin is what was given and ends; without it stdin is empty', async () => {
+  test('stdin is the given text; without one it is empty', async () => {
     assert.equal((await run(['cat'], { stdin: 'one event\n' })).output, 'one event\n');
     assert.equal((await run(['cat'])).output, '');
   });
@@ -87,13 +87,13 @@ describe('run command', () => {
     assert.ok(user + system < 300_000, `${(user + system) / 1_000} ms of CPU`);
   });
 
-  test('output past the bound is dropped without holding the program up, and no character is cut in two', async () => {
+  test('output above the limit is dropped without blocking the program, and no character is cut in two', async () => {
     const { status, output, truncated } = await sh('yes ü | head -c 3000000; exit 1', { maxOutputBytes: 100 });
     assert.deepEqual([status, output, truncated], [1, `${'ü\n'.repeat(33)}`, true]);
     assert.deepEqual((await sh('printf 0123456789', { maxOutputBytes: 10 })).truncated, false);
   });
 
-  test('after the timeout the program and its children end, at once when they heed SIGTERM', async () => {
+  test('after the timeout SIGTERM ends the program and its children at once', async () => {
     const [result, tookMs] = await timed(sh('sleep 600 & sleep 600; echo never', { ...slow, timeoutMs: 200 }));
     assert.deepEqual([result.status, result.signal, result.timedOut], [null, 'SIGTERM', true]);
     assert.ok(tookMs < 1_000 + SLOW_GRACE_MS, `${tookMs} ms`);
@@ -118,14 +118,14 @@ describe('run command', () => {
     await assert.rejects(sh('echo never', { signal: controller.signal }), /leaving/);
   });
 
-  test('a grandchild that keeps the pipes open does not hold the run up, and does not outlive it', async () => {
+  test('a grandchild that keeps the pipes open does not delay the run, and does not outlive it', async () => {
     const [result, tookMs, wallMs] = await timed(sh('sleep 600 & echo done', slow));
     assert.deepEqual([result.status, result.output, result.timedOut], [0, 'done\n', false]);
     assert.ok(wallMs >= SLOW_GRACE_MS - 50 && tookMs < 2 * SLOW_GRACE_MS, `${tookMs} ms`);
     await until('no process of the run is left', 30_000, () => survivors().length === 0);
   });
 
-  test('a grandchild has a moment to finish its output', async () => {
+  test('a grandchild has some time to finish its output', async () => {
     assert.equal((await sh('(sleep 0.2; echo late) & echo done', slow)).output, 'done\nlate\n');
   });
 
@@ -136,13 +136,13 @@ describe('run command', () => {
     await until('no process of the run is left', 30_000, () => survivors().length === 0);
   });
 
-  test('a grandchild that left the group with the pipes does not hold the run up', async () => {
+  test('a grandchild that left the group with the pipes does not delay the run', async () => {
     const [result, tookMs] = await timed(sh('setsid sleep 600 & echo done'));
     assert.equal(result.output, 'done\n');
     assert.ok(tookMs < 20_000, `${tookMs} ms`);
   });
 
-  test('a program that cannot be started is told in one line', async () => {
+  test('a program that cannot be started gives a one-line error', async () => {
     const refused = (pattern: RegExp) => (error: unknown) =>
       error instanceof RollcallError && pattern.test(error.message) && !error.message.includes('\n');
     await assert.rejects(run(['no-such-program']), refused(/^cannot start no-such-program: there is no such program/));
@@ -151,7 +151,7 @@ describe('run command', () => {
     await assert.rejects(run(['true', 'a\0b']), refused(/^cannot start true: /));
   });
 
-  test('an inherited output goes where ours goes', async () => {
+  test('inherited output goes to this process’s output', async () => {
     // In a process of its own: this one's stdout belongs to the test runner.
     const module = new URL('../../src/lib/run-command.ts', import.meta.url);
     const clock = new URL('../../src/lib/clock.ts', import.meta.url);
@@ -165,7 +165,7 @@ describe('run command', () => {
     assert.deepEqual([stdout, stderr], ['in,[0,""]\n', 'err\n']);
   });
 
-  test('nothing is left of a run: no descriptor, no listener, nothing that keeps the process alive', async () => {
+  test('a run leaves no descriptor, no listener and nothing that keeps the process alive', async () => {
     const controller = new AbortController();
     let listeners = 0;
     const { addEventListener, removeEventListener } = controller.signal;

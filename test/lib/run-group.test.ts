@@ -5,7 +5,7 @@ import { createLoopMonitor, runGroup } from '../../src/lib/run-group.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
 
 describe('loop monitor', () => {
-  test('a loop’s age is the time since its last step, each loop’s for itself', async () => {
+  test('a loop’s age is the time since its own last step', async () => {
     const clock = simulatedClock();
     const monitor = createLoopMonitor(clock);
     const step = monitor.track('publisher', 30_000);
@@ -19,7 +19,7 @@ describe('loop monitor', () => {
     ]);
   });
 
-  test('a loop that does not run is not late, and counts from the step with which it starts again', async () => {
+  test('a loop that does not run is never late, and counts again from its first step', async () => {
     const clock = simulatedClock();
     const monitor = createLoopMonitor(clock);
     let runs = false;
@@ -32,7 +32,7 @@ describe('loop monitor', () => {
     assert.deepEqual(monitor.ages(), [{ name: 'registry', ageMs: 1_000, limitMs: 60_000 }]);
   });
 
-  test('loops of one kind have one name, and the one nearest to its limit speaks for them', async () => {
+  test('loops of one kind have one name, and the one nearest to its limit counts', async () => {
     const clock = simulatedClock();
     const monitor = createLoopMonitor(clock);
     monitor.track('checks', 600_000);

@@ -24,7 +24,7 @@ function change(before: RollEntry | null, after: RollEntry | null): RollEvent {
   return event;
 }
 
-test('a node that moves to another cluster is told to the readers of both, and to no others', () => {
+test('readers of either cluster get the event of a node that moves between them, others do not', () => {
   const moved = change(entry('a'), entry('b'));
   assert.deepEqual(
     ['a', 'b', 'c'].map((cluster) => filterEvent(moved, only(cluster)) === moved),
@@ -32,27 +32,27 @@ test('a node that moves to another cluster is told to the readers of both, and t
   );
 });
 
-test('a node that joins a cluster, and one that is forgotten, are told to its readers', () => {
+test('a cluster’s readers get the events of a node that joins it and of one that is forgotten', () => {
   for (const event of [change(null, entry('a')), change(entry('a'), null), change(entry(null), entry('a'))]) {
     assert.equal(filterEvent(event, only('a')), event);
     assert.equal(filterEvent(event, only('b')), null);
   }
 });
 
-test('what concerns the whole roll is told to the readers of any cluster, a synced with their own nodes', () => {
+test('readers of any cluster get the events of the whole roll, a synced with their own nodes', () => {
   const certain: RollEvent = { kind: 'certain', revision: '7', part: 0, returned: 1, lost: 0 };
   assert.equal(filterEvent(certain, only('b')), certain);
   const synced: RollEvent = { kind: 'synced', revision: '7', entries: [entry('a'), entry(null)] };
   assert.deepEqual(filterEvent(synced, only('a')), { ...synced, entries: [entry('a')] });
 });
 
-test('a type that is not asked for is not told', () => {
+test('events of other types are left out', () => {
   const registered = change(null, entry('a'));
   assert.equal(filterEvent(registered, filterOf({ kinds: new Set(['lost']) })), null);
   assert.equal(filterEvent(registered, filterOf({ kinds: new Set(['lost', 'registered']) })), registered);
 });
 
-test('a type is known by its short name and by its whole one', () => {
+test('a type has a short and a full name', () => {
   assert.deepEqual(
     ['lost', 'rollcall.instance.lost', 'rollcall.roll.synced', 'rollcall.roll.lost', 'Lost', ''].map(parseEventKind),
     ['lost', 'lost', 'synced', undefined, undefined, undefined],

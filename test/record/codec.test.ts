@@ -59,7 +59,7 @@ function reversed<T>(value: T): T {
 }
 
 describe('the record codec', () => {
-  it('reads back what it wrote', () => {
+  it('reads the same record that it wrote', () => {
     fc.assert(
       fc.property(record, (original) => {
         const decoded = decodeRecord(original.ec2InstanceId, encodeRecord(original));
@@ -142,7 +142,7 @@ describe('the record codec', () => {
     );
   });
 
-  it('answers junk with a reason of one line and never throws', () => {
+  it('gives a one-line reason for invalid input and never throws', () => {
     const junk = fc.oneof(
       fc.string(),
       fc.json(),
@@ -161,7 +161,7 @@ describe('the record codec', () => {
     );
   });
 
-  it('ignores fields it does not know and fills in those an older writer did not', () => {
+  it('ignores unknown fields and fills in those that an older writer did not have', () => {
     const { labels: _, interruption: __, imageId: ___, ...older } = sampleRecord();
     const json = JSON.stringify({ ...older, future: { nested: true } });
     const expected = { ...sampleRecord(), labels: {}, interruption: null, imageId: null };
@@ -172,10 +172,10 @@ describe('the record codec', () => {
     const newer = decodeRecord('i-00000000', JSON.stringify({ ...sampleRecord(), schemaVersion: 2 }));
     assert.match(newer.ok ? '' : newer.reason, /schemaVersion 2 is newer than 1/);
     const moved = decodeRecord('i-00000001', encodeRecord(sampleRecord()));
-    assert.match(moved.ok ? '' : moved.reason, /of i-00000000, the key of i-00000001/);
+    assert.match(moved.ok ? '' : moved.reason, /for i-00000000, its key for i-00000001/);
   });
 
-  it('reads back a presence', () => {
+  it('reads the same presence that it wrote', () => {
     fc.assert(
       fc.property(plain({ session: text, since: text, ttlSeconds: fc.nat() }), (presence) => {
         assert.deepEqual(decodePresence(encodePresence(presence)), { ok: true, value: presence });

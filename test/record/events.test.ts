@@ -27,13 +27,13 @@ function kinds(before: RollEntry | null, after: RollEntry | null): readonly stri
   return diffEntry(ID, before, after, '7').map((event) => event.kind);
 }
 
-test('who is seen for the first time is registered, departed or lost, as it is', () => {
+test('a node that is new on the roll is registered, departed or lost, by its state', () => {
   assert.deepEqual(kinds(null, present()), ['registered']);
   assert.deepEqual(kinds(null, gone({ departure: STOPPED })), ['departed']);
   assert.deepEqual(kinds(null, gone()), ['lost']);
 });
 
-test('who is on the roll no more is forgotten, and who never was is no news', () => {
+test('a node that leaves the roll is forgotten, and one that never was on it has no event', () => {
   for (const before of [present(), gone(), gone({ departure: STOPPED })]) {
     assert.deepEqual(kinds(before, null), ['forgotten']);
   }
@@ -53,20 +53,20 @@ test('a departed node that is present again has registered', () => {
   assert.deepEqual(kinds(gone({ departure: STOPPED }), present()), ['registered']);
 });
 
-test('a presence that ends is a loss, and with a departure it is a departure', () => {
+test('the end of a presence is a loss, or with a departure a departure', () => {
   assert.deepEqual(kinds(present(), gone()), ['lost']);
   assert.deepEqual(kinds(present(), gone({ departure: STOPPED })), ['departed']);
   assert.deepEqual(kinds(gone(), gone({ departure: STOPPED })), ['departed']);
   assert.deepEqual(kinds(gone({ departure: STOPPED }), gone()), ['lost']);
 });
 
-test('another departure of a departed node is told, the same one is not', () => {
+test('another departure of a departed node is an event, the same one is not', () => {
   const again = { cause: 'stopped', at: '2026-01-02T00:00:00.000Z' } as const;
   assert.deepEqual(kinds(gone({ departure: STOPPED }), gone({ departure: again })), ['departed']);
   assert.deepEqual(kinds(gone({ departure: STOPPED }), gone({ departure: { ...STOPPED } })), []);
 });
 
-test('what changed in a present node is told by its part, updated first', () => {
+test('a change of a present node has an event for each changed part, updated first', () => {
   assert.deepEqual(kinds(present(), present({ cluster: 'other' })), ['updated']);
   assert.deepEqual(kinds(present(), present({ health: CRITICAL })), ['health']);
   assert.deepEqual(kinds(present(), present({ interruption: SPOT })), ['interruption']);
@@ -74,24 +74,24 @@ test('what changed in a present node is told by its part, updated first', () => 
   assert.deepEqual(kinds(present(), present(all)), ['updated', 'health', 'interruption']);
 });
 
-test('a presence of the same session that says something else is an update', () => {
+test('a changed presence of the same session is an update', () => {
   assert.deepEqual(kinds(present(), present({}, { ttlSeconds: 60 })), ['updated']);
 });
 
-test('a changed record of a lost or departed node is told as of a present one', () => {
+test('a changed record of a lost or departed node has the events of a present one', () => {
   assert.deepEqual(kinds(gone(), gone({ health: CRITICAL })), ['health']);
   const departed = { departure: STOPPED };
   assert.deepEqual(kinds(gone(departed), gone({ ...departed, cluster: 'other' })), ['updated']);
 });
 
-test('the order in which a record was put together is no change', () => {
+test('another order of a record’s fields is no change', () => {
   const reversed = (value: object) => Object.fromEntries(Object.entries(value).reverse());
   const record = reversed(sampleRecord({ labels: reversed({ a: '1', b: '2' }) as Record<string, string> }));
   const before = present({ labels: { a: '1', b: '2' } });
   assert.deepEqual(kinds(before, { record: record as unknown as NodeRecord, presence: { ...PRESENCE } }), []);
 });
 
-test('an event carries the entry before and after, and the revision; one of a snapshot says so', () => {
+test('an event has the entries before and after and the revision, and is marked in a snapshot', () => {
   const [before, after] = [present(), gone()];
   const event = { kind: 'lost', revision: '7', instanceId: ID, before, after, snapshot: false };
   assert.deepEqual(diffEntry(ID, before, after, '7'), [event]);
@@ -148,7 +148,7 @@ test('equal rolls have no events', () => {
   fc.assert(fc.property(entries, (a) => assert.deepEqual(diffRolls(roll(a, '1'), roll(structuredClone(a), '2')), [])));
 });
 
-test('events come in the order of ids and of their kinds, however the rolls were put together', () => {
+test('events are sorted by id and kind, in whatever order the rolls were built', () => {
   const rank = ['registered', 'recovered', 'departed', 'lost', 'forgotten', 'updated', 'health', 'interruption'];
   fc.assert(
     fc.property(entries, entries, (a, b) => {
@@ -161,7 +161,7 @@ test('events come in the order of ids and of their kinds, however the rolls were
   );
 });
 
-test('the kind of an event fits what the node is after it', () => {
+test('the kind of an event fits the node’s state after it', () => {
   const after = {
     registered: 'present',
     recovered: 'present',

@@ -39,14 +39,14 @@ describe('filter roll', () => {
     assert.equal(ids({}).length, 4);
   });
 
-  test('presence, cluster, zone and health select, each by any of its values', () => {
+  test('presence, cluster, zone and health filter, each by any of its values', () => {
     assert.deepEqual(ids({ presence: new Set(['lost', 'departed']) }), [sampleInstanceId(2), sampleInstanceId(3)]);
     assert.deepEqual(ids({ cluster: new Set(['other']) }), [sampleInstanceId(2)]);
     assert.deepEqual(ids({ az: new Set(['us-east-1b', 'us-east-1z']) }), [sampleInstanceId(2)]);
     assert.deepEqual(ids({ health: new Set(['critical']) }), []);
   });
 
-  test('all criteria must be met, and what is not known meets none', () => {
+  test('all criteria must be met, and an unknown value meets none', () => {
     const filter = { cluster: new Set(['demo', 'null']), presence: new Set(['present'] as const) };
     assert.deepEqual(ids(filter), [sampleInstanceId(0)]);
   });
