@@ -67,7 +67,7 @@ export interface EcsWork {
   readonly loops: readonly Task<never>[];
   drain(): DrainReport | null;
   attributes(): AttributesReport | null;
-  /** Resolves once ECS has been told that this node leaves; at once where it is told nothing. */
+  /** Resolves once ECS has the attributes of a departed node; at once if nothing is written to ECS. */
   readonly deregistered: Promise<void>;
   close(): Promise<void>;
 }

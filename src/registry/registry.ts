@@ -48,7 +48,7 @@ export interface RegistryRead {
 export interface RegistryStatus {
   /** The roll is watched for readers. */
   readonly watching: boolean;
-  /** For how long the watch has been down, longer than 15 s; null while it is up, or while nobody reads. */
+  /** For how long the watch has been down, longer than 15 s; null while it is up, or without readers. */
   readonly watchDownMs: number | null;
   /** null while no roll was ever read. */
   readonly ageMs: number | null;

@@ -37,7 +37,7 @@ const CALL_LIMIT_MS = 60_000;
 /** A node that leaves has 2 s for all. */
 const DEREGISTER_LIMIT_MS = 1_500;
 
-/** Keeps the attributes in ECS as the record has them, until it is told to leave and has deregistered. A failure is no end. */
+/** Keeps the attributes in ECS as the record has them, until the agent leaves and has deregistered. A failure does not end it. */
 export async function runAttributes(options: AttributesOptions, signal: AbortSignal): Promise<void> {
   const { clock, random, leaving, changes } = options;
   const firstReadAtMs = clock.monotonicMs() + random() * options.spreadMs;

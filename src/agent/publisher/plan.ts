@@ -18,7 +18,7 @@ import type { Hold, RegisterOutcome, RenewOutcome, Superseded, WriteOutcome } fr
 
 /** The cause of a departure: what EC2 announced for this node, else `stopped`. */
 export function departureCause({ interruption }: NodeRecord): DepartureCause {
-  // A rebalance recommendation is none of the causes: it takes no node away.
+  // A rebalance recommendation is not a cause of a departure: it does not end the node.
   return DEPARTURE_CAUSES.find((cause) => cause === interruption?.kind) ?? 'stopped';
 }
 

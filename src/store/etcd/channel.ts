@@ -101,7 +101,7 @@ export function openChannel(url: string, tls: EtcdTls | null, clock: Clock, conn
     );
     using _aborting = onAbort(signal, () => call.cancel());
     underWay.add(call);
-    // Without a listener, the error of a stream that nobody reads at that moment would end the process.
+    // Without a listener, the error of a stream without a pending read would end the process.
     call.on('error', () => {});
     try {
       call.write(message);

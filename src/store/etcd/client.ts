@@ -74,7 +74,7 @@ export function openEtcdClient(
   let current = Math.min(Math.floor(deps.random() * all.length), all.length - 1);
   const tokens = credentials
     ? authTokens(clock, (endpoint) =>
-        // Not the signal of whoever came first: others wait for the same token.
+        // Not the signal of the first caller: others wait for the same token.
         withDeadline(clock, requestTimeoutMs, new AbortController().signal, endpoint.url, (signal) =>
           authenticate(endpoint, credentials, signal),
         ),
@@ -104,7 +104,7 @@ export function openEtcdClient(
     const failed: Failure[] = [];
     for (const [index, endpoint] of round.entries()) {
       const shareMs = (untilMs - clock.monotonicMs()) / (round.length - index);
-      // Only the last one's share can be used up; a request that is sent just to be cut off helps nobody.
+      // Only the last one's share can be used up; a request that is cut off at once is of no use.
       if (shareMs < 1) break;
       try {
         const result = await withDeadline(clock, shareMs, signal, endpoint.url, (shareSignal) =>

@@ -140,7 +140,7 @@ function secure(
       failed(error);
       reject(error);
     };
-    // In TLS 1.3 a refused client certificate is told after the handshake: this listener stays.
+    // In TLS 1.3 the server refuses a client certificate after the handshake: this listener stays.
     tlsSocket.on('error', (error: NodeJS.ErrnoException) =>
       fail(error.code === 'ECONNRESET' ? new HandshakeCutError('connection closed in the TLS handshake') : error),
     );

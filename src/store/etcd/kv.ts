@@ -90,7 +90,7 @@ export function etcdLeases(client: EtcdClient): Pick<Kv, 'grant' | 'keepAlive' |
 
   return {
     grant: (ttlMs, signal) =>
-      // Granted twice, the one that nobody heard of runs out by itself.
+      // If a lease is granted twice, the one whose answer was lost expires by itself.
       client.call(LEASE_GRANT, { ttl: String(Math.ceil(ttlMs / 1_000)) }, REPEATABLE, signal, ({ id, ttl }) => {
         if (id === '0' || Number(ttl) <= 0) throw new JunkAnswerError('the answer grants no lease');
         return { lease: id, ttlMs: Number(ttl) * 1_000 };

@@ -17,7 +17,7 @@ const KeyValue = message({
   lease: [6, 'int64'],
 });
 
-/** The same for a whole page, without what nobody asks of one. */
+/** One key of a RangeResponse, with the used fields only. */
 const Entry = message({ key: [1, 'text'], modRevision: [3, 'int64'], value: [5, 'text'] });
 
 const RangeRequest = message({

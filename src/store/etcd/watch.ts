@@ -92,7 +92,7 @@ export function etcdWatch(client: EtcdClient, { clock, context, history }: Watch
         if (answer.kind === 'compacted') throw compacted(stream.endpoint.url, revision, answer.compactRevision);
         if (answer.kind === 'progress') advance(progress, BigInt(answer.revision));
         if (answer.kind !== 'events') continue;
-        // What a change replaced is what the past is told from: taken for nothing, a loss or a deletion would be none.
+        // Replay needs the replaced values. If they counted as empty, a loss or a deletion would not be an event.
         if (answer.lacksPrevious) throw overtaken(stream.endpoint.url, progress.received, 'replaced is compacted');
         const regrouped = regroup(held, answer.events, answer.partial);
         held = regrouped.held;
