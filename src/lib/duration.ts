@@ -1,6 +1,6 @@
 const UNITS_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
-/** Reads `30s`, `1.5m`, `250ms`, `24h`, `7d` as milliseconds; `undefined` when the text is none of these. */
+/** Reads `30s`, `1.5m`, `250ms`, `24h`, `7d` as milliseconds; `undefined` for any other text. */
 export function parseDuration(text: string): number | undefined {
   const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text);
   if (!match) return undefined;

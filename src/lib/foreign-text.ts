@@ -1,7 +1,7 @@
 /**
  * What text from outside (another node's record, an answer, a file) may become: on a terminal, in a column, in a
- * variable of a shell, in JSON. This file alone decides it. Only a node's own agent writes its record, but whoever can
- * write the store can write any text into it, and operators' scripts pass columns on to ssh.
+ * variable of a shell, in JSON. This file alone decides it. Only a node's own agent writes its record, but any client that
+ * can write the store can write any text into it, and operators' scripts pass columns on to ssh.
  */
 
 /**

@@ -28,9 +28,6 @@ const NOT_PLAIN: readonly (readonly [words: RegExp, instead: string])[] = [
 /** Where such a word is right. */
 const EXCEPTIONS: readonly { readonly path: string; readonly text: string; readonly reason: string }[] = [];
 
-/** Not said in plain words yet: a path, or a folder and all below it. */
-const PENDING: readonly string[] = ['src/record', 'scripts/lib'];
-
 function filesIn(path: string): string[] {
   if (statSync(join(ROOT, path)).isFile()) return [path];
   return readdirSync(join(ROOT, path), { recursive: true, withFileTypes: true })
@@ -60,11 +57,10 @@ function findings(path: string, text: string): string[] {
 }
 
 describe('plain words', () => {
-  const isPending = (path: string) => PENDING.some((each) => path === each || path.startsWith(`${each}/`));
   const paths = PLACES.flatMap(filesIn);
 
   test('the texts that users and maintainers read are in plain words', () => {
-    const found = paths.filter((path) => !isPending(path)).flatMap((path) => findings(path, read(path)));
+    const found = paths.flatMap((path) => findings(path, read(path)));
     assert.deepEqual(found, []);
   });
 
@@ -82,7 +78,6 @@ describe('plain words', () => {
 
   test('the places and the exceptions exist', () => {
     assert.ok(paths.length > 150, `${paths.length} files`);
-    for (const pending of PENDING) assert.ok(paths.some((path) => path === pending || path.startsWith(`${pending}/`)));
     for (const { path, text } of EXCEPTIONS) assert.ok(joined(read(path)).includes(text), `${path}: ${text}`);
   });
 });
