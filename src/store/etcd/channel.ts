@@ -70,7 +70,7 @@ export function openChannel(url: string, tls: EtcdTls | null, clock: Clock, conn
 
   const rpcError = ({ code, details }: ServiceError): RpcError => {
     const sent = !/^(No connection established|Name resolution failed)/.test(details);
-    const reason = /Last error: (.*?)(?: \(\d{4}-\S+\))?\. Resolution note/.exec(details)?.[1] ?? details;
+    const reason = /Last error: (?:Error: )?(.*?)(?: \(\d{4}-\S+\))?\. Resolution note/.exec(details)?.[1] ?? details;
     return new RpcError(code, reason, sent, sent ? undefined : dial.lastError());
   };
 
