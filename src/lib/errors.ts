@@ -2,11 +2,11 @@ import { printable } from './foreign-text.ts';
 
 const MAX_QUOTED_CHARS = 60;
 
-/** An invalid value for an error message: one line, no control characters, at most 60 characters, in quotes. */
+/** An invalid value for an error message: one printable line of at most 60 characters, in quotes. */
 export function quote(value: unknown): string {
   if (value === undefined) return 'missing';
   const text = typeof value === 'string' ? value : JSON.stringify(value);
-  const line = text.replace(/[\s\p{Cc}]+/gu, ' ').trim();
+  const line = printable(text.replace(/\s+/g, ' ').trim());
   return line.length <= MAX_QUOTED_CHARS ? `"${line}"` : `"${line.slice(0, MAX_QUOTED_CHARS)}…"`;
 }
 

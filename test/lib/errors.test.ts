@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { describeError } from '../../src/lib/errors.ts';
+import { describeError, quote } from '../../src/lib/errors.ts';
 
 test('an error is one line with its causes, each once, without control characters', () => {
   const cause = new Error('connect ECONNREFUSED\n\u001b[31m127.0.0.1:1');
@@ -14,4 +14,13 @@ test('any thrown value has a description', () => {
   const loop = new Error('a');
   loop.cause = loop;
   assert.equal(describeError(loop), 'a');
+});
+
+test('a value is quoted on one printable line, cut to 60 characters', () => {
+  assert.equal(quote('two\n lines\u001b[31m\u202e'), '"two lines?[31m?"');
+  assert.equal(quote('x'.repeat(61)), `"${'x'.repeat(60)}…"`);
+  assert.deepEqual(
+    [quote({ a: 1 }), quote(2), quote(null), quote(undefined)],
+    ['"{"a":1}"', '"2"', '"null"', 'missing'],
+  );
 });

@@ -240,7 +240,7 @@ describe('parse cursor', () => {
     const refusals: [string, RegExp][] = [
       ['', /^it is empty$/],
       [' \n', /^it is empty$/],
-      ['hello\u001b[31m', /not JSON, or truncated: "hello \[31m"/],
+      ['hello\u001b[31m', /not JSON, or truncated: "hello\?\[31m"/],
       ['[1]', /it has no cursor: "\[1\]"/],
       ['null', /it has no cursor: "null"/],
       ['{"store":"s","revision":"1"}', /its version is missing, but this rollcall reads version 1/],
