@@ -33,7 +33,7 @@ test('if something cannot be reached or read, nothing is changed, and the last l
   await stops(/cannot read cluster demo from ECS: Unable to locate credentials.*--skip-cluster/, w.deploy());
   await w.fleet.awsError(null);
   await writeFile(join(w.units, 'rollcall.service'), '[Service]\nExecStart=/bin/true\n[X-Fleet]\nGlobal=True # all\n');
-  await stops(/rollcall\.service cannot be deployed: it is no global unit/, w.deploy());
+  await stops(/rollcall\.service cannot be deployed: it is not a global unit/, w.deploy());
   await w.writeUnits('1');
   const plain = ['--store', w.store, '--cluster', 'demo', '--units', w.units];
   await stops(/cannot read the roll: .*fleetctl destroy amazon-ecs/, w.undeploy('--store', 'etcd://127.0.0.1:1'));

@@ -89,7 +89,7 @@ test('the agent waits for the registration file and says so; then it registers, 
   const { registration, env, list } = await world(t, 'sqlite');
   const agent = startRollcall(t, ['agent'], { ...env, ROLLCALL_IDENTITY: 'ssm', ROLLCALL_PRIVATE_IP: '192.0.2.9' });
   const url = await agentUrl(agent);
-  await until('it says so', PATIENCE_MS, () => agent.stderr().includes('no such file: register the host with SSM'));
+  await until('it says so', PATIENCE_MS, () => agent.stderr().includes('no such file; register the host with SSM'));
   assert.equal((await getJson(`${url}/readyz`)).status, 503);
   assert.equal(await list(), '');
   await writeFile(registration, `{"ManagedInstanceID":"${ID}","Region":"eu-west-1"}`);
