@@ -1,4 +1,4 @@
-import { onAbort } from './abort.ts';
+import { abortable, onAbort } from './abort.ts';
 import type { Clock } from './clock.ts';
 
 /**
@@ -51,4 +51,23 @@ export async function sleepUnlessChanged(
     for (const stop of stops) stop();
   }
   signal.throwIfAborted();
+}
+
+/** Resolves when the cell's value is what is waited for, at once where it is. Rejects with the reason of `signal`. */
+export async function untilSet<T>(
+  cell: Pick<Cell<T>, 'get' | 'onChange'>,
+  isMet: (value: T) => boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  signal.throwIfAborted();
+  if (isMet(cell.get())) return;
+  const met = Promise.withResolvers<void>();
+  const stop = cell.onChange(() => {
+    if (isMet(cell.get())) met.resolve();
+  });
+  try {
+    await abortable(met.promise, signal);
+  } finally {
+    stop();
+  }
 }

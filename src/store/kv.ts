@@ -39,6 +39,12 @@ export interface Kv {
   /** As `Store.watch`, on raw keys. */
   watch(revision: string, signal: AbortSignal): AsyncIterable<KvBatch>;
 
+  /**
+   * The changes of a few keys after `revision`, for as long as `signal` lets it: for one that waits for what seldom comes.
+   * A batch may be a part of its revision, and none comes to confirm. Rejects as `watch` does.
+   */
+  watchKeys(keys: readonly string[], revision: string, signal: AbortSignal): AsyncIterable<KvBatch>;
+
   close(): Promise<void>;
 }
 

@@ -5,26 +5,31 @@ import { presenceKey, recordKey } from './keys.ts';
 import type { Kv } from './kv.ts';
 import { createLeaderLocks } from './leader-lock.ts';
 import { collectRoll, countOverdue, interpretBatch, readRoll } from './read-roll.ts';
-import { createHoldNotes, depart, register, renewPresence, updateRecord } from './registration.ts';
+import { createHoldNotes, depart, register, untilNotHeld, updateRecord } from './registration.ts';
 import { UNKNOWN_BOOT } from './sqlite/engine.ts';
-import type { Store } from './store.ts';
+import type { RenewOutcome, Store } from './store.ts';
 import type { StoreConfig } from './store-url.ts';
 
 /** The store's contract over any key-value store that has revisions and leases. */
 export function createRollStore(kv: Kv): Store {
   const notesOf = createHoldNotes();
+  const renew = async (lease: string, signal: AbortSignal): Promise<RenewOutcome> => ({
+    kind: (await kv.keepAlive(lease, signal)) ? 'renewed' : 'lost',
+  });
 
   return {
     label: kv.label,
     id: (signal) => kv.id(signal),
     register: async (registration, record, options) => {
       const outcome = await register(kv, registration, record, options);
-      if (outcome.kind === 'registered') notesOf(outcome.hold).recordRevision = outcome.revision;
+      if (outcome.kind === 'registered') {
+        Object.assign(notesOf(outcome.hold), { recordRevision: outcome.revision, unwatchedSince: outcome.revision });
+      }
       return outcome;
     },
-    renew: (hold, signal) => renewPresence(kv, hold, notesOf(hold), signal),
-    renewRetention: async (hold, signal) =>
-      (await kv.keepAlive(hold.retentionLease, signal)) ? { kind: 'renewed' } : { kind: 'lost' },
+    renew: (hold, signal) => renew(hold.presenceLease, signal),
+    renewRetention: (hold, signal) => renew(hold.retentionLease, signal),
+    untilNotHeld: (hold, signal) => untilNotHeld(kv, hold, notesOf(hold), signal),
     update: (hold, record, signal) => updateRecord(kv, hold, notesOf(hold), record, signal),
     depart: (hold, record, signal) => depart(kv, hold, record, signal),
     read: (signal, { hurry = false } = {}) => readRoll(kv, hurry, signal),

@@ -5,10 +5,10 @@ import { presenceKey, recordKey } from './keys.ts';
 import { type Guard, type KeyValue, type Kv, releaseLeases, type TxnResult } from './kv.ts';
 import type {
   Hold,
+  NotHeld,
   RegisterOptions,
   RegisterOutcome,
   Registration,
-  RenewOutcome,
   Superseded,
   WriteOutcome,
 } from './store.ts';
@@ -32,7 +32,7 @@ export function decideRegistration(
   takeover: boolean,
   seen: KeyValue | null,
 ): RegistrationDecision {
-  const holder = presenceOf(seen);
+  const holder = presenceOf(seen?.value ?? null);
   if (
     holder !== null &&
     holder.session !== registration.session &&
@@ -43,8 +43,8 @@ export function decideRegistration(
   return { kind: 'write', guards: [unchanged(presenceKey(registration.instanceId), seen)] };
 }
 
-/** Why the guard "the presence is this session's" failed. */
-export function whyNotHeld(hold: Hold, presence: KeyValue | null): { readonly kind: 'lost' } | Superseded {
+/** Why the presence is not this session's. @param presence its text; null: it does not exist */
+export function whyNotHeld(hold: Hold, presence: string | null): NotHeld {
   const holder = presenceOf(presence)?.session ?? null;
   return holder === null || holder === hold.registration.session
     ? { kind: 'lost' }
@@ -64,7 +64,7 @@ type DepartureDecision =
  */
 export function decideDeparture(hold: Hold, json: string, seen: RegistrationKeys): DepartureDecision {
   const { instanceId, session } = hold.registration;
-  const holder = presenceOf(seen.presence)?.session ?? null;
+  const holder = presenceOf(seen.presence?.value ?? null)?.session ?? null;
   if (holder !== null && holder !== session) return { kind: 'superseded', by: holder };
   if (seen.record === null) return { kind: 'lost' };
   if (seen.presence === null && seen.record.value === json)
@@ -79,9 +79,9 @@ export function decideDeparture(hold: Hold, json: string, seen: RegistrationKeys
   };
 }
 
-function presenceOf(seen: KeyValue | null): Presence | null {
-  if (seen === null) return null;
-  const decoded = decodePresence(seen.value);
+function presenceOf(text: string | null): Presence | null {
+  if (text === null) return null;
+  const decoded = decodePresence(text);
   return decoded.ok ? decoded.value : null;
 }
 
@@ -234,52 +234,47 @@ async function writeDeparture(
   return put(lease);
 }
 
-/** What the store remembers of a hold, in memory only: without it an update needs one more attempt. */
+/** What the store remembers of a hold, in memory only: without it an update or a watch needs one more call. */
 export interface HoldNotes {
   /** The record's revision when this hold last read or wrote it; `"0"`: unknown, or no record. */
   recordRevision: string;
-  /** Heartbeats that found the lease. */
-  renewals: number;
+  /** The registration's revision until a watch has begun there; null afterwards. */
+  unwatchedSince: string | null;
 }
 
 /** The notes of each hold, for as long as the hold is referenced. */
 export function createHoldNotes(): (hold: Hold) => HoldNotes {
   const notes = new WeakMap<Hold, HoldNotes>();
   return (hold) => {
-    const known = notes.get(hold) ?? { recordRevision: '0', renewals: 0 };
+    const known = notes.get(hold) ?? { recordRevision: '0', unwatchedSince: null };
     notes.set(hold, known);
     return known;
   };
 }
 
-/** A heartbeat confirms the lease but not the keys. Every third one reads the keys, too: once in a TTL. */
-const READ_KEYS_EVERY = 3;
-
-/** `Store.renew` over any key-value store. */
-export async function renewPresence(kv: Kv, hold: Hold, notes: HoldNotes, signal: AbortSignal): Promise<RenewOutcome> {
-  const readsKeys = (notes.renewals + 1) % READ_KEYS_EVERY === 0;
-  // A failed read says nothing about the lease and nothing about the keys.
-  const reading = readsKeys ? readRegistration(kv, hold, signal).catch(() => RENEWED) : RENEWED;
-  const keeping = kv.keepAlive(hold.presenceLease, signal).then((alive) => {
-    // Counted at once: a read that outlasts the caller's deadline must not be repeated with every heartbeat.
-    if (alive) notes.renewals += 1;
-    return alive;
-  });
-  const [alive, seen] = await Promise.all([keeping, reading]);
-  if (!alive) return { kind: 'lost' };
-  return seen;
-}
-
-const RENEWED: RenewOutcome = { kind: 'renewed' };
-
-/** `lost` if somebody deleted one of the keys: only registering creates them again. Writes no revision. */
-async function readRegistration(kv: Kv, hold: Hold, signal: AbortSignal): Promise<RenewOutcome> {
+/**
+ * `Store.untilNotHeld` over any key-value store. The first watch goes on from the registration. One that follows on a
+ * broken one reads the keys first: the store may have been replaced meanwhile, or have forgotten the changes in between.
+ */
+export async function untilNotHeld(kv: Kv, hold: Hold, notes: HoldNotes, signal: AbortSignal): Promise<NotHeld> {
   const { instanceId } = hold.registration;
-  const reads = [presenceKey(instanceId), recordKey(instanceId)];
-  const seen = await kv.txn({ guards: [], puts: [], deletes: [], reads }, signal);
-  const [presence, record] = [seen.reads[0] ?? null, seen.reads[1] ?? null];
-  if (presence?.lease !== hold.presenceLease) return whyNotHeld(hold, presence);
-  return record === null ? { kind: 'lost' } : RENEWED;
+  const keys = [presenceKey(instanceId), recordKey(instanceId)] as const;
+  let since = notes.unwatchedSince;
+  notes.unwatchedSince = null;
+  if (since === null) {
+    const seen = await kv.txn({ guards: [], puts: [], deletes: [], reads: keys }, signal);
+    const [presence, record] = [seen.reads[0] ?? null, seen.reads[1] ?? null];
+    if (presence?.lease !== hold.presenceLease) return whyNotHeld(hold, presence?.value ?? null);
+    if (record === null) return { kind: 'lost' };
+    since = seen.revision;
+  }
+  const own = holds(hold).value;
+  for await (const { events } of kv.watchKeys(keys, since, signal)) {
+    for (const { key, value } of events) {
+      if (key === keys[0] ? value !== own : value === null) return whyNotHeld(hold, key === keys[0] ? value : null);
+    }
+  }
+  throw new StoreError(`watch the keys of ${instanceId}: the watch ended`, { retryable: true });
 }
 
 /**
@@ -306,7 +301,7 @@ export async function updateRecord(
         return { kind: 'written', revision: result.revision };
       }
       const [presence, stored] = [result.reads[0] ?? null, result.reads[1] ?? null];
-      if (presence?.lease !== hold.presenceLease) return whyNotHeld(hold, presence);
+      if (presence?.lease !== hold.presenceLease) return whyNotHeld(hold, presence?.value ?? null);
       notes.recordRevision = unchanged(keys[1], stored).modRevision;
       // An earlier attempt, whose answer was lost, wrote it: writing it again would be a revision without a change.
       if (stored?.value === put.value && stored.lease === put.lease)

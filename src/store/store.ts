@@ -170,19 +170,24 @@ export interface Store {
   /**
    * Registers a session for `registration.instanceId`: record and presence become visible at one revision.
    * - `takeover: true` (a new agent): the session that started last wins. A registered session that started at the same
-   *   instant or earlier is superseded: its writes answer `superseded` from then on, its heartbeats by the third at the
-   *   latest. If the registered session started later (`Registration.since`), the answer is `superseded`.
+   *   instant or earlier is superseded: its writes and `untilNotHeld` answer `superseded` from then on. If the registered session started later (`Registration.since`), the answer is `superseded`.
    * - `takeover: false` (the same session after it lost its lease): answers `superseded` when another session is registered.
    * The store may grant a longer presence TTL than asked (etcd's minimum); `hold.ttlMs` is what it granted.
    */
   register(registration: Registration, record: NodeRecord, options: RegisterOptions): Promise<RegisterOutcome>;
 
   /**
-   * Heartbeat: renews the presence lease. Writes no revision and wakes no watcher. Every third heartbeat also reads the
-   * keys. `lost`: the lease and with it the presence is gone, or somebody deleted the presence or the record.
-   * `superseded`: another session is registered. A rejection says only that this heartbeat failed; the lease may be alive.
+   * Heartbeat: renews the presence lease. Writes no revision and wakes no watcher. `lost`: the lease and with it the
+   * presence is gone. A rejection says only that this heartbeat failed; the lease may be alive.
    */
   renew(hold: Hold, signal: AbortSignal): Promise<RenewOutcome>;
+
+  /**
+   * Resolves within a second of the registration's end in the store. `lost`: the lease ended, or something else deleted
+   * the presence or the record. `superseded`: another session is registered. Writes nothing. A rejection says nothing
+   * about the registration: call it again. Has no deadline of its own.
+   */
+  untilNotHeld(hold: Hold, signal: AbortSignal): Promise<NotHeld>;
 
   /** The same for the retention lease, which keeps the last record readable after the presence is gone. */
   renewRetention(hold: Hold, signal: AbortSignal): Promise<RenewOutcome>;
@@ -266,11 +271,9 @@ export interface Hold {
 export type RegisterOutcome =
   | { readonly kind: 'registered'; readonly hold: Hold; readonly revision: string }
   | Superseded;
-export type RenewOutcome = { readonly kind: 'renewed' } | { readonly kind: 'lost' } | Superseded;
-export type WriteOutcome =
-  | { readonly kind: 'written'; readonly revision: string }
-  | { readonly kind: 'lost' }
-  | Superseded;
+export type RenewOutcome = { readonly kind: 'renewed' } | { readonly kind: 'lost' };
+export type WriteOutcome = { readonly kind: 'written'; readonly revision: string } | NotHeld;
+export type NotHeld = { readonly kind: 'lost' } | Superseded;
 /** `by`: the session that is registered now. */
 export type Superseded = { readonly kind: 'superseded'; readonly by: string };
 

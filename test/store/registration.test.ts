@@ -54,8 +54,9 @@ describe('deciding about a registration', () => {
   });
 
   it('is superseded by another session, and has otherwise lost its lease', () => {
-    assert.deepEqual(whyNotHeld(hold, presenceOf('other')), { kind: 'superseded', by: 'other' });
-    for (const seen of [null, junk, presenceOf('mine')]) assert.deepEqual(whyNotHeld(hold, seen), { kind: 'lost' });
+    assert.deepEqual(whyNotHeld(hold, presenceOf('other').value), { kind: 'superseded', by: 'other' });
+    for (const seen of [null, junk.value, presenceOf('mine').value])
+      assert.deepEqual(whyNotHeld(hold, seen), { kind: 'lost' });
   });
 });
 

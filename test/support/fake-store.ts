@@ -65,6 +65,7 @@ export function fakeStore(label = 'fake:'): FakeStore {
     overdueIds: new Set(),
     register: unused,
     renew: unused,
+    untilNotHeld: unused,
     renewRetention: unused,
     update: unused,
     depart: unused,

@@ -9,6 +9,8 @@ export interface FlakyStore extends Store {
   loseAnswers: boolean;
   /** Names of calls that are refused while the network is up. */
   refused: readonly string[];
+  /** `untilNotHeld` hears nothing. The memory store polls for it, which makes hours of simulated time long. */
+  deaf: boolean;
   /** Names of the calls made, refused and hung ones included. */
   readonly calls: string[];
 }
@@ -30,11 +32,19 @@ export function flakyStore(store: Store): FlakyStore {
     network: 'up',
     loseAnswers: false,
     refused: [],
+    deaf: false,
     calls,
     label: store.label,
     register: (registration, record, options) =>
       through('register', options.signal, () => store.register(registration, record, options)),
     renew: (hold, signal) => through('renew', signal, () => store.renew(hold, signal)),
+    untilNotHeld: async (hold, signal) => {
+      if (flaky.deaf) await untilAborted(signal);
+      const outcome = await store.untilNotHeld(hold, signal);
+      if (flaky.network === 'refuse') throw new StoreError('connection reset', { retryable: true });
+      if (flaky.network === 'hang') await untilAborted(signal);
+      return outcome;
+    },
     renewRetention: (hold, signal) => through('renewRetention', signal, () => store.renewRetention(hold, signal)),
     update: (hold, record, signal) => through('update', signal, () => store.update(hold, record, signal)),
     depart: (hold, record, signal) => through('depart', signal, () => store.depart(hold, record, signal)),

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-const TURN_MS = 20;
+export const TURN_MS = 20;
 const CORES = availableParallelism();
 
 /**
@@ -18,7 +18,7 @@ function slowdown(): number {
  * Counts machine time: the milliseconds that pass on an idle machine, a fraction of them on a busy one. A bound in
  * machine time is as strict on an idle machine as one on the wall clock, and does not fail because the machine is busy.
  */
-function startMachineTimer(): { readonly elapsedMs: () => number; readonly tick: () => void } {
+export function startMachineTimer(): { readonly elapsedMs: () => number; readonly tick: () => void } {
   let elapsedMs = 0;
   let lastMs = performance.now();
   const tick = () => {

@@ -14,7 +14,7 @@ import {
 } from '../../lib/control-loop.ts';
 import { formatDuration } from '../../lib/duration.ts';
 import { DEPARTURE_CAUSES, type DepartureCause, type NodeRecord } from '../../record/record.ts';
-import type { Hold, RegisterOutcome, RenewOutcome, Superseded, WriteOutcome } from '../../store/store.ts';
+import type { Hold, NotHeld, RegisterOutcome, RenewOutcome, WriteOutcome } from '../../store/store.ts';
 
 /** The cause of a departure: what EC2 announced for this node, else `stopped`. */
 export function departureCause({ interruption }: NodeRecord): DepartureCause {
@@ -30,6 +30,8 @@ export type Step =
   | (Why & { readonly action: 'renew-retention'; readonly hold: Hold })
   | (Why & { readonly action: 'update'; readonly hold: Hold; readonly desired: Desired })
   | (Why & { readonly action: 'depart'; readonly hold: Hold; readonly desired: Desired })
+  /** Takes in what the watch of the own keys told; no call of the store. */
+  | (Why & { readonly action: 'hear'; readonly end: HoldEnd })
   | Wait
   | Done;
 
@@ -41,6 +43,13 @@ export interface Answers {
   readonly 'renew-retention': RenewOutcome;
   readonly update: WriteOutcome;
   readonly depart: WriteOutcome;
+  readonly hear: NotHeld;
+}
+
+/** What the watch of the own keys told of a registration. */
+export interface HoldEnd {
+  readonly hold: Hold;
+  readonly outcome: NotHeld;
 }
 
 /** What the publisher wants the store to say of this node. */
@@ -96,6 +105,8 @@ export interface PlanInput {
   readonly desired: Desired | null;
   /** The agent is to deregister and end. */
   readonly leaving: boolean;
+  /** The newest that the watch told; it may be about an earlier registration. */
+  readonly ended: HoldEnd | null;
 }
 
 /**
@@ -103,7 +114,7 @@ export interface PlanInput {
  * false death.
  * @param nowMs on the monotonic clock
  */
-export function plan(state: PublisherState, nowMs: number, { desired, leaving }: PlanInput): Step {
+export function plan(state: PublisherState, nowMs: number, { desired, leaving, ended: end }: PlanInput): Step {
   const { phase, hold, trouble } = state;
   // Never longer: a loop that makes no step is taken for a stuck one.
   const longestWaitMs = nowMs + state.ttlMs / 3;
@@ -120,10 +131,13 @@ export function plan(state: PublisherState, nowMs: number, { desired, leaving }:
     if (nowMs < trouble.retryAtMs && trouble.action === 'depart') return retryLater;
     return { action: 'depart', hold, desired, reason: `leaving: ${departureCause(desired.record)}` };
   }
+  if (end && phase === 'held' && end.hold === hold) {
+    return { action: 'hear', end, reason: 'the registration has ended in the store' };
+  }
   if (!desired) return { action: 'wait', untilMs: longestWaitMs, reason: 'the instance id is not known yet' };
   if (nowMs < trouble.retryAtMs) return retryLater;
   if (!hold) return { action: 'register', desired, takeover: true, reason: 'not registered yet' };
-  if (phase === 'lost') return { action: 'register', desired, takeover: false, reason: 'the presence lease was lost' };
+  if (phase === 'lost') return { action: 'register', desired, takeover: false, reason: 'the registration was lost' };
   if (leaseOverdue(state, nowMs)) {
     const silentMs = nowMs - state.heartbeatAtMs;
     const reason = `no confirmed heartbeat for ${formatDuration(silentMs)}: the presence lease is presumed lost`;
@@ -190,6 +204,11 @@ export const apply: Apply<PublisherState, Step, Answers> = {
     if (outcome.kind === 'lost') return { ...state, phase: 'departed' };
     return { ...state, phase: 'departed', counts: count(state, { recordWrites: 1 }) };
   },
+  hear(state, _, outcome) {
+    // The store has just spoken: a pause that an earlier failure asked for is over.
+    const trouble = { ...state.trouble, retryAtMs: Number.NEGATIVE_INFINITY };
+    return ended({ ...state, trouble }, outcome);
+  },
 };
 
 /** The state after a call that failed; pure. Nothing is known about the registration: the next call has to wait. */
@@ -213,7 +232,7 @@ function answered(state: PublisherState, action: Call<Step>['action']): Publishe
   return { ...state, trouble: afterSuccess(state.trouble, action) };
 }
 
-function ended(state: PublisherState, outcome: { readonly kind: 'lost' } | Superseded): PublisherState {
+function ended(state: PublisherState, outcome: NotHeld): PublisherState {
   if (outcome.kind === 'superseded') return { ...state, phase: 'superseded', supersededBy: outcome.by };
   return { ...state, phase: 'lost', counts: count(state, { losses: 1 }) };
 }

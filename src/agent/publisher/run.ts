@@ -1,7 +1,8 @@
 import type { Logger } from 'pino';
-import type { Cell } from '../../lib/cell.ts';
+import { type Cell, createCell } from '../../lib/cell.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { runLoop } from '../../lib/control-loop.ts';
+import { type ControlLoop, runLoop } from '../../lib/control-loop.ts';
+import { runGroup } from '../../lib/run-group.ts';
 import type { NodeRecord } from '../../record/record.ts';
 import type { Store } from '../../store/store.ts';
 import {
@@ -10,11 +11,13 @@ import {
   applyFailure,
   type Desired,
   departureCause,
+  type HoldEnd,
   initialPublisherState,
   type PublisherState,
   plan,
   type Step,
 } from './plan.ts';
+import { watchedOf, watchHolds } from './watch-hold.ts';
 
 /** What the publisher needs; it owns none of it. */
 export interface PublisherOptions {
@@ -41,35 +44,51 @@ const MAX_CALL_MS = 5_000;
 export function runPublisher(options: PublisherOptions, signal: AbortSignal): Promise<PublisherState> {
   const { store, clock, random, session, ttlMs, retentionMs, desired, leaving, onStep } = options;
   let departure: NodeRecord | null = null;
-  return runLoop<PublisherState, Step, Answers>(
-    {
-      clock,
-      random,
-      initial: initialPublisherState(ttlMs),
-      plan: (state, nowMs) => plan(state, nowMs, { desired: desired.get(), leaving: leaving.get() }),
-      actions: {
-        register({ takeover, desired: { record } }, callSignal) {
-          const times = { since: record.registeredAt, ttlMs, retentionMs };
-          const registration = { instanceId: record.ec2InstanceId, session, ...times };
-          return store.register(registration, record, { takeover, signal: callSignal });
-        },
-        renew: ({ hold }, callSignal) => store.renew(hold, callSignal),
-        'renew-retention': ({ hold }, callSignal) => store.renewRetention(hold, callSignal),
-        update: ({ hold, desired: { record } }, callSignal) => store.update(hold, record, callSignal),
-        depart({ hold, desired: { record } }, callSignal) {
-          // Sent again it must be the same to the letter, or one departure would be two events.
-          departure ??= withDeparture(record, clock);
-          return store.depart(hold, departure, callSignal);
-        },
+  const initial = initialPublisherState(ttlMs);
+  const watched = createCell(watchedOf(initial));
+  const ended = createCell<HoldEnd | null>(null);
+  const loop: ControlLoop<PublisherState, Step, Answers> = {
+    clock,
+    random,
+    initial,
+    plan: (state, nowMs) => plan(state, nowMs, { desired: desired.get(), leaving: leaving.get(), ended: ended.get() }),
+    actions: {
+      register({ takeover, desired: { record } }, callSignal) {
+        const times = { since: record.registeredAt, ttlMs, retentionMs };
+        const registration = { instanceId: record.ec2InstanceId, session, ...times };
+        return store.register(registration, record, { takeover, signal: callSignal });
       },
-      apply,
-      applyFailure,
-      limitMs: () => Math.min(MAX_CALL_MS, ttlMs / 3),
-      wakeUps: [desired, leaving],
-      // Not a registration: one that happened unheard would leave a presence behind that only its TTL ends.
-      yields: ({ action }) => leaving.get() && action !== 'depart' && action !== 'register',
-      onStep,
+      renew: ({ hold }, callSignal) => store.renew(hold, callSignal),
+      'renew-retention': ({ hold }, callSignal) => store.renewRetention(hold, callSignal),
+      update: ({ hold, desired: { record } }, callSignal) => store.update(hold, record, callSignal),
+      depart({ hold, desired: { record } }, callSignal) {
+        // Sent again it must be the same to the letter, or one departure would be two events.
+        departure ??= withDeparture(record, clock);
+        return store.depart(hold, departure, callSignal);
+      },
+      hear: async ({ end }) => end.outcome,
     },
+    apply,
+    applyFailure,
+    limitMs: () => Math.min(MAX_CALL_MS, ttlMs / 3),
+    wakeUps: [desired, leaving, ended],
+    // Not a registration: one that happened unheard would leave a presence behind that only its TTL ends.
+    yields: (call) =>
+      call.action !== 'depart' &&
+      call.action !== 'register' &&
+      (leaving.get() || ('hold' in call && ended.get()?.hold === call.hold)),
+    onStep(step, state) {
+      const now = watchedOf(state);
+      const before = watched.get();
+      if (now.hold !== before.hold || now.answering !== before.answering) watched.set(now);
+      onStep(step, state);
+    },
+  };
+  return runGroup<PublisherState>(
+    [
+      (groupSignal) => runLoop(loop, groupSignal),
+      (groupSignal) => watchHolds({ store, clock, random, ttlMs, watched, ended }, groupSignal),
+    ],
     signal,
   );
 }
@@ -94,7 +113,7 @@ export function createPublishLog(log: Logger): (step: Step, state: PublisherStat
       log.warn({ action: step.action }, `cannot ${step.action}: ${trouble.error}; retrying`);
     }
     if (trouble.error === null && before.trouble.error !== null) log.info('the store answers again');
-    if (counts.losses > before.counts.losses) log.warn('the presence lease was lost; registering again');
+    if (counts.losses > before.counts.losses) log.warn('the registration was lost; registering again');
     if (counts.registrations > before.counts.registrations) {
       const ttlSeconds = (state.hold?.ttlMs ?? 0) / 1_000;
       log.info({ ttlSeconds }, `registered ${state.hold?.registration.instanceId}: ${step.reason}`);

@@ -56,8 +56,13 @@ interface Method {
 export interface Channel {
   /** One message there, one back. @throws RpcError, or the reason of `signal` */
   call(method: Method, message: Buffer, headers: Headers, signal: AbortSignal): Promise<Buffer>;
-  /** Sends one message and takes those that come back, a few ahead of its consumer. Ends by `signal`. @throws RpcError, or its reason */
-  stream(path: string, message: Buffer, headers: Headers, signal: AbortSignal): AsyncIterableIterator<Buffer>;
+  /** Sends the messages and takes those that come back, a few ahead of its consumer. Ends by `signal`. @throws RpcError, or its reason */
+  stream(
+    path: string,
+    messages: readonly Buffer[],
+    headers: Headers,
+    signal: AbortSignal,
+  ): AsyncIterableIterator<Buffer>;
   /** Calls under way fail. */
   close(): void;
 }
@@ -90,7 +95,7 @@ export function openChannel(url: string, tls: EtcdTls | null, clock: Clock, conn
       });
     });
 
-  async function* stream(path: string, message: Buffer, headers: Headers, signal: AbortSignal) {
+  async function* stream(path: string, messages: readonly Buffer[], headers: Headers, signal: AbortSignal) {
     signal.throwIfAborted();
     const call: ClientDuplexStream<Buffer, Buffer> = client.makeBidiStreamRequest(
       path,
@@ -104,7 +109,7 @@ export function openChannel(url: string, tls: EtcdTls | null, clock: Clock, conn
     // Without a listener, the error of a stream without a pending read would end the process.
     call.on('error', () => {});
     try {
-      call.write(message);
+      for (const message of messages) call.write(message);
       for await (const answer of call) {
         dial.succeeded();
         yield answer as Buffer;
@@ -122,7 +127,7 @@ export function openChannel(url: string, tls: EtcdTls | null, clock: Clock, conn
     call: async ({ path, stream: isStream }, message, headers, signal) => {
       signal.throwIfAborted();
       if (!isStream) return unary(path, message, headers, signal);
-      for await (const answer of stream(path, message, headers, signal)) return answer;
+      for await (const answer of stream(path, [message], headers, signal)) return answer;
       throw new RpcError(13, 'the stream ended without an answer', true, undefined);
     },
     stream,

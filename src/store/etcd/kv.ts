@@ -18,7 +18,7 @@ import {
   RangeKeys,
   TXN,
 } from './rpc.ts';
-import { etcdWatch } from './watch.ts';
+import { etcdWatch, etcdWatchKeys } from './watch.ts';
 
 /** May go to another endpoint after it failed at one. */
 const REPEATABLE = { repeatable: true };
@@ -225,6 +225,7 @@ export function openEtcdKv(config: EtcdStoreConfig, deps: EtcdDeps): Kv {
     range: etcdRange(client, root, history),
     txn: etcdTxn(client, root),
     watch: etcdWatch(client, { clock, context, history }),
+    watchKeys: etcdWatchKeys(client, context),
     close: async () => {
       for (const { channel } of endpoints) channel.close();
     },

@@ -85,26 +85,26 @@ export interface WatchStream {
   close(): void;
 }
 
-/** Watches all keys below `root` from the revision after `revision`, at the first endpoint that confirms it in time. */
+/**
+ * Watches from the revision after `revision`, at the first endpoint that confirms it in time.
+ * @param keys names below `root`; null: all of them
+ */
 export function openWatchStream(
   client: EtcdClient,
   root: string,
+  keys: readonly string[] | null,
   revision: string,
   signal: AbortSignal,
 ): Promise<WatchStream> {
-  const request = WatchRequest.encode({
-    createRequest: {
-      key: root,
-      rangeEnd: prefixEnd(root),
-      startRevision: String(BigInt(revision) + 1n),
-      prevKv: true,
-      progressNotify: true,
-      // Answers above etcd's largest request (1.5 MB) come in parts, so that each stays within its bound.
-      fragment: true,
-    },
-  });
+  const startRevision = String(BigInt(revision) + 1n);
+  const creates =
+    keys === null
+      ? // Answers above etcd's largest request (1.5 MB) come in parts, so that each stays within its bound.
+        [{ key: root, rangeEnd: prefixEnd(root), startRevision, prevKv: true, progressNotify: true, fragment: true }]
+      : keys.map((key) => ({ key: root + key, startRevision }));
+  const requests = creates.map((createRequest) => WatchRequest.encode({ createRequest }));
   return client.attempt({ repeatable: true }, signal, (endpoint, headers, openSignal) =>
-    open(endpoint, root, request, headers, signal, openSignal),
+    open(endpoint, root, requests, headers, signal, openSignal),
   );
 }
 
@@ -112,7 +112,7 @@ export function openWatchStream(
 async function open(
   endpoint: Endpoint,
   root: string,
-  request: Buffer,
+  requests: readonly Buffer[],
   headers: Readonly<Record<string, string>>,
   lifeSignal: AbortSignal,
   openSignal: AbortSignal,
@@ -126,7 +126,7 @@ async function open(
   try {
     // A member that lost its leader ends the watch then, instead of going silent.
     const watchHeaders = { ...headers, hasleader: 'true' };
-    const answers = endpoint.channel.stream(WATCH, request, watchHeaders, life.signal);
+    const answers = endpoint.channel.stream(WATCH, requests, watchHeaders, life.signal);
     const next = async () => {
       const answer = await answers.next();
       return answer.done ? null : parseWatchAnswer(answer.value, root);

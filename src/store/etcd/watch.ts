@@ -58,7 +58,7 @@ type Turn =
  */
 export function etcdWatch(client: EtcdClient, { clock, context, history }: WatchDeps): Kv['watch'] {
   return async function* watch(revision, signal): AsyncGenerator<KvBatch, void, void> {
-    const stream = await openWatchStream(client, context.root, revision, signal);
+    const stream = await openWatchStream(client, context.root, null, revision, signal);
     const progress: WatchProgress = { received: BigInt(revision), same: BigInt(revision) };
     // At most one answer and one freshness check are ever under way: that bounds what is read ahead of a slow consumer.
     const turns = inbox<Turn>();
@@ -110,6 +110,28 @@ export function etcdWatch(client: EtcdClient, { clock, context, history }: Watch
       signal.throwIfAborted();
       // Etcds before 3.4 cannot cut an answer in parts, and the same one would come again.
       if (isAnswerTooLarge(error)) throw overtaken(stream.endpoint.url, progress.received, 'is more than one answer');
+      const verdict = judge(error, stream.endpoint.url, context);
+      if (verdict.elsewhere) client.avoid(stream.endpoint);
+      throw verdict.error;
+    } finally {
+      stream.close();
+    }
+  };
+}
+
+/** Without the freshness checks of `etcdWatch`: they would cost etcd a question from each agent every few seconds. */
+export function etcdWatchKeys(client: EtcdClient, context: EtcdContext): Kv['watchKeys'] {
+  return async function* watchKeys(keys, revision, signal): AsyncGenerator<KvBatch, void, void> {
+    const stream = await openWatchStream(client, context.root, keys, revision, signal);
+    try {
+      for (;;) {
+        const answer = await stream.next();
+        if (answer === null) throw new Error('the watch ended');
+        if (answer.kind === 'compacted') throw compacted(stream.endpoint.url, revision, answer.compactRevision);
+        if (answer.kind === 'events') yield* regroup([], answer.events, false).batches;
+      }
+    } catch (error) {
+      signal.throwIfAborted();
       const verdict = judge(error, stream.endpoint.url, context);
       if (verdict.elsewhere) client.avoid(stream.endpoint);
       throw verdict.error;

@@ -16,6 +16,9 @@ import { createEngine, type Engine, type Now, nowOf } from './engine.ts';
 /** How soon a watcher sees a change; while a watcher runs, also how long after its deadline a lease ends at most. */
 const POLL_MS = 200;
 
+/** The same for a watcher of a few keys, of which each agent of a machine has one. */
+const POLL_KEYS_MS = 500;
+
 /** How often a watcher without changes gets a confirmation. */
 const CONFIRM_MS = 5_000;
 
@@ -39,7 +42,11 @@ export function engineKv(label: string, current: () => Engine, deps: EngineKvDep
       return work(current(), nowOf(clock, bootId));
     });
 
-  const watch = async function* (from: string, signal: AbortSignal): AsyncGenerator<KvBatch, void, undefined> {
+  const watchEvery = async function* (
+    pollMs: number,
+    from: string,
+    signal: AbortSignal,
+  ): AsyncGenerator<KvBatch, void, undefined> {
     let revision = from;
     let watched: Engine | undefined;
     let confirmedMs = clock.monotonicMs();
@@ -62,7 +69,7 @@ export function engineKv(label: string, current: () => Engine, deps: EngineKvDep
         confirmedMs = clock.monotonicMs();
         yield { revision, events: [] };
       }
-      await clock.sleep(POLL_MS, ending.signal);
+      await clock.sleep(pollMs, ending.signal);
     }
   };
 
@@ -83,7 +90,13 @@ export function engineKv(label: string, current: () => Engine, deps: EngineKvDep
       call(signal, 'release a lease of', (engine, now) => engine.releaseEmpty(now, lease)),
     range: (query, signal) => call(signal, 'read', (engine, now) => engine.range(now, query)),
     txn: (txn, signal) => call(signal, 'write to', (engine, now) => engine.txn(now, txn)),
-    watch,
+    watch: (from, signal) => watchEvery(POLL_MS, from, signal),
+    watchKeys: async function* (keys, from, signal) {
+      for await (const batch of watchEvery(POLL_KEYS_MS, from, signal)) {
+        const events = batch.events.filter(({ key }) => keys.includes(key));
+        if (events.length > 0) yield { revision: batch.revision, events };
+      }
+    },
     close: async () => {
       if (closing.signal.aborted) return;
       closing.abort(new StoreError(`${label} is closed`, { retryable: false }));

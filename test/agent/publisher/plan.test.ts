@@ -27,7 +27,7 @@ describe('plan', () => {
   const TTL_MS = 30_000;
   const record = sampleRecord();
   const desired = { record, json: encodeRecord(record) };
-  const stay: PlanInput = { desired, leaving: false };
+  const stay: PlanInput = { desired, leaving: false, ended: null };
   const leave: PlanInput = { ...stay, leaving: true };
   const NOW_MS = 1_000_000;
 
@@ -109,6 +109,20 @@ describe('plan', () => {
     assert.ok(step.action === 'depart');
     const end = { sentAtMs: NOW_MS, nowMs: NOW_MS, wallMs: 0, random: 0.5 };
     assert.equal(apply.depart(held, step, { kind: 'lost' }, end).phase, 'departed');
+  });
+
+  test('what the watch told of this registration is heard before anything else, and of an earlier one not at all', () => {
+    const { hold } = held;
+    assert.ok(hold);
+    const lost = { hold, outcome: { kind: 'lost' } } as const;
+    const paused = { ...held, trouble: { ...held.trouble, retryAtMs: NOW_MS + 5_000, error: 'connection refused' } };
+    const step = plan(paused, NOW_MS + 10_000, { ...stay, ended: lost });
+    assert.ok(step.action === 'hear');
+    const after = apply.hear(paused, step, step.end.outcome, { sentAtMs: 0, nowMs: NOW_MS, wallMs: 0, random: 0.5 });
+    assert.deepEqual([after.phase, after.counts.losses], ['lost', 1]);
+    assert.equal(plan(after, NOW_MS, { ...stay, ended: lost }).action, 'register', 'without the pause of before');
+    const renewed = { ...held, hold: { ...hold, presenceLease: '3' } };
+    assert.equal(plan(renewed, NOW_MS, { ...stay, ended: lost }).action, 'wait');
   });
 
   test('a superseded session does nothing more, whatever is due', () => {

@@ -137,7 +137,7 @@ for (const network of ['refuse', 'hang'] as const) {
   });
 }
 
-test('a presence that was deleted under a living agent is noticed within a TTL and put back', async (t) => {
+test('a presence that was deleted under a living agent is back within a second', async (t) => {
   const b = await bench(t);
   const agent = publish(t, b);
   agent.want();
@@ -147,7 +147,7 @@ test('a presence that was deleted under a living agent is noticed within a TTL a
   // The keep-alives go on: the lease is alive, only its key is gone, as after `etcdctl del --prefix`.
   await b.store.depart(hold, { ...record, sidecar: { version: '1', session: 's1' } }, never);
   assert.equal(await b.state(), 'lost');
-  await b.clock.advance(TTL_MS);
+  await b.clock.advance(1_000);
   assert.equal(await b.state(), 'present');
   assert.equal(agent.seen.state?.counts.losses, 1);
 });
@@ -235,14 +235,14 @@ test('a heartbeat that is under way is not cut short by a change of the record, 
   assert.deepEqual([agent.network.calls, cut], [['register', 'renew', 'update'], false]);
 });
 
-test('a new session takes the registration over; the old one notices by its next heartbeat, ends, and does not register again', async (t) => {
+test('a new session takes the registration over; the old one hears of it within a second, ends, and does not register again', async (t) => {
   const b = await bench(t);
   const old = publish(t, b, 'old');
   old.want();
   await b.clock.advance(0);
   const young = publish(t, b, 'young');
   young.want();
-  await b.clock.advance(TTL_MS / 3);
+  await b.clock.advance(1_000);
   const last = await old.ended;
   assert.deepEqual([last.phase, last.supersededBy], ['superseded', 'young']);
   await b.clock.advance(300_000);
@@ -338,6 +338,7 @@ test('a registration with a later start is believed only when its agent is alive
 test('the last record outlives its retention while updates are refused: its keep-alives go before them', async (t) => {
   const b = await bench(t);
   const agent = publish(t, b);
+  agent.network.deaf = true;
   agent.want();
   await b.clock.advance(0);
   agent.network.refused = ['update'];
@@ -376,6 +377,7 @@ test('a thousand nodes outlive an outage of their store: none is lost for longer
   const stop = new AbortController();
   t.after(() => stop.abort());
   const network = flakyStore(store);
+  network.deaf = true;
   for (let n = 0; n < 1_000; n += 1) {
     const sidecar = { version: '1', session: `s${n}` };
     const own = sampleRecord({ ec2InstanceId: sampleInstanceId(n), sidecar });

@@ -87,7 +87,7 @@ describe('a channel to one endpoint', () => {
     const proxy = kept(await startTcpProxy(server.clientUrl));
     const [watching, calling] = [open(proxy.url), open(proxy.url)];
     const watch = WatchRequest.encode({ createRequest: { key: 'a' } });
-    const stream = watching.stream(WATCH, watch, {}, never);
+    const stream = watching.stream(WATCH, [watch], {}, never);
     await stream.next();
     await ask(calling);
     proxy.freeze();
@@ -95,7 +95,7 @@ describe('a channel to one endpoint', () => {
     const again = until('an answer', 10_000, async () => Boolean(await ask(calling, AbortSignal.timeout(1_000))));
     assert.ok((await broken)[1] < 10_000);
     assert.ok((await again) < 10_000);
-    assert.equal((await watching.stream(WATCH, watch, {}, never).next()).done, false);
+    assert.equal((await watching.stream(WATCH, [watch], {}, never).next()).done, false);
     assert.equal(proxy.connections(), 4);
   });
 
