@@ -201,9 +201,9 @@ describe('roll store', () => {
   test('a superseded session learns it at once even if its leases were not ended', async (t) => {
     const { store, wire } = await open(t);
     const old = await register(store, 'a');
-    const told = store.untilNotHeld(old, signal);
     wire.releaseHangs = true;
     await register(store, 'b');
+    const told = store.untilNotHeld(old, signal);
     assert.deepEqual(await told, { kind: 'superseded', by: 'b' });
   });
 });
