@@ -19,6 +19,8 @@ export interface BenchContext {
   readonly cleanup: Cleanup;
   /** Do a fraction of the work, to see that the benchmark runs. */
   readonly quick: boolean;
+  /** How many agents a benchmark of a fleet runs; null: its default. */
+  readonly nodes: number | null;
   readonly progress: (line: string) => void;
 }
 

@@ -3,6 +3,7 @@ import { systemClock } from '../src/lib/clock.ts';
 import { describeError, UsageError } from '../src/lib/errors.ts';
 import { type BenchContext, type Benchmark, createCleanup } from './benchmark.ts';
 import { events } from './events.ts';
+import { fleet } from './fleet.ts';
 import { http } from './http.ts';
 import { list } from './list.ts';
 import { memory } from './memory.ts';
@@ -10,12 +11,12 @@ import { quiet } from './quiet.ts';
 import { type BenchmarkResult, describeMachine, renderReport, reportJson } from './report.ts';
 import { start } from './start.ts';
 
-const BENCHMARKS: readonly Benchmark[] = [start, quiet, memory, list, events, http];
-const HELP = `scripts/bench [--json] [--quick] [${BENCHMARKS.map(({ name }) => name).join('|')} …]
+const BENCHMARKS: readonly Benchmark[] = [start, quiet, memory, list, events, http, fleet];
+const HELP = `scripts/bench [--json] [--quick] [--nodes N] [${BENCHMARKS.map(({ name }) => name).join('|')} …]
 
 Measures and prints a table on stdout; with --json the table goes to stderr and JSON to stdout. --quick does a
-fraction of the work, to see that the benchmarks run. Ends with 0 also when a figure is over its limit, 1 when a
-benchmark could not run.
+fraction of the work, to see that the benchmarks run. --nodes: how many agents the fleet has, 500 by default. Ends with
+0 also when a figure is over its limit, 1 when a benchmark could not run.
 `;
 
 const interrupt = new AbortController();
@@ -36,7 +37,7 @@ try {
 if (interrupt.signal.aborted) process.exitCode = 130;
 
 async function main(args: readonly string[]): Promise<number> {
-  const { json, quick, help, wanted } = parseCommandLine(args);
+  const { json, quick, help, nodes, wanted } = parseCommandLine(args);
   if (help) {
     process.stdout.write(HELP);
     return 0;
@@ -44,7 +45,7 @@ async function main(args: readonly string[]): Promise<number> {
   const machine = await describeMachine();
   const results: BenchmarkResult[] = [];
   for (const benchmark of wanted) {
-    if (!interrupt.signal.aborted) results.push(await measure(benchmark, quick));
+    if (!interrupt.signal.aborted) results.push(await measure(benchmark, quick, nodes));
   }
   if (interrupt.signal.aborted) throw interrupt.signal.reason;
   const report = { machine, quick, results };
@@ -53,7 +54,11 @@ async function main(args: readonly string[]): Promise<number> {
   return results.some(({ error }) => error !== null) ? 1 : 0;
 }
 
-async function measure({ name, about, run }: Benchmark, quick: boolean): Promise<BenchmarkResult> {
+async function measure(
+  { name, about, run }: Benchmark,
+  quick: boolean,
+  nodes: number | null,
+): Promise<BenchmarkResult> {
   const cleanup = createCleanup();
   const progress = (line: string) => process.stderr.write(`${name}: ${line}\n`);
   const context: BenchContext = {
@@ -62,6 +67,7 @@ async function measure({ name, about, run }: Benchmark, quick: boolean): Promise
     signal: interrupt.signal,
     cleanup,
     quick,
+    nodes,
     progress,
   };
   try {
@@ -78,7 +84,7 @@ function parseCommandLine(args: readonly string[]) {
   const { values, positionals } = parsed(() =>
     parseArgs({
       args: [...args],
-      options: { json: flag, quick: flag, help: { ...flag, short: 'h' } },
+      options: { json: flag, quick: flag, help: { ...flag, short: 'h' }, nodes: { type: 'string' } },
       allowPositionals: true,
     }),
   );
@@ -88,7 +94,11 @@ function parseCommandLine(args: readonly string[]) {
     throw new UsageError(`unknown benchmark "${unknown}"; use one of ${names}`);
   }
   const wanted = BENCHMARKS.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
-  return { ...values, wanted };
+  const nodes = values.nodes === undefined ? null : Number(values.nodes);
+  if (nodes !== null && !(Number.isInteger(nodes) && nodes >= 1 && nodes <= 20_000)) {
+    throw new UsageError(`--nodes ${values.nodes}: give a whole number from 1 to 20000`);
+  }
+  return { ...values, nodes, wanted };
 }
 
 function parsed<T>(parse: () => T): T {

@@ -1,0 +1,57 @@
+import { type Desired, initialPublisherState, type PublisherState } from '../../src/agent/publisher/plan.ts';
+import { runPublisher } from '../../src/agent/publisher/run.ts';
+import { createCell } from '../../src/lib/cell.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import { encodeRecord } from '../../src/record/codec.ts';
+import { openStore } from '../../src/store/open-store.ts';
+import { parseStoreUrl } from '../../src/store/store-url.ts';
+import { sampleInstanceId, sampleRecord } from '../../test/support/sample-record.ts';
+import { type FleetReport, REPORT_EVERY_MS } from './fleet-report.ts';
+
+/** fleet-worker.ts STORE-URL FIRST COUNT TTL-MS: the publishers of so many agents, with a store each, until it is ended. */
+const [url = '', first = '0', count = '0', ttlMs = '30000'] = process.argv.slice(2);
+const none = { caFile: null, certFile: null, keyFile: null, user: null, password: null };
+const never = new AbortController().signal;
+
+const states: PublisherState[] = [];
+for (let index = 0; index < Number(count); index += 1) {
+  const store = await openStore(parseStoreUrl(url, none), {
+    clock: systemClock,
+    random: Math.random,
+    signal: never,
+    create: false,
+  });
+  const record = sampleRecord({ ec2InstanceId: sampleInstanceId(Number(first) + index) });
+  states[index] = initialPublisherState(Number(ttlMs));
+  runPublisher(
+    {
+      store,
+      clock: systemClock,
+      random: Math.random,
+      session: record.sidecar.session,
+      ttlMs: Number(ttlMs),
+      retentionMs: 86_400_000,
+      desired: createCell<Desired | null>({ record, json: encodeRecord(record) }),
+      leaving: createCell(false),
+      onStep(_, state) {
+        states[index] = state;
+      },
+    },
+    never,
+  ).catch((error: unknown) => {
+    throw error;
+  });
+}
+
+setInterval(() => {
+  const sum = (of: (state: PublisherState) => number) => states.reduce((total, state) => total + of(state), 0);
+  const report: FleetReport = {
+    held: sum(({ phase }) => (phase === 'held' ? 1 : 0)),
+    confirmedAtMs: Math.min(...states.map(({ phase, heartbeatAtMs }) => (phase === 'held' ? heartbeatAtMs : 0))),
+    registrations: sum(({ counts }) => counts.registrations),
+    beats: sum(({ counts }) => counts.beats),
+    failedBeats: sum(({ counts }) => counts.failedBeats),
+    losses: sum(({ counts }) => counts.losses),
+  };
+  process.stdout.write(`${JSON.stringify(report)}\n`);
+}, REPORT_EVERY_MS);
