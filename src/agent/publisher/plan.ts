@@ -140,8 +140,9 @@ export function plan(state: PublisherState, nowMs: number, { desired, leaving, e
   if (phase === 'lost') return { action: 'register', desired, takeover: false, reason: 'the registration was lost' };
   if (leaseOverdue(state, nowMs)) {
     const silentMs = nowMs - state.heartbeatAtMs;
-    const reason = `no confirmed heartbeat for ${formatDuration(silentMs)}: the presence lease is presumed lost`;
-    return { action: 'register', desired, takeover: false, reason };
+    // An etcd that comes back starts all leases again: only where it is gone there is something to write.
+    const reason = `no confirmed heartbeat for ${formatDuration(silentMs)}: asking whether the presence lease is left`;
+    return { action: 'renew', hold, reason };
   }
   if (nowMs >= state.nextHeartbeatAtMs) return { action: 'renew', hold, reason: 'a heartbeat is due' };
   const retentionDue = nowMs >= state.nextRetentionRenewalAtMs;
@@ -168,7 +169,6 @@ export const apply: Apply<PublisherState, Step, Answers> = {
       return first ? contested(state, outcome.by, nowMs) : ended(answered(state, action), outcome);
     }
     const { hold } = outcome;
-    const losses = state.phase === 'held' && leaseOverdue(state, nowMs) ? 1 : 0;
     return {
       ...state,
       trouble: noTrouble(state.trouble.backoff),
@@ -178,7 +178,7 @@ export const apply: Apply<PublisherState, Step, Answers> = {
       nextHeartbeatAtMs: sentAtMs + heartbeatIntervalMs(hold, random),
       nextRetentionRenewalAtMs: sentAtMs + retentionRenewalIntervalMs(hold, random),
       publishedJson: desired.json,
-      counts: count(state, { registrations: 1, recordWrites: 1, losses }),
+      counts: count(state, { registrations: 1, recordWrites: 1 }),
     };
   },
   renew(before, { action, hold }, outcome, { sentAtMs, random }) {

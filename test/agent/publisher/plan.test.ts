@@ -91,10 +91,15 @@ describe('plan', () => {
     assert.equal(plan(failing, NOW_MS + 29_999, stay).action, 'renew');
   });
 
-  test('after a whole TTL without a confirmed heartbeat the lease is presumed lost and the node registered again', () => {
+  test('after a whole TTL without a confirmed heartbeat it first asks whether the lease is left, and writes only where it is not', () => {
     const step = plan(held, NOW_MS + TTL_MS, stay);
-    assert.ok(step.action === 'register' && !step.takeover);
+    assert.ok(step.action === 'renew');
     assert.match(step.reason, /no confirmed heartbeat for 30s/);
+    const end = { sentAtMs: NOW_MS + TTL_MS, nowMs: NOW_MS + TTL_MS, wallMs: 0, random: 0.5 };
+    const lost = plan(apply.renew(held, step, { kind: 'lost' }, end), NOW_MS + TTL_MS, stay);
+    assert.ok(lost.action === 'register' && !lost.takeover);
+    const left = plan(apply.renew(held, step, { kind: 'renewed' }, end), NOW_MS + TTL_MS, stay);
+    assert.equal(left.action, 'wait');
   });
 
   test('leaving departs once, also when the lease was lost, and at once when it was never registered', () => {
