@@ -23,7 +23,7 @@ export interface HoldWatch {
   readonly random: () => number;
   readonly ttlMs: number;
   readonly watched: Cell<Watched>;
-  /** Where it is told that the newest registration has ended in the store. */
+  /** Set when the newest registration has ended in the store. */
   readonly ended: Cell<HoldEnd | null>;
 }
 

@@ -24,7 +24,10 @@ test('an agent keeps one connection, whatever it asks and however often it gives
   const before = await connectionsOf(server);
   const agents = await startPublishers(t, server.endpoints, { count: AGENTS, ttlMs: 5_000 });
   await until('each has sent heartbeats', 30_000, () => agents.every(({ state }) => state().counts.beats >= 2));
-  assert.equal(await connectionsOf(server), before + AGENTS, 'with their watches and heartbeats');
+  // On a busy machine a connection that answered no ping in time is replaced, and both are there for a moment.
+  const oneEach = (count: number, when: string) =>
+    until(`${count} connections ${when}`, 30_000, async () => (await connectionsOf(server)) === before + count);
+  await oneEach(AGENTS, 'with watches and heartbeats');
 
   for (let round = 0; round < 10; round += 1) {
     const giveUp = new AbortController();
@@ -37,10 +40,10 @@ test('an agent keeps one connection, whatever it asks and however often it gives
   await until('each has written the change', 30_000, () =>
     agents.every(({ state }) => state().counts.recordWrites >= 2),
   );
-  assert.equal(await connectionsOf(server), before + AGENTS, 'after calls that were given up');
+  await oneEach(AGENTS, 'after calls that were given up');
 
   const reader = await openEtcdStore(server.endpoints);
   t.after(() => reader.close());
   assert.equal((await reader.read(new AbortController().signal)).entries.length, AGENTS);
-  assert.equal(await connectionsOf(server), before + AGENTS + 1);
+  await oneEach(AGENTS + 1, 'with a reader');
 });
