@@ -12,6 +12,8 @@ const TTL_MS = 30_000;
 const DEFAULT_NODES = 500;
 /** Registrations and what etcd does after them are over by then. */
 const SETTLED_MS = 15_000;
+/** For etcd without agents. */
+const EMPTY_MS = 10_000;
 const STOPPED_MS = 45_000;
 const KILLED_MS = 5_000;
 const BACK_LIMIT_MS = 240_000;
@@ -25,6 +27,9 @@ export const fleet: Benchmark = {
     const nodes = context.nodes ?? (quick ? 40 : DEFAULT_NODES);
     const restMs = quick ? 10_000 : 60_000;
     const { server, url, open } = await startBenchEtcd(context);
+    const emptyBefore = await cpuMs(server.pid);
+    await clock.sleep(EMPTY_MS, signal);
+    const emptyCpuMs = (await cpuMs(server.pid)) - emptyBefore;
     const startedMs = clock.monotonicMs();
     const workers = startWorkers(context, url, nodes);
     const total = () => addReports(workers.map(({ report }) => report()));
@@ -45,7 +50,8 @@ export const fleet: Benchmark = {
       plainFigure('failed heartbeats until the end of the rest', 'count', after.fleet.failedBeats),
       plainFigure('heartbeats at rest', 'count', beats),
       plainFigure('raft proposals at rest', 'count', after.proposals - before.proposals),
-      plainFigure('etcd’s processor time at rest, for each heartbeat', 'ms', (after.cpu - before.cpu) / beats),
+      plainFigure('etcd’s processor time in a minute of rest', 'ms', ((after.cpu - before.cpu) * 60_000) / restMs),
+      plainFigure('the same before there were agents', 'ms', (emptyCpuMs * 60_000) / EMPTY_MS),
       plainFigure('etcd’s open files', 'count', await openFiles(server.pid)),
       plainFigure('etcd, resident', 'MB', (await memoryOf(server.pid)).residentMb),
       plainFigure(
