@@ -21,8 +21,6 @@ const run = promisify(execFile);
 const NPM_VERSIONS = ['11.21.2', '10.9.4', '9.2.0'];
 const OLD_NODE = { version: '18.20.8', forNpm: '9.2.0' };
 const VERSIONS = join(ROOT, 'node_modules/.cache/npm-versions');
-/** How far a figure that scripts/setup names may be from what is measured. */
-const TOLERANCE = 0.15;
 
 /** The tries share a cache, which is empty for the first of them. */
 let cache = '';
@@ -116,14 +114,17 @@ const BEFORE: Record<string, (checkout: Clone) => Promise<void>> = {
 const megabytes = async (folder: string) =>
   Number((await run('du', ['-sm', '--exclude=.cache', '--exclude=_logs', folder])).stdout.split('\t')[0]);
 
-/** Holds the figures that a setup told before it began against what there is afterwards. */
+/**
+ * Holds the figures that a setup told before it began against what there is afterwards. The tests' packages find some of
+ * what they need in the cache.
+ */
 function assertFigures(stderr: string, measured: { readonly download: number; readonly disk: number }): void {
-  const [, download, disk] = /: (\d+) MB, less what its cache has; (\d+) MB on the disk$/m.exec(stderr) ?? [];
+  const [, download, disk] = /: up to (\d+) MB, less what its cache has; (\d+) MB on the disk$/m.exec(stderr) ?? [];
   for (const [told, is] of [
     [Number(download), measured.download],
     [Number(disk), measured.disk],
   ] as const) {
-    assert.ok(Math.abs(told - is) <= is * TOLERANCE, `${told} MB are told, ${is} MB are measured`);
+    assert.ok(is <= told * 1.1 && is >= told * 0.75, `${told} MB are told, ${is} MB are measured`);
   }
 }
 

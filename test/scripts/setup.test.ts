@@ -105,7 +105,7 @@ test('each command installs what it needs: the demo no test packages, the tests 
   assert.equal(first.code, 0, first.stderr);
   assert.match(
     first.stderr,
-    /^scripts\/setup: npm 10\.9\.9 downloads Node 24, .*: \d+ MB, less what its cache has; \d+ MB on the disk$/m,
+    /^scripts\/setup: npm 10\.9\.9 downloads Node 24, .*: up to \d+ MB, less what its cache has; \d+ MB on the disk$/m,
   );
   assert.deepEqual(await lines('builds'), ['scripts/build.mjs']);
   assert.equal((await setup(['test'])).code, 0);
@@ -113,6 +113,17 @@ test('each command installs what it needs: the demo no test packages, the tests 
   for (const args of [[], ['test'], []]) assert.deepEqual(await setup(args), { code: 0, stderr: '', lastLine: '' });
   const folders = (await lines('calls')).map((call) => call.split(' ')[0]);
   assert.deepEqual(folders, [dir, join(dir, 'test')]);
+});
+
+test('the pages name the same figures as the script', async () => {
+  const script = await readFile(join(ROOT, 'scripts/setup'), 'utf8');
+  const figures = [...script.matchAll(/ install \S+ \S+ (\d+) (\d+) /g)].map(([, ...each]) => each.map(Number));
+  const [[download, disk] = [], [testDownload, testDisk] = []] = figures;
+  const squeezed = async (page: string) => (await readFile(join(ROOT, page), 'utf8')).replace(/\s+/g, ' ');
+  const readme = `up to ${download} MB to download, about a minute. The tests download up to ${testDownload} MB more.`;
+  assert.ok((await squeezed('README.md')).includes(readme), readme);
+  const room = `set-up needs ${disk} MB, the tests ${testDisk} MB more`;
+  assert.ok((await squeezed('docs/troubleshooting.md')).includes(room), room);
 });
 
 test('an unknown argument is refused', async (t) => {
@@ -204,7 +215,7 @@ npm error Exit handler never called!`,
     `npm error code ENOSPC
 npm error syscall write
 npm error nospc There appears to be insufficient space on your system to finish.`,
-    /no space left on the disk: make room \(233 MB in /,
+    /no space left on the disk: make room \(\d+ MB in /,
   ],
   'npm 11, a file of somebody else': [
     `npm error code EACCES
@@ -286,11 +297,13 @@ test('a second setup says at once that it waits and for which process, and does 
 test('during a long installation the elapsed time, the size and failed attempts are shown', async (t) => {
   const { start, path } = await checkout(t, {
     ci: `mkdir node_modules; head -c 2500000 /dev/zero >node_modules/part
+echo 'npm http fetch GET 200 http://registry.example/b 3ms (cache miss)'
 echo 'npm http fetch GET http://registry.example/a attempt 1 failed with ECONNRESET'
 until [ -e $root/go ]; do sleep 0.1; done; bring`,
   });
   const { ended, stderr } = start();
-  const line = /^scripts\/setup: installing packages, \d+ s, 3 of 233 MB; npm: attempt 1 failed with ECONNRESET$/m;
+  const line =
+    /^scripts\/setup: installing packages, \d+ s, 1 fetched, 3 of \d+ MB; npm: attempt 1 failed with ECONNRESET$/m;
   await until('it says so', PATIENCE_MS, () => line.test(stderr()));
   await writeFile(path('go'), '');
   assert.equal((await ended).code, 0);

@@ -20,7 +20,7 @@ import {
   StopTaskCommand,
   UpdateContainerInstancesStateCommand,
 } from '@aws-sdk/client-ecs';
-import { fromInstanceMetadata } from '@smithy/credential-provider-imds';
+import { fromInstanceMetadata } from '@aws-sdk/credential-providers';
 import { SIMULATED_KEY } from '../../../src/simulator/ecs/signature.ts';
 import type { SimulatorOptions } from '../../../src/simulator/simulator.ts';
 import { simulatedClock } from '../../support/simulated-clock.ts';
