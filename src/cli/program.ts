@@ -25,6 +25,9 @@ Examples:
  * line on stderr.
  */
 export async function runProgram(args: readonly string[], context: CliContext): Promise<number> {
+  // `help NAME` of a name that is no command is as wrong as the name itself; commander would print the general help.
+  const [asked = '', about = ''] = args;
+  if (asked === 'help' && about !== '' && !Object.hasOwn(COMMANDS, about)) return runProgram([about], context);
   const program = buildProgram(context, args);
   try {
     await program.parseAsync([...args], { from: 'user' });
