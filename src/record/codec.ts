@@ -54,7 +54,7 @@ export const field = {
   /** A map from text to text; empty: none. */
   texts(value: unknown, path: string): Readonly<Record<string, string>> {
     const map = field.object(value ?? {}, path);
-    for (const key in map) if (typeof map[key] !== 'string') throw wrong(`${path}.${key}`, 'a text');
+    for (const key in map) if (typeof map[key] !== 'string') throw wrong(`${path}.${shortName(key)}`, 'a text');
     return map as Readonly<Record<string, string>>;
   },
 };
@@ -137,7 +137,7 @@ export function readRecord(value: unknown): NodeRecord {
 
 /** Text of any length and form, such as the reason of a check; made safe to print. */
 function freeText(value: unknown, path: string): string {
-  return printable(field.text(value, path));
+  return printable(field.text(value, path).slice(0, MAX_FREE_TEXT));
 }
 
 function optionalFreeText(value: unknown, path: string): string | null {
@@ -157,17 +157,25 @@ function checked(
   return null;
 }
 
+/** Characters. More than any agent writes: a reason has at most some hundred. */
+const MAX_FREE_TEXT = 4_096;
+
 /** Without the labels that could not stand in a column. */
 function readLabels(value: unknown, refused: string[]): NodeRecord['labels'] {
   const labels = field.texts(value, 'labels');
-  let kept = labels;
-  for (const key in labels) {
-    if (isWord(key) && isWord(`=${labels[key]}`)) continue;
-    refused.push(`labels.${key}`);
-    const { [key]: _, ...others } = kept;
-    kept = others;
-  }
-  return kept;
+  const isBad = (key: string) => !isWord(key) || !isWord(`=${labels[key]}`);
+  const bad = Object.keys(labels).filter(isBad);
+  if (bad.length === 0) return labels;
+  refused.push(...bad.slice(0, MAX_NAMED_LABELS).map((key) => `labels.${shortName(key)}`));
+  return Object.fromEntries(Object.entries(labels).filter(([key]) => !isBad(key)));
+}
+
+/** A record may have any number of labels, with names of any length. */
+const MAX_NAMED_LABELS = 10;
+
+/** A name from outside, for a message. */
+function shortName(name: string): string {
+  return printable(name.slice(0, 60));
 }
 
 function readCheck(value: unknown): NodeRecord['health']['checks'][number] {
@@ -210,8 +218,8 @@ export function decodePresence(json: string): Decoded<Presence> {
   return decode(json, (value) => {
     const from = field.object(value, 'value');
     return {
-      session: field.text(from['session'], 'session'),
-      since: field.text(from['since'], 'since'),
+      session: freeText(from['session'], 'session'),
+      since: freeText(from['since'], 'since'),
       ttlSeconds: field.number(from['ttlSeconds'], 'ttlSeconds'),
     };
   });

@@ -140,6 +140,7 @@ test('a credential_process that gives no credentials: profile, setting, status a
     const answer = await process(command);
     assert.ok(answer.includes(why), answer);
     assert.doesNotMatch(answer, /AWS_ENDPOINT_URL_ECS|hop limit/);
+    assert.ok(!answer.includes(`${command};`) && !answer.includes('echo junk'), 'the command may hold a secret');
   }
 });
 

@@ -124,6 +124,27 @@ describe('the record codec', () => {
     assert.deepEqual(refusedFields(decoded.value), ['labels.a b', 'labels.note']);
   });
 
+  it('reads a record with many names of labels that are no words in one pass, and names few of them', () => {
+    const labels = Object.fromEntries(Array.from({ length: 20_000 }, (_, n) => [`${n} `, '']));
+    const before = process.cpuUsage();
+    const decoded = decodeRecord('i-00000000', JSON.stringify({ ...sampleRecord(), labels }));
+    // One pass takes some 20 ms; one that copies what is left for each name took minutes.
+    assert.ok(process.cpuUsage(before).user < 2_000_000);
+    assert.ok(decoded.ok);
+    assert.deepEqual(decoded.value.labels, {});
+    assert.equal(refusedFields(decoded.value).length, 10);
+  });
+
+  it('lets no name of a label into a message as it is', () => {
+    const decoded = decodeRecord(
+      'i-00000000',
+      JSON.stringify({ ...sampleRecord(), labels: { [`\u001b]0;${'x'.repeat(999)}`]: 1 } }),
+    );
+    assert.ok(!decoded.ok && decoded.reason.length < 120 && !decoded.reason.includes('\u001b'));
+    const presence = decodePresence(JSON.stringify({ session: '\u009b2J', since: 'x', ttlSeconds: 1 }));
+    assert.ok(presence.ok && presence.value.session === '?2J');
+  });
+
   it('makes free text safe to print', () => {
     const [check] = sampleRecord().health.checks;
     const health = {

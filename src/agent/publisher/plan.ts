@@ -76,6 +76,8 @@ export interface PublisherState {
   readonly publishedJson: string | null;
   /** Only the success of the call that failed, or a new registration, ends it. */
   readonly trouble: Trouble<Call<Step>['action']>;
+  /** When the watch last told that the registration was removed, and the pause after the next removal if it follows soon. */
+  readonly removed: { readonly atMs: number; readonly backoff: Backoff };
   readonly supersededBy: string | null;
   /** The session, started later than this one, that was registered when this one first asked; null: there was none. */
   readonly contestedBy: string | null;
@@ -93,6 +95,7 @@ export function initialPublisherState(ttlMs: number): PublisherState {
     publishedJson: null,
     // The ceiling derives from the TTL: after an outage every node is back well within one TTL of the store's return.
     trouble: noTrouble(new Backoff(Math.min(250, ttlMs / 12), ttlMs / 6)),
+    removed: { atMs: Number.NEGATIVE_INFINITY, backoff: new Backoff(Math.min(250, ttlMs / 12), ttlMs / 6) },
     supersededBy: null,
     contestedBy: null,
     ttlMs,
@@ -204,10 +207,21 @@ export const apply: Apply<PublisherState, Step, Answers> = {
     if (outcome.kind === 'lost') return { ...state, phase: 'departed' };
     return { ...state, phase: 'departed', counts: count(state, { recordWrites: 1 }) };
   },
-  hear(state, _, outcome) {
-    // The store has just spoken: a pause that an earlier failure asked for is over.
-    const trouble = { ...state.trouble, retryAtMs: Number.NEGATIVE_INFINITY };
-    return ended({ ...state, trouble }, outcome);
+  hear(state, _, outcome, { nowMs, random }) {
+    // The store has just spoken: a pause that an earlier failure asked for is over. Back at once, but not again and again:
+    // what removes the registration each time it appears must not make this agent write at the speed of the network.
+    const { atMs, backoff } = state.removed;
+    const again = nowMs - atMs < state.ttlMs / 3;
+    const trouble: PublisherState['trouble'] = again
+      ? {
+          ...state.trouble,
+          error: 'something removed the registration again',
+          action: 'register',
+          retryAtMs: nowMs + backoff.delayMs(random),
+        }
+      : { ...state.trouble, retryAtMs: Number.NEGATIVE_INFINITY };
+    const removed = { atMs: nowMs, backoff: again ? backoff.next() : backoff.reset() };
+    return ended({ ...state, trouble, removed }, outcome);
   },
 };
 

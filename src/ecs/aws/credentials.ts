@@ -2,10 +2,11 @@ import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { Clock } from '../../lib/clock.ts';
+import { DeadlineError, withDeadline } from '../../lib/deadline.ts';
 import { describeError } from '../../lib/errors.ts';
 import { printable } from '../../lib/foreign-text.ts';
 import { runCommand } from '../../lib/run-command.ts';
-import type { Sdk } from './call.ts';
+import { collectAnswer, type Sdk } from './call.ts';
 import {
   CredentialError,
   type CredentialSource,
@@ -20,6 +21,8 @@ export interface Credentials extends Keys {
 
 /** Limit of one run of a `credential_process`: less than the limit of the whole call, so that the error names the process. */
 const PROCESS_TIMEOUT_MS = 30_000;
+/** Limit of the whole search. The SDK shares one pending search among all calls, so one that hangs would stop them all. */
+const CREDENTIALS_TIMEOUT_MS = 45_000;
 const MAX_PROCESS_BYTES = 64 * 1_024;
 
 export interface CredentialDeps {
@@ -39,7 +42,16 @@ export async function readCredentials(deps: CredentialDeps, profile: string | nu
   const filepath = env['AWS_SHARED_CREDENTIALS_FILE'] || join(homedir(), '.aws/credentials');
   const files = await sdk.loadSharedConfigFiles({ configFilepath, filepath, ignoreCache: true });
   const source = chooseCredentialSource(env, { ...files, paths: [configFilepath, filepath] }, profile);
-  return fromSource(deps, source);
+  try {
+    const { signal } = new AbortController();
+    return await withDeadline(deps.clock, CREDENTIALS_TIMEOUT_MS, signal, 'credentials', () =>
+      fromSource(deps, source),
+    );
+  } catch (error) {
+    if (!(error instanceof DeadlineError)) throw error;
+    const what = `no credentials within ${CREDENTIALS_TIMEOUT_MS / 1_000} s from the source ${source.kind}`;
+    throw new CredentialError(what, 'check whether that source answers', true);
+  }
 }
 
 function fromSource(deps: CredentialDeps, source: CredentialSource): Promise<Credentials> {
@@ -69,7 +81,8 @@ async function fromProcess(
   { profile, command }: { readonly profile: string; readonly command: string },
 ): Promise<Credentials> {
   const what = `credential_process of profile ${JSON.stringify(profile)}`;
-  const help = `run it by hand to see: ${printable(command)}`;
+  // Without the command: it may hold a secret, and this text goes to logs and to the store.
+  const help = 'run the command of that setting by hand';
   const fail = (why: string, retryable = false) => new CredentialError(`${what} ${why}`, help, retryable);
   const { signal } = new AbortController();
   const run = await runCommand({
@@ -135,7 +148,7 @@ async function fromRole(
       ...(role.externalId === null ? {} : { ExternalId: role.externalId }),
       ...(role.durationSeconds === null ? {} : { DurationSeconds: role.durationSeconds }),
     },
-    clientConfig: { requestHandler: deps.requestHandler, maxAttempts: 2, ...(region === null ? {} : { region }) },
+    clientConfig: { ...stsClient(deps), ...(region === null ? {} : { region }) },
   });
   return provider().catch((error) => {
     throw stsError(`sts:AssumeRole of ${role.arn} for profile ${JSON.stringify(profile)}`, error);
@@ -157,7 +170,7 @@ async function fromWebIdentity(
     webIdentityToken: webIdentityToken.trim(),
     roleArn,
     roleSessionName: sessionName ?? 'rollcall',
-    clientConfig: { requestHandler: deps.requestHandler, maxAttempts: 2, ...(region === null ? {} : { region }) },
+    clientConfig: { ...stsClient(deps), ...(region === null ? {} : { region }) },
   });
   return provider().catch((error) => {
     throw stsError(`sts:AssumeRoleWithWebIdentity of ${roleArn}`, error);
@@ -205,6 +218,11 @@ async function fromInstance({ sdk, env }: CredentialDeps): Promise<Credentials> 
     .catch((error) => {
       throw new CredentialError(`${none}, the instance’s role (${firstLine(error)})`, help, true);
     });
+}
+
+/** Limits of the requests to STS, in time and in size. */
+function stsClient({ requestHandler }: CredentialDeps) {
+  return { requestHandler, streamCollector: collectAnswer, maxAttempts: 2 };
 }
 
 /** STS refused, or did not answer: a word about ECS’s endpoint or IAM for ECS would mislead. */

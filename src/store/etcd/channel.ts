@@ -104,7 +104,11 @@ export function openChannel(url: string, tls: EtcdTls | null, clock: Clock, conn
       metadataOf(headers),
       {},
     );
-    using _aborting = onAbort(signal, () => call.cancel());
+    // A reader that leaves between two answers never comes back to the `finally` below.
+    using _aborting = onAbort(signal, () => {
+      underWay.delete(call);
+      call.cancel();
+    });
     underWay.add(call);
     // Without a listener, the error of a stream without a pending read would end the process.
     call.on('error', () => {});

@@ -1,6 +1,7 @@
 import { isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import type { Clock } from '../../lib/clock.ts';
+import { StoreError } from '../errors.ts';
 import type { EtcdTls } from '../store-url.ts';
 import {
   CallCredentials,
@@ -96,7 +97,10 @@ export function createDial(url: string, tls: EtcdTls | null, deps: DialDeps): Di
   let pems: Pems = {};
   const connector: SecureConnector = {
     waitForReady: async () => {
-      if (tls !== null) pems = await loadTls(tls, deps.clock).catch((error) => rethrow(error, failed));
+      if (tls === null) return;
+      pems = await loadTls(tls, deps.clock).catch((error) => rethrow(error, failed));
+      // The files can be read again: what was wrong with them explains no later failure.
+      if (lastError instanceof StoreError) lastError = null;
     },
     connect: (socket) =>
       tls === null ? Promise.resolve({ socket, secure: false }) : secure(socket, host, pems, failed),

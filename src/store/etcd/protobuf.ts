@@ -124,6 +124,9 @@ function varint(value: number | bigint): Buffer {
   return Buffer.from(bytes);
 }
 
+/** Of one list in one message: an empty element takes two bytes on the wire and a hundred in memory. */
+const MAX_ELEMENTS = 200_000;
+
 /** The fields up to the cursor's end. A field that is not in the table is passed over: later releases add some. */
 function decodeFields({ byId, defaults }: Table, cursor: FieldCursor): Record<string, unknown> {
   const decoded: Record<string, unknown> = { ...defaults };
@@ -134,7 +137,8 @@ function decodeFields({ byId, defaults }: Table, cursor: FieldCursor): Record<st
     } else if (field.repeated) {
       const list = decoded[field.name] as unknown[];
       if (list.length === 0) decoded[field.name] = [decodeValue(field.kind, cursor)];
-      else list.push(decodeValue(field.kind, cursor));
+      else if (list.length < MAX_ELEMENTS) list.push(decodeValue(field.kind, cursor));
+      else throw new RangeError(`more than ${MAX_ELEMENTS} elements in ${field.name}`);
     } else {
       decoded[field.name] = decodeValue(field.kind, cursor);
     }

@@ -9,6 +9,7 @@ import {
   plan,
 } from '../../../src/agent/publisher/plan.ts';
 import { encodeRecord } from '../../../src/record/codec.ts';
+import type { Hold } from '../../../src/store/store.ts';
 import { sampleRecord } from '../../support/sample-record.ts';
 
 describe('departure cause', () => {
@@ -114,6 +115,20 @@ describe('plan', () => {
     assert.ok(step.action === 'depart');
     const end = { sentAtMs: NOW_MS, nowMs: NOW_MS, wallMs: 0, random: 0.5 };
     assert.equal(apply.depart(held, step, { kind: 'lost' }, end).phase, 'departed');
+  });
+
+  test('what is removed again and again is registered after growing pauses, not at the speed of the network', () => {
+    let state = held;
+    const pauses: number[] = [];
+    for (let n = 0; n < 8; n += 1) {
+      const call = { sentAtMs: NOW_MS, nowMs: NOW_MS, wallMs: 0, random: 1 };
+      const end = { hold: state.hold as Hold, outcome: { kind: 'lost' as const } };
+      const step = plan(state, NOW_MS, { ...stay, ended: end });
+      assert.ok(step.action === 'hear');
+      state = { ...apply.hear(state, step, step.end.outcome, call), phase: 'held' };
+      pauses.push(Math.max(0, state.trouble.retryAtMs - NOW_MS));
+    }
+    assert.deepEqual(pauses, [0, 250, 500, 1_000, 2_000, 4_000, 5_000, 5_000]);
   });
 
   test('what the watch told of this registration is heard before anything else, and of an earlier one not at all', () => {
