@@ -12,12 +12,7 @@ const MAX_LINES = 450;
 /** A shorter file with one importer, in its own folder, is a part of that importer. */
 const MIN_LINES = 40;
 
-const SRC: Files = new Map(
-  readdirSync(`${ROOT}/src`, { recursive: true, encoding: 'utf8' })
-    .filter((path) => path.endsWith('.ts') && !path.endsWith('.d.ts'))
-    .sort()
-    .map((path) => [path, readFileSync(`${ROOT}/src/${path}`, 'utf8')]),
-);
+const SRC = readSources('.');
 
 /** What every command loads before it does anything: no package but commander, and no module of Node that is large. */
 const LOADED_AT_START = /^(commander|node:(fs|fs\/promises|net|os|path|util))$/;
@@ -126,6 +121,25 @@ describe('one concept a file', () => {
   test('there is none of them', () => assert.deepEqual(misshapen(SRC), []));
 });
 
+describe('what is exported is used by another file', () => {
+  test('an export without a user is found', () => {
+    const files = new Map([
+      ['a.ts', 'export const one = 1;\nexport function two() {}\nexport interface Three {}\nexport class Four {}\n'],
+      [
+        'b.ts',
+        "import { one } from './a.ts';\nimport {\n  type Three as T,\n} from './a.ts';\nexport const five = 5;\n",
+      ],
+      ['../test/c.ts', "const { two } = await import('../src/a.ts');\n(await import('../src/b.ts')).five;\n"],
+    ]);
+    assert.deepEqual(unusedExports(files), ['a.ts: Four']);
+  });
+
+  test('there is none', () => {
+    const users = ['test', 'bench', 'scripts'].flatMap((folder) => [...readSources(`../${folder}`)]);
+    assert.deepEqual(unusedExports(new Map([...SRC, ...users])), []);
+  });
+});
+
 describe('the process, time and randomness come in as arguments', () => {
   const code = (line: string): Files => new Map([['a.ts', line]]);
   const USES = [
@@ -157,6 +171,16 @@ describe('the process, time and randomness come in as arguments', () => {
 
 /** What a file may do that others may not, by its path. */
 type Exceptions = Readonly<Record<string, RegExp>>;
+
+/** @returns the files of a folder by their paths in src/ */
+function readSources(folder: string): Files {
+  const paths = readdirSync(`${ROOT}/src/${folder}`, { recursive: true, encoding: 'utf8' })
+    .filter((path) => path.endsWith('.ts') && !path.endsWith('.d.ts') && !path.startsWith('node_modules/'))
+    .sort();
+  return new Map(
+    paths.map((path) => [posix.join(folder, path), readFileSync(`${ROOT}/src/${folder}/${path}`, 'utf8')]),
+  );
+}
 
 /** @returns for each folder, and for `main.ts`, what it may import: folders, files without `.ts`, or `*` */
 function readTable(markdown: string): Map<string, readonly string[]> {
@@ -257,6 +281,33 @@ function misshapen(files: Files): string[] {
     if (lines >= MIN_LINES || importers.length !== 1 || posix.dirname(only) !== posix.dirname(path)) return [];
     return [`${path} has ${lines} lines and one importer: make it a part of ${only}`];
   });
+}
+
+/** @returns what files in src/ declare as exported and no other file of `files` imports */
+function unusedExports(files: Files): string[] {
+  const used = new Set<string>();
+  for (const [path, text] of files) {
+    const imports = text.matchAll(
+      /\{([^{}]*)\}\s*(?:from|=\s*await import\()\s*'(\.[^']+)'|\bimport\('(\.[^']+)'\)\)?\.(\w+)/g,
+    );
+    for (const [, names, from, from2 = from ?? '', name = names ?? ''] of imports) {
+      const file = posix.relative('/src', posix.join('/src', posix.dirname(path), from2));
+      for (const one of name.split(','))
+        used.add(
+          `${file}: ${
+            one
+              .trim()
+              .replace(/^type /, '')
+              .split(/ as |:/)[0]
+          }`,
+        );
+    }
+  }
+  return [...files].flatMap(([path, text]) =>
+    [...text.matchAll(/^export (?:(?:async|abstract) )?(?:const|function\*?|class|interface|type|enum) (\w+)/gm)]
+      .map(([, name]) => `${path}: ${name}`)
+      .filter((name) => !path.startsWith('..') && !used.has(name)),
+  );
 }
 
 function processUses(code: string): readonly string[] {

@@ -91,7 +91,7 @@ export function reduceNode(state: NodeState, event: NodeEvent, damping: Damping,
 }
 
 /** The result of a check that an event carries, before damping; null for an event without one. */
-export function checkResult(event: NodeEvent): { readonly name: string; readonly seen: Observation } | null {
+function checkResult(event: NodeEvent): { readonly name: string; readonly seen: Observation } | null {
   switch (event.kind) {
     case 'metadata': {
       // Once the identity is known, stale metadata does not endanger the tasks on the node.
@@ -147,7 +147,7 @@ export function desiredRecord(state: NodeState, identity: NodeIdentity): NodeRec
   });
 }
 
-export interface ObserveLog {
+interface ObserveLog {
   /** Called around a read of a source. @param before null before its first read */
   source(before: SourceStatus | null, after: SourceStatus): void;
   /** Called around an event. */
@@ -193,7 +193,7 @@ const READ_DEADLINE_MS = 4_000;
 /** A loop that is later than its interval by more than this is stuck. */
 const LATE_MS = 30_000;
 
-export interface SourceLoops {
+interface SourceLoops {
   readonly loops: readonly Task<null>[];
   /** Closes connections that the loops left open. */
   close(): Promise<unknown>;
@@ -210,7 +210,7 @@ interface SourceLoopsDependencies {
 }
 
 /** The loops that read EC2 metadata (or the identity of an ECS Anywhere host), EC2's notices and ecs-agent. */
-export function createSourceLoops(config: AgentConfig, deps: SourceLoopsDependencies): SourceLoops {
+function createSourceLoops(config: AgentConfig, deps: SourceLoopsDependencies): SourceLoops {
   const { clock, random, monitor, facts, onRead } = deps;
   const imds = createImdsClient({ endpoint: config.metadataEndpoint, clock, allowV1: config.allowImdsV1 });
   const { identity } = config;
@@ -284,7 +284,7 @@ const FIRST_READ_LIMIT_MS = 500;
 /** Sources that the first record waits for. Without them it would say of a restarted agent's node: no ARN, no notice. */
 const FIRST_READS = { ec2: ['introspection', 'notices'], external: ['introspection'] };
 
-export interface NodeObserver {
+interface NodeObserver {
   readonly loops: readonly Task<null>[];
   /** The checks of the record, in its order. */
   checks(): readonly WatchedCheck[];

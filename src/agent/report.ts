@@ -28,7 +28,7 @@ import type { NodeIdentity } from './node.ts';
 import { leaseOverdue, type PublisherState, type Step } from './publisher/plan.ts';
 
 /** What the report is made of. Instants in `publisher`, `sources` and the runs of checks are on the monotonic clock, like `nowMs`. */
-export interface ReportParts {
+interface ReportParts {
   readonly identity: NodeIdentity;
   readonly storeLabel: string;
   readonly ttlMs: number;
@@ -114,7 +114,7 @@ export function attributesReport(step: AttributesStep, state: AttributesState): 
 }
 
 /** The check `store`: each answer to the publisher is a result, and so is a watch of the roll that goes down. It is not in the record, which a failing store would not take. */
-export interface StoreCheck {
+interface StoreCheck {
   /** Call it with each step of the publisher. */
   onStep(step: Step, state: PublisherState): void;
   /** Call it when the watch of the roll is down, or, with null, up again. */
@@ -156,7 +156,7 @@ export function describeWatchDown({ downMs, error }: WatchDown): string {
  * What the publisher's state says of the store and of this node's registration.
  * @param watchDown null: the watch of the roll is up, or none runs @param nowMs on the monotonic clock
  */
-export function storeObservation(state: PublisherState, watchDown: WatchDown | null, nowMs: number): Observation {
+function storeObservation(state: PublisherState, watchDown: WatchDown | null, nowMs: number): Observation {
   const { error } = state.trouble;
   const onRoll = state.phase === 'departed' || (state.phase === 'held' && !leaseOverdue(state, nowMs));
   const reason = error ?? (watchDown === null ? null : describeWatchDown(watchDown));

@@ -28,7 +28,7 @@ import { attributesReport, buildAgentReport, createStoreCheck, describeWatchDown
 import { type NotifyChannel, runNotifier } from './systemd.ts';
 
 /** What an agent works with. The caller opens and closes it. */
-export interface AgentDependencies {
+interface AgentDependencies {
   readonly store: Store;
   readonly clock: Clock;
   readonly random: () => number;
@@ -62,7 +62,7 @@ interface EcsWorkDeps {
 }
 
 /** What this agent changes in ECS, where flags ask for it. */
-export interface EcsWork {
+interface EcsWork {
   /** No loop ends before `signal` aborts. */
   readonly loops: readonly Task<never>[];
   drain(): DrainReport | null;
@@ -139,7 +139,7 @@ export function createEcsWork(config: AgentConfig, deps: EcsWorkDeps): EcsWork {
 }
 
 /** This agent's part in the continuous audit of the fleet. */
-export function continuousAudit(
+function continuousAudit(
   { intervalMs, clusters }: AuditConfig,
   { presenceTtlMs, ecs }: AgentConfig,
   deps: AgentDependencies,

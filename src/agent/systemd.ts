@@ -34,7 +34,7 @@ export const MAX_NOTIFICATION_BYTES = 1_024;
 const STATUS_PAUSE_MS = 2_000;
 
 /** What the service manager was notified of so far. Instants are on the monotonic clock. */
-export interface NotifyState {
+interface NotifyState {
   readonly ready: boolean;
   readonly stopping: boolean;
   readonly status: string;
@@ -117,7 +117,7 @@ export interface NotifyChannel {
   readonly watchdogMs: number | null;
 }
 
-export interface NotifierOptions {
+interface NotifierOptions {
   readonly channel: NotifyChannel;
   readonly clock: Clock;
   readonly report: () => AgentReport;
@@ -175,7 +175,7 @@ export function notifyByProgram(
     });
 }
 
-export interface NotifyEnvironment {
+interface NotifyEnvironment {
   readonly clock: Clock;
   readonly stdout: (text: string) => Promise<void>;
 }

@@ -22,7 +22,7 @@ import {
   verdictKey,
 } from './report.ts';
 
-export interface AuditDeps {
+interface AuditDeps {
   readonly store: Pick<Store, 'read' | 'readOne'>;
   readonly ecs: EcsApi;
   readonly clock: Clock;
@@ -31,7 +31,7 @@ export interface AuditDeps {
   readonly onUnexpected?: OnUnexpected;
 }
 
-export interface AuditRequest {
+interface AuditRequest {
   /** Names or ARNs; null: all clusters of the region. */
   readonly clusters: readonly string[] | null;
   /** The memory that the previous audit returned; `emptyAuditMemory` for the first. */

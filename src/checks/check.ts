@@ -2,7 +2,7 @@ import { printable } from '../lib/foreign-text.ts';
 import { type CheckVerdict, HEALTH_STATUSES, type Health, type HealthStatus } from '../record/record.ts';
 
 /** 0 for passing, 1 for warning, 2 for critical. */
-export function severity(status: HealthStatus): number {
+function severity(status: HealthStatus): number {
   return HEALTH_STATUSES.indexOf(status);
 }
 

@@ -28,7 +28,7 @@ export function nextRunMs(dueMs: number, intervalMs: number, nowMs: number): num
   return nextMs > nowMs ? nextMs : nextMs + intervalMs;
 }
 
-export interface RunProbeOptions {
+interface RunProbeOptions {
   readonly probe: Probe;
   /** Delay before the first run. */
   readonly delayMs: number;
@@ -71,7 +71,7 @@ async function runOnce(probe: Probe, clock: Clock, signal: AbortSignal): Promise
   }
 }
 
-export interface OpenProbes {
+interface OpenProbes {
   readonly probes: readonly Probe[];
   /** Closes connections and waits, up to 1 s, for the child processes of aborted runs. */
   close(): Promise<void>;

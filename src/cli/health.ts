@@ -40,7 +40,7 @@ export function healthCommand(context: CliContext): Command {
     });
 }
 
-export interface HealthVerdict {
+interface HealthVerdict {
   readonly healthy: boolean;
   /** One line for the user. */
   readonly reason: string;

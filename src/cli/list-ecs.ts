@@ -9,7 +9,7 @@ import { type ListField, renderList } from './columns.ts';
 import type { CliContext } from './context.ts';
 
 /** All columns, by their names in `--fields`. Values that the store has too have the same names. */
-export const ECS_LIST_FIELDS = {
+const ECS_LIST_FIELDS = {
   // ECS has no address. The column exists so that --fields=ip,instance,arn works with both sources.
   ip: { header: 'IP', value: () => null },
   instance: { header: 'INSTANCE', value: ({ ec2InstanceId }) => ec2InstanceId },
@@ -28,12 +28,12 @@ export const ECS_LIST_FIELDS = {
   registered: { header: 'REGISTERED', value: ({ registeredAt }) => registeredAt },
 } satisfies Record<string, ListField<ContainerInstance>>;
 
-export type EcsListFieldName = keyof typeof ECS_LIST_FIELDS;
+type EcsListFieldName = keyof typeof ECS_LIST_FIELDS;
 
 export const ECS_LIST_FIELD_NAMES = Object.keys(ECS_LIST_FIELDS) as readonly EcsListFieldName[];
 
 /** The columns without `--fields`. */
-export function defaultEcsFields(format: OutputFormat, allClusters: boolean): readonly EcsListFieldName[] {
+function defaultEcsFields(format: OutputFormat, allClusters: boolean): readonly EcsListFieldName[] {
   const cluster: EcsListFieldName[] = allClusters ? ['cluster'] : [];
   if (format === 'text') return ['instance', 'status', 'connected', ...cluster, 'arn'];
   return [
@@ -62,7 +62,7 @@ function left(remaining: number, registered: number): string {
   return `${remaining}/${registered}`;
 }
 
-export interface EcsListFlags extends EcsFlags {
+interface EcsListFlags extends EcsFlags {
   readonly cluster?: string;
   readonly allClusters: boolean;
   readonly output: OutputFormat;

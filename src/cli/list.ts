@@ -18,9 +18,9 @@ import {
 import { type CliContext, type ReadFlags, readFromStore, warnOfRefused, warnOfSkipped } from './context.ts';
 import { ECS_LIST_FIELD_NAMES, listFromEcs } from './list-ecs.ts';
 
-export type Source = 'store' | 'ecs';
+type Source = 'store' | 'ecs';
 
-export interface SourceFlags extends EcsFlags {
+interface SourceFlags extends EcsFlags {
   readonly source: Source;
   readonly allClusters: boolean;
 }
@@ -35,7 +35,7 @@ const STORE_ONLY = [
 ];
 const ECS_ONLY = ['allClusters', 'region', 'profile'];
 
-export function sourceOptions(): Option[] {
+function sourceOptions(): Option[] {
   return [
     new Option('--source <name>', 'source of the list: the store, or the ECS API (which has no addresses)')
       .env('ROLLCALL_SOURCE')
@@ -48,7 +48,7 @@ export function sourceOptions(): Option[] {
 }
 
 /** Column names of either source. The source is not known yet when the flag is parsed. */
-export function fieldNames(text: string): readonly string[] {
+function fieldNames(text: string): readonly string[] {
   const all = [...new Set(Object.values(FIELD_NAMES).flat())];
   return text.split(',').map((name) => {
     const known = all.find((field) => field === name.trim().toLowerCase());
@@ -61,7 +61,7 @@ export function fieldNames(text: string): readonly string[] {
  * Refuses flags that do not apply to the source. Variables may stay set for other commands.
  * @throws UsageError
  */
-export function checkSource(command: Command, { source }: SourceFlags, fields: readonly string[] | undefined): void {
+function checkSource(command: Command, { source }: SourceFlags, fields: readonly string[] | undefined): void {
   for (const name of source === 'ecs' ? STORE_ONLY : ECS_ONLY) {
     const from = command.getOptionValueSource(name);
     const matters = from === 'cli' || (from === 'env' && STORE_CHOICES.includes(name) && command.getOptionValue(name));

@@ -12,7 +12,7 @@ import { type Simulator, startSimulator } from '../simulator/simulator.ts';
 import { renderTable } from './columns.ts';
 import type { CliContext } from './context.ts';
 
-export interface AgentLauncher {
+interface AgentLauncher {
   /** The command that starts this program: the runtime, its flags and the script. */
   readonly self: readonly [string, ...string[]];
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -20,7 +20,7 @@ export interface AgentLauncher {
   readonly stderr: (line: string) => void;
 }
 
-export interface RunningAgents {
+interface RunningAgents {
   /** Resolves when all agents have ended. */
   readonly allEnded: Promise<unknown>;
   /** Sends SIGTERM to all agents, and SIGKILL after `STOP_LIMIT_MS`. */
@@ -31,7 +31,7 @@ export interface RunningAgents {
 const STOP_LIMIT_MS = 5_000;
 
 /** Starts one agent process for each environment. An agent that ends by itself is reported on stderr. */
-export function startAgents(
+function startAgents(
   launcher: AgentLauncher,
   environments: readonly Readonly<Record<string, string>>[],
 ): RunningAgents {

@@ -12,7 +12,7 @@ import { parseCloudEvent, parseRollList } from './wire.ts';
 /** A `synced` event has the ids of all nodes: 0.25 MB for 10,000. */
 const MAX_EVENT_CHARS = 8 * 1024 * 1024;
 
-export interface EventStreamOptions {
+interface EventStreamOptions {
   readonly clock: Clock;
   /** A stream without data for this long counts as broken. Agents send data at least every 10 s. */
   readonly silenceMs: number;
@@ -25,7 +25,7 @@ export interface EventStreamOptions {
  * Reads the batches of `/v1/events` until the stream ends. Reads the next batch only when the caller asks for it.
  * @throws DeadlineError, SlowReaderError, FieldError or SseTooLargeError for invalid data, or the error of the body
  */
-export async function* readEventStream(
+async function* readEventStream(
   body: AsyncIterable<Buffer>,
   options: EventStreamOptions,
 ): AsyncGenerator<CloudBatch, void, void> {
@@ -66,7 +66,7 @@ function errorDetail(data: string): string {
 }
 
 /** An answer with an error status. */
-export interface RefusedAnswer {
+interface RefusedAnswer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly text: string;
@@ -78,7 +78,7 @@ const MAX_RETRY_AFTER_MS = 30_000;
 const PASSING = [408, 425, 429];
 
 /** The error for an answer other than 200, with the `detail` of its problem body (RFC 9457). */
-export function refusedError(action: string, answer: RefusedAnswer): AgentError | FutureRevisionError {
+function refusedError(action: string, answer: RefusedAnswer): AgentError | FutureRevisionError {
   const { status, headers, text } = answer;
   const problem = problemOf(text);
   const { since, current } = problem;

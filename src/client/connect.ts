@@ -25,7 +25,7 @@ import { watchEvents } from './watch.ts';
 const CRITERIA = ['cluster', 'health', 'presence', 'az'] as const;
 
 /** The criteria as a query of `/v1/containerInstances`. @throws UsageError */
-export function listQuery(options: ListOptions): URLSearchParams {
+function listQuery(options: ListOptions): URLSearchParams {
   const query = new URLSearchParams();
   for (const name of CRITERIA) {
     const accepted = options[name];
@@ -40,7 +40,7 @@ export function listQuery(options: ListOptions): URLSearchParams {
 }
 
 /** @throws UsageError with the value and what is allowed */
-export function parseWatchOptions({ since = null, cluster, types }: WatchOptions): StreamRequest {
+function parseWatchOptions({ since = null, cluster, types }: WatchOptions): StreamRequest {
   return {
     since: since === null ? null : parseSince(since),
     cluster: cluster === undefined ? null : clusters(nonEmptyList('cluster', [cluster].flat())),
@@ -74,7 +74,7 @@ function nonEmptyList<T extends string>(option: string, values: readonly T[]): r
 
 const LIST_TIMEOUT_MS = 10_000;
 
-export interface ClientDeps {
+interface ClientDeps {
   readonly clock: Clock;
   /** Evenly distributed in [0, 1). */
   readonly random: () => number;
@@ -148,12 +148,12 @@ export function createClient(source: RollSource, deps: ClientDeps): RollcallClie
   };
 }
 
-export type Target =
+type Target =
   | { readonly kind: 'agent'; readonly origin: string }
   | { readonly kind: 'store'; readonly config: StoreConfig; readonly massLoss: MassLossLimits | null };
 
 /** @throws UsageError */
-export function parseTarget(url: string, options: ConnectOptions): Target {
+function parseTarget(url: string, options: ConnectOptions): Target {
   const { caFile = null, certFile = null, keyFile = null, user = null, password = null, massLoss } = options;
   const settings = { caFile, certFile, keyFile, user, password };
   if (/^https?:/i.test(url)) {

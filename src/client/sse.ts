@@ -8,7 +8,7 @@ export interface SseBlock {
   readonly id: string | null;
 }
 
-export interface SseParser {
+interface SseParser {
   /** @returns the blocks that this chunk completes @throws SseTooLargeError */
   push(chunk: Uint8Array): readonly SseBlock[];
 }

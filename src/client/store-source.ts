@@ -14,7 +14,7 @@ import type { RollCloudEvent, RollSource } from './types.ts';
 /** Another process may hold an embedded store's lock for a moment. etcd is not contacted before the first call. */
 const OPEN_TIMEOUT_MS = 10_000;
 
-export interface StoreSourceOptions {
+interface StoreSourceOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly massLoss: MassLossLimits | null;

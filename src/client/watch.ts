@@ -9,7 +9,7 @@ import { AgentError, type RollCloudEvent, type RollSource, type StreamRequest, t
 const FIRST_RETRY_MS = 500;
 const MAX_RETRY_MS = 10_000;
 
-export interface WatchDeps {
+interface WatchDeps {
   readonly clock: Clock;
   /** Evenly distributed in [0, 1). */
   readonly random: () => number;

@@ -6,20 +6,20 @@ import { type InstanceJson, PRESENCE_STATES, type SkippedKey } from '../record/r
 import type { RollCloudEvent, RollList } from './types.ts';
 
 /** Parses a node in an agent's JSON. @throws FieldError */
-export function readInstance(value: unknown): InstanceJson {
+function readInstance(value: unknown): InstanceJson {
   const from = field.object(value, 'instance');
   return { ...readKnownRecord(from), presence: readPresence(from['presence']) };
 }
 
 /** @throws FieldError, also for a record with a newer `schemaVersion` */
-export function readKnownRecord(value: unknown): NodeRecord {
+function readKnownRecord(value: unknown): NodeRecord {
   const record = readRecord(value);
   if (record.schemaVersion <= SCHEMA_VERSION) return record;
   throw new FieldError(`schemaVersion ${record.schemaVersion} is newer than ${SCHEMA_VERSION}; upgrade this reader`);
 }
 
 /** @throws FieldError */
-export function readPresence(value: unknown): InstanceJson['presence'] {
+function readPresence(value: unknown): InstanceJson['presence'] {
   const from = field.object(value, 'presence');
   return {
     state: field.oneOf(PRESENCE_STATES, from['state'], 'presence.state'),
@@ -30,7 +30,7 @@ export function readPresence(value: unknown): InstanceJson['presence'] {
 }
 
 /** @throws FieldError */
-export function readUncertainty(from: Readonly<Record<string, unknown>>): Uncertainty {
+function readUncertainty(from: Readonly<Record<string, unknown>>): Uncertainty {
   return {
     vanished: field.number(from['vanished'], 'vanished'),
     nodes: field.number(from['nodes'], 'nodes'),

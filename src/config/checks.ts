@@ -8,13 +8,13 @@ import { printable } from '../lib/foreign-text.ts';
 import { durationBetween, integerBetween, parseCommand, percentBetween, splitUnquoted } from './flags.ts';
 
 /** HTTP and exec checks together: each is in the record, and each run costs the node something. */
-export const MAX_OPERATOR_CHECKS = 16;
+const MAX_OPERATOR_CHECKS = 16;
 
 /** Names of the agent's built-in checks. */
 const OWN_NAMES = ['metadata', 'ecs-agent', 'docker', 'store', 'disk'];
 
 /** `NAME=URL`, several of them separated by `;` or by repeating the flag. A `;` within a URL is written %3B. */
-export function httpChecks(text: string, previous: readonly HttpCheckConfig[] = []): readonly HttpCheckConfig[] {
+function httpChecks(text: string, previous: readonly HttpCheckConfig[] = []): readonly HttpCheckConfig[] {
   return addChecks(previous, text.split(';'), (name, value) => ({ name, url: httpUrl(value) }));
 }
 
@@ -22,7 +22,7 @@ export function httpChecks(text: string, previous: readonly HttpCheckConfig[] = 
  * `NAME=COMMAND`, several of them separated by `;` outside quotes, or by repeating the flag. The program must exist: a
  * check that can never pass is refused at the start, so that a typing error is not a critical fleet.
  */
-export function execChecks(pathVariable: string | undefined) {
+function execChecks(pathVariable: string | undefined) {
   return (text: string, previous: readonly ExecCheckConfig[] = []): readonly ExecCheckConfig[] =>
     addChecks(previous, splitUnquoted(text, ';'), (name, value) => {
       const argv = parseCommand(value);

@@ -9,7 +9,7 @@ import { refuseCluster } from '../record/roll.ts';
  */
 
 /** A parser that can say which values it takes, as `1s to 1h`: the page of all flags is made from it. */
-export type RangeParser = ((text: string) => number) & { readonly range: string };
+type RangeParser = ((text: string) => number) & { readonly range: string };
 
 /** @param step durations must be a multiple of this; store leases count whole seconds */
 export function durationBetween(minMs: number, maxMs: number, step: 'ms' | 's' = 'ms'): RangeParser {
@@ -166,7 +166,7 @@ export function hostPorts(text: string, previous: HostPorts = NO_PORTS): HostPor
   return { tcp: [...tcp], udp: [...udp] };
 }
 
-export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
+const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 export function logLevelOption(): Option {

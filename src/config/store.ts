@@ -5,7 +5,7 @@ import { parseStoreUrl, type StoreConfig } from '../store/store-url.ts';
 import { durationBetween } from './flags.ts';
 
 /** The store without --store: for this machine only. */
-export const DEFAULT_STORE = 'sqlite:/var/lib/rollcall/roll.db';
+const DEFAULT_STORE = 'sqlite:/var/lib/rollcall/roll.db';
 
 /** The flags of every command that uses a store. */
 export function storeOptions(): Option[] {

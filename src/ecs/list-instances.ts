@@ -6,10 +6,7 @@ import { EcsError } from './errors.ts';
 const MAX_PAGES = 1_000;
 
 /** Reads all pages of a list; each ARN once. @throws EcsError after `MAX_PAGES` */
-export async function allPages(
-  action: string,
-  read: (page: string | null) => Promise<Page>,
-): Promise<readonly string[]> {
+async function allPages(action: string, read: (page: string | null) => Promise<Page>): Promise<readonly string[]> {
   const arns = new Set<string>();
   let next: string | null = null;
   for (let pages = 0; pages < MAX_PAGES; pages += 1) {
@@ -68,7 +65,7 @@ export function listClusters(api: EcsApi, signal: AbortSignal): Promise<readonly
   return allPages('list the clusters', (page) => api.listClusters(page, signal));
 }
 
-export interface Enumeration {
+interface Enumeration {
   /** Names of the clusters that were read. */
   readonly clusters: readonly string[];
   readonly instances: readonly ContainerInstance[];

@@ -15,7 +15,7 @@ export async function openEcsApi(settings: EcsSettings, deps: EcsDeps): Promise<
   return createSdkEcsApi(sdk, settings, deps);
 }
 
-export interface OneEcs {
+interface OneEcs {
   /** The API in the region of the settings or, without one, in the ARN's region. */
   forArn(arn: string): Promise<EcsApi>;
   close(): Promise<void>;

@@ -6,17 +6,17 @@ import { PRESENCE_STATES, type RollFilter, refuseCluster } from '../record/roll.
 import { parseRevision } from '../registry/event-source.ts';
 
 /** The query is invalid. The message names the value and what is allowed. */
-export class QueryError extends Error {
+class QueryError extends Error {
   override readonly name = 'QueryError';
 }
 
-export type ParsedQuery<T> =
+type ParsedQuery<T> =
   | { readonly ok: true; readonly value: T }
   /** `detail` names the value and what is allowed. */
   | { readonly ok: false; readonly detail: string };
 
 /** Refuses unknown parameters, then runs `read`, which may throw `QueryError`. */
-export function parseQuery<T>(query: URLSearchParams, known: readonly string[], read: () => T): ParsedQuery<T> {
+function parseQuery<T>(query: URLSearchParams, known: readonly string[], read: () => T): ParsedQuery<T> {
   try {
     for (const name of query.keys()) {
       if (!known.includes(name)) throw new QueryError(`unknown parameter ${quote(name)}; ${allowedValues(known)}`);
@@ -29,7 +29,7 @@ export function parseQuery<T>(query: URLSearchParams, known: readonly string[], 
 }
 
 /** All values of a comma-separated or repeated parameter; null if it is not in the query. */
-export function listValues(query: URLSearchParams, name: string): ReadonlySet<string> | null {
+function listValues(query: URLSearchParams, name: string): ReadonlySet<string> | null {
   if (!query.has(name)) return null;
   const found = query.getAll(name).flatMap((list) => list.split(','));
   if (found.includes('')) throw emptyValue(name);
@@ -37,7 +37,7 @@ export function listValues(query: URLSearchParams, name: string): ReadonlySet<st
 }
 
 /** `listValues` of `cluster`, a filter of the roll. @throws QueryError for an ARN */
-export function clusterValues(query: URLSearchParams): ReadonlySet<string> | null {
+function clusterValues(query: URLSearchParams): ReadonlySet<string> | null {
   const names = listValues(query, 'cluster');
   const refusal = refuseCluster(names ?? []);
   if (refusal !== null) throw new QueryError(refusal);
@@ -45,7 +45,7 @@ export function clusterValues(query: URLSearchParams): ReadonlySet<string> | nul
 }
 
 /** The value of a parameter that takes one value; null if it is not in the query. */
-export function singleValue(query: URLSearchParams, name: string): string | null {
+function singleValue(query: URLSearchParams, name: string): string | null {
   const [value = null, second] = query.getAll(name);
   if (second !== undefined) throw new QueryError(`${name} is set more than once; it takes one value`);
   if (value === '') throw emptyValue(name);
@@ -53,7 +53,7 @@ export function singleValue(query: URLSearchParams, name: string): string | null
 }
 
 /** `listValues` of a parameter for which only the known values are allowed. */
-export function knownValues<T extends string>(
+function knownValues<T extends string>(
   query: URLSearchParams,
   name: string,
   known: readonly T[],
@@ -65,7 +65,7 @@ export function knownValues<T extends string>(
   return found as ReadonlySet<T> | null;
 }
 
-export function unknownValue(name: string, value: string, known: readonly string[]): QueryError {
+function unknownValue(name: string, value: string, known: readonly string[]): QueryError {
   return new QueryError(`${name} ${quote(value)} is not known; ${allowedValues(known)}`);
 }
 
@@ -77,7 +77,7 @@ function allowedValues(names: readonly string[]): string {
   return `allowed: ${names.join(', ')}`;
 }
 
-export const ROLL_PARAMETERS: readonly string[] = ['cluster', 'health', 'presence', 'az'];
+const ROLL_PARAMETERS: readonly string[] = ['cluster', 'health', 'presence', 'az'];
 
 /** Reads `?cluster=&health=&presence=&az=`. Each takes several values, comma-separated or repeated. */
 export function parseRollQuery(query: URLSearchParams): ParsedQuery<RollFilter> {
@@ -88,7 +88,7 @@ export function parseRollQuery(query: URLSearchParams): ParsedQuery<RollFilter> 
  * Without `presence` the filter is `present`, as in `rollcall list`; `presence=all` has no filter.
  * @throws QueryError
  */
-export function readRollFilter(query: URLSearchParams): RollFilter {
+function readRollFilter(query: URLSearchParams): RollFilter {
   const presence = knownValues(query, 'presence', [...PRESENCE_STATES, 'all']) ?? new Set(['present']);
   return {
     cluster: clusterValues(query),
@@ -98,7 +98,7 @@ export function readRollFilter(query: URLSearchParams): RollFilter {
   };
 }
 
-export interface TargetsQuery {
+interface TargetsQuery {
   readonly filter: RollFilter;
   /** null: the port of the request. */
   readonly port: number | null;
@@ -120,7 +120,7 @@ function readPort(query: URLSearchParams): number | null {
   return port;
 }
 
-export interface EventQuery {
+interface EventQuery {
   /** null: start with a snapshot. */
   readonly since: string | null;
   readonly filter: EventFilter;

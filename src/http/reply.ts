@@ -31,7 +31,7 @@ export interface Reply {
   readonly heartbeat?: () => string;
 }
 
-export type Pieces = Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>;
+type Pieces = Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>;
 
 /** Answers GET and HEAD. An error becomes a 500 without details, and is passed to `onError`. */
 export type Handler = (request: RouteRequest) => Reply | Promise<Reply>;
@@ -43,7 +43,7 @@ export function jsonReply(value: unknown): Reply {
   return { status: 200, contentType: 'application/json', body: `${JSON.stringify(value)}\n` };
 }
 
-export interface ProblemOptions {
+interface ProblemOptions {
   /** The path of the request. */
   readonly instance?: string;
   readonly headers?: Readonly<Record<string, string>>;

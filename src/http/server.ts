@@ -24,7 +24,7 @@ function isLoopback(host: string): boolean {
 }
 
 /** Limits that protect the node from one client, and from all clients together. */
-export interface ServerLimits {
+interface ServerLimits {
   readonly headersTimeoutMs: number;
   readonly requestTimeoutMs: number;
   readonly keepAliveTimeoutMs: number;
@@ -44,7 +44,7 @@ export interface ServerLimits {
   readonly maxRequestsPerSocket: number;
 }
 
-export const DEFAULT_LIMITS: ServerLimits = {
+const DEFAULT_LIMITS: ServerLimits = {
   headersTimeoutMs: 5_000,
   requestTimeoutMs: 5_000,
   keepAliveTimeoutMs: 5_000,
@@ -58,13 +58,13 @@ export const DEFAULT_LIMITS: ServerLimits = {
 };
 
 /** Finds and calls the handler of a request. Rejects with the handler's error. */
-export type Answer = (req: IncomingMessage, signal: AbortSignal) => Promise<Reply>;
+type Answer = (req: IncomingMessage, signal: AbortSignal) => Promise<Reply>;
 
 /**
  * Creates the function that routes requests, with the errors that are the same for all paths (400, 404, 405, 413, 414,
  * 421). @param listenHost see `hostAllowed`
  */
-export function createAnswer(routes: Routes, listenHost: string, limits: ServerLimits): Answer {
+function createAnswer(routes: Routes, listenHost: string, limits: ServerLimits): Answer {
   const parsed = Object.entries(routes).map(([path, handler]) => ({ segments: path.split('/'), handler }));
 
   return async (req, signal) => {
@@ -101,12 +101,12 @@ function refuseRequest(req: IncomingMessage, path: string, listenHost: string, l
   return null;
 }
 
-export function pathOf(req: IncomingMessage): string {
+function pathOf(req: IncomingMessage): string {
   return req.url?.split(/[?#]/, 1)[0] ?? '';
 }
 
 /** True if the request has a body. No handler reads it, so the connection must be closed after the answer. */
-export function hasBody(req: IncomingMessage): boolean {
+function hasBody(req: IncomingMessage): boolean {
   return req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > 0;
 }
 
@@ -137,7 +137,7 @@ function parametersOf(segments: readonly string[], path: readonly string[]): Rou
  * The HTTP/1.1 answer to bytes that are not a valid request. Node then has no response object, so the whole answer is
  * built here. @param code of the error in node:http's `clientError` event
  */
-export function clientErrorAnswer(code: string | undefined): string {
+function clientErrorAnswer(code: string | undefined): string {
   const { status, detail } = describeClientError(code);
   const { contentType, body } = problem(status, detail);
   return [
@@ -184,7 +184,7 @@ export interface HttpServerOptions {
   readonly limits?: Partial<ServerLimits>;
 }
 
-export interface HttpServer {
+interface HttpServer {
   /** With the actual port: `http://127.0.0.1:51690`. */
   readonly url: string;
   /** Stops listening, ends streams, waits up to `closeGraceMs` for answers in progress, then closes all connections. */

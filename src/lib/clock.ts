@@ -41,7 +41,7 @@ export const systemClock: Clock = {
 };
 
 /** When the next call may be made (monotonic). An immutable value. */
-export interface Pace {
+interface Pace {
   readonly freeAtMs: number;
 }
 

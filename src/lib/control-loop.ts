@@ -27,7 +27,7 @@ interface AnyStep {
 export type Call<Step extends AnyStep> = Exclude<Step, { readonly action: 'wait' | 'done' }>;
 
 /** How each call is made. `Answers` has the type of each action's answer. */
-export type Actions<Step extends AnyStep, Answers> = {
+type Actions<Step extends AnyStep, Answers> = {
   readonly [A in keyof Answers]: (
     call: Call<Step> & { readonly action: A },
     signal: AbortSignal,

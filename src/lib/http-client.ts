@@ -9,7 +9,7 @@ Object.assign(BaseDispatcher.prototype, { request });
 
 export type HttpPool = Pool;
 
-export interface HttpPoolOptions {
+interface HttpPoolOptions {
   /** Most sockets to this origin at the same time. */
   readonly connections: number;
   /** Limit of the TCP and TLS handshakes together; a shorter deadline of the caller also ends them. */
@@ -39,7 +39,7 @@ export class BodyTooLargeError extends Error {
   }
 }
 
-export interface BoundedRequest {
+interface BoundedRequest {
   readonly method: 'GET' | 'PUT' | 'POST';
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
@@ -51,7 +51,7 @@ export interface BoundedRequest {
 
 type Headers = Readonly<Record<string, string | string[] | undefined>>;
 
-export interface BoundedAnswer {
+interface BoundedAnswer {
   readonly status: number;
   readonly headers: Headers;
   readonly trailers: Headers;
@@ -74,7 +74,7 @@ export async function boundedRequest(pool: HttpPool, request: BoundedRequest): P
  * One request with its whole answer. Without a stream: the answer for 10,000 nodes arrives in 600 pieces.
  * @throws BodyTooLargeError above `maxBytes`, undici's connection errors, or the signal's reason
  */
-export async function boundedAnswer(pool: HttpPool, request: BoundedRequest): Promise<BoundedAnswer> {
+async function boundedAnswer(pool: HttpPool, request: BoundedRequest): Promise<BoundedAnswer> {
   const { method, path, headers, body, maxBytes, signal } = request;
   signal.throwIfAborted();
   const answer = Promise.withResolvers<BoundedAnswer>();

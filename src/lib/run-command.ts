@@ -5,7 +5,7 @@ import { DeadlineError, withDeadline } from './deadline.ts';
 import { describeError, RollcallError } from './errors.ts';
 import { printable } from './foreign-text.ts';
 
-export interface BoundedOutput {
+interface BoundedOutput {
   text(): string;
   /** true: there was more output than was kept. */
   truncated(): boolean;
@@ -18,7 +18,7 @@ export interface BoundedOutput {
 const DROP_PAUSE_MS = 5;
 
 /** Reads streams to their end into one text, in the order of arrival; output above `maxBytes` is read and dropped. */
-export function collectOutput(streams: readonly (Readable | null)[], maxBytes: number, clock: Clock): BoundedOutput {
+function collectOutput(streams: readonly (Readable | null)[], maxBytes: number, clock: Clock): BoundedOutput {
   const chunks: Buffer[] = [];
   let keptBytes = 0;
   let truncated = false;

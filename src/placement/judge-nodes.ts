@@ -27,7 +27,7 @@ export interface Constraint {
 const ATTRIBUTE = 'attribute:';
 
 /** Why the node does not meet the constraint; null if it does. */
-export function unmetReason(constraint: Constraint, record: NodeRecord, instance: ContainerInstance): string | null {
+function unmetReason(constraint: Constraint, record: NodeRecord, instance: ContainerInstance): string | null {
   const { name, operator, value } = constraint;
   const actual = actualValue(name, record, instance);
   if ((actual === value) === (operator === '==')) return null;
@@ -58,7 +58,7 @@ export const PLACEMENT_TESTS = [
   'definition',
   'room',
 ] as const;
-export type PlacementTest = (typeof PLACEMENT_TESTS)[number];
+type PlacementTest = (typeof PLACEMENT_TESTS)[number];
 
 /** A node that gets no task, and why. An id, ARN or address is null if neither the roll nor ECS has it. */
 export interface PassedOver {
@@ -74,7 +74,7 @@ export interface PassedOver {
  * What an instance lacks for a task definition, even without other tasks; null: nothing. ECS would refuse the task
  * (ATTRIBUTE, RESOURCE:GPU): https://docs.aws.amazon.com/AmazonECS/latest/developerguide/api_failures_messages.html
  */
-export function unmetRequirement(
+function unmetRequirement(
   { attributes, gpus }: TaskRequirements,
   instance: Pick<ContainerInstance, 'attributes' | 'gpus'>,
 ): string | null {
@@ -87,7 +87,7 @@ export function unmetRequirement(
   return `GPUs: the task definition needs ${gpus}, the instance has ${instance.gpus}`;
 }
 
-export interface Judged {
+interface Judged {
   readonly candidates: readonly Candidate[];
   readonly passedOver: readonly PassedOver[];
 }

@@ -11,13 +11,13 @@ import {
 export const STRATEGIES = ['binpack', 'spread', 'random'] as const;
 export type Strategy = (typeof STRATEGIES)[number];
 
-export interface PlaceOptions {
+interface PlaceOptions {
   readonly strategy: Strategy;
   /** Tasks to place, at least 1. */
   readonly count: number;
 }
 
-export interface Placed {
+interface Placed {
   /** The node of each task; empty if not all tasks fit. */
   readonly placements: readonly Candidate[];
   /** How many of the tasks fit. */

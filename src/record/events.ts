@@ -15,7 +15,7 @@ export const INSTANCE_EVENT_KINDS = [
 export type InstanceEventKind = (typeof INSTANCE_EVENT_KINDS)[number];
 
 /** The events of the whole roll: `rollcall.roll.…`. */
-export const ROLL_EVENT_KINDS = ['synced', 'uncertain', 'certain'] as const;
+const ROLL_EVENT_KINDS = ['synced', 'uncertain', 'certain'] as const;
 
 export const EVENT_KINDS = [...INSTANCE_EVENT_KINDS, ...ROLL_EVENT_KINDS] as const;
 export type EventKind = (typeof EVENT_KINDS)[number];
@@ -37,14 +37,14 @@ export interface InstanceEvent {
 }
 
 /** A snapshot is complete. Nodes that are not in `entries` are gone. */
-export interface SyncedEvent {
+interface SyncedEvent {
   readonly kind: 'synced';
   readonly revision: string;
   readonly entries: readonly RollEntry[];
 }
 
 /** A mass loss: the store or the network may be what failed, so the `lost` events are held back. */
-export interface UncertainEvent {
+interface UncertainEvent {
   readonly kind: 'uncertain';
   readonly revision: string;
   readonly uncertainty: Uncertainty;
@@ -56,7 +56,7 @@ export interface UncertainEvent {
 }
 
 /** The uncertainty is over: the nodes that returned got no `lost`, the others are lost now. */
-export interface CertainEvent {
+interface CertainEvent {
   readonly kind: 'certain';
   readonly revision: string;
   /** As in the `uncertain` that this event ends. */

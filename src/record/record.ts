@@ -99,7 +99,7 @@ export interface Presence {
 }
 
 /** The parts of a record; `null`: unknown. */
-export interface RecordParts {
+interface RecordParts {
   readonly metadata: MetadataFacts;
   readonly ecsAgent: EcsAgentFacts | null;
   readonly machineId: string | null;

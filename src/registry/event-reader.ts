@@ -3,7 +3,7 @@ import type { EventBatch } from './event-source.ts';
 import type { CatchUp } from './replay.ts';
 import type { Beginning } from './snapshots.ts';
 
-export interface EventParts {
+interface EventParts {
   readonly log: EventLog;
   readonly catchUp: CatchUp;
   readonly snapshot: () => Beginning;

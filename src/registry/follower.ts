@@ -8,7 +8,7 @@ import type { Store, WatchBatch } from '../store/store.ts';
 import type { LiveRoll } from './live-roll.ts';
 import { watchBatches } from './watch-batches.ts';
 
-export interface FollowOptions {
+interface FollowOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly random: () => number;
@@ -20,7 +20,7 @@ export interface FollowOptions {
 }
 
 /** Gets the roll: first a snapshot, then batches without a gap; after a compaction a new snapshot. */
-export interface RollObserver {
+interface RollObserver {
   /** @param askedAtMs monotonic instant of the request: the roll is at least that recent */
   onSnapshot(roll: Roll, askedAtMs: number): void;
   /** @returns false when the batch does not fit the observer's roll: a new snapshot follows */
@@ -33,7 +33,7 @@ const FIRST_RETRY_MS = 200;
 const MAX_RETRY_MS = 5_000;
 
 /** Follows the roll until `signal` aborts, through every failure of the store: resolves then, and never rejects. */
-export async function followRoll(options: FollowOptions, observer: RollObserver): Promise<void> {
+async function followRoll(options: FollowOptions, observer: RollObserver): Promise<void> {
   const { store, clock, random, signal } = options;
   let backoff = new Backoff(FIRST_RETRY_MS, MAX_RETRY_MS);
   // The last revision that the observer has completely; null: it needs a snapshot.
@@ -72,7 +72,7 @@ async function readSnapshot(options: FollowOptions, observer: RollObserver): Pro
   return roll.revision;
 }
 
-export interface SessionOptions {
+interface SessionOptions {
   readonly clock: Clock;
   /** Follows the store until its signal aborts. Never rejects. */
   readonly follow: (signal: AbortSignal, firstOutcome: () => void) => Promise<void>;
@@ -82,7 +82,7 @@ export interface SessionOptions {
 }
 
 /** One watch of the store, from the first reader until it is idle. */
-export interface Session {
+interface Session {
   readonly startedAtMs: number;
   /** Resolves when the first snapshot came or failed, or the session ended. */
   readonly firstOutcome: Promise<void>;
@@ -90,7 +90,7 @@ export interface Session {
   end(): Promise<void>;
 }
 
-export function startSession({ clock, follow, idleAtMs, onEnd }: SessionOptions): Session {
+function startSession({ clock, follow, idleAtMs, onEnd }: SessionOptions): Session {
   const controller = new AbortController();
   const { signal } = controller;
   const firstOutcome = Promise.withResolvers<void>();
@@ -118,7 +118,7 @@ export function startSession({ clock, follow, idleAtMs, onEnd }: SessionOptions)
   };
 }
 
-export interface FollowerOptions {
+interface FollowerOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly random: () => number;
@@ -137,7 +137,7 @@ export interface FollowerOptions {
 }
 
 /** A watch of a healthy store is confirmed every 10 s. */
-export const WATCH_DOWN_MS = 15_000;
+const WATCH_DOWN_MS = 15_000;
 
 export interface WatchDown {
   /** Since the last confirmation, or the start of the watch. */
@@ -147,7 +147,7 @@ export interface WatchDown {
 }
 
 /** Keeps the live roll up to date while it is used, through every failure of the store. */
-export interface Follower {
+interface Follower {
   /**
    * Starts the watch if none runs, and waits for its first snapshot or failure unless `isEnough()` is true without it.
    * Rejects when the follower was closed, or with the reason of `signal`.

@@ -9,7 +9,7 @@ import { isMassLoss, type MassLossLimits } from './mass-loss.ts';
 import { createView, type View } from './roll-view.ts';
 import { isConfirmation } from './watch-batches.ts';
 
-export interface LiveRollOptions {
+interface LiveRollOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly random: () => number;

@@ -4,7 +4,7 @@ import type { RollEvent } from '../record/events.ts';
 import { type GuardInput, type GuardState, guardLosses, initialGuardState } from './loss-guard.ts';
 import type { MassLossLimits } from './mass-loss.ts';
 
-export interface GuardRunnerOptions {
+interface GuardRunnerOptions {
   readonly clock: Clock;
   /** null: every loss is sent at once. */
   readonly limits: MassLossLimits | null;
@@ -17,7 +17,7 @@ export interface GuardRunnerOptions {
 }
 
 /** Runs the loss guard: polls the store and wakes the guard when it asks for that. */
-export interface GuardRunner {
+interface GuardRunner {
   state(): GuardState;
   feed(input: GuardInput): void;
   /** The roll is confirmed to be current: the guard's time runs again, and a wake-up that waited for this happens now. */

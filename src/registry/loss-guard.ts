@@ -29,7 +29,7 @@ export interface GuardState {
   readonly present: number;
 }
 
-export interface HeldLoss {
+interface HeldLoss {
   /** The current entry. */
   readonly after: RollEntry;
   /** At which the presence ended. */
@@ -39,13 +39,13 @@ export interface HeldLoss {
 }
 
 /** The fleet when the store was polled: the answer is about this one, whatever vanished since. */
-export interface PolledFleet {
+interface PolledFleet {
   readonly vanished: number;
   readonly present: number;
 }
 
 /** Instants are monotonic. */
-export type GuardPhase =
+type GuardPhase =
   | { readonly kind: 'rest' }
   /** A node vanished, and it is unknown whether the store failed. `poll`: the poll under way; null: none. */
   | { readonly kind: 'suspicion'; readonly deadlineMs: number; readonly poll: PolledFleet | null }
@@ -98,7 +98,7 @@ export type GuardInput =
    */
   | { readonly kind: 'tick' };
 
-export interface GuardStep {
+interface GuardStep {
   readonly state: GuardState;
   /** To send now, in this order. For a snapshot only `uncertain` and `certain`: the snapshot itself has the nodes. */
   readonly events: readonly RollEvent[];
@@ -109,7 +109,7 @@ export interface GuardStep {
 }
 
 /** One instant on both clocks. */
-export interface GuardTime {
+interface GuardTime {
   readonly monotonicMs: number;
   readonly wallMs: number;
 }
@@ -127,7 +127,7 @@ interface Applied {
  * Holds back every loss in the changes, and releases held nodes that are not lost any more: returned, departed or
  * forgotten. Their events are the difference from what readers have.
  */
-export function applyChanges(
+function applyChanges(
   state: GuardState,
   { kind, revision, changes, present }: Extract<GuardInput, { kind: 'changes' | 'snapshot' }>,
   nowMs: number,
@@ -182,24 +182,24 @@ function holdMs(ttlSeconds: number): number {
   return Math.min(Math.max(ttlSeconds * 1_000, 0), MAX_HOLD_MS);
 }
 
-export type IdentifiedLoss = readonly [instanceId: string, loss: HeldLoss];
+type IdentifiedLoss = readonly [instanceId: string, loss: HeldLoss];
 
 /** The held losses in the order in which they happened. */
-export function lossesInOrder(state: GuardState): readonly IdentifiedLoss[] {
+function lossesInOrder(state: GuardState): readonly IdentifiedLoss[] {
   return [...state.losses].sort(
     ([idA, a], [idB, b]) => Number(BigInt(a.revision) - BigInt(b.revision)) || (idA < idB ? -1 : 1),
   );
 }
 
 /** The `lost` events: each from the entry that readers have to the current one, at the revision of the loss. */
-export function lostEvents({ held }: GuardState, losses: readonly IdentifiedLoss[]): readonly RollEvent[] {
+function lostEvents({ held }: GuardState, losses: readonly IdentifiedLoss[]): readonly RollEvent[] {
   return losses.flatMap(([instanceId, { after, revision }]) =>
     diffEntry(instanceId, held.get(instanceId) ?? null, after, revision),
   );
 }
 
 /** The state when nothing is held any more. */
-export function atRest(state: GuardState, events: readonly RollEvent[]): GuardStep {
+function atRest(state: GuardState, events: readonly RollEvent[]): GuardStep {
   const { recentLosses, polledAtMs, revision, present } = state;
   return {
     state: { ...initialGuardState, recentLosses, polledAtMs, revision, present },
@@ -244,7 +244,7 @@ const MAX_EXTENSION = 3;
 const GROWTH = 1.5;
 
 /** Starts an uncertainty: losses stay held until they are due. @param vanished to report @param part as in `UncertainEvent` */
-export function becomeUncertain(
+function becomeUncertain(
   state: GuardState,
   vanished: number,
   now: GuardTime,
@@ -274,7 +274,7 @@ export function becomeUncertain(
 }
 
 /** Ends the uncertainty when nothing is held any more or the wait is over; otherwise updates its numbers. */
-export function judgeUncertainty(
+function judgeUncertainty(
   state: GuardState,
   phase: Extract<GuardPhase, { kind: 'uncertain' }>,
   uncertainty: Uncertainty,
@@ -343,7 +343,7 @@ const SUSPICION_MS = 500;
 const POLL_GAP_MS = 200;
 
 /** Decides about the held losses after `input`. */
-export function judgeLosses(state: GuardState, input: GuardInput, now: GuardTime, limits: MassLossLimits): GuardStep {
+function judgeLosses(state: GuardState, input: GuardInput, now: GuardTime, limits: MassLossLimits): GuardStep {
   const { phase, uncertainty } = state;
   const step =
     phase.kind === 'uncertain' && uncertainty

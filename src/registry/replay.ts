@@ -21,7 +21,7 @@ const MAX_CHANGES = 20_000;
  * there are no more: `to` may be a revision without a change of ours.
  * @throws CompactedError, StoreError (also for more than 20,000 changes), or the reason of `signal`
  */
-export async function collectChanges(
+async function collectChanges(
   { store, clock, timeoutMs }: { readonly store: Store; readonly clock: Clock; readonly timeoutMs: number },
   since: string,
   to: string,
@@ -69,7 +69,7 @@ export function undoChanges(roll: Roll, batches: readonly WatchBatch[], revision
   return { revision, entries, skipped: [] };
 }
 
-export interface PastLosses {
+interface PastLosses {
   /** Nodes that were present at `since` or later, each with its last present entry. */
   readonly lastPresent: ReadonlyMap<string, RollEntry>;
   /** There was a mass loss: readers at the time got `uncertain`, and perhaps no `lost`. */
@@ -107,7 +107,7 @@ export function pastLosses(
   return { lastPresent, massLoss };
 }
 
-export interface PastBatch extends EventBatch {
+interface PastBatch extends EventBatch {
   readonly revision: string;
 }
 
@@ -170,7 +170,7 @@ export function createSlots(count: number) {
   };
 }
 
-export interface CatchUpOptions {
+interface CatchUpOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly log: EventLog;

@@ -14,7 +14,7 @@ import type { NodeSimulation } from './node-simulation.ts';
  * `POST /nodes/{id}/restart`. All but the first answer with the node's new state. Errors are RFC 9457 problems. Paths below
  * `/ecs` belong to the simulated ECS.
  */
-export async function answerControl(
+async function answerControl(
   nodes: ReadonlyMap<string, NodeSimulation>,
   ecs: EcsSimulation | null,
   { method, path, body }: ControlRequest,

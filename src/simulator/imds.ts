@@ -26,7 +26,7 @@ const MAX_TTL_SECONDS = 21_600;
 /** The instance role's name. */
 const ROLE = 'ecsInstanceRole';
 
-export const TOKEN_PATH = '/latest/api/token';
+const TOKEN_PATH = '/latest/api/token';
 
 /** EC2's metadata service: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html */
 export function answerImds(state: ImdsState, request: SimulatedRequest): SimulatedAnswer {
@@ -100,7 +100,7 @@ function failure(status: number, title: string): SimulatedAnswer {
 }
 
 /** Two releases of ecs-agent, with the answers of the real ones. */
-export const AGENT_VERSIONS = ['1.70.0', '1.0.0'] as const;
+const AGENT_VERSIONS = ['1.70.0', '1.0.0'] as const;
 export type AgentVersion = (typeof AGENT_VERSIONS)[number];
 
 export interface IntrospectionState {

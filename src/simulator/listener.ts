@@ -5,7 +5,7 @@ import { listenError } from '../http/server.ts';
 import type { SimulatedRequest } from './http.ts';
 import type { Delivery } from './imds.ts';
 
-export interface HttpListenerOptions {
+interface HttpListenerOptions {
   readonly host: string;
   /** 0: a free port, kept for the listener's lifetime. */
   readonly port: number;
@@ -83,14 +83,14 @@ export function sendDelivery(
   else res.write(bytes.subarray(0, bytes.length / 2), () => res.destroy());
 }
 
-export interface SimulatedServerOptions {
+interface SimulatedServerOptions {
   readonly host: string;
   /** 0: a free port. */
   readonly port: number;
   readonly respond: (request: SimulatedRequest) => Delivery;
 }
 
-export interface SimulatedServer extends HttpListener {
+interface SimulatedServer extends HttpListener {
   /** Breaks the connections of hanging requests. */
   releaseHeld(): void;
 }

@@ -3,7 +3,7 @@ import { type AgentVersion, answerImds, answerIntrospection, deliver } from './i
 import { startSimulatedServer } from './listener.ts';
 import { type Faults, NO_FAULTS, NO_NOTICES, type Notices, type SimulatedNode } from './node.ts';
 
-export interface NodeSimulationOptions {
+interface NodeSimulationOptions {
   readonly node: SimulatedNode;
   readonly host: string;
   /** 0: a free port. */

@@ -25,7 +25,7 @@ const FIRST_ADDRESS = 23;
 export const REGION = 'us-east-1';
 export const ACCOUNT_ID = '123456789012';
 
-export interface Fleet {
+interface Fleet {
   /** Fleets with different seeds have different ids. */
   readonly seed: string;
   readonly cluster: string;

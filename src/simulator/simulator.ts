@@ -18,7 +18,7 @@ import {
 import { type EcsAgentLink, type NodeSimulation, startNodeSimulation } from './node-simulation.ts';
 
 /** Passes the events of a node's ecs-agent to the simulated ECS. */
-export function ecsAgentLink(ecs: EcsSimulation, node: SimulatedNode, agentVersion: string): EcsAgentLink {
+function ecsAgentLink(ecs: EcsSimulation, node: SimulatedNode, agentVersion: string): EcsAgentLink {
   let arn = '';
   const change = (step: (world: EcsWorld) => EcsWorld) =>
     ecs.change((state) => ({ ...state, world: step(state.world) }));

@@ -59,7 +59,7 @@ export function parseDefaultRoute(text: string): string | null {
 /** The id that SSM gives a host outside EC2: https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_InstanceInformation.html */
 export const MANAGED_INSTANCE_ID = /^mi-[0-9a-f]{17}$/;
 
-export interface SsmRegistration {
+interface SsmRegistration {
   /** `mi-…` */
   readonly instanceId: string;
   readonly region: string | null;

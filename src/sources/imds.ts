@@ -4,7 +4,7 @@ import { readWithin, SourceError } from './source-error.ts';
 
 const MAX_BODY_BYTES = 65_536;
 
-export interface ImdsClientOptions {
+interface ImdsClientOptions {
   /** An origin such as `http://169.254.169.254`; a path in it is ignored. */
   readonly endpoint: string;
   readonly clock: Clock;

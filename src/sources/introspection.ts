@@ -43,7 +43,7 @@ const PATH = '/v1/metadata';
 /** The answer has about 200 bytes. */
 const MAX_BODY_BYTES = 65_536;
 
-export interface IntrospectionReaderOptions {
+interface IntrospectionReaderOptions {
   /** An origin such as `http://127.0.0.1:51678`; a path in it is ignored. */
   readonly endpoint: string;
   readonly clock: Clock;
@@ -51,7 +51,7 @@ export interface IntrospectionReaderOptions {
   readonly timeoutMs?: number;
 }
 
-export interface IntrospectionReader {
+interface IntrospectionReader {
   /** @throws SourceError, or the signal's reason */
   (signal: AbortSignal): Promise<EcsAgentFacts>;
   /** Closes all connections and aborts the reads in progress. */

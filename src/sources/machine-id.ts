@@ -8,7 +8,7 @@ import { SourceError } from './source-error.ts';
  * https://www.freedesktop.org/software/systemd/man/latest/machine-id.html
  * @param path for messages @throws SourceError for any other text
  */
-export function parseMachineId(path: string, text: string): string | null {
+function parseMachineId(path: string, text: string): string | null {
   const line = text.replace(/\n$/, '');
   if (line === '' || line === 'uninitialized') return null;
   if (/^[0-9a-f]{32}$/.test(line)) return line;

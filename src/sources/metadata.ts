@@ -6,7 +6,7 @@ import type { ImdsClient } from './imds.ts';
 import { attempt, parseObject, SourceError } from './source-error.ts';
 
 /** Where IMDS has one fact, and which values are valid. */
-export interface MetadataField {
+interface MetadataField {
   /** Key in the instance identity document; null if the document does not have this fact. */
   readonly documentKey: string | null;
   /** Path under `/latest/`; null if there is none. */
@@ -35,7 +35,7 @@ export const METADATA_FIELDS: { readonly [Name in keyof MetadataFacts]: Metadata
   instanceLifecycle: field(null, 'instance-life-cycle', 'a life cycle', /^[a-z]+(-[a-z]+)*$/),
 };
 
-export const METADATA_NAMES = Object.keys(METADATA_FIELDS) as readonly (keyof MetadataFacts)[];
+const METADATA_NAMES = Object.keys(METADATA_FIELDS) as readonly (keyof MetadataFacts)[];
 
 function field(documentKey: string | null, leaf: string, expected: string, shape: RegExp): MetadataField {
   const accepts = (text: string) => text.length <= MAX_CHARS && shape.test(text);
@@ -132,7 +132,7 @@ async function readLeaf(imds: ImdsClient, name: keyof MetadataFacts, signal: Abo
   return text === null ? null : parseLeaf(field, text);
 }
 
-export interface MergedMetadata {
+interface MergedMetadata {
   /** null until the instance id was read once. */
   readonly facts: MetadataFacts | null;
   /** Why the read was refused and the last facts kept; null if it was accepted. */

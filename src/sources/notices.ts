@@ -142,7 +142,7 @@ const LEAVES: Readonly<
 };
 
 /** One read of all notices. A kind that could not be read is absent, and `failures` says why. */
-export interface NoticesRead {
+interface NoticesRead {
   readonly notices: Partial<Notices>;
   /** One line each, sorted; empty if every read succeeded. */
   readonly failures: readonly string[];

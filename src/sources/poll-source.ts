@@ -19,7 +19,7 @@ export interface SourceAnswer<T> {
   readonly incomplete: string | null;
 }
 
-export interface PollOptions<T> {
+interface PollOptions<T> {
   readonly name: string;
   readonly read: (signal: AbortSignal) => Promise<SourceAnswer<T>>;
   /** Pause between two reads. Up to a tenth is subtracted at random, so that the nodes do not read at the same time. */

@@ -41,7 +41,7 @@ export async function attempt<T>(work: () => Promise<T>): Promise<{ value: T } |
   }
 }
 
-export interface SourceRead {
+interface SourceRead {
   readonly clock: Clock;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;

@@ -21,7 +21,7 @@ export interface StoredClaim {
   readonly claim: DrainClaim | null;
 }
 
-export interface Room {
+interface Room {
   readonly free: boolean;
   readonly taken: number;
   readonly slots: number;
@@ -69,17 +69,17 @@ export function decideRoom(
  * deregistered, or, for a spot interruption, which AWS does not withdraw, when it was lost. An instance or agent that was
  * only stopped may come back as the same container instance, still drained.
  */
-export function goneForGood({ departure, interruption }: NodeRecord): boolean {
+function goneForGood({ departure, interruption }: NodeRecord): boolean {
   const cause = departure?.cause ?? (interruption?.kind === 'spot-interruption' ? interruption.kind : null);
   return (cause === 'spot-interruption' || cause === 'asg-termination') && interruption?.action === 'terminate';
 }
 
-export function encodeClaim({ phase, arn, cluster, reason, since, session }: DrainClaim): string {
+function encodeClaim({ phase, arn, cluster, reason, since, session }: DrainClaim): string {
   return JSON.stringify({ phase, arn, cluster, reason, since, session });
 }
 
 /** null: not a claim that this version can read. */
-export function decodeClaim(text: string): DrainClaim | null {
+function decodeClaim(text: string): DrainClaim | null {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -95,7 +95,7 @@ export function decodeClaim(text: string): DrainClaim | null {
 }
 
 /** null: no claim, or not one that this version can read. */
-export function heldClaim(instanceId: string, stored: KeyValue | null): HeldClaim | null {
+function heldClaim(instanceId: string, stored: KeyValue | null): HeldClaim | null {
   const claim = stored && decodeClaim(stored.value);
   return stored && claim && { instanceId, claim, lease: stored.lease, revision: stored.modRevision };
 }
@@ -104,7 +104,7 @@ export function heldClaim(instanceId: string, stored: KeyValue | null): HeldClai
 const PAGE_CLAIMS = 1_000;
 
 /** All claims of all clusters. */
-export async function readClaims(kv: Kv, signal: AbortSignal): Promise<readonly StoredClaim[]> {
+async function readClaims(kv: Kv, signal: AbortSignal): Promise<readonly StoredClaim[]> {
   const claims: StoredClaim[] = [];
   let page: RangePage = await kv.range({ prefix: DRAINS, limit: PAGE_CLAIMS }, signal);
   for (;;) {
@@ -132,7 +132,7 @@ const ADMISSION_TTL_MS = 30_000;
  * long finds another lock, or none, and its claim fails. A holder that found no free slot keeps the lock and counts again
  * when it next asks: no other agent has claimed meanwhile.
  */
-export async function takeSlot(kv: Kv, request: SlotRequest, signal: AbortSignal): Promise<TakeOutcome> {
+async function takeSlot(kv: Kv, request: SlotRequest, signal: AbortSignal): Promise<TakeOutcome> {
   const { instanceId, claim, maxSharePercent } = request;
   const own = drainKey(instanceId);
   const lockKey = drainAdmissionKey(claim.cluster, clusterScope(claim.arn));

@@ -51,7 +51,7 @@ export function createRollStore(kv: Kv): Store {
   };
 }
 
-export interface StoreDeps {
+interface StoreDeps {
   readonly clock: Clock;
   /** Evenly distributed in [0, 1). */
   readonly random: () => number;

@@ -100,7 +100,7 @@ function holds({ registration, ttlMs }: Hold): { readonly key: string; readonly 
 }
 
 /** A guard: the key has not changed since it was read. */
-export function unchanged(key: string, seen: KeyValue | null): { readonly key: string; readonly modRevision: string } {
+function unchanged(key: string, seen: KeyValue | null): { readonly key: string; readonly modRevision: string } {
   return { key, modRevision: seen?.modRevision ?? '0' };
 }
 
@@ -235,7 +235,7 @@ async function writeDeparture(
 }
 
 /** What the store remembers of a hold, in memory only: without it an update or a watch needs one more call. */
-export interface HoldNotes {
+interface HoldNotes {
   /** The record's revision when this hold last read or wrote it; `"0"`: unknown, or no record. */
   recordRevision: string;
   /** The registration's revision until a watch has begun there; null afterwards. */

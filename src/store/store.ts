@@ -250,7 +250,7 @@ export interface Registration {
   readonly retentionMs: number;
 }
 
-export interface ReadOptions {
+interface ReadOptions {
   /** Reads all pages at once and needs more memory: for a command that prints the roll and ends. Default: false. */
   readonly hurry?: boolean;
 }
@@ -277,7 +277,7 @@ export type NotHeld = { readonly kind: 'lost' } | Superseded;
 /** `by`: the session that is registered now. */
 export type Superseded = { readonly kind: 'superseded'; readonly by: string };
 
-export interface OneRead {
+interface OneRead {
   readonly revision: string;
   readonly entry: RollEntry | null;
   readonly skipped: readonly SkippedKey[];

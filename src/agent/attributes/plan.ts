@@ -39,10 +39,10 @@ export interface AttributesAnswers {
 }
 
 /** All that rollcall puts on a container instance, and so all that it ever deletes, begins with this. */
-export const OWN_PREFIX = 'rollcall.';
-export const HEALTH_ATTRIBUTE = 'rollcall.health';
+const OWN_PREFIX = 'rollcall.';
+const HEALTH_ATTRIBUTE = 'rollcall.health';
 /** What `rollcall.health` says of a node whose agent has left. */
-export const DEPARTED = 'departed';
+const DEPARTED = 'departed';
 
 /**
  * Custom attributes on one container instance, rollcall's and all others:
@@ -53,7 +53,7 @@ const MAX_CUSTOM = 10;
 const NAME = /^[A-Za-z0-9_.\-/]{1,128}$/;
 const VALUE = /^(?! )[A-Za-z0-9 ._\-/\\@:]{1,128}(?<! )$/;
 
-export interface WantedAttributes {
+interface WantedAttributes {
   /** In the order of their importance. */
   readonly attributes: readonly Attribute[];
   /** One line each, for a person: what ECS cannot have, and why. */
@@ -200,7 +200,7 @@ function othersOf(instance: ContainerInstance | undefined): number {
 
 const LONGEST_WAIT_MS = 3_600_000;
 
-export interface AttributesInput {
+interface AttributesInput {
   /** null until the instance id is known. */
   readonly record: NodeRecord | null;
   readonly leaving: boolean;

@@ -17,7 +17,7 @@ import {
   wantedAttributes,
 } from './plan.ts';
 
-export interface AttributesOptions {
+interface AttributesOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;

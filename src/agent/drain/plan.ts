@@ -89,7 +89,7 @@ export interface DrainInput {
 }
 
 /** This node as its own record names it. */
-export interface DrainNode {
+interface DrainNode {
   readonly instanceId: string;
   readonly arn: string | null;
   readonly cluster: string | null;

@@ -10,7 +10,7 @@ import { applyDrain, applyDrainFailure } from './apply.ts';
 import { type CauseVerdict, type DrainConfig, type HealthWatch, judgeCause, watchHealth } from './cause.ts';
 import { type DrainAnswers, type DrainState, type DrainStep, initialDrainState, planDrain } from './plan.ts';
 
-export interface DrainOptions {
+interface DrainOptions {
   readonly config: DrainConfig;
   readonly clock: Clock;
   readonly random: () => number;
@@ -116,7 +116,7 @@ async function askEcs(
 }
 
 /** One line when the drain's state changes, one when it waits for another reason, one when calls begin to fail. */
-export function createDrainLog(log: Logger): (step: DrainStep, state: DrainState) => void {
+function createDrainLog(log: Logger): (step: DrainStep, state: DrainState) => void {
   let lastStep: DrainStep | null = null;
   let lastState = initialDrainState;
   let last: { readonly phase: string; readonly reason: string } = { phase: 'idle', reason: '' };

@@ -20,7 +20,7 @@ import {
 import { watchedOf, watchHolds } from './watch-hold.ts';
 
 /** What the publisher needs; it owns none of it. */
-export interface PublisherOptions {
+interface PublisherOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly random: () => number;

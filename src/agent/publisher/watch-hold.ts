@@ -6,7 +6,7 @@ import type { Hold, Store } from '../../store/store.ts';
 import type { HoldEnd, PublisherState } from './plan.ts';
 
 /** What the watch needs to know of the publisher. */
-export interface Watched {
+interface Watched {
   /** null: not registered. */
   readonly hold: Hold | null;
   /** The store answered last. Only then is a broken watch begun anew: heartbeats go first. */
@@ -17,7 +17,7 @@ export function watchedOf({ phase, hold, trouble }: PublisherState): Watched {
   return { hold: phase === 'held' ? hold : null, answering: trouble.error === null };
 }
 
-export interface HoldWatch {
+interface HoldWatch {
   readonly store: Pick<Store, 'untilNotHeld'>;
   readonly clock: Clock;
   readonly random: () => number;

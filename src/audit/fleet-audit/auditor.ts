@@ -18,7 +18,7 @@ export interface Auditor {
 }
 
 /** All at one revision of the store. Where `report` is null, `unreadable` says what is wrong with it, if there is one. */
-export interface AuditRead {
+interface AuditRead {
   readonly revision: string;
   readonly summary: AuditSummary | null;
   readonly report: (AuditReport & Pick<AuditDetails, 'omitted'>) | null;

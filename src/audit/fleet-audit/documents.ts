@@ -12,7 +12,7 @@ export interface AuditSummary {
   readonly result: AuditResult | null;
 }
 
-export interface LastRun {
+interface LastRun {
   readonly by: AuditedBy;
   /** RFC 3339. */
   readonly endedAt: string;
@@ -21,12 +21,12 @@ export interface LastRun {
 }
 
 /** The agent that audited. */
-export interface AuditedBy {
+interface AuditedBy {
   readonly session: string;
   readonly instanceId: string | null;
 }
 
-export interface AuditResult {
+interface AuditResult {
   readonly by: AuditedBy;
   /** RFC 3339. */
   readonly startedAt: string;

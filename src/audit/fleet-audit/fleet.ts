@@ -25,7 +25,7 @@ export interface Audit {
   release(): void;
 }
 
-export interface FleetAuditDeps {
+interface FleetAuditDeps {
   readonly store: Pick<Store, 'read' | 'readOne'>;
   readonly clock: Clock;
   readonly openEcs: (requestsPerSecond: number) => Promise<EcsApi>;

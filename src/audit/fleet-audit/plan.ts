@@ -80,7 +80,7 @@ export interface Leadership {
   readonly stored: { readonly details: string | null; readonly memory: string | null };
 }
 
-export type RunState =
+type RunState =
   | { readonly kind: 'idle' | 'running' }
   /** Not in the store yet. */
   | { readonly kind: 'ended'; readonly publication: Publication };
@@ -130,7 +130,7 @@ export function lockLeaseMs(presenceTtlMs: number): number {
 /** Of a leader, in a row: its role, its network or its bundle may be what is wrong, and another agent's may be right. */
 const MAX_FAILED_RUNS = 3;
 
-export interface AuditPlanInput {
+interface AuditPlanInput {
   /** The agent is to deregister and end. */
   readonly leaving: boolean;
   readonly session: string;

@@ -16,7 +16,7 @@ const SQLITE_BUSY = 5;
  * @returns a function that releases the lock
  * @throws RollcallError if another process holds the lock; the driver's error if the file cannot be created
  */
-export async function lockFile(path: string): Promise<() => void> {
+async function lockFile(path: string): Promise<() => void> {
   const { DatabaseSync } = await import('node:sqlite');
   const database = new DatabaseSync(path, { timeout: 0 });
   try {
@@ -166,7 +166,7 @@ export interface CursorSaver {
   close(): Promise<void>;
 }
 
-export interface CursorSaverOptions {
+interface CursorSaverOptions {
   readonly write: (revision: string | null) => Promise<void>;
   readonly clock: Clock;
   /** Writes one line when saving starts to fail, and one when it works again. */

@@ -12,12 +12,12 @@ import type { MassLossLimits } from '../../registry/mass-loss.ts';
 import type { StoreConfig } from '../../store/store-url.ts';
 
 /** What to do with an event after a run of its handler. */
-export type NextStep =
+type NextStep =
   | { readonly kind: 'finished' }
   | { readonly kind: 'retry'; readonly delayMs: number }
   | { readonly kind: 'given-up' };
 
-export interface Attempt {
+interface Attempt {
   /** null: the run succeeded. */
   readonly failure: string | null;
   /** 1 for the first. */

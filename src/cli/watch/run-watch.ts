@@ -22,7 +22,7 @@ import {
 import { type HandlerConfig, handleEvent, handlerEnvironment, type WatchConfig, type WatchDeps } from './handler.ts';
 
 /** Waits while the store does not answer. Logs one line at the start of an outage and one at its end. */
-export interface StoreRetry {
+interface StoreRetry {
   /** Repeats `work` while the store does not answer. Rejects with an error that a retry cannot fix, or the signal's reason. */
   retryWhileAway<T>(work: () => Promise<T>): Promise<T>;
   /** Logs the same lines for calls that another component retries. @param error null: the store answers */

@@ -20,7 +20,7 @@ export class AnswerError extends Error {
  * Limit of one answer. 100 container instances with all their attributes are about 1 MB; a much longer answer is not from
  * ECS and would exhaust the process's memory.
  */
-export const MAX_ANSWER_BYTES = 8 * 1_024 * 1_024;
+const MAX_ANSWER_BYTES = 8 * 1_024 * 1_024;
 
 /** Reads an answer's body. @throws AnswerError beyond the limit; the rest is not read */
 export async function collectAnswer(stream: AsyncIterable<Uint8Array>): Promise<Uint8Array> {

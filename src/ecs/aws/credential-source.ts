@@ -36,7 +36,7 @@ export type CredentialSource =
   | { readonly kind: 'container' }
   | { readonly kind: 'instance' };
 
-export interface Role {
+interface Role {
   readonly arn: string;
   readonly sessionName: string | null;
   readonly externalId: string | null;
@@ -48,7 +48,7 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 type Settings = Readonly<Record<string, string | undefined>>;
 
 /** The parsed configuration files of the AWS tools, each by profile. */
-export interface SharedFiles {
+interface SharedFiles {
   readonly configFile: Readonly<Record<string, Settings>>;
   readonly credentialsFile: Readonly<Record<string, Settings>>;
   /** Their paths, for messages. */

@@ -15,7 +15,7 @@ import {
   type Keys,
 } from './credential-source.ts';
 
-export interface Credentials extends Keys {
+interface Credentials extends Keys {
   readonly expiration?: Date;
 }
 
@@ -25,7 +25,7 @@ const PROCESS_TIMEOUT_MS = 30_000;
 const CREDENTIALS_TIMEOUT_MS = 45_000;
 const MAX_PROCESS_BYTES = 64 * 1_024;
 
-export interface CredentialDeps {
+interface CredentialDeps {
   readonly sdk: Sdk;
   readonly clock: Clock;
   readonly env: Environment;

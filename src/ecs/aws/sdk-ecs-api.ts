@@ -7,10 +7,10 @@ import { readCredentials } from './credentials.ts';
 import { parseDefinedTask, parseDescribed, parsePage, parseStarted } from './parse.ts';
 import { translateEcsError } from './translate-error.ts';
 
-export const CONNECT_TIMEOUT_MS = 3_000;
-export const ANSWER_TIMEOUT_MS = 10_000;
+const CONNECT_TIMEOUT_MS = 3_000;
+const ANSWER_TIMEOUT_MS = 10_000;
 
-export interface Client {
+interface Client {
   readonly client: ECSClient;
   /** Region and endpoint of the requests; null until known. */
   place(): { readonly region: string | null; readonly endpoint: string | null };
@@ -24,7 +24,7 @@ const silence = () => {};
  * read: https://docs.aws.amazon.com/sdkref/latest/guide/feature-region.html
  * `maxAttempts` 1: a call is sent once.
  */
-export function openClient(
+function openClient(
   sdk: Sdk,
   { region, profile, requestsPerSecond }: EcsSettings,
   { maxAttempts, clock, env }: { readonly maxAttempts: number } & EcsDeps,

@@ -5,7 +5,7 @@ import { AnswerError, type EcsCall } from './call.ts';
 import { CredentialError } from './credential-source.ts';
 
 /** The next step for some of AWS's error codes. */
-export interface CodeHelp {
+interface CodeHelp {
   readonly codes: readonly string[];
   /** @param text AWS's message @returns null: no advice */
   readonly help: (call: EcsCall, text: string) => string | null;
@@ -17,7 +17,7 @@ export interface CodeHelp {
  * https://docs.aws.amazon.com/AmazonECS/latest/APIReference/CommonErrors.html and the errors of each action.
  * The message of any other code is shown without advice.
  */
-export const CODE_HELP: readonly CodeHelp[] = [
+const CODE_HELP: readonly CodeHelp[] = [
   {
     codes: ['AccessDeniedException', 'AccessDenied', 'NotAuthorized', 'OptInRequired', 'UnauthorizedOperation'],
     help: ({ action }) => `allow ${action} in IAM (see docs/iam/README.md), or set another --profile`,

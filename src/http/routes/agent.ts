@@ -10,7 +10,7 @@ import { events } from './events.ts';
 import { metrics } from './metrics.ts';
 import { containerInstance, containerInstances, targets, unavailable } from './roll.ts';
 
-export interface AgentRouteDeps {
+interface AgentRouteDeps {
   /** Called once per request. */
   readonly report: () => AgentReport;
   readonly registry: Registry;
@@ -44,7 +44,7 @@ export function agentRoutes(deps: AgentRouteDeps): Routes {
 }
 
 /** Liveness: the agent's own loops make progress. A store outage does not fail it, because a restart would not help. */
-export function healthz(report: () => AgentReport): Handler {
+function healthz(report: () => AgentReport): Handler {
   return ({ path }) => {
     const stuck = report().loops.filter((loop) => loop.ageMs > loop.limitMs);
     if (stuck.length === 0) return jsonReply({ status: 'ok' });
@@ -57,7 +57,7 @@ export function healthz(report: () => AgentReport): Handler {
 }
 
 /** A list of the paths, as text. */
-export function indexPage(version: () => string, paths: () => readonly string[]): Handler {
+function indexPage(version: () => string, paths: () => readonly string[]): Handler {
   return () => {
     const body = [`rollcall ${version()}`, '', ...paths(), ''].join('\n');
     return { status: 200, contentType: 'text/plain; charset=utf-8', body };
@@ -65,7 +65,7 @@ export function indexPage(version: () => string, paths: () => readonly string[])
 }
 
 /** Readiness: this node is registered, and its lease is believed good. */
-export function readyz(report: () => AgentReport): Handler {
+function readyz(report: () => AgentReport): Handler {
   return ({ path }) => {
     const { state, believedGood, reason, lastError } = report().lease;
     if (state === 'held' && believedGood) return jsonReply({ status: 'ready' });
@@ -135,7 +135,7 @@ const AUDIT_OFF =
   'this agent takes no part in the continuous audit; start it with --audit-interval 5m (ROLLCALL_AUDIT_INTERVAL)';
 
 /** The last result of the continuous audit in the store, whichever agent wrote it, with its age and whether it is stale. */
-export function audit(auditor: Pick<Auditor, 'status' | 'read'> | null): Handler {
+function audit(auditor: Pick<Auditor, 'status' | 'read'> | null): Handler {
   return async ({ path, signal }) => {
     if (!auditor) return problem(404, AUDIT_OFF, { instance: path });
     try {

@@ -82,7 +82,7 @@ export function events({ feed, clock, random, maxReaders = 1_000 }: EventsRouteO
   };
 }
 
-export interface EventStreamOptions {
+interface EventStreamOptions {
   readonly batches: AsyncIterable<EventBatch>;
   readonly filter: EventFilter;
   /** Called before each snapshot, because a store restored from a backup has another id, which is in the events. */
@@ -93,7 +93,7 @@ export interface EventStreamOptions {
   readonly retryMs: number;
 }
 
-export interface EventStream {
+interface EventStream {
   readonly pieces: AsyncIterable<string | Uint8Array>;
   /** The text to send while there are no events: the new cursor if it has moved, else a comment. */
   heartbeat(): string;
@@ -203,7 +203,7 @@ export function createEventStream(options: EventStreamOptions): EventStream {
 }
 
 /** Renders events for an event stream. @param idLine the id line of the last event, with its line end; '': none */
-export type EventText = (events: readonly RollEvent[], idLine: string) => Buffer;
+type EventText = (events: readonly RollEvent[], idLine: string) => Buffer;
 
 /** Number of batches whose bytes are kept, for the readers that are up to date. */
 const RECENT = 16;

@@ -210,7 +210,7 @@ function registryMetrics(registry: RegistryStatus): readonly Metric[] {
 }
 
 /** The continuous audit: the result is the fleet's, the counts are this process's. */
-export function auditMetrics({ summary, ageMs, leading, stale, counts }: AuditStatus): readonly Metric[] {
+function auditMetrics({ summary, ageMs, leading, stale, counts }: AuditStatus): readonly Metric[] {
   const result = summary?.result;
   const differing = DIFFERENCE_KINDS.map((kind) => ({
     labels: { result: kind as string },
@@ -249,10 +249,10 @@ export function auditMetrics({ summary, ageMs, leading, stale, counts }: AuditSt
   ];
 }
 
-export const METRICS_CONTENT_TYPE = PromRegistry.PROMETHEUS_CONTENT_TYPE;
+const METRICS_CONTENT_TYPE = PromRegistry.PROMETHEUS_CONTENT_TYPE;
 
 /** The page in Prometheus' text format. A metric without samples is left out. */
-export function renderMetrics(metrics: readonly Metric[]): Promise<string> {
+function renderMetrics(metrics: readonly Metric[]): Promise<string> {
   // A new registry for each page, so that a sample that is gone does not stay on the next page.
   const page = new PromRegistry();
   for (const { name, type, help, samples } of metrics) {
@@ -275,40 +275,40 @@ function gaugeOf(gauge: Gauge): Add {
 }
 
 /** Each label has a bounded set of values, such as the names of sources, loops and checks. A node is never a label. */
-export interface Metric {
+interface Metric {
   readonly name: string;
   readonly type: 'gauge' | 'counter';
   readonly help: string;
   readonly samples: readonly Sample[];
 }
 
-export interface Sample {
+interface Sample {
   readonly labels: Readonly<Record<string, string>>;
   readonly value: number;
 }
 
-export function gauge(name: string, help: string, samples: readonly Sample[]): Metric {
+function gauge(name: string, help: string, samples: readonly Sample[]): Metric {
   return { name, type: 'gauge', help, samples };
 }
 
-export function counter(name: string, help: string, samples: readonly Sample[]): Metric {
+function counter(name: string, help: string, samples: readonly Sample[]): Metric {
   return { name, type: 'counter', help, samples };
 }
 
-export function plain(value: number): readonly Sample[] {
+function plain(value: number): readonly Sample[] {
   return [{ labels: {}, value }];
 }
 
-export function seconds(ms: number | null): readonly Sample[] {
+function seconds(ms: number | null): readonly Sample[] {
   // Rounded to microseconds, to remove floating-point noise.
   return ms === null ? [] : plain(Math.round(ms * 1_000) / 1_000_000);
 }
 
 /** Adds labels before the samples' own. */
-export function labelled(more: Sample['labels'], samples: readonly Sample[]): readonly Sample[] {
+function labelled(more: Sample['labels'], samples: readonly Sample[]): readonly Sample[] {
   return samples.map(({ labels, value }) => ({ labels: { ...more, ...labels }, value }));
 }
 
-export function oneHot(label: string, values: readonly string[], current: string | undefined): readonly Sample[] {
+function oneHot(label: string, values: readonly string[], current: string | undefined): readonly Sample[] {
   return values.map((value) => ({ labels: { [label]: value }, value: value === current ? 1 : 0 }));
 }

@@ -12,7 +12,7 @@ import { type Handler, jsonList, jsonReply, problem, type Reply, type RouteReque
 const RETRY_AFTER = { 'Retry-After': '5' };
 
 /** The roll for a route, or a 503 with the reason why it is not known. */
-export async function readForRoute(
+async function readForRoute(
   registry: Pick<Registry, 'read'>,
   { path, signal }: RouteRequest,
 ): Promise<RegistryRead | Reply> {
@@ -65,7 +65,7 @@ export function containerInstance(registry: Pick<Registry, 'read'>): Handler {
 }
 
 /** A scrape target in the form of Prometheus' http_sd. */
-export interface TargetGroup {
+interface TargetGroup {
   readonly targets: readonly [string];
   /** An unknown value has no label. */
   readonly labels: Readonly<Record<string, string>>;

@@ -48,7 +48,7 @@ const schema = v.partial(
 export const INSTANCE_KEYS = Object.keys(schema.entries) as (keyof typeof schema.entries)[];
 
 /** Reads `{"agentConnected":false}`; other fields stay. @throws UsageError */
-export function parseInstanceChange(value: unknown): (instance: SimulatedInstance) => SimulatedInstance {
+function parseInstanceChange(value: unknown): (instance: SimulatedInstance) => SimulatedInstance {
   const result = v.safeParse(schema, value, { abortEarly: true });
   if (!result.success) {
     const issue = result.issues[0];
@@ -85,17 +85,17 @@ function moved(arn: string, cluster: string | undefined): string {
 /** At once. */
 const MAX_ADDED = 10_000;
 
-export function listInstances(ecs: EcsSimulation): unknown {
+function listInstances(ecs: EcsSimulation): unknown {
   return { instances: [...ecs.state().world.instances.values()].map(brief) };
 }
 
-export function describeInstance(ecs: EcsSimulation, _body: () => unknown, id: string): unknown {
+function describeInstance(ecs: EcsSimulation, _body: () => unknown, id: string): unknown {
   const instance = find(ecs, id);
   return { ...wireInstance(instance), clusterArn: instance.clusterArn };
 }
 
 /** Makes a node disconnected, or a mismatch, in ECS only. */
-export function changeInstance(ecs: EcsSimulation, body: () => unknown, id: string): unknown {
+function changeInstance(ecs: EcsSimulation, body: () => unknown, id: string): unknown {
   const before = find(ecs, id);
   const after = parseInstanceChange(body())(before);
   ecs.change((state) => {
@@ -106,14 +106,14 @@ export function changeInstance(ecs: EcsSimulation, body: () => unknown, id: stri
 }
 
 /** Removes an instance, so that its node is a stray. */
-export function removeInstance(ecs: EcsSimulation, _body: () => unknown, id: string): unknown {
+function removeInstance(ecs: EcsSimulation, _body: () => unknown, id: string): unknown {
   const gone = find(ecs, id);
   ecs.change((state) => ({ ...state, world: withoutInstance(state.world, gone.containerInstanceArn) }));
   return { removed: brief(gone) };
 }
 
 /** Adds ghosts, instances without a node: `{"cluster":"demo","count":2}` and other fields of the instances. */
-export function addInstances(ecs: EcsSimulation, body: () => unknown): unknown {
+function addInstances(ecs: EcsSimulation, body: () => unknown): unknown {
   const { count = 1, cluster, ...members } = requireObject('ECS instances', ['count', ...INSTANCE_KEYS], body());
   if (!Number.isSafeInteger(count) || Number(count) < 1 || Number(count) > MAX_ADDED)
     throw new UsageError(`ECS instances: count: expected 1 to ${MAX_ADDED}, got ${JSON.stringify(count)}`);

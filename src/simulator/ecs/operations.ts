@@ -112,7 +112,7 @@ export function requiredClusterArn(world: EcsWorld, input: RequestInput, { regio
 }
 
 /** The visible container instances of a cluster. */
-export function visibleInstances(world: EcsWorld, cluster: string, nowMs: number): readonly SimulatedInstance[] {
+function visibleInstances(world: EcsWorld, cluster: string, nowMs: number): readonly SimulatedInstance[] {
   return [...world.instances.values()].filter((one) => one.clusterArn === cluster && one.visibleFromMs <= nowMs);
 }
 
@@ -134,12 +134,7 @@ export function namedInstances(
   return { found, failures };
 }
 
-export function findInstance(
-  world: EcsWorld,
-  cluster: string,
-  name: string,
-  nowMs: number,
-): SimulatedInstance | undefined {
+function findInstance(world: EcsWorld, cluster: string, name: string, nowMs: number): SimulatedInstance | undefined {
   const instance = name.startsWith('arn:')
     ? world.instances.get(name)
     : visibleInstances(world, cluster, nowMs).find((one) => one.containerInstanceArn.endsWith(`/${name}`));
@@ -154,7 +149,7 @@ function missingArn(cluster: string, id: string): string {
 /** Maximum and default. */
 const MAX_RESULTS = 100;
 
-export interface PageOf<T> {
+interface PageOf<T> {
   readonly items: readonly T[];
   readonly nextToken?: string;
 }

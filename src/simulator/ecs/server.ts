@@ -79,7 +79,7 @@ function parse(text: string): unknown {
  */
 export const ECS_FAULTS = ['none', 'throttle', 'deny', 'expire', 'error500', 'slow', 'hang', 'cut', 'garbage'] as const;
 
-export interface EcsFault {
+interface EcsFault {
   readonly fault: (typeof ECS_FAULTS)[number];
   /** Number of requests that still fail; null: all. */
   readonly times: number | null;
@@ -144,7 +144,7 @@ function parseEcsFault(name: string, value: unknown): EcsFault {
   return { fault, times: times as number | null, share, delayMs, seen: 0 };
 }
 
-export interface LoggedRequest {
+interface LoggedRequest {
   readonly operation: string;
   /** RFC 3339. */
   readonly at: string;
@@ -154,7 +154,7 @@ export interface LoggedRequest {
   readonly error: string | null;
 }
 
-export interface RequestLog {
+interface RequestLog {
   readonly counts: ReadonlyMap<string, { readonly requests: number; readonly errors: number }>;
   /** The newest requests, oldest first. */
   readonly recent: readonly LoggedRequest[];
@@ -184,7 +184,7 @@ export function describeRequests({ counts, recent }: RequestLog): unknown {
   return { operations: Object.fromEntries(counts), highestPerSecond, recent: shown };
 }
 
-export interface EcsState {
+interface EcsState {
   readonly world: EcsWorld;
   readonly faults: EcsFaults;
   readonly log: RequestLog;
@@ -194,14 +194,14 @@ export interface EcsState {
   readonly serial: number;
 }
 
-export type EcsDelivery = Delivery & { readonly delayMs: number };
+type EcsDelivery = Delivery & { readonly delayMs: number };
 
-export function initialEcsState(accountId: string): EcsState {
+function initialEcsState(accountId: string): EcsState {
   return { world: emptyWorld(accountId), faults: new Map(), log: NO_REQUESTS, registrationDelayMs: 0, serial: 0 };
 }
 
 /** Answers one request: fault, signature, operation. */
-export function respondEcs(
+function respondEcs(
   state: EcsState,
   request: SignedRequest,
   now: { readonly wallMs: number; readonly nowMs: number },
@@ -282,7 +282,7 @@ function requestId(serial: number): string {
   return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20, 32)].join('-');
 }
 
-export interface EcsSimulationOptions {
+interface EcsSimulationOptions {
   readonly host: string;
   /** 0: a free port. */
   readonly port: number;

@@ -62,11 +62,7 @@ export const registerTaskDefinition: Operation = (world, input, { region }) => {
 };
 
 /** @param name `family` for its latest revision, `family:revision`, or an ARN */
-export function findTaskDefinition(
-  world: EcsWorld,
-  name: string,
-  { region }: Circumstances,
-): TaskDefinition | undefined {
+function findTaskDefinition(world: EcsWorld, name: string, { region }: Circumstances): TaskDefinition | undefined {
   const [family = '', revision] = (name.split('/').at(-1) ?? name).split(':');
   const found = world.taskDefinitions.get(family)?.at(revision === undefined ? -1 : Number(revision) - 1);
   const arn = found?.taskDefinitionArn;

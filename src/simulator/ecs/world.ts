@@ -31,7 +31,7 @@ export interface Room {
   readonly portsUdp: readonly number[];
 }
 
-export interface Registration {
+interface Registration {
   readonly node: SimulatedNode;
   readonly agentVersion: string;
   /** See `containerInstanceArn`. */

@@ -5,7 +5,7 @@ import { createDial } from './dial.ts';
 import { Client, type ClientDuplexStream, ConnectivityState, Metadata, type ServiceError } from './grpc-js.ts';
 
 /** The most of one answer that is taken, in bytes: ten times etcd's largest value. */
-export const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
+const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 /**
  * While a call is under way, so that a dead connection is found within 9 s. etcd hangs up on clients that ping more
  * often than every 5 s, or while nothing is under way.

@@ -12,7 +12,7 @@ export interface Endpoint {
   readonly channel: Channel;
 }
 
-export interface Attempts {
+interface Attempts {
   /** Sent twice it does no harm: it may go to another endpoint even when this one may have carried it out. */
   readonly repeatable: boolean;
   /** Only here, for a call that belongs to a stream of this endpoint. */
@@ -52,7 +52,7 @@ export interface EtcdClient {
   avoid(endpoint: Endpoint): void;
 }
 
-export interface ClientDeps {
+interface ClientDeps {
   readonly clock: Clock;
   /** Where to start, so that a fleet does not lean on the first endpoint of its list. */
   readonly random: () => number;
@@ -159,7 +159,7 @@ function joined(errors: readonly StoreError[]): StoreError {
 }
 
 /** The token that all calls of one store share. */
-export interface AuthTokens {
+interface AuthTokens {
   /** The token, or null when there is none to send. Callers that come while one is being fetched wait for the same. */
   get(endpoint: Endpoint): Promise<string | null>;
   /** etcd refused this token; the next `get` fetches another. */

@@ -33,7 +33,7 @@ export class HandshakeCutError extends Error {
  * do and they are done here: an attempt has a deadline, up to the first HTTP/2 frame; the certificates are read anew for
  * each; and what failed is kept as an error with its code, not only as text.
  */
-export interface Dial {
+interface Dial {
   readonly target: string;
   readonly options: ChannelOptions;
   readonly credentials: ChannelCredentials;

@@ -33,7 +33,7 @@ const PAGE_KEYS = 5_000;
 const RAW_CURSOR = '\0base64:';
 
 /** @param root what every key of ours starts with */
-export function etcdRange(client: EtcdClient, root: string, history: HistoryCheck): Kv['range'] {
+function etcdRange(client: EtcdClient, root: string, history: HistoryCheck): Kv['range'] {
   const page = (query: RangeQuery, limit: number, signal: AbortSignal): Promise<RangePage> => {
     const request = {
       key: query.from === undefined ? root + query.prefix : cursorKey(query.from, root),
@@ -79,7 +79,7 @@ function cursorKey(from: string, root: string): Buffer | string {
 const PARALLEL_QUESTIONS = 8;
 
 /** Lease ids are etcd's, as decimal text. */
-export function etcdLeases(client: EtcdClient): Pick<Kv, 'grant' | 'keepAlive' | 'remaining' | 'releaseEmpty'> {
+function etcdLeases(client: EtcdClient): Pick<Kv, 'grant' | 'keepAlive' | 'remaining' | 'releaseEmpty'> {
   /** Answered from the leader's memory, without a Raft write. */
   const timeToLive = (lease: string, signal: AbortSignal): Promise<LeaseTime | null> =>
     client.call(LEASE_TIME_TO_LIVE, { id: lease }, REPEATABLE, signal, ({ id, ttl, grantedTtl }) => {
@@ -135,7 +135,7 @@ function requireAbout(lease: string, id: string): void {
 }
 
 /** @param root what every key of ours starts with */
-export function etcdTxn(client: EtcdClient, root: string): Kv['txn'] {
+function etcdTxn(client: EtcdClient, root: string): Kv['txn'] {
   return (txn, signal) => {
     // A write that may have been carried out is not sent again here: its guards would then fail on its own doing.
     const repeatable = txn.puts.length === 0 && txn.deletes.length === 0;
@@ -180,7 +180,7 @@ function compare(guard: Guard, root: string) {
 }
 
 /** The cluster's id as `etcdctl member list -w hex` writes it, and the prefix. @param root what every key of ours starts with */
-export function etcdStoreId(client: EtcdClient, root: string): Kv['id'] {
+function etcdStoreId(client: EtcdClient, root: string): Kv['id'] {
   // Every header has the cluster's id. This read needs no more than the permission we have, and no leader.
   const request = { key: root, countOnly: true, serializable: true };
   return (signal) =>

@@ -19,7 +19,7 @@ type Value<K> = K extends 'int64' | 'text'
         : never;
 
 /** What was left out is `'0'`, `''`, `false`, no bytes, no elements, or null for a message. */
-export type Decoded<F extends Fields> = {
+type Decoded<F extends Fields> = {
   readonly [N in keyof F]: F[N] extends readonly [number, infer K, 'repeated']
     ? readonly Value<K>[]
     : F[N] extends readonly [number, infer K]
@@ -38,7 +38,7 @@ type Encodable<F extends Fields> = {
       : never;
 };
 
-export interface Message<F extends Fields> {
+interface Message<F extends Fields> {
   /** Zero, false and empty are left out, as protobuf does. Bytes may be given as text, which becomes UTF-8. */
   encode(value: Encodable<F>): Buffer;
   /** @throws RangeError where the bytes are no such message */

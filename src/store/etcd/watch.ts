@@ -15,7 +15,7 @@ interface Inbox<T> {
 }
 
 /** Used in place of `Promise.race`, which leaves a reaction behind at the slower promise each time: a leak in a watch of days. */
-export function inbox<T>(): Inbox<T> {
+function inbox<T>(): Inbox<T> {
   const items: T[] = [];
   let wake = () => {};
   return {

@@ -12,7 +12,7 @@ const MAGIC = 'SQLite format 3\0';
  * Offsets are those of https://sqlite.org/fileformat2.html#the_database_header
  * @param header the first 100 bytes of the file, or all of a shorter one
  */
-export function judgeHeader(header: Buffer, applicationId: number, schemaNumber: number): string | null {
+function judgeHeader(header: Buffer, applicationId: number, schemaNumber: number): string | null {
   if (header.length === 0) return null;
   if (header.length < 100 || header.toString('latin1', 0, 16) !== MAGIC) return 'the file is not a database';
   if (header.readUInt32BE(68) !== applicationId) return 'the database belongs to another program';
@@ -40,12 +40,12 @@ function resultCode(error: unknown): number | undefined {
   return code === 'ERR_SQLITE_ERROR' && typeof errcode === 'number' ? errcode & 0xff : undefined;
 }
 
-export function isBusy(error: unknown): boolean {
+function isBusy(error: unknown): boolean {
   return resultCode(error) === BUSY;
 }
 
 /** Turns the driver's errors into a StoreError that says what to do; returns all other errors unchanged. */
-export function translateSqliteError(action: string, error: unknown): unknown {
+function translateSqliteError(action: string, error: unknown): unknown {
   const code = resultCode(error);
   if (code === undefined) return error;
   const known = CAUSES[code];
@@ -54,10 +54,10 @@ export function translateSqliteError(action: string, error: unknown): unknown {
 }
 
 /** How long SQLite itself waits for a lock. It blocks this process meanwhile, so longer waits are between retries. */
-export const BUSY_TIMEOUT_MS = 50;
+const BUSY_TIMEOUT_MS = 50;
 
 /** The deadline of a request, with all retries and the waits between them. */
-export const REQUEST_TIMEOUT_MS = 5_000;
+const REQUEST_TIMEOUT_MS = 5_000;
 
 export interface RetryDeps {
   readonly clock: Clock;
@@ -83,17 +83,17 @@ export async function retryBusy<T>(deps: RetryDeps, signal: AbortSignal, action:
 }
 
 /** "RlCl", at offset 68 of the file: marks it as rollcall's (https://sqlite.org/fileformat2.html#application_id). */
-export const APPLICATION_ID = 0x526c436c;
+const APPLICATION_ID = 0x526c436c;
 
 /** `user_version`, at offset 60. Raise it with every change to the tables that breaks older programs. */
-export const SCHEMA_NUMBER = 1;
+const SCHEMA_NUMBER = 1;
 
 /**
  * A key-value store with revisions in four tables. `kv` has the current values; `change` has the changes since
  * `meta.compacted` with the values they replaced, so that past revisions can be read, too.
  * A lease has two deadlines: the monotonic one counts in the boot that wrote it, the wall clock's after a reboot.
  */
-export const SCHEMA = `
+const SCHEMA = `
   CREATE TABLE meta (revision INTEGER NOT NULL, compacted INTEGER NOT NULL) STRICT;
   INSERT INTO meta VALUES (1, 0);
   CREATE TABLE kv (
@@ -119,7 +119,7 @@ export const SCHEMA = `
  * The store's id. Databases without it get it when they are next opened; older programs ignore it, so the programs of one
  * machine can be upgraded one after another.
  */
-export const IDENTITY_SCHEMA = `
+const IDENTITY_SCHEMA = `
   CREATE TABLE identity (id TEXT NOT NULL) STRICT;
   INSERT INTO identity VALUES (lower(hex(randomblob(16))));
 `;

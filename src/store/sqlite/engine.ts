@@ -8,14 +8,14 @@ import { type Statements, transaction } from './database.ts';
 type Row = Record<string, SQLOutputValue>;
 
 /** A row of table `kv`. Revisions and leases are below 2^53: the driver refuses to round. */
-export interface KvRow {
+interface KvRow {
   readonly key: string;
   readonly value: string;
   readonly lease: number;
   readonly modRevision: number;
 }
 
-export function kvRow(row: Row): KvRow {
+function kvRow(row: Row): KvRow {
   return {
     key: String(row['key']),
     value: String(row['value']),
@@ -24,12 +24,12 @@ export function kvRow(row: Row): KvRow {
   };
 }
 
-export function keyValue(row: KvRow): KeyValue {
+function keyValue(row: KvRow): KeyValue {
   return { key: row.key, value: row.value, lease: String(row.lease), modRevision: String(row.modRevision) };
 }
 
 /** A key's new value (null: deleted) and what it replaces. */
-export interface Write {
+interface Write {
   readonly key: string;
   readonly put: { readonly value: string; readonly lease: number } | null;
   readonly previous: KvRow | null;
@@ -41,12 +41,12 @@ interface Meta {
   readonly compacted: number;
 }
 
-export function readMeta(statements: Statements): Meta {
+function readMeta(statements: Statements): Meta {
   const row = statements.meta.get();
   return { revision: Number(row?.['revision']), compacted: Number(row?.['compacted']) };
 }
 
-export function readKey(statements: Statements, key: string): KvRow | null {
+function readKey(statements: Statements, key: string): KvRow | null {
   const row = statements.get.get(key);
   return row ? kvRow(row) : null;
 }
@@ -55,7 +55,7 @@ export function readKey(statements: Statements, key: string): KvRow | null {
  * Carries out `writes` at one new revision and logs them; removes the oldest revisions when the log has more than
  * `keptChanges`. Runs inside a transaction. @returns the new revision; without writes the current one
  */
-export function appendRevision(statements: Statements, writes: readonly Write[], keptChanges: number): number {
+function appendRevision(statements: Statements, writes: readonly Write[], keptChanges: number): number {
   const { revision: current } = readMeta(statements);
   if (writes.length === 0) return current;
   const revision = current + 1;
@@ -81,7 +81,7 @@ function compact(statements: Statements, keptChanges: number): void {
 }
 
 /** @throws CompactedError when the log does not reach back to `revision`, or the revision is not from this store */
-export function requireKept(statements: Statements, revision: string): number {
+function requireKept(statements: Statements, revision: string): number {
   const meta = readMeta(statements);
   const asked = Number(revision);
   if (asked < meta.compacted) {
@@ -97,7 +97,7 @@ export function requireKept(statements: Statements, revision: string): number {
 export const MAX_CHANGES = 500;
 
 /** The next revisions after `revision`, oldest first; none when it is the newest. Runs inside a transaction. */
-export function changesAfter(statements: Statements, revision: string): readonly KvBatch[] {
+function changesAfter(statements: Statements, revision: string): readonly KvBatch[] {
   const after = requireKept(statements, revision);
   const batches: { revision: string; events: KvEvent[] }[] = [];
   if (after === readMeta(statements).revision) return batches;
@@ -137,12 +137,12 @@ export function nowOf(clock: Clock, bootId: string): Now {
 const MAX_EXPIRED_AT_ONCE = 500;
 
 /** When a lease of `ttlMs` that starts now ends, on both clocks. */
-export function deadlines(now: Now, ttlMs: number) {
+function deadlines(now: Now, ttlMs: number) {
   return { bootId: now.bootId, monotonicMs: now.monotonicMs + ttlMs, wallMs: now.wallMs + ttlMs };
 }
 
 /** The remaining time of a lease; null: no such lease. */
-export function leaseTime(statements: Statements, now: Now, lease: string): LeaseTime | null {
+function leaseTime(statements: Statements, now: Now, lease: string): LeaseTime | null {
   const row = statements.lease.get(lease);
   if (!row) return null;
   const inItsBoot = now.bootId !== UNKNOWN_BOOT && row['boot_id'] === now.bootId;
@@ -156,7 +156,7 @@ export function leaseTime(statements: Statements, now: Now, lease: string): Leas
  * Ends the expired leases and deletes their keys, one revision for each lease. Every operation does this first, so each
  * one sees all expiries up to its time. Until then an expired lease still counts as alive.
  */
-export function sweep(statements: Statements, now: Now, keptChanges: number): void {
+function sweep(statements: Statements, now: Now, keptChanges: number): void {
   // Almost always there is nothing to do, and reading an index takes no lock.
   while (expired(statements, now).length > 0) {
     transaction(statements.db, 'write', () => {
@@ -186,7 +186,7 @@ const MAX_PAGE_KEYS = 1_000;
 const MAX_PAGE_CHARS = 1_000_000;
 
 /** One page of a range, at the newest or a past revision. Runs inside a transaction. */
-export function readPage(statements: Statements, { prefix, from, to, revision, ...query }: RangeQuery): RangePage {
+function readPage(statements: Statements, { prefix, from, to, revision, ...query }: RangeQuery): RangePage {
   const at = revision === undefined ? readMeta(statements).revision : requireKept(statements, revision);
   const kvs: KeyValue[] = [];
   let chars = 0;

@@ -32,7 +32,7 @@ interface EngineKvDeps extends RetryDeps {
  * The key-value contract over an engine: adds the clock, retries and closing.
  * @param current the engine to use now; a different one after the file was replaced
  */
-export function engineKv(label: string, current: () => Engine, deps: EngineKvDeps): Kv {
+function engineKv(label: string, current: () => Engine, deps: EngineKvDeps): Kv {
   const { clock, random, bootId, release } = deps;
   const closing = new AbortController();
 
@@ -106,7 +106,7 @@ export function engineKv(label: string, current: () => Engine, deps: EngineKvDep
 }
 
 /** Changes in the log that watchers resume from. At 2 kB each they take 20 MB at most. */
-export const KEPT_CHANGES = 10_000;
+const KEPT_CHANGES = 10_000;
 
 export interface EmbeddedDeps extends RetryDeps {
   /** /proc/sys/kernel/random/boot_id, or `UNKNOWN_BOOT`. */
