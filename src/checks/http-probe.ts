@@ -23,7 +23,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
  * contain the address or the local port of one attempt, and each new text would be a write of the record.
  * @param where the target, for messages
  */
-function failureReason(where: string, error: unknown): string {
+function connectionFailure(where: string, error: unknown): string {
   const code = (error as { code?: unknown } | null)?.code;
   const meaning = typeof code === 'string' ? MEANINGS[code] : undefined;
   return reasonFrom(`${meaning ?? describeError(error)} at ${where}`);
@@ -74,7 +74,7 @@ async function criticalOnFailure(
     return await asking;
   } catch (error) {
     signal.throwIfAborted();
-    return { status: 'critical', reason: failureReason(where, error) };
+    return { status: 'critical', reason: connectionFailure(where, error) };
   }
 }
 

@@ -54,14 +54,14 @@ export async function runProbe(options: RunProbeOptions, signal: AbortSignal): P
     await clock.sleep(dueMs - clock.monotonicMs(), signal);
     onStep();
     const startMs = clock.monotonicMs();
-    const seen = await runOnce(probe, clock, signal);
+    const seen = await observe(probe, clock, signal);
     const nowMs = clock.monotonicMs();
     options.onResult(seen, nowMs - startMs);
     dueMs = nextRunMs(dueMs, probe.intervalMs, nowMs);
   }
 }
 
-async function runOnce(probe: Probe, clock: Clock, signal: AbortSignal): Promise<Observation> {
+async function observe(probe: Probe, clock: Clock, signal: AbortSignal): Promise<Observation> {
   try {
     return await withDeadline(clock, probe.timeoutMs + GRACE_MS, signal, probe.name, probe.run);
   } catch (error) {

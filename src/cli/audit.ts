@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import { emptyAuditMemory } from '../audit/history.ts';
 import { type AuditReport, DIFFERENCE_KINDS, type DifferenceKind, isUndecided, type Note } from '../audit/report.ts';
-import { clusterNames, type EcsFlags, ecsOptions, ecsSettings } from '../config/ecs.ts';
+import { type EcsFlags, ecsOptions, ecsSettings, parseClusters } from '../config/ecs.ts';
 import { isLogged, logLevelOption, type OutputFormat, outputOption } from '../config/flags.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/mass-loss.ts';
 import { storeConfig, storeOptions, timeoutOption } from '../config/store.ts';
@@ -39,7 +39,7 @@ export function auditCommand(context: CliContext): Command {
     .addOption(
       new Option('--cluster <names>', 'ECS clusters by name or ARN, comma-separated')
         .env('ROLLCALL_CLUSTER')
-        .argParser(clusterNames),
+        .argParser(parseClusters),
     )
     .addOption(
       new Option('--all-clusters', 'all ECS clusters of the region').env('ROLLCALL_ALL_CLUSTERS').default(false),

@@ -9,7 +9,7 @@ import { describeError, UsageError } from '../lib/errors.ts';
 import { type IdentityConfig, MANAGED_INSTANCE_ID } from '../sources/external-instance.ts';
 import { minimumTtlMs } from '../store/store-url.ts';
 import { type CheckFlags, checkConfig, checkOptions } from './checks.ts';
-import { clusterNames, type EcsFlags, ecsOptions, ecsSettings } from './ecs.ts';
+import { type EcsFlags, ecsOptions, ecsSettings, parseClusters } from './ecs.ts';
 import {
   durationBetween,
   httpOrigin,
@@ -49,7 +49,7 @@ export function auditConfig(flags: AuditFlags): AuditConfig | null {
 }
 
 function auditClusters(text: string): AuditConfig['clusters'] {
-  return text === 'all' ? text : clusterNames(text);
+  return text === 'all' ? text : parseClusters(text);
 }
 
 /** What an agent may change in ECS. Without these flags it changes nothing. */

@@ -18,7 +18,7 @@ export function ecsOptions(): Option[] {
 }
 
 /** Clusters by name or ARN, comma-separated, each once. */
-export function clusterNames(text: string): readonly string[] {
+export function parseClusters(text: string): readonly string[] {
   const names = [...new Set(text.split(',').map((name) => name.trim()))];
   const wrong = names.find((name) => clusterName(name) === undefined);
   if (wrong !== undefined) throw new InvalidArgumentError(`${quote(wrong)} is not a cluster’s name or ARN.`);

@@ -80,9 +80,15 @@ export function afterFailure<Action extends string>(
   return { error: describeError(error), action, retryAtMs: nowMs + backoff.delayMs(random), backoff: backoff.next() };
 }
 
-/** For loops whose calls fail apart from each other: only the success of the call that failed ends the trouble. */
-export function afterSuccess<Action extends string>(trouble: Trouble<Action>, action: Action): Trouble<Action> {
-  return trouble.action === action ? noTrouble(trouble.backoff) : trouble;
+/**
+ * For loops whose calls fail apart from each other: only the success of the call that failed ends the trouble. A heartbeat
+ * that succeeds says nothing of a write that was refused, since a full or read-only store still takes heartbeats.
+ */
+export function afterSuccess<State extends { readonly trouble: Trouble }>(
+  state: State,
+  action: State['trouble']['action'],
+): State {
+  return state.trouble.action === action ? { ...state, trouble: noTrouble(state.trouble.backoff) } : state;
 }
 
 /** A call was answered, but only `noTrouble` makes the pause after the next failure short again. */

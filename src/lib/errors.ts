@@ -45,6 +45,15 @@ export function describeError(error: unknown): string {
   return parts.join(': ') || 'unknown error';
 }
 
+/**
+ * The first line of a message or of an error's, without its full stop; empty if it has none. At most 500 characters. The
+ * other lines of the AWS SDK's errors, and of a command's output, are advice to programmers.
+ */
+export function firstLine(error: unknown): string {
+  const text = typeof error === 'string' ? error : String((error as Error | null)?.message ?? '');
+  return oneLine(text.trim().split('\n')[0]).replace(/\.$/, '');
+}
+
 function oneLine(error: unknown): string {
   // If a connection fails on all addresses of a host, Node throws an AggregateError without a message.
   if (error instanceof AggregateError && error.message === '') return error.errors.map(oneLine).find(Boolean) ?? '';

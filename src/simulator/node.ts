@@ -34,13 +34,13 @@ interface Fleet {
 }
 
 /** Cluster names of a fleet, in the order in which nodes are assigned. */
-export function clusterNames({ cluster, clusters = 1 }: Omit<Fleet, 'seed'>): readonly string[] {
+export function fleetClusters({ cluster, clusters = 1 }: Omit<Fleet, 'seed'>): readonly string[] {
   return Array.from({ length: clusters }, (_, index) => (index === 0 ? cluster : `${cluster}-${index + 1}`));
 }
 
 /** @param index from 0 */
 export function simulatedNode(index: number, { seed, ...named }: Fleet): SimulatedNode {
-  const names = clusterNames(named);
+  const names = fleetClusters(named);
   const cluster = names[index % names.length] ?? named.cluster;
   // The index in the cluster, so that each cluster has nodes of all zones and life cycles.
   const rank = Math.floor(index / names.length);

@@ -8,9 +8,9 @@ import type { AgentVersion } from './imds.ts';
 import { MAX_CLUSTERS, MAX_NODES } from './limits.ts';
 import {
   ACCOUNT_ID,
-  clusterNames,
   containerInstanceArn,
   type Faults,
+  fleetClusters,
   type Notices,
   type SimulatedNode,
   simulatedNode,
@@ -90,7 +90,7 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
   try {
     if (options.ecs) {
       const ecsOptions = { host: '127.0.0.1', port: port(1 + 2 * options.nodes), accountId: ACCOUNT_ID, clock };
-      ecs = await startEcsSimulation({ ...ecsOptions, clusters: clusterNames({ cluster, clusters }) });
+      ecs = await startEcsSimulation({ ...ecsOptions, clusters: fleetClusters({ cluster, clusters }) });
     }
     for (let index = 0; index < options.nodes; index += 1) {
       const node = simulatedNode(index, { seed, cluster, clusters });
@@ -136,7 +136,7 @@ function refuseOptions({ nodes, basePort, cluster, clusters = 1, ecs = false }: 
     );
   }
   // Not an ARN.
-  const longest = clusterNames({ cluster, clusters }).at(-1) ?? cluster;
+  const longest = fleetClusters({ cluster, clusters }).at(-1) ?? cluster;
   if (clusterName(longest) !== longest) {
     throw new UsageError(`cluster "${cluster}": expected letters, digits, - and _, at most 255 of them`);
   }

@@ -36,7 +36,7 @@ export function decideRegistration(
   if (
     holder !== null &&
     holder.session !== registration.session &&
-    !(takeover && !isLater(holder.since, registration.since))
+    !(takeover && !isLaterInstant(holder.since, registration.since))
   ) {
     return { kind: 'superseded', by: holder.session };
   }
@@ -86,7 +86,7 @@ function presenceOf(text: string | null): Presence | null {
 }
 
 /** Compares two RFC 3339 instants; false if one of them cannot be parsed. */
-function isLater(a: string, b: string): boolean {
+function isLaterInstant(a: string, b: string): boolean {
   return Date.parse(a) > Date.parse(b);
 }
 

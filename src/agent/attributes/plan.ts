@@ -138,21 +138,26 @@ export const applyAttributes: Apply<AttributesState, AttributesStep, AttributesA
   describe(state, { target }, described, { nowMs, random }) {
     const instance = described.instances.find(({ containerInstanceArn }) => containerInstanceArn === target.arn);
     const readAgainAtMs = nowMs + READ_AGAIN_MS * (1 - random / 2);
-    return { ...answered(state, target), inEcs: attributesOf(instance), others: othersOf(instance), readAgainAtMs };
+    return {
+      ...withoutTrouble(state, target),
+      inEcs: attributesOf(instance),
+      others: othersOf(instance),
+      readAgainAtMs,
+    };
   },
   put: (state, { target, attributes }, _, { nowMs }) => ({
-    ...written(answered(state, target), attributes),
+    ...written(withoutTrouble(state, target), attributes),
     nextWriteAtMs: nowMs + WRITE_GAP_MS,
   }),
   delete(before, { target, names }) {
-    const state = answered(before, target);
+    const state = withoutTrouble(before, target);
     const inEcs = new Map(state.inEcs);
     // Nothing is gained by a pause between the two halves of one change.
     for (const name of names) inEcs.delete(name);
     return { ...state, inEcs, lastWrite: `deleted ${names.join(', ')}` };
   },
   deregister: (state, { target, attributes }) => ({
-    ...written(answered(state, target), attributes),
+    ...written(withoutTrouble(state, target), attributes),
     deregistered: true,
   }),
 };
@@ -179,7 +184,7 @@ function about(state: AttributesState, { arn }: Target): AttributesState {
   return state.arn === arn ? state : { ...initialAttributesState, arn };
 }
 
-function answered(state: AttributesState, target: Target): AttributesState {
+function withoutTrouble(state: AttributesState, target: Target): AttributesState {
   return { ...about(state, target), trouble: noTrouble(RETRY) };
 }
 

@@ -12,9 +12,9 @@ const STEP_BACK_MS = 3_000;
 export const applyDrain: Apply<DrainState, DrainStep, DrainAnswers> = {
   'read-claim': (state, _, claim, { nowMs }) =>
     // Its age is not known: it is renewed at once.
-    ({ ...answered(state), claim, renewAtMs: nowMs }),
+    ({ ...withoutLastError(state), claim, renewAtMs: nowMs }),
   take(before, _, outcome, end) {
-    const state = answered(before);
+    const state = withoutLastError(before);
     if (outcome.kind === 'taken') {
       return { ...recovered(state), claim: outcome.held, renewAtMs: renewAtMs(end), status: null };
     }
@@ -45,13 +45,13 @@ export const applyDrain: Apply<DrainState, DrainStep, DrainAnswers> = {
     activatedArn: place.arn,
     refusal: initialDrainState.refusal,
   }),
-  mark: (state, _, claim) => ({ ...answered(state), claim: claim ?? undefined }),
+  mark: (state, _, claim) => ({ ...withoutLastError(state), claim: claim ?? undefined }),
   renew: (state, _, alive, end) => ({
-    ...answered(state),
+    ...withoutLastError(state),
     ...(alive ? { renewAtMs: renewAtMs(end) } : { claim: undefined }),
   }),
   'give-back'(before, { leaveAlone, reason }, _, { nowMs, random }) {
-    const state = answered(before);
+    const state = withoutLastError(before);
     const trouble = { ...state.trouble, retryAtMs: nowMs + STEP_BACK_MS * (1 + random) };
     const nothing = { claim: null, status: null, drainDenied: false, activatedArn: null };
     return { ...state, ...nothing, leftAloneArn: leaveAlone ?? state.leftAloneArn, trouble, pauseReason: reason };
@@ -78,7 +78,7 @@ export function applyDrainFailure(before: DrainState, call: Call<DrainStep>, err
 }
 
 /** An answer alone does not make the next pause short again: reading the claim succeeds between tries that fail. */
-function answered(state: DrainState): DrainState {
+function withoutLastError(state: DrainState): DrainState {
   return { ...state, trouble: withoutError(state.trouble) };
 }
 

@@ -169,7 +169,7 @@ export const apply: Apply<PublisherState, Step, Answers> = {
   register(state, { action, desired }, outcome, { sentAtMs, nowMs, random }) {
     if (outcome.kind === 'superseded') {
       const first = state.phase === 'unregistered' && state.contestedBy !== outcome.by;
-      return first ? contested(state, outcome.by, nowMs) : ended(answered(state, action), outcome);
+      return first ? contested(state, outcome.by, nowMs) : ended(afterSuccess(state, action), outcome);
     }
     const { hold } = outcome;
     return {
@@ -185,23 +185,23 @@ export const apply: Apply<PublisherState, Step, Answers> = {
     };
   },
   renew(before, { action, hold }, outcome, { sentAtMs, random }) {
-    const state = answered(before, action);
+    const state = afterSuccess(before, action);
     if (outcome.kind !== 'renewed') return ended(state, outcome);
     const nextHeartbeatAtMs = sentAtMs + heartbeatIntervalMs(hold, random);
     return { ...state, heartbeatAtMs: sentAtMs, nextHeartbeatAtMs, counts: count(state, { beats: 1 }) };
   },
   'renew-retention'(before, { action, hold }, outcome, { sentAtMs, random }) {
-    const state = answered(before, action);
+    const state = afterSuccess(before, action);
     if (outcome.kind !== 'renewed') return ended(state, outcome);
     return { ...state, nextRetentionRenewalAtMs: sentAtMs + retentionRenewalIntervalMs(hold, random) };
   },
   update(before, { action, desired }, outcome) {
-    const state = answered(before, action);
+    const state = afterSuccess(before, action);
     if (outcome.kind !== 'written') return ended(state, outcome);
     return { ...state, publishedJson: desired.json, counts: count(state, { recordWrites: 1 }) };
   },
   depart(before, { action }, outcome) {
-    const state = answered(before, action);
+    const state = afterSuccess(before, action);
     if (outcome.kind === 'superseded') return ended(state, outcome);
     // `lost`: record and presence belong to no session that is known here, so nothing is left to do.
     if (outcome.kind === 'lost') return { ...state, phase: 'departed' };
@@ -239,11 +239,6 @@ export function applyFailure(
     publishedJson: action === 'update' ? null : state.publishedJson,
     counts: count(state, { storeErrors: 1, failedBeats: action === 'renew' ? 1 : 0 }),
   };
-}
-
-/** A heartbeat that succeeds says nothing of a write that was refused: a full or read-only store still takes heartbeats. */
-function answered(state: PublisherState, action: Call<Step>['action']): PublisherState {
-  return { ...state, trouble: afterSuccess(state.trouble, action) };
 }
 
 function ended(state: PublisherState, outcome: NotHeld): PublisherState {

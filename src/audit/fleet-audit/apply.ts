@@ -17,7 +17,7 @@ export const applyAudit: Apply<AuditorState, AuditorStep, AuditorAnswers> = {
     return { ...state, holder, copy, nextReadAtMs, trouble: noTrouble(state.trouble.backoff) };
   },
   campaign(before, { action }, outcome, { sentAtMs }) {
-    const state = answered(before, action);
+    const state = afterSuccess(before, action);
     if (outcome.kind === 'taken') return { ...state, holder: outcome.by };
     // When a term that goes on was confirmed last is not known here: it is renewed first.
     const confirmed = { confirmedAtMs: sentAtMs, nextRenewAtMs: sentAtMs };
@@ -29,10 +29,10 @@ export const applyAudit: Apply<AuditorState, AuditorStep, AuditorAnswers> = {
     if (outcome === 'lost') return leadershipOver(before, nowMs);
     // Two renewals may fail before the third is too late.
     const nextRenewAtMs = sentAtMs + (term.ttlMs / 3) * (1 - random / 10);
-    return withLeadership(answered(before, action), { confirmedAtMs: sentAtMs, nextRenewAtMs });
+    return withLeadership(afterSuccess(before, action), { confirmedAtMs: sentAtMs, nextRenewAtMs });
   },
   'read-memory'(before, { action }, { documents }, end) {
-    const state = answered(before, action);
+    const state = afterSuccess(before, action);
     const [summary = null, details = null, memoryText = null] = documents;
     const copy = updateCopy(state.copy, summary, end);
     // Where no agent has audited yet the fleet may be starting: each node has a TTL to come on the roll.
@@ -65,7 +65,7 @@ export const applyAudit: Apply<AuditorState, AuditorStep, AuditorAnswers> = {
       const counts = { ...before.counts, refused: before.counts.refused + 1 };
       return { ...leadershipOver(before, end.nowMs), counts };
     }
-    const state = answered(before, action);
+    const state = afterSuccess(before, action);
     const found = state.run.kind === 'ended' ? state.run.publication.found : null;
     const copy = updateCopy(state.copy, documents.summary, end);
     const stored = found && { memory: found.memory, stored: { details: found.details, memory: found.memoryText } };
@@ -101,10 +101,6 @@ export function auditFailure(error: unknown): AuditFailure {
   if (/^AccessDenied|^NotAuthorized/.test(error.code)) return 'denied';
   if (CREDENTIALS.test(error.code)) return 'credentials';
   return isThrottled(error) ? 'throttled' : 'ecs';
-}
-
-function answered(state: AuditorState, action: Call<AuditorStep>['action']): AuditorState {
-  return { ...state, trouble: afterSuccess(state.trouble, action) };
 }
 
 function withLeadership(state: AuditorState, changes: Partial<NonNullable<AuditorState['leadership']>>): AuditorState {

@@ -124,7 +124,7 @@ function runBeside(options: AuditorOptions): Running {
       const conclude = (outcome: () => AuditEnd) => {
         if (!signal.aborted) end.set(outcome);
       };
-      runOnce(options, memory, last, signal).then(
+      auditOnce(options, memory, last, signal).then(
         (outcome) => conclude(() => outcome),
         (defect: unknown) =>
           conclude(() => {
@@ -137,7 +137,7 @@ function runBeside(options: AuditorOptions): Running {
   };
 }
 
-async function runOnce(
+async function auditOnce(
   { clock, audit, session, intervalMs, instanceId }: AuditorOptions,
   memory: AuditMemory,
   last: AuditSummary | null,

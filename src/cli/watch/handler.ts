@@ -38,7 +38,7 @@ export function nextStep({ failure, number, retries, random }: Attempt): NextSte
 }
 
 /** Why a run of a handler failed, for messages; null if it succeeded. */
-export function failureReason(
+export function runFailure(
   result: Pick<CommandResult, 'status' | 'signal' | 'timedOut'>,
   timeoutMs: number,
 ): string | null {
@@ -128,7 +128,7 @@ export async function handleEvent(
 /** @returns why the run failed; null if it succeeded */
 async function runHandler(run: CommandRun): Promise<string | null> {
   try {
-    return failureReason(await runCommand(run), run.timeoutMs);
+    return runFailure(await runCommand(run), run.timeoutMs);
   } catch (error) {
     run.signal.throwIfAborted();
     // The handler could not start: too little memory, or its file is being replaced. The next attempt may succeed.

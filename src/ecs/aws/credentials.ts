@@ -3,8 +3,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { Clock } from '../../lib/clock.ts';
 import { DeadlineError, withDeadline } from '../../lib/deadline.ts';
-import { describeError } from '../../lib/errors.ts';
-import { printable } from '../../lib/foreign-text.ts';
+import { describeError, firstLine } from '../../lib/errors.ts';
 import { runCommand } from '../../lib/run-command.ts';
 import { collectAnswer, type Sdk } from './call.ts';
 import {
@@ -251,10 +250,4 @@ function stsError(action: string, error: unknown): CredentialError {
       ? 'renew the token or keys that the role is assumed with'
       : 'check the role’s ARN and the keys that it is assumed with';
   return new CredentialError(`${action}: ${name}: ${firstLine(error)}`, help, status >= 500 || status === 429);
-}
-
-function firstLine(error: unknown): string {
-  const text = typeof error === 'string' ? error : String((error as Error)?.message ?? '');
-  const [line = ''] = text.trim().split('\n');
-  return printable(line).replace(/\.$/, '');
 }

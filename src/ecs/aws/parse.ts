@@ -37,7 +37,7 @@ export function parseDescribed(
   const instances = list('containerInstances', answer.containerInstances).map((each) =>
     parseInstance(name, each, keepWhole),
   );
-  return { instances, failures: parseFailures(answer.failures, asked, new Set(instances.map(instanceIdOf))) };
+  return { instances, failures: parseFailures(answer.failures, asked, instances) };
 }
 
 export function parseStarted(
@@ -51,7 +51,7 @@ export function parseStarted(
     taskArn: requireArn(task.taskArn),
     containerInstanceArn: requireArn(task.containerInstanceArn),
   }));
-  return { tasks, failures: parseFailures(answer.failures, asked, new Set(tasks.map(instanceIdOf))) };
+  return { tasks, failures: parseFailures(answer.failures, asked, tasks) };
 }
 
 /** A task's own CPU and memory or, without them, the sums of its containers, by reservation if there is one. */
@@ -109,7 +109,7 @@ function parseResources(resources: readonly Resource[] | undefined): Resources {
 function parseFailures(
   failures: readonly SdkFailure[] | undefined,
   asked: readonly string[],
-  told: ReadonlySet<string>,
+  found: readonly { readonly containerInstanceArn: string }[],
 ): readonly Failure[] {
   // A failure may name the ARN without its cluster part, so the ids behind the last slash are compared.
   const whole = new Map(asked.map((arn) => [shortId(arn), arn]));
@@ -117,13 +117,11 @@ function parseFailures(
     arn: whole.get(shortId(nonEmptyText(arn) ?? '')) ?? nonEmptyText(arn) ?? '',
     reason: nonEmptyText(reason) ?? 'unknown',
   }));
-  const refused = new Set(said.map(({ arn }) => arn));
-  const unanswered = asked.filter((arn) => !told.has(shortId(arn)) && !refused.has(arn));
+  const answered = new Set(
+    [...found.map((one) => one.containerInstanceArn), ...said.map(({ arn }) => arn)].map(shortId),
+  );
+  const unanswered = asked.filter((arn) => !answered.has(shortId(arn)));
   return [...said, ...unanswered.map((arn) => ({ arn, reason: 'UNANSWERED' }))];
-}
-
-function instanceIdOf({ containerInstanceArn }: { readonly containerInstanceArn: string }): string {
-  return shortId(containerInstanceArn);
 }
 
 function list<T>(name: string, value: readonly T[] | undefined): readonly T[] {

@@ -1,5 +1,5 @@
 import { DeadlineError } from '../../lib/deadline.ts';
-import { describeError } from '../../lib/errors.ts';
+import { firstLine } from '../../lib/errors.ts';
 import { EcsError } from '../errors.ts';
 import { AnswerError, type EcsCall } from './call.ts';
 import { CredentialError } from './credential-source.ts';
@@ -81,7 +81,7 @@ const UNANSWERED =
 
 /** One line: the action, its object, AWS's code and message, and the next step. */
 export function translateEcsError(call: EcsCall, error: unknown): EcsError {
-  const { code, cause, help, retryable } = explain(call, error);
+  const { code, cause, help, retryable } = findCause(call, error);
   const about = [call.taskDefinition, call.cluster].filter((name) => name !== null).join(' on ');
   // A refused request started no task. A request without an answer may have.
   const status = (error as SdkError | null)?.$metadata?.httpStatusCode ?? 0;
@@ -99,9 +99,9 @@ interface Explanation {
   readonly retryable: boolean;
 }
 
-function explain(call: EcsCall, error: unknown): Explanation {
+function findCause(call: EcsCall, error: unknown): Explanation {
   const { name = '', message = '', code = '', $fault, $metadata } = (error ?? {}) as SdkError;
-  const text = firstLine(error);
+  const text = firstLine(error) || 'unknown error';
   const status = $metadata?.httpStatusCode;
   const at = call.endpoint ?? 'the endpoint';
   const unanswered = (cause: string, help: string): Explanation => ({ code: 'NoAnswer', cause, help, retryable: true });
@@ -148,12 +148,4 @@ function explain(call: EcsCall, error: unknown): Explanation {
 
 function localError(code: string, cause: string, help: string): Explanation {
   return { code, cause, help, retryable: false };
-}
-
-/** The first line of a message, without its full stop. The SDK's other lines are advice to programmers. */
-function firstLine(error: unknown): string {
-  const [line = ''] = String((error as Error)?.message ?? '')
-    .trim()
-    .split('\n');
-  return describeError(line).replace(/\.$/, '');
 }

@@ -116,7 +116,7 @@ export function createHistoryCheck(root: string): HistoryCheck {
       // The store that took another's place may be at the very same revision: nothing of the old one is kept then.
       let newest = seen?.revision === revision && !refuted ? seen : null;
       for (const { key, value, modRevision } of kvs) {
-        if (newest === null || isLater(modRevision, newest.modRevision)) {
+        if (newest === null || isLaterRevision(modRevision, newest.modRevision)) {
           if (isText(key)) newest = { revision, key, value, modRevision };
         }
       }
@@ -149,7 +149,7 @@ export function createHistoryCheck(root: string): HistoryCheck {
 }
 
 /** Of two revisions as decimal texts. Pages are long, and a BigInt for each key would cost more than reading it. */
-function isLater(a: string, b: string): boolean {
+function isLaterRevision(a: string, b: string): boolean {
   return a.length === b.length ? a > b : a.length > b.length;
 }
 

@@ -26,7 +26,7 @@ export async function explainEndpoint(
       const { status, text } = await withDeadline(clock, limitMs, new AbortController().signal, url, (signal) =>
         boundedRequest(pool, { method: 'GET', path: '/version', maxBytes: MAX_BODY_BYTES, signal }),
       );
-      return explain(status, text);
+      return explainVersionAnswer(status, text);
     } finally {
       await pool.destroy();
     }
@@ -36,7 +36,7 @@ export async function explainEndpoint(
 }
 
 /** @param text the body */
-export function explain(status: number, text: string): string {
+export function explainVersionAnswer(status: number, text: string): string {
   if (text.includes('HTTP request to an HTTPS server')) return 'it speaks TLS only: use an etcds:// store URL';
   const version = /"etcdserver"\s*:\s*"(\d+\.\d+[^"]*)"/.exec(text)?.[1] ?? /\betcd (\d+\.\d+\S*)/.exec(text)?.[1];
   if (status !== 200 || version === undefined) {

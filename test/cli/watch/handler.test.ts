@@ -6,11 +6,11 @@ import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { runProgram } from '../../../src/cli/program.ts';
 import {
-  failureReason,
   type HandlerConfig,
   handleEvent,
   handlerEnvironment,
   nextStep,
+  runFailure,
 } from '../../../src/cli/watch/handler.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
 import { cloudEvent } from '../../../src/record/cloud-event.ts';
@@ -44,12 +44,12 @@ describe('after attempt', () => {
 
   test('only exit status 0 within the timeout is a success; anything else has a reason', () => {
     const ended = { status: null, signal: null, timedOut: false };
-    assert.equal(failureReason({ ...ended, status: 0 }, 30_000), null);
-    assert.equal(failureReason({ ...ended, status: 3 }, 30_000), 'exit status 3');
-    assert.equal(failureReason({ ...ended, signal: 'SIGSEGV' }, 30_000), 'ended by SIGSEGV');
-    assert.equal(failureReason({ ...ended, signal: 'SIGTERM', timedOut: true }, 30_000), 'not finished within 30s');
-    assert.equal(failureReason({ ...ended, status: 0, timedOut: true }, 90_000), 'not finished within 1m30s');
-    assert.equal(failureReason(ended, 30_000), 'it could not be killed');
+    assert.equal(runFailure({ ...ended, status: 0 }, 30_000), null);
+    assert.equal(runFailure({ ...ended, status: 3 }, 30_000), 'exit status 3');
+    assert.equal(runFailure({ ...ended, signal: 'SIGSEGV' }, 30_000), 'ended by SIGSEGV');
+    assert.equal(runFailure({ ...ended, signal: 'SIGTERM', timedOut: true }, 30_000), 'not finished within 30s');
+    assert.equal(runFailure({ ...ended, status: 0, timedOut: true }, 90_000), 'not finished within 1m30s');
+    assert.equal(runFailure(ended, 30_000), 'it could not be killed');
   });
 });
 

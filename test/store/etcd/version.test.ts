@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { afterEach, describe, it } from 'node:test';
-import { explain } from '../../../src/store/etcd/version.ts';
+import { explainVersionAnswer } from '../../../src/store/etcd/version.ts';
 import {
   type Impostor,
   startFakeGrpc,
@@ -17,25 +17,34 @@ afterEach(closeTestKvs);
 
 describe('what answers GET /version', () => {
   it('is named with its version where it is an etcd, of every age', () => {
-    assert.match(explain(200, '{"etcdserver":"2.3.8","etcdcluster":"2.3.0"}'), /^it is etcd 2\.3\.8, which is too old/);
     assert.match(
-      explain(200, 'etcd 2.0.13'),
+      explainVersionAnswer(200, '{"etcdserver":"2.3.8","etcdcluster":"2.3.0"}'),
+      /^it is etcd 2\.3\.8, which is too old/,
+    );
+    assert.match(
+      explainVersionAnswer(200, 'etcd 2.0.13'),
       /^it is etcd 2\.0\.13, which is too old: rollcall needs etcd 3\.2 to 3\.6$/,
     );
-    assert.match(explain(200, '{"etcdserver":"3.1.20","etcdcluster":"3.1.0"}'), /etcd 3\.1\.20, which is too old/);
     assert.match(
-      explain(200, '{"etcdserver":"3.5.16","etcdcluster":"3.5.0"}'),
+      explainVersionAnswer(200, '{"etcdserver":"3.1.20","etcdcluster":"3.1.0"}'),
+      /etcd 3\.1\.20, which is too old/,
+    );
+    assert.match(
+      explainVersionAnswer(200, '{"etcdserver":"3.5.16","etcdcluster":"3.5.0"}'),
       /^it is etcd 3\.5\.16, and gRPC does not/,
     );
   });
 
   it('is said to be no etcd otherwise, with what it answers', () => {
     assert.match(
-      explain(404, '<h1>Not\nFound</h1>'),
+      explainVersionAnswer(404, '<h1>Not\nFound</h1>'),
       /^it is no etcd: it answers GET \/version with HTTP 404 \("<h1>Not F/,
     );
-    assert.match(explain(200, '{"version":"1.2.3"}'), /^it is no etcd/);
-    assert.match(explain(400, 'Client sent an HTTP request to an HTTPS server.\n'), /TLS only: use an etcds:\/\//);
+    assert.match(explainVersionAnswer(200, '{"version":"1.2.3"}'), /^it is no etcd/);
+    assert.match(
+      explainVersionAnswer(400, 'Client sent an HTTP request to an HTTPS server.\n'),
+      /TLS only: use an etcds:\/\//,
+    );
   });
 });
 
