@@ -16,6 +16,8 @@ export interface AgentConfig {
   readonly listen: { readonly host: string; readonly port: number };
   readonly labels: Readonly<Record<string, string>>;
   readonly identity: IdentityConfig;
+  /** The cluster to assume until ecs-agent names one; null: none. */
+  readonly cluster: string | null;
   /** Origin of the EC2 metadata service. */
   readonly metadataEndpoint: string;
   readonly metadataIntervalMs: number;

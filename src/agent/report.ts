@@ -24,7 +24,7 @@ import type { Interruption, NodeRecord } from '../record/record.ts';
 import type { WatchDown } from '../registry/follower.ts';
 import type { SourceStatus } from '../sources/poll-source.ts';
 import type { AttributesState, AttributesStep } from './attributes/plan.ts';
-import type { NodeIdentity } from './node.ts';
+import type { NodeIdentity } from './node-state.ts';
 import { leaseOverdue, type PublisherState, type Step } from './publisher/plan.ts';
 
 /** What the report is made of. Instants in `publisher`, `sources` and the runs of checks are on the monotonic clock, like `nowMs`. */

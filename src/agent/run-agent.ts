@@ -188,7 +188,8 @@ const REGISTRY_LIMIT_MS = 65_000;
 export async function runAgent(config: AgentConfig, deps: AgentDependencies, signal: AbortSignal): Promise<void> {
   const { store, clock, random, log, leaving } = deps;
   const identity = {
-    machineId: await machineIdOrNull(config.machineIdFile, log),
+    machineId: await machineIdIfReadable(config.machineIdFile, log),
+    cluster: config.cluster,
     labels: config.labels,
     version: deps.version,
     session: deps.session,
@@ -271,6 +272,7 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
               retentionMs: config.retentionMs,
               desired,
               leaving,
+              onLastRecord: node.recall,
               onStep(nextStep, state) {
                 step = nextStep;
                 publisher = state;
@@ -303,13 +305,13 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
   }
 }
 
-/** A missing machine id is a warning: the node registers without it. */
-async function machineIdOrNull(path: string, log: Logger): Promise<string | null> {
+/** A machine id that cannot be read (undefined) is a warning: the node registers without it. */
+async function machineIdIfReadable(path: string, log: Logger): Promise<string | null | undefined> {
   try {
     return await readMachineId(path);
   } catch (error) {
     log.warn(describeError(error));
-    return null;
+    return undefined;
   }
 }
 

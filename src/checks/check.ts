@@ -63,8 +63,10 @@ export function checkVerdict({ name, status, reason, sinceMs }: CheckState): Che
 
 const MAX_REASON_CHARACTERS = 200;
 
-/** The first non-empty line of a text, without control characters, at most 200 characters. */
-export function reasonFrom(text: string): string {
+/**
+ * The first non-empty line of a text, without control characters, and `suffix`: together at most 200 characters.
+ */
+export function reasonFrom(text: string, suffix = ''): string {
   const line = text
     .split(/[\r\n]+/)
     // Remove terminal colours; a tab becomes a space.
@@ -73,8 +75,9 @@ export function reasonFrom(text: string): string {
     .map((each) => printable(each).trim())
     .find((each) => /[^?\s\ufffd]/.test(each));
   const characters = [...(line ?? '')];
-  if (characters.length <= MAX_REASON_CHARACTERS) return characters.join('');
-  return `${characters.slice(0, MAX_REASON_CHARACTERS - 1).join('')}…`;
+  const limit = MAX_REASON_CHARACTERS - suffix.length;
+  if (characters.length <= limit) return `${characters.join('')}${suffix}`;
+  return `${characters.slice(0, limit - 1).join('')}…${suffix}`;
 }
 
 /** A node's health: the worst status of its checks, and since when it has been that. */

@@ -4,6 +4,7 @@ import type { AgentConfig } from '../agent/agent-config.ts';
 import { DRAIN_CAUSES, type DrainCause, type DrainConfig } from '../agent/drain/cause.ts';
 import type { NotifyConfig } from '../agent/systemd.ts';
 import type { AuditConfig } from '../audit/fleet-audit/fleet.ts';
+import { clusterName } from '../ecs/arn.ts';
 import { formatDuration } from '../lib/duration.ts';
 import { describeError, UsageError } from '../lib/errors.ts';
 import { type IdentityConfig, MANAGED_INSTANCE_ID } from '../sources/external-instance.ts';
@@ -160,6 +161,27 @@ function ipv4Address(text: string): string {
   return text;
 }
 
+/**
+ * A cluster in `ECS_CLUSTER` that cannot be one is not used: ecs-agent does not register with it either, and the node
+ * must be on the roll for that to be seen.
+ */
+function clusterOption(env: Readonly<Record<string, string | undefined>>): Option {
+  const option = new Option(
+    '--cluster <name>',
+    'ECS cluster of this node, by name or ARN, until its ecs-agent has named one; also ECS_CLUSTER',
+  )
+    .env('ROLLCALL_CLUSTER')
+    .argParser(cluster);
+  const name = clusterName(env['ECS_CLUSTER'] ?? '');
+  return name === undefined ? option : option.default(name);
+}
+
+function cluster(text: string): string {
+  const name = clusterName(text);
+  if (name === undefined) throw new InvalidArgumentError('Write the name or ARN of one ECS cluster.');
+  return name;
+}
+
 const HOUR_MS = 3_600_000;
 
 /** @param env AWS's own variables are defaults and keep their meaning; a ROLLCALL_… variable outranks them */
@@ -186,6 +208,7 @@ export function agentOptions(env: Readonly<Record<string, string | undefined>>):
       .default({}, 'none')
       .argParser(labels),
     ...identityOptions(),
+    clusterOption(env),
     new Option('--metadata-endpoint <url>', 'EC2 metadata service; also AWS_EC2_METADATA_SERVICE_ENDPOINT')
       .env('ROLLCALL_METADATA_ENDPOINT')
       .default(imds)
@@ -229,6 +252,7 @@ export interface AgentFlags
     AuditFlags,
     EcsWriteFlags,
     EcsFlags {
+  readonly cluster?: string;
   readonly presenceTtl: number;
   readonly retention: number;
   readonly listen: { readonly host: string; readonly port: number };
@@ -274,6 +298,7 @@ export function agentConfig(flags: AgentFlags): AgentConfig {
     listen: flags.listen,
     labels: flags.label,
     identity: identityConfig(flags),
+    cluster: flags.cluster ?? null,
     metadataEndpoint: metadataOrigin(flags.metadataEndpoint),
     metadataIntervalMs: flags.metadataInterval,
     allowImdsV1: flags.allowImdsV1,

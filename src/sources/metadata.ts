@@ -35,7 +35,7 @@ export const METADATA_FIELDS: { readonly [Name in keyof MetadataFacts]: Metadata
   instanceLifecycle: field(null, 'instance-life-cycle', 'a life cycle', /^[a-z]+(-[a-z]+)*$/),
 };
 
-const METADATA_NAMES = Object.keys(METADATA_FIELDS) as readonly (keyof MetadataFacts)[];
+export const METADATA_NAMES = Object.keys(METADATA_FIELDS) as readonly (keyof MetadataFacts)[];
 
 function field(documentKey: string | null, leaf: string, expected: string, shape: RegExp): MetadataField {
   const accepts = (text: string) => text.length <= MAX_CHARS && shape.test(text);
@@ -132,9 +132,12 @@ async function readLeaf(imds: ImdsClient, name: keyof MetadataFacts, signal: Abo
   return text === null ? null : parseLeaf(field, text);
 }
 
+/** The facts as far as they could be read: one that never was is absent. */
+export type KnownMetadata = Partial<MetadataFacts> & Pick<MetadataFacts, 'ec2InstanceId'>;
+
 interface MergedMetadata {
   /** null until the instance id was read once. */
-  readonly facts: MetadataFacts | null;
+  readonly facts: KnownMetadata | null;
   /** Why the read was refused and the last facts kept; null if it was accepted. */
   readonly refused: string | null;
 }
@@ -144,7 +147,7 @@ interface MergedMetadata {
  * of another instance is refused as a whole. In an accepted read, a fact that could not be read keeps its last value.
  * @param source the source's name, for messages
  */
-export function mergeMetadata(last: MetadataFacts | null, read: MetadataRead, source = 'EC2 metadata'): MergedMetadata {
+export function mergeMetadata(last: KnownMetadata | null, read: MetadataRead, source = 'EC2 metadata'): MergedMetadata {
   const { facts } = read;
   const refuse = (refused: string): MergedMetadata => ({ facts: last, refused });
   const { ec2InstanceId } = facts;
@@ -157,11 +160,6 @@ export function mergeMetadata(last: MetadataFacts | null, read: MetadataRead, so
   if (last?.privateIpAddress && !facts.privateIpAddress) {
     return refuse(`${source} has no private address; the last one was ${last.privateIpAddress}`);
   }
-  const merged = METADATA_NAMES.map((name) => [name, facts[name] ?? keep(last, facts, name)]);
-  return { facts: Object.fromEntries(merged) as MetadataFacts, refused: null };
-}
-
-/** null: the instance no longer has this value. Absent: the value could not be read, and the last one stays. */
-function keep(last: MetadataFacts | null, facts: Partial<MetadataFacts>, name: keyof MetadataFacts): string | null {
-  return facts[name] === null ? null : (last?.[name] ?? null);
+  // null: the instance no longer has this value. Absent: the value could not be read, and the last one stays.
+  return { facts: { ...last, ...facts, ec2InstanceId }, refused: null };
 }

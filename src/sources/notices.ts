@@ -14,7 +14,7 @@ export const NO_NOTICES: Notices = {
 };
 
 /** The notice that goes into the record; null: none. */
-export function mostUrgent(notices: Notices): Interruption | null {
+export function mostUrgent(notices: Partial<Notices>): Interruption | null {
   for (const kind of INTERRUPTION_KINDS) if (notices[kind]) return notices[kind];
   return null;
 }

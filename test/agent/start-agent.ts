@@ -61,6 +61,7 @@ export async function startWorld(t: TestContext) {
         listen: { host: '127.0.0.1', port: 0 },
         labels: {},
         identity: { kind: 'ec2' },
+        cluster: null,
         metadataEndpoint: first.imdsEndpoint,
         metadataIntervalMs: 200,
         allowImdsV1: false,

@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import { Command } from 'commander';
 import {
   type AuditFlags,
+  agentOptions,
   auditConfig,
   auditOptions,
   drainConfig,
@@ -41,6 +42,29 @@ describe('audit options', () => {
     assert.throws(() => parse('--audit-interval', '5'), /duration such as/);
     for (const names of ['', 'demo,', 'a b', 'demo;rm']) {
       assert.throws(() => parse('--audit-interval', '5m', '--audit-clusters', names), /not a cluster’s name or ARN/);
+    }
+  });
+});
+
+describe('cluster option', () => {
+  const arn = 'arn:aws:ecs:us-east-1:123456789012:cluster/from-arn';
+  function parse(env: Record<string, string>, ...argv: string[]): string | undefined {
+    const command = new Command().exitOverride().configureOutput({ outputError: () => {} });
+    const option = agentOptions(env).find(({ long }) => long === '--cluster') ?? assert.fail('no such option');
+    return command.addOption(option).parse(argv, { from: 'user' }).opts<{ cluster?: string }>().cluster;
+  }
+
+  test('the flag outranks ecs-agent’s variable, and both take a name or an ARN', () => {
+    assert.equal(parse({}), undefined);
+    assert.equal(parse({ ECS_CLUSTER: 'demo' }), 'demo');
+    assert.equal(parse({ ECS_CLUSTER: arn }), 'from-arn');
+    assert.equal(parse({ ECS_CLUSTER: 'demo' }, '--cluster', arn), 'from-arn');
+  });
+
+  test('a wrong name is refused, but ecs-agent’s own variable keeps no node off the roll', () => {
+    for (const wrong of ['', 'a b', 'demo,demo-2']) {
+      assert.throws(() => parse({}, '--cluster', wrong), /name or ARN of one ECS cluster/);
+      assert.equal(parse({ ECS_CLUSTER: wrong }), undefined);
     }
   });
 });

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { readdir, readFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { agentOptions, notifyOption } from '../../src/config/agent.ts';
 import { storeOptions } from '../../src/config/store.ts';
@@ -89,6 +91,34 @@ for (const [name, variable, file] of [
     }
   });
 }
+
+test('the agent hears the cluster that ecs-agent is configured with, and nothing else of that file', async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), 'rollcall-unit-'));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  await writeFile(join(dir, 'docker'), '#!/bin/sh\necho "$*" >&2\nenv | grep ^ECS_CLUSTER= >&2\n');
+  await chmod(join(dir, 'docker'), 0o755);
+  const unit = settings(await read('rollcall.service'));
+  const start = unit.find(({ name }) => name === 'ExecStart')?.value ?? '';
+  const script = /^\/bin\/bash -c '(.*)'$/.exec(start)?.[1]?.replaceAll('$$', '$') ?? assert.fail(start);
+  const config = join(dir, 'ecs.config');
+  const run = async (text: string | null, more: Record<string, string> = {}) => {
+    if (text === null) await rm(config, { force: true });
+    else await writeFile(config, text);
+    const env = { PATH: `${dir}:${process.env['PATH']}`, ROLLCALL_NOTIFY: 'off', ROLLCALL_IMAGE: 'image', ...more };
+    const argv = ['-c', script.replaceAll('/etc/ecs/ecs.config', config)];
+    const { stderr } = spawnSync('/bin/bash', argv, { env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+    assert.match(stderr, / image agent$/m);
+    assert.doesNotMatch(stderr, /AWS_|No such/);
+    return / --env=ECS_CLUSTER /.test(stderr) ? (/^ECS_CLUSTER=(.*)$/m.exec(stderr)?.[1] ?? '') : '';
+  };
+  assert.equal(await run('AWS_SECRET_ACCESS_KEY=x\nECS_CLUSTER="demo"\n'), 'demo');
+  assert.equal(await run("ECS_CLUSTER=old\nECS_CLUSTER='demo-2' \r\n"), 'demo-2');
+  const arn = 'arn:aws:ecs:us-east-1:123456789012:cluster/demo';
+  assert.equal(await run(`ECS_CLUSTER=${arn}\n`), arn);
+  assert.equal(await run('# ECS_CLUSTER=none\n'), '');
+  assert.equal(await run(null), '');
+  assert.equal(await run('ECS_CLUSTER=demo\n', { ECS_CLUSTER: 'of-the-agent' }), 'of-the-agent');
+});
 
 test('every setting in the units and drop-ins exists in rollcall', async () => {
   const options = [...storeOptions(), ...agentOptions({}), notifyOption()];

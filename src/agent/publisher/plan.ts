@@ -24,6 +24,8 @@ export function departureCause({ interruption }: NodeRecord): DepartureCause {
 
 /** What to do next, and why, in words that an operator may read in `/v1/self`. */
 export type Step =
+  /** Reads the node's last record, once, before the first registration replaces it. */
+  | (Why & { readonly action: 'recall'; readonly instanceId: string })
   /** `takeover` is false where this session asks only for what it had before. */
   | (Why & { readonly action: 'register'; readonly desired: Desired; readonly takeover: boolean })
   | (Why & { readonly action: 'renew'; readonly hold: Hold })
@@ -38,6 +40,7 @@ export type Step =
 type Why = { readonly reason: string };
 
 export interface Answers {
+  readonly recall: undefined;
   readonly register: RegisterOutcome;
   readonly renew: RenewOutcome;
   readonly 'renew-retention': RenewOutcome;
@@ -68,6 +71,8 @@ export interface PublisherState {
   readonly phase: 'unregistered' | 'held' | 'lost' | 'superseded' | 'departed';
   /** The newest registration of this session; kept when lost, because a departure still needs it. */
   readonly hold: Hold | null;
+  /** The node's last record was read, or is not wanted. */
+  readonly recalled: boolean;
   /** When the newest heartbeat that the store confirmed was *sent*: its lease lives at least a TTL from then. */
   readonly heartbeatAtMs: number;
   readonly nextHeartbeatAtMs: number;
@@ -85,8 +90,10 @@ export interface PublisherState {
   readonly counts: LeaseCounts;
 }
 
-export function initialPublisherState(ttlMs: number): PublisherState {
+/** @param recalled false: the node's last record is read before the first registration */
+export function initialPublisherState(ttlMs: number, recalled = true): PublisherState {
   return {
+    recalled,
     phase: 'unregistered',
     hold: null,
     heartbeatAtMs: Number.NEGATIVE_INFINITY,
@@ -139,6 +146,10 @@ export function plan(state: PublisherState, nowMs: number, { desired, leaving, e
   }
   if (!desired) return { action: 'wait', untilMs: longestWaitMs, reason: 'the instance id is not known yet' };
   if (nowMs < trouble.retryAtMs) return retryLater;
+  if (!hold && !state.recalled) {
+    const { ec2InstanceId: instanceId } = desired.record;
+    return { action: 'recall', instanceId, reason: 'reading the last record of this node' };
+  }
   if (!hold) return { action: 'register', desired, takeover: true, reason: 'not registered yet' };
   if (phase === 'lost') return { action: 'register', desired, takeover: false, reason: 'the registration was lost' };
   if (leaseOverdue(state, nowMs)) {
@@ -166,6 +177,9 @@ export function leaseOverdue({ hold, heartbeatAtMs }: PublisherState, nowMs: num
 
 /** The publisher's state after each answer of the store; pure. */
 export const apply: Apply<PublisherState, Step, Answers> = {
+  recall(state, { action }) {
+    return { ...afterSuccess(state, action), recalled: true };
+  },
   register(state, { action, desired }, outcome, { sentAtMs, nowMs, random }) {
     if (outcome.kind === 'superseded') {
       const first = state.phase === 'unregistered' && state.contestedBy !== outcome.by;

@@ -29,6 +29,8 @@ interface PublisherOptions {
   readonly retentionMs: number;
   readonly desired: Cell<Desired | null>;
   readonly leaving: Cell<boolean>;
+  /** Called once, before the first registration, with the node's last record; null: there is none. May set `desired`. */
+  readonly onLastRecord?: (record: NodeRecord | null) => void;
   /** Called before and after each call of the store, and at each wait: proof that the loop moves. */
   readonly onStep: (step: Step, state: PublisherState) => void;
 }
@@ -42,9 +44,9 @@ const MAX_CALL_MS = 5_000;
  * @returns the last state, with phase `departed`, `superseded`, or `unregistered` when it left before it was registered
  */
 export function runPublisher(options: PublisherOptions, signal: AbortSignal): Promise<PublisherState> {
-  const { store, clock, random, session, ttlMs, retentionMs, desired, leaving, onStep } = options;
+  const { store, clock, random, session, ttlMs, retentionMs, desired, leaving, onLastRecord, onStep } = options;
   let departure: NodeRecord | null = null;
-  const initial = initialPublisherState(ttlMs);
+  const initial = initialPublisherState(ttlMs, onLastRecord === undefined);
   const watched = createCell(watchedOf(initial));
   const ended = createCell<HoldEnd | null>(null);
   const loop: ControlLoop<PublisherState, Step, Answers> = {
@@ -53,6 +55,10 @@ export function runPublisher(options: PublisherOptions, signal: AbortSignal): Pr
     initial,
     plan: (state, nowMs) => plan(state, nowMs, { desired: desired.get(), leaving: leaving.get(), ended: ended.get() }),
     actions: {
+      async recall({ instanceId }, callSignal) {
+        const { entry } = await store.readOne(instanceId, callSignal);
+        onLastRecord?.(entry?.record ?? null);
+      },
       register({ takeover, desired: { record } }, callSignal) {
         const times = { since: record.registeredAt, ttlMs, retentionMs };
         const registration = { instanceId: record.ec2InstanceId, session, ...times };
@@ -110,7 +116,7 @@ export function createPublishLog(log: Logger): (step: Step, state: PublisherStat
     if (!before || before === state) return;
     const { counts, trouble } = state;
     if (trouble.error !== null && before.trouble.error === null) {
-      log.warn({ action: step.action }, `cannot ${step.action}: ${trouble.error}; retrying`);
+      log.warn({ action: step.action }, `cannot ${words(step.action)}: ${trouble.error}; retrying`);
     }
     if (trouble.error === null && before.trouble.error !== null) log.info('the store answers again');
     if (counts.losses > before.counts.losses) log.warn('the registration was lost; registering again');
@@ -125,4 +131,9 @@ export function createPublishLog(log: Logger): (step: Step, state: PublisherStat
     }
     if (state.phase === 'departed' && before.phase !== 'departed') log.info(`departed: ${step.reason}`);
   };
+}
+
+/** A call of the store, for people. */
+function words(action: Step['action']): string {
+  return action === 'recall' ? 'read the last record of this node' : action;
 }

@@ -1,0 +1,168 @@
+import {
+  type CheckState,
+  checkVerdict,
+  type Damping,
+  type Observation,
+  observeCheck,
+  reasonFrom,
+  summarizeHealth,
+} from '../checks/check.ts';
+import { buildRecord, type EcsAgentFacts, type Health, type Interruption, type NodeRecord } from '../record/record.ts';
+import type { KnownMetadata } from '../sources/metadata.ts';
+import { mostUrgent, type Notices } from '../sources/notices.ts';
+import { completeFacts, type WholeFacts } from './kept-facts.ts';
+
+/** What does not change while the agent runs. */
+export interface NodeIdentity {
+  /** undefined: its file could not be read. */
+  readonly machineId: string | null | undefined;
+  /** The cluster to assume until ecs-agent names one; null: none. */
+  readonly cluster: string | null;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly version: string;
+  readonly session: string;
+  /** RFC 3339. */
+  readonly startedAt: string;
+}
+
+/** What the agent knows of its node: from the sources and probes that answered so far, and from the node's last record. */
+export interface NodeState {
+  readonly metadata: KnownMetadata | null;
+  readonly ecsAgent: EcsAgentFacts | null;
+  /** A kind that was never read is absent. */
+  readonly notices: Partial<Notices>;
+  /** null: not read yet, or there is none. */
+  readonly last: { readonly record: NodeRecord; readonly readAtMs: number } | null;
+  /** Checks with at least one result, in the order of the record. */
+  readonly checks: readonly CheckState[];
+  readonly health: Health | null;
+}
+
+/** One new fact. `error` is one line without a changing number. */
+export type NodeEvent =
+  /** `facts`: the merged facts; null while the instance id is unknown. `error`: what was missing or refused. */
+  | { readonly kind: 'metadata'; readonly facts: KnownMetadata | null; readonly error: string | null }
+  | { readonly kind: 'ecs-agent'; readonly facts: EcsAgentFacts }
+  | { readonly kind: 'ecs-agent-failed'; readonly error: string }
+  /** A kind of notice that could not be read is absent. */
+  | { readonly kind: 'notices'; readonly notices: Partial<Notices> }
+  /** The node's record as an earlier agent wrote it. */
+  | { readonly kind: 'last-record'; readonly record: NodeRecord | null }
+  /** The result of a probe. */
+  | { readonly kind: 'check'; readonly name: string; readonly seen: Observation };
+
+export const initialNodeState: NodeState = {
+  metadata: null,
+  ecsAgent: null,
+  notices: {},
+  last: null,
+  checks: [],
+  health: null,
+};
+
+/** Built-in checks come first, in this order; the operator's checks follow by name. */
+const OWN_CHECKS = ['metadata', 'ecs-agent', 'docker', 'disk'];
+
+/**
+ * The node's state after an event; pure. Known facts stay when their source fails: the instance keeps its identity and
+ * its ARN while ecs-agent restarts, and the check says that they are not confirmed. A notice stays until its source says
+ * that there is none.
+ * @param nowMs wall clock
+ */
+export function reduceNode(state: NodeState, event: NodeEvent, damping: Damping, nowMs: number): NodeState {
+  const next = withFacts(state, event, nowMs);
+  const result = checkResult(event);
+  if (!result) return next;
+  const before = state.checks.find((check) => check.name === result.name) ?? null;
+  const after = observeCheck(result.name, before, result.seen, damping, nowMs);
+  if (after === before) return next;
+  const checks = [...state.checks.filter((check) => check !== before), after].sort(inOrder);
+  return { ...next, checks, health: summarizeHealth(state.health, checks, nowMs) };
+}
+
+/** The result of a check that an event carries, before damping; null for an event without one. */
+export function checkResult(event: NodeEvent): { readonly name: string; readonly seen: Observation } | null {
+  switch (event.kind) {
+    case 'metadata': {
+      // Once the identity is known, stale metadata does not endanger the tasks on the node.
+      const status = event.error === null ? 'passing' : event.facts ? 'warning' : 'critical';
+      // Ten paths may have failed, each with its own sentence: the record gets the start, `/v1/self` has all of it.
+      return { name: 'metadata', seen: { status, reason: reasonFrom(event.error ?? '') } };
+    }
+    case 'ecs-agent':
+      return {
+        name: 'ecs-agent',
+        seen: event.facts.containerInstanceArn
+          ? { status: 'passing', reason: '' }
+          : { status: 'warning', reason: 'ecs-agent runs but is not registered in a cluster yet' },
+      };
+    case 'ecs-agent-failed':
+      return { name: 'ecs-agent', seen: { status: 'critical', reason: reasonFrom(event.error) } };
+    case 'notices':
+      // Notices come from IMDS like the metadata: the check `metadata` covers both.
+      return null;
+    case 'last-record':
+      return null;
+    case 'check':
+      return event;
+  }
+}
+
+function withFacts(state: NodeState, event: NodeEvent, nowMs: number): NodeState {
+  if (event.kind === 'metadata') return { ...state, metadata: event.facts };
+  if (event.kind === 'ecs-agent') return { ...state, ecsAgent: event.facts };
+  if (event.kind === 'notices') return { ...state, notices: { ...state.notices, ...event.notices } };
+  if (event.kind === 'last-record') {
+    return { ...state, last: event.record && { record: event.record, readAtMs: nowMs } };
+  }
+  return state;
+}
+
+function inOrder(a: CheckState, b: CheckState): number {
+  return rank(a) - rank(b) || (a.name < b.name ? -1 : 1);
+}
+
+function rank({ name }: CheckState): number {
+  const at = OWN_CHECKS.indexOf(name);
+  return at === -1 ? OWN_CHECKS.length : at;
+}
+
+/** All facts of the node; null until the instance id is known. */
+function nodeFacts({ metadata, ecsAgent, notices, last }: NodeState, identity: NodeIdentity): WholeFacts | null {
+  if (!metadata) return null;
+  const { machineId, cluster } = identity;
+  const read = { metadata, ecsAgent, notices, machineId, configuredCluster: cluster };
+  return completeFacts(read, last?.record ?? null, last?.readAtMs ?? 0);
+}
+
+/** The checks as they are published: a check that fails says which facts its source has not confirmed. */
+export function publishedChecks(state: NodeState, identity: NodeIdentity): readonly CheckState[] {
+  const unconfirmed = nodeFacts(state, identity)?.unconfirmed ?? null;
+  if (unconfirmed === null) return state.checks;
+  return state.checks.map((check) =>
+    check.name === 'ecs-agent' && check.status !== 'passing'
+      ? { ...check, reason: reasonFrom(check.reason, `; ${unconfirmed}`) }
+      : check,
+  );
+}
+
+/** The record to publish; null until the instance id is known. */
+export function desiredRecord(state: NodeState, identity: NodeIdentity): NodeRecord | null {
+  const facts = nodeFacts(state, identity);
+  if (!facts || !state.health) return null;
+  return buildRecord({
+    metadata: facts.metadata,
+    ecsAgent: facts.ecsAgent,
+    machineId: facts.machineId,
+    labels: identity.labels,
+    health: { ...state.health, checks: publishedChecks(state, identity).map(checkVerdict) },
+    interruption: mostUrgent(facts.notices),
+    registeredAt: identity.startedAt,
+    sidecar: { version: identity.version, session: identity.session },
+  });
+}
+
+/** The notice that is published; null: none. */
+export function publishedInterruption(state: NodeState, identity: NodeIdentity): Interruption | null {
+  return mostUrgent(nodeFacts(state, identity)?.notices ?? state.notices);
+}

@@ -1,0 +1,159 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import {
+  desiredRecord,
+  initialNodeState,
+  type NodeEvent,
+  type NodeState,
+  reduceNode,
+} from '../../src/agent/node-state.ts';
+import { encodeRecord } from '../../src/record/codec.ts';
+import type { MetadataFacts } from '../../src/record/record.ts';
+
+describe('node state', () => {
+  const identity = {
+    ...{ machineId: null, cluster: null, labels: {}, version: '1', session: 's' },
+    startedAt: '2026-01-01T00:00:00.000Z',
+  };
+  const facts: MetadataFacts = {
+    ec2InstanceId: 'i-12345678',
+    privateIpAddress: '10.113.0.23',
+    publicIpAddress: null,
+    privateDnsName: null,
+    availabilityZone: 'us-east-1a',
+    region: 'us-east-1',
+    instanceType: 'm5.large',
+    imageId: null,
+    accountId: null,
+    instanceLifecycle: null,
+  };
+  const metadata: NodeEvent = { kind: 'metadata', facts, error: null };
+  const arn = 'arn:aws:ecs:us-east-1:123456789012:container-instance/demo/6b107562-f96a-4528-94dd-81f93d812a63';
+  const ecsAgent: NodeEvent = {
+    kind: 'ecs-agent',
+    facts: { containerInstanceArn: arn, cluster: 'demo', agentVersion: '1.70.0', agentHash: '0e7482df' },
+  };
+  const refused: NodeEvent = { kind: 'ecs-agent-failed', error: 'connection refused' };
+
+  function after(...events: NodeEvent[]): NodeState {
+    return events.reduce(
+      (state, event, second) => reduceNode(state, event, { rise: 2, fall: 3 }, second * 1_000),
+      initialNodeState,
+    );
+  }
+
+  test('there is no record before the instance id is known', () => {
+    assert.equal(desiredRecord(after(ecsAgent), identity), null);
+    assert.equal(desiredRecord(after({ kind: 'metadata', facts: null, error: 'hang' }), identity), null);
+  });
+
+  test('a node registers without an ARN while ecs-agent is not up, and says why it is not well', () => {
+    const record = desiredRecord(after(refused, metadata), identity);
+    assert.equal(record?.containerInstanceArn, null);
+    assert.equal(record?.health.status, 'critical');
+    assert.equal(record?.health.checks.find((check) => check.name === 'ecs-agent')?.reason, 'connection refused');
+  });
+
+  test('a dead ecs-agent does not take the ARN away, and is critical only when it lasts', () => {
+    const once = desiredRecord(after(metadata, ecsAgent, refused), identity);
+    assert.deepEqual([once?.containerInstanceArn, once?.health.status], [arn, 'passing']);
+    const lasting = desiredRecord(after(metadata, ecsAgent, refused, refused, refused), identity);
+    assert.deepEqual([lasting?.containerInstanceArn, lasting?.health.status], [arn, 'critical']);
+  });
+
+  test('a reason in the record is short, however much a source has to say', () => {
+    const long = Array.from({ length: 10 }, (_, n) => `IMDS meta-data/leaf-${n}: no answer within 500 ms`).join('; ');
+    const record = desiredRecord(
+      after({ kind: 'metadata', facts, error: long }, { kind: 'ecs-agent-failed', error: long }),
+      identity,
+    );
+    for (const { reason } of record?.health.checks ?? []) {
+      assert.equal([...reason].length, 200);
+      assert.match(reason, /^IMDS meta-data\/leaf-0: no answer within 500 ms; .*…$/);
+    }
+    assert.equal(record?.health.checks.length, 2);
+  });
+
+  test('an ecs-agent that is not registered is a warning', () => {
+    const unregistered: NodeEvent = { ...ecsAgent, facts: { ...ecsAgent.facts, containerInstanceArn: null } };
+    assert.equal(desiredRecord(after(metadata, unregistered), identity)?.health.status, 'warning');
+  });
+
+  test('failing metadata is never worse than a warning once the identity is known', () => {
+    const stale: NodeEvent = { kind: 'metadata', facts, error: 'no answer within 1000 ms' };
+    const record = desiredRecord(after(metadata, ecsAgent, stale, stale, stale, stale), identity);
+    assert.equal(record?.health.status, 'warning');
+  });
+
+  test('reading the same again and again gives the same record, to the letter', () => {
+    const one = desiredRecord(after(metadata, ecsAgent), identity);
+    const many = desiredRecord(after(metadata, ecsAgent, metadata, ecsAgent, ecsAgent, metadata), identity);
+    assert.ok(one && many);
+    assert.equal(encodeRecord(many), encodeRecord(one));
+  });
+
+  const passing = { status: 'passing', reason: '' } as const;
+  const failing = { status: 'critical', reason: 'exit status 2' } as const;
+  const check = (name: string, seen: typeof passing | typeof failing): NodeEvent => ({ kind: 'check', name, seen });
+
+  test('checks keep one order, ours first and then by name, whichever was looked at first', () => {
+    const looks = [
+      check('web', passing),
+      check('disk', passing),
+      ecsAgent,
+      check('app', passing),
+      check('docker', passing),
+    ];
+    const expected = ['metadata', 'ecs-agent', 'docker', 'disk', 'app', 'web'];
+    for (const events of [
+      [metadata, ...looks],
+      [...looks.reverse(), metadata],
+    ]) {
+      const record = desiredRecord(after(...events), identity);
+      assert.deepEqual(
+        record?.health.checks.map(({ name }) => name),
+        expected,
+      );
+    }
+  });
+
+  test('an operator’s check is in the record after three bad looks and out again after two good ones', () => {
+    const looks = (...seen: (typeof passing | typeof failing)[]) =>
+      desiredRecord(after(metadata, ecsAgent, ...seen.map((each) => check('app', each))), identity)?.health;
+    assert.equal(looks(passing, failing, failing)?.status, 'passing');
+    const bad = looks(passing, failing, failing, failing);
+    assert.deepEqual([bad?.status, bad?.checks.at(-1)?.reason], ['critical', 'exit status 2']);
+    assert.equal(looks(passing, failing, failing, failing, passing)?.status, 'critical');
+    assert.equal(looks(passing, failing, failing, failing, passing, passing)?.status, 'passing');
+  });
+
+  test('one verdict, one change of the record, however often it is looked at', () => {
+    const texts = new Set<string>();
+    let state = after(metadata, ecsAgent, check('app', passing));
+    for (let second = 0; second < 40; second += 1) {
+      const seen = second >= 10 && second < 20 ? failing : passing;
+      state = reduceNode(state, check('app', seen), { rise: 2, fall: 3 }, 10_000 + second * 1_000);
+      const record = desiredRecord(state, identity);
+      assert.ok(record);
+      texts.add(encodeRecord(record));
+    }
+    assert.equal(texts.size, 3, 'well, ill, and well again since a later moment');
+  });
+
+  const spot = { kind: 'spot-interruption', action: 'terminate', time: null };
+  const rebalance = { kind: 'rebalance-recommendation', action: null, time: null };
+  const noticesOf = (...events: NodeEvent[]) => desiredRecord(after(metadata, ...events), identity)?.interruption;
+  const notices = (read: Extract<NodeEvent, { kind: 'notices' }>['notices']): NodeEvent => ({
+    kind: 'notices',
+    notices: read,
+  });
+
+  test('the most urgent notice is in the record; one that could not be read again stays, one that is read as none goes', () => {
+    const both = notices({ 'spot-interruption': spot, 'rebalance-recommendation': rebalance });
+    assert.deepEqual(noticesOf(both), spot);
+    assert.deepEqual(noticesOf(both, notices({ maintenance: null })), spot);
+    assert.deepEqual(noticesOf(both, notices({})), spot);
+    assert.deepEqual(noticesOf(both, notices({ 'spot-interruption': null })), rebalance);
+    assert.equal(noticesOf(both, notices({ 'spot-interruption': null, 'rebalance-recommendation': null })), null);
+  });
+});
