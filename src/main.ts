@@ -1,27 +1,25 @@
+// First: it hears a signal while the rest of the program still loads.
+import './lib/stop-signals.ts';
+
 import { constants } from 'node:os';
 import { runProgram } from './cli/program.ts';
 import { systemClock } from './lib/clock.ts';
 import { describeError } from './lib/errors.ts';
 import { escapeOutput } from './lib/foreign-text.ts';
+import { firstStopSignal, onStopSignal, type StopSignal, stopAs } from './lib/stop-signals.ts';
 
 /** Set by the bundler; undefined in a run from the sources. */
 declare const ROLLCALL_VERSION: string | undefined;
 
 const abort = new AbortController();
 /** Set by a command that shuts down in order (the agent). It then ends by itself, so later signals call it again to no effect. */
-let stopListener: (() => void) | null = null;
-let endedBy: NodeJS.Signals | null = null;
-
-const onSignal = (name: NodeJS.Signals) => {
-  if (stopListener) stopListener();
-  else abort.abort(new Error(`ended by ${name}`));
-  endedBy ??= name;
-};
-process.on('SIGTERM', onSignal);
-process.on('SIGINT', onSignal);
-process.on('SIGHUP', onSignal);
+let stopListener: ((signal: StopSignal) => void) | null = null;
+onStopSignal((signal) => {
+  if (stopListener) stopListener(signal);
+  else abort.abort(new Error(`ended by ${signal}`));
+});
 // Only an agent started by `simulate --agents` has an IPC channel; it must end with its parent.
-if (process.connected) process.on('disconnect', () => onSignal('SIGHUP'));
+if (process.connected) process.on('disconnect', () => stopAs('SIGHUP'));
 
 // For `audit`, 0 and 1 are results of the comparison, so a failure needs another status.
 const isAudit = process.argv[2] === 'audit';
@@ -46,21 +44,30 @@ for (const [name, value] of Object.entries(process.env)) {
   if (/^(ROLLCALL|AWS)_/.test(name) && value === '') delete process.env[name];
 }
 
-void runProgram(process.argv.slice(2), {
-  env: process.env,
-  version: typeof ROLLCALL_VERSION === 'string' ? ROLLCALL_VERSION : 'from-sources',
-  clock: systemClock,
-  random: Math.random,
-  stdout: (text) => new Promise((resolve) => process.stdout.write(escapeOutput(text), () => resolve())),
-  stderr: (line) => process.stderr.write(`${line}\n`),
-  onStopSignal: (listener) => {
-    stopListener = listener;
-  },
-  signal: abort.signal,
-  residentBytes: () => process.memoryUsage.rss(),
-  self: [process.execPath, ...process.execArgv, process.argv[1] ?? ''],
-}).then((status) => {
-  // Exit explicitly, so that no open socket or timer keeps a finished command alive.
-  // 128 + signal number is what a shell and systemd expect of a program that a signal ended.
-  process.exit(abort.signal.aborted && endedBy ? 128 + constants.signals[endedBy] : status);
-});
+/** 128 + signal number is what a shell and systemd expect of a program that a signal ended. */
+const stoppedStatus = (signal: StopSignal) => 128 + constants.signals[signal];
+
+async function run(): Promise<number> {
+  const early = firstStopSignal();
+  if (early !== null) return process.argv[2] === 'agent' ? 0 : stoppedStatus(early);
+  const status = await runProgram(process.argv.slice(2), {
+    env: process.env,
+    version: typeof ROLLCALL_VERSION === 'string' ? ROLLCALL_VERSION : 'from-sources',
+    clock: systemClock,
+    random: Math.random,
+    stdout: (text) => new Promise((resolve) => process.stdout.write(escapeOutput(text), () => resolve())),
+    stderr: (line) => process.stderr.write(`${line}\n`),
+    onStopSignal: (listener) => {
+      stopListener = listener;
+    },
+    signal: abort.signal,
+    residentBytes: () => process.memoryUsage.rss(),
+    self: [process.execPath, ...process.execArgv, process.argv[1] ?? ''],
+  });
+  const ended = firstStopSignal();
+  return abort.signal.aborted && ended !== null ? stoppedStatus(ended) : status;
+}
+
+// After one turn of the event loop, because only then Node calls the handlers of a signal that came while the program loaded.
+// Exits explicitly, so that no open socket or timer keeps a finished command alive.
+setImmediate(() => void run().then((status) => process.exit(status)));

@@ -37,6 +37,8 @@ interface AgentDependencies {
   readonly session: string;
   /** Set to true once, when the agent is to deregister and end. */
   readonly leaving: Cell<boolean>;
+  /** Asked once `leaving` is true: whether the agent will be started again. Default: it will not. */
+  readonly restarting?: (() => boolean) | undefined;
   /** Probes of docker, disk and the operator's checks. */
   readonly probes: readonly Probe[];
   /** Null: no service manager is notified. */
@@ -187,6 +189,7 @@ const REGISTRY_LIMIT_MS = 65_000;
  */
 export async function runAgent(config: AgentConfig, deps: AgentDependencies, signal: AbortSignal): Promise<void> {
   const { store, clock, random, log, leaving } = deps;
+  if (leaving.get()) return;
   const identity = {
     machineId: await machineIdIfReadable(config.machineIdFile, log),
     cluster: config.cluster,
@@ -273,6 +276,7 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
               desired,
               leaving,
               onLastRecord: node.recall,
+              restarting: deps.restarting,
               onStep(nextStep, state) {
                 step = nextStep;
                 publisher = state;

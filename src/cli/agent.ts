@@ -37,11 +37,23 @@ export function agentCommand(context: CliContext): Command {
     const { clock, random, version, env, residentBytes } = context;
     const log = await createLog(flags.logLevel);
     const notify = openNotifyChannel(notifyConfig(flags.notify, context.env), context);
-    // Before onStopSignal, so that a signal aborts this wait: opening may wait for a lock, and nothing is registered yet.
-    const store = await openStore(config.store, { clock, random, signal: context.signal, create: true });
-    const { probes, close: closeProbes } = openProbes(config.checks, { clock, env });
     const leaving = createCell(false);
-    context.onStopSignal(() => leaving.set(true));
+    const opening = new AbortController();
+    let restarting = false;
+    context.onStopSignal((name) => {
+      if (!leaving.get()) restarting = name === 'SIGUSR2';
+      leaving.set(true);
+      opening.abort(new Error(`ended by ${name}`));
+    });
+    const store = await openStore(config.store, { clock, random, signal: opening.signal, create: true }).catch(
+      (error) => {
+        // Opening may wait for a lock. Nothing is registered yet, so an agent that is stopped meanwhile has ended in order.
+        if (leaving.get()) return null;
+        throw error;
+      },
+    );
+    if (store === null) return;
+    const { probes, close: closeProbes } = openProbes(config.checks, { clock, env });
     try {
       const session = crypto.randomUUID();
       const openEcs = (settings: EcsSettings) => openEcsApi(settings, context);
@@ -53,6 +65,7 @@ export function agentCommand(context: CliContext): Command {
         version,
         session,
         leaving,
+        restarting: () => restarting,
         probes,
         notify,
         openEcs,

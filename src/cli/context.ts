@@ -4,6 +4,7 @@ import { type StoreFlags, storeConfig } from '../config/store.ts';
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { printable } from '../lib/foreign-text.ts';
+import type { StopSignal } from '../lib/stop-signals.ts';
 import { refusedFields } from '../record/codec.ts';
 import type { RollEntry, SkippedKey } from '../record/roll.ts';
 import { openStore } from '../store/open-store.ts';
@@ -19,9 +20,9 @@ export interface CliContext {
   readonly stdout: (text: string) => Promise<void>;
   /** Writes one line for the user. */
   readonly stderr: (line: string) => void;
-  /** For a command that shuts down in order: called at each SIGTERM, SIGINT and SIGHUP, which then do not abort `signal`. */
-  readonly onStopSignal: (listener: () => void) => void;
-  /** Aborts at the first SIGTERM, SIGINT or SIGHUP, unless the command uses `onStopSignal`. */
+  /** For a command that shuts down in order: called at each stop signal, which then does not abort `signal`. */
+  readonly onStopSignal: (listener: (signal: StopSignal) => void) => void;
+  /** Aborts at the first stop signal, unless the command uses `onStopSignal`. */
   readonly signal: AbortSignal;
   /** Resident memory of the process, including the runtime's shared pages. */
   readonly residentBytes: () => number;

@@ -88,7 +88,7 @@ export interface SimulateFlags extends StoreFlags {
 /** Runs the simulated nodes, and their agents with --agents, until a stop signal. */
 export async function runSimulation(flags: SimulateFlags, context: CliContext): Promise<void> {
   storeConfig(flags); // refuse a wrong store URL before anything starts
-  const stopped = new Promise<void>((resolve) => context.onStopSignal(resolve));
+  const stopped = new Promise<void>((resolve) => context.onStopSignal(() => resolve()));
   const { nodes, cluster, clusters, ecs, basePort, seed } = flags;
   const simulator = await startSimulator({ nodes, cluster, clusters, ecs, basePort, seed, clock: context.clock });
   const folder = await openFolder(flags.dir);

@@ -122,7 +122,8 @@ export function readRecord(value: unknown): NodeRecord {
       time: optionalFreeText(notice['time'], 'interruption.time'),
     })),
     departure: field.optional(from['departure'], 'departure', (departure) => ({
-      cause: field.oneOf(DEPARTURE_CAUSES, departure['cause'], 'departure.cause'),
+      // A newer agent may know more causes: the node has left in order all the same.
+      cause: DEPARTURE_CAUSES.find((cause) => cause === departure['cause']) ?? 'stopped',
       at: freeText(departure['at'], 'departure.at'),
     })),
     registeredAt: freeText(from['registeredAt'], 'registeredAt'),

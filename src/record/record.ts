@@ -29,7 +29,7 @@ export const SCHEMA_VERSION = 1;
 export const HEALTH_STATUSES = ['passing', 'warning', 'critical'] as const;
 export type HealthStatus = (typeof HEALTH_STATUSES)[number];
 
-export const DEPARTURE_CAUSES = ['stopped', 'spot-interruption', 'maintenance', 'asg-termination'] as const;
+export const DEPARTURE_CAUSES = ['stopped', 'restart', 'spot-interruption', 'maintenance', 'asg-termination'] as const;
 export type DepartureCause = (typeof DEPARTURE_CAUSES)[number];
 
 export interface CheckVerdict {

@@ -112,7 +112,7 @@ export async function register(
   kv: Kv,
   registration: Registration,
   record: NodeRecord,
-  { takeover, signal }: RegisterOptions,
+  { takeover, signal, onSent }: RegisterOptions,
 ): Promise<RegisterOutcome> {
   const reads = [presenceKey(registration.instanceId), recordKey(registration.instanceId)];
   const [presenceLease, retentionLease, seen] = await Promise.allSettled([
@@ -132,6 +132,7 @@ export async function register(
     };
     const firstSeen = settledValue(seen);
     mayBeWritten = true;
+    onSent?.(hold);
     const outcome = await registerWith(kv, hold, record, takeover, firstSeen, signal);
     mayBeWritten = outcome?.kind === 'registered';
     if (outcome) return outcome;
@@ -141,7 +142,10 @@ export async function register(
   } finally {
     // A write without an answer may still be carried out, and releasing its leases could then delete what it wrote.
     // Unused, the presence lease ends by itself after its TTL and the other one after the retention.
-    if (!mayBeWritten) releaseLeases(kv, granted);
+    if (!mayBeWritten) {
+      onSent?.(null);
+      releaseLeases(kv, granted);
+    }
   }
   throw new StoreError(
     `register ${registration.instanceId}: another session wrote its keys before each of ${MAX_ATTEMPTS} attempts`,
@@ -205,6 +209,10 @@ export async function depart(kv: Kv, hold: Hold, record: NodeRecord, signal: Abo
     if (result.succeeded) return { kind: 'written', revision: result.revision };
     const [presence, stored] = [result.reads[0] ?? null, result.reads[1] ?? null];
     const decision = decideDeparture(hold, json, { presence, record: stored });
+    if (decision.kind === 'lost' || decision.kind === 'superseded') {
+      // The registration may still be on its way; without its lease the store refuses it.
+      await kv.releaseEmpty(hold.presenceLease, signal);
+    }
     if (decision.kind !== 'write') return decision;
     guards = decision.guards;
   }

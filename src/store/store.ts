@@ -202,7 +202,8 @@ export interface Store {
   /**
    * Deregisters: writes the record with its departure and removes the presence at one revision. Guarded as `update` is,
    * or, when the presence is already gone, by "this session wrote the record". Sent twice, it answers `written` twice.
-   * The leases run out by themselves.
+   * The leases run out by themselves. If nothing was written it ends the presence lease, so that the store refuses a
+   * registration of this hold that is still on its way.
    */
   depart(hold: Hold, record: NodeRecord, signal: AbortSignal): Promise<WriteOutcome>;
 
@@ -258,6 +259,11 @@ interface ReadOptions {
 export interface RegisterOptions {
   readonly takeover: boolean;
   readonly signal: AbortSignal;
+  /**
+   * Called with the registration right before it is sent to the store, and with null when the store certainly did not carry
+   * it out. If `register` rejects and the last call had a hold, `depart` with that hold ends what may be registered.
+   */
+  readonly onSent?: (hold: Hold | null) => void;
 }
 
 /** A registration that the store accepted. The leases are the store's identifiers: opaque to everything else. */

@@ -7,7 +7,7 @@ import { describe, it, type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
 import { systemClock } from '../../src/lib/clock.ts';
 import type { NodeRecord } from '../../src/record/record.ts';
-import { StoreError } from '../../src/store/errors.ts';
+import { LeaseNotFoundError, StoreError } from '../../src/store/errors.ts';
 import { createRollStore, openStore } from '../../src/store/open-store.ts';
 import { openMemoryKv } from '../../src/store/sqlite/kv.ts';
 import type { Hold, Registration, Store } from '../../src/store/store.ts';
@@ -172,6 +172,46 @@ describe('roll store', () => {
     assert.equal((await store.readOne(id, signal)).entry?.presence?.session, 'a');
     await register(store, 'a');
     assert.equal(wire.released.length, 2, 'the leases of what it overwrote');
+  });
+
+  /** A registration whose outcome its caller does not know, and what it was told of it. */
+  async function registerUnheard(store: Store, session: string): Promise<Hold> {
+    let sent: Hold | null = null;
+    const onSent = (hold: Hold | null) => {
+      sent = hold;
+    };
+    const options = { takeover: true, signal, onSent };
+    await assert.rejects(store.register(registration(session), recordOf(session), options), StoreError);
+    return sent ?? assert.fail('it was not told that anything was sent');
+  }
+  const departed = (session: string) =>
+    recordOf(session, { departure: { cause: 'stopped', at: '2026-01-01T01:00:00Z' } });
+
+  test('an agent departs from a registration that got no answer', async (t) => {
+    const { store, wire } = await open(t);
+    wire.loseNextAnswer();
+    const sent = await registerUnheard(store, 'a');
+    assert.equal((await store.depart(sent, departed('a'), signal)).kind, 'written');
+    const { entry } = await store.readOne(id, signal);
+    assert.deepEqual([entry?.presence, entry?.record.departure?.cause], [null, 'stopped']);
+  });
+
+  test('after its departure a registration that is still on its way is refused', async (t) => {
+    const { store, wire } = await open(t);
+    wire.keepNext();
+    const sent = await registerUnheard(store, 'a');
+    assert.equal((await store.depart(sent, departed('a'), signal)).kind, 'lost');
+    await assert.rejects(wire.deliver(), LeaseNotFoundError);
+    assert.equal((await store.readOne(id, signal)).entry, null);
+  });
+
+  test('a registration that the store refused is told as not carried out', async (t) => {
+    const { store } = await open(t);
+    await register(store, 'newer', '2026-01-01T00:00:05Z');
+    const told: boolean[] = [];
+    const onSent = (hold: Hold | null) => told.push(hold !== null);
+    await store.register(registration('older'), recordOf('older'), { takeover: true, signal, onSent });
+    assert.deepEqual(told, [true, false]);
   });
 
   test('a departure without an answer ends no lease that its write may still use', async (t) => {

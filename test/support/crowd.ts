@@ -39,7 +39,7 @@ async function runAgent(n: number): Promise<number> {
     random: Math.random,
     stdout: async (text) => void process.stdout.write(text),
     stderr: (line) => process.stderr.write(`${line}\n`),
-    onStopSignal: (listener) => stopListeners.push(listener),
+    onStopSignal: (listener) => stopListeners.push(() => listener('SIGTERM')),
     signal: abort.signal,
     residentBytes: () => process.memoryUsage.rss(),
     self: [process.execPath],

@@ -16,10 +16,10 @@ import { formatDuration } from '../../lib/duration.ts';
 import { DEPARTURE_CAUSES, type DepartureCause, type NodeRecord } from '../../record/record.ts';
 import type { Hold, NotHeld, RegisterOutcome, RenewOutcome, WriteOutcome } from '../../store/store.ts';
 
-/** The cause of a departure: what EC2 announced for this node, else `stopped`. */
-export function departureCause({ interruption }: NodeRecord): DepartureCause {
+/** The cause of a departure: what EC2 announced for this node, else whether the agent is restarted or stopped. */
+export function departureCause({ interruption }: NodeRecord, restarting: boolean): DepartureCause {
   // A rebalance recommendation is not a cause of a departure: it does not end the node.
-  return DEPARTURE_CAUSES.find((cause) => cause === interruption?.kind) ?? 'stopped';
+  return DEPARTURE_CAUSES.find((cause) => cause === interruption?.kind) ?? (restarting ? 'restart' : 'stopped');
 }
 
 /** What to do next, and why, in words that an operator may read in `/v1/self`. */
@@ -115,6 +115,10 @@ export interface PlanInput {
   readonly desired: Desired | null;
   /** The agent is to deregister and end. */
   readonly leaving: boolean;
+  /** A registration that was sent, and may have been carried out although no answer came; null: none. Default: null. */
+  readonly unanswered?: Hold | null;
+  /** The agent will be started again after it has ended. Default: false. */
+  readonly restarting?: boolean;
   /** The newest that the watch told; it may be about an earlier registration. */
   readonly ended: HoldEnd | null;
 }
@@ -124,7 +128,11 @@ export interface PlanInput {
  * false death.
  * @param nowMs on the monotonic clock
  */
-export function plan(state: PublisherState, nowMs: number, { desired, leaving, ended: end }: PlanInput): Step {
+export function plan(
+  state: PublisherState,
+  nowMs: number,
+  { desired, leaving, ended: end, unanswered = null, restarting = false }: PlanInput,
+): Step {
   const { phase, hold, trouble } = state;
   // Never longer: a loop that makes no step is taken for a stuck one.
   const longestWaitMs = nowMs + state.ttlMs / 3;
@@ -136,10 +144,11 @@ export function plan(state: PublisherState, nowMs: number, { desired, leaving, e
   if (phase === 'superseded') return { action: 'done', reason: `session ${state.supersededBy} registered this node` };
   if (phase === 'departed') return { action: 'done', reason: 'departed' };
   if (leaving) {
-    if (!hold || !desired) return { action: 'done', reason: 'left before it was registered' };
+    const last = hold ?? unanswered;
+    if (!last || !desired) return { action: 'done', reason: 'left before it was registered' };
     // Only a departure that failed has to wait: the pause after a failed heartbeat says nothing about the store now.
     if (nowMs < trouble.retryAtMs && trouble.action === 'depart') return retryLater;
-    return { action: 'depart', hold, desired, reason: `leaving: ${departureCause(desired.record)}` };
+    return { action: 'depart', hold: last, desired, reason: departureCause(desired.record, restarting) };
   }
   if (end && phase === 'held' && end.hold === hold) {
     return { action: 'hear', end, reason: 'the registration has ended in the store' };
@@ -150,7 +159,7 @@ export function plan(state: PublisherState, nowMs: number, { desired, leaving, e
     const { ec2InstanceId: instanceId } = desired.record;
     return { action: 'recall', instanceId, reason: 'reading the last record of this node' };
   }
-  if (!hold) return { action: 'register', desired, takeover: true, reason: 'not registered yet' };
+  if (!hold) return { action: 'register', desired, takeover: true, reason: 'the agent started' };
   if (phase === 'lost') return { action: 'register', desired, takeover: false, reason: 'the registration was lost' };
   if (leaseOverdue(state, nowMs)) {
     const silentMs = nowMs - state.heartbeatAtMs;

@@ -3,8 +3,8 @@ import { type Cell, createCell } from '../../lib/cell.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { type ControlLoop, runLoop } from '../../lib/control-loop.ts';
 import { runGroup } from '../../lib/run-group.ts';
-import type { NodeRecord } from '../../record/record.ts';
-import type { Store } from '../../store/store.ts';
+import type { DepartureCause, NodeRecord } from '../../record/record.ts';
+import type { Hold, Store } from '../../store/store.ts';
 import {
   type Answers,
   apply,
@@ -31,6 +31,8 @@ interface PublisherOptions {
   readonly leaving: Cell<boolean>;
   /** Called once, before the first registration, with the node's last record; null: there is none. May set `desired`. */
   readonly onLastRecord?: (record: NodeRecord | null) => void;
+  /** Asked once `leaving` is true: whether the agent will be started again. Default: it will not. */
+  readonly restarting?: (() => boolean) | undefined;
   /** Called before and after each call of the store, and at each wait: proof that the loop moves. */
   readonly onStep: (step: Step, state: PublisherState) => void;
 }
@@ -45,7 +47,9 @@ const MAX_CALL_MS = 5_000;
  */
 export function runPublisher(options: PublisherOptions, signal: AbortSignal): Promise<PublisherState> {
   const { store, clock, random, session, ttlMs, retentionMs, desired, leaving, onLastRecord, onStep } = options;
+  const restarting = () => options.restarting?.() ?? false;
   let departure: NodeRecord | null = null;
+  let unanswered: Hold | null = null;
   const initial = initialPublisherState(ttlMs, onLastRecord === undefined);
   const watched = createCell(watchedOf(initial));
   const ended = createCell<HoldEnd | null>(null);
@@ -53,7 +57,10 @@ export function runPublisher(options: PublisherOptions, signal: AbortSignal): Pr
     clock,
     random,
     initial,
-    plan: (state, nowMs) => plan(state, nowMs, { desired: desired.get(), leaving: leaving.get(), ended: ended.get() }),
+    plan(state, nowMs) {
+      const input = { desired: desired.get(), leaving: leaving.get(), ended: ended.get() };
+      return plan(state, nowMs, { ...input, unanswered, restarting: restarting() });
+    },
     actions: {
       async recall({ instanceId }, callSignal) {
         const { entry } = await store.readOne(instanceId, callSignal);
@@ -62,14 +69,17 @@ export function runPublisher(options: PublisherOptions, signal: AbortSignal): Pr
       register({ takeover, desired: { record } }, callSignal) {
         const times = { since: record.registeredAt, ttlMs, retentionMs };
         const registration = { instanceId: record.ec2InstanceId, session, ...times };
-        return store.register(registration, record, { takeover, signal: callSignal });
+        const onSent = (hold: Hold | null) => {
+          unanswered = hold;
+        };
+        return store.register(registration, record, { takeover, signal: callSignal, onSent });
       },
       renew: ({ hold }, callSignal) => store.renew(hold, callSignal),
       'renew-retention': ({ hold }, callSignal) => store.renewRetention(hold, callSignal),
       update: ({ hold, desired: { record } }, callSignal) => store.update(hold, record, callSignal),
       depart({ hold, desired: { record } }, callSignal) {
         // Sent again it must be the same to the letter, or one departure would be two events.
-        departure ??= withDeparture(record, clock);
+        departure ??= withDeparture(record, departureCause(record, restarting()), clock);
         return store.depart(hold, departure, callSignal);
       },
       hear: async ({ end }) => end.outcome,
@@ -100,9 +110,20 @@ export function runPublisher(options: PublisherOptions, signal: AbortSignal): Pr
 }
 
 /** The record as it is when the node leaves, with the cause. */
-function withDeparture(record: NodeRecord, clock: Clock): NodeRecord {
-  return { ...record, departure: { cause: departureCause(record), at: new Date(clock.wallMs()).toISOString() } };
+function withDeparture(record: NodeRecord, cause: DepartureCause, clock: Clock): NodeRecord {
+  return { ...record, departure: { cause, at: new Date(clock.wallMs()).toISOString() } };
 }
+
+/** What the agent cannot do, in the log. */
+const ACTION_TEXTS: Readonly<Record<keyof Answers, string>> = {
+  recall: 'read the last record of this node',
+  register: 'register',
+  renew: 'send a heartbeat',
+  'renew-retention': 'renew the retention lease',
+  update: 'write the record',
+  depart: 'deregister',
+  hear: 'watch the registration',
+};
 
 /**
  * Turns the publisher's steps into few log lines: what changed, once, never each retry. An outage of an hour is two
@@ -116,7 +137,8 @@ export function createPublishLog(log: Logger): (step: Step, state: PublisherStat
     if (!before || before === state) return;
     const { counts, trouble } = state;
     if (trouble.error !== null && before.trouble.error === null) {
-      log.warn({ action: step.action }, `cannot ${words(step.action)}: ${trouble.error}; retrying`);
+      const action = trouble.action ?? 'register';
+      log.warn({ action }, `cannot ${ACTION_TEXTS[action]}: ${trouble.error}; retrying`);
     }
     if (trouble.error === null && before.trouble.error !== null) log.info('the store answers again');
     if (counts.losses > before.counts.losses) log.warn('the registration was lost; registering again');
@@ -131,9 +153,4 @@ export function createPublishLog(log: Logger): (step: Step, state: PublisherStat
     }
     if (state.phase === 'departed' && before.phase !== 'departed') log.info(`departed: ${step.reason}`);
   };
-}
-
-/** A call of the store, for people. */
-function words(action: Step['action']): string {
-  return action === 'recall' ? 'read the last record of this node' : action;
 }

@@ -14,8 +14,11 @@ import { sampleRecord } from '../../support/sample-record.ts';
 
 describe('departure cause', () => {
   test('what was announced is the cause; a recommendation takes no node away, nor does what is not known', () => {
-    const cause = (kind: string) => departureCause(sampleRecord({ interruption: { kind, action: null, time: null } }));
-    assert.equal(departureCause(sampleRecord()), 'stopped');
+    const after = (kind: string) => sampleRecord({ interruption: { kind, action: null, time: null } });
+    const cause = (kind: string) => departureCause(after(kind), false);
+    assert.equal(departureCause(sampleRecord(), false), 'stopped');
+    assert.equal(departureCause(sampleRecord(), true), 'restart');
+    assert.equal(departureCause(after('spot-interruption'), true), 'spot-interruption');
     assert.equal(cause('spot-interruption'), 'spot-interruption');
     assert.equal(cause('maintenance'), 'maintenance');
     assert.equal(cause('asg-termination'), 'asg-termination');

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
+import type { Logger } from 'pino';
 import type { Desired, PublisherState } from '../../../src/agent/publisher/plan.ts';
-import { runPublisher } from '../../../src/agent/publisher/run.ts';
+import { createPublishLog, runPublisher } from '../../../src/agent/publisher/run.ts';
 import { createCell } from '../../../src/lib/cell.ts';
 import { encodeRecord } from '../../../src/record/codec.ts';
 import type { NodeRecord } from '../../../src/record/record.ts';
@@ -13,6 +14,8 @@ import { type FlakyStore, flakyStore } from '../../support/flaky-store.ts';
 import { sampleInstanceId, sampleRecord } from '../../support/sample-record.ts';
 import { seededRandom } from '../../support/seeded-random.ts';
 import { type SimulatedClock, simulatedClock } from '../../support/simulated-clock.ts';
+
+type PublishLog = ReturnType<typeof createPublishLog>;
 
 const TTL_MS = 30_000;
 const never = new AbortController().signal;
@@ -42,7 +45,13 @@ async function bench(t: TestContext): Promise<Bench> {
   };
 }
 
-function publish(t: TestContext, { clock, store }: Bench, session = 's1') {
+function publish(
+  t: TestContext,
+  { clock, store }: Bench,
+  session = 's1',
+  restarting = () => false,
+  log: PublishLog = () => {},
+) {
   const desired = createCell<Desired | null>(null);
   const leaving = createCell(false);
   const network: FlakyStore = flakyStore(store);
@@ -59,7 +68,9 @@ function publish(t: TestContext, { clock, store }: Bench, session = 's1') {
       retentionMs: 86_400_000,
       desired,
       leaving,
+      restarting,
       onStep(step, state) {
+        log(step, state);
         seen.state = state;
         seen.reason = step.reason;
       },
@@ -211,6 +222,80 @@ test('leaving waits for a registration that is under way: nothing may be registe
   await b.clock.advance(0);
   assert.equal((await agent.ended).phase, 'departed');
   assert.equal(await b.state(), 'departed');
+});
+
+test('leaving while it is not known whether a registration was carried out ends what may be registered', async (t) => {
+  const b = await bench(t);
+  const agent = publish(t, b);
+  agent.network.loseAnswers = true;
+  agent.want();
+  await b.clock.advance(0);
+  assert.equal(agent.seen.state?.phase, 'unregistered');
+  assert.equal(await b.state(), 'present');
+  agent.network.loseAnswers = false;
+  agent.leaving.set(true);
+  await b.clock.advance(0);
+  assert.equal((await agent.ended).phase, 'departed');
+  assert.equal(await b.state(), 'departed');
+});
+
+test('leaving while the store cannot be reached, before anything was registered, is done at once', async (t) => {
+  const b = await bench(t);
+  const agent = publish(t, b);
+  agent.network.network = 'refuse';
+  agent.want();
+  await b.clock.advance(1_000);
+  agent.leaving.set(true);
+  await b.clock.advance(0);
+  assert.equal((await agent.ended).phase, 'unregistered');
+});
+
+test('an agent that will be started again departs with the cause restart', async (t) => {
+  const b = await bench(t);
+  const agent = publish(t, b, 's1', () => true);
+  agent.want();
+  await b.clock.advance(0);
+  agent.leaving.set(true);
+  await b.clock.advance(0);
+  await agent.ended;
+  const { entry } = await b.store.readOne(record.ec2InstanceId, never);
+  assert.equal(entry?.record.departure?.cause, 'restart');
+});
+
+test('each line of the log reads well after what it says was done', async (t) => {
+  const b = await bench(t);
+  const lines: string[] = [];
+  const add = (...args: unknown[]) => void lines.push(String(args.at(-1)));
+  const log = createPublishLog({ info: add, warn: add, error: add } as unknown as Logger);
+  const agent = publish(t, b, 's1', () => false, log);
+  agent.want();
+  await b.clock.advance(0);
+  agent.network.refused = ['renew'];
+  await b.clock.advance(11_000);
+  agent.network.refused = [];
+  await b.clock.advance(10_000);
+  const hold = agent.seen.state?.hold ?? assert.fail();
+  const own = { ...record, sidecar: { version: '1', session: 's1' } };
+  // Deletes the presence of the living agent: once, and again as soon as it is back.
+  await b.store.depart(hold, own, never);
+  await b.clock.advance(1_000);
+  await b.store.depart(agent.seen.state?.hold ?? assert.fail(), own, never);
+  await b.clock.advance(5_000);
+  agent.leaving.set(true);
+  await b.clock.advance(0);
+  await agent.ended;
+  assert.deepEqual(lines, [
+    `registered ${record.ec2InstanceId}: the agent started`,
+    'cannot send a heartbeat: connection refused; retrying',
+    'the store answers again',
+    'the registration was lost; registering again',
+    `registered ${record.ec2InstanceId}: the registration was lost`,
+    'cannot register: something removed the registration again; retrying',
+    'the registration was lost; registering again',
+    'the store answers again',
+    `registered ${record.ec2InstanceId}: the registration was lost`,
+    'departed: stopped',
+  ]);
 });
 
 test('a heartbeat that is under way is not cut short by a change of the record, which is written after it', async (t) => {

@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { after, test } from 'node:test';
+import { firstStopSignal, lostAtStart, onStopSignal, STOP_SIGNALS } from '../../src/lib/stop-signals.ts';
+import { until } from '../support/machine-time.ts';
+
+// Node's test runner has SIGUSR2 write a diagnostic report.
+process.report.reportOnSignal = false;
+// Otherwise a signal could no longer end this process.
+after(() => {
+  for (const signal of STOP_SIGNALS) process.removeAllListeners(signal);
+});
+
+const NODES_OWN = 'Name:\tnode\nSigIgn:\t0000000001001000\nSigCgt:\t0000000100004602\n';
+
+test('a signal that Node’s own handler swallowed before the first line of process 1 is found', () => {
+  assert.equal(lostAtStart(1, NODES_OWN), null);
+  assert.equal(lostAtStart(1, NODES_OWN.replace('4602', '0602')), 'SIGTERM');
+  assert.equal(lostAtStart(1, NODES_OWN.replace('4602', '4600')), 'SIGINT');
+});
+
+test('an ordinary process would have ended by it, and without the line nothing is known', () => {
+  assert.equal(lostAtStart(4711, NODES_OWN.replace('4602', '0602')), null);
+  assert.equal(lostAtStart(1, ''), null);
+});
+
+test('Node has its handlers when a program starts, as this one was', () => {
+  // This file installed its own since, for the same two signals among others.
+  const status = readFileSync('/proc/self/status', 'latin1');
+  assert.equal(lostAtStart(1, status), null);
+});
+
+test('every stop signal is told, and the first one is kept', async () => {
+  const told: string[] = [];
+  onStopSignal((signal) => told.push(signal));
+  assert.equal(firstStopSignal(), null);
+  for (const [index, signal] of STOP_SIGNALS.entries()) {
+    process.kill(process.pid, signal);
+    await until('the signal is told', 10_000, () => told.length > index);
+  }
+  assert.deepEqual(told, STOP_SIGNALS);
+  assert.equal(firstStopSignal(), 'SIGTERM');
+});
