@@ -22,6 +22,11 @@ export function presenceKey(instanceId: string): string {
   return `${PRESENCES}${instanceId}`;
 }
 
+/** The two keys of a node's registration. */
+export function keysOf(instanceId: string): readonly [presence: string, record: string] {
+  return [presenceKey(instanceId), recordKey(instanceId)];
+}
+
 /** The key that the leader holds on its lease. @param lock its name, such as `audit` */
 export function leaderLockKey(lock: string): string {
   return `${COORDINATION}${lock}/leader`;
@@ -42,6 +47,19 @@ export function drainKey(instanceId: string): string {
 /** The lock for counting and claiming drain slots, one for each cluster. @param scope region and account, as an ARN begins; null: unknown */
 export function drainAdmissionKey(cluster: string, scope: string | null): string {
   return `${COORDINATION}drain-doors/${scope === null ? '' : `${scope}/`}${cluster}`;
+}
+
+/** Of random digits of an instance id; two of them make 256 parts of a fleet. */
+const PART_DIGITS = 2;
+
+/**
+ * A part of the fleet that this node is in, for counting without reading all: EC2 draws the digits of an id at random,
+ * but for the 0 that all long ones begin with.
+ * @returns `prefix`: of the keys of its records; `share`: how many times larger the fleet is
+ */
+export function neighbourhoodOf(instanceId: string): { readonly prefix: string; readonly share: number } {
+  const start = /^\w+-0?/.exec(instanceId)?.[0].length ?? 0;
+  return { prefix: recordKey(instanceId.slice(0, start + PART_DIGITS)), share: 16 ** PART_DIGITS };
 }
 
 type ParsedKey =

@@ -11,8 +11,15 @@ export interface Kv {
   /** As `Store.id`. */
   id(signal: AbortSignal): Promise<string>;
 
-  /** A new lease. `ttlMs` in the answer is what was granted: at least what was asked. */
-  grant(ttlMs: number, signal: AbortSignal): Promise<{ readonly lease: string; readonly ttlMs: number }>;
+  /** The id of the lease with this name: the same for everyone who uses this store's prefix. No call of the store. */
+  leaseOf(name: string): string;
+
+  /**
+   * A new lease. `ttlMs` in the answer is what was granted: at least what was asked.
+   * @param lease its id, from `leaseOf`; one that is there already is renewed, with the TTL that it has. So a grant whose
+   * answer was lost can be repeated and leaves one lease. Default: an id that the store picks.
+   */
+  grant(ttlMs: number, signal: AbortSignal, lease?: string): Promise<Granted>;
 
   /** Renews the lease; false: no such lease. Writes no revision. */
   keepAlive(lease: string, signal: AbortSignal): Promise<boolean>;
@@ -28,6 +35,9 @@ export interface Kv {
 
   /** One page of the keys that start with `prefix`, in byte order, from `from` on. Its size in memory is bounded. */
   range(query: RangeQuery, signal: AbortSignal): Promise<RangePage>;
+
+  /** How many keys start with `prefix`. It costs the store a look at each of them. */
+  count(prefix: string, signal: AbortSignal): Promise<number>;
 
   /**
    * If all `guards` hold, all `puts` and `deletes` happen at one revision; else none. Either way `reads` are answered
@@ -46,6 +56,11 @@ export interface Kv {
   watchKeys(keys: readonly string[], revision: string, signal: AbortSignal): AsyncIterable<KvBatch>;
 
   close(): Promise<void>;
+}
+
+export interface Granted {
+  readonly lease: string;
+  readonly ttlMs: number;
 }
 
 /** As exact as the store reports it; for etcd to half a second. */

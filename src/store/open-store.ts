@@ -1,11 +1,13 @@
 import { readFileSync } from 'node:fs';
 import type { Clock } from '../lib/clock.ts';
 import { createDrainSlots } from './drain-slots.ts';
-import { presenceKey, recordKey } from './keys.ts';
+import { createHoldNotes, depart, readHold, untilNotHeld, updateRecord } from './hold.ts';
+import { keysOf, neighbourhoodOf } from './keys.ts';
 import type { Kv } from './kv.ts';
 import { createLeaderLocks } from './leader-lock.ts';
 import { collectRoll, countOverdue, interpretBatch, readRoll } from './read-roll.ts';
-import { createHoldNotes, depart, register, untilNotHeld, updateRecord } from './registration.ts';
+
+import { createRegister } from './registration.ts';
 import { UNKNOWN_BOOT } from './sqlite/engine.ts';
 import type { RenewOutcome, Store } from './store.ts';
 import type { StoreConfig } from './store-url.ts';
@@ -13,6 +15,7 @@ import type { StoreConfig } from './store-url.ts';
 /** The store's contract over any key-value store that has revisions and leases. */
 export function createRollStore(kv: Kv): Store {
   const notesOf = createHoldNotes();
+  const register = createRegister(kv);
   const renew = async (lease: string, signal: AbortSignal): Promise<RenewOutcome> => ({
     kind: (await kv.keepAlive(lease, signal)) ? 'renewed' : 'lost',
   });
@@ -21,7 +24,7 @@ export function createRollStore(kv: Kv): Store {
     label: kv.label,
     id: (signal) => kv.id(signal),
     register: async (registration, record, options) => {
-      const outcome = await register(kv, registration, record, options);
+      const outcome = await register(registration, record, options);
       if (outcome.kind === 'registered') {
         Object.assign(notesOf(outcome.hold), { recordRevision: outcome.revision, unwatchedSince: outcome.revision });
       }
@@ -30,11 +33,16 @@ export function createRollStore(kv: Kv): Store {
     renew: (hold, signal) => renew(hold.presenceLease, signal),
     renewRetention: (hold, signal) => renew(hold.retentionLease, signal),
     untilNotHeld: (hold, signal) => untilNotHeld(kv, hold, notesOf(hold), signal),
+    notHeld: async (hold, signal) => (await readHold(kv, hold, signal)).ended,
+    otherNodes: async (instanceId, signal) => {
+      const { prefix, share } = neighbourhoodOf(instanceId);
+      return Math.max(0, (await kv.count(prefix, signal)) - 1) * share;
+    },
     update: (hold, record, signal) => updateRecord(kv, hold, notesOf(hold), record, signal),
     depart: (hold, record, signal) => depart(kv, hold, record, signal),
     read: (signal, { hurry = false } = {}) => readRoll(kv, hurry, signal),
     readOne: async (instanceId, signal) => {
-      const reads = [presenceKey(instanceId), recordKey(instanceId)];
+      const reads = keysOf(instanceId);
       const result = await kv.txn({ guards: [], puts: [], deletes: [], reads }, signal);
       const roll = collectRoll();
       roll.add(result.reads.filter((kv) => kv !== null));

@@ -189,7 +189,16 @@ export interface Store {
    */
   untilNotHeld(hold: Hold, signal: AbortSignal): Promise<NotHeld>;
 
-  /** The same for the retention lease, which keeps the last record readable after the presence is gone. */
+  /** Why the registration has ended in the store, at present; null: it has not. Writes nothing. */
+  notHeld(hold: Hold, signal: AbortSignal): Promise<NotHeld | null>;
+
+  /**
+   * About how many other nodes there are, dead ones up to their retention included. Cheap, because it counts in a small
+   * part of the fleet: of few nodes it most often says 0, and at times some hundreds.
+   */
+  otherNodes(instanceId: string, signal: AbortSignal): Promise<number>;
+
+  /** As `renew`, for the retention lease, which keeps the last record readable after the presence is gone. */
   renewRetention(hold: Hold, signal: AbortSignal): Promise<RenewOutcome>;
 
   /**

@@ -170,8 +170,45 @@ describe('roll store', () => {
     const seen = await kv.txn({ guards: [], puts: [], deletes: [], reads }, signal);
     for (const kept of seen.reads) assert.equal(await kv.keepAlive(kept?.lease ?? '0', signal), true, kept?.key);
     assert.equal((await store.readOne(id, signal)).entry?.presence?.session, 'a');
-    await register(store, 'a');
-    assert.equal(wire.released.length, 2, 'the leases of what it overwrote');
+    const before = (await store.read(signal)).revision;
+    const hold = await register(store, 'a');
+    assert.equal(hold.presenceLease, seen.reads[0]?.lease, 'it is recognised as what was asked for');
+    assert.equal((await store.read(signal)).revision, before, 'and not written again');
+    assert.deepEqual(wire.released, []);
+    assert.equal((await update(store, hold, 'next')).kind, 'written');
+  });
+
+  test('a registration without an answer is repeated as it was, and written only where it did not happen', async (t) => {
+    const { store, wire, kv } = await open(t);
+    const leases = new Set<string>();
+    wire.kv.grant = (...asked) => {
+      leases.add(asked[2] ?? '');
+      return kv.grant(...asked);
+    };
+    for (const fail of [wire.keepNext, wire.keepNext, wire.loseNextAnswer]) {
+      fail();
+      await assert.rejects(register(store, 'a'), StoreError);
+    }
+    const { revision } = await store.read(signal);
+    const hold = await register(store, 'a');
+    assert.equal((await store.read(signal)).revision, revision);
+    assert.equal(leases.size, 2, 'one presence lease and one retention lease, in four attempts');
+    assert.deepEqual(
+      (await wire.deliver()).map(({ succeeded }) => succeeded),
+      [false, false],
+      'what comes late',
+    );
+    assert.equal(await store.notHeld(hold, signal), null);
+  });
+
+  test('a record that changed between two attempts at a registration is written', async (t) => {
+    const { store, wire } = await open(t);
+    wire.loseNextAnswer();
+    await assert.rejects(register(store, 'a'), StoreError);
+    const changed = recordOf('a', { cluster: 'changed' });
+    const outcome = await store.register(registration('a'), changed, { takeover: true, signal });
+    assert.equal(outcome.kind, 'registered');
+    assert.equal(await clusterOf(store), 'changed');
   });
 
   /** A registration whose outcome its caller does not know, and what it was told of it. */
@@ -228,7 +265,7 @@ describe('roll store', () => {
     await register(store, 'a');
     wire.releaseHangs = true;
     await register(store, 'b');
-    assert.equal(wire.released.length, 2);
+    assert.equal(wire.released.length, 1);
     assert.deepEqual(
       await store.register(registration('a'), recordOf('a'), { takeover: false, signal }),
       { kind: 'superseded', by: 'b' },

@@ -185,6 +185,43 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       assert.equal((await store.update(second.hold, recordOf('session-a'), signal)).kind, 'written');
     });
 
+    it('grants one lease however often a grant with its name is repeated, and a new one after its end', async () => {
+      const lease = kv.leaseOf('some name');
+      assert.notEqual(kv.leaseOf('other name'), lease);
+      assert.deepEqual(await kv.grant(60_000, signal, lease), { lease, ttlMs: 60_000 });
+      assert.deepEqual(await (await backend.open()).grant(90_000, signal, lease), { lease, ttlMs: 60_000 });
+      await kv.releaseEmpty(lease, signal);
+      assert.equal(await kv.keepAlive(lease, signal), false);
+      assert.deepEqual(await kv.grant(90_000, signal, lease), { lease, ttlMs: 90_000 });
+    });
+
+    it('keeps the retention lease of a node from one session to the next', async () => {
+      const first = heldBy(await register('session-a')).hold;
+      await store.depart(first, departureOf('session-a'), signal);
+      const second = heldBy(await register('session-b')).hold;
+      assert.equal(second.retentionLease, first.retentionLease);
+      const other = heldBy(await register('session-a', { instanceId: sampleInstanceId(1) })).hold;
+      assert.notEqual(other.retentionLease, first.retentionLease);
+    });
+
+    it('says why a registration is not held, and nothing of one that is', async () => {
+      const { hold } = heldBy(await register('session-a'));
+      assert.equal(await store.notHeld(hold, signal), null);
+      await kv.txn({ guards: [], puts: [], deletes: [`v1/records/${id}`], reads: [] }, signal);
+      assert.deepEqual(await store.notHeld(hold, signal), { kind: 'lost' });
+      heldBy(await register('session-b'));
+      assert.deepEqual(await store.notHeld(hold, signal), { kind: 'superseded', by: 'session-b' });
+    });
+
+    it('estimates how many other nodes there are from those that share the first digits of the id', async () => {
+      assert.equal(await store.otherNodes('i-0ab00000000000000', signal), 0);
+      for (const n of [0, 1, 2]) await raw(`v1/records/i-0ab0000000000000${n}`, '{}');
+      await raw('v1/records/i-0ac00000000000000', '{}');
+      assert.equal(await store.otherNodes('i-0ab00000000000000', signal), 512);
+      assert.equal(await store.otherNodes('i-0ac00000000000000', signal), 0, 'itself');
+      assert.equal(await store.otherNodes('mi-0ad0000000000000', signal), 0);
+    });
+
     it('tells a superseded session so, whatever it calls next', async () => {
       const { hold: old } = heldBy(await register('session-a'));
       const { hold: current } = heldBy(await register('session-b'));
@@ -197,7 +234,6 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       assert.equal(entry?.record.departure, null);
       assert.deepEqual(await store.renew(current, signal), { kind: 'renewed' });
       await until(async () => (await store.renew(old, signal)).kind === 'lost', 'its presence lease is ended');
-      await until(async () => (await store.renewRetention(old, signal)).kind === 'lost', 'its other lease is ended');
     });
 
     it('keeps the session that started last, in whatever order they register', async () => {
@@ -381,7 +417,7 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
 
     it('returns the remaining time of each lease, and null for one that is gone', async () => {
       const [long, short] = [await kv.grant(60_000, signal), await kv.grant(backend.ttlMs, signal)];
-      const [, none, left] = await kv.remaining([short.lease, '4242', long.lease], signal);
+      const [, none, left] = await kv.remaining([short.lease, '4343', long.lease], signal);
       assert.equal(none, null);
       assert.equal(left?.grantedMs, 60_000);
       assert.ok(left.remainingMs > 55_000 && left.remainingMs <= 60_000, `${left.remainingMs} ms`);
@@ -391,8 +427,8 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
     it('leaves no lease behind when it refuses or replaces a registration', async () => {
       const granted: string[] = [];
       const spying: Kv = Object.assign(Object.create(kv), {
-        grant: async (ttlMs: number, grantSignal: AbortSignal) => {
-          const answer = await kv.grant(ttlMs, grantSignal);
+        grant: async (...asked: Parameters<Kv['grant']>) => {
+          const answer = await kv.grant(...asked);
           granted.push(answer.lease);
           return answer;
         },
@@ -406,7 +442,8 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
         alive = await Promise.all(granted.map((lease) => kv.keepAlive(lease, signal)));
         return alive.filter(Boolean).length <= 2;
       }, 'unused leases are ended');
-      assert.deepEqual(alive, [false, false, true, true, false, false], 'the second hold is the one that counts');
+      // The presence leases of the three, and after the first one the node's retention lease.
+      assert.deepEqual(alive, [false, true, true, false], 'the second hold is the one that counts');
     });
 
     it('skips foreign and broken keys, names them, and lists the rest', async () => {

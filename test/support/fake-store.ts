@@ -66,6 +66,8 @@ export function fakeStore(label = 'fake:'): FakeStore {
     register: unused,
     renew: unused,
     untilNotHeld: unused,
+    notHeld: unused,
+    otherNodes: unused,
     renewRetention: unused,
     update: unused,
     depart: unused,

@@ -45,6 +45,8 @@ export function flakyStore(store: Store): FlakyStore {
       if (flaky.network === 'hang') await untilAborted(signal);
       return outcome;
     },
+    notHeld: (hold, signal) => through('notHeld', signal, () => store.notHeld(hold, signal)),
+    otherNodes: (id, signal) => through('otherNodes', signal, () => store.otherNodes(id, signal)),
     renewRetention: (hold, signal) => through('renewRetention', signal, () => store.renewRetention(hold, signal)),
     update: (hold, record, signal) => through('update', signal, () => store.update(hold, record, signal)),
     depart: (hold, record, signal) => through('depart', signal, () => store.depart(hold, record, signal)),

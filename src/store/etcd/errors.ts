@@ -72,6 +72,13 @@ export function isAnswerTooLarge(thrown: unknown): boolean {
   );
 }
 
+/** A lease was to be granted under an id that one has already. */
+export function isLeaseTaken(thrown: unknown): boolean {
+  return (
+    thrown instanceof StoreError && thrown.cause instanceof RpcError && /lease already exists/.test(thrown.message)
+  );
+}
+
 type Fail = (text: string, rest: Omit<Verdict, 'error'>, retryable?: boolean) => Verdict;
 
 /** There was no connection to send the call on. */

@@ -1,10 +1,11 @@
+import { createHash } from 'node:crypto';
 import type { Clock } from '../../lib/clock.ts';
 import { LeaseNotFoundError, StoreError } from '../errors.ts';
-import type { Guard, KeyValue, Kv, LeaseTime, RangePage, RangeQuery, Txn } from '../kv.ts';
+import type { Granted, Guard, KeyValue, Kv, LeaseTime, RangePage, RangeQuery, Txn } from '../kv.ts';
 import { DEFAULT_CALL_TIMEOUT_MS, type EtcdStoreConfig } from '../store-url.ts';
 import { openChannel } from './channel.ts';
 import { type EtcdClient, openEtcdClient } from './client.ts';
-import { type EtcdContext, isAnswerTooLarge, JunkAnswerError } from './errors.ts';
+import { type EtcdContext, isAnswerTooLarge, isLeaseTaken, JunkAnswerError } from './errors.ts';
 import { createHistoryCheck, type HistoryCheck } from './freshness.ts';
 import { prefixEnd, revisionOf, withoutRoot } from './keys.ts';
 import {
@@ -78,8 +79,13 @@ function cursorKey(from: string, root: string): Buffer | string {
 /** Of a sample of leases asked for at the same time. */
 const PARALLEL_QUESTIONS = 8;
 
-/** Lease ids are etcd's, as decimal text. */
-function etcdLeases(client: EtcdClient): Pick<Kv, 'grant' | 'keepAlive' | 'remaining' | 'releaseEmpty'> {
+type Leases = Pick<Kv, 'leaseOf' | 'grant' | 'keepAlive' | 'remaining' | 'releaseEmpty'>;
+
+/** How often a grant may find its lease both taken and gone: one that has just run out is in the way until it is revoked. */
+const MAX_GRANTS = 3;
+
+/** Lease ids are etcd's, as decimal text. @param root what every key of ours starts with */
+function etcdLeases(client: EtcdClient, root: string): Leases {
   /** Answered from the leader's memory, without a Raft write. */
   const timeToLive = (lease: string, signal: AbortSignal): Promise<LeaseTime | null> =>
     client.call(LEASE_TIME_TO_LIVE, { id: lease }, REPEATABLE, signal, ({ id, ttl, grantedTtl }) => {
@@ -88,20 +94,37 @@ function etcdLeases(client: EtcdClient): Pick<Kv, 'grant' | 'keepAlive' | 'remai
       return Number(ttl) < 0 ? null : { remainingMs: Number(ttl) * 1_000 + 500, grantedMs: Number(grantedTtl) * 1_000 };
     });
 
-  return {
-    grant: (ttlMs, signal) =>
-      // If a lease is granted twice, the one whose answer was lost expires by itself.
-      client.call(LEASE_GRANT, { ttl: String(Math.ceil(ttlMs / 1_000)) }, REPEATABLE, signal, ({ id, ttl }) => {
-        if (id === '0' || Number(ttl) <= 0) throw new JunkAnswerError('the answer grants no lease');
-        return { lease: id, ttlMs: Number(ttl) * 1_000 };
-      }),
+  const grantNew = (ttlMs: number, id: string, signal: AbortSignal): Promise<Granted> =>
+    client.call(LEASE_GRANT, { ttl: String(Math.ceil(ttlMs / 1_000)), id }, REPEATABLE, signal, (answer) => {
+      if (answer.id === '0' || Number(answer.ttl) <= 0) throw new JunkAnswerError('the answer grants no lease');
+      return { lease: answer.id, ttlMs: Number(answer.ttl) * 1_000 };
+    });
 
-    keepAlive: (lease, signal) =>
-      client.call(LEASE_KEEP_ALIVE, { id: lease }, REPEATABLE, signal, ({ id, ttl }) => {
-        requireAbout(lease, id);
-        // Of a lease that is gone etcd says 0, its grpc-proxy -1.
-        return Number(ttl) > 0;
-      }),
+  /** The TTL that starts anew; null: the lease is gone. */
+  const renew = (lease: string, signal: AbortSignal): Promise<number | null> =>
+    client.call(LEASE_KEEP_ALIVE, { id: lease }, REPEATABLE, signal, ({ id, ttl }) => {
+      requireAbout(lease, id);
+      // Of a lease that is gone etcd says 0, its grpc-proxy -1.
+      return Number(ttl) > 0 ? Number(ttl) * 1_000 : null;
+    });
+
+  return {
+    // 63 bits, and never 0, which stands for an id that etcd picks.
+    leaseOf: (name) => String((createHash('sha256').update(`${root}\0${name}`).digest().readBigUInt64BE() >> 1n) | 1n),
+
+    grant: async (ttlMs, signal, lease) => {
+      for (let attempt = 1; ; attempt += 1) {
+        try {
+          return await grantNew(ttlMs, lease ?? '0', signal);
+        } catch (error) {
+          if (lease === undefined || attempt === MAX_GRANTS || !isLeaseTaken(error)) throw error;
+        }
+        const renewedMs = await renew(lease, signal);
+        if (renewedMs !== null) return { lease, ttlMs: renewedMs };
+      }
+    },
+
+    keepAlive: async (lease, signal) => (await renew(lease, signal)) !== null,
 
     remaining: async (leases, signal) => {
       const times: (LeaseTime | null)[] = [];
@@ -179,6 +202,14 @@ function compare(guard: Guard, root: string) {
     : { target: COMPARE_MOD, key, modRevision: guard.modRevision };
 }
 
+/** @param root what every key of ours starts with */
+function etcdCount(client: EtcdClient, root: string): Kv['count'] {
+  return (prefix, signal) => {
+    const request = { key: root + prefix, rangeEnd: prefixEnd(root + prefix), countOnly: true };
+    return client.call(RANGE, request, REPEATABLE, signal, ({ count }) => Number(count));
+  };
+}
+
 /** The cluster's id as `etcdctl member list -w hex` writes it, and the prefix. @param root what every key of ours starts with */
 function etcdStoreId(client: EtcdClient, root: string): Kv['id'] {
   // Every header has the cluster's id. This read needs no more than the permission we have, and no leader.
@@ -221,8 +252,9 @@ export function openEtcdKv(config: EtcdStoreConfig, deps: EtcdDeps): Kv {
   return {
     label: config.label,
     id: etcdStoreId(client, root),
-    ...etcdLeases(client),
+    ...etcdLeases(client, root),
     range: etcdRange(client, root, history),
+    count: etcdCount(client, root),
     txn: etcdTxn(client, root),
     watch: etcdWatch(client, { clock, context, history }),
     watchKeys: etcdWatchKeys(client, context),

@@ -65,7 +65,7 @@ const TxnResponse = message({
   responses: [3, message({ responseRange: [1, message({ kvs: [2, KeyValue, 'repeated'] })] }), 'repeated'],
 });
 
-const LeaseGrantRequest = message({ ttl: [1, 'int64'] });
+const LeaseGrantRequest = message({ ttl: [1, 'int64'], id: [2, 'int64'] });
 const LeaseGrantResponse = message({ id: [2, 'int64'], ttl: [3, 'int64'] });
 const LeaseRevokeRequest = message({ id: [1, 'int64'] });
 const LeaseKeepAliveRequest = message({ id: [1, 'int64'] });

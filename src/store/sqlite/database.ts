@@ -214,6 +214,7 @@ export function prepareStatements(db: DatabaseSync) {
        ON CONFLICT (key) DO UPDATE SET value = excluded.value, lease = excluded.lease, mod_revision = excluded.mod_revision`,
     ),
     remove: db.prepare('DELETE FROM kv WHERE key = ?'),
+    countKeys: db.prepare('SELECT count(*) AS keys FROM kv WHERE key >= ? AND key < ?'),
     keysOfLease: db.prepare('SELECT key, value, lease, mod_revision FROM kv WHERE lease = ? ORDER BY key'),
     // The value of a key at revision :at is either unchanged since, or the one that the first change after :at replaced:
     // only that change has a previous_revision of :at or less.

@@ -1,7 +1,7 @@
 import type { SQLOutputValue } from 'node:sqlite';
 import type { Clock } from '../../lib/clock.ts';
 import { CompactedError, LeaseNotFoundError } from '../errors.ts';
-import type { KeyValue, KvBatch, KvEvent, LeaseTime, RangePage, RangeQuery, Txn, TxnResult } from '../kv.ts';
+import type { Granted, KeyValue, KvBatch, KvEvent, LeaseTime, RangePage, RangeQuery, Txn, TxnResult } from '../kv.ts';
 import { type Statements, transaction } from './database.ts';
 
 /** A row of the driver, by column name. */
@@ -213,11 +213,12 @@ function endOf(prefix: string): string {
 /** The operations of `Kv` on a database at a given time, synchronous. */
 export interface Engine {
   id(): string;
-  grant(now: Now, ttlMs: number, id: number): void;
+  grant(now: Now, ttlMs: number, id: number): Granted;
   keepAlive(now: Now, lease: string): boolean;
   remaining(now: Now, leases: readonly string[]): readonly (LeaseTime | null)[];
   releaseEmpty(now: Now, lease: string): void;
   range(now: Now, query: RangeQuery): RangePage;
+  count(now: Now, prefix: string): number;
   txn(now: Now, txn: Txn): TxnResult;
   changesAfter(now: Now, revision: string): readonly KvBatch[];
 }
@@ -233,6 +234,15 @@ export function createEngine(statements: Statements, keptChanges: number): Engin
   const find = (key: string): KeyValue | null => {
     const row = readKey(statements, key);
     return row && keyValue(row);
+  };
+
+  /** The TTL that starts anew; null: the lease is gone. */
+  const renew = (now: Now, lease: string): number | null => {
+    const row = statements.lease.get(lease);
+    if (!row) return null;
+    const ttlMs = Number(row['ttl_ms']);
+    statements.extendLease.run({ id: lease, ...deadlines(now, ttlMs) });
+    return ttlMs;
   };
 
   const writesOf = (txn: Txn): Write[] => {
@@ -251,21 +261,22 @@ export function createEngine(statements: Statements, keptChanges: number): Engin
 
   return {
     id: () => String(statements.identity.get()?.['id']),
-    grant: (now, ttlMs, id) => {
-      swept(now, 'touch', () => statements.addLease.run({ id, ttlMs, ...deadlines(now, ttlMs) }));
-    },
-    keepAlive: (now, lease) =>
+    grant: (now, ttlMs, id) =>
       swept(now, 'touch', () => {
-        const row = statements.lease.get(lease);
-        if (!row) return false;
-        statements.extendLease.run({ id: lease, ...deadlines(now, Number(row['ttl_ms'])) });
-        return true;
+        const lease = String(id);
+        const renewedMs = renew(now, lease);
+        if (renewedMs !== null) return { lease, ttlMs: renewedMs };
+        statements.addLease.run({ id, ttlMs, ...deadlines(now, ttlMs) });
+        return { lease, ttlMs };
       }),
+    keepAlive: (now, lease) => swept(now, 'touch', () => renew(now, lease) !== null),
     remaining: (now, leases) => swept(now, 'read', () => leases.map((lease) => leaseTime(statements, now, lease))),
     releaseEmpty: (now, lease) => {
       swept(now, 'touch', () => statements.removeEmptyLease.run({ id: lease }));
     },
     range: (now, query) => swept(now, 'read', () => readPage(statements, query)),
+    count: (now, prefix) =>
+      swept(now, 'read', () => Number(statements.countKeys.get(prefix, endOf(prefix))?.['keys'] ?? 0)),
     txn: (now, txn) =>
       swept(now, txn.puts.length + txn.deletes.length > 0 ? 'write' : 'read', () => {
         const reads = txn.reads.map(find);

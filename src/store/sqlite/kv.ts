@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { linkSignals } from '../../lib/abort.ts';
 import { CompactedError, StoreError } from '../errors.ts';
@@ -76,19 +77,19 @@ function engineKv(label: string, current: () => Engine, deps: EngineKvDeps): Kv 
   return {
     label,
     id: (signal) => call(signal, 'identify', (engine) => engine.id()),
-    grant: (ttlMs, signal) => {
+    // As many bits as SQLite's numbers have here.
+    leaseOf: (name) => String(createHash('sha256').update(name).digest().readUIntBE(0, 6) + 1),
+    grant: (ttlMs, signal, lease) => {
       // Random, not counted: a lease of a store that was deleted and created again must not match one of the new store.
-      const id = 1 + Math.floor(random() * (2 ** 53 - 1));
-      return call(signal, 'grant a lease of', (engine, now) => {
-        engine.grant(now, ttlMs, id);
-        return { lease: String(id), ttlMs };
-      });
+      const id = lease === undefined ? 1 + Math.floor(random() * (2 ** 53 - 1)) : Number(lease);
+      return call(signal, 'grant a lease of', (engine, now) => engine.grant(now, ttlMs, id));
     },
     keepAlive: (lease, signal) => call(signal, 'renew a lease of', (engine, now) => engine.keepAlive(now, lease)),
     remaining: (leases, signal) => call(signal, 'ask for leases of', (engine, now) => engine.remaining(now, leases)),
     releaseEmpty: (lease, signal) =>
       call(signal, 'release a lease of', (engine, now) => engine.releaseEmpty(now, lease)),
     range: (query, signal) => call(signal, 'read', (engine, now) => engine.range(now, query)),
+    count: (prefix, signal) => call(signal, 'read', (engine, now) => engine.count(now, prefix)),
     txn: (txn, signal) => call(signal, 'write to', (engine, now) => engine.txn(now, txn)),
     watch: (from, signal) => watchEvery(POLL_MS, from, signal),
     watchKeys: async function* (keys, from, signal) {
