@@ -215,19 +215,100 @@ function missingReason(
   return `${node.ec2InstanceId} is lost: its agent ended without deregistering or is cut off from the store`;
 }
 
+/** Nodes that are present on the roll, but on no machine that fleet lists. */
+export interface UnlistedNodes {
+  /** In a cluster of the fleet: most likely its hosts, with a fleetd that is down. fleet changes nothing there. */
+  readonly fleets: readonly RollNode[];
+  /** In other clusters: the store is not this fleet's alone. */
+  readonly others: readonly RollNode[];
+}
+
+/**
+ * @param machines those that fleet lists
+ * @param cluster the cluster that is being deployed; null: only the ones that the fleet's nodes are in
+ */
+export function unlistedNodes(
+  machines: readonly Machine[],
+  roll: readonly RollNode[],
+  cluster: string | null,
+): UnlistedNodes {
+  const listed = new Set(roll.filter((node) => machines.some((machine) => isOn(machine, node))));
+  const clusters = new Set([...listed].map((node) => node.cluster).concat(cluster));
+  clusters.delete(null);
+  const unlisted = roll.filter((node) => node.presence.state === 'present' && !listed.has(node));
+  // Without a cluster on either side nothing speaks against this fleet.
+  const isFleets = (node: RollNode) => node.cluster === null || clusters.size === 0 || clusters.has(node.cluster);
+  return { fleets: unlisted.filter(isFleets), others: unlisted.filter((node) => !isFleets(node)) };
+}
+
+const MAX_NAMED_NODES = 20;
+
+function unlistedLines({ fleets, others }: UnlistedNodes, oldSessions: ReadonlySet<string>): string[] {
+  const lines = fleets.slice(0, MAX_NAMED_NODES).map((node) => {
+    const old = oldSessions.has(node.sidecar.session) ? '; its agent is from before the unit was deployed' : '';
+    const name = machineName({ id: node.machineId ?? 'unknown', address: nodeAddress(node) });
+    return `${name}: ${node.ec2InstanceId} is present on the roll, but fleet does not list its machine and changes nothing there${old}`;
+  });
+  if (fleets.length > lines.length) lines.push(`${fleets.length - lines.length} more nodes like these`);
+  if (others.length === 1) lines.push('1 node of another cluster is present on this roll');
+  if (others.length > 1) lines.push(`${others.length} nodes of other clusters are present on this roll`);
+  return lines;
+}
+
+function nodeAddress(node: RollNode): string | null {
+  return node.privateIpAddress ?? node.publicIpAddress;
+}
+
+/** The first five, and how many more. */
+function shortList(names: readonly string[]): string {
+  const first = names.slice(0, 5).join(', ');
+  return names.length > 5 ? `${first} and ${names.length - 5} more` : first;
+}
+
+/**
+ * The machines on which a unit is not known to have stopped, with the reason.
+ * @param machines those that were in fleet's list in this run
+ * @param listedIds those that are in it now
+ * @param states of this one unit, as `unitStates` gives them
+ * @param roll empty: the unit's containers are not on the roll
+ */
+export function notStopped(
+  machines: readonly Machine[],
+  listedIds: ReadonlySet<string>,
+  states: ReadonlyMap<string, string>,
+  roll: readonly RollNode[],
+): { readonly machine: Machine; readonly reason: string }[] {
+  const known = new Set(machines.map(({ id }) => id));
+  const elsewhere = [...states.keys()].filter((id) => !known.has(id)).map((id) => ({ id, address: null }));
+  return [...machines, ...elsewhere].flatMap((machine) => {
+    const reasons: string[] = [];
+    const node = roll.find((one) => one.presence.state === 'present' && isOn(machine, one));
+    if (node) reasons.push(`${node.ec2InstanceId} is present on the roll`);
+    const state = states.get(machine.id);
+    if (state !== undefined && !/ (inactive|failed)\//.test(state)) reasons.push(state);
+    if (known.has(machine.id) && !listedIds.has(machine.id)) reasons.push(NO_LONGER_LISTED);
+    return reasons.length === 0 ? [] : [{ machine, reason: reasons.join('; ') }];
+  });
+}
+
+const NO_LONGER_LISTED = 'fleet no longer lists it: the host or its fleetd is down';
+
 export interface WantedCluster {
   /** The cluster that was asked for; null: none. */
   readonly cluster: string | null;
   /** The region in which ECS has it; null: ECS was not asked. */
   readonly region: string | null;
+  /** The ids of the machines in fleet's list. */
+  readonly listed: ReadonlySet<string>;
 }
 
 /** What an operator should check although every machine answered. */
-export function warnings({ answered }: FleetAnswers, { cluster, region }: WantedCluster): string[] {
+export function warnings({ answered }: FleetAnswers, { cluster, region, listed }: WantedCluster): string[] {
   return answered.flatMap(({ machine, node }) => {
     const name = machineName(machine);
     const found: string[] = [];
     const { address } = machine;
+    if (!listed.has(machine.id)) found.push(`${name} has answered, but ${NO_LONGER_LISTED}`);
     if (address !== null && address !== node.privateIpAddress && address !== node.publicIpAddress) {
       found.push(`${name} answers as ${node.privateIpAddress ?? 'no address'}, fleet has another address for it`);
     }
@@ -255,7 +336,9 @@ export function runCommand(args: readonly string[], read: (path: string) => stri
     args: [...args],
     allowPositionals: true,
     options: {
+      /** Those that were in fleet's list in this run, and those that are in it now; without the latter both are the same. */
       machines: { type: 'string', default: '/dev/null' },
+      listed: { type: 'string' },
       roll: { type: 'string', default: '' },
       /** The lines of `outdated` from before the agents were replaced, and the unit that they are for. */
       outdated: { type: 'string', default: '/dev/null' },
@@ -268,12 +351,13 @@ export function runCommand(args: readonly string[], read: (path: string) => stri
   });
   const [command = '', ...files] = positionals;
   const roll = () => (values.roll === '' ? [] : parseRoll(read(values.roll)));
-  const answers = () =>
-    fleetAnswers(
-      parseMachines(read(values.machines)),
-      roll(),
-      outdatedSessions(read(values.outdated), read(values.text)),
-    );
+  const machines = () => parseMachines(read(values.machines));
+  const listed = () => parseMachines(read(values.listed ?? values.machines));
+  const listedIds = () => new Set(listed().map(({ id }) => id));
+  const oldSessions = () => outdatedSessions(read(values.outdated), read(values.text));
+  const answers = () => fleetAnswers(machines(), roll(), oldSessions());
+  const unlisted = () => unlistedNodes(machines(), roll(), values.cluster || null);
+  const states = () => unitStates(read(values.states), values.unit);
   switch (command) {
     case 'defect': // no line: none
       return [unitDefect(read(files[0] ?? ''))].filter((defect) => defect !== null);
@@ -287,21 +371,38 @@ export function runCommand(args: readonly string[], read: (path: string) => stri
       // ANSWERED ALL MISSING…
       const { answered, missing } = answers();
       const names = missing.map(({ machine }) => machine.address ?? machine.id);
-      const first = names.slice(0, 5).join(', ');
-      const shown = names.length > 5 ? `${first} and ${names.length - 5} more` : first;
-      return [`${answered.length} ${answered.length + missing.length} ${shown}`];
+      return [`${answered.length} ${answered.length + missing.length} ${shortList(names)}`];
     }
     case 'present':
-      return answers().answered.map(({ machine, node }) => `${machineName(machine)}: ${node.ec2InstanceId}`);
+      return answers().answered.map(({ machine }) => machineName(machine));
     case 'missing': {
-      const states = unitStates(read(values.states), values.unit);
+      const [unitsOf, ids] = [states(), listedIds()];
       return answers().missing.map(({ machine, reason }) => {
-        const units = states.get(machine.id) ?? `fleet has no state of ${values.unit.join(' or ')} there`;
-        return `${machineName(machine)}: ${reason}; ${units}`;
+        const units = unitsOf.get(machine.id) ?? `fleet has no state of ${values.unit.join(' or ')} there`;
+        const gone = ids.has(machine.id) ? '' : `${NO_LONGER_LISTED}; `;
+        return `${machineName(machine)}: ${gone}${reason}; ${units}`;
       });
     }
+    case 'unlisted':
+      return unlistedLines(unlisted(), oldSessions());
+    case 'unlisted-count': {
+      // ALL OLD NAMES…
+      const [{ fleets }, old] = [unlisted(), oldSessions()];
+      const names = fleets.map((node) => nodeAddress(node) ?? node.ec2InstanceId);
+      return [
+        `${fleets.length} ${fleets.filter(({ sidecar }) => old.has(sidecar.session)).length} ${shortList(names)}`,
+      ];
+    }
+    case 'not-stopped':
+      return notStopped(machines(), listedIds(), states(), roll()).map(
+        ({ machine, reason }) => `${machineName(machine)}: ${reason}`,
+      );
     case 'warnings':
-      return warnings(answers(), { cluster: values.cluster || null, region: values.region || null });
+      return warnings(answers(), {
+        cluster: values.cluster || null,
+        region: values.region || null,
+        listed: listedIds(),
+      });
   }
   throw new Error(`unknown command: ${command}`);
 }

@@ -23,11 +23,44 @@ list_machines() {
   [ -z "$odd" ] || { echo "fleetctl list-machines answered \"$(one_line "$odd")\" instead of a list" >"$work/stderr"; return 1; }
 }
 
-# The first contact with fleet; a failure names what to check.
+# require_machines FILE : the first contact with fleet; a failure names what to check
 require_machines() {
-  list_machines "$1" ||
-    fail "cannot reach the fleet: $(cause); check FLEETCTL_TUNNEL or FLEETCTL_ENDPOINT (${FLEETCTL_TUNNEL:-${FLEETCTL_ENDPOINT:-neither is set}})"
+  list_machines "$1" || fail "cannot reach the fleet: $(cause); $(fleet_hint "$(cause)")"
   [ -s "$1" ] || fail "fleet lists no machine; check that fleet.service runs on the hosts, and that this is their fleet"
+}
+
+# fleet_hint CAUSE : the next step. fleetctl speaks ssh itself, with a file of known hosts of its own, and asks for an
+# unknown key on the terminal, which its calls here do not have.
+fleet_hint() {
+  local known=${FLEETCTL_KNOWN_HOSTS_FILE:-$HOME/.fleetctl/known_hosts}
+  case $1 in
+    *'unauthorized host'* | *'Host key verification failed'*)
+      echo "run fleetctl list-machines once, check the host's key and accept it, then run this again" ;;
+    *'host key mismatch'*)
+      echo "the host's key is not the one in $known: if it may have changed, remove that line, run fleetctl list-machines once and accept the new key" ;;
+    *SSH_AUTH_SOCK*) echo "start ssh-agent and add a key that the host accepts: eval \"\$(ssh-agent)\"; ssh-add" ;;
+    *'unable to authenticate'*)
+      echo "add a key that ${FLEETCTL_SSH_USERNAME:-core} on that host accepts to ssh-agent: ssh-add" ;;
+    *) echo "check FLEETCTL_TUNNEL or FLEETCTL_ENDPOINT (${FLEETCTL_TUNNEL:-${FLEETCTL_ENDPOINT:-neither is set}})" ;;
+  esac
+}
+
+# list_again : the machines that fleet lists now into $work/listed, and all that it listed in this run into $work/machines.
+# A machine whose fleetd stops leaves the list 30 s later, with its units running or not, and must not leave the count.
+list_again() {
+  list_machines "$work/listed.new" || return 1
+  [ -s "$work/listed.new" ] || { echo 'fleet lists no machine' >"$work/stderr"; return 1; }
+  mv "$work/listed.new" "$work/listed"
+  awk '!seen[$1]++' "$work/listed" "$work/machines" >"$work/machines.new"
+  mv "$work/machines.new" "$work/machines"
+}
+
+# list_states FILE : "unit<TAB>machine/ip<TAB>active<TAB>sub" of every unit on every machine
+list_states() {
+  bounded fleetctl list-units --fields=unit,machine,active,sub --full --no-legend >"$1" || return 1
+  local odd
+  odd=$(grep -vEm1 $'^[^\t ]+\t+[^\t ]+\t+[a-z-]+\t+[a-z-]+$' "$1") || true
+  [ -z "$odd" ] || { echo "fleetctl list-units answered \"$(one_line "$odd")\" instead of a list" >"$work/stderr"; return 1; }
 }
 
 # read_unit NAME FILE : writes fleet's text of the unit; an empty file if fleet does not have it

@@ -6,6 +6,7 @@ import {
   fleetAnswers,
   type Machine,
   machineName,
+  notStopped,
   outdatedLines,
   outdatedSessions,
   parseMachines,
@@ -13,6 +14,7 @@ import {
   runCommand,
   unitDefect,
   unitStates,
+  unlistedNodes,
   warnings,
 } from '../../scripts/lib/deploy.ts';
 import { parseUnit, serializeUnit } from '../support/fleetctl-units.ts';
@@ -238,11 +240,82 @@ describe('fleet answers', () => {
   });
 });
 
+describe('nodes that fleet does not list', () => {
+  const MACHINE: Machine = { id: 'a'.repeat(32), address: '10.113.0.23' };
+  const named = (nodes: readonly RollNode[], machines = [MACHINE], cluster: string | null = null) => {
+    const { fleets, others } = unlistedNodes(machines, nodes, cluster);
+    return [fleets, others].map((list) => list.map(({ ec2InstanceId }) => ec2InstanceId));
+  };
+  const here = sampleNode();
+  const other = (changes: Partial<RollNode>) =>
+    sampleNode({ ec2InstanceId: 'i-9', machineId: 'b'.repeat(32), privateIpAddress: '10.113.0.99', ...changes });
+
+  test('a present node of a cluster of the fleet is one of the fleet’s, of another cluster it is not', () => {
+    assert.deepEqual(named([here]), [[], []]);
+    assert.deepEqual(named([here, other({})]), [['i-9'], []]);
+    assert.deepEqual(named([here, other({ presence: { state: 'lost' } })]), [[], []]);
+    assert.deepEqual(named([here, other({ cluster: 'other' })]), [[], ['i-9']]);
+    assert.deepEqual(named([here, other({ cluster: 'other' })], [MACHINE], 'other'), [['i-9'], []]);
+  });
+
+  test('where no cluster is known nothing speaks against the fleet', () => {
+    assert.deepEqual(named([here, other({ cluster: null })]), [['i-9'], []]);
+    assert.deepEqual(named([other({ cluster: 'other' })]), [['i-9'], []]);
+  });
+
+  test('the fleet’s clusters are also known from nodes that have departed', () => {
+    const departed = sampleNode({ presence: { state: 'departed' } });
+    assert.deepEqual(named([departed, other({ cluster: 'other' })]), [[], ['i-9']]);
+  });
+
+  test('an agent without a machine id is on the machine that has its address', () => {
+    assert.deepEqual(named([other({ machineId: null, privateIpAddress: '10.113.0.23' })]), [[], []]);
+    assert.deepEqual(named([other({ machineId: null })]), [['i-9'], []]);
+  });
+});
+
+describe('not stopped', () => {
+  const MACHINE: Machine = { id: 'a'.repeat(32), address: '10.113.0.23' };
+  const UNIT = 'amazon-ecs-agent.service';
+  const reasons = (state: string | null, listed = true, roll: readonly RollNode[] = []) => {
+    const states = new Map(state === null ? [] : [[MACHINE.id, `${UNIT} ${state}`]]);
+    return notStopped([MACHINE], new Set(listed ? [MACHINE.id] : []), states, roll).map(({ reason }) => reason);
+  };
+
+  test('a unit has stopped where fleet says so, or has nothing of it', () => {
+    for (const state of ['inactive/dead', 'failed/failed', null]) assert.deepEqual(reasons(state), []);
+  });
+
+  test('a unit that is ending or starting again has not', () => {
+    for (const state of ['active/running', 'deactivating/stop-sigterm', 'activating/auto-restart']) {
+      assert.deepEqual(reasons(state), [`${UNIT} ${state}`]);
+    }
+  });
+
+  test('of a machine that fleet no longer lists it is not known, nor of one that answers the roll', () => {
+    assert.match(reasons('inactive/dead', false)[0] ?? '', /fleet no longer lists it/);
+    assert.deepEqual(reasons('inactive/dead', true, [sampleNode()]), ['i-12345678 is present on the roll']);
+    assert.deepEqual(reasons('inactive/dead', true, [sampleNode({ presence: { state: 'departed' } })]), []);
+  });
+
+  test('a state on a machine that is not in the list counts', () => {
+    const elsewhere = new Map([['b'.repeat(32), `${UNIT} active/running`]]);
+    const [found] = notStopped([MACHINE], new Set([MACHINE.id]), elsewhere, []);
+    assert.equal(found?.machine.id, 'b'.repeat(32));
+  });
+});
+
 describe('warnings', () => {
-  const of = (changes: Partial<RollNode>, cluster: string | null = 'demo', region: string | null = 'us-east-1') =>
+  const of = (
+    changes: Partial<RollNode>,
+    cluster: string | null = 'demo',
+    region: string | null = 'us-east-1',
+    listed = new Set(['a'.repeat(32)]),
+  ) =>
     warnings(fleetAnswers([{ id: 'a'.repeat(32), address: '10.113.0.23' }], [sampleNode(changes)], new Set()), {
       cluster,
       region,
+      listed,
     });
 
   test('a correct machine gives no warning', () => {
@@ -260,6 +333,7 @@ describe('warnings', () => {
     assert.match(of({ containerInstanceArn: null })[0] ?? '', /no container instance yet/);
     assert.match(of({ privateIpAddress: '10.0.0.9' })[0] ?? '', /answers as 10\.0\.0\.9/);
     assert.match(of({ health: { status: 'critical' } })[0] ?? '', /is critical$/);
+    assert.match(of({}, 'demo', 'us-east-1', new Set())[0] ?? '', /has answered, but fleet no longer lists it/);
   });
 });
 
@@ -274,7 +348,7 @@ describe('run command', () => {
 
   test('counts the machines that answered, and names the missing ones with the states of their units', () => {
     assert.deepEqual(run('count'), ['1 2 10.113.0.24']);
-    assert.deepEqual(run('present'), [`10.113.0.23 (machine ${'a'.repeat(32)}): i-12345678`]);
+    assert.deepEqual(run('present'), [`10.113.0.23 (machine ${'a'.repeat(32)})`]);
     assert.deepEqual(run('missing', '--states', 'states', '--unit', 'rollcall.service'), [
       `10.113.0.24 (machine ${'b'.repeat(32)}): it never answered at this store; rollcall.service failed/failed`,
     ]);

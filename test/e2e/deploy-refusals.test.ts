@@ -18,6 +18,16 @@ test('if something cannot be reached or read, nothing is changed, and the last l
   w.fleet.state.putFault('unreachable');
   await stops(/cannot reach the fleet: .*fleet\.sock: no such file.*FLEETCTL_TUNNEL/, w.deploy());
   await stops(/cannot reach the fleet/, w.undeploy());
+  w.fleet.state.putFault('ssh ssh: handshake failed: unauthorized host');
+  const unknownKey = /unauthorized host; run fleetctl list-machines once, check the host's key and accept it/;
+  await stops(unknownKey, w.deploy());
+  await stops(unknownKey, w.undeploy());
+  w.fleet.state.putFault('ssh ssh: handshake failed: host key mismatch');
+  await stops(/host key mismatch; .*known_hosts/, w.deploy());
+  w.fleet.state.putFault('ssh ssh: handshake failed: ssh: unable to authenticate, attempted methods [none publickey]');
+  await stops(/unable to authenticate.*; add a key .*ssh-add/, w.deploy());
+  w.fleet.state.putFault('ssh SSH_AUTH_SOCK environment variable is not set. Verify ssh-agent is running.');
+  await stops(/SSH_AUTH_SOCK.*; start ssh-agent.*ssh-add/, w.deploy());
   w.fleet.state.putFault('usage');
   await stops(/answered "NAME: fleetctl .*expected "fleetctl version/, w.deploy());
   w.fleet.state.putFault('usage list-machines');
@@ -88,6 +98,9 @@ test('a fleetctl that prints its usage and exits with 0 has changed nothing, whi
     w.deploy,
   );
   await fails('usage list-unit-files', /cannot read the state of rollcall\.service from fleet/, w.undeploy);
+  await fails('usage list-units', /cannot read the states of the units: fleetctl list-units answered "NAME:"/, () =>
+    w.undeploy('--timeout', '1s'),
+  );
   await fails('usage stop', /fleetctl stop rollcall\.service changed nothing/, w.undeploy);
   await fails('usage destroy', /fleet still has rollcall\.service/, w.undeploy);
 });

@@ -31,7 +31,7 @@ export interface DeployWorld {
   deploy(...more: string[]): ReturnType<FleetStandIn['script']>;
   undeploy(...more: string[]): ReturnType<FleetStandIn['script']>;
   /** In a process group of its own, as a shell starts it for Ctrl-C to reach. */
-  deployInGroup(env: Record<string, string>): ReturnType<FleetStandIn['start']>;
+  deployInGroup(env: Record<string, string>, ...more: string[]): ReturnType<FleetStandIn['start']>;
   writeUnits(label: string): Promise<void>;
   /** instance id → the label that its agent was started with */
   labels(): Promise<Record<string, string>>;
@@ -60,8 +60,8 @@ export async function deployWorld(t: TestContext, version: string, nodes = 3): P
     deploy: (...more) =>
       fleet.script('deploy', ['--store', store, '--cluster', 'demo', '--units', units, '--yes', ...more]),
     undeploy: (...more) => fleet.script('undeploy', ['--store', store, '--yes', ...more]),
-    deployInGroup: (env) =>
-      fleet.start('deploy', ['--store', store, '--cluster', 'demo', '--units', units, '--yes'], env),
+    deployInGroup: (env, ...more) =>
+      fleet.start('deploy', ['--store', store, '--cluster', 'demo', '--units', units, '--yes', ...more], env),
     async labels() {
       const { stdout } = await rollcall(['list', '-o', 'json', '--store', store]);
       const nodesThere: { ec2InstanceId: string; labels: Record<string, string> }[] =

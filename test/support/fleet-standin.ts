@@ -11,6 +11,10 @@ import { diesWithParent } from './owned-process.ts';
 import { CLEAN_ENV, type Finished, type Running, type SimulatedFleet, startRollcall } from './rollcall-process.ts';
 
 const RECONCILE_MS = 200;
+const RUNNING = { active: 'active', sub: 'running' };
+const FAILED = { active: 'failed', sub: 'failed' };
+const ENDING = { active: 'deactivating', sub: 'stop-sigterm' };
+const INACTIVE = { active: 'inactive', sub: 'dead' };
 const SCRIPT_LIMIT_MS = 120_000;
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -31,6 +35,8 @@ export interface FleetStandIn {
   readonly deaf: Set<string>;
   /** Machines in here start nothing, and say that the unit failed. */
   readonly broken: Set<string>;
+  /** On machines in here ecs-agent is still ending after it was stopped. */
+  readonly slow: Set<string>;
   /** Runs `scripts/NAME ARGS…` with the stand-ins on its PATH. */
   script(name: string, args: readonly string[], env?: Record<string, string>): Promise<Finished>;
   /** The same, in a process group of its own, while it runs. */
@@ -79,18 +85,22 @@ export async function startFleetStandIn(t: TestContext, options: FleetOptions): 
   state.putMachines(machines);
   const broken = new Set<string>();
   const deaf = new Set<string>();
+  const slow = new Set<string>();
+  /** The last that each machine's fleetd published; a frozen one publishes nothing new. */
+  const published = new Map<string, StandInUnitState[]>();
 
   /** machine id → the agent that runs there, and the unit text it was started for. */
   const agents = new Map<string, { readonly agent: Running; readonly text: string }>();
+  const unitStates = (machineId: string): StandInUnitState[] =>
+    state.unitNames().map((unit) => {
+      const launched = state.unit(unit)?.dstate === 'launched';
+      const failed = broken.has(machineId) && unit === 'rollcall.service';
+      const ending = slow.has(machineId) && unit === 'amazon-ecs-agent.service';
+      if (!launched) return { unit, machineId, ...(ending ? ENDING : INACTIVE) };
+      return { unit, machineId, ...(failed ? FAILED : RUNNING) };
+    });
   const reconcile = async () => {
-    const states: StandInUnitState[] = [];
     for (const [index, { id: machineId }] of machines.entries()) {
-      for (const unit of state.unitNames()) {
-        const launched = state.unit(unit)?.dstate === 'launched';
-        const failed = broken.has(machineId) && unit === 'rollcall.service';
-        const [active, sub] = launched ? (failed ? ['failed', 'failed'] : ['active', 'running']) : ['inactive', 'dead'];
-        states.push({ unit, machineId, active: active ?? '', sub: sub ?? '' });
-      }
       if (deaf.has(machineId)) continue;
       const unit = state.unit('rollcall.service');
       const wanted = unit?.dstate === 'launched' && !broken.has(machineId) ? JSON.stringify(unit.options) : null;
@@ -106,8 +116,10 @@ export async function startFleetStandIn(t: TestContext, options: FleetOptions): 
         const agent = startRollcall(t, ['agent'], { ...env, ...Object.fromEntries(set) });
         agents.set(machineId, { agent, text: wanted });
       }
+      published.set(machineId, unitStates(machineId));
     }
-    state.putStates(states);
+    // What a machine published expires with its place in the list.
+    state.putStates(state.machines().flatMap(({ id }) => published.get(id) ?? []));
   };
   let lookedAt = 0;
   const ended = new AbortController();
@@ -160,6 +172,7 @@ export async function startFleetStandIn(t: TestContext, options: FleetOptions): 
     machines,
     broken,
     deaf,
+    slow,
     script: async (name, args, env) => {
       const running = start(name, args, env);
       const code = await running.ended;

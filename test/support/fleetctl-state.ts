@@ -49,7 +49,7 @@ export function fleetctlState(dir: string) {
     putMachines: (machines: readonly StandInMachine[]) => write(join(dir, 'machines.json'), machines),
     states: (): StandInUnitState[] => read(join(dir, 'states.json'), []),
     putStates: (states: readonly StandInUnitState[]) => write(join(dir, 'states.json'), states),
-    /** What the stand-in is to do wrong: `unreachable`, `refuse COMMAND`, `hang COMMAND`, `usage [COMMAND]` (it prints its usage and ends well), `forget replace`. */
+    /** What the stand-in is to do wrong: `unreachable`, `ssh REASON` (the tunnel is not there), `refuse COMMAND`, `hang COMMAND`, `usage [COMMAND]` (it prints its usage and ends well), `forget replace`. */
     fault: (): string => read(join(dir, 'fault.json'), ''),
     putFault: (fault: string) => write(join(dir, 'fault.json'), fault),
   };

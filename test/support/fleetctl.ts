@@ -68,6 +68,15 @@ function run(argv: readonly string[]): number {
     err(name === 'list-machines' ? `Error retrieving list of active machines: ${reason}` : `Error: ${reason}`);
     return 1;
   }
+  if (fault.startsWith('ssh ')) {
+    // Asked on a terminal, an operator may accept an unknown key; without one the answer is no.
+    if (fault.endsWith('unauthorized host')) {
+      out("The authenticity of host '10.0.0.11:22' can't be established.");
+      err('Host key verification failed.');
+    }
+    err(`Unable to initialize client: failed initializing SSH client: ${fault.slice('ssh '.length)}`);
+    return 1;
+  }
   if (fault === `hang ${name}`) {
     setTimeout(() => {}, 600_000);
     return 1;
