@@ -61,6 +61,7 @@ async function run(): Promise<number> {
       stopListener = listener;
     },
     signal: abort.signal,
+    columns: process.stdout.columns,
     residentBytes: () => process.memoryUsage.rss(),
     self: [process.execPath, ...process.execArgv, process.argv[1] ?? ''],
   });

@@ -14,13 +14,18 @@ import { openStore } from '../store/open-store.ts';
 import { type CliContext, createLog } from './context.ts';
 
 const EXAMPLES = `
-Every flag has a variable, so a unit needs no flags: ROLLCALL_STORE=etcd://10.0.0.1:2379,10.0.0.2:2379 rollcall agent
-Exit status: 0 after SIGTERM or SIGINT, 2 for wrong usage, 3 if another agent took over this node's registration, else 1.
+Every flag has a variable, so a unit needs no flags:
+  ROLLCALL_STORE=etcd://10.0.0.1:2379,10.0.0.2:2379 rollcall agent
+
+Exit status: 0 after SIGTERM or SIGINT, 2 for wrong usage, 3 if another agent
+took over this node's registration, else 1.
 
 Examples:
   rollcall agent --store etcd://127.0.0.1:2379
-  rollcall agent --store etcds://etcd.internal:2379 --etcd-ca-file /etc/ssl/etcd/ca.pem --label role=node --label rack=3
-  rollcall agent --store sqlite:/tmp/roll.db --listen 127.0.0.1:0 --log-level debug`;
+  rollcall agent --store etcds://etcd.internal:2379 \\
+    --etcd-ca-file /etc/ssl/etcd/ca.pem --label role=node --label rack=3
+  rollcall agent --store sqlite:/tmp/roll.db --listen 127.0.0.1:0 \\
+    --log-level debug`;
 
 export function agentCommand(context: CliContext): Command {
   const command = new Command('agent').description(

@@ -3,6 +3,7 @@ import { emptyAuditMemory } from '../audit/history.ts';
 import { type AuditReport, DIFFERENCE_KINDS, type DifferenceKind, isUndecided, type Note } from '../audit/report.ts';
 import { type EcsFlags, ecsOptions, ecsSettings, parseClusters } from '../config/ecs.ts';
 import { isLogged, logLevelOption, type OutputFormat, outputOption } from '../config/flags.ts';
+import { repeatable } from '../config/idle-flags.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/mass-loss.ts';
 import { storeConfig, storeOptions, timeoutOption } from '../config/store.ts';
 import type { Failure } from '../ecs/ecs-api.ts';
@@ -23,23 +24,27 @@ interface AuditFlags extends ReadFlags, EcsFlags, MassLossFlags {
 const AUDIT_DEADLINE_MS = 10 * 60_000;
 
 const HELP = `
-Differences: ghost (in ECS, not present on the roll), stray (present on the roll, not in ECS), disconnected (present,
-its ecs-agent known to be disconnected for more than 5 minutes), mismatch (another ARN or cluster on each side).
-The audit reports a difference only if it still exists 12s later. Exit status: 0 no difference, 1 differences, 2 the
-audit could not tell (or wrong usage).
+Differences: ghost (in ECS, not present on the roll), stray (present on the
+roll, not in ECS), disconnected (present, its ecs-agent known to be disconnected
+for more than 5 minutes), mismatch (another ARN or cluster on each side). The
+audit reports a difference only if it still exists 12s later. Exit status: 0 no
+difference, 1 differences, 2 the audit could not tell (or wrong usage).
 
 Examples:
   rollcall audit --cluster demo --store etcd://127.0.0.1:2379
   rollcall audit --all-clusters --region us-east-1
-  rollcall audit --cluster demo -o json | jq -r '.differences[] | select(.kind == "ghost") | .containerInstanceArn'`;
+  rollcall audit --cluster demo -o json |
+    jq -r '.differences[] | select(.kind == "ghost") | .containerInstanceArn'`;
 
 export function auditCommand(context: CliContext): Command {
   const command = new Command('audit')
     .description('Compare the roll with ECS. Changes nothing.')
     .addOption(
-      new Option('--cluster <names>', 'ECS clusters by name or ARN, comma-separated')
-        .env('ROLLCALL_CLUSTER')
-        .argParser(parseClusters),
+      repeatable(
+        new Option('--cluster <names>', 'ECS clusters by name or ARN; repeatable, or comma-separated')
+          .env('ROLLCALL_CLUSTER')
+          .argParser(parseClusters),
+      ),
     )
     .addOption(
       new Option('--all-clusters', 'all ECS clusters of the region').env('ROLLCALL_ALL_CLUSTERS').default(false),

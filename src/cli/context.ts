@@ -26,6 +26,8 @@ export interface CliContext {
   readonly signal: AbortSignal;
   /** Resident memory of the process, including the runtime's shared pages. */
   readonly residentBytes: () => number;
+  /** Width of the terminal; undefined where stdout is none. */
+  readonly columns?: number | undefined;
   /** The command that starts this program as a child: the runtime, its flags and the script. */
   readonly self: readonly [string, ...string[]];
 }

@@ -11,8 +11,9 @@ interface HealthFlags {
 }
 
 const EXAMPLES = `
-For an image's HEALTHCHECK and for scripts on the node. Exit status: 0 while the agent's loops make progress, else 1. A
-store outage does not make the agent unhealthy; /readyz says whether the node is on the roll.
+For an image's HEALTHCHECK and for scripts on the node. Exit status: 0 while the
+agent's loops make progress, else 1. A store outage does not make the agent
+unhealthy; /readyz says whether the node is on the roll.
 
 Examples:
   rollcall health

@@ -1,7 +1,6 @@
 import type { Command } from 'commander';
 import { type EcsFlags, ecsSettings } from '../config/ecs.ts';
 import { isLogged, type LogLevel, type OutputFormat } from '../config/flags.ts';
-import { clusterName } from '../ecs/arn.ts';
 import type { ContainerInstance } from '../ecs/ecs-api.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { UsageError } from '../lib/errors.ts';
@@ -63,7 +62,7 @@ function left(remaining: number, registered: number): string {
 }
 
 interface EcsListFlags extends EcsFlags {
-  readonly cluster?: string;
+  readonly cluster?: readonly string[];
   readonly allClusters: boolean;
   readonly output: OutputFormat;
   readonly fields?: readonly string[];
@@ -92,7 +91,7 @@ export async function listFromEcs(context: CliContext, flags: EcsListFlags, comm
     const fields = (given ?? defaultEcsFields(flags.output, clusters === null)).map((name) => ECS_LIST_FIELDS[name]);
     await context.stdout(renderList(flags, [...instances].sort(byCluster), fields, ({ described }) => described));
     if (instances.length === 0 && isLogged(flags.logLevel, 'warn')) {
-      context.stderr(`no container instance in ${clusters ?? 'any cluster'} (${api.label})`);
+      context.stderr(`no container instance in ${clusters?.join(', ') ?? 'any cluster'} (${api.label})`);
     }
   } finally {
     api.close();
@@ -105,12 +104,11 @@ const isJson = ({ output }: EcsListFlags): boolean => output === 'json' || outpu
 function clustersOf({ cluster, allClusters }: EcsListFlags, command: Command): readonly string[] | null {
   const from = (name: string) => command.getOptionValueSource(name);
   if (cluster !== undefined && allClusters && from('cluster') === from('allClusters')) {
-    throw new UsageError(`cluster ${cluster} and --all-clusters exclude each other; remove one of them`);
+    throw new UsageError(`cluster ${cluster.join(', ')} and --all-clusters exclude each other; remove one of them`);
   }
   if (allClusters && from('cluster') !== 'cli') return null;
   if (cluster === undefined) throw new UsageError('--source ecs needs --cluster (ROLLCALL_CLUSTER) or --all-clusters');
-  if (clusterName(cluster) === undefined) throw new UsageError(`--cluster ${cluster} is not a cluster’s name or ARN`);
-  return [cluster];
+  return cluster;
 }
 
 function byCluster(a: ContainerInstance, b: ContainerInstance): number {

@@ -1,6 +1,7 @@
-import { Command, InvalidArgumentError, Option } from 'commander';
-import { type EcsFlags, ecsOptions } from '../config/ecs.ts';
-import { isLogged, logLevelOption, nonEmpty, type OutputFormat, outputOption, rollCluster } from '../config/flags.ts';
+import { Command, Option } from 'commander';
+import { type EcsFlags, ecsOptions, parseClusters } from '../config/ecs.ts';
+import { isLogged, logLevelOption, namesOf, type OutputFormat, outputOption, rollClusters } from '../config/flags.ts';
+import { repeatable } from '../config/idle-flags.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/mass-loss.ts';
 import { storeOptions, timeoutOption } from '../config/store.ts';
 import { UsageError } from '../lib/errors.ts';
@@ -31,7 +32,7 @@ const STORE_CHOICES = ['all', 'health'];
 const STORE_ONLY = [
   ...STORE_CHOICES,
   ...['massLossShare', 'massLossCount', 'store', 'etcdCaFile', 'etcdCertFile', 'etcdKeyFile', 'etcdUser'],
-  ...['etcdPasswordFile', 'etcdPassword'],
+  ...['etcdPasswordFile', 'etcdPassword', 'timeout'],
 ];
 const ECS_ONLY = ['allClusters', 'region', 'profile'];
 
@@ -48,14 +49,7 @@ function sourceOptions(): Option[] {
 }
 
 /** Column names of either source. The source is not known yet when the flag is parsed. */
-function fieldNames(text: string): readonly string[] {
-  const all = [...new Set(Object.values(FIELD_NAMES).flat())];
-  return text.split(',').map((name) => {
-    const known = all.find((field) => field === name.trim().toLowerCase());
-    if (!known) throw new InvalidArgumentError(`unknown column "${name}"; use one of ${all.join(', ')}.`);
-    return known;
-  });
-}
+const fieldNames = namesOf('column', [...new Set(Object.values(FIELD_NAMES).flat())]);
 
 /**
  * Refuses flags that do not apply to the source. Variables may stay set for other commands.
@@ -80,8 +74,8 @@ function checkSource(command: Command, { source }: SourceFlags, fields: readonly
 
 interface ListFlags extends ReadFlags, MassLossFlags, SourceFlags {
   readonly all: boolean;
-  readonly cluster?: string;
-  readonly health?: HealthStatus;
+  readonly cluster?: readonly string[];
+  readonly health?: readonly HealthStatus[];
   readonly output: OutputFormat;
   readonly fields?: readonly string[];
   readonly legend: boolean;
@@ -91,10 +85,11 @@ const EXAMPLES = `
 Examples:
   rollcall list --store etcd://127.0.0.1:2379
   rollcall list --all -o wide
-  rollcall list --cluster demo --health critical
+  rollcall list --cluster demo,demo-2 --health critical
   rollcall list --fields=ip,instance,arn --no-legend
   rollcall list --source ecs --cluster demo
-  rollcall list -o json | jq -r '.containerInstances[] | .ec2InstanceId + " " + .containerInstanceArn'`;
+  rollcall list -o json | jq -r '.containerInstances[] |
+    .ec2InstanceId + " " + .containerInstanceArn'`;
 
 export function listCommand(context: CliContext): Command {
   const command = new Command('list')
@@ -103,23 +98,35 @@ export function listCommand(context: CliContext): Command {
     )
     .addOption(new Option('--all', 'also departed and lost nodes, with their state').env('ROLLCALL_ALL').default(false))
     .addOption(
-      new Option('--cluster <name>', 'only nodes of this ECS cluster; with --source ecs also an ARN')
-        .env('ROLLCALL_CLUSTER')
-        .argParser(nonEmpty),
+      repeatable(
+        new Option(
+          '--cluster <names>',
+          'only nodes of these ECS clusters, with --source ecs also by ARN; repeatable, or comma-separated',
+        )
+          .env('ROLLCALL_CLUSTER')
+          .argParser(parseClusters),
+      ),
     )
     .addOption(
-      new Option('--health <status>', 'only nodes with this health')
-        .env('ROLLCALL_HEALTH')
-        .choices([...HEALTH_STATUSES]),
+      repeatable(
+        new Option(
+          '--health <statuses>',
+          `only nodes with this health: ${HEALTH_STATUSES.join(', ')}; repeatable, or comma-separated`,
+        )
+          .env('ROLLCALL_HEALTH')
+          .argParser(namesOf('health', HEALTH_STATUSES)),
+      ),
     )
     .addOption(outputOption())
     .addOption(
-      new Option(
-        '--fields <names>',
-        `columns of text and wide: ${LIST_FIELD_NAMES.join(', ')}; with --source ecs: ${ECS_LIST_FIELD_NAMES.join(', ')}`,
-      )
-        .env('ROLLCALL_FIELDS')
-        .argParser(fieldNames),
+      repeatable(
+        new Option(
+          '--fields <names>',
+          `columns of text and wide, comma-separated: ${LIST_FIELD_NAMES.join(', ')}; with --source ecs: ${ECS_LIST_FIELD_NAMES.join(', ')}`,
+        )
+          .env('ROLLCALL_FIELDS')
+          .argParser(fieldNames),
+      ),
     )
     .addOption(new Option('--no-legend', 'no header line').env('ROLLCALL_NO_LEGEND'))
     .addHelpText('after', EXAMPLES);
@@ -135,31 +142,46 @@ export function listCommand(context: CliContext): Command {
   return command.action(async (flags: ListFlags) => {
     checkSource(command, flags, flags.fields);
     if (flags.source === 'ecs') return listFromEcs(context, flags, command);
-    const cluster = rollCluster(flags.cluster);
+    const cluster = rollClusters(flags.cluster);
     const roll = await readFromStore(context, flags, 'list', (store, signal) => store.read(signal, { hurry: true }));
     warnOfSkipped(context, flags, roll.skipped);
     warnOfRefused(context, flags, roll.entries);
     const asked = filterRoll(sortByAddress(roll.entries), { cluster, health: null, presence: null, az: null });
     const entries = filterRoll(asked, {
       cluster: null,
-      health: flags.health === undefined ? null : new Set([flags.health]),
+      health: flags.health === undefined ? null : new Set(flags.health),
       presence: flags.all ? null : new Set(['present']),
       az: null,
     });
     const names = (flags.fields as readonly ListFieldName[] | undefined) ?? defaultFields(flags.output, flags.all);
     const fields = names.map((name) => LIST_FIELDS[name]);
     await context.stdout(renderList(flags, entries, fields, instanceJson, { revision: roll.revision }));
-    if (entries.length === 0) context.stderr(emptyHint(flags, roll));
+    for (const line of hints(flags, roll, entries.length)) context.stderr(line);
     const note = massLossNote(asked, massLossLimits(flags), flags.all);
     if (note !== null && isLogged(flags.logLevel, 'warn')) context.stderr(note);
   });
 }
 
-/** An empty list may be right or a mistake. Says what was read, so that the user can tell. */
-function emptyHint(flags: ListFlags, roll: Roll): string {
-  if (roll.entries.length === 0 && roll.skipped.length > 0) return 'no record on the roll is readable';
-  if (roll.entries.length === 0)
-    return `no node has ever registered in this store, or all were forgotten (revision ${roll.revision})`;
+/**
+ * An empty list may be right or a mistake: says what was read, so that the user can tell. A cluster that no node is in is
+ * named also beside others.
+ */
+function hints(flags: ListFlags, { entries, skipped, revision }: Roll, shown: number): string[] {
+  if (entries.length === 0 && skipped.length > 0) return ['no record on the roll is readable'];
+  if (entries.length === 0)
+    return [`no node has ever registered in this store, or all were forgotten (revision ${revision})`];
+  const there = new Set(entries.flatMap(({ record }) => record.cluster ?? []));
+  const missing = (flags.cluster ?? []).filter((name) => !there.has(name));
+  const known = there.size === 0 ? 'no node has a cluster' : `there are nodes in ${shortList([...there].sort())}`;
+  const lines = missing.map((name) => `no node on the roll is in cluster ${name}; ${known}`);
+  if (shown > 0 || missing.length === flags.cluster?.length) return lines;
   const others = flags.all ? '' : '; --all shows departed and lost nodes';
-  return `none of the ${roll.entries.length} nodes on the roll matches${others}`;
+  return [...lines, `none of the ${entries.length} nodes on the roll matches${others}`];
+}
+
+const MAX_NAMED_CLUSTERS = 10;
+
+function shortList(names: readonly string[]): string {
+  const more = names.length - MAX_NAMED_CLUSTERS;
+  return names.slice(0, MAX_NAMED_CLUSTERS).join(', ') + (more > 0 ? ` and ${more} more` : '');
 }

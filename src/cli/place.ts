@@ -17,20 +17,25 @@ interface Flags extends ReadFlags, EcsFlags, PlaceFlags {}
 const ECS_DEADLINE_MS = 120_000;
 
 const EXAMPLES = `
-A node gets tasks if it is present and passing on the roll, ACTIVE and connected in ECS, has the same container instance
-ARN on both sides, is not about to end, and has the room; with --start also if it has the attributes and GPUs that the
-definition requires. For each task the ARN of the container instance is printed; with --start the ARN of the task, too.
-Either all tasks are placed or none.
+A node gets tasks if it is present and passing on the roll, ACTIVE and connected
+in ECS, has the same container instance ARN on both sides, is not about to end,
+and has the room; with --start also if it has the attributes and GPUs that the
+definition requires. For each task the ARN of the container instance is printed;
+with --start the ARN of the task, too. Either all tasks are placed or none.
 
-Names in --constraint: az, instance-type, attribute:NAME for an ECS attribute, or a rollcall label. If a node does not
-have the name, != is met and == is not.
+Names in --constraint: az, instance-type, attribute:NAME for an ECS attribute,
+or a rollcall label. If a node does not have the name, != is met and == is not.
 
 Examples:
   rollcall place --cluster demo --cpu 256 --memory 512
-  rollcall place --cluster demo --cpu 256 --memory 512 --ports 8080,9090/udp --count 3 --strategy spread --why
-  rollcall place --cluster demo --cpu 256 --memory 512 --constraint 'role==node' --constraint 'az!=us-east-1a'
+  rollcall place --cluster demo --cpu 256 --memory 512 \\
+    --ports 8080,9090/udp --count 3 --strategy spread --why
+  rollcall place --cluster demo --cpu 256 --memory 512 \\
+    --constraint 'role==node' --constraint 'az!=us-east-1a'
   rollcall place --cluster demo --start web:7 --count 3
-  aws ecs start-task --cluster demo --task-definition web --container-instances $(rollcall place --cluster demo --cpu 256 --memory 512)`;
+  arns=$(rollcall place --cluster demo --cpu 256 --memory 512)
+  aws ecs start-task --cluster demo --task-definition web \\
+    --container-instances $arns`;
 
 export function placeCommand(context: CliContext): Command {
   const command = new Command('place').description(

@@ -1,4 +1,5 @@
 import { Command, CommanderError } from 'commander';
+import { refuseIdleFlags } from '../config/idle-flags.ts';
 import { describeError, quote, RollcallError, UsageError } from '../lib/errors.ts';
 import { agentCommand } from './agent.ts';
 import { auditCommand } from './audit.ts';
@@ -11,7 +12,7 @@ import { simulateCommand } from './simulate.ts';
 import { watchCommand } from './watch/watch.ts';
 
 const HELP = `
-Every flag has a variable (in brackets); a flag takes precedence over its variable.
+Every flag has a variable (in brackets); a flag takes precedence over it.
 
 Examples:
   rollcall simulate --nodes 3
@@ -62,14 +63,24 @@ export function buildProgram(context: CliContext, args: readonly string[]): Comm
   const asked = Object.entries(COMMANDS).filter(([name]) => name === args[0]);
   const commands = (asked.length > 0 ? asked : Object.entries(COMMANDS)).map(([, make]) => make(context));
   for (const command of commands) program.addCommand(command);
+  const width = helpWidth(context);
   for (const command of [program, ...commands]) {
     // Commander prints errors in more than one line, so commanderStatus prints them instead.
-    command.exitOverride().configureOutput({ outputError: () => {}, getOutHelpWidth: () => 110 });
+    command
+      .exitOverride()
+      .configureOutput({ outputError: () => {}, getOutHelpWidth: () => width, getErrHelpWidth: () => width });
     command.helpOption('-h, --help', 'print this help');
     command.allowExcessArguments(false);
     resolveSwitchVariables(command, context);
+    refuseIdleFlags(command);
   }
   return program;
+}
+
+/** The terminal's, in columns; wider lines than 100 are hard to read. COLUMNS outranks it, as in other programs. */
+function helpWidth({ env, columns }: CliContext): number {
+  const asked = /^[1-9]\d{0,4}$/.test(env['COLUMNS'] ?? '') ? Number(env['COLUMNS']) : columns;
+  return Math.min(Math.max(asked ?? 80, 40), 100);
 }
 
 /** Commander switches a flag on for any value of its variable. Makes `ROLLCALL_ALL=false` switch it off. */

@@ -6,14 +6,16 @@ import type { CliContext } from './context.ts';
 import type { SimulateFlags } from './run-simulation.ts';
 
 const EXAMPLES = `
-Each node gets an environment file. An agent started with these variables runs as that node. Faults and notices are set
-over HTTP while the simulation runs (the address is printed).
+Each node gets an environment file. An agent started with these variables runs
+as that node. Faults and notices are set over HTTP while the simulation runs
+(the address is printed).
 
 Examples:
   rollcall simulate --nodes 3 --dir /tmp/sim
   env $(cat /tmp/sim/node-1.env) rollcall agent --store sqlite:/tmp/sim/roll.db
   rollcall simulate --nodes 3 --agents --store sqlite:/tmp/roll.db
-  curl -X PUT -d '{"introspection":"refuse"}' http://127.0.0.1:PORT/nodes/INSTANCE/faults
+  curl -X PUT -d '{"introspection":"refuse"}' \\
+    http://127.0.0.1:PORT/nodes/INSTANCE/faults
   rollcall simulate --nodes 3 --ecs --dir /tmp/sim
   env $(cat /tmp/sim/ecs.env) rollcall list --source ecs --cluster demo
   curl -X PUT -d '{"ListClusters":"throttle"}' http://127.0.0.1:PORT/ecs/faults`;

@@ -21,6 +21,7 @@ import {
   nonEmpty,
   percentBetween,
 } from './flags.ts';
+import { repeatable } from './idle-flags.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from './mass-loss.ts';
 import { type StoreFlags, storeConfig } from './store.ts';
 
@@ -203,10 +204,12 @@ export function agentOptions(env: Readonly<Record<string, string | undefined>>):
       .env('ROLLCALL_LISTEN')
       .default({ host: '127.0.0.1', port: 51_690 }, '127.0.0.1:51690')
       .argParser(listenAddress),
-    new Option('--label <key=value>', 'a label of this node; repeatable, or comma-separated')
-      .env('ROLLCALL_LABEL')
-      .default({}, 'none')
-      .argParser(labels),
+    repeatable(
+      new Option('--label <key=value>', 'a label of this node; repeatable, or comma-separated')
+        .env('ROLLCALL_LABEL')
+        .default({}, 'none')
+        .argParser(labels),
+    ),
     ...identityOptions(),
     clusterOption(env),
     new Option('--metadata-endpoint <url>', 'EC2 metadata service; also AWS_EC2_METADATA_SERVICE_ENDPOINT')

@@ -6,6 +6,7 @@ import { UsageError } from '../lib/errors.ts';
 import { findProgram } from '../lib/find-program.ts';
 import { printable } from '../lib/foreign-text.ts';
 import { durationBetween, integerBetween, parseCommand, percentBetween, splitUnquoted } from './flags.ts';
+import { repeatable } from './idle-flags.ts';
 
 /** HTTP and exec checks together: each is in the record, and each run costs the node something. */
 const MAX_OPERATOR_CHECKS = 16;
@@ -103,20 +104,24 @@ export function checkOptions(env: Readonly<Record<string, string | undefined>>):
       .env('ROLLCALL_DISK_CRITICAL')
       .default(5, '5%')
       .argParser(percentBetween(0, 100)),
-    new Option(
-      '--check-http <name=url>',
-      'a check of your own: GET this URL; 2xx passes, 429 warns, all else is critical; repeatable, or separated by ;',
-    )
-      .env('ROLLCALL_CHECK_HTTP')
-      .default([], 'none')
-      .argParser(httpChecks),
-    new Option(
-      '--check-exec <name=command>',
-      'a check of your own: run this without a shell; exit status 0 passes, 1 warns, all else is critical, and the first line of its output is the reason; repeatable, or separated by ;',
-    )
-      .env('ROLLCALL_CHECK_EXEC')
-      .default([], 'none')
-      .argParser(execChecks(env['PATH'])),
+    repeatable(
+      new Option(
+        '--check-http <name=url>',
+        'a check of your own: GET this URL; 2xx passes, 429 warns, all else is critical; repeatable, or separated by ;',
+      )
+        .env('ROLLCALL_CHECK_HTTP')
+        .default([], 'none')
+        .argParser(httpChecks),
+    ),
+    repeatable(
+      new Option(
+        '--check-exec <name=command>',
+        'a check of your own: run this without a shell; exit status 0 passes, 1 warns, all else is critical, and the first line of its output is the reason; repeatable, or separated by ;',
+      )
+        .env('ROLLCALL_CHECK_EXEC')
+        .default([], 'none')
+        .argParser(execChecks(env['PATH'])),
+    ),
     new Option('--check-interval <duration>', 'how often each check runs')
       .env('ROLLCALL_CHECK_INTERVAL')
       .default(10_000, '10s')

@@ -17,12 +17,15 @@ export function ecsOptions(): Option[] {
   ];
 }
 
-/** Clusters by name or ARN, comma-separated, each once. */
-export function parseClusters(text: string): readonly string[] {
-  const names = [...new Set(text.split(',').map((name) => name.trim()))];
+/** Clusters by name or ARN, each once; several comma-separated or by repeating the flag. */
+export function parseClusters(text: string, previous: readonly string[] = []): readonly string[] {
+  const names = text.split(',').map((name) => name.trim());
   const wrong = names.find((name) => clusterName(name) === undefined);
-  if (wrong !== undefined) throw new InvalidArgumentError(`${quote(wrong)} is not a cluster’s name or ARN.`);
-  return names;
+  if (wrong !== undefined) {
+    const empty = text === '' ? ' It is empty: give it a value or leave it out.' : '';
+    throw new InvalidArgumentError(`${quote(wrong)} is not a cluster’s name or ARN.${empty}`);
+  }
+  return [...new Set([...previous, ...names])];
 }
 
 export interface EcsFlags {

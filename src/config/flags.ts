@@ -176,6 +176,22 @@ export function logLevelOption(): Option {
     .choices([...LOG_LEVELS]);
 }
 
+/**
+ * A parser of names from a fixed list, each once; several comma-separated or by repeating the flag.
+ * @param what one of them, in words
+ */
+export function namesOf<Name extends string>(what: string, known: readonly Name[]) {
+  return (text: string, previous: readonly Name[] = []): readonly Name[] => {
+    const names = text.split(',').map((part) => {
+      const name = known.find((each) => each === part.trim().toLowerCase());
+      if (name === undefined)
+        throw new InvalidArgumentError(`unknown ${what} "${part}"; use one of ${known.join(', ')}.`);
+      return name;
+    });
+    return [...new Set([...previous, ...names])];
+  };
+}
+
 export type OutputFormat = 'text' | 'wide' | 'json' | 'ndjson';
 
 export function outputOption(): Option {
@@ -191,9 +207,9 @@ export function isLogged(level: LogLevel, severity: LogLevel): boolean {
 }
 
 /** `--cluster` of a command that reads the roll, as a filter; null: not given. @throws UsageError for an ARN */
-export function rollCluster(name: string | undefined): ReadonlySet<string> | null {
-  if (name === undefined) return null;
-  const refusal = refuseCluster([name]);
+export function rollClusters(names: readonly string[] | undefined): ReadonlySet<string> | null {
+  if (names === undefined) return null;
+  const refusal = refuseCluster(names);
   if (refusal !== null) throw new UsageError(`--${refusal}`);
-  return new Set([name]);
+  return new Set(names);
 }

@@ -5,6 +5,7 @@ import { UsageError } from '../lib/errors.ts';
 import type { Constraint } from '../placement/judge-nodes.ts';
 import { STRATEGIES, type Strategy } from '../placement/place-tasks.ts';
 import { type HostPorts, hostPorts, integerBetween, nonEmpty, type OutputFormat, outputOption } from './flags.ts';
+import { repeatable } from './idle-flags.ts';
 
 /** The name of a label, `az`, `instance-type`, or `attribute:` and the name of an attribute in ECS. */
 const NAME = /^(?:attribute:)?[A-Za-z0-9][A-Za-z0-9._/-]{0,127}/;
@@ -54,9 +55,11 @@ export function placeOptions(): Option[] {
     new Option('--memory <MiB>', 'memory a task takes')
       .env('ROLLCALL_MEMORY')
       .argParser(integerBetween(1, MAX_MEMORY_MIB)),
-    new Option('--ports <list>', 'host ports a task takes, such as 8080,9090/udp; no node gets two such tasks')
-      .env('ROLLCALL_PORTS')
-      .argParser(hostPorts),
+    repeatable(
+      new Option('--ports <list>', 'host ports a task takes, such as 8080,9090/udp; no node gets two such tasks')
+        .env('ROLLCALL_PORTS')
+        .argParser(hostPorts),
+    ),
     new Option(
       '--strategy <name>',
       'binpack: the fullest nodes first; spread: the nodes with the fewest tasks first; random',
@@ -64,10 +67,12 @@ export function placeOptions(): Option[] {
       .env('ROLLCALL_STRATEGY')
       .default('binpack')
       .choices([...STRATEGIES]),
-    new Option('--constraint <expr>', 'NAME==VALUE or NAME!=VALUE; repeatable, or comma-separated: all must hold')
-      .env('ROLLCALL_CONSTRAINT')
-      .default([], 'none')
-      .argParser(constraints),
+    repeatable(
+      new Option('--constraint <expr>', 'NAME==VALUE or NAME!=VALUE; repeatable, or comma-separated: all must hold')
+        .env('ROLLCALL_CONSTRAINT')
+        .default([], 'none')
+        .argParser(constraints),
+    ),
     new Option('--count <tasks>', 'number of tasks to place, all or none')
       .env('ROLLCALL_COUNT')
       .default(1)

@@ -98,10 +98,10 @@ test('a fleetctl that prints its usage and exits with 0 has changed nothing, whi
     w.deploy,
   );
   await fails('usage list-unit-files', /cannot read the state of rollcall\.service from fleet/, w.undeploy);
+  await fails('usage stop', /fleetctl stop rollcall\.service changed nothing/, w.undeploy);
   await fails('usage list-units', /cannot read the states of the units: fleetctl list-units answered "NAME:"/, () =>
     w.undeploy('--timeout', '1s'),
   );
-  await fails('usage stop', /fleetctl stop rollcall\.service changed nothing/, w.undeploy);
   await fails('usage destroy', /fleet still has rollcall\.service/, w.undeploy);
 });
 

@@ -1,12 +1,14 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { parseClusters } from '../../config/ecs.ts';
 import {
   durationBetween,
   integerBetween,
   logLevelOption,
   nonEmpty,
   parseCommand,
-  rollCluster,
+  rollClusters,
 } from '../../config/flags.ts';
+import { repeatable } from '../../config/idle-flags.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from '../../config/mass-loss.ts';
 import { storeConfig, storeOptions, storeVariables } from '../../config/store.ts';
 import { UsageError } from '../../lib/errors.ts';
@@ -18,7 +20,7 @@ import type { WatchConfig } from './handler.ts';
 
 interface WatchFlags extends ReadFlags, MassLossFlags {
   readonly since?: string;
-  readonly cluster?: string;
+  readonly cluster?: readonly string[];
   readonly types?: ReadonlySet<EventKind>;
   readonly exec?: readonly [string, ...string[]];
   readonly execTimeout: number;
@@ -29,18 +31,23 @@ interface WatchFlags extends ReadFlags, MassLossFlags {
 const DAY_MS = 86_400_000;
 
 const HELP = `
-Prints CloudEvents, one JSON line each: first the current roll (a snapshot, then rollcall.roll.synced), then each change.
-With --exec the watch prints no events: the command runs once for each event, in order and one at a time, without a
-shell, with the event on its stdin and in ROLLCALL_EVENT_TYPE, _ID, _REVISION, _SNAPSHOT, _INSTANCE_ID, _CLUSTER, _IP,
-_ARN, _HEALTH, _PRESENCE and _CAUSE (empty if there is no value). Exit status 0 finishes the event; after any other, or
-a timeout, the command runs again. With --cursor, the next watch repeats events that were not finished.
+Prints CloudEvents, one JSON line each: first the current roll (a snapshot, then
+rollcall.roll.synced), then each change. With --exec the watch prints no events:
+the command runs once for each event, in order and one at a time, without a
+shell, with the event on its stdin and in ROLLCALL_EVENT_TYPE, _ID, _REVISION,
+_SNAPSHOT, _INSTANCE_ID, _CLUSTER, _IP, _ARN, _HEALTH, _PRESENCE and _CAUSE
+(empty if there is no value). Exit status 0 finishes the event; after any other,
+or a timeout, the command runs again. With --cursor, the next watch repeats
+events that were not finished.
 
 Examples:
   rollcall watch --store etcd://127.0.0.1:2379
   rollcall watch --types lost,departed | jq -r '.type + " " + .subject'
   rollcall watch --since 1234 --cluster demo
-  rollcall watch --exec '/usr/local/bin/drain --quiet' --cursor /var/lib/rollcall/drain.cursor
-  rollcall watch --types lost --exec 'sh -c "logger -t rollcall lost $ROLLCALL_EVENT_INSTANCE_ID"'`;
+  rollcall watch --exec '/usr/local/bin/drain --quiet' \\
+    --cursor /var/lib/rollcall/drain.cursor
+  rollcall watch --types lost \\
+    --exec 'sh -c "logger -t rollcall lost $ROLLCALL_EVENT_INSTANCE_ID"'`;
 
 export function watchCommand(context: CliContext): Command {
   const command = new Command('watch')
@@ -51,12 +58,18 @@ export function watchCommand(context: CliContext): Command {
         .argParser(sinceRevision),
     )
     .addOption(
-      new Option('--cluster <name>', 'only nodes of this ECS cluster').env('ROLLCALL_CLUSTER').argParser(nonEmpty),
+      repeatable(
+        new Option('--cluster <names>', 'only nodes of these ECS clusters; repeatable, or comma-separated')
+          .env('ROLLCALL_CLUSTER')
+          .argParser(parseClusters),
+      ),
     )
     .addOption(
-      new Option('--types <names>', `only these events: ${EVENT_KINDS.join(', ')}`)
-        .env('ROLLCALL_TYPES')
-        .argParser(eventKinds),
+      repeatable(
+        new Option('--types <names>', `only these events, repeatable, or comma-separated: ${EVENT_KINDS.join(', ')}`)
+          .env('ROLLCALL_TYPES')
+          .argParser(eventKinds),
+      ),
     )
     .addOption(new Option('--exec <command>', 'run this for each event').env('ROLLCALL_EXEC').argParser(parseCommand))
     .addOption(
@@ -96,7 +109,7 @@ function watchConfig(flags: WatchFlags): WatchConfig {
     since: flags.since ?? null,
     filter: {
       kinds: flags.types ?? null,
-      cluster: rollCluster(flags.cluster),
+      cluster: rollClusters(flags.cluster),
     },
     handler:
       flags.exec === undefined
@@ -124,12 +137,11 @@ function sinceRevision(text: string): string {
   return parsed;
 }
 
-function eventKinds(text: string): ReadonlySet<EventKind> {
-  return new Set(
-    text.split(',').map((name) => {
-      const kind = parseEventKind(name.trim());
-      if (!kind) throw new InvalidArgumentError(`unknown event type "${name}"; use one of ${EVENT_KINDS.join(', ')}.`);
-      return kind;
-    }),
-  );
+function eventKinds(text: string, previous: ReadonlySet<EventKind> = new Set()): ReadonlySet<EventKind> {
+  const kinds = text.split(',').map((name) => {
+    const kind = parseEventKind(name.trim());
+    if (!kind) throw new InvalidArgumentError(`unknown event type "${name}"; use one of ${EVENT_KINDS.join(', ')}.`);
+    return kind;
+  });
+  return new Set([...previous, ...kinds]);
 }

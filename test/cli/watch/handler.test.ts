@@ -278,6 +278,7 @@ describe('handler environment', () => {
       } finally {
         process.stdout.write = write;
       }
+      help = help.replaceAll(/\s+/g, ' ');
       assert.match(help, /env: ROLLCALL_STORE/);
       assert.doesNotMatch(help, /env: ROLLCALL_EVENT_/);
     }

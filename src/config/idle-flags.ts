@@ -1,0 +1,126 @@
+import type { Command, Option } from 'commander';
+import { UsageError } from '../lib/errors.ts';
+
+/** Marks a flag that may be repeated: its parser adds each value to those before it. */
+export function repeatable(option: Option): Option {
+  REPEATABLE.add(option);
+  return option;
+}
+
+const REPEATABLE = new WeakSet<Option>();
+
+/**
+ * Refuses a flag that would be ignored: one that is repeated although it takes one value, and one that the others leave
+ * without an effect. Only on the command line: variables may stay set for other commands.
+ */
+export function refuseIdleFlags(command: Command): void {
+  for (const option of command.options) {
+    if (option.isBoolean() || option.negate || REPEATABLE.has(option)) continue;
+    let given = 0;
+    command.on(`option:${option.name()}`, () => {
+      given += 1;
+      if (given > 1) throw new UsageError(`${option.long} is given twice; give it once`);
+    });
+  }
+  command.hook('preAction', () => {
+    for (const { flags, idle } of [...RULES, ...(COMMAND_RULES[command.name()] ?? [])]) {
+      const named = flags.map((name) => command.options.find((option) => option.attributeName() === name));
+      const option = named.find((each) => each && command.getOptionValueSource(each.attributeName()) === 'cli');
+      const reason = option && idle((name) => givenValue(command, name));
+      if (option && reason) throw new UsageError(`${option.long} has no effect ${reason}; leave it out`);
+    }
+  });
+}
+
+/** One flag's value, with how it was given; `value` is undefined where the command has no such flag or it is not set. */
+interface Given {
+  readonly value: unknown;
+  /** `-o json`, or `ROLLCALL_OUTPUT=json`. */
+  readonly text: string;
+}
+
+interface Rule {
+  /** By their names in the parsed flags. */
+  readonly flags: readonly string[];
+  /** Why they have no effect, as in "… has no effect with -o json"; null: they have one. */
+  readonly idle: (given: (name: string) => Given) => string | null;
+}
+
+const without =
+  (name: string, long: string): Rule['idle'] =>
+  (given) =>
+    given(name).value === undefined || given(name).value === false ? `without ${long}` : null;
+
+const RULES: readonly Rule[] = [
+  {
+    flags: ['fields', 'legend'],
+    idle: (given) => {
+      const { value, text } = given('output');
+      return value === 'json' || value === 'ndjson' ? `with ${text}, which has no columns` : null;
+    },
+  },
+  {
+    flags: ['massLossCount'],
+    idle: (given) => (given('massLossShare').value === 'off' ? `with ${given('massLossShare').text}` : null),
+  },
+  {
+    flags: ['timeout'],
+    idle: (given) => {
+      const { value, text } = given('store');
+      const isEtcd = typeof value !== 'string' || /^etcds?:/.test(value);
+      return isEtcd || given('source').value === 'ecs' ? null : `with ${text}, which is not etcd`;
+    },
+  },
+  { flags: ['execTimeout', 'execRetries'], idle: without('exec', '--exec') },
+  { flags: ['diskWarning', 'diskCritical'], idle: without('disk', '--disk') },
+  { flags: ['auditClusters'], idle: without('auditInterval', '--audit-interval') },
+  { flags: ['drainMaxShare'], idle: without('drainOn', '--drain-on') },
+  {
+    flags: ['drainCriticalAfter'],
+    idle: (given) => {
+      const causes = given('drainOn').value;
+      return Array.isArray(causes) && causes.includes('critical') ? null : 'without --drain-on critical';
+    },
+  },
+  {
+    flags: ['ssmRegistrationFile'],
+    idle: (given) => (given('identity').value === 'ssm' ? null : 'without --identity ssm'),
+  },
+  {
+    flags: ['metadataEndpoint', 'allowImdsV1', 'noticeInterval'],
+    idle: (given) => {
+      const { value, text } = given('identity');
+      return value === undefined || value === 'ec2' ? null : `with ${text}: such a node has no EC2 metadata`;
+    },
+  },
+];
+
+/** Rules for one command only, where the same flag has an effect in others. */
+const COMMAND_RULES: Readonly<Record<string, readonly Rule[]>> = {
+  agent: [
+    {
+      flags: ['region', 'profile'],
+      idle: (given) =>
+        ['auditInterval', 'ecsAttributes', 'drainOn'].some((name) => given(name).value)
+          ? null
+          : 'without --audit-interval, --ecs-attributes or --drain-on: only these ask ECS',
+    },
+  ],
+  simulate: [
+    {
+      flags: ['store', 'etcdCaFile', 'etcdCertFile', 'etcdKeyFile', 'etcdUser', 'etcdPasswordFile', 'etcdPassword'],
+      idle: without('agents', '--agents'),
+    },
+  ],
+};
+
+function givenValue(command: Command, name: string): Given {
+  const option = command.options.find((each) => each.attributeName() === name);
+  const value: unknown = command.getOptionValue(name);
+  return { value, text: option ? givenText(command, option, String(value)) : name };
+}
+
+function givenText(command: Command, option: Option, value: string): string {
+  const source = command.getOptionValueSource(option.attributeName());
+  return source === 'env' ? `${option.envVar}=${value}` : `${option.short ?? option.long} ${value}`;
+}

@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { systemClock } from '../../src/lib/clock.ts';
+import { openStore } from '../../src/store/open-store.ts';
+import { runInProcess } from '../support/run-in-process.ts';
+import { sampleRecord } from '../support/sample-record.ts';
+
+/** A roll of one node for each cluster, critical where the name ends in an exclamation mark. */
+async function rollOf(t: TestContext, clusters: readonly (string | null)[]): Promise<string> {
+  const name = t.name.replaceAll(/\W/g, '-');
+  const { signal } = new AbortController();
+  const config = { kind: 'memory', label: 'memory:', name } as const;
+  const store = await openStore(config, { clock: systemClock, random: Math.random, signal, create: true });
+  t.after(() => store.close());
+  for (const [n, cluster] of clusters.entries()) {
+    const id = `i-0000000${n}`;
+    const record = sampleRecord({
+      ec2InstanceId: id,
+      privateIpAddress: `10.0.0.${n}`,
+      cluster: cluster?.replace('!', '') ?? null,
+    });
+    const health = cluster?.endsWith('!') ? { ...record.health, status: 'critical' as const } : record.health;
+    const registration = {
+      instanceId: id,
+      session: 's',
+      since: record.registeredAt,
+      ttlMs: 30_000,
+      retentionMs: 90_000,
+    };
+    await store.register(registration, { ...record, health }, { takeover: true, signal });
+  }
+  return `memory:${name}`;
+}
+
+const nodes = (stdout: string) => (stdout.match(/i-\d{8}\b/g) ?? []).map((id) => id.at(-1)).join('');
+const listed = async (store: string, ...args: string[]) => {
+  const result = await runInProcess(['list', '--store', store, '--no-legend', '--fields=instance', ...args]);
+  assert.equal(result.code, 0, result.stderr);
+  return result;
+};
+
+test('clusters and health are chosen by lists, by repeating the flag, or both', async (t) => {
+  const store = await rollOf(t, ['demo', 'demo-2!', 'other', null]);
+  for (const args of [
+    ['--cluster', 'demo,demo-2'],
+    ['--cluster', 'demo', '--cluster', 'demo-2'],
+    ['--cluster=demo-2, demo', '--cluster', 'demo'],
+  ]) {
+    const { stdout, stderr } = await listed(store, ...args);
+    assert.equal(nodes(stdout), '01', args.join(' '));
+    assert.equal(stderr, '');
+  }
+  assert.equal(nodes((await listed(store, '--health', 'critical,passing')).stdout), '0123');
+  assert.equal(nodes((await listed(store, '--health', 'critical', '--health', 'warning')).stdout), '1');
+  const env = { ROLLCALL_CLUSTER: 'demo,other' };
+  const { stdout } = await runInProcess(['list', '--store', store, '--fields=instance'], { env });
+  assert.equal(nodes(stdout), '02');
+});
+
+test('a cluster that no node is in is named, with those there are, and --all is no advice for it', async (t) => {
+  const store = await rollOf(t, ['demo', 'demo-2']);
+  const none = await listed(store, '--cluster', 'prod');
+  assert.equal(none.stdout, '');
+  assert.equal(none.stderr, 'no node on the roll is in cluster prod; there are nodes in demo, demo-2\n');
+  const one = await listed(store, '--cluster', 'demo,prod');
+  assert.equal(nodes(one.stdout), '0');
+  assert.equal(one.stderr, 'no node on the roll is in cluster prod; there are nodes in demo, demo-2\n');
+  const healthy = await listed(store, '--cluster', 'demo', '--health', 'critical');
+  assert.equal(healthy.stderr, 'none of the 2 nodes on the roll matches; --all shows departed and lost nodes\n');
+});
+
+test('the clusters there are stay one line, however many', async (t) => {
+  const store = await rollOf(t, Array.from({ length: 10 }, (_, n) => `c${n}`).slice(0, 10));
+  const { stderr } = await listed(store, '--cluster', 'prod');
+  assert.match(stderr, /^no node on the roll is in cluster prod; there are nodes in c0, c1, .*, c9\n$/);
+});
+
+test('a list without any cluster says so', async (t) => {
+  const { stderr } = await listed(await rollOf(t, [null]), '--cluster', 'demo');
+  assert.equal(stderr, 'no node on the roll is in cluster demo; no node has a cluster\n');
+});
+
+test('an unknown health, cluster or column is refused', async () => {
+  for (const [args, pattern] of [
+    [['--health', 'ill'], /unknown health "ill"; use one of passing, warning, critical/],
+    [['--cluster', 'demo,'], /"" is not a cluster’s name or ARN/],
+    [['--cluster', 'de mo'], /"de mo" is not a cluster’s name or ARN/],
+    [['--fields', 'ip,nope'], /unknown column "nope"; use one of ip, instance/],
+  ] as const) {
+    const { code, stderr } = await runInProcess(['list', ...args]);
+    assert.equal(code, 2);
+    assert.match(stderr, pattern);
+  }
+});
