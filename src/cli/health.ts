@@ -56,21 +56,34 @@ export async function readHealth(
   clock: Clock,
   signal: AbortSignal,
 ): Promise<HealthVerdict> {
+  let verdict: HealthVerdict & { readonly answered: boolean };
+  const hosts = hostsToConnectTo(listen.host);
+  do {
+    verdict = await askHealth(`http://${hosts.shift()}:${listen.port}`, clock, signal);
+  } while (!verdict.answered && hosts.length > 0);
+  return { healthy: verdict.healthy, reason: verdict.reason };
+}
+
+async function askHealth(
+  origin: string,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<HealthVerdict & { readonly answered: boolean }> {
   // Loaded here, because the other commands need no HTTP client.
   const { boundedRequest, openHttpPool } = await import('../lib/http-client.ts');
-  const origin = `http://${hostToConnectTo(listen.host)}:${listen.port}`;
   const url = `${origin}/healthz`;
   const pool = openHttpPool(origin, { connections: 1, connectTimeoutMs: LIMIT_MS });
   try {
     const { status, text } = await withDeadline(clock, LIMIT_MS, signal, `cannot read ${url}`, (inner) =>
       boundedRequest(pool, { method: 'GET', path: '/healthz', maxBytes: MAX_BODY_BYTES, signal: inner }),
     );
-    if (status === 200) return { healthy: true, reason: `healthy: ${url}` };
-    return { healthy: false, reason: `${url} answers HTTP ${status}: ${detail(text)}` };
+    if (status === 200) return { answered: true, healthy: true, reason: `healthy: ${url}` };
+    return { answered: true, healthy: false, reason: `${url} answers HTTP ${status}: ${detail(text)}` };
   } catch (error) {
     signal.throwIfAborted();
     const cause = describeError(error);
     return {
+      answered: false,
       healthy: false,
       reason: cause.includes(url) ? cause : `cannot read ${url}: ${cause}; is the agent running?`,
     };
@@ -79,11 +92,11 @@ export async function readHealth(
   }
 }
 
-/** An agent that listens on all addresses is reached on loopback. */
-function hostToConnectTo(host: string): string {
-  if (host === '0.0.0.0') return '127.0.0.1';
-  if (host === '::') return '[::1]';
-  return host.includes(':') ? `[${host}]` : host;
+/** An agent that listens on all addresses is reached on loopback, on the one that this host has. */
+function hostsToConnectTo(host: string): [string, ...string[]] {
+  if (host === '0.0.0.0') return ['127.0.0.1'];
+  if (host === '::') return ['127.0.0.1', '[::1]'];
+  return [host.includes(':') ? `[${host}]` : host];
 }
 
 function detail(body: string): string {

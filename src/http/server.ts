@@ -257,7 +257,8 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
 
   const host = listen.host.includes(':') ? `[${listen.host}]` : listen.host;
   try {
-    server.listen({ host: listen.host, port: listen.port });
+    // Without a host, Node listens on all addresses there are: on `::`, and where the kernel has no IPv6 on `0.0.0.0`.
+    server.listen(listen.host === '::' ? { port: listen.port } : listen);
     await once(server, 'listening');
   } catch (error) {
     throw listenError(`${host}:${listen.port}`, error, 'choose another with --listen HOST:PORT');

@@ -26,6 +26,18 @@ test('200 is healthy; an agent on all addresses is reached on loopback', async (
   assert.deepEqual(verdict, { healthy: true, reason: `healthy: http://127.0.0.1:${port}/healthz` });
 });
 
+test('an agent on all addresses is reached on the loopback address that there is', async (t) => {
+  const ipv6Only = createServer((_, response) => response.end()).listen({ host: '::1', port: 0, ipv6Only: true });
+  await once(ipv6Only, 'listening');
+  t.after(() => ipv6Only.close());
+  const { port: on6 } = ipv6Only.address() as AddressInfo;
+  const { port: on4 } = await serve(t, (_, response) => response.end());
+  assert.equal((await readHealth({ host: '::', port: on6 }, systemClock, never)).healthy, true);
+  assert.equal((await readHealth({ host: '::', port: on4 }, systemClock, never)).healthy, true);
+  const { reason } = await readHealth({ host: '::', port: 1 }, systemClock, never);
+  assert.match(reason, /ECONNREFUSED.*; is the agent running\?$/);
+});
+
 test('503 is unhealthy with the agent’s reason; any other answer is not from an agent', async (t) => {
   const reply = problem(503, 'loop publisher made no step for 61000 ms');
   const stuck = await serve(t, (_, response) => response.writeHead(503).end(reply.body));
