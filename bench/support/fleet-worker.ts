@@ -5,7 +5,7 @@ import { systemClock } from '../../src/lib/clock.ts';
 import { encodeRecord } from '../../src/record/codec.ts';
 import { openStore } from '../../src/store/open-store.ts';
 import { parseStoreUrl } from '../../src/store/store-url.ts';
-import { sampleInstanceId, sampleRecord } from '../../test/support/sample-record.ts';
+import { sampleRecord, spreadInstanceId } from '../../test/support/sample-record.ts';
 import { type FleetReport, REPORT_EVERY_MS } from './fleet-report.ts';
 
 /** fleet-worker.ts STORE-URL FIRST COUNT TTL-MS: the publishers of so many agents, with a store each, until it is ended. */
@@ -21,7 +21,7 @@ for (let index = 0; index < Number(count); index += 1) {
     signal: never,
     create: false,
   });
-  const record = sampleRecord({ ec2InstanceId: sampleInstanceId(Number(first) + index) });
+  const record = sampleRecord({ ec2InstanceId: spreadInstanceId(Number(first) + index) });
   states[index] = initialPublisherState(Number(ttlMs));
   runPublisher(
     {

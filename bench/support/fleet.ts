@@ -11,7 +11,7 @@ import { parseStoreUrl } from '../../src/store/store-url.ts';
 import { type EtcdServer, startEtcd } from '../../test/support/etcd-server.ts';
 import { until } from '../../test/support/machine-time.ts';
 import { getJson } from '../../test/support/rollcall-process.ts';
-import { sampleRecord } from '../../test/support/sample-record.ts';
+import { sampleRecord, spreadInstanceId } from '../../test/support/sample-record.ts';
 import type { BenchContext } from '../benchmark.ts';
 import { type Child, launchCommand, startChild } from './child.ts';
 
@@ -60,7 +60,7 @@ export async function registerNodes(
   let next = 0;
   const worker = async () => {
     for (let n = next++; n < count; n = next++) {
-      const ec2InstanceId = instanceId(n);
+      const ec2InstanceId = spreadInstanceId(n);
       const privateIpAddress = `10.113.${n >> 8}.${n & 255}`;
       const record = sampleRecord({ ec2InstanceId, privateIpAddress, registeredAt: since });
       const session = record.sidecar.session;
@@ -72,16 +72,6 @@ export async function registerNodes(
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
   return nodes;
-}
-
-/** An odd number near 2^64 divided by the golden ratio: its multiples are all different and spread evenly. */
-const SPREAD = 0x9e3779b97f4a7c15n;
-
-/** EC2's ids are spread evenly, and a large read is cut into pieces by that. */
-function instanceId(n: number): string {
-  return `i-0${BigInt.asUintN(64, BigInt(n) * SPREAD)
-    .toString(16)
-    .padStart(16, '0')}`;
 }
 
 export interface BenchNode {

@@ -21,6 +21,16 @@ export class Backoff {
     return ceilingMs * random;
   }
 
+  /** One failure fewer. */
+  previous(): Backoff {
+    return this.attempt === 0 ? this : new Backoff(this.baseMs, this.maxMs, this.attempt - 1);
+  }
+
+  /** With another highest ceiling. */
+  upTo(maxMs: number): Backoff {
+    return new Backoff(this.baseMs, maxMs, this.attempt);
+  }
+
   next(): Backoff {
     return new Backoff(this.baseMs, this.maxMs, this.attempt + 1);
   }

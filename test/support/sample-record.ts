@@ -5,6 +5,16 @@ export function sampleInstanceId(n = 0): string {
   return `i-${n.toString(16).padStart(8, '0')}`;
 }
 
+/** An odd number near 2^64 divided by the golden ratio: its multiples are all different and spread evenly. */
+const SPREAD = 0x9e3779b97f4a7c15n;
+
+/** The instance id of the `n`th of a fleet whose ids are spread evenly, as EC2's are. */
+export function spreadInstanceId(n: number): string {
+  return `i-0${BigInt.asUintN(64, BigInt(n) * SPREAD)
+    .toString(16)
+    .padStart(16, '0')}`;
+}
+
 /** A whole record as a healthy, registered node publishes it; `overrides` replace top-level fields. */
 export function sampleRecord(overrides: Partial<NodeRecord> = {}): NodeRecord {
   const ec2InstanceId = overrides.ec2InstanceId ?? sampleInstanceId();

@@ -2,8 +2,6 @@ import type { LeaseCounts } from '../../http/agent-report.ts';
 import { Backoff } from '../../lib/backoff.ts';
 import {
   type Apply,
-  afterFailure,
-  afterSuccess,
   type Call,
   type CallEnd,
   type Done,
@@ -11,10 +9,12 @@ import {
   retryReason,
   type Trouble,
   type Wait,
+  withoutError,
 } from '../../lib/control-loop.ts';
 import { formatDuration } from '../../lib/duration.ts';
 import { DEPARTURE_CAUSES, type DepartureCause, type NodeRecord } from '../../record/record.ts';
 import type { Hold, NotHeld, RegisterOutcome, RenewOutcome, WriteOutcome } from '../../store/store.ts';
+import { earnedBy, pausedAfter, returnSpreadMs } from './pace.ts';
 
 /** The cause of a departure: what EC2 announced for this node, else whether the agent is restarted or stopped. */
 export function departureCause({ interruption }: NodeRecord, restarting: boolean): DepartureCause {
@@ -28,6 +28,8 @@ export type Step =
   | (Why & { readonly action: 'recall'; readonly instanceId: string })
   /** `takeover` is false where this session asks only for what it had before. */
   | (Why & { readonly action: 'register'; readonly desired: Desired; readonly takeover: boolean })
+  /** After an outage, before the registration: how many others register, too. */
+  | (Why & { readonly action: 'count-nodes'; readonly instanceId: string })
   | (Why & { readonly action: 'renew'; readonly hold: Hold })
   | (Why & { readonly action: 'renew-retention'; readonly hold: Hold })
   | (Why & { readonly action: 'update'; readonly hold: Hold; readonly desired: Desired })
@@ -42,6 +44,8 @@ type Why = { readonly reason: string };
 export interface Answers {
   readonly recall: undefined;
   readonly register: RegisterOutcome;
+  /** About how many other nodes there are. */
+  readonly 'count-nodes': number;
   readonly renew: RenewOutcome;
   readonly 'renew-retention': RenewOutcome;
   readonly update: WriteOutcome;
@@ -77,6 +81,8 @@ export interface PublisherState {
   readonly heartbeatAtMs: number;
   readonly nextHeartbeatAtMs: number;
   readonly nextRetentionRenewalAtMs: number;
+  /** No registration before that; null: it depends on how many other nodes there are. */
+  readonly registerAtMs: number | null;
   /** What the store has of this node, as encoded text; null when unknown. */
   readonly publishedJson: string | null;
   /** Only the success of the call that failed, or a new registration, ends it. */
@@ -99,9 +105,9 @@ export function initialPublisherState(ttlMs: number, recalled = true): Publisher
     heartbeatAtMs: Number.NEGATIVE_INFINITY,
     nextHeartbeatAtMs: 0,
     nextRetentionRenewalAtMs: 0,
+    registerAtMs: Number.NEGATIVE_INFINITY,
     publishedJson: null,
-    // The ceiling derives from the TTL: after an outage every node is back well within one TTL of the store's return.
-    trouble: noTrouble(new Backoff(Math.min(250, ttlMs / 12), ttlMs / 6)),
+    trouble: noTrouble(new Backoff(Math.min(250, ttlMs / 12), ttlMs)),
     removed: { atMs: Number.NEGATIVE_INFINITY, backoff: new Backoff(Math.min(250, ttlMs / 12), ttlMs / 6) },
     supersededBy: null,
     contestedBy: null,
@@ -124,8 +130,8 @@ export interface PlanInput {
 }
 
 /**
- * The publisher's next step; pure. Heartbeats go before updates: a late update is a late update, a late heartbeat is a
- * false death.
+ * The publisher's next step; pure. Heartbeats go before registrations and these before updates: a late update is a late
+ * update, a late heartbeat is a false death.
  * @param nowMs on the monotonic clock
  */
 export function plan(
@@ -154,20 +160,19 @@ export function plan(
     return { action: 'hear', end, reason: 'the registration has ended in the store' };
   }
   if (!desired) return { action: 'wait', untilMs: longestWaitMs, reason: 'the instance id is not known yet' };
-  if (nowMs < trouble.retryAtMs) return retryLater;
-  if (!hold && !state.recalled) {
-    const { ec2InstanceId: instanceId } = desired.record;
-    return { action: 'recall', instanceId, reason: 'reading the last record of this node' };
-  }
-  if (!hold) return { action: 'register', desired, takeover: true, reason: 'the agent started' };
-  if (phase === 'lost') return { action: 'register', desired, takeover: false, reason: 'the registration was lost' };
-  if (leaseOverdue(state, nowMs)) {
-    const silentMs = nowMs - state.heartbeatAtMs;
-    // An etcd that comes back starts all leases again: only where it is gone there is something to write.
-    const reason = `no confirmed heartbeat for ${formatDuration(silentMs)}: asking whether the presence lease is left`;
+  const isPausing = nowMs < trouble.retryAtMs;
+  if (!hold || phase === 'lost') return isPausing ? retryLater : planRegistration(state, nowMs, desired);
+  if (leaseOverdue(state, nowMs) || nowMs >= state.nextHeartbeatAtMs) {
+    // A write that is refused does not hold up a heartbeat.
+    if (isPausing && trouble.action === 'renew') return retryLater;
+    // An etcd that comes back starts all leases again: only where one is gone there is something to write.
+    const silent = `no confirmed heartbeat for ${formatDuration(nowMs - state.heartbeatAtMs)}`;
+    const reason = leaseOverdue(state, nowMs)
+      ? `${silent}: asking whether the presence lease is left`
+      : 'a heartbeat is due';
     return { action: 'renew', hold, reason };
   }
-  if (nowMs >= state.nextHeartbeatAtMs) return { action: 'renew', hold, reason: 'a heartbeat is due' };
+  if (isPausing) return { ...retryLater, untilMs: Math.min(retryLater.untilMs, state.nextHeartbeatAtMs) };
   const retentionDue = nowMs >= state.nextRetentionRenewalAtMs;
   // Before the update, since one that is refused stays due; after it, where the renewal is what fails.
   const retentionFirst = retentionDue && trouble.action !== 'renew-retention';
@@ -179,6 +184,19 @@ export function plan(
   return { action: 'wait', untilMs, reason: 'registered, nothing to write' };
 }
 
+function planRegistration(state: PublisherState, nowMs: number, desired: Desired): Step {
+  const { ec2InstanceId: instanceId } = desired.record;
+  if (!state.hold) {
+    if (!state.recalled) return { action: 'recall', instanceId, reason: 'reading the last record of this node' };
+    return { action: 'register', desired, takeover: true, reason: 'the agent started' };
+  }
+  const reason = 'the registration was lost';
+  if (state.registerAtMs === null) return { action: 'count-nodes', instanceId, reason };
+  if (nowMs >= state.registerAtMs) return { action: 'register', desired, takeover: false, reason };
+  const untilMs = Math.min(state.registerAtMs, nowMs + state.ttlMs / 3);
+  return { action: 'wait', untilMs, reason: `${reason}; others register first` };
+}
+
 /** True once the store may have ended the presence lease without this agent hearing of it. */
 export function leaseOverdue({ hold, heartbeatAtMs }: PublisherState, nowMs: number): boolean {
   return hold !== null && nowMs >= heartbeatAtMs + hold.ttlMs;
@@ -187,17 +205,17 @@ export function leaseOverdue({ hold, heartbeatAtMs }: PublisherState, nowMs: num
 /** The publisher's state after each answer of the store; pure. */
 export const apply: Apply<PublisherState, Step, Answers> = {
   recall(state, { action }) {
-    return { ...afterSuccess(state, action), recalled: true };
+    return { ...earnedBy(state, action), recalled: true };
   },
   register(state, { action, desired }, outcome, { sentAtMs, nowMs, random }) {
     if (outcome.kind === 'superseded') {
       const first = state.phase === 'unregistered' && state.contestedBy !== outcome.by;
-      return first ? contested(state, outcome.by, nowMs) : ended(afterSuccess(state, action), outcome);
+      return first ? contested(state, outcome.by, nowMs) : ended(earnedBy(state, action), outcome, state, nowMs);
     }
     const { hold } = outcome;
     return {
       ...state,
-      trouble: noTrouble(state.trouble.backoff),
+      trouble: { ...withoutError(state.trouble), backoff: state.trouble.backoff.previous() },
       phase: 'held',
       hold,
       heartbeatAtMs: sentAtMs,
@@ -207,25 +225,29 @@ export const apply: Apply<PublisherState, Step, Answers> = {
       counts: count(state, { registrations: 1, recordWrites: 1 }),
     };
   },
-  renew(before, { action, hold }, outcome, { sentAtMs, random }) {
-    const state = afterSuccess(before, action);
-    if (outcome.kind !== 'renewed') return ended(state, outcome);
+  'count-nodes'(before, { action }, otherNodes, { nowMs, random }) {
+    const state = earnedBy(before, action);
+    return { ...state, registerAtMs: nowMs + returnSpreadMs(otherNodes, state.ttlMs) * random };
+  },
+  renew(before, { action, hold }, outcome, { sentAtMs, nowMs, random }) {
+    const state = earnedBy(before, action);
+    if (outcome.kind !== 'renewed') return ended(state, outcome, before, nowMs);
     const nextHeartbeatAtMs = sentAtMs + heartbeatIntervalMs(hold, random);
     return { ...state, heartbeatAtMs: sentAtMs, nextHeartbeatAtMs, counts: count(state, { beats: 1 }) };
   },
-  'renew-retention'(before, { action, hold }, outcome, { sentAtMs, random }) {
-    const state = afterSuccess(before, action);
-    if (outcome.kind !== 'renewed') return ended(state, outcome);
+  'renew-retention'(before, { action, hold }, outcome, { sentAtMs, nowMs, random }) {
+    const state = earnedBy(before, action);
+    if (outcome.kind !== 'renewed') return ended(state, outcome, before, nowMs);
     return { ...state, nextRetentionRenewalAtMs: sentAtMs + retentionRenewalIntervalMs(hold, random) };
   },
-  update(before, { action, desired }, outcome) {
-    const state = afterSuccess(before, action);
-    if (outcome.kind !== 'written') return ended(state, outcome);
+  update(before, { action, desired }, outcome, { nowMs }) {
+    const state = earnedBy(before, action);
+    if (outcome.kind !== 'written') return ended(state, outcome, before, nowMs);
     return { ...state, publishedJson: desired.json, counts: count(state, { recordWrites: 1 }) };
   },
-  depart(before, { action }, outcome) {
-    const state = afterSuccess(before, action);
-    if (outcome.kind === 'superseded') return ended(state, outcome);
+  depart(before, { action }, outcome, { nowMs }) {
+    const state = earnedBy(before, action);
+    if (outcome.kind === 'superseded') return ended(state, outcome, before, nowMs);
     // `lost`: record and presence belong to no session that is known here, so nothing is left to do.
     if (outcome.kind === 'lost') return { ...state, phase: 'departed' };
     return { ...state, phase: 'departed', counts: count(state, { recordWrites: 1 }) };
@@ -244,29 +266,35 @@ export const apply: Apply<PublisherState, Step, Answers> = {
         }
       : { ...state.trouble, retryAtMs: Number.NEGATIVE_INFINITY };
     const removed = { atMs: nowMs, backoff: again ? backoff.next() : backoff.reset() };
-    return ended({ ...state, trouble, removed }, outcome);
+    return ended({ ...state, trouble, removed }, outcome, state, nowMs);
   },
 };
 
 /** The state after a call that failed; pure. Nothing is known about the registration: the next call has to wait. */
 export function applyFailure(
-  state: PublisherState,
+  before: PublisherState,
   { action }: Call<Step>,
   error: unknown,
   end: CallEnd,
 ): PublisherState {
+  const state = pausedAfter(before, action, error, end, !leaseOverdue(before, end.nowMs));
   return {
     ...state,
-    trouble: afterFailure(state.trouble, action, error, end),
+    // Without the count it registers after the pause.
+    registerAtMs: action === 'count-nodes' ? Number.NEGATIVE_INFINITY : state.registerAtMs,
     // The update may have happened: only a write that is answered tells what the store has.
     publishedJson: action === 'update' ? null : state.publishedJson,
     counts: count(state, { storeErrors: 1, failedBeats: action === 'renew' ? 1 : 0 }),
   };
 }
 
-function ended(state: PublisherState, outcome: NotHeld): PublisherState {
+/** @param before the state before the call that told of it */
+function ended(state: PublisherState, outcome: NotHeld, before: PublisherState, nowMs: number): PublisherState {
   if (outcome.kind === 'superseded') return { ...state, phase: 'superseded', supersededBy: outcome.by };
-  return { ...state, phase: 'lost', counts: count(state, { losses: 1 }) };
+  // After an outage of a TTL and more all nodes have lost their registrations, and must not all register at once.
+  const wasOutage = before.trouble.error !== null && leaseOverdue(before, nowMs);
+  const registerAtMs = wasOutage ? null : Number.NEGATIVE_INFINITY;
+  return { ...state, phase: 'lost', registerAtMs, counts: count(state, { losses: 1 }) };
 }
 
 /**

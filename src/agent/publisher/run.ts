@@ -74,6 +74,7 @@ export function runPublisher(options: PublisherOptions, signal: AbortSignal): Pr
         };
         return store.register(registration, record, { takeover, signal: callSignal, onSent });
       },
+      'count-nodes': ({ instanceId }, callSignal) => store.otherNodes(instanceId, callSignal),
       renew: ({ hold }, callSignal) => store.renew(hold, callSignal),
       'renew-retention': ({ hold }, callSignal) => store.renewRetention(hold, callSignal),
       update: ({ hold, desired: { record } }, callSignal) => store.update(hold, record, callSignal),
@@ -118,6 +119,7 @@ function withDeparture(record: NodeRecord, cause: DepartureCause, clock: Clock):
 const ACTION_TEXTS: Readonly<Record<keyof Answers, string>> = {
   recall: 'read the last record of this node',
   register: 'register',
+  'count-nodes': 'count the nodes',
   renew: 'send a heartbeat',
   'renew-retention': 'renew the retention lease',
   update: 'write the record',

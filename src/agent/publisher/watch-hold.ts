@@ -2,23 +2,25 @@ import { linkSignals } from '../../lib/abort.ts';
 import { Backoff } from '../../lib/backoff.ts';
 import { type Cell, untilSet } from '../../lib/cell.ts';
 import type { Clock } from '../../lib/clock.ts';
-import type { Hold, Store } from '../../store/store.ts';
+import { withDeadline } from '../../lib/deadline.ts';
+import type { Hold, NotHeld, Store } from '../../store/store.ts';
 import type { HoldEnd, PublisherState } from './plan.ts';
 
 /** What the watch needs to know of the publisher. */
 interface Watched {
   /** null: not registered. */
   readonly hold: Hold | null;
-  /** The store answered last. Only then is a broken watch begun anew: heartbeats go first. */
+  /** The last heartbeat was answered. Only then is a broken watch begun anew: heartbeats go first. */
   readonly answering: boolean;
 }
 
 export function watchedOf({ phase, hold, trouble }: PublisherState): Watched {
-  return { hold: phase === 'held' ? hold : null, answering: trouble.error === null };
+  // A write that is refused, as by a full store, says nothing against watching.
+  return { hold: phase === 'held' ? hold : null, answering: trouble.error === null || trouble.action !== 'renew' };
 }
 
 interface HoldWatch {
-  readonly store: Pick<Store, 'untilNotHeld'>;
+  readonly store: Pick<Store, 'notHeld' | 'untilNotHeld'>;
   readonly clock: Clock;
   readonly random: () => number;
   readonly ttlMs: number;
@@ -26,6 +28,9 @@ interface HoldWatch {
   /** Set when the newest registration has ended in the store. */
   readonly ended: Cell<HoldEnd | null>;
 }
+
+/** Between two reads of the keys: what passes a watch that fell silent is missed for so long. A thirtieth of the heartbeats. */
+const LOOK_EVERY_TTLS = 10;
 
 const REPLACED = new Error('the agent registered again, or its registration ended');
 
@@ -46,7 +51,10 @@ export async function watchHolds(options: HoldWatch, signal: AbortSignal): Promi
       if (watched.get().hold !== hold) replaced.abort(REPLACED);
     });
     try {
-      const outcome = await store.untilNotHeld(hold, replaced.signal);
+      const outcome = await firstOf(replaced.signal, [
+        (watchSignal) => store.untilNotHeld(hold, watchSignal),
+        (lookSignal) => lookUntilNotHeld(options, hold, lookSignal),
+      ]);
       ended.set({ hold, outcome });
       await untilSet(watched, (now) => now.hold !== hold, signal);
     } catch {
@@ -58,5 +66,34 @@ export async function watchHolds(options: HoldWatch, signal: AbortSignal): Promi
     } finally {
       stop();
     }
+  }
+}
+
+/**
+ * Reads the keys from time to time: a watch can fall silent without an error, behind a proxy that keeps events back or on
+ * a member that serves no more than pings. Heartbeats do not show it, since the lease may outlive its key.
+ */
+async function lookUntilNotHeld(
+  { store, clock, random, ttlMs }: HoldWatch,
+  hold: Hold,
+  signal: AbortSignal,
+): Promise<NotHeld> {
+  for (;;) {
+    await clock.sleep(ttlMs * LOOK_EVERY_TTLS * (1 - random() / 10), signal);
+    // Without an answer nothing is known; the heartbeats tell of a store that is away.
+    const ended = await withDeadline(clock, ttlMs / 3, signal, 'read the registration', (within) =>
+      store.notHeld(hold, within),
+    ).catch(() => null);
+    if (ended !== null) return ended;
+  }
+}
+
+/** The first that ends, well or not; the others are aborted. */
+async function firstOf<T>(signal: AbortSignal, works: readonly ((signal: AbortSignal) => Promise<T>)[]): Promise<T> {
+  using over = linkSignals(signal);
+  try {
+    return await Promise.race(works.map((work) => work(over.signal)));
+  } finally {
+    over.abort(REPLACED);
   }
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import {
   apply,
+  applyFailure,
   departureCause,
   initialPublisherState,
   type PlanInput,
@@ -88,7 +89,13 @@ describe('plan', () => {
   });
 
   test('a failed heartbeat is not a lost lease: until the TTL has passed it only retries', () => {
-    const failing = { ...held, trouble: { ...held.trouble, retryAtMs: NOW_MS + 29_900, error: 'connection refused' } };
+    const trouble = {
+      ...held.trouble,
+      action: 'renew',
+      retryAtMs: NOW_MS + 29_900,
+      error: 'connection refused',
+    } as const;
+    const failing = { ...held, trouble };
     const step = plan(failing, NOW_MS + 29_899, stay);
     assert.ok(step.action === 'wait');
     assert.match(step.reason, /retrying: connection refused/);
@@ -104,6 +111,104 @@ describe('plan', () => {
     assert.ok(lost.action === 'register' && !lost.takeover);
     const left = plan(apply.renew(held, step, { kind: 'renewed' }, end), NOW_MS + TTL_MS, stay);
     assert.equal(left.action, 'wait');
+  });
+
+  test('a refused write, however long its pause, holds up no heartbeat', () => {
+    const trouble = { ...held.trouble, action: 'update', retryAtMs: NOW_MS + 30_000, error: 'full' } as const;
+    const refused = { ...held, publishedJson: null, trouble };
+    const wait = plan(refused, NOW_MS + 1, stay);
+    assert.ok(wait.action === 'wait');
+    assert.equal(wait.untilMs, NOW_MS + 10_000);
+    assert.equal(plan(refused, NOW_MS + 10_000, stay).action, 'renew');
+  });
+
+  describe('a registration that was lost', () => {
+    const failed = { ...held, trouble: { ...held.trouble, action: 'renew', error: 'connection refused' } } as const;
+    const lostAfter = (silentMs: number, before: PublisherState = failed) => {
+      const [step, nowMs] = [plan(before, NOW_MS + TTL_MS, stay), NOW_MS + silentMs];
+      assert.ok(step.action === 'renew');
+      return apply.renew(before, step, { kind: 'lost' }, { sentAtMs: nowMs, nowMs, wallMs: 0, random: 0.5 });
+    };
+    const counted = (otherNodes: number, random: number) => {
+      const [state, nowMs] = [lostAfter(TTL_MS), NOW_MS + TTL_MS];
+      const step = plan(state, nowMs, stay);
+      assert.ok(step.action === 'count-nodes');
+      return apply['count-nodes'](state, step, otherNodes, { sentAtMs: nowMs, nowMs, wallMs: 0, random });
+    };
+
+    test('while the store answered is asked for at once', () => {
+      assert.equal(plan(lostAfter(TTL_MS - 1), NOW_MS + TTL_MS - 1, stay).action, 'register');
+    });
+
+    test('because the agent itself was paused is asked for at once', () => {
+      assert.equal(plan(lostAfter(10 * TTL_MS, held), NOW_MS + 10 * TTL_MS, stay).action, 'register');
+    });
+
+    test('in an outage waits its turn among the others, and a lone node for nothing', () => {
+      assert.equal(plan(counted(0, 0.99), NOW_MS + TTL_MS, stay).action, 'register');
+      const wait = plan(counted(2_000, 0.5), NOW_MS + TTL_MS, stay);
+      assert.ok(wait.action === 'wait');
+      assert.equal(wait.untilMs, NOW_MS + TTL_MS + 3_000);
+      assert.equal(plan(counted(1e6, 1), NOW_MS + 2 * TTL_MS, stay).action, 'register', 'within a TTL');
+    });
+
+    test('is asked for after a pause where the nodes cannot be counted', () => {
+      const [state, nowMs] = [lostAfter(TTL_MS), NOW_MS + TTL_MS];
+      const step = plan(state, nowMs, stay);
+      assert.ok(step.action === 'count-nodes');
+      const end = { sentAtMs: nowMs, nowMs, wallMs: 0, random: 1 };
+      const uncounted = applyFailure(state, step, new Error('permission denied'), end);
+      const wait = plan(uncounted, nowMs, stay);
+      assert.ok(wait.action === 'wait');
+      assert.equal(wait.untilMs, nowMs + 250);
+      assert.equal(plan(uncounted, wait.untilMs, stay).action, 'register');
+    });
+  });
+
+  describe('calls that fail', () => {
+    const call = (action: 'renew' | 'update' | 'register', atMs: number) => {
+      const why = { reason: '' };
+      const steps = {
+        renew: { ...why, action: 'renew', hold: held.hold as Hold },
+        update: { ...why, action: 'update', hold: held.hold as Hold, desired },
+        register: { ...why, action: 'register', desired, takeover: true },
+      } as const;
+      return { step: steps[action], end: { sentAtMs: atMs, nowMs: atMs, wallMs: 0, random: 1 } };
+    };
+    /** The pause after so many failures in a row, at its longest. */
+    const pauseAfter = (failures: number, action: 'renew' | 'update' | 'register', atMs: number) => {
+      const { step, end } = call(action, atMs);
+      let state = held;
+      for (let n = 0; n < failures; n += 1) state = applyFailure(state, step, new Error('refused'), end);
+      return state.trouble.retryAtMs - atMs;
+    };
+
+    test('are repeated after growing pauses: up to TTL/6 while the lease may live, TTL/2 after it, a TTL for writes', () => {
+      const lateMs = NOW_MS + TTL_MS;
+      assert.deepEqual(
+        [1, 2, 3].map((n) => pauseAfter(n, 'renew', NOW_MS)),
+        [250, 500, 1_000],
+      );
+      assert.equal(pauseAfter(20, 'renew', NOW_MS), TTL_MS / 6);
+      assert.equal(pauseAfter(20, 'renew', lateMs), TTL_MS / 2);
+      assert.equal(pauseAfter(20, 'update', NOW_MS), TTL_MS);
+      assert.equal(pauseAfter(20, 'register', lateMs), TTL_MS);
+    });
+
+    test('every other time are not repeated sooner for those that succeed: each success earns back one failure', () => {
+      const { step, end } = call('renew', NOW_MS);
+      let state = held;
+      for (let n = 0; n < 4; n += 1) state = applyFailure(state, step, new Error('refused'), end);
+      for (let n = 0; n < 10; n += 1) {
+        state = apply.renew(state, step as Parameters<typeof apply.renew>[1], { kind: 'renewed' }, end);
+        assert.equal(state.trouble.error, null);
+        state = applyFailure(state, step, new Error('refused'), end);
+        assert.equal(state.trouble.retryAtMs - NOW_MS, 2_000);
+      }
+      for (let n = 0; n < 5; n += 1)
+        state = apply.renew(state, step as Parameters<typeof apply.renew>[1], { kind: 'renewed' }, end);
+      assert.equal(applyFailure(state, step, new Error('refused'), end).trouble.retryAtMs - NOW_MS, 250);
+    });
   });
 
   test('leaving departs once, also when the lease was lost, and at once when it was never registered', () => {

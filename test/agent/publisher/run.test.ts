@@ -11,7 +11,7 @@ import { presenceState } from '../../../src/record/roll.ts';
 import { openStore } from '../../../src/store/open-store.ts';
 import type { Store } from '../../../src/store/store.ts';
 import { type FlakyStore, flakyStore } from '../../support/flaky-store.ts';
-import { sampleInstanceId, sampleRecord } from '../../support/sample-record.ts';
+import { sampleRecord, spreadInstanceId } from '../../support/sample-record.ts';
 import { seededRandom } from '../../support/seeded-random.ts';
 import { type SimulatedClock, simulatedClock } from '../../support/simulated-clock.ts';
 
@@ -98,7 +98,8 @@ test('registers as soon as the record is known, then sends a heartbeat each thir
   assert.equal(await b.revision(), revision);
   const heartbeats = agent.network.calls.filter((call) => call === 'renew').length;
   assert.ok(heartbeats >= 60 && heartbeats <= 67, `${heartbeats} heartbeats in 10 minutes`);
-  assert.deepEqual([...new Set(agent.network.calls)], ['register', 'renew']);
+  assert.deepEqual([...new Set(agent.network.calls)], ['register', 'renew', 'notHeld']);
+  assert.equal(agent.network.calls.filter((call) => call === 'notHeld').length, 2);
 });
 
 test('writes a change at once, the same record never', async (t) => {
@@ -141,7 +142,7 @@ for (const network of ['refuse', 'hang'] as const) {
     await b.clock.advance(120_000);
     assert.equal(await b.state(), 'lost');
     agent.network.network = 'up';
-    await b.clock.advance(TTL_MS / 3);
+    await b.clock.advance(TTL_MS / 2);
     assert.equal(await b.state(), 'present');
     assert.equal(agent.seen.state?.counts.registrations, 2);
     assert.equal(agent.seen.state?.counts.losses, 1);
@@ -161,6 +162,40 @@ test('a presence that was deleted under a living agent is back within a second',
   await b.clock.advance(1_000);
   assert.equal(await b.state(), 'present');
   assert.equal(agent.seen.state?.counts.losses, 1);
+});
+
+test('a presence that was deleted while the watch is silent is back within ten TTLs, although heartbeats succeed', async (t) => {
+  const b = await bench(t);
+  const agent = publish(t, b);
+  agent.network.deaf = true;
+  agent.want();
+  await b.clock.advance(0);
+  const hold = agent.seen.state?.hold;
+  assert.ok(hold);
+  await b.store.depart(hold, { ...record, sidecar: { version: '1', session: 's1' } }, never);
+  await b.clock.advance(TTL_MS);
+  assert.equal(await b.state(), 'lost');
+  await b.clock.advance(9 * TTL_MS);
+  assert.equal(await b.state(), 'present');
+  assert.deepEqual([agent.seen.state?.counts.losses, agent.seen.state?.counts.failedBeats], [1, 0]);
+});
+
+test('a broken watch is begun anew while writes are refused', async (t) => {
+  const b = await bench(t);
+  const agent = publish(t, b);
+  agent.want();
+  await b.clock.advance(0);
+  // The watch breaks at the change that it is told, and the update is refused from now on.
+  agent.network.network = 'refuse';
+  const hold = agent.seen.state?.hold;
+  assert.ok(hold);
+  await b.store.depart(hold, { ...record, sidecar: { version: '1', session: 's1' } }, never);
+  await b.clock.advance(1_000);
+  agent.network.network = 'up';
+  agent.network.refused = ['update'];
+  agent.want({ privateIpAddress: '10.0.0.9' });
+  await b.clock.advance(3_000);
+  assert.equal(await b.state(), 'present');
 });
 
 test('leaving departs with the cause and the ARN; the end says so', async (t) => {
@@ -465,7 +500,7 @@ test('a thousand nodes outlive an outage of their store: none is lost for longer
   network.deaf = true;
   for (let n = 0; n < 1_000; n += 1) {
     const sidecar = { version: '1', session: `s${n}` };
-    const own = sampleRecord({ ec2InstanceId: sampleInstanceId(n), sidecar });
+    const own = sampleRecord({ ec2InstanceId: spreadInstanceId(n), sidecar });
     const desired = createCell<Desired | null>({ record: own, json: encodeRecord(own) });
     const leaving = createCell(false);
     const options = { store: network, clock, random, session: sidecar.session, ttlMs: TTL_MS, retentionMs: 86_400_000 };
@@ -477,7 +512,17 @@ test('a thousand nodes outlive an outage of their store: none is lost for longer
   network.network = 'refuse';
   await clock.advance(60_000);
   assert.equal(await present(), 0);
+  network.calls.length = 0;
+  await clock.advance(TTL_MS);
+  assert.ok(network.calls.length < 6_000, `${network.calls.length} calls in a TTL without an answer`);
   network.network = 'up';
-  await clock.advance(TTL_MS / 3);
+  network.calls.length = 0;
+  let most = 0;
+  for (let second = 0; second < TTL_MS / 1_000; second += 1) {
+    const before = network.calls.filter((name) => name === 'register').length;
+    await clock.advance(1_000);
+    most = Math.max(most, network.calls.filter((name) => name === 'register').length - before);
+  }
   assert.equal(await present(), 1_000);
+  assert.ok(most < 200, `${most} registrations in one second`);
 });

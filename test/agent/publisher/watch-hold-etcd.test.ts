@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { startEtcd } from '../../support/etcd-server.ts';
+import { timed, until } from '../../support/machine-time.ts';
+import { startPublishers } from '../../support/publishers.ts';
+
+const never = new AbortController().signal;
+
+async function startOne(t: TestContext) {
+  const etcd = await startEtcd();
+  t.after(() => etcd.dispose());
+  const [agent] = await startPublishers(t, etcd.endpoints, { count: 1, ttlMs: 30_000 });
+  assert.ok(agent);
+  const registrations = () => agent.state().counts.registrations;
+  return { etcd, agent, registrations };
+}
+
+test('what something else removes is back within a second at a TTL of 30 s', { timeout: 120_000 }, async (t) => {
+  const { etcd, agent, registrations } = await startOne(t);
+  const { instanceId, state } = agent;
+  const removals = {
+    'the presence is deleted': () => etcd.etcdctl('del', `/rollcall/v1/presence/${instanceId}`),
+    'the record is deleted': () => etcd.etcdctl('del', `/rollcall/v1/records/${instanceId}`),
+    'all is deleted': () => etcd.etcdctl('del', '--prefix', '/rollcall/'),
+    'the lease is revoked': () =>
+      etcd.etcdctl('lease', 'revoke', BigInt(state().hold?.presenceLease ?? 0).toString(16)),
+  };
+  let known = registrations();
+  for (const [what, remove] of Object.entries(removals)) {
+    await remove();
+    await until(`back after ${what}`, 1_000, () => registrations() > known);
+    known += 1;
+    const { entry } = await agent.store.readOne(instanceId, never);
+    assert.ok(entry?.presence, what);
+  }
+  assert.deepEqual([registrations(), state().counts.losses], [5, 4]);
+});
+
+test('the watch outlives a restart of etcd, and nothing is written while nothing changes', {
+  timeout: 120_000,
+}, async (t) => {
+  const { etcd, agent, registrations } = await startOne(t);
+  await etcd.restart();
+  // A change is written only by a store that answers again; the watch follows within the first pause.
+  agent.want({ privateIpAddress: '10.0.0.9' });
+  await until('the change is written', 30_000, () => agent.state().counts.recordWrites === 2);
+  await sleep(1_000);
+  const proposals = await etcd.metric('etcd_server_proposals_committed_total');
+  await sleep(2_000);
+  assert.equal(await etcd.metric('etcd_server_proposals_committed_total'), proposals);
+  await etcd.etcdctl('del', `/rollcall/v1/presence/${agent.instanceId}`);
+  await until('back', 1_000, () => registrations() === 2);
+});
+
+test('an agent hears at once that another session has registered its node', { timeout: 120_000 }, async (t) => {
+  const { etcd, agent } = await startOne(t);
+  await startPublishers(t, etcd.endpoints, { count: 1, ttlMs: 30_000, session: 'young' });
+  const [last, tookMs] = await timed(agent.ended);
+  assert.deepEqual([last.phase, last.supersededBy], ['superseded', 'young']);
+  assert.ok(tookMs < 1_000, `${tookMs} ms`);
+});
