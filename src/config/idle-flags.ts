@@ -53,7 +53,7 @@ const without =
 
 const RULES: readonly Rule[] = [
   {
-    flags: ['fields', 'legend'],
+    flags: ['fields'],
     idle: (given) => {
       const { value, text } = given('output');
       return value === 'json' || value === 'ndjson' ? `with ${text}, which has no columns` : null;

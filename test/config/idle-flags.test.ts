@@ -6,7 +6,7 @@ import { runInProcess } from '../support/run-in-process.ts';
 /** Each is refused in one line that names the flag and why. */
 const IDLE: readonly (readonly [string, RegExp])[] = [
   ['list -o json --fields ip', /--fields has no effect with -o json, which has no columns; leave it out/],
-  ['list -o ndjson --no-legend', /--no-legend has no effect with -o ndjson/],
+  ['list -o ndjson --no-legend --fields ip', /--fields has no effect with -o ndjson/],
   ['list --source ecs --cluster demo -o json --fields arn', /--fields has no effect with -o json/],
   ['list --mass-loss-share off --mass-loss-count 3', /--mass-loss-count has no effect with --mass-loss-share off/],
   [

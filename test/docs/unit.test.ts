@@ -13,6 +13,7 @@ for (const [file, heading] of [
   ['rollcall.service.d/backoff.conf', 'Drop-ins'],
   ['rollcall.service.d/etcd-tls.conf', 'Drop-ins'],
   ['rollcall.service.d/no-notify.conf', 'Drop-ins'],
+  ['amazon-ecs-agent.service.d/bridge.conf', 'Drop-ins'],
 ] as const) {
   test(`docs/unit.md explains each setting of ${file}`, async () => {
     const names = settings(await read(`units/${file}`)).map(({ name }) => name);

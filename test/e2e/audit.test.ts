@@ -38,7 +38,8 @@ async function sides(t: TestContext, entries: readonly RollEntry[], instances: r
   await store.close();
   const server = await startEcsLikeServer(instances);
   t.after(() => server.dispose());
-  const audit = (...args: readonly string[]) => rollcall(['audit', '--store', `sqlite:${path}`, ...args], server.env);
+  const env = { ...server.env, ROLLCALL_STORE: `sqlite:${path}` };
+  const audit = (...args: readonly string[]) => rollcall(['audit', ...args], env);
   return { audit, server, path };
 }
 

@@ -140,7 +140,7 @@ async function startWorld(t: TestContext, more: Parameters<typeof startEcs>[1] =
     ...more,
   });
   const place = (...args: string[]) =>
-    rollcall(['place', '--cluster', 'demo', ...args], { ...ecs.env, ROLLCALL_STORE: url });
+    rollcall(['place', ...args], { ...ecs.env, ROLLCALL_STORE: url, ROLLCALL_CLUSTER: 'demo' });
   return { ...ecs, place, url };
 }
 

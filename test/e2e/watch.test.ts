@@ -311,7 +311,7 @@ test('wrong usage and unusable cursor files give one line and an exit status, an
     pattern: RegExp,
     env: Record<string, string> = {},
   ) => {
-    const result = await rollcall(['watch', '--store', w.url, ...args], env);
+    const result = await rollcall(['watch', ...args], { ROLLCALL_STORE: w.url, ...env });
     assert.match(result.stderr, pattern);
     assert.equal(result.code, code, result.stderr);
     assert.equal(result.stdout, '');

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -156,4 +156,71 @@ test('every file embedded by the Butane file exists', async () => {
     'rollcall.service.d/etcd-tls.conf',
   ]);
   for (const file of embedded) assert.ok((await read(file)).length > 0);
+});
+
+test('ecs-agent has the host’s network, and its ports are closed to other hosts while it runs', async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), 'rollcall-unit-'));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  const unit = settings(await read('amazon-ecs-agent.service'));
+  const script = (name: string) =>
+    unit
+      .filter((each) => each.name === name && each.value.includes('iptables'))
+      .map(({ value }) => /^-\/bin\/bash -c '(.*)'$/.exec(value)?.[1]?.replaceAll('$$', '$') ?? assert.fail(value))
+      .join('\n');
+  /** Runs it with an iptables that keeps its rules in a file, or without one. */
+  const run = async (commands: string, { programs = ['iptables', 'ip6tables'], env = {} } = {}) => {
+    await rm(join(dir, 'bin'), { recursive: true, force: true });
+    await mkdir(join(dir, 'bin'));
+    for (const name of programs) {
+      const rules = join(dir, name);
+      const text = `#!/bin/bash
+        [ "$1" = -w ] || exit 9; how=$2; shift 2
+        case $how in
+          -C) grep -qxF -- "$*" ${rules} ;;
+          -I) echo "$*" >>${rules} ;;
+          -D) grep -qxF -- "$*" ${rules} && grep -vxF -- "$*" ${rules} >${rules}.new; mv ${rules}.new ${rules} ;;
+        esac`;
+      await writeFile(join(dir, 'bin', name), text, { mode: 0o755 });
+    }
+    for (const name of ['grep', 'mv', 'bash']) await symlink(`/usr/bin/${name}`, join(dir, 'bin', name));
+    const { status, stderr } = spawnSync('/bin/bash', ['-c', commands], {
+      env: { PATH: join(dir, 'bin'), ...env },
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    assert.equal(status, 0, stderr);
+    return stderr;
+  };
+  const rules = async (name = 'iptables') =>
+    (await readFile(join(dir, name), 'utf8')).trim().split('\n').filter(Boolean);
+  const CLOSED = [
+    'INPUT -p tcp ! -i lo --dport 51678 -j DROP',
+    'INPUT -p tcp ! -i lo --dport 51679 -m conntrack ! --ctstate DNAT -j DROP',
+  ];
+  for (const name of ['iptables', 'ip6tables']) await writeFile(join(dir, name), '');
+
+  assert.equal(await run(script('ExecStartPre')), '');
+  assert.deepEqual((await rules()).toSorted(), CLOSED);
+  assert.deepEqual(await rules('ip6tables'), await rules());
+  assert.equal(await run(script('ExecStartPre')), '', 'a start after a crash adds no rule twice');
+  assert.equal((await rules()).length, 2);
+  assert.equal(await run(script('ExecStopPost')), '');
+  assert.deepEqual([await rules(), await rules('ip6tables')], [[], []]);
+
+  // ecs-init's own variable keeps its meaning.
+  await run(script('ExecStartPre'), { env: { ECS_ALLOW_OFFHOST_INTROSPECTION_ACCESS: 'true' } });
+  assert.deepEqual(await rules(), CLOSED.slice(1));
+  const without = await run(script('ExecStartPre'), { programs: [] });
+  assert.match(without, /^amazon-ecs-agent: no iptables on this host: .*51678.*security group/);
+  assert.equal(without.trimEnd().split('\n').length, 1);
+  assert.equal(await run(script('ExecStopPost'), { programs: [] }), '');
+
+  const start = unit.find(({ name }) => name === 'ExecStart')?.value ?? '';
+  assert.match(start, / --log-driver=none \$\$ECS_AGENT_NETWORK +--volume/);
+  assert.ok(unit.some(({ name, value }) => name === 'Environment' && value === 'ECS_AGENT_NETWORK=--net=host'));
+  const bridge = settings(await read('amazon-ecs-agent.service.d/bridge.conf'));
+  assert.deepEqual(
+    bridge.map(({ section, name, value }) => [section, name, value]),
+    [['Service', 'Environment', 'ECS_AGENT_NETWORK=--publish=127.0.0.1:51678:51678']],
+  );
 });

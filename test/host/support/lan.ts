@@ -1,7 +1,7 @@
 import type { TestContext } from 'node:test';
 import { until } from '../../support/machine-time.ts';
 import { PATIENCE_MS } from '../../support/rollcall-process.ts';
-import { finish } from './finish.ts';
+import { type CommandResult, finish } from './finish.ts';
 import { spawnBound } from './spawn-bound.ts';
 
 /** A bridge in a network namespace of its own; it ends with the test's process. */
@@ -11,13 +11,16 @@ export interface Lan {
   attach(index: number, pid: number): Promise<void>;
   /** Takes the cable out of that machine, or puts it back. */
   setLink(index: number, up: boolean): Promise<void>;
+  /** Runs `command` under bash as another host of the network, 10.113.0.1. */
+  run(command: string): Promise<CommandResult>;
 }
 
 /** The address of the simulated instance of that index. */
 export const addressOf = (index: number): string => `10.113.0.${23 + index}`;
 
 export async function startLan(t: TestContext, size: number): Promise<Lan> {
-  const bridge = 'ip link add br0 type bridge; ip link set br0 up; echo up; exec sleep infinity';
+  const bridge =
+    'ip link add br0 type bridge; ip link set br0 up; ip address add 10.113.0.1/16 dev br0; echo up; exec sleep infinity';
   const holder = spawnBound(['unshare', '--net', 'bash', '-euc', bridge]);
   t.after(() => holder.kill());
   await until('the bridge is up', PATIENCE_MS, () => holder.output().includes('up'));
@@ -39,6 +42,7 @@ export async function startLan(t: TestContext, size: number): Promise<Lan> {
       );
       await inside(pid, `ip link set eth0 up; ip address add ${addressOf(index)}/16 dev eth0`);
     },
+    run: (command) => finish('nsenter', [`--net=/proc/${holder.pid}/ns/net`, '--', 'bash', '-c', command], PATIENCE_MS),
     setLink: (index, up) => inside(holder.pid, `ip link set port${index} ${up ? 'up' : 'down'}`),
   };
 }
