@@ -7,6 +7,7 @@ import {
   reasonFrom,
   summarizeHealth,
 } from '../checks/check.ts';
+import { OWN_CHECK_NAMES } from '../record/health-facts.ts';
 import { buildRecord, type EcsAgentFacts, type Health, type Interruption, type NodeRecord } from '../record/record.ts';
 import type { KnownMetadata } from '../sources/metadata.ts';
 import { mostUrgent, type Notices } from '../sources/notices.ts';
@@ -45,7 +46,7 @@ export type NodeEvent =
   | { readonly kind: 'ecs-agent'; readonly facts: EcsAgentFacts }
   | { readonly kind: 'ecs-agent-failed'; readonly error: string }
   /** A kind of notice that could not be read is absent. */
-  | { readonly kind: 'notices'; readonly notices: Partial<Notices> }
+  | { readonly kind: 'notices'; readonly notices: Partial<Notices>; readonly error: string | null }
   /** The node's record as an earlier agent wrote it. */
   | { readonly kind: 'last-record'; readonly record: NodeRecord | null }
   /** The result of a probe. */
@@ -59,9 +60,6 @@ export const initialNodeState: NodeState = {
   checks: [],
   health: null,
 };
-
-/** Built-in checks come first, in this order; the operator's checks follow by name. */
-const OWN_CHECKS = ['metadata', 'ecs-agent', 'docker', 'disk'];
 
 /**
  * The node's state after an event; pure. Known facts stay when their source fails: the instance keeps its identity and
@@ -99,8 +97,10 @@ export function checkResult(event: NodeEvent): { readonly name: string; readonly
     case 'ecs-agent-failed':
       return { name: 'ecs-agent', seen: { status: 'critical', reason: reasonFrom(event.error) } };
     case 'notices':
-      // Notices come from IMDS like the metadata: the check `metadata` covers both.
-      return null;
+      return {
+        name: 'notices',
+        seen: { status: event.error === null ? 'passing' : 'warning', reason: reasonFrom(event.error ?? '') },
+      };
     case 'last-record':
       return null;
     case 'check':
@@ -123,8 +123,8 @@ function inOrder(a: CheckState, b: CheckState): number {
 }
 
 function rank({ name }: CheckState): number {
-  const at = OWN_CHECKS.indexOf(name);
-  return at === -1 ? OWN_CHECKS.length : at;
+  const at = OWN_CHECK_NAMES.indexOf(name);
+  return at === -1 ? OWN_CHECK_NAMES.length : at;
 }
 
 /** All facts of the node; null until the instance id is known. */

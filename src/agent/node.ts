@@ -29,13 +29,23 @@ interface ObserveLog {
   state(before: NodeState, after: NodeState): void;
 }
 
+/** Different lines about decorative facts that one process logs. */
+const MAX_NOTES = 50;
+
 /** Checks that fail with their source; the source logs it first and with more detail. */
-const LOGGED_BY_SOURCE = new Set(['metadata', 'ecs-agent']);
+const LOGGED_BY_SOURCE = new Set(['metadata', 'ecs-agent', 'notices']);
 
 /** Logs changes of sources, notices and checks, not each result. */
 export function createObserveLog(log: Logger): ObserveLog {
+  const noted = new Set<string>();
   return {
-    source(before, { name, lastError }) {
+    source(before, { name, lastError, notes }) {
+      // While more than that fails, its own line says why.
+      for (const note of lastError === null ? notes : []) {
+        if (noted.has(note) || noted.size >= MAX_NOTES) continue;
+        noted.add(note);
+        log.warn(`${name}: ${note}; it does not change the health`);
+      }
       if (lastError !== null && !before?.lastError) log.warn(`${name}: ${lastError}`);
       if (lastError === null && before?.lastError) log.info(`${name} answers again`);
     },
@@ -127,8 +137,7 @@ export function observeNode(
       observeLog.source(statuses.get(status.name) ?? null, status);
       statuses.set(status.name, status);
       awaited.delete(status.name);
-      if (event) take(event, status.lastDurationMs);
-      else offer();
+      take(event, status.lastDurationMs);
     },
   });
 

@@ -26,8 +26,8 @@ interface SourceLoopsDependencies {
   readonly monitor: LoopMonitor;
   /** The last good facts. */
   readonly facts: () => KnownMetadata | null;
-  /** Called after each read; null: it brought nothing new. */
-  readonly onRead: (event: NodeEvent | null, status: SourceStatus) => void;
+  /** Called after each read. */
+  readonly onRead: (event: NodeEvent, status: SourceStatus) => void;
 }
 
 /** The loops that read EC2 metadata (or the identity of an ECS Anywhere host), EC2's notices and ecs-agent. */
@@ -54,8 +54,9 @@ export function createSourceLoops(config: AgentConfig, deps: SourceLoopsDependen
           const read = external ? await readExternal(identity, thisHost) : await readMetadata(imds, readSignal);
           const merged = mergeMetadata(facts(), read, external ? 'the SSM registration' : 'EC2 metadata');
           // The cause of a failed read says more than that its field is missing.
-          const problems = read.failures.length > 0 ? [...read.failures].sort() : [merged.refused];
-          return { value: merged.facts, incomplete: problems.filter((each) => each !== null).join('; ') || null };
+          const problems = read.failures.length > 0 ? read.failures : [merged.refused];
+          const incomplete = problems.filter((each) => each !== null).join('; ') || null;
+          return { value: merged.facts, incomplete, notes: read.notes };
         },
         onRead(result, status) {
           const known = 'value' in result ? result.value : facts();
@@ -70,11 +71,12 @@ export function createSourceLoops(config: AgentConfig, deps: SourceLoopsDependen
       {
         ...pace('notices', config.noticeIntervalMs),
         async read(readSignal) {
-          const { notices, failures } = await readNotices(imds, readSignal);
-          return { value: notices, incomplete: failures.join('; ') || null };
+          const { notices, failures, notes } = await readNotices(imds, readSignal);
+          return { value: notices, incomplete: failures.join('; ') || null, notes };
         },
         onRead(result, status) {
-          onRead('value' in result ? { kind: 'notices', notices: result.value } : null, status);
+          const notices = 'value' in result ? result.value : {};
+          onRead({ kind: 'notices', notices, error: status.lastError }, status);
         },
       },
       signal,
@@ -84,7 +86,11 @@ export function createSourceLoops(config: AgentConfig, deps: SourceLoopsDependen
     pollSource(
       {
         ...pace('introspection', config.introspectionIntervalMs),
-        read: async (readSignal) => ({ value: await introspection(readSignal), incomplete: null }),
+        async read(readSignal) {
+          const value = await introspection(readSignal);
+          const notes = value.agentVersion === null ? ['the version of ecs-agent cannot be read'] : [];
+          return { value, incomplete: null, notes };
+        },
         onRead(result, status) {
           if ('value' in result) onRead({ kind: 'ecs-agent', facts: result.value }, status);
           else onRead({ kind: 'ecs-agent-failed', error: result.error }, status);

@@ -5,14 +5,12 @@ import { formatDuration } from '../lib/duration.ts';
 import { UsageError } from '../lib/errors.ts';
 import { findProgram } from '../lib/find-program.ts';
 import { printable } from '../lib/foreign-text.ts';
+import { OWN_CHECK_NAMES } from '../record/health-facts.ts';
 import { durationBetween, integerBetween, parseCommand, percentBetween, splitUnquoted } from './flags.ts';
 import { repeatable } from './idle-flags.ts';
 
 /** HTTP and exec checks together: each is in the record, and each run costs the node something. */
 const MAX_OPERATOR_CHECKS = 16;
-
-/** Names of the agent's built-in checks. */
-const OWN_NAMES = ['metadata', 'ecs-agent', 'docker', 'store', 'disk'];
 
 /** `NAME=URL`, several of them separated by `;` or by repeating the flag. A `;` within a URL is written %3B. */
 function httpChecks(text: string, previous: readonly HttpCheckConfig[] = []): readonly HttpCheckConfig[] {
@@ -48,7 +46,7 @@ function addChecks<Check extends { readonly name: string }>(
         'Write NAME=…; a name has 1 to 32 of a-z 0-9 and -, and does not begin with a dash.',
       );
     }
-    if (OWN_NAMES.includes(name)) {
+    if (OWN_CHECK_NAMES.includes(name)) {
       throw new InvalidArgumentError(`"${name}" is a built-in check: choose another name.`);
     }
     if (checks.some((check) => check.name === name)) {

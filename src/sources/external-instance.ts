@@ -2,7 +2,7 @@ import { hostname, networkInterfaces } from 'node:os';
 import { describeError, quote } from '../lib/errors.ts';
 import type { MetadataFacts } from '../record/record.ts';
 import { readSmallFile } from './machine-id.ts';
-import { METADATA_FIELDS, type MetadataRead } from './metadata.ts';
+import { METADATA_FIELDS, type MetadataRead, metadataRead, withoutFinalDot } from './metadata.ts';
 import { attempt, parseObject, SourceError } from './source-error.ts';
 
 export type Interfaces = ReturnType<typeof networkInterfaces>;
@@ -62,7 +62,10 @@ export const MANAGED_INSTANCE_ID = /^mi-[0-9a-f]{17}$/;
 interface SsmRegistration {
   /** `mi-…` */
   readonly instanceId: string;
+  /** null: unknown. */
   readonly region: string | null;
+  /** Why the region was refused; absent: it was not. */
+  readonly refused?: string;
 }
 
 /**
@@ -79,7 +82,7 @@ export function parseSsmRegistration(path: string, text: string): SsmRegistratio
     throw new SourceError(`${action}: ManagedInstanceID: expected mi-… and 17 hex digits, got ${shown(id)}`);
   }
   if (region !== null && !(typeof region === 'string' && METADATA_FIELDS.region.accepts(region))) {
-    throw new SourceError(`${action}: Region: expected a region, got ${shown(region)}`);
+    return { instanceId: id, region: null, refused: `${action}: Region: expected a region, got ${shown(region)}` };
   }
   return { instanceId: id, region };
 }
@@ -103,20 +106,26 @@ export interface ExternalHost {
  */
 export async function readExternal(identity: ExternalIdentity, host: ExternalHost): Promise<MetadataRead> {
   const { instanceId, registrationFile } = identity;
-  const registration = await attempt(async () =>
+  const registration = await attempt<SsmRegistration>(async () =>
     instanceId === null ? host.registration(registrationFile) : { instanceId, region: null },
   );
-  if ('error' in registration) return { facts: {}, failures: [registration.error.message] };
+  const failed = new Map<keyof MetadataFacts, string>();
+  if ('error' in registration) return metadataRead({}, failed.set('ec2InstanceId', registration.error.message));
+  const { refused } = registration.value;
+  if (refused !== undefined) failed.set('region', refused);
   const address =
     identity.privateIpAddress === null
       ? choosePrivateAddress(host.interfaces(), await defaultInterface(host))
       : { address: identity.privateIpAddress };
-  const hostname = host.hostname();
+  if ('unclear' in address) failed.set('privateIpAddress', `private address: ${address.unclear}`);
+  const name = withoutFinalDot(host.hostname());
+  const isName = METADATA_FIELDS.privateDnsName.accepts(name);
+  if (!isName) failed.set('privateDnsName', `host name: expected a host name, got ${quote(name)}`);
   const facts: Partial<MetadataFacts> = {
     ec2InstanceId: registration.value.instanceId,
     ...('address' in address ? { privateIpAddress: address.address } : {}),
     publicIpAddress: null,
-    privateDnsName: METADATA_FIELDS.privateDnsName.accepts(hostname) ? hostname : null,
+    privateDnsName: isName ? name : null,
     availabilityZone: null,
     region: registration.value.region,
     instanceType: null,
@@ -124,7 +133,7 @@ export async function readExternal(identity: ExternalIdentity, host: ExternalHos
     accountId: null,
     instanceLifecycle: null,
   };
-  return { facts, failures: 'unclear' in address ? [`private address: ${address.unclear}`] : [] };
+  return metadataRead(facts, failed);
 }
 
 async function defaultInterface(host: ExternalHost): Promise<string | null> {

@@ -1,6 +1,7 @@
 import { isIPv4 } from 'node:net';
 import { describeError, quote } from '../lib/errors.ts';
 import { INSTANCE_ID } from '../record/codec.ts';
+import { DECIDING_METADATA } from '../record/health-facts.ts';
 import type { MetadataFacts } from '../record/record.ts';
 import type { ImdsClient } from './imds.ts';
 import { attempt, parseObject, SourceError } from './source-error.ts';
@@ -24,7 +25,7 @@ export const METADATA_FIELDS: { readonly [Name in keyof MetadataFacts]: Metadata
   ec2InstanceId: field('instanceId', 'instance-id', 'an instance id', INSTANCE_ID),
   privateIpAddress: ipv4Field('privateIp', 'local-ipv4'),
   publicIpAddress: ipv4Field(null, 'public-ipv4'),
-  privateDnsName: field(null, 'local-hostname', 'a host name', /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i),
+  privateDnsName: field(null, 'local-hostname', 'a host name', /^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$/i),
   // Local Zones have longer names: us-west-2-lax-1a, us-east-1-wl1-bos-wlz-1.
   availabilityZone: field('availabilityZone', 'placement/availability-zone', 'an availability zone', placement),
   region: field('region', 'placement/region', 'a region', placement),
@@ -48,27 +49,37 @@ function ipv4Field(documentKey: string | null, leaf: string): MetadataField {
 
 const ACTION = 'IMDS instance identity document';
 
+/** Facts that were read, and for each that was refused one line that says why. */
+interface ParsedFacts {
+  readonly facts: Partial<MetadataFacts>;
+  readonly refused: Failures;
+}
+
+type Failures = ReadonlyMap<keyof MetadataFacts, string>;
+
 /**
- * The facts in an instance identity document. A null value stays null; a missing key is absent from the result; other
- * keys are ignored: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-identity-documents.html
- * @throws SourceError for any other text, or for one invalid value: then no value is trusted
+ * The facts in an instance identity document. A null value stays null; a missing key is absent from the result, and so is
+ * an invalid value; other keys are ignored: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-identity-documents.html
+ * @throws SourceError for any other text, or for an invalid instance id: then no value is trusted
  */
-export function parseIdentityDocument(text: string): Partial<MetadataFacts> {
+export function parseIdentityDocument(text: string): ParsedFacts {
   const document = parseObject(ACTION, text);
   const facts: [string, string | null][] = [];
+  const refused = new Map<keyof MetadataFacts, string>();
   for (const name of METADATA_NAMES) {
     const { documentKey, expected, accepts } = METADATA_FIELDS[name];
     const value = documentKey === null ? undefined : document[documentKey];
-    if (value === undefined && name !== 'ec2InstanceId') continue;
-    const missing = value === null && name !== 'ec2InstanceId';
-    if (!missing && !(typeof value === 'string' && accepts(value))) {
-      throw new SourceError(
-        `${ACTION}: ${documentKey}: expected ${expected}, got ${quote(JSON.stringify(value) ?? 'none')}`,
-      );
+    const isId = name === 'ec2InstanceId';
+    if (typeof value === 'string' && accepts(value)) facts.push([name, value]);
+    else if (value === null && !isId) facts.push([name, null]);
+    else if (value !== undefined || isId) {
+      const got = quote(JSON.stringify(value) ?? 'none');
+      const problem = `${ACTION}: ${documentKey}: expected ${expected}, got ${got}`;
+      if (isId) throw new SourceError(problem);
+      refused.set(name, problem);
     }
-    facts.push([name, missing ? null : value]);
   }
-  return Object.fromEntries(facts) as Partial<MetadataFacts>;
+  return { facts: Object.fromEntries(facts) as Partial<MetadataFacts>, refused };
 }
 
 /**
@@ -77,10 +88,17 @@ export function parseIdentityDocument(text: string): Partial<MetadataFacts> {
  */
 export function parseLeaf(field: MetadataField, text: string): string {
   const line = text.replace(/\r?\n$/, '');
-  // A VPC whose DHCP options list several domains makes local-hostname "name.first.example second.example".
-  const value = field.leaf === 'meta-data/local-hostname' ? (line.split(' ')[0] ?? '') : line;
+  // A VPC whose DHCP options list several domains makes local-hostname "name.first.example second.example"; one whose
+  // domain name ends in a dot makes it "name.example.".
+  const isName = field === METADATA_FIELDS.privateDnsName;
+  const value = isName ? withoutFinalDot(line.split(' ')[0] ?? '') : line;
   if (field.accepts(value)) return value;
   throw new SourceError(`IMDS ${field.leaf}: expected ${field.expected}, got ${quote(text)}`);
+}
+
+/** Names in DNS may end in a dot. */
+export function withoutFinalDot(name: string): string {
+  return name.replace(/\.$/, '');
 }
 
 /** Short, so that one slow leaf does not delay the registration. */
@@ -88,11 +106,21 @@ const LEAF_TIMEOUT_MS = 500;
 
 const DOCUMENT_PATH = 'dynamic/instance-identity/document';
 
-/** One read of all facts. A fact that could not be read is absent, and `failures` says why. */
+/** One read of all facts. A fact that could not be read is absent; one whose text is no value of its kind is null. */
 export interface MetadataRead {
   readonly facts: Partial<MetadataFacts>;
-  /** One line each; empty if every read succeeded. */
+  /** Why facts that decide the node's health could not be read: one line each. */
   readonly failures: readonly string[];
+  /** The same for decorative facts. */
+  readonly notes: readonly string[];
+}
+
+/** Sorts what failed into what decides the node's health and what does not. */
+export function metadataRead(facts: Partial<MetadataFacts>, failed: Failures): MetadataRead {
+  const lines = [...failed].map(([name, line]) => ({ line, decides: DECIDING_METADATA[name] !== undefined }));
+  const failures = lines.filter(({ decides }) => decides).map(({ line }) => line);
+  const notes = lines.filter(({ decides }) => !decides).map(({ line }) => line);
+  return { facts, failures: [...new Set(failures)].sort(), notes: [...new Set(notes)].sort() };
 }
 
 /**
@@ -102,34 +130,56 @@ export interface MetadataRead {
 export async function readMetadata(imds: ImdsClient, signal: AbortSignal): Promise<MetadataRead> {
   const document = await attempt(() => readDocument(imds, signal));
   // If the service is unavailable, ten more reads would only add ten more failures.
-  if ('error' in document && document.error.unreachable) return { facts: {}, failures: [document.error.message] };
-
-  const fromDocument: Partial<MetadataFacts> = 'error' in document ? {} : document.value;
-  const failures = 'error' in document ? [describeError(document.error)] : [];
+  if ('error' in document && document.error.unreachable) {
+    return metadataRead({}, new Map([['ec2InstanceId', document.error.message]]));
+  }
+  const failed = new Map('error' in document ? [] : document.value.refused);
+  // The one fact that nothing but the document has.
+  if ('error' in document) failed.set('accountId', describeError(document.error));
+  const fromDocument = 'error' in document ? {} : document.value.facts;
   const leaves: Partial<Record<keyof MetadataFacts, string | null>> = {};
   await Promise.all(
     METADATA_NAMES.map(async (name) => {
       if (fromDocument[name] !== undefined || METADATA_FIELDS[name].leaf === null) return;
       const leaf = await attempt(() => readLeaf(imds, name, signal));
-      if ('error' in leaf) failures.push(describeError(leaf.error));
-      else leaves[name] = leaf.value;
+      if ('error' in leaf) {
+        failed.set(name, describeError(leaf.error));
+      } else {
+        leaves[name] = leaf.value.fact;
+        if (leaf.value.refused === null) failed.delete(name);
+        else failed.set(name, leaf.value.refused);
+      }
     }),
   );
-  return { facts: { ...fromDocument, ...leaves } as Partial<MetadataFacts>, failures };
+  return metadataRead({ ...fromDocument, ...leaves } as Partial<MetadataFacts>, failed);
 }
 
-async function readDocument(imds: ImdsClient, signal: AbortSignal): Promise<Partial<MetadataFacts>> {
+async function readDocument(imds: ImdsClient, signal: AbortSignal): Promise<ParsedFacts> {
   const text = await imds.get(DOCUMENT_PATH, signal);
-  if (text === null) throw new SourceError(`IMDS ${DOCUMENT_PATH}: HTTP 404`);
-  return parseIdentityDocument(text);
+  // Some emulators have none: no data, not a failure.
+  return text === null ? { facts: {}, refused: new Map() } : parseIdentityDocument(text);
 }
 
-async function readLeaf(imds: ImdsClient, name: keyof MetadataFacts, signal: AbortSignal): Promise<string | null> {
+interface Leaf {
+  readonly fact: string | null;
+  /** Why the text is no value of its kind; null: it is one, or there is none. */
+  readonly refused: string | null;
+}
+
+async function readLeaf(imds: ImdsClient, name: keyof MetadataFacts, signal: AbortSignal): Promise<Leaf> {
   const field = METADATA_FIELDS[name];
   const text = await imds.get(field.leaf ?? '', signal, LEAF_TIMEOUT_MS);
+  const decides = DECIDING_METADATA[name] !== undefined;
   // Every instance has an id, so for this leaf alone a 404 is a failure.
   if (text === null && name === 'ec2InstanceId') throw new SourceError(`IMDS ${field.leaf}: HTTP 404`);
-  return text === null ? null : parseLeaf(field, text);
+  // Some emulators send an empty value where EC2 has a 404.
+  if (text === null || (text === '' && !decides)) return { fact: null, refused: null };
+  try {
+    return { fact: parseLeaf(field, text), refused: null };
+  } catch (error) {
+    if (decides || !(error instanceof SourceError)) throw error;
+    return { fact: null, refused: error.message };
+  }
 }
 
 /** The facts as far as they could be read: one that never was is absent. */
@@ -147,8 +197,11 @@ interface MergedMetadata {
  * of another instance is refused as a whole. In an accepted read, a fact that could not be read keeps its last value.
  * @param source the source's name, for messages
  */
-export function mergeMetadata(last: KnownMetadata | null, read: MetadataRead, source = 'EC2 metadata'): MergedMetadata {
-  const { facts } = read;
+export function mergeMetadata(
+  last: KnownMetadata | null,
+  { facts }: Pick<MetadataRead, 'facts'>,
+  source = 'EC2 metadata',
+): MergedMetadata {
   const refuse = (refused: string): MergedMetadata => ({ facts: last, refused });
   const { ec2InstanceId } = facts;
   if (!ec2InstanceId) return refuse(`${source} has no instance id`);

@@ -1,4 +1,5 @@
 import { quote } from '../lib/errors.ts';
+import { DECIDING_NOTICES } from '../record/health-facts.ts';
 import { INTERRUPTION_KINDS, type Interruption, type InterruptionKind } from '../record/record.ts';
 import type { ImdsClient } from './imds.ts';
 import { attempt, parseObject, SourceError } from './source-error.ts';
@@ -141,11 +142,13 @@ const LEAVES: Readonly<
   'rebalance-recommendation': ['meta-data/events/recommendations/rebalance', parseRebalanceNotice],
 };
 
-/** One read of all notices. A kind that could not be read is absent, and `failures` says why. */
+/** One read of all notices. A kind that could not be read is absent. */
 interface NoticesRead {
   readonly notices: Partial<Notices>;
-  /** One line each, sorted; empty if every read succeeded. */
+  /** Why kinds that decide the node's health could not be read: one line each, sorted. */
   readonly failures: readonly string[];
+  /** The same for the other kinds. */
+  readonly notes: readonly string[];
 }
 
 /** Reads all notices in parallel and independently. 404 is the usual answer: no notice. Rejects only with the signal's reason. */
@@ -153,6 +156,7 @@ export async function readNotices(imds: ImdsClient, signal: AbortSignal): Promis
   const notices: Partial<Record<InterruptionKind, Interruption | null>> = {};
   // A set, because an unavailable service gives the same message for all four kinds.
   const failures = new Set<string>();
+  const notes = new Set<string>();
   await Promise.all(
     INTERRUPTION_KINDS.map(async (kind) => {
       const [path, parse] = LEAVES[kind];
@@ -160,9 +164,9 @@ export async function readNotices(imds: ImdsClient, signal: AbortSignal): Promis
         const text = await imds.get(path, signal, LEAF_TIMEOUT_MS);
         return text === null ? null : parse(text);
       });
-      if ('error' in leaf) failures.add(leaf.error.message);
+      if ('error' in leaf) (DECIDING_NOTICES[kind] === undefined ? notes : failures).add(leaf.error.message);
       else notices[kind] = leaf.value;
     }),
   );
-  return { notices, failures: [...failures].sort() };
+  return { notices, failures: [...failures].sort(), notes: [...notes].filter((line) => !failures.has(line)).sort() };
 }

@@ -8,6 +8,8 @@ export interface SourceStatus {
   readonly name: string;
   readonly lastSuccessAtMs: number | null;
   readonly lastError: string | null;
+  /** What of the last answer could not be read and does not matter: one line each. */
+  readonly notes: readonly string[];
   readonly lastDurationMs: number | null;
   readonly reads: number;
   readonly failures: number;
@@ -17,6 +19,8 @@ export interface SourceStatus {
 export interface SourceAnswer<T> {
   readonly value: T;
   readonly incomplete: string | null;
+  /** See `SourceStatus`; default: none. */
+  readonly notes?: readonly string[];
 }
 
 interface PollOptions<T> {
@@ -44,6 +48,7 @@ export async function pollSource<T>(options: PollOptions<T>, signal: AbortSignal
     name,
     lastSuccessAtMs: null,
     lastError: null,
+    notes: [],
     lastDurationMs: null,
     reads: 0,
     failures: 0,
@@ -54,10 +59,12 @@ export async function pollSource<T>(options: PollOptions<T>, signal: AbortSignal
     const startMs = clock.monotonicMs();
     let result: { readonly value: T } | { readonly error: string };
     let problem: string | null;
+    let notes: readonly string[] = [];
     try {
       const answer = await withDeadline(clock, deadlineMs, signal, name, options.read);
       result = { value: answer.value };
       problem = answer.incomplete;
+      notes = answer.notes ?? [];
     } catch (error) {
       signal.throwIfAborted();
       problem = describeError(error);
@@ -69,6 +76,7 @@ export async function pollSource<T>(options: PollOptions<T>, signal: AbortSignal
       name,
       lastSuccessAtMs: failed ? status.lastSuccessAtMs : nowMs,
       lastError: problem,
+      notes,
       lastDurationMs: nowMs - startMs,
       reads: status.reads + 1,
       failures: status.failures + (failed ? 1 : 0),

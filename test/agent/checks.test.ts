@@ -69,6 +69,6 @@ test('the store’s check is told by this agent alone, and never in the record',
   assert.equal((await store()).published, false);
   assert.deepEqual(
     (await world.record())?.health.checks.map(({ name }) => name),
-    ['metadata', 'ecs-agent'],
+    ['metadata', 'ecs-agent', 'notices'],
   );
 });

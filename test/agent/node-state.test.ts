@@ -146,6 +146,7 @@ describe('node state', () => {
   const notices = (read: Extract<NodeEvent, { kind: 'notices' }>['notices']): NodeEvent => ({
     kind: 'notices',
     notices: read,
+    error: null,
   });
 
   test('the most urgent notice is in the record; one that could not be read again stays, one that is read as none goes', () => {

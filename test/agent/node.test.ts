@@ -24,6 +24,7 @@ describe('observe log', () => {
   });
   const notice = (time: string | null): NodeEvent => ({
     kind: 'notices',
+    error: null,
     notices: { 'spot-interruption': time === null ? null : { kind: 'spot-interruption', action: 'stop', time } },
   });
 

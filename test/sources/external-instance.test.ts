@@ -98,9 +98,6 @@ describe('parse ssm registration', () => {
       '{"ManagedInstanceID":"mi-0123456789abcdef0/../x"}': /ManagedInstanceID: /,
       '{"ManagedInstanceID":"i-0123456789abcdef0","Region":"us-east-1"}':
         /it names EC2 instance i-0123456789abcdef0; set --identity ec2/,
-      '{"ManagedInstanceID":"mi-0123456789abcdef0","Region":7}': /Region: expected a region, got "7"/,
-      '{"ManagedInstanceID":"mi-0123456789abcdef0","Region":""}': /Region: expected a region/,
-      '{"ManagedInstanceID":"mi-0123456789abcdef0","Region":"us east"}': /Region: expected a region/,
     };
     for (const [text, message] of Object.entries(wrong)) {
       assert.throws(() => parse(text), { name: 'SourceError', message }, text);
@@ -139,8 +136,8 @@ describe('read external', () => {
       accountId: null,
       instanceLifecycle: null,
     };
-    assert.deepEqual(await readExternal(SSM, HOST), { facts, failures: [] });
-    assert.deepEqual(mergeMetadata(null, { facts, failures: [] }), { facts, refused: null });
+    assert.deepEqual(await readExternal(SSM, HOST), { facts, failures: [], notes: [] });
+    assert.deepEqual(mergeMetadata(null, { facts }), { facts, refused: null });
   });
 
   test('a given id needs no registration file, and a given address needs no interface', async () => {
@@ -158,16 +155,28 @@ describe('read external', () => {
 
   test('without the registration file there are no facts; without a clear address only the address is missing', async () => {
     const fileless: ExternalHost = { ...HOST, registration: async () => Promise.reject(new SourceError('gone')) };
-    assert.deepEqual(await readExternal(SSM, fileless), { facts: {}, failures: ['gone'] });
+    assert.deepEqual(await readExternal(SSM, fileless), { facts: {}, failures: ['gone'], notes: [] });
     const routeless: ExternalHost = {
       ...HOST,
       routes: async () => Promise.reject(new Error('ENOENT')),
       hostname: () => 'not a name',
     };
-    const { facts, failures } = await readExternal(SSM, routeless);
+    const { facts, failures, notes } = await readExternal(SSM, routeless);
+    assert.deepEqual(notes, ['host name: expected a host name, got "not a name"']);
     assert.equal('privateIpAddress' in facts, false);
     assert.equal(facts.privateDnsName, null);
     assert.match(failures.join(), /^private address: no default route, and eth0 10\.0\.0\.7, eth0 10\.0\.0\.8/);
+  });
+
+  test('a region that is none and a dot behind the host name cost neither the identity nor the health', async () => {
+    for (const region of ['7', '""', '"us east"']) {
+      const registration = async () => parseSsmRegistration('file', `{"ManagedInstanceID":"${ID}","Region":${region}}`);
+      const host = { ...HOST, registration, hostname: () => 'host.example.' };
+      const { facts, failures, notes } = await readExternal(SSM, host);
+      assert.deepEqual([facts.ec2InstanceId, facts.region, facts.privateDnsName], [ID, null, 'host.example']);
+      assert.deepEqual(failures, []);
+      assert.match(notes.join(), /^SSM registration file: Region: expected a region, got "/);
+    }
   });
 
   test('a host with a new registration is refused as another instance, and the last facts stay', async () => {

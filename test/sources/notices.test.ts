@@ -201,9 +201,9 @@ describe('read notices', () => {
 
   test('a node without announcements has no notices, with or without an Auto Scaling group', async (t) => {
     const { simulator, id, imds } = await startNode(t);
-    assert.deepEqual(await readNotices(imds, signal), { notices: none, failures: [] });
+    assert.deepEqual(await readNotices(imds, signal), { notices: none, failures: [], notes: [] });
     await simulator.setNotices(id, { lifecycleState: null });
-    assert.deepEqual(await readNotices(imds, signal), { notices: none, failures: [] });
+    assert.deepEqual(await readNotices(imds, signal), { notices: none, failures: [], notes: [] });
   });
 
   test('every kind of notice is read', async (t) => {
@@ -255,11 +255,27 @@ describe('read notices', () => {
     );
   });
 
+  test('each kind that takes the node away is a failure where it cannot be read', async (t) => {
+    for (const path of ['spot/instance-action', 'autoscaling/target-lifecycle-state', 'events/maintenance/scheduled']) {
+      const server = await startLeaves(t, { [path]: (res) => res.writeHead(401).end() });
+      const { failures, notes } = await readNotices(openClient(t, server.endpoint), signal);
+      assert.deepEqual([failures, notes], [[`IMDS meta-data/${path}: HTTP 401`], []]);
+    }
+  });
+
+  test('a recommendation that cannot be read is only a note', async (t) => {
+    const path = 'events/recommendations/rebalance';
+    const server = await startLeaves(t, { [path]: (res) => res.writeHead(401).end() });
+    const { notices, failures, notes } = await readNotices(openClient(t, server.endpoint), signal);
+    assert.deepEqual([Object.keys(notices).length, failures], [3, []]);
+    assert.deepEqual(notes, [`IMDS meta-data/${path}: HTTP 401`]);
+  });
+
   test('an unavailable service is one failure, not four, and clears no notice', async (t) => {
     const { simulator, id, imds } = await startNode(t);
     await simulator.setFault(id, { imds: 'refuse' });
-    const { notices, failures } = await readNotices(imds, signal);
-    assert.deepEqual(notices, {});
+    const { notices, failures, notes } = await readNotices(imds, signal);
+    assert.deepEqual([notices, notes], [{}, []]);
     assert.equal(failures.length, 1);
     assert.match(failures[0] ?? '', /connection refused/);
   });
