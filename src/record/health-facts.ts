@@ -8,7 +8,7 @@ import type { InterruptionKind, MetadataFacts } from './record.ts';
  */
 
 /** The built-in checks, in the order of the record; the operator's checks follow by name. */
-export const OWN_CHECKS = {
+const OWN_CHECKS = {
   metadata: 'the node is on the roll by its instance id, and readers connect to its private address',
   'ecs-agent': 'without a registered ecs-agent no task can be placed on the node',
   notices: 'a node that does not hear of its interruption is not drained before it, and departs for the wrong cause',
