@@ -1,7 +1,8 @@
 import type { OutputFormat } from '../config/flags.ts';
-import { printable } from '../lib/foreign-text.ts';
+import { printableLines } from '../lib/foreign-text.ts';
 import type { CheckVerdict, Interruption } from '../record/record.ts';
 import { presenceState, type RollEntry } from '../record/roll.ts';
+import type { NodeSummary } from '../record/summary.ts';
 import { isMassLoss, type MassLossLimits } from '../registry/mass-loss.ts';
 
 /** A column of `rollcall list`. */
@@ -10,8 +11,8 @@ export interface ListField<Item> {
   readonly value: (item: Item) => string | null;
 }
 
-/** All columns, by their names in `--fields`. */
-export const LIST_FIELDS = {
+/** Columns that need no more of a record than its summary. */
+const SUMMARY_FIELDS = {
   ip: { header: 'IP', value: ({ record }) => record.privateIpAddress },
   instance: { header: 'INSTANCE', value: ({ record }) => record.ec2InstanceId },
   state: { header: 'STATE', value: presenceState },
@@ -19,6 +20,11 @@ export const LIST_FIELDS = {
   arn: { header: 'CONTAINER INSTANCE ARN', value: ({ record }) => record.containerInstanceArn },
   cluster: { header: 'CLUSTER', value: ({ record }) => record.cluster },
   az: { header: 'AZ', value: ({ record }) => record.availabilityZone },
+} satisfies Record<string, ListField<RollEntry<NodeSummary>>>;
+
+/** All columns, by their names in `--fields`. */
+export const LIST_FIELDS = {
+  ...SUMMARY_FIELDS,
   region: { header: 'REGION', value: ({ record }) => record.region },
   type: { header: 'TYPE', value: ({ record }) => record.instanceType },
   lifecycle: { header: 'LIFECYCLE', value: ({ record }) => record.instanceLifecycle },
@@ -37,6 +43,13 @@ export const LIST_FIELDS = {
 export type ListFieldName = keyof typeof LIST_FIELDS;
 
 export const LIST_FIELD_NAMES = Object.keys(LIST_FIELDS) as readonly ListFieldName[];
+
+/** The columns if summaries have them all; else null. */
+export function summaryFields(names: readonly ListFieldName[]): readonly ListField<RollEntry<NodeSummary>>[] | null {
+  const fields: Readonly<Record<string, ListField<RollEntry<NodeSummary>>>> = SUMMARY_FIELDS;
+  const known = names.map((name) => fields[name]).filter((field) => field !== undefined);
+  return known.length === names.length ? known : null;
+}
 
 /** The columns without `--fields`. The state is shown only if absent nodes are listed too. */
 export function defaultFields(format: OutputFormat, all: boolean): readonly ListFieldName[] {
@@ -94,7 +107,7 @@ const NO_ADDRESS = 2 ** 32;
  * index are combined into one number, because numbers sort without a callback, which is slow in a process that lists
  * 10,000 nodes once.
  */
-export function sortByAddress(entries: readonly RollEntry[]): RollEntry[] {
+export function sortByAddress<R extends NodeSummary>(entries: readonly RollEntry<R>[]): RollEntry<R>[] {
   const addressNumber = createAddressNumber();
   const keys = Float64Array.from(
     entries,
@@ -145,16 +158,15 @@ export function renderTable(legend: readonly string[] | null, rows: readonly (re
     }
     return texts;
   });
-  let table = '';
-  for (const texts of cells) {
+  const rendered = cells.map((texts) => {
     const last = texts.pop() ?? '';
     let line = '';
     for (let column = 0; column < texts.length; column += 1) {
       line += `${texts[column]?.padEnd(widths[column] ?? 0)}  `;
     }
-    table += `${printable(line + last)}\n`;
-  }
-  return table;
+    return line + last;
+  });
+  return printableLines(rendered);
 }
 
 /** A list in the format of `-o`. @param json an item as JSON has it @param more members of the object of `-o json` */
@@ -180,7 +192,7 @@ const USUAL_TTL_SECONDS = 30;
 
 /** A note if so many nodes are lost that the store or the network may have failed; else null. */
 export function massLossNote(
-  entries: readonly RollEntry[],
+  entries: readonly RollEntry<NodeSummary>[],
   limits: MassLossLimits | null,
   all: boolean,
 ): string | null {

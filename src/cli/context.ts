@@ -7,6 +7,7 @@ import { printable } from '../lib/foreign-text.ts';
 import type { StopSignal } from '../lib/stop-signals.ts';
 import { refusedFields } from '../record/codec.ts';
 import type { RollEntry, SkippedKey } from '../record/roll.ts';
+import type { NodeSummary } from '../record/summary.ts';
 import { openStore } from '../store/open-store.ts';
 import type { Store } from '../store/store.ts';
 
@@ -80,7 +81,11 @@ export async function readFromStore<T>(
 }
 
 /** Warns about fields of records that hold something else than they should, unless --log-level hides warnings. */
-export function warnOfRefused(context: CliContext, { logLevel }: ReadFlags, entries: readonly RollEntry[]): void {
+export function warnOfRefused(
+  context: CliContext,
+  { logLevel }: ReadFlags,
+  entries: readonly RollEntry<NodeSummary>[],
+): void {
   if (!isLogged(logLevel, 'warn')) return;
   const flawed = entries.filter(({ record }) => refusedFields(record).length > 0);
   for (const { record } of flawed.slice(0, MAX_WARNINGS)) {

@@ -6,15 +6,19 @@ import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/m
 import { storeOptions, timeoutOption } from '../config/store.ts';
 import { UsageError } from '../lib/errors.ts';
 import { HEALTH_STATUSES, type HealthStatus } from '../record/record.ts';
-import { filterRoll, instanceJson, type Roll } from '../record/roll.ts';
+import { filterRoll, instanceJson, type Roll, type RollEntry } from '../record/roll.ts';
+import type { NodeSummary } from '../record/summary.ts';
+import type { Store } from '../store/store.ts';
 import {
   defaultFields,
   LIST_FIELD_NAMES,
   LIST_FIELDS,
+  type ListField,
   type ListFieldName,
   massLossNote,
   renderList,
   sortByAddress,
+  summaryFields,
 } from './columns.ts';
 import { type CliContext, type ReadFlags, readFromStore, warnOfRefused, warnOfSkipped } from './context.ts';
 import { ECS_LIST_FIELD_NAMES, listFromEcs } from './list-ecs.ts';
@@ -143,33 +147,52 @@ export function listCommand(context: CliContext): Command {
     checkSource(command, flags, flags.fields);
     if (flags.source === 'ecs') return listFromEcs(context, flags, command);
     const cluster = rollClusters(flags.cluster);
-    const roll = await readFromStore(context, flags, 'list', (store, signal) => store.read(signal, { hurry: true }));
-    warnOfSkipped(context, flags, roll.skipped);
-    warnOfRefused(context, flags, roll.entries);
-    const asked = filterRoll(sortByAddress(roll.entries), { cluster, health: null, presence: null, az: null });
-    const entries = filterRoll(asked, {
-      cluster: null,
-      health: flags.health === undefined ? null : new Set(flags.health),
-      presence: flags.all ? null : new Set(['present']),
-      az: null,
-    });
     const names = (flags.fields as readonly ListFieldName[] | undefined) ?? defaultFields(flags.output, flags.all);
+    const fewFields = flags.output === 'text' || flags.output === 'wide' ? summaryFields(names) : null;
+    if (fewFields !== null) {
+      const read = (store: Store, signal: AbortSignal) => store.readSummaries(signal);
+      const roll = await readFromStore(context, flags, 'list', read);
+      return printRoll(context, flags, cluster, roll, fewFields, (entry) => entry);
+    }
+    const read = (store: Store, signal: AbortSignal) => store.read(signal, { hurry: true });
     const fields = names.map((name) => LIST_FIELDS[name]);
-    await context.stdout(renderList(flags, entries, fields, instanceJson, { revision: roll.revision }));
-    for (const line of hints(flags, roll, entries.length)) context.stderr(line);
-    const note = massLossNote(asked, massLossLimits(flags), flags.all);
-    if (note !== null && isLogged(flags.logLevel, 'warn')) context.stderr(note);
+    const roll = await readFromStore(context, flags, 'list', read);
+    await printRoll(context, flags, cluster, roll, fields, instanceJson);
   });
+}
+
+async function printRoll<R extends NodeSummary>(
+  context: CliContext,
+  flags: ListFlags,
+  cluster: ReadonlySet<string> | null,
+  roll: Roll<R>,
+  fields: readonly ListField<RollEntry<R>>[],
+  json: (entry: RollEntry<R>) => unknown,
+): Promise<void> {
+  warnOfSkipped(context, flags, roll.skipped);
+  warnOfRefused(context, flags, roll.entries);
+  const asked = filterRoll(sortByAddress(roll.entries), { cluster, health: null, presence: null, az: null });
+  const entries = filterRoll(asked, {
+    cluster: null,
+    health: flags.health === undefined ? null : new Set(flags.health),
+    presence: flags.all ? null : new Set(['present']),
+    az: null,
+  });
+  await context.stdout(renderList(flags, entries, fields, json, { revision: roll.revision }));
+  for (const line of hints(flags, roll, entries.length)) context.stderr(line);
+  const note = massLossNote(asked, massLossLimits(flags), flags.all);
+  if (note !== null && isLogged(flags.logLevel, 'warn')) context.stderr(note);
 }
 
 /**
  * An empty list may be right or a mistake: says what was read, so that the user can tell. A cluster that no node is in is
  * named also beside others.
  */
-function hints(flags: ListFlags, { entries, skipped, revision }: Roll, shown: number): string[] {
+function hints(flags: ListFlags, { entries, skipped, revision }: Roll<NodeSummary>, shown: number): string[] {
   if (entries.length === 0 && skipped.length > 0) return ['no record on the roll is readable'];
   if (entries.length === 0)
     return [`no node has ever registered in this store, or all were forgotten (revision ${revision})`];
+  if (shown > 0 && flags.cluster === undefined) return [];
   const there = new Set(entries.flatMap(({ record }) => record.cluster ?? []));
   const missing = (flags.cluster ?? []).filter((name) => !there.has(name));
   const known = there.size === 0 ? 'no node has a cluster' : `there are nodes in ${shortList([...there].sort())}`;

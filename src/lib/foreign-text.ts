@@ -9,12 +9,13 @@
  * marks, embeddings and isolates; invisible spaces and joiners; line and paragraph separators; the byte order mark.
  * Ranges, because Unicode property classes take ten times as long and a list prints 40,000 cells.
  */
-const UNSAFE =
-  '\\u0000-\\u001f\\u007f-\\u009f\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb';
+const UNSAFE_BUT_C0 =
+  '\\u007f-\\u009f\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb';
+const UNSAFE = `\\u0000-\\u001f${UNSAFE_BUT_C0}`;
 const HAS_UNSAFE = new RegExp(`[${UNSAFE}]`);
 const ALL_UNSAFE = new RegExp(`[${UNSAFE}]`, 'g');
 /** The same without the line feed, which ends a line of output. */
-const ALL_UNSAFE_IN_OUTPUT = new RegExp(`(?!\\n)[${UNSAFE}]`, 'g');
+const ALL_UNSAFE_IN_OUTPUT = new RegExp(`[\\u0000-\\u0009\\u000b-\\u001f${UNSAFE_BUT_C0}]`, 'g');
 /** No white space, no unsafe character, and no dash in front, which would make it an option of the next program. */
 const WORD = new RegExp(`^(?!-)[^\\s${UNSAFE}]+$`);
 const HOST_NAME = /^[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?$/;
@@ -23,6 +24,17 @@ const HOST_NAME = /^[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?$/;
 export function printable(text: string): string {
   // Few texts have one, and a test is cheaper than a copy.
   return HAS_UNSAFE.test(text) ? text.replace(ALL_UNSAFE, '?') : text;
+}
+
+/** The lines as one text, each ended by a line feed and as `printable` makes it. */
+export function printableLines(lines: readonly string[]): string {
+  let text = '';
+  for (const line of lines) text += `${line}\n`;
+  let lineFeeds = 0;
+  for (let at = text.indexOf('\n'); at !== -1; at = text.indexOf('\n', at + 1)) lineFeeds += 1;
+  // One search in all of them takes a fraction of one in each, and few have anything to be found.
+  if (lineFeeds === lines.length && text.search(ALL_UNSAFE_IN_OUTPUT) === -1) return text;
+  return lines.map((line) => `${printable(line)}\n`).join('');
 }
 
 /**

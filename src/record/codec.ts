@@ -67,14 +67,15 @@ function wrong(path: string, expected: string): FieldError {
 export const INSTANCE_ID = /^m?i-[0-9a-f]{8,32}$/;
 
 /** For a record that has refused fields: their names. */
-const REFUSED = new WeakMap<NodeRecord, readonly string[]>();
+const REFUSED = new WeakMap<object, readonly string[]>();
 const NONE: readonly string[] = [];
 
 /**
  * Names of the fields whose text is not what the field holds, such as an address that is none. They are null in the
  * record (a label is left out): the rest of the record is still true, and a script must not get the text.
  */
-export function refusedFields(record: NodeRecord): readonly string[] {
+/** @param record as `decodeRecord` made it */
+export function refusedFields(record: object): readonly string[] {
   return REFUSED.get(record) ?? NONE;
 }
 

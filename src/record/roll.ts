@@ -1,11 +1,12 @@
 import type { HealthStatus, NodeRecord, Presence } from './record.ts';
+import type { NodeSummary } from './summary.ts';
 
 export const PRESENCE_STATES = ['present', 'departed', 'lost'] as const;
 export type PresenceState = (typeof PRESENCE_STATES)[number];
 
-/** One node in the store: its last record, and its presence while its agent is registered. */
-export interface RollEntry {
-  readonly record: NodeRecord;
+/** One node in the store: its last record, or as much of it as was read, and its presence while its agent is registered. */
+export interface RollEntry<R extends NodeSummary = NodeRecord> {
+  readonly record: R;
   readonly presence: Presence | null;
 }
 
@@ -16,15 +17,15 @@ export interface SkippedKey {
 }
 
 /** All entries at one store revision. */
-export interface Roll {
+export interface Roll<R extends NodeSummary = NodeRecord> {
   /** A decimal number as text: etcd's are 64 bits wide. */
   readonly revision: string;
-  readonly entries: readonly RollEntry[];
+  readonly entries: readonly RollEntry<R>[];
   readonly skipped: readonly SkippedKey[];
 }
 
 /** A presence counts more than a departure: an agent is registered now. */
-export function presenceState(entry: RollEntry): PresenceState {
+export function presenceState(entry: RollEntry<NodeSummary>): PresenceState {
   if (entry.presence) return 'present';
   return entry.record.departure ? 'departed' : 'lost';
 }
@@ -54,7 +55,10 @@ export interface RollFilter {
 }
 
 /** An unknown value meets only the criterion null. */
-export function filterRoll(entries: readonly RollEntry[], filter: RollFilter): readonly RollEntry[] {
+export function filterRoll<R extends NodeSummary>(
+  entries: readonly RollEntry<R>[],
+  filter: RollFilter,
+): readonly RollEntry<R>[] {
   if (Object.values(filter).every((accepted) => accepted === null)) return entries;
   return entries.filter(
     (entry) =>

@@ -4,7 +4,7 @@ import type { Roll } from '../record/roll.ts';
 import { LeaseNotFoundError } from './errors.ts';
 import { DRAINS, drainAdmissionKey, drainKey } from './keys.ts';
 import { type KeyValue, type Kv, type RangePage, releaseLeases } from './kv.ts';
-import { readRoll } from './read-roll.ts';
+import { readRoll, WHOLE } from './read-roll.ts';
 import {
   CLAIM_PHASES,
   type DrainClaim,
@@ -157,7 +157,7 @@ async function takeSlot(kv: Kv, request: SlotRequest, signal: AbortSignal): Prom
   const mine = { key: lockKey, modRevision: kept.revision };
   // While this agent holds the lock, no other agent can claim.
   const claims = (await readClaims(kv, signal)).filter((each) => each.instanceId !== instanceId);
-  const roll = await readRoll(kv, false, signal);
+  const roll = await readRoll(kv, WHOLE, 'thrifty', signal);
   const room = decideRoom(claim, claims, roll, maxSharePercent);
   if (!room.free) {
     const value = encodeAdmission({ ...ownState, full: room.reason });

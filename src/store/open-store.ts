@@ -5,8 +5,7 @@ import { createHoldNotes, depart, readHold, untilNotHeld, updateRecord } from '.
 import { keysOf, neighbourhoodOf } from './keys.ts';
 import type { Kv } from './kv.ts';
 import { createLeaderLocks } from './leader-lock.ts';
-import { collectRoll, countOverdue, interpretBatch, readRoll } from './read-roll.ts';
-
+import { collectRoll, countOverdue, interpretBatch, readRoll, SUMMARY, WHOLE } from './read-roll.ts';
 import { createRegister } from './registration.ts';
 import { UNKNOWN_BOOT } from './sqlite/engine.ts';
 import type { RenewOutcome, Store } from './store.ts';
@@ -40,11 +39,12 @@ export function createRollStore(kv: Kv): Store {
     },
     update: (hold, record, signal) => updateRecord(kv, hold, notesOf(hold), record, signal),
     depart: (hold, record, signal) => depart(kv, hold, record, signal),
-    read: (signal, { hurry = false } = {}) => readRoll(kv, hurry, signal),
+    read: (signal, { hurry = false } = {}) => readRoll(kv, WHOLE, hurry ? 'hurry' : 'thrifty', signal),
+    readSummaries: (signal) => readRoll(kv, SUMMARY, 'hurry', signal),
     readOne: async (instanceId, signal) => {
       const reads = keysOf(instanceId);
       const result = await kv.txn({ guards: [], puts: [], deletes: [], reads }, signal);
-      const roll = collectRoll();
+      const roll = collectRoll(WHOLE);
       roll.add(result.reads.filter((kv) => kv !== null));
       const { entries, skipped } = roll.finish(result.revision);
       return { revision: result.revision, entry: entries[0] ?? null, skipped };

@@ -2,6 +2,7 @@ import { linkSignals } from '../lib/abort.ts';
 import { type Decoded, decodePresence, decodeRecord } from '../record/codec.ts';
 import type { NodeRecord, Presence } from '../record/record.ts';
 import type { Roll, RollEntry, SkippedKey } from '../record/roll.ts';
+import { decodeSummary, decodeWrittenPresence, type NodeSummary } from '../record/summary.ts';
 import { CompactedError, StoreError } from './errors.ts';
 import { parseKey, presenceKey, RECORDS, ROOT, recordKey } from './keys.ts';
 import type { Kv, KvBatch, KvEvent, LeaseTime, RangeEntry, RangePage } from './kv.ts';
@@ -10,19 +11,27 @@ import type { Change, OverdueCount, WatchBatch } from './store.ts';
 /** A prefix that other programs use, too, may have any number of foreign keys: this many are named, the rest are counted. */
 export const MAX_SKIPPED = 100;
 
-interface RollCollector {
+/** What of each key is wanted. */
+interface Decoders<R extends NodeSummary> {
+  readonly record: (instanceId: string, json: string) => Decoded<R>;
+  readonly presence: (json: string) => Decoded<Presence>;
+}
+export const WHOLE: Decoders<NodeRecord> = { record: decodeRecord, presence: decodePresence };
+export const SUMMARY: Decoders<NodeSummary> = { record: decodeSummary, presence: decodeWrittenPresence };
+
+interface RollCollector<R extends NodeSummary> {
   /** Adds keys, in any order, each once. */
   add(kvs: readonly RangeEntry[]): void;
   /** @param revision at which all added keys were read */
-  finish(revision: string): Roll;
+  finish(revision: string): Roll<R>;
 }
 
 /**
  * Joins records and presences, page by page, into a roll. Never throws: unreadable keys are named in `skipped`.
  * Both are sorted and merged instead of looked up by id: pages come sorted, and for 10,000 nodes look-ups are slower.
  */
-export function collectRoll(): RollCollector {
-  const records: NodeRecord[] = [];
+export function collectRoll<R extends NodeSummary>(decoders: Decoders<R>): RollCollector<R> {
+  const records: R[] = [];
   const presences: { readonly instanceId: string; readonly presence: Presence }[] = [];
   const unreadableRecords = new Set<string>();
   const skipped: SkippedKey[] = [];
@@ -38,7 +47,7 @@ export function collectRoll(): RollCollector {
     if (parsed.kind === 'foreign') {
       skip(key, parsed.reason);
     } else if (parsed.kind === 'record') {
-      const decoded = decodeRecord(parsed.instanceId, value);
+      const decoded = decoders.record(parsed.instanceId, value);
       if (decoded.ok) {
         records.push(decoded.value);
       } else {
@@ -46,7 +55,7 @@ export function collectRoll(): RollCollector {
         skip(key, decoded.reason);
       }
     } else {
-      const decoded = decodePresence(value);
+      const decoded = decoders.presence(value);
       if (decoded.ok) presences.push({ instanceId: parsed.instanceId, presence: decoded.value });
       else skip(key, decoded.reason);
     }
@@ -57,7 +66,7 @@ export function collectRoll(): RollCollector {
     if (!unreadableRecords.has(instanceId)) skip(presenceKey(instanceId), 'a presence without a record');
   };
 
-  const merge = (): RollEntry[] => {
+  const merge = (): RollEntry<R>[] => {
     records.sort((a, b) => (a.ec2InstanceId < b.ec2InstanceId ? -1 : 1));
     presences.sort((a, b) => (a.instanceId < b.instanceId ? -1 : 1));
     let next = 0;
@@ -86,16 +95,25 @@ export function collectRoll(): RollCollector {
 }
 
 const MAX_ATTEMPTS = 3;
-/** Records and presences of 50 nodes. */
+/** Records and presences of 50 nodes: a roll up to that size takes one call. */
 const SMALL_ROLL_KEYS = 100;
-/** Pieces that are read at the same time: by a command that a person waits for, and by an agent, which must stay small. */
-const PARALLEL_PIECES = { hurry: 12, thrifty: 4 };
+/** By a command that a person waits for, as it is soonest done; by an agent in little memory. */
+const PACES = { hurry: { parallel: 7, limit: 5_000 }, thrifty: { parallel: 2, limit: 1_000 } };
 
-/** `Store.read` over any key-value store: the first page that arrives fixes the revision at which all others are read. */
-export async function readRoll(kv: Kv, hurry: boolean, signal: AbortSignal): Promise<Roll> {
+/** `Store.read` over any key-value store: all pages are read at the revision of the first one. */
+export async function readRoll<R extends NodeSummary>(
+  kv: Kv,
+  decoders: Decoders<R>,
+  pace: keyof typeof PACES,
+  signal: AbortSignal,
+): Promise<Roll<R>> {
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
     try {
-      return hurry ? await readPieces(kv, null, PARALLEL_PIECES.hurry, signal) : await readThriftily(kv, signal);
+      const first = await kv.range({ prefix: ROOT, limit: SMALL_ROLL_KEYS }, signal);
+      const roll = collectRoll(decoders);
+      if (first.next === null) roll.add(first.kvs);
+      else await readPieces(kv, first.revision, roll, PACES[pace], signal);
+      return roll.finish(first.revision);
     } catch (error) {
       // The revision was compacted between two pages. Reading again needs no pause: it reads a newer revision.
       if (!(error instanceof CompactedError)) throw error;
@@ -106,39 +124,26 @@ export async function readRoll(kv: Kv, hurry: boolean, signal: AbortSignal): Pro
   });
 }
 
-/** A small roll is one page of few keys. Of a larger one that page only fixes the revision. */
-async function readThriftily(kv: Kv, signal: AbortSignal): Promise<Roll> {
-  const first = await kv.range({ prefix: ROOT, limit: SMALL_ROLL_KEYS }, signal);
-  if (first.next !== null) return readPieces(kv, first.revision, PARALLEL_PIECES.thrifty, signal);
-  const roll = collectRoll();
-  roll.add(first.kvs);
-  return roll.finish(first.revision);
-}
-
 /**
  * Reads the roll in pieces, several at a time: etcd prepares answers on several cores, and the next ones arrive while one
  * is decoded.
- * @param fixed the revision to read at; null: that of the first page to arrive, all at once
  */
-async function readPieces(kv: Kv, fixed: string | null, parallel: number, signal: AbortSignal): Promise<Roll> {
-  const roll = collectRoll();
+async function readPieces(
+  kv: Kv,
+  revision: string,
+  roll: Pick<RollCollector<NodeSummary>, 'add'>,
+  { parallel, limit }: { readonly parallel: number; readonly limit: number },
+  signal: AbortSignal,
+): Promise<void> {
   const pieces = pieceBounds();
-  let revision = fixed;
-  const page = (piece: Piece, signal: AbortSignal): Promise<RangePage> =>
-    kv.range({ prefix: ROOT, ...piece, ...(revision === null ? {} : { revision }) }, signal);
-
   const work = async (signal: AbortSignal): Promise<void> => {
     for (let piece = pieces.shift(); piece; ) {
-      let read = await page(piece, signal);
-      revision ??= read.revision;
-      // The store was written to after the first page: read this one again at the first page's revision.
-      if (read.revision !== revision) read = await page(piece, signal);
+      const read: RangePage = await kv.range({ prefix: ROOT, ...piece, limit, revision }, signal);
       roll.add(read.kvs);
       piece = read.next === null ? pieces.shift() : { ...piece, from: read.next };
     }
   };
   await allOrNone(parallel, work, signal);
-  return roll.finish(revision ?? '0');
 }
 
 /**
@@ -160,13 +165,13 @@ interface Piece {
 }
 
 /**
- * Ids at which to cut, so that EC2's long ids (`i-0` and 16 random digits) and its old ones (8 digits) are spread evenly:
- * https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/resource-ids.html
+ * Ids at which to cut the records, so that EC2's long ids (`i-0` and 16 random digits) and its old ones (8 digits) are
+ * spread evenly: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/resource-ids.html. Presences are small.
  */
-const CUTS = ['i-02', 'i-04', 'i-06', 'i-08', 'i-0a', 'i-0c', 'i-0e', 'i-1', 'i-4', 'i-8', 'i-c'];
+const CUTS = ['i-04', 'i-08', 'i-0c', 'i-1', 'i-8'];
 
 function pieceBounds(): Piece[] {
-  const starts = [ROOT, ...CUTS.map(presenceKey), RECORDS, ...CUTS.map(recordKey)];
+  const starts = [ROOT, RECORDS, ...CUTS.map(recordKey)];
   return starts.map((from, index) => {
     const to = starts[index + 1];
     return to === undefined ? { from } : { from, to };

@@ -1,5 +1,6 @@
 import type { NodeRecord, Presence } from '../record/record.ts';
 import type { Roll, RollEntry, SkippedKey } from '../record/roll.ts';
+import type { NodeSummary } from '../record/summary.ts';
 
 /**
  * How many nodes of a cluster may drain at once, agreed among all agents through the store. A claim holds a slot from
@@ -218,6 +219,9 @@ export interface Store {
 
   /** The whole roll at one revision, sorted by instance id. Foreign or broken keys are in `skipped`. */
   read(signal: AbortSignal, options?: ReadOptions): Promise<Roll>;
+
+  /** The same with no more of each record than its summary, for a command that lists the roll and ends: in a hurry. */
+  readSummaries(signal: AbortSignal): Promise<Roll<NodeSummary>>;
 
   /** One node at one revision; `entry` is null when the store has no record of the node. */
   readOne(instanceId: string, signal: AbortSignal): Promise<OneRead>;

@@ -5,7 +5,7 @@ import { encodePresence, encodeRecord } from '../../src/record/codec.ts';
 import { CompactedError, StoreError } from '../../src/store/errors.ts';
 import { presenceKey, ROOT, recordKey } from '../../src/store/keys.ts';
 import type { KeyValue, Kv, RangeEntry, RangeQuery } from '../../src/store/kv.ts';
-import { collectRoll, readRoll } from '../../src/store/read-roll.ts';
+import { collectRoll, readRoll, SUMMARY, WHOLE } from '../../src/store/read-roll.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 
 describe('collect roll', () => {
@@ -34,7 +34,7 @@ describe('collect roll', () => {
             .map((kv) => ({ kv, at: order.next().value }))
             .sort((a, b) => a.at - b.at)
             .map(({ kv }) => kv);
-          const roll = collectRoll();
+          const roll = collectRoll(WHOLE);
           roll.add(shuffled.slice(0, 5));
           roll.add(shuffled.slice(5));
           const { revision, entries, skipped } = roll.finish('7');
@@ -112,7 +112,7 @@ describe('read roll', () => {
     for (const ids of [...IDS, [...new Set(IDS.flat())].sort()]) {
       for (const pageSize of [1, 2, 3, 7, 100, 499]) {
         const { kv, queries, keysRead, skipped } = pagedKv(ids, pageSize);
-        const roll = await readRoll(kv, false, signal);
+        const roll = await readRoll(kv, WHOLE, 'thrifty', signal);
         const what = `${ids[0]} and ${ids.length - 1} more in pages of ${pageSize}`;
         // As one text: where it differs, comparing it as a list takes minutes.
         assert.equal(roll.entries.map(({ record }) => record.ec2InstanceId).join(' '), ids.join(' '), what);
@@ -134,33 +134,25 @@ describe('read roll', () => {
     }
   });
 
-  it('with hurry, reads every key at the revision of the first page to arrive, whatever is written meanwhile', async () => {
-    const ids = [...new Set(IDS.flat())].sort();
-    for (const pageSize of [7, 100, 5_000]) {
-      const { kv, queries } = pagedKv(ids, pageSize);
-      let read = 0;
-      const range: Kv['range'] = async (query, pageSignal) => {
-        const page = await kv.range(query, pageSignal);
-        read += 1;
-        // After the first page somebody has written: what the others say of another revision must not be used.
-        return query.revision === undefined && read > 1 ? { revision: '8', kvs: [], next: null } : page;
-      };
-      const roll = await readRoll({ range } as Kv, true, signal);
-      assert.equal(roll.entries.map(({ record }) => record.ec2InstanceId).join(' '), ids.join(' '));
-      assert.ok(roll.entries.every((entry) => entry.presence !== null));
-      assert.equal(roll.skipped.length, FOREIGN.length);
-      const asked = new Set(queries.map(({ revision }) => revision));
-      assert.deepEqual(
-        asked,
-        new Set([undefined, roll.revision]),
-        'one revision, and pages that came before it was known',
-      );
-    }
+  it('in a hurry, reads all pieces at the same time', async () => {
+    const { kv, queries, keysRead } = pagedKv([...new Set(IDS.flat())].sort(), 100);
+    let underWay = 0;
+    let most = 0;
+    const range: Kv['range'] = async (query, pageSignal) => {
+      underWay += 1;
+      most = Math.max(most, underWay);
+      await new Promise(setImmediate);
+      underWay -= 1;
+      return kv.range(query, pageSignal);
+    };
+    const roll = await readRoll({ range } as Kv, SUMMARY, 'hurry', signal);
+    assert.equal(roll.entries.length, (keysRead.length - FOREIGN.length) / 2);
+    assert.equal(most, new Set(queries.slice(1).map(({ to }) => to)).size);
   });
 
   it('reads a small roll in one page', async () => {
     const { kv, queries } = pagedKv(IDS[0]?.slice(0, 40) ?? [], 5_000);
-    assert.equal((await readRoll(kv, false, signal)).entries.length, 40);
+    assert.equal((await readRoll(kv, WHOLE, 'thrifty', signal)).entries.length, 40);
     assert.equal(queries.length, 1);
     assert.ok(queries[0]?.limit, 'a store may read pages without a limit in a way that is dear for a small roll');
   });
@@ -189,8 +181,8 @@ describe('read roll', () => {
   it('a page that fails aborts the other pages, and its error is thrown', async () => {
     const failure = new StoreError('connection reset', { retryable: true });
     const { kv, asked } = stuckKv((piece) => (piece === 3 ? failure : null));
-    await assert.rejects(readRoll(kv, false, signal), failure);
-    assert.equal(asked(), 4, 'no piece is begun after the failure');
+    await assert.rejects(readRoll(kv, WHOLE, 'hurry', signal), failure);
+    assert.equal(asked(), 7, 'no piece is begun after the failure');
   });
 
   it('starts over only when all pages of the compacted attempt have ended', async () => {
@@ -206,7 +198,7 @@ describe('read roll', () => {
         underWay -= 1;
       }
     };
-    await assert.rejects(readRoll({ range } as Kv, false, signal), /compacted during each of 3 attempts/);
+    await assert.rejects(readRoll({ range } as Kv, WHOLE, 'hurry', signal), /compacted during each of 3 attempts/);
     assert.deepEqual(atRestart, [0, 0, 0]);
   });
 
@@ -217,6 +209,6 @@ describe('read roll', () => {
       if (piece === 4) setImmediate(() => controller.abort(reason));
       return null;
     });
-    await assert.rejects(readRoll(kv, false, controller.signal), reason);
+    await assert.rejects(readRoll(kv, WHOLE, 'hurry', controller.signal), reason);
   });
 });

@@ -92,6 +92,10 @@ export function fakeStore(label = 'fake:'): FakeStore {
       return { revision: String(revision), entry: entries.get(instanceId) ?? null, skipped: [] };
     },
 
+    readSummaries(signal) {
+      return this.read(signal);
+    },
+
     async read(): Promise<Roll> {
       this.calls.read += 1;
       await answer();

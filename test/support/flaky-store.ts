@@ -51,6 +51,7 @@ export function flakyStore(store: Store): FlakyStore {
     update: (hold, record, signal) => through('update', signal, () => store.update(hold, record, signal)),
     depart: (hold, record, signal) => through('depart', signal, () => store.depart(hold, record, signal)),
     read: (signal) => through('read', signal, () => store.read(signal)),
+    readSummaries: (signal) => through('readSummaries', signal, () => store.readSummaries(signal)),
     readOne: (id, signal) => through('readOne', signal, () => store.readOne(id, signal)),
     id: (signal) => through('id', signal, () => store.id(signal)),
     overdue: (ids, signal) => through('overdue', signal, () => store.overdue(ids, signal)),

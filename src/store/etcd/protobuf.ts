@@ -45,6 +45,8 @@ interface Message<F extends Fields> {
   decode(bytes: Buffer): Decoded<F>;
   /** Field by number, and what each is when it is left out. */
   readonly table: Table;
+  /** Reads up to the cursor's end. */
+  read(cursor: FieldCursor): Decoded<F>;
 }
 
 interface Table {
@@ -64,8 +66,14 @@ const NO_BYTES = Buffer.alloc(0);
 const NONE: readonly never[] = [];
 const DEFAULTS = { int64: '0', flag: false, text: '', bytes: NO_BYTES } as const;
 
-/** A message by its fields: name → number, kind and, for a list, `repeated`. */
-export function message<const F extends Fields>(fields: F): Message<F> {
+/**
+ * A message by its fields: name → number, kind and, for a list, `repeated`.
+ * @param readOwn reads it up to the cursor's end; written by hand for a message of which an answer holds thousands
+ */
+export function message<const F extends Fields>(
+  fields: F,
+  readOwn?: (cursor: FieldCursor) => Decoded<NoInfer<F>>,
+): Message<F> {
   const named = Object.entries(fields).map(([name, [id, kind, repeated]]): NamedField => {
     return { id, name, kind, repeated: repeated === 'repeated' };
   });
@@ -81,11 +89,8 @@ export function message<const F extends Fields>(fields: F): Message<F> {
       ]),
     ),
   };
-  return {
-    table,
-    encode: (value) => encodeFields(table, value),
-    decode: (bytes) => decodeFields(table, fieldCursor(bytes)) as Decoded<F>,
-  };
+  const read = readOwn ?? ((cursor: FieldCursor) => decodeFields(table, cursor) as Decoded<F>);
+  return { table, read, encode: (value) => encodeFields(table, value), decode: (bytes) => read(fieldCursor(bytes)) };
 }
 
 function encodeFields({ byName }: Table, value: Readonly<Record<string, unknown>>): Buffer {
@@ -152,7 +157,7 @@ function decodeValue(kind: Kind, cursor: FieldCursor): unknown {
   if (kind === 'flag') return cursor.int64() !== '0';
   if (kind === 'bytes') return cursor.bytes();
   const outerEnd = cursor.enter();
-  const inner = decodeFields(kind.table, cursor);
+  const inner = kind.read(cursor);
   cursor.leave(outerEnd);
   return inner;
 }
@@ -188,8 +193,10 @@ function fieldCursor(message: Buffer): FieldCursor {
   };
   /** Exact below 2^53; ids, lengths and flags are. */
   const number = (): number => {
-    let value = 0;
-    for (let factor = 1; factor <= 2 ** 63; factor *= 128) {
+    let value = byte();
+    if (value < 0x80) return value;
+    value &= 0x7f;
+    for (let factor = 128; factor <= 2 ** 63; factor *= 128) {
       const next = byte();
       value += (next & 0x7f) * factor;
       if (next < 0x80) return value;

@@ -18,7 +18,18 @@ const KeyValue = message({
 });
 
 /** One key of a RangeResponse, with the used fields only. */
-const Entry = message({ key: [1, 'text'], modRevision: [3, 'int64'], value: [5, 'text'] });
+const Entry = message({ key: [1, 'text'], modRevision: [3, 'int64'], value: [5, 'text'] }, (cursor) => {
+  let key = '';
+  let modRevision = '0';
+  let value = '';
+  for (let id = cursor.next(); id !== 0; id = cursor.next()) {
+    if (id === 1) key = cursor.text();
+    else if (id === 3) modRevision = cursor.int64();
+    else if (id === 5) value = cursor.text();
+    else cursor.skip();
+  }
+  return { key, modRevision, value };
+});
 
 const RangeRequest = message({
   key: [1, 'bytes'],

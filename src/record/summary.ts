@@ -1,0 +1,93 @@
+import { type Decoded, decodePresence, decodeRecord } from './codec.ts';
+import { type HealthStatus, type NodeRecord, type Presence, SCHEMA_VERSION } from './record.ts';
+
+/**
+ * What a list of nodes shows and selects by. Read straight from the text that agents write, since a list of 10,000 nodes
+ * spends most of its time on fields that it does not print. Every record is one, too.
+ */
+export interface NodeSummary
+  extends Pick<
+    NodeRecord,
+    'ec2InstanceId' | 'containerInstanceArn' | 'cluster' | 'privateIpAddress' | 'availabilityZone' | 'departure'
+  > {
+  readonly health: { readonly status: HealthStatus };
+}
+
+/**
+ * As `decodeRecord`, which it leaves the record to where its text is not as `encodeRecord` writes the record of a present
+ * node, in ASCII and without escapes. So what it takes itself has no refused field.
+ */
+export function decodeSummary(instanceId: string, json: string): Decoded<NodeSummary> {
+  const found = RECORD.exec(json);
+  if (found === null || found[1] !== instanceId) return decodeRecord(instanceId, json);
+  const [, , arn = null, cluster = null, privateIpAddress = null, availabilityZone = null, status] = found;
+  const value = {
+    ec2InstanceId: instanceId,
+    containerInstanceArn: arn,
+    cluster,
+    privateIpAddress,
+    availabilityZone,
+    departure: null,
+    health: { status: status as HealthStatus },
+  };
+  return { ok: true, value };
+}
+
+/** As `decodePresence`. */
+export function decodeWrittenPresence(json: string): Decoded<Presence> {
+  const found = PRESENCE.exec(json);
+  if (found === null) return decodePresence(json);
+  const [, session = '', since = '', ttlSeconds] = found;
+  return { ok: true, value: { session, since, ttlSeconds: Number(ttlSeconds) } };
+}
+
+/** Without `"` and `\`, so that the text ends where it seems to. */
+const CHARS = '[ !#-\\[\\]-~]';
+const TEXT = `"${CHARS}*"`;
+const TEXT_OR_NULL = `(?:null|${TEXT})`;
+const WORD = '(?!-)[!#-\\[\\]-~]+';
+const OCTET = '(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)';
+const ADDRESS = `${OCTET}(?:\\.${OCTET}){3}`;
+const HOST_NAME = '[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?';
+const STATUS = '(?:passing|warning|critical)';
+
+const orNull = (text: string) => `(?:null|"${text}")`;
+const object = (fields: Readonly<Record<string, string>>) =>
+  `\\{${Object.entries(fields)
+    .map(([name, value]) => `"${name}":${value}`)
+    .join(',')}\\}`;
+const several = (element: string) => `(?:${element}(?:,${element})*)?`;
+
+const RECORD = new RegExp(
+  `^${object({
+    schemaVersion: String(SCHEMA_VERSION),
+    ec2InstanceId: '"(m?i-[0-9a-f]{8,32})"',
+    containerInstanceArn: orNull(`(${WORD})`),
+    cluster: orNull(`(${WORD})`),
+    versionInfo: object({ agentVersion: orNull(WORD), agentHash: orNull(WORD) }),
+    privateIpAddress: orNull(`(${ADDRESS})`),
+    publicIpAddress: orNull(ADDRESS),
+    privateDnsName: orNull(HOST_NAME),
+    availabilityZone: orNull(`(${WORD})`),
+    region: orNull(WORD),
+    instanceType: orNull(WORD),
+    imageId: orNull(WORD),
+    accountId: orNull(WORD),
+    instanceLifecycle: orNull(WORD),
+    machineId: orNull(WORD),
+    labels: `\\{${several(`"${WORD}":"[!#-\\[\\]-~]*"`)}\\}`,
+    health: object({
+      status: `"(${STATUS})"`,
+      since: TEXT,
+      checks: `\\[${several(object({ name: TEXT, status: `"${STATUS}"`, reason: TEXT, since: TEXT }))}\\]`,
+    }),
+    interruption: `(?:null|${object({ kind: TEXT, action: TEXT_OR_NULL, time: TEXT_OR_NULL })})`,
+    departure: 'null',
+    registeredAt: TEXT,
+    sidecar: object({ version: TEXT, session: TEXT }),
+  })}$`,
+);
+
+const PRESENCE = new RegExp(
+  `^${object({ session: `"(${CHARS}{0,200})"`, since: `"(${CHARS}{0,200})"`, ttlSeconds: '(0|[1-9]\\d{0,8})' })}$`,
+);
