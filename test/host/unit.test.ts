@@ -65,7 +65,11 @@ test('the unit on a booted host', async (t) => {
   });
 
   for (const [what, command] of [
-    ['docker’s client', 'kill -KILL $(systemctl show rollcall --property=MainPID --value)'],
+    [
+      'docker’s client',
+      'kill -KILL $(pgrep --exact docker --parent $(systemctl show rollcall --property=MainPID --value))',
+    ],
+    ['the unit’s shell', 'kill -KILL $(systemctl show rollcall --property=MainPID --value)'],
     ['the container', 'kill -KILL $(docker inspect --format "{{.State.Pid}}" rollcall)'],
     ['dockerd', 'kill -KILL $(systemctl show docker --property=MainPID --value)'],
   ] as const) {
