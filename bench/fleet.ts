@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { until } from '../test/support/machine-time.ts';
 import { type BenchContext, type Benchmark, type Figure, plainFigure } from './benchmark.ts';
 import { type Child, memoryOf, startChild } from './support/child.ts';
-import { startBenchEtcd } from './support/fleet.ts';
+import { type BenchEtcd, startBenchEtcd } from './support/fleet.ts';
 import { addReports, type FleetReport } from './support/fleet-report.ts';
 import { cpuMs, openFiles } from './support/process-load.ts';
 
@@ -17,6 +17,8 @@ const EMPTY_MS = 10_000;
 const STOPPED_MS = 45_000;
 const KILLED_MS = 5_000;
 const BACK_LIMIT_MS = 240_000;
+/** How often `etcdctl` asks for a key meanwhile. */
+const ETCDCTL_EVERY_MS = 5_000;
 
 /** What a fleet costs one etcd at rest, and how soon it is back after etcd was away. */
 export const fleet: Benchmark = {
@@ -26,74 +28,163 @@ export const fleet: Benchmark = {
     const { clock, signal, quick } = context;
     const nodes = context.nodes ?? (quick ? 40 : DEFAULT_NODES);
     const restMs = quick ? 10_000 : 60_000;
-    const { server, url, open } = await startBenchEtcd(context);
-    const emptyBefore = await cpuMs(server.pid);
-    await clock.sleep(EMPTY_MS, signal);
-    const emptyCpuMs = (await cpuMs(server.pid)) - emptyBefore;
-    const startedMs = clock.monotonicMs();
-    const workers = startWorkers(context, url, nodes);
+    const etcd = await startBenchEtcd(context);
+    const { server } = etcd;
+    const empty = await measured(context, etcd, [], () => clock.sleep(EMPTY_MS, signal));
+    const emptyMb = (await memoryOf(server.pid)).residentMb;
+    const emptyFiles = await openFiles(server.pid);
+    const workers = startWorkers(context, etcd.url, nodes);
     const total = () => addReports(workers.map(({ report }) => report()));
-    await until('all are registered', BACK_LIMIT_MS, () => total().held === nodes, { everyMs: 50, signal });
-    const registeredMs = clock.monotonicMs() - startedMs;
-    context.progress(`${nodes} registered in ${Math.round(registeredMs)} ms`);
-    await clock.sleep(SETTLED_MS, signal);
+    const asking = startEtcdctl(context, etcd);
 
-    const proposals = () => server.metric('etcd_server_proposals_committed_total');
-    const before = { cpu: await cpuMs(server.pid), proposals: await proposals(), fleet: total() };
-    await clock.sleep(restMs, signal);
-    const after = { cpu: await cpuMs(server.pid), proposals: await proposals(), fleet: total() };
-    const beats = after.fleet.beats - before.fleet.beats;
+    const start = await measured(context, etcd, workers, () =>
+      until('all are registered', BACK_LIMIT_MS, () => total().held === nodes, { everyMs: 50, signal }),
+    );
+    context.progress(`${nodes} registered in ${Math.round(start.wallMs)} ms; ${nodes} agents at rest`);
+    await clock.sleep(SETTLED_MS, signal);
+    const before = total();
+    const rest = await measured(context, etcd, workers, () => clock.sleep(restMs, signal));
+    const after = total();
+    const beats = after.beats - before.beats;
     const memory = await Promise.all(workers.map(({ child }) => memoryOf(child.pid)));
-    const atRest: Figure[] = [
-      plainFigure(`${nodes} agents, until all are registered`, 'ms', registeredMs),
-      plainFigure('losses until the end of the rest', 'count', after.fleet.losses),
-      plainFigure('failed heartbeats until the end of the rest', 'count', after.fleet.failedBeats),
+    const clientsMb = memory.reduce((sum, one) => sum + one.residentMb, 0);
+    const idleCpuMs = (empty.etcdCpuMs * rest.wallMs) / empty.wallMs;
+    const figures: Figure[] = [
+      ...loadFigures(`${nodes} agents, until all are registered`, start, nodes),
+      plainFigure('losses until the end of the rest', 'count', after.losses),
+      plainFigure('failed heartbeats until the end of the rest', 'count', after.failedBeats),
       plainFigure('heartbeats at rest', 'count', beats),
-      plainFigure('raft proposals at rest', 'count', after.proposals - before.proposals),
-      plainFigure('etcd’s processor time in a minute of rest', 'ms', ((after.cpu - before.cpu) * 60_000) / restMs),
-      plainFigure('the same before there were agents', 'ms', (emptyCpuMs * 60_000) / EMPTY_MS),
-      plainFigure('etcd’s open files', 'count', await openFiles(server.pid)),
+      plainFigure('Raft proposals at rest', 'count', rest.proposals),
+      plainFigure('etcd’s processor time in a minute of rest', 'ms', perMinute(rest)),
+      plainFigure('the same before there were agents', 'ms', perMinute(empty)),
+      plainFigure('etcd’s processor time for 1,000 heartbeats', 'ms', ((rest.etcdCpuMs - idleCpuMs) * 1_000) / beats),
+      plainFigure('the clients’ processor time for 1,000 heartbeats', 'ms', (rest.clientsCpuMs * 1_000) / beats),
+      plainFigure('etcd’s open files for the agents', 'count', (await openFiles(server.pid)) - emptyFiles),
       plainFigure('etcd, resident', 'MB', (await memoryOf(server.pid)).residentMb),
-      plainFigure(
-        'a client process, resident for each of its agents',
-        'MB',
-        memory.reduce((sum, one) => sum + one.residentMb, 0) / nodes,
-      ),
+      plainFigure('the same before there were agents', 'MB', emptyMb),
+      plainFigure('a client process, resident for each of its agents', 'MB', clientsMb / nodes),
+      plainFigure('the slowest etcdctl until then', 'ms', asking.slowestMs()),
     ];
 
-    const reader = await open();
-    const untilBack = async (sinceMs: number): Promise<number> => {
+    const reader = await etcd.open();
+    const untilBack = (sinceMs: number) => {
       const isBack = async () => {
         if (total().confirmedAtMs <= sinceMs) return false;
         const { entries } = await reader.read(signal);
         return entries.filter(({ presence }) => presence !== null).length === nodes;
       };
-      await until('all are back', BACK_LIMIT_MS, isBack, { everyMs: 500, signal });
-      return clock.monotonicMs() - sinceMs;
+      return measured(context, etcd, workers, () =>
+        until('all are back', BACK_LIMIT_MS, isBack, { everyMs: 500, signal }),
+      );
     };
-    const losses = total().losses;
+    let known = total().losses;
+    const losses = () => {
+      const more = total().losses - known;
+      known += more;
+      return plainFigure('registrations lost by that', 'count', more);
+    };
+
     context.progress(`stopping etcd for ${STOPPED_MS / 1_000} s`);
+    asking.pause();
     process.kill(server.pid, 'SIGSTOP');
     await clock.sleep(STOPPED_MS, signal);
     process.kill(server.pid, 'SIGCONT');
-    const afterStopMs = await untilBack(clock.monotonicMs());
-    const stopLosses = total().losses - losses;
-    context.progress(`all back after ${Math.round(afterStopMs)} ms; killing etcd`);
+    asking.resume();
+    const stopped = await untilBack(clock.monotonicMs());
+    figures.push(
+      ...loadFigures(`etcd stopped for ${STOPPED_MS / 1_000} s, until all are back`, stopped, nodes),
+      losses(),
+    );
+    figures.push(plainFigure('the slowest etcdctl meanwhile', 'ms', asking.slowestMs()));
+
+    context.progress(`all back after ${Math.round(stopped.wallMs)} ms; killing etcd`);
     await clock.sleep(SETTLED_MS, signal);
+    asking.pause();
     await server.stop();
     await clock.sleep(KILLED_MS, signal);
-    const restartedMs = clock.monotonicMs();
     await server.restart();
-    const afterKillMs = await untilBack(restartedMs);
-    return [
-      ...atRest,
-      plainFigure('etcd stopped for 45 s, until all are back after it', 'ms', afterStopMs),
-      plainFigure('registrations lost by that', 'count', stopLosses),
-      plainFigure('etcd killed for 5 s, until all are back after its start', 'ms', afterKillMs),
-      plainFigure('registrations lost by that', 'count', total().losses - losses - stopLosses),
-    ];
+    const killed = await untilBack(clock.monotonicMs());
+    figures.push(...loadFigures(`etcd killed for ${KILLED_MS / 1_000} s, until all are back`, killed, nodes), losses());
+    return figures;
   },
 };
+
+/** What happened during one phase. */
+interface Load {
+  readonly wallMs: number;
+  readonly etcdCpuMs: number;
+  /** Of all client processes. */
+  readonly clientsCpuMs: number;
+  readonly proposals: number;
+}
+
+async function measured(
+  { clock }: BenchContext,
+  { server }: BenchEtcd,
+  workers: readonly Worker[],
+  work: () => Promise<unknown>,
+): Promise<Load> {
+  const read = async () => ({
+    etcdCpuMs: await cpuMs(server.pid),
+    clientsCpuMs: (await Promise.all(workers.map(({ child }) => cpuMs(child.pid)))).reduce((a, b) => a + b, 0),
+    proposals: await server.metric('etcd_server_proposals_committed_total'),
+  });
+  const before = await read();
+  const startMs = clock.monotonicMs();
+  await work();
+  const wallMs = clock.monotonicMs() - startMs;
+  const after = await read();
+  return {
+    wallMs,
+    etcdCpuMs: after.etcdCpuMs - before.etcdCpuMs,
+    clientsCpuMs: after.clientsCpuMs - before.clientsCpuMs,
+    proposals: after.proposals - before.proposals,
+  };
+}
+
+function perMinute({ etcdCpuMs, wallMs }: Load): number {
+  return (etcdCpuMs * 60_000) / wallMs;
+}
+
+function loadFigures(what: string, { wallMs, etcdCpuMs, clientsCpuMs, proposals }: Load, nodes: number): Figure[] {
+  return [
+    plainFigure(what, 'ms', wallMs),
+    plainFigure('etcd’s processor time for each agent in that', 'ms', etcdCpuMs / nodes),
+    plainFigure('the clients’ processor time for each agent in that', 'ms', clientsCpuMs / nodes),
+    plainFigure('Raft proposals for each agent in that', 'count', proposals / nodes),
+  ];
+}
+
+/** Asks etcd for a key with `etcdctl`, as an operator would, until the benchmark ends. */
+function startEtcdctl({ clock, signal, cleanup }: BenchContext, { server }: BenchEtcd) {
+  const ended = new AbortController();
+  let isPaused = false;
+  let slowestMs = 0;
+  const run = async () => {
+    for (;;) {
+      await clock.sleep(ETCDCTL_EVERY_MS, AbortSignal.any([signal, ended.signal]));
+      if (isPaused) continue;
+      const startMs = clock.monotonicMs();
+      const failed = await server.etcdctl('get', '--keys-only', '/rollcall/v1/none').then(
+        () => false,
+        () => true,
+      );
+      if (isPaused) continue;
+      slowestMs = Math.max(slowestMs, failed ? Number.POSITIVE_INFINITY : clock.monotonicMs() - startMs);
+    }
+  };
+  run().catch(() => {}); // ended
+  cleanup.after(async () => ended.abort());
+  return {
+    pause() {
+      isPaused = true;
+    },
+    resume() {
+      [isPaused, slowestMs] = [false, 0];
+    },
+    slowestMs: () => slowestMs,
+  };
+}
 
 interface Worker {
   readonly child: Child;

@@ -16,6 +16,8 @@ export interface TestPublisher {
   readonly instanceId: string;
   readonly store: Store;
   state(): PublisherState;
+  /** How often the watch of its keys told it of a loss, before a heartbeat did. */
+  heard(): number;
   /** Publishes a change of the record. */
   want(change: Partial<NodeRecord>): void;
   readonly ended: Promise<PublisherState>;
@@ -41,6 +43,7 @@ export async function startPublishers(
     const record = sampleRecord({ ec2InstanceId: sampleInstanceId(n), sidecar: { version: '1', session } });
     const desired = createCell<Desired | null>({ record, json: encodeRecord(record) });
     let state = initialPublisherState(ttlMs);
+    let heard = 0;
     const ended = runPublisher(
       {
         store,
@@ -51,7 +54,8 @@ export async function startPublishers(
         retentionMs: 86_400_000,
         desired,
         leaving: createCell(false),
-        onStep(_, next) {
+        onStep({ action }, next) {
+          if (action === 'hear' && next.counts.losses > state.counts.losses) heard += 1;
           state = next;
         },
       },
@@ -63,7 +67,7 @@ export async function startPublishers(
       const next = { ...record, ...change };
       desired.set({ record: next, json: encodeRecord(next) });
     };
-    publishers.push({ instanceId: record.ec2InstanceId, store, state: () => state, want, ended });
+    publishers.push({ instanceId: record.ec2InstanceId, store, state: () => state, heard: () => heard, want, ended });
   }
   t.after(() => stop.abort());
   await until('all are registered', 30_000, () => publishers.every(({ state }) => state().phase === 'held'));

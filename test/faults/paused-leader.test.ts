@@ -1,0 +1,117 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { systemClock } from '../../src/lib/clock.ts';
+import type { RollEvent } from '../../src/record/events.ts';
+import { createRegistry } from '../../src/registry/registry.ts';
+import type { Change } from '../../src/store/store.ts';
+import { startEtcdCluster } from '../support/etcd-cluster.ts';
+import { startMachineTimer, TURN_MS, until } from '../support/machine-time.ts';
+import { openEtcdStore, startPublishers } from '../support/publishers.ts';
+
+const AGENTS = 20;
+const TTL_MS = 10_000;
+const ROUNDS = 10;
+const never = new AbortController().signal;
+
+/** Follows the presences in a store, and what a reader of the roll is told. */
+async function startReader(t: TestContext, endpoints: readonly string[]) {
+  const store = await openEtcdStore(endpoints);
+  const registry = createRegistry({ store, clock: systemClock, random: Math.random, readTimeoutMs: 60_000 });
+  const ended = new AbortController();
+  const timer = startMachineTimer();
+  const ticking = setInterval(timer.tick, TURN_MS);
+  t.after(async () => {
+    ended.abort();
+    clearInterval(ticking);
+    await registry.close();
+    await store.close();
+  });
+  const nowMs = () => {
+    timer.tick();
+    return timer.elapsedMs();
+  };
+  /** Since when each node that is missing now is so, in milliseconds of machine time. */
+  const missing = new Map<string, number>();
+  const seen = { vanished: 0, longestMs: 0 };
+  const told: RollEvent['kind'][] = [];
+  const note = ({ instanceId, presence }: Extract<Change, { kind: 'presence' }>) => {
+    if (presence === null) {
+      seen.vanished += 1;
+      missing.set(instanceId, nowMs());
+    } else if (missing.has(instanceId)) {
+      seen.longestMs = Math.max(seen.longestMs, nowMs() - (missing.get(instanceId) ?? 0));
+      missing.delete(instanceId);
+    }
+  };
+  const watchPresences = async () => {
+    let { revision } = await store.read(never);
+    for (;;) {
+      try {
+        for await (const batch of store.watch(revision, ended.signal)) {
+          revision = batch.revision;
+          for (const change of batch.changes) if (change.kind === 'presence') note(change);
+        }
+      } catch {
+        if (ended.signal.aborted) return;
+        await sleep(50); // its member was stopped: the next watch starts at another
+      }
+    }
+  };
+  watchPresences();
+  const events = await registry.events({ since: null, signal: never });
+  const read = async () => {
+    for await (const batch of events) told.push(...batch.events.map(({ kind }) => kind));
+  };
+  read().catch(() => {}); // as above
+  await until('the reader has the roll', 30_000, () => told.includes('synced'));
+  return {
+    missing,
+    begin() {
+      [seen.longestMs, seen.vanished, told.length] = [0, 0, 0];
+    },
+    /** What happened since `begin`; no living node may have been missing for longer than a second. */
+    check(what: string) {
+      t.diagnostic(
+        `${what}: ${seen.vanished} vanished, ${Math.round(seen.longestMs)} ms at the longest; told: ${told}`,
+      );
+      assert.deepEqual([...missing.keys()], [], 'all are back');
+      assert.ok(seen.longestMs < 1_000, `${seen.longestMs} ms`);
+      assert.ok(!told.includes('lost'), 'no death of a living node is told');
+      // A mass loss is more than 30 % of the nodes.
+      if (seen.vanished > 0.3 * AGENTS) assert.equal(told[0], 'uncertain');
+      return seen.vanished;
+    },
+    told,
+  };
+}
+
+test('a leader that was paused revokes what others renewed: no node is missing for longer than a second, and none is told as lost', {
+  timeout: 600_000,
+}, async (t) => {
+  const cluster = await startEtcdCluster(3);
+  t.after(() => cluster.dispose());
+  const agents = await startPublishers(t, cluster.endpoints, { count: AGENTS, ttlMs: TTL_MS });
+  const reader = await startReader(t, cluster.endpoints);
+  for (let round = 1; round <= ROUNDS; round += 1) {
+    const leader = await cluster.leader();
+    process.kill(leader.pid, 'SIGSTOP');
+    await sleep(TTL_MS + 2_000);
+    reader.begin();
+    process.kill(leader.pid, 'SIGCONT');
+    await sleep(3_000);
+    reader.check(`round ${round}`);
+  }
+
+  // Whether a leader that resumes is told of its successor first is a matter of luck. This is what it does if it is not.
+  reader.begin();
+  const heardOf = () => agents.reduce((sum, { heard }) => sum + heard(), 0);
+  const before = heardOf();
+  const leases = agents.slice(0, AGENTS / 2).map(({ state }) => BigInt(state().hold?.presenceLease ?? 0).toString(16));
+  const [member] = cluster.members;
+  await Promise.all(leases.map((lease) => member?.etcdctl('lease', 'revoke', lease)));
+  await until('the loss is over', 2 * TTL_MS + 10_000, () => reader.told.includes('certain'));
+  assert.equal(reader.check('half of the leases revoked'), AGENTS / 2);
+  // A heartbeat may come first now and then.
+  assert.ok(heardOf() - before > AGENTS / 4, `${heardOf() - before} heard of it by their watch`);
+});
