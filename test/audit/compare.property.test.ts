@@ -8,10 +8,11 @@ import { emptyAuditMemory } from '../../src/audit/history.ts';
 import { isDifference } from '../../src/audit/report.ts';
 import type { ContainerInstance } from '../../src/ecs/ecs-api.ts';
 import { presenceState, type RollEntry } from '../../src/record/roll.ts';
+import { fewerInQuickRun } from '../support/quick-run.ts';
 import { sampleInstanceId } from '../support/sample-record.ts';
 import { absentNode, ago, NOW_MS, sampleArn, sampleInstance, sampleNode, sampleSides } from './sample-sides.ts';
 
-const RUNS = { numRuns: 2_000 };
+const RUNS = { numRuns: fewerInQuickRun(2_000) };
 const NODES = 4;
 
 const clusters = fc.constantFrom('demo', 'other');
@@ -120,7 +121,7 @@ test('equal sides agree; a node removed from one side only is a ghost or a stray
         assert.deepEqual(notes, []);
       }
     }),
-    { numRuns: 200 },
+    { numRuns: fewerInQuickRun(200) },
   );
 });
 

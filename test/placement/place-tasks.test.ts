@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import type { TaskNeeds } from '../../src/ecs/ecs-api.ts';
 import type { Candidate } from '../../src/placement/judge-nodes.ts';
 import { placeTasks, STRATEGIES } from '../../src/placement/place-tasks.ts';
+import { fewerInQuickRun } from '../support/quick-run.ts';
 import { seededRandom } from '../support/seeded-random.ts';
 import { candidate, needs, resources } from './sample-instance.ts';
 
@@ -69,7 +70,7 @@ test('no node gets more tasks than fit in memory, CPU and ports together; all ta
       }
       if (total < count) assert.equal(passedOver.length, nodes.length);
     }),
-    { numRuns: 1_000 },
+    { numRuns: fewerInQuickRun(1_000) },
   );
 });
 
@@ -95,7 +96,7 @@ test('binpack uses no more nodes than first-fit in any order of the nodes', () =
         assert.ok(tally(placements).size <= used.size, `${tally(placements).size} nodes, first-fit ${used.size}`);
       }
     }),
-    { numRuns: 1_000 },
+    { numRuns: fewerInQuickRun(1_000) },
   );
 });
 
@@ -112,7 +113,7 @@ test('spread gives a node at most one task more than any node with room', () => 
         }
       }
     }),
-    { numRuns: 1_000 },
+    { numRuns: fewerInQuickRun(1_000) },
   );
 });
 

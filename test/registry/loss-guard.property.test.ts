@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import type { RollEntry } from '../../src/record/roll.ts';
 import { guardDriver, type PollAnswer } from '../support/guard-driver.ts';
+import { fewerInQuickRun } from '../support/quick-run.ts';
 import { sampleInstanceId } from '../support/sample-record.ts';
 
 describe('loss guard', () => {
@@ -75,7 +76,7 @@ describe('loss guard', () => {
         }
         assert.equal(uncertain, false, 'every uncertain is followed by a certain');
       }),
-      { numRuns: 400 },
+      { numRuns: fewerInQuickRun(400) },
     );
   });
 
@@ -105,7 +106,7 @@ describe('loss guard', () => {
           assert.equal(event.revision, loss?.revision);
         }
       }),
-      { numRuns: 300 },
+      { numRuns: fewerInQuickRun(300) },
     );
   });
 
@@ -123,7 +124,7 @@ describe('loss guard', () => {
         assert.equal(run.emitted[0]?.event.kind, passed ? 'uncertain' : 'lost');
         assert.equal(run.instanceEvents().length, passed ? 0 : vanished);
       }),
-      { numRuns: 300 },
+      { numRuns: fewerInQuickRun(300) },
     );
   });
 });

@@ -6,6 +6,7 @@ import type { RollEntry } from '../../src/record/roll.ts';
 import { createRegistry, type Registry } from '../../src/registry/registry.ts';
 import { applyEvent } from '../support/apply-event.ts';
 import { fakeStore } from '../support/fake-store.ts';
+import { fewerInQuickRun } from '../support/quick-run.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
 
@@ -198,6 +199,6 @@ test('a reader that resumes from any cursor, after any events, ends with the sto
       }
       for (const each of agents) await each.close();
     }),
-    { numRuns: Number(process.env['ROLLCALL_TEST_RUNS'] ?? 200) },
+    { numRuns: fewerInQuickRun(200) },
   );
 });

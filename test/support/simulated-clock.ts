@@ -28,16 +28,21 @@ interface Sleeper {
 export function simulatedClock(options: SimulatedClockOptions = {}): SimulatedClock {
   let nowMs = options.monotonicMs ?? 1_000_000;
   let wallOffsetMs = (options.wallMs ?? Date.UTC(2026, 0, 1)) - nowMs;
-  // A Set keeps the order of insertion: sleepers due at one instant wake in the order in which they lay down.
-  const sleeping = new Set<Sleeper>();
+  // In the order of their instants; those due at one instant in the order in which they lay down.
+  const sleeping: Sleeper[] = [];
 
-  const firstDueBy = (untilMs: number): Sleeper | undefined => {
-    let first: Sleeper | undefined;
-    for (const sleeper of sleeping) {
-      if (sleeper.dueMs <= untilMs && (first === undefined || sleeper.dueMs < first.dueMs)) first = sleeper;
+  const add = (sleeper: Sleeper): void => {
+    let [from, to] = [0, sleeping.length];
+    while (from < to) {
+      const middle = (from + to) >> 1;
+      if ((sleeping[middle]?.dueMs ?? 0) <= sleeper.dueMs) from = middle + 1;
+      else to = middle;
     }
-    return first;
+    sleeping.splice(from, 0, sleeper);
   };
+
+  const firstDueBy = (untilMs: number): Sleeper | undefined =>
+    sleeping[0] && sleeping[0].dueMs <= untilMs ? sleeping[0] : undefined;
 
   return {
     monotonicMs: () => nowMs,
@@ -49,18 +54,18 @@ export function simulatedClock(options: SimulatedClockOptions = {}): SimulatedCl
           return;
         }
         const onAbort = () => {
-          sleeping.delete(sleeper);
+          sleeping.splice(sleeping.indexOf(sleeper), 1);
           reject(signal.reason);
         };
         const sleeper: Sleeper = {
           dueMs: nowMs + Math.max(delayMs, 0),
           wake: () => {
-            sleeping.delete(sleeper);
+            sleeping.shift();
             signal.removeEventListener('abort', onAbort);
             resolve();
           },
         };
-        sleeping.add(sleeper);
+        add(sleeper);
         signal.addEventListener('abort', onAbort, { once: true });
       }),
     advance: async (ms) => {
@@ -77,7 +82,7 @@ export function simulatedClock(options: SimulatedClockOptions = {}): SimulatedCl
     jumpWall: (ms) => {
       wallOffsetMs += ms;
     },
-    sleepers: () => sleeping.size,
+    sleepers: () => sleeping.length,
   };
 }
 

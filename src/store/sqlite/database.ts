@@ -203,6 +203,11 @@ export type Statements = ReturnType<typeof prepareStatements>;
 export function prepareStatements(db: DatabaseSync) {
   return {
     db,
+    begin: db.prepare('BEGIN'),
+    beginImmediate: db.prepare('BEGIN IMMEDIATE'),
+    commit: db.prepare('COMMIT'),
+    /** As `transaction` set it last; the PRAGMA acts when it is compiled, so it cannot be prepared. */
+    synchronous: { is: '' },
     meta: db.prepare('SELECT revision, compacted FROM meta'),
     identity: db.prepare('SELECT id FROM identity'),
     setRevision: db.prepare('UPDATE meta SET revision = ?'),
@@ -262,12 +267,17 @@ export function prepareStatements(db: DatabaseSync) {
  * (https://sqlite.org/pragma.html#pragma_synchronous). `touch` and `write` take the lock when they begin, where SQLite can
  * wait for it.
  */
-export function transaction<T>(db: DatabaseSync, mode: 'read' | 'touch' | 'write', work: () => T): T {
-  if (mode !== 'read') db.exec(`PRAGMA synchronous = ${mode === 'write' ? 'FULL' : 'NORMAL'}`);
-  db.exec(mode === 'read' ? 'BEGIN' : 'BEGIN IMMEDIATE');
+export function transaction<T>(statements: Statements, mode: 'read' | 'touch' | 'write', work: () => T): T {
+  const { db, synchronous, begin, beginImmediate, commit } = statements;
+  const wanted = mode === 'write' ? 'FULL' : 'NORMAL';
+  if (mode !== 'read' && synchronous.is !== wanted) {
+    db.exec(`PRAGMA synchronous = ${wanted}`);
+    synchronous.is = wanted;
+  }
+  (mode === 'read' ? begin : beginImmediate).run();
   try {
     const result = work();
-    db.exec('COMMIT');
+    commit.run();
     return result;
   } catch (error) {
     // Some failures (a full disk) end the transaction by themselves.

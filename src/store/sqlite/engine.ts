@@ -159,7 +159,7 @@ function leaseTime(statements: Statements, now: Now, lease: string): LeaseTime |
 function sweep(statements: Statements, now: Now, keptChanges: number): void {
   // Almost always there is nothing to do, and reading an index takes no lock.
   while (expired(statements, now).length > 0) {
-    transaction(statements.db, 'write', () => {
+    transaction(statements, 'write', () => {
       for (const id of expired(statements, now)) {
         const held = statements.keysOfLease.all(id).map(kvRow);
         const deletions = held.map((row) => ({ key: row.key, put: null, previous: row }));
@@ -224,11 +224,9 @@ export interface Engine {
 }
 
 export function createEngine(statements: Statements, keptChanges: number): Engine {
-  const { db } = statements;
-
   const swept = <T>(now: Now, mode: 'read' | 'touch' | 'write', work: () => T): T => {
     sweep(statements, now, keptChanges);
-    return transaction(db, mode, work);
+    return transaction(statements, mode, work);
   };
 
   const find = (key: string): KeyValue | null => {
