@@ -4,6 +4,7 @@ import { presenceState, type Roll, type RollEntry } from './roll.ts';
 /** The events of one node. Short forms of the CloudEvents types `rollcall.instance.…`. */
 export const INSTANCE_EVENT_KINDS = [
   'registered',
+  'restarted',
   'updated',
   'health',
   'interruption',
@@ -129,13 +130,27 @@ function kindsOf(before: RollEntry | null, after: RollEntry | null): readonly In
   if (state === 'present') {
     // Whatever its session: a node that was lost has recovered.
     if (was === 'lost') return ['recovered'];
-    if (was === 'departed' || before.presence?.session !== after.presence?.session) return ['registered'];
+    if (was === 'departed') return [isRestart(before, after) ? 'restarted' : 'registered'];
+    if (before.presence?.session !== after.presence?.session) return ['registered'];
   } else if (state === 'lost') {
     if (was !== 'lost') return ['lost'];
   } else if (was !== 'departed' || !same(before.record.departure, after.record.departure)) {
     return ['departed'];
   }
   return changesOf(before, after);
+}
+
+/** The pause of the unit before it starts the agent again, `RestartSec=5`, and 10 s for the start. */
+const RESTART_WITHIN_MS = 15_000;
+
+/**
+ * Whether a departed node is back from a restart. Not every restart can be known beforehand: to a host, fleet's replacement
+ * of a unit is a stop, and then a start. Both instants are of the node's clock, so that all readers come to the same.
+ */
+function isRestart({ record: { departure } }: RollEntry, { record: { registeredAt } }: RollEntry): boolean {
+  if (departure?.cause === 'restart') return true;
+  const awayMs = Date.parse(registeredAt) - Date.parse(departure?.at ?? '');
+  return departure?.cause === 'stopped' && awayMs >= 0 && awayMs <= RESTART_WITHIN_MS;
 }
 
 /** The events of a node whose presence state has not changed. */

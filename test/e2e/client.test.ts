@@ -120,7 +120,7 @@ export function describe(event: WatchedEvent): string | null {
       // @ts-expect-error: it is about no instance
       return event.data.record;
     default: {
-      const type: 'registered' | 'updated' | 'health' | 'interruption' | 'recovered' | 'departed' extends infer Kind
+      const type: 'registered' | 'restarted' | 'updated' | 'health' | 'interruption' | 'recovered' | 'departed' extends infer Kind
         ? Kind extends string ? \`rollcall.instance.\${Kind}\` : never : never = event.type;
       return type + event.data.record.health.status;
     }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { diffEntry } from '../../src/record/events.ts';
-import type { NodeRecord, Presence } from '../../src/record/record.ts';
+import type { DepartureCause, NodeRecord, Presence } from '../../src/record/record.ts';
 import { presenceState, type Roll, type RollEntry } from '../../src/record/roll.ts';
 import { applyEvent } from '../support/apply-event.ts';
 import { diffRolls } from '../support/diff-rolls.ts';
@@ -49,8 +49,20 @@ test('a lost node that is present again has recovered, with the same session or 
   assert.deepEqual(kinds(gone(), present({}, { session: 'session-b' })), ['recovered']);
 });
 
-test('a departed node that is present again has registered', () => {
-  assert.deepEqual(kinds(gone({ departure: STOPPED }), present()), ['registered']);
+test('a departed node that is present again has restarted, if it said so or was away only as long as a restart takes', () => {
+  const back = (cause: DepartureCause, awayMs: number) => {
+    const registeredAt = new Date(Date.parse(AT) + awayMs).toISOString();
+    return kinds(gone({ departure: { cause, at: AT } }), present({ registeredAt }, { session: 'session-b' }));
+  };
+  assert.deepEqual(back('stopped', 4_000), ['restarted']);
+  assert.deepEqual(back('stopped', 15_000), ['restarted']);
+  assert.deepEqual(back('stopped', 15_001), ['registered']);
+  // The node's clock was set back meanwhile: nothing is known.
+  assert.deepEqual(back('stopped', -1_000), ['registered']);
+  assert.deepEqual(back('restart', 600_000), ['restarted']);
+  assert.deepEqual(back('spot-interruption', 4_000), ['registered']);
+  const unreadable = gone({ departure: { cause: 'stopped', at: 'noon' } });
+  assert.deepEqual(kinds(unreadable, present()), ['registered']);
 });
 
 test('the end of a presence is a loss, or with a departure a departure', () => {
@@ -149,7 +161,17 @@ test('equal rolls have no events', () => {
 });
 
 test('events are sorted by id and kind, in whatever order the rolls were built', () => {
-  const rank = ['registered', 'recovered', 'departed', 'lost', 'forgotten', 'updated', 'health', 'interruption'];
+  const rank = [
+    'registered',
+    'restarted',
+    'recovered',
+    'departed',
+    'lost',
+    'forgotten',
+    'updated',
+    'health',
+    'interruption',
+  ];
   fc.assert(
     fc.property(entries, entries, (a, b) => {
       const events = diffRolls(roll(a, '1'), roll(b, '2'));
@@ -164,6 +186,7 @@ test('events are sorted by id and kind, in whatever order the rolls were built',
 test('the kind of an event fits the node’s state after it', () => {
   const after = {
     registered: 'present',
+    restarted: 'present',
     recovered: 'present',
     lost: 'lost',
     departed: 'departed',
