@@ -29,6 +29,20 @@ RUN set -eu; \
     echo 'hosts: files dns' >root/etc/nsswitch.conf; \
     chmod -R go=rX,u=rwX root; chmod 755 root/usr/bin/node root/usr/bin/rollcall; find root -name 'ld-linux*' -exec chmod 755 {} +; \
     root/usr/bin/node root/usr/lib/rollcall/rollcall.cjs --version
+# What an agent compiles at its start, so that it need not on each node: a fifth less processor time, 2 MB less memory.
+# Node keeps it for one path, user and set of flags; any other goes without. Not writable for the agent.
+RUN set -eu; \
+    export NODE_COMPILE_CACHE=/usr/lib/rollcall/compiled; \
+    mkdir -m 777 "root$NODE_COMPILE_CACHE"; \
+    chroot --userspec=65532:65532 root /usr/bin/node --disable-warning=ExperimentalWarning --max-opt=1 --no-wasm-tier-up \
+      --no-wasm-dynamic-tiering --max-semi-space-size=1 --optimize-for-size /usr/lib/rollcall/rollcall.cjs agent \
+      --store etcd://127.0.0.1:1 --metadata-endpoint http://127.0.0.1:1 --introspection-endpoint http://127.0.0.1:1 \
+      --listen 127.0.0.1:0 2>agent.log & \
+    pid=$!; \
+    for _ in $(seq 120); do ! grep -q 'introspection: ' agent.log || break; sleep 0.5; done; \
+    kill "$pid"; wait "$pid" || { cat agent.log; exit 1; }; \
+    ls root/usr/lib/rollcall/compiled/*/*; \
+    chown -R 0:0 root/usr/lib/rollcall/compiled; chmod -R go=rX,u=rwX root/usr/lib/rollcall/compiled
 
 FROM scratch
 ARG VERSION=unknown
@@ -41,6 +55,7 @@ LABEL org.opencontainers.image.title="rollcall" \
 COPY --from=build /build/root/ /
 # Any user will do: the agent writes nothing (but a sqlite: store), and needs no entry in a passwd file.
 USER 65532:65532
+ENV NODE_COMPILE_CACHE=/usr/lib/rollcall/compiled
 # The runtime is PID 1 and handles the signals. Small before fast, as scripts/rollcall starts it from a checkout.
 ENTRYPOINT ["/usr/bin/node", "--disable-warning=ExperimentalWarning", "--max-opt=1", "--no-wasm-tier-up", \
             "--no-wasm-dynamic-tiering", "--max-semi-space-size=1", "--optimize-for-size", \

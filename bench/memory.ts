@@ -21,10 +21,10 @@ export const memory: Benchmark = {
     const { simulator, nodes } = await startBenchNodes(context, 1);
     const [node] = nodes;
     if (!node) throw new Error('the simulator has no node');
-    const { argv: command } = await launchCommand(context, 'agent');
+    const launch = await launchCommand(context, 'agent');
     const args = ['--store', etcd.url, '--introspection-interval', `${POLL_MS / 1_000}s`];
-    const { child, listening } = startBenchAgent(context, command, node, { args, deathWatch: true });
-    const bare = startChild(context, [command[0] ?? '', '-e', 'setInterval(() => {}, 1e6)'], { deathWatch: true });
+    const { child, listening } = startBenchAgent(context, launch, node, { args, deathWatch: true });
+    const bare = startChild(context, [launch.argv[0] ?? '', '-e', 'setInterval(() => {}, 1e6)'], { deathWatch: true });
     const { url } = await listening;
     await untilRegistered(context, url);
     await context.clock.sleep(IDLE_MS, context.signal);

@@ -21,9 +21,9 @@ export const quiet: Benchmark = {
     const heartbeats = context.quick ? 6 : TEN_MINUTES_OF_HEARTBEATS;
     const { server, url } = await startBenchEtcd(context);
     const { nodes } = await startBenchNodes(context, AGENTS);
-    const { argv: command } = await launchCommand(context, 'agent');
+    const launch = await launchCommand(context, 'agent');
     const args = ['--store', url, '--presence-ttl', `${TTL_MS / 1_000}s`, '--retention', RETENTION];
-    const agents = nodes.map((node) => startBenchAgent(context, command, node, { args, deathWatch: true }));
+    const agents = nodes.map((node) => startBenchAgent(context, launch, node, { args, deathWatch: true }));
     const agentUrls = (await Promise.all(agents.map(({ listening }) => listening))).map((heard) => heard.url);
 
     await heartbeatsOf(

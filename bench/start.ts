@@ -1,6 +1,6 @@
 import { withDeadline } from '../src/lib/deadline.ts';
 import { type BenchContext, type Benchmark, type Figure, plainFigure, quantile } from './benchmark.ts';
-import { launchCommand, startChild } from './support/child.ts';
+import { type Launch, launchCommand, startChild } from './support/child.ts';
 import { type BenchEtcd, type BenchNode, startBenchAgent, startBenchEtcd, startBenchNodes } from './support/fleet.ts';
 
 const VISIBLE_LIMIT_MS = 20_000;
@@ -17,12 +17,12 @@ export const start: Benchmark = {
     const { nodes } = await startBenchNodes(context, 1);
     const [node] = nodes;
     if (!node) throw new Error('the simulator has no node');
-    const { argv: command } = await launchCommand(context, 'agent');
+    const launch = await launchCommand(context, 'agent');
     const rounds: Round[] = [];
     for (let round = 1 - warmups; round <= runs; round += 1) {
       const result = {
-        bareMs: await bareNodeMs(context, command),
-        ...(await agentMs(context, etcd, command, node, round)),
+        bareMs: await bareNodeMs(context, launch.argv),
+        ...(await agentMs(context, etcd, launch, node, round)),
       };
       if (round >= 1) rounds.push(result);
       context.progress(`${round < 1 ? 'warm-up' : `run ${round} of ${runs}`}: ${result.visibleMs.toFixed(0)} ms`);
@@ -63,7 +63,7 @@ async function bareNodeMs(context: BenchContext, [node = '']: readonly string[])
 async function agentMs(
   context: BenchContext,
   etcd: BenchEtcd,
-  command: readonly string[],
+  launch: Launch,
   node: BenchNode,
   round: number,
 ): Promise<{ visibleMs: number; listeningMs: number }> {
@@ -79,7 +79,7 @@ async function agentMs(
   });
   visible.catch(() => {}); // the failure of an agent that does not start is reported first
   const options = { args: ['--store', `${etcd.url}${prefix}`], deathWatch: false };
-  const { child, listening } = startBenchAgent(context, command, node, options);
+  const { child, listening } = startBenchAgent(context, launch, node, options);
   const { heardMs } = await listening;
   const visibleMs = (await visible) - child.startedMs;
   await child.stop('SIGTERM'); // it departs, so that no lease ends during a later round

@@ -52,10 +52,7 @@ export function startChild(
 export interface Launch {
   /** The program with its runtime flags, without COMMAND. */
   readonly argv: readonly string[];
-  /**
-   * The runtime's own variables: where it keeps compiled code between runs. An agent is measured without them, because
-   * the image that runs on the nodes keeps none.
-   */
+  /** The runtime's own variables: where it keeps compiled code between runs. The image brings it for the agent. */
   readonly env: Readonly<Record<string, string>>;
 }
 

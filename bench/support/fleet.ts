@@ -13,7 +13,7 @@ import { until } from '../../test/support/machine-time.ts';
 import { getJson } from '../../test/support/rollcall-process.ts';
 import { sampleRecord, spreadInstanceId } from '../../test/support/sample-record.ts';
 import type { BenchContext } from '../benchmark.ts';
-import { type Child, launchCommand, startChild } from './child.ts';
+import { type Child, type Launch, launchCommand, startChild } from './child.ts';
 
 export interface BenchEtcd {
   readonly server: EtcdServer;
@@ -116,15 +116,15 @@ export interface BenchAgent {
 /** Starts a real agent on a simulated node. `listening` rejects when it ends, or logs no address for 20 s. */
 export function startBenchAgent(
   context: BenchContext,
-  command: readonly string[],
+  { argv, env }: Launch,
   node: BenchNode,
   { args, deathWatch }: { readonly args: readonly string[]; readonly deathWatch: boolean },
 ): BenchAgent {
   const { clock, signal } = context;
   const heard = Promise.withResolvers<{ url: string; heardMs: number }>();
   let log = '';
-  const child = startChild(context, [...command, 'agent', ...args], {
-    env: node.env,
+  const child = startChild(context, [...argv, 'agent', ...args], {
+    env: { ...env, ...node.env },
     deathWatch,
     onStderr: (chunk) => {
       log = (log + chunk).slice(-MAX_LOG_CHARS);
@@ -164,8 +164,8 @@ export async function startIdleAgent(context: BenchContext, storeUrl: string): P
   const { nodes } = await startBenchNodes(context, 1);
   const [node] = nodes;
   if (!node) throw new Error('the simulator has no node');
-  const { argv: command } = await launchCommand(context, 'agent');
-  const { child, listening } = startBenchAgent(context, command, node, {
+  const launch = await launchCommand(context, 'agent');
+  const { child, listening } = startBenchAgent(context, launch, node, {
     args: ['--store', storeUrl],
     deathWatch: true,
   });
