@@ -15,6 +15,8 @@ export interface Endpoint {
 interface Attempts {
   /** Sent twice it does no harm: it may go to another endpoint even when this one may have carried it out. */
   readonly repeatable: boolean;
+  /** What it needs a right for, such as `write /rollcall/v1/records/i-1`, for the message of a refusal. */
+  readonly right?: string;
   /** Only here, for a call that belongs to a stream of this endpoint. */
   readonly only?: Endpoint;
 }
@@ -114,7 +116,7 @@ export function openEtcdClient(
         return result;
       } catch (thrown) {
         signal.throwIfAborted();
-        const verdict = judge(thrown, endpoint.url, context);
+        const verdict = judge(thrown, endpoint.url, context, how.right);
         failed.push({ endpoint, verdict });
         if (!verdict.elsewhere) throw verdict.error;
         avoid(endpoint);

@@ -46,8 +46,9 @@ const CODES = {
 /**
  * Judges whatever an attempt threw. The message names the endpoint and, where there is one, the next step.
  * @param url the endpoint's origin
+ * @param right what the attempt needs a right for, such as `write /rollcall/v1/records/i-1`
  */
-export function judge(thrown: unknown, url: string, context: EtcdContext): Verdict {
+export function judge(thrown: unknown, url: string, context: EtcdContext, right?: string): Verdict {
   // An error that was judged before.
   if (thrown instanceof StoreError) return { error: thrown, elsewhere: false, unsent: true };
   const failed = (text: string, rest: Omit<Verdict, 'error'>, retryable = true): Verdict => ({
@@ -59,7 +60,7 @@ export function judge(thrown: unknown, url: string, context: EtcdContext): Verdi
   }
   if (thrown instanceof RpcError) {
     if (isAnswerTooLarge(thrown)) return failed('the answer is too large', { elsewhere: false, unsent: false });
-    return thrown.sent ? judgeRefusal(thrown, url, context) : judgeConnection(thrown, failed, context.tls);
+    return thrown.sent ? judgeRefusal(thrown, url, context, right) : judgeConnection(thrown, failed, context.tls);
   }
   const text = thrown instanceof RangeError ? `the answer is not etcd's: ${thrown.message}` : describeError(thrown);
   return failed(text, { elsewhere: true, unsent: false, unexplained: true });
@@ -146,7 +147,8 @@ function oneReason(error: Error): string {
 }
 
 // The texts are those of etcd's api/v3rpc/rpctypes/error.go, the same from 3.2 to 3.6.
-function judgeRefusal(refusal: RpcError, url: string, { user, root, tls }: EtcdContext): Verdict {
+function judgeRefusal(refusal: RpcError, url: string, context: EtcdContext, right?: string): Verdict {
+  const { user, root, tls } = context;
   const { code } = refusal;
   const message = describeError(refusal.message);
   const at = `etcd at ${url}`;
@@ -166,12 +168,10 @@ function judgeRefusal(refusal: RpcError, url: string, { user, root, tls }: EtcdC
   // A proxy's page, and not etcd's gRPC.
   const foreign = message.startsWith('Received HTTP status code');
   const denied = !foreign && (code === CODES.permissionDenied || message.includes('permission denied'));
-  if (denied && user !== null) {
-    return refused(`permission denied for user "${user}" on keys below ${root}: grant it readwrite on that prefix`);
-  }
-  if (denied && tls?.certFile) {
-    const whose = `the user that is the CN of ${tls.certFile}`;
-    return refused(`permission denied for ${whose} on keys below ${root}: grant it readwrite on that prefix`);
+  const whose = user !== null ? `user "${user}"` : tls?.certFile ? `the user that is the CN of ${tls.certFile}` : null;
+  if (denied && whose !== null) {
+    const need = `it has no right to ${right ?? `use keys below ${root}`}`;
+    return refused(`permission denied for ${whose}: ${need}; give its role that right (docs/stores.md)`);
   }
   if (denied || (!foreign && isTokenRefusal(refusal))) {
     if (user === null)

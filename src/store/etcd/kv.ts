@@ -42,7 +42,8 @@ function etcdRange(client: EtcdClient, root: string, history: HistoryCheck): Kv[
       limit: String(limit),
       revision: query.revision ?? '0',
     };
-    return client.call(RANGE, request, REPEATABLE, signal, (answer, bytes) => ({
+    const how = { repeatable: true, right: `read ${root}${query.prefix}` };
+    return client.call(RANGE, request, how, signal, (answer, bytes) => ({
       revision: query.revision ?? revisionOf(answer),
       kvs: answer.kvs.map(({ key, value, modRevision }) => ({ key: withoutRoot(key, root), value, modRevision })),
       next: answer.more ? cursorAfter(answer.kvs.at(-1)?.key, bytes, root) : null,
@@ -162,7 +163,9 @@ function etcdTxn(client: EtcdClient, root: string): Kv['txn'] {
   return (txn, signal) => {
     // A write that may have been carried out is not sent again here: its guards would then fail on its own doing.
     const repeatable = txn.puts.length === 0 && txn.deletes.length === 0;
-    return client.call(TXN, txnRequest(txn, root), { repeatable }, signal, (answer) => {
+    const written = [...txn.puts.map(({ key }) => key), ...txn.deletes];
+    const right = `${repeatable ? 'read' : 'write'} ${(repeatable ? txn.reads : written).map((key) => root + key).join(' and ')}`;
+    return client.call(TXN, txnRequest(txn, root), { repeatable, right }, signal, (answer) => {
       const { responses } = answer;
       if (responses.length < txn.reads.length)
         throw new JunkAnswerError('the answer has fewer responses than the transaction has reads');
@@ -206,7 +209,8 @@ function compare(guard: Guard, root: string) {
 function etcdCount(client: EtcdClient, root: string): Kv['count'] {
   return (prefix, signal) => {
     const request = { key: root + prefix, rangeEnd: prefixEnd(root + prefix), countOnly: true };
-    return client.call(RANGE, request, REPEATABLE, signal, ({ count }) => Number(count));
+    const how = { repeatable: true, right: `read ${root}${prefix}` };
+    return client.call(RANGE, request, how, signal, ({ count }) => Number(count));
   };
 }
 

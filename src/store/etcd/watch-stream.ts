@@ -103,7 +103,7 @@ export function openWatchStream(
         [{ key: root, rangeEnd: prefixEnd(root), startRevision, prevKv: true, progressNotify: true, fragment: true }]
       : keys.map((key) => ({ key: root + key, startRevision }));
   const requests = creates.map((createRequest) => WatchRequest.encode({ createRequest }));
-  return client.attempt({ repeatable: true }, signal, (endpoint, headers, openSignal) =>
+  return client.attempt({ repeatable: true, right: `read ${root}` }, signal, (endpoint, headers, openSignal) =>
     open(endpoint, root, requests, headers, signal, openSignal),
   );
 }

@@ -110,7 +110,7 @@ export function etcdWatch(client: EtcdClient, { clock, context, history }: Watch
       signal.throwIfAborted();
       // Etcds before 3.4 cannot cut an answer in parts, and the same one would come again.
       if (isAnswerTooLarge(error)) throw overtaken(stream.endpoint.url, progress.received, 'is more than one answer');
-      const verdict = judge(error, stream.endpoint.url, context);
+      const verdict = judge(error, stream.endpoint.url, context, `read ${context.root}`);
       if (verdict.elsewhere) client.avoid(stream.endpoint);
       throw verdict.error;
     } finally {
@@ -132,7 +132,7 @@ export function etcdWatchKeys(client: EtcdClient, context: EtcdContext): Kv['wat
       }
     } catch (error) {
       signal.throwIfAborted();
-      const verdict = judge(error, stream.endpoint.url, context);
+      const verdict = judge(error, stream.endpoint.url, context, `read ${context.root}`);
       if (verdict.elsewhere) client.avoid(stream.endpoint);
       throw verdict.error;
     } finally {

@@ -236,18 +236,20 @@ describeOnEtcds('authentication', (version) => {
       );
     });
 
-    it('names user and prefix where the permission is missing', async () => {
+    it('names the user and the keys where the right is missing', async () => {
       const kv = openTestKv(server.endpoints, { credentials: ETCD_LIMITED, prefix: '/other' });
-      const expected = {
+      const expected = (right: string) => ({
         name: 'StoreError',
-        message: /permission denied for user "node" on keys below \/other\//,
+        message:
+          `etcd at ${server.clientUrl}: permission denied for user "node": it has no right to ${right}; ` +
+          'give its role that right (docs/stores.md)',
         retryable: false,
-      };
-      await assert.rejects(kv.range({ prefix: '' }, never), expected);
-      await assert.rejects(putAll(kv, { a: '1' }), expected);
+      });
+      await assert.rejects(kv.range({ prefix: 'v1/' }, never), expected('read /other/v1/'));
+      await assert.rejects(putAll(kv, { a: '1', b: '2' }), expected('write /other/a and /other/b'));
       await assert.rejects(
         collect(kv, '1', () => true),
-        expected,
+        expected('read /other/'),
       );
     });
 

@@ -25,7 +25,11 @@ describe('what a failed attempt means', () => {
   it('says what to do where a person has to act, and does not hope for another endpoint', () => {
     const cases: [number, string, RegExp][] = [
       [3, 'etcdserver: authentication failed, invalid user ID or password', /failed for user "x": check the user and/],
-      [7, 'etcdserver: permission denied', /permission denied for user "x" on keys below \/rollcall\/: grant it/],
+      [
+        7,
+        'etcdserver: permission denied',
+        /permission denied for user "x": it has no right to use keys below \/rollcall\/; .*docs\/stores\.md/,
+      ],
       [8, 'etcdserver: mvcc: database space exceeded', /its database is full: .*etcdctl alarm disarm/],
     ];
     for (const [code, message, expected] of cases) {
