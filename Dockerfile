@@ -11,10 +11,11 @@ ARG BUILD_BASE=node:24-bookworm-slim
 FROM ${BUILD_BASE} AS build
 WORKDIR /build
 COPY package.json package-lock.json .npmrc ./
+COPY runtime runtime
 RUN npm ci --no-progress --loglevel=error
 COPY tsconfig*.json ./
 COPY scripts/build.mjs scripts/
-COPY scripts/lib/node.sh scripts/lib/
+COPY scripts/lib/node.sh scripts/lib/third-party.mjs scripts/lib/
 COPY src src
 RUN . scripts/lib/node.sh && "$node" scripts/build.mjs
 # What the runtime is linked against, under its own paths; ldd names what the loader finds on this architecture.
@@ -22,7 +23,7 @@ RUN set -eu; \
     . scripts/lib/node.sh; \
     mkdir -p root/usr/bin root/usr/lib/rollcall root/etc; \
     cp "$node" root/usr/bin/node; \
-    cp dist/*.cjs dist/*.cjs.LEGAL.txt root/usr/lib/rollcall/; \
+    cp dist/*.cjs dist/*.cjs.LEGAL.txt dist/THIRD-PARTY.md root/usr/lib/rollcall/; \
     # So that docker exec rollcall rollcall list does what it says; there is no env to find the runtime.
     printf '#!/usr/bin/node --disable-warning=ExperimentalWarning\nrequire("/usr/lib/rollcall/rollcall.cjs");\n' >root/usr/bin/rollcall; \
     ldd "$node" | grep -o '/[^ ]*' | while read -r library; do cp --parents --dereference "$library" root/; done; \

@@ -1,7 +1,8 @@
 // Bundles the program, AWS's SDK for it, and the client for Node programs into one file each: an agent that starts on
 // every node pays for each module it has to find and parse.
-import { existsSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { build } from 'esbuild';
+import { thirdPartyPage } from './lib/third-party.mjs';
 
 const NEXT = 'dist/next';
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
@@ -11,18 +12,24 @@ const sdkApart = {
   name: 'sdk-apart',
   setup: ({ onResolve }) => onResolve({ filter: /\/aws\/sdk\.ts$/ }, () => ({ path: `./${SDK}`, external: true })),
 };
+// A checkout and the image bring Node 24; a host that only gets the file may not.
+const REFUSE_OLD_NODE = `if (parseInt(process.versions.node) < 24) {
+  process.stderr.write('rollcall: this is Node ' + process.versions.node + ', and rollcall needs Node 24 or later\\n');
+  process.exit(1);
+}`;
 const common = {
   bundle: true,
   platform: 'node',
   target: 'node24',
   legalComments: 'linked',
   logLevel: 'warning',
+  metafile: true,
   // grpc-js asks for it only to serve channelz and load reports; rollcall's messages need no .proto files.
   external: ['@grpc/proto-loader'],
 };
 
 rmSync(NEXT, { recursive: true, force: true });
-await Promise.all([
+const [program, sdk, client] = await Promise.all([
   build({
     ...common,
     entryPoints: ['src/main.ts'],
@@ -33,7 +40,7 @@ await Promise.all([
     minify: true,
     plugins: [sdkApart],
     define: { ROLLCALL_VERSION: JSON.stringify(version) },
-    banner: { js: '#!/usr/bin/env node' },
+    banner: { js: `#!/usr/bin/env node\n${REFUSE_OLD_NODE}` },
   }),
   build({
     ...common,
@@ -47,15 +54,30 @@ await Promise.all([
     entryPoints: ['src/client/client.ts'],
     outfile: `${NEXT}/client.js`,
     format: 'esm',
+    // Programs have the Node that they have.
+    target: 'node20',
+    minify: true,
     // The packages inside are CommonJS and ask for Node's modules by `require`, which an ES module has to make.
     banner: { js: "import { createRequire } from 'node:module';\nconst require = createRequire(import.meta.url);" },
   }),
 ]);
 
+/** The files that have a part in these bundles. */
+const inputsOf = (...builds) =>
+  builds
+    .flatMap(({ metafile }) => Object.values(metafile.outputs))
+    .flatMap(({ inputs }) => Object.entries(inputs).filter(([, { bytesInOutput }]) => bytesInOutput > 0))
+    .map(([path]) => path);
+writeFileSync(`${NEXT}/THIRD-PARTY.md`, thirdPartyPage(inputsOf(program, sdk)));
+writeFileSync(`${NEXT}/client.THIRD-PARTY.md`, thirdPartyPage(inputsOf(client)));
+
 // A build that is cut short must not leave half a bundle that is newer than its sources: what scripts/setup looks at,
 // the program, comes last. Declarations of an earlier client are of no use beside it.
 rmSync('dist/types', { recursive: true, force: true });
-const files = ['client.js', SDK, 'rollcall.cjs'].flatMap((name) => [`${name}.LEGAL.txt`, name]);
+const files = ['THIRD-PARTY.md', 'client.THIRD-PARTY.md', 'client.js', SDK, 'rollcall.cjs'].flatMap((name) => [
+  `${name}.LEGAL.txt`,
+  name,
+]);
 for (const name of files.filter((name) => existsSync(`${NEXT}/${name}`))) {
   renameSync(`${NEXT}/${name}`, `dist/${name}`);
 }

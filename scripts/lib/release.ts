@@ -1,7 +1,8 @@
 /**
  * The texts of a release: `release.ts check VERSION` says in one line why it cannot be released, `release.ts write VERSION
- * DATE` sets the version in package.json and its lock file, gives the changelog's unreleased section that version and date,
- * and puts the version into the docker commands of the docs. In the folder it is run in.
+ * DATE [REMOTE]` sets the version in package.json and its lock file, and the repository to the git remote, gives the
+ * changelog's unreleased section that version and date, and puts the version into the docker commands of the docs. In the
+ * folder it is run in.
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 
@@ -83,7 +84,23 @@ export function withVersion(json: string, version: string): string {
   return `${JSON.stringify(content, null, 2)}\n`;
 }
 
-function main([action, version = '', date = '']: readonly string[]): void {
+/**
+ * package.json's text with the repository of this git remote, without a user's password; as it is for a remote that others
+ * cannot reach, such as a folder.
+ */
+export function withRepository(json: string, remote: string): string {
+  const [, host, path] = /^(?:[^@/\s]+@)?([^:/\s]+\.[^:/\s]+):(?!\/\/)([^\s]+)$/.exec(remote) ?? [];
+  const text = host === undefined ? remote : `ssh://git@${host}/${path}`;
+  const url = URL.canParse(text) ? new URL(text) : null;
+  if (url === null || !/^(https|ssh|git):$/.test(url.protocol)) return json;
+  if (url.protocol === 'https:') url.username = '';
+  url.password = '';
+  const content = JSON.parse(json);
+  content.repository = { type: 'git', url: `git+${url.href.replace(/(\.git)?\/?$/, '.git')}` };
+  return `${JSON.stringify(content, null, 2)}\n`;
+}
+
+function main([action, version = '', date = '', remote = '']: readonly string[]): void {
   const { version: current } = JSON.parse(readFileSync('package.json', 'utf8'));
   const changelog = readFileSync('CHANGELOG.md', 'utf8');
   const reason = refusal(version, current, changelog);
@@ -96,6 +113,7 @@ function main([action, version = '', date = '']: readonly string[]): void {
   const edit = (file: string, change: (text: string) => string) =>
     writeFileSync(file, change(readFileSync(file, 'utf8')));
   for (const file of ['package.json', 'package-lock.json']) edit(file, (text) => withVersion(text, version));
+  edit('package.json', (text) => withRepository(text, remote));
   edit('CHANGELOG.md', (text) => releasedChangelog(text, version, date));
   for (const page of ['README.md', ...readdirSync('docs').map((name) => `docs/${name}`)]) {
     if (page.endsWith('.md'))

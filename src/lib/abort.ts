@@ -1,3 +1,5 @@
+import { deferred } from './deferred.ts';
+
 /**
  * Calls `act` with the signal's reason when `signal` aborts, or at once if it has aborted already. Disposing removes the
  * listener. Dispose at the end of the work: otherwise a signal that lives longer keeps the work reachable.
@@ -12,7 +14,7 @@ export function onAbort(signal: AbortSignal | undefined, act: (reason: unknown) 
 
 /** Settles as `work` does, or rejects with the signal's reason when `signal` aborts first. The work itself is not stopped. */
 export async function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const outcome = Promise.withResolvers<T>();
+  const outcome = deferred<T>();
   using _aborting = onAbort(signal, outcome.reject);
   work.then(outcome.resolve, outcome.reject);
   return await outcome.promise;

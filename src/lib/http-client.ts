@@ -3,6 +3,7 @@ import request from 'undici/lib/api/api-request.js';
 import BaseDispatcher from 'undici/lib/dispatcher/dispatcher.js';
 import Pool from 'undici/lib/dispatcher/pool.js';
 import { onAbort } from './abort.ts';
+import { deferred } from './deferred.ts';
 
 // As undici's index does: gives every dispatcher its `request`. undici-deep.d.ts says why the index is not used.
 Object.assign(BaseDispatcher.prototype, { request });
@@ -77,7 +78,7 @@ export async function boundedRequest(pool: HttpPool, request: BoundedRequest): P
 async function boundedAnswer(pool: HttpPool, request: BoundedRequest): Promise<BoundedAnswer> {
   const { method, path, headers, body, maxBytes, signal } = request;
   signal.throwIfAborted();
-  const answer = Promise.withResolvers<BoundedAnswer>();
+  const answer = deferred<BoundedAnswer>();
   const head: { status: number; headers: Headers } = { status: 0, headers: {} };
   const chunks: Buffer[] = [];
   let sizeBytes = 0;

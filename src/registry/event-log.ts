@@ -1,4 +1,5 @@
 import { abortable } from '../lib/abort.ts';
+import { deferred } from '../lib/deferred.ts';
 import { type EventBatch, SlowReaderError } from './event-source.ts';
 
 /**
@@ -82,7 +83,7 @@ export function createEventLog(): EventLog {
 
   /** Resolves at the next change of the log. Rejects with the reason of `signal`. */
   async function changed(signal: AbortSignal): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
+    const { promise, resolve } = deferred<void>();
     waiting.add(resolve);
     try {
       await abortable(promise, signal);

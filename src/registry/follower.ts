@@ -1,6 +1,7 @@
 import { Backoff } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
 import { DeadlineError, withDeadline } from '../lib/deadline.ts';
+import { deferred } from '../lib/deferred.ts';
 import { RollcallError } from '../lib/errors.ts';
 import type { Roll } from '../record/roll.ts';
 import { CompactedError, StoreError } from '../store/errors.ts';
@@ -93,7 +94,7 @@ interface Session {
 function startSession({ clock, follow, idleAtMs, onEnd }: SessionOptions): Session {
   const controller = new AbortController();
   const { signal } = controller;
-  const firstOutcome = Promise.withResolvers<void>();
+  const firstOutcome = deferred<void>();
   const end = () => {
     if (signal.aborted) return;
     controller.abort();

@@ -1,6 +1,7 @@
 import { abortable } from '../lib/abort.ts';
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
+import { deferred } from '../lib/deferred.ts';
 import { diffEntry } from '../record/events.ts';
 import type { NodeRecord, Presence } from '../record/record.ts';
 import { presenceState, type Roll, type RollEntry } from '../record/roll.ts';
@@ -138,7 +139,7 @@ export function createSlots(count: number) {
       free -= 1;
       return;
     }
-    const { promise, resolve } = Promise.withResolvers<void>();
+    const { promise, resolve } = deferred<void>();
     waiting.add(resolve);
     try {
       await abortable(promise, signal);

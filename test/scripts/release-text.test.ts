@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
-import { compareVersions, refusal, releasedChangelog, withVersion } from '../../scripts/lib/release.ts';
+import { compareVersions, refusal, releasedChangelog, withRepository, withVersion } from '../../scripts/lib/release.ts';
 
 const ROOT = new URL('../../', import.meta.url);
 const CHANGELOG = '# Changelog\n\n## [Unreleased]\n\n### Added\n\n- A thing.\n\n## [0.1.0]\n\n- The first.\n';
@@ -65,5 +65,20 @@ test('the version is set as npm sets it: in both places of the lock file, and no
     const changed = withVersion(text, '9.8.7');
     assert.equal(changed.split('"9.8.7"').length - 1, places, file);
     assert.equal(changed.replaceAll('"9.8.7"', `"${version}"`), text, file);
+  }
+});
+
+test('the repository of a release is the git remote, without anybody’s password', () => {
+  const repositoryOf = (remote: string) => JSON.parse(withRepository('{"repository":"before"}', remote)).repository;
+  for (const [remote, url] of [
+    ['https://git.example/team/rollcall.git', 'git+https://git.example/team/rollcall.git'],
+    ['https://user:secret@git.example/team/rollcall', 'git+https://git.example/team/rollcall.git'],
+    ['git@git.example:team/rollcall.git', 'git+ssh://git@git.example/team/rollcall.git'],
+    ['ssh://git@git.example:2222/team/rollcall/', 'git+ssh://git@git.example:2222/team/rollcall.git'],
+  ] as const) {
+    assert.deepEqual(repositoryOf(remote), { type: 'git', url }, remote);
+  }
+  for (const remote of ['', '/srv/rollcall.git', '../rollcall', 'file:///srv/rollcall.git', 'C:/rollcall']) {
+    assert.equal(repositoryOf(remote), 'before', remote);
   }
 });
