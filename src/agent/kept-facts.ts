@@ -32,9 +32,10 @@ export interface WholeFacts {
  * - each fact of EC2's metadata: what could not be read is still true of the same instance. The private address also
  *   where the metadata has none, because an instance always has one;
  * - the notice of EC2: it stands until EC2 says that there is none. Not after its time: that interruption has happened;
- * - the machine id, where its file cannot be read.
+ * - the machine id, where its file cannot be read;
+ * - a check that is not passing, until it was looked at: see `recallCheck`.
  *
- * Not kept: labels (configuration), checks (all run anew), the departure, and what is of the process.
+ * Not kept: labels (configuration), passing checks (all run anew), the departure, and what is of the process.
  *
  * Of the cluster ecs-agent's word is worth most, then that of the last record, then the configuration. A last record
  * without an ARN or a version had its cluster from the configuration of then, which the one of now replaces.

@@ -2,9 +2,11 @@ import {
   type CheckState,
   checkVerdict,
   type Damping,
+  knownChecks,
   type Observation,
   observeCheck,
   reasonFrom,
+  recallCheck,
   summarizeHealth,
 } from '../checks/check.ts';
 import { OWN_CHECK_NAMES } from '../record/health-facts.ts';
@@ -47,8 +49,8 @@ export type NodeEvent =
   | { readonly kind: 'ecs-agent-failed'; readonly error: string }
   /** A kind of notice that could not be read is absent. */
   | { readonly kind: 'notices'; readonly notices: Partial<Notices>; readonly error: string | null }
-  /** The node's record as an earlier agent wrote it. */
-  | { readonly kind: 'last-record'; readonly record: NodeRecord | null }
+  /** The node's record as an earlier agent wrote it. `probes`: the names of the checks that are configured now. */
+  | { readonly kind: 'last-record'; readonly record: NodeRecord | null; readonly probes: readonly string[] }
   /** The result of a probe. */
   | { readonly kind: 'check'; readonly name: string; readonly seen: Observation };
 
@@ -69,13 +71,28 @@ export const initialNodeState: NodeState = {
  */
 export function reduceNode(state: NodeState, event: NodeEvent, damping: Damping, nowMs: number): NodeState {
   const next = withFacts(state, event, nowMs);
+  const checks = nextChecks(next, event, damping, nowMs);
+  if (checks === state.checks && state.health) return next;
+  return { ...next, checks, health: summarizeHealth(state.health, knownChecks(checks), nowMs) };
+}
+
+function nextChecks(state: NodeState, event: NodeEvent, damping: Damping, nowMs: number): readonly CheckState[] {
+  const checkOf = (name: string) => state.checks.find((check) => check.name === name) ?? null;
+  const recalled = (name: string, check: CheckState | null) => {
+    const last = state.last?.record.health.checks.find((each) => each.name === name);
+    return last ? recallCheck(check, last) : check;
+  };
+  if (event.kind === 'last-record') {
+    const names = new Set([...state.checks.map(({ name }) => name), ...event.probes]);
+    const checks = [...names].map((name) => recalled(name, checkOf(name)));
+    return checks.filter((check) => check !== null).sort(inOrder);
+  }
   const result = checkResult(event);
-  if (!result) return next;
-  const before = state.checks.find((check) => check.name === result.name) ?? null;
-  const after = observeCheck(result.name, before, result.seen, damping, nowMs);
-  if (after === before) return next;
-  const checks = [...state.checks.filter((check) => check !== before), after].sort(inOrder);
-  return { ...next, checks, health: summarizeHealth(state.health, checks, nowMs) };
+  if (!result) return state.checks;
+  const before = checkOf(result.name);
+  const observed = observeCheck(result.name, before, result.seen, damping, nowMs);
+  const after = recalled(result.name, observed) ?? observed;
+  return after === before ? state.checks : [...state.checks.filter((check) => check !== before), after].sort(inOrder);
 }
 
 /** The result of a check that an event carries, before damping; null for an event without one. */
@@ -138,8 +155,9 @@ function nodeFacts({ metadata, ecsAgent, notices, last }: NodeState, identity: N
 /** The checks as they are published: a check that fails says which facts its source has not confirmed. */
 export function publishedChecks(state: NodeState, identity: NodeIdentity): readonly CheckState[] {
   const unconfirmed = nodeFacts(state, identity)?.unconfirmed ?? null;
-  if (unconfirmed === null) return state.checks;
-  return state.checks.map((check) =>
+  const checks = knownChecks(state.checks);
+  if (unconfirmed === null) return checks;
+  return checks.map((check) =>
     check.name === 'ecs-agent' && check.status !== 'passing'
       ? { ...check, reason: reasonFrom(check.reason, `; ${unconfirmed}`) }
       : check,

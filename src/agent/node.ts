@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { type CheckRuns, countRun, type Observation, type WatchedCheck } from '../checks/check.ts';
+import { type CheckRuns, countRun, knownChecks, type Observation, type WatchedCheck } from '../checks/check.ts';
 import type { Probe } from '../checks/probe.ts';
 import { firstRunMs, runProbe } from '../checks/run-probes.ts';
 import { untilAborted } from '../lib/abort.ts';
@@ -52,7 +52,7 @@ export function createObserveLog(log: Logger): ObserveLog {
     state(before, after) {
       logNotice(log, before, after);
       if (before.checks === after.checks) return;
-      for (const check of after.checks) {
+      for (const check of knownChecks(after.checks)) {
         if (LOGGED_BY_SOURCE.has(check.name)) continue;
         const last = before.checks.find(({ name }) => name === check.name);
         if (check.status === (last?.status ?? 'passing')) continue;
@@ -146,9 +146,10 @@ export function observeNode(
       (signal) => {
         const onStep = monitor.track('checks', probe.intervalMs + probe.timeoutMs + 30_000);
         const delayMs = firstRunMs(index, probes.length, probe.intervalMs);
+        const { fall } = config.checks;
         const onResult = (seen: Observation, durationMs: number) =>
           take({ kind: 'check', name: probe.name, seen }, durationMs);
-        return runProbe({ probe, delayMs, clock, onResult, onStep }, signal);
+        return runProbe({ probe, delayMs, fall, clock, onResult, onStep }, signal);
       },
   );
 
@@ -168,7 +169,7 @@ export function observeNode(
         return counted ? [{ check, runs: counted }] : [];
       }),
     interruption: () => publishedInterruption(state, identity),
-    recall: (record) => take({ kind: 'last-record', record }, null),
+    recall: (record) => take({ kind: 'last-record', record, probes: probes.map(({ name }) => name) }, null),
     sources: () => [...statuses.values()],
     close: sources.close,
   };

@@ -25,11 +25,22 @@ export interface CheckState extends Observation {
   readonly sinceMs: number;
   /** A change that was observed, but not often enough in a row to count yet. */
   readonly pending: (Observation & { readonly count: number }) | null;
+  /**
+   * False while there are only bad results since the start, too few to count: such a check has no verdict yet. Its status
+   * is then that of the last record, or `passing` where that has none or no bad one.
+   */
+  readonly decided: boolean;
+}
+
+/** The checks that have a verdict, or a bad one in the last record. */
+export function knownChecks(checks: readonly CheckState[]): readonly CheckState[] {
+  return checks.filter(({ decided, status }) => decided || status !== 'passing');
 }
 
 /**
- * The next state of a check. The first result counts at once. After that a change counts only after `rise` or `fall`
- * equal results in a row, so that one slow answer is not a false alarm. HAProxy's rise and fall work in the same way.
+ * The next state of a check. A good first result counts at once; bad ones from the start on count after `fall` of them,
+ * since the host may be busy booting. After that a change counts only after `rise` or `fall` equal results in a row, so
+ * that one slow answer is not a false alarm. HAProxy's rise and fall work in the same way.
  */
 export function observeCheck(
   name: string,
@@ -38,7 +49,13 @@ export function observeCheck(
   damping: Damping,
   nowMs: number,
 ): CheckState {
-  if (!state) return { name, ...seen, sinceMs: nowMs, pending: null };
+  if (!state?.decided) {
+    const count = 1 + (state?.pending?.count ?? 0);
+    const decided = seen.status === 'passing' || count >= damping.fall;
+    if (decided) return { name, ...seen, sinceMs: nowMs, pending: null, decided };
+    const before = state ?? { name, status: 'passing', reason: '', sinceMs: nowMs };
+    return { ...before, pending: { ...seen, count }, decided };
+  }
   if (seen.status === state.status && seen.reason === state.reason) {
     return state.pending ? { ...state, pending: null } : state;
   }
@@ -47,7 +64,22 @@ export function observeCheck(
   if (pending.count < needed) return { ...state, pending };
   // A new reason for the same status does not change when the status began.
   const sinceMs = seen.status === state.status ? state.sinceMs : nowMs;
-  return { name, ...seen, sinceMs, pending: null };
+  return { name, ...seen, sinceMs, pending: null, decided: true };
+}
+
+/**
+ * A check without a verdict, completed by the node's last record: an agent that restarts on a critical node must not
+ * publish it as passing until it has looked often enough. A bad result that the last record has, too, counts at once.
+ * @param state null: not looked at yet @param last the check in the last record
+ */
+export function recallCheck<State extends CheckState | null>(state: State, last: CheckVerdict): State | CheckState {
+  const sinceMs = Date.parse(last.since);
+  if (state?.decided || last.status === 'passing' || Number.isNaN(sinceMs)) return state;
+  const { name, status, reason } = last;
+  const pending = state?.pending ?? null;
+  if (pending?.status === status)
+    return { name, status, reason: pending.reason, sinceMs, pending: null, decided: true };
+  return { name, status, reason, sinceMs, pending, decided: false };
 }
 
 /** True if the pending change goes on. For a new status the reasons may differ; for a new reason alone they must be equal. */

@@ -32,6 +32,8 @@ interface RunProbeOptions {
   readonly probe: Probe;
   /** Delay before the first run. */
   readonly delayMs: number;
+  /** Bad results from the start on that make a verdict; until then the runs follow each other sooner. */
+  readonly fall: number;
   readonly clock: Clock;
   /** Called after each run. */
   readonly onResult: (seen: Observation, durationMs: number) => void;
@@ -39,6 +41,8 @@ interface RunProbeOptions {
   readonly onStep: () => void;
 }
 
+/** Between the second and the third run of a probe that fails from the start on; doubled each time. */
+const FIRST_PAUSE_MS = 1_000;
 /** A probe may take its own timeout plus 1 s. This long after its timeout the loop stops waiting for it. */
 const GRACE_MS = 2_000;
 
@@ -48,7 +52,10 @@ const GRACE_MS = 2_000;
  */
 export async function runProbe(options: RunProbeOptions, signal: AbortSignal): Promise<never> {
   const { probe, clock, onStep } = options;
-  let dueMs = clock.monotonicMs() + options.delayMs;
+  const firstMs = clock.monotonicMs() + options.delayMs;
+  let dueMs = firstMs;
+  let passed = false;
+  let runs = 0;
   for (;;) {
     onStep();
     await clock.sleep(dueMs - clock.monotonicMs(), signal);
@@ -57,7 +64,13 @@ export async function runProbe(options: RunProbeOptions, signal: AbortSignal): P
     const seen = await observe(probe, clock, signal);
     const nowMs = clock.monotonicMs();
     options.onResult(seen, nowMs - startMs);
-    dueMs = nextRunMs(dueMs, probe.intervalMs, nowMs);
+    passed ||= seen.status === 'passing';
+    runs += 1;
+    // What fails at the start is looked at again at once, then after growing pauses: the host may be busy booting.
+    const isSoon = !passed && runs < options.fall;
+    const soonMs = nowMs + Math.min(probe.intervalMs, runs === 1 ? 0 : FIRST_PAUSE_MS * 2 ** (runs - 2));
+    const regularMs = nextRunMs(firstMs, probe.intervalMs, nowMs);
+    dueMs = isSoon ? Math.min(soonMs, regularMs) : regularMs;
   }
 }
 

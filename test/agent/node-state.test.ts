@@ -48,7 +48,7 @@ describe('node state', () => {
   });
 
   test('a node registers without an ARN while ecs-agent is not up, and says why it is not well', () => {
-    const record = desiredRecord(after(refused, metadata), identity);
+    const record = desiredRecord(after(refused, metadata, refused, refused), identity);
     assert.equal(record?.containerInstanceArn, null);
     assert.equal(record?.health.status, 'critical');
     assert.equal(record?.health.checks.find((check) => check.name === 'ecs-agent')?.reason, 'connection refused');
@@ -63,10 +63,9 @@ describe('node state', () => {
 
   test('a reason in the record is short, however much a source has to say', () => {
     const long = Array.from({ length: 10 }, (_, n) => `IMDS meta-data/leaf-${n}: no answer within 500 ms`).join('; ');
-    const record = desiredRecord(
-      after({ kind: 'metadata', facts, error: long }, { kind: 'ecs-agent-failed', error: long }),
-      identity,
-    );
+    const stale: NodeEvent = { kind: 'metadata', facts, error: long };
+    const failed: NodeEvent = { kind: 'ecs-agent-failed', error: long };
+    const record = desiredRecord(after(...[1, 2, 3].flatMap((): NodeEvent[] => [stale, failed])), identity);
     for (const { reason } of record?.health.checks ?? []) {
       assert.equal([...reason].length, 200);
       assert.match(reason, /^IMDS meta-data\/leaf-0: no answer within 500 ms; .*…$/);
@@ -76,7 +75,10 @@ describe('node state', () => {
 
   test('an ecs-agent that is not registered is a warning', () => {
     const unregistered: NodeEvent = { ...ecsAgent, facts: { ...ecsAgent.facts, containerInstanceArn: null } };
-    assert.equal(desiredRecord(after(metadata, unregistered), identity)?.health.status, 'warning');
+    assert.equal(
+      desiredRecord(after(metadata, unregistered, unregistered, unregistered), identity)?.health.status,
+      'warning',
+    );
   });
 
   test('failing metadata is never worse than a warning once the identity is known', () => {

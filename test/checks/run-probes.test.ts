@@ -38,7 +38,7 @@ describe('run probe', () => {
     };
     const onResult = (seen: Observation, durationMs: number) =>
       results.push({ seen, durationMs, atMs: clock.monotonicMs() - startMs });
-    const ended = runProbe({ probe, delayMs, clock, onResult, onStep: () => {} }, stop.signal);
+    const ended = runProbe({ probe, delayMs, fall: 3, clock, onResult, onStep: () => {} }, stop.signal);
     ended.catch(() => {});
     return { results, started, stop, ended };
   }
@@ -66,18 +66,32 @@ describe('run probe', () => {
   test('a run that throws is critical with the error as the reason, and the loop continues', async (t) => {
     const clock = simulatedClock();
     const { results } = run(t, clock, () => Promise.reject(new Error('no such program')));
-    await clock.advance(10_000);
+    await clock.advance(0);
     assert.deepEqual(
       results.map(({ seen }) => seen),
       Array(2).fill({ status: 'critical', reason: 'no such program' }),
     );
   });
 
+  test('what fails at the start runs again at once and a second later, until there is a verdict or it passes', async (t) => {
+    const clock = simulatedClock();
+    const bad: Observation = { status: 'critical', reason: 'busy' };
+    const failing = run(t, clock, async () => bad);
+    let looks = 0;
+    const booting = run(t, clock, async () => (++looks < 3 ? bad : passing));
+    let later = 0;
+    const failingLater = run(t, clock, async () => (++later > 1 ? bad : passing));
+    await clock.advance(25_000);
+    assert.deepEqual(failing.started, [0, 0, 1_000, 10_000, 20_000]);
+    assert.deepEqual(booting.started, [0, 0, 1_000, 10_000, 20_000]);
+    assert.deepEqual(failingLater.started, [0, 10_000, 20_000]);
+  });
+
   test('a run that hangs and ignores its signal is critical with the same reason each time, and the loop continues', async (t) => {
     const clock = simulatedClock();
     let hang = true;
     const { results } = run(t, clock, () => (hang ? new Promise(() => {}) : Promise.resolve(passing)));
-    await clock.advance(39_000);
+    await clock.advance(29_000);
     assert.deepEqual(
       results.map(({ seen }) => seen),
       Array(4).fill({ status: 'critical', reason: 'no answer within 1s' }),
