@@ -26,15 +26,22 @@ interface Source {
 
 const silentWatch: Store['watch'] = () => ({ [Symbol.asyncIterator]: () => ({ next: () => never }) });
 
-/** The clock of a loop that stands still: once blocked, sleeps of these lengths do not end until they are aborted. */
+/**
+ * The clock of a loop that stands still: once armed, sleeps of these lengths do not end until they are aborted. Not before
+ * the agent is registered: a source that is retried at the start sleeps for any length.
+ */
 function blockingClock(fromMs: number, toMs: number) {
   const clock = shiftedClock();
   let blocked = 0;
+  let armed = false;
   return {
     ...clock,
     blocked: () => blocked,
+    arm(): void {
+      armed = true;
+    },
     sleep(delayMs: number, signal: AbortSignal): Promise<void> {
-      if (delayMs < fromMs || delayMs > toMs) return clock.sleep(delayMs, signal);
+      if (!armed || delayMs < fromMs || delayMs > toMs) return clock.sleep(delayMs, signal);
       blocked += 1;
       return untilAborted(signal);
     },
@@ -61,6 +68,7 @@ suite('/healthz', () => {
       const network =
         name === 'registry' ? { ...flakyStore(world.store), watch: silentWatch } : flakyStore(world.store);
       const agent = await world.startAgent({ clock, network, probes: [probe], config: quick });
+      clock.arm();
       if (name === 'registry') await getJson(`${agent.url}/v1/containerInstances`);
       await until('the loop stands', PATIENCE_MS, () => clock.blocked() > 0);
       assert.equal((await getJson(`${agent.url}/healthz`)).status, 200);
