@@ -12,11 +12,18 @@ import { type BenchmarkResult, describeMachine, renderReport, reportJson } from 
 import { start } from './start.ts';
 
 const BENCHMARKS: readonly Benchmark[] = [start, quiet, memory, list, events, http, fleet];
-const HELP = `scripts/bench [--json] [--quick] [--nodes N] [${BENCHMARKS.map(({ name }) => name).join('|')} …]
+const HELP = `Usage: scripts/bench [flags] [BENCHMARK …]
 
-Measures and prints a table on stdout; with --json the table goes to stderr and JSON to stdout. --quick does a
-fraction of the work, to see that the benchmarks run. --nodes: how many agents the fleet has, 500 by default. Ends with
-0 also when a figure is over its limit, 1 when a benchmark could not run.
+Measures and prints a table on stdout.
+
+  BENCHMARK    ${BENCHMARKS.map(({ name }) => name).join(', ')}; default: all
+  --json       JSON on stdout, and the table on stderr
+  --quick      a fraction of the work, to see that the benchmarks run
+  --nodes N    how many agents the fleet has (default: 500)
+  -h, --help   this help
+
+Exit status: 0 also when a figure is over its limit, 1 when a benchmark could
+not run, 2 wrong usage.
 `;
 
 const interrupt = new AbortController();

@@ -156,5 +156,8 @@ test('a replacement says how many nodes restart at once, and why not one after t
     stdout,
     /would replace rollcall\.service: fleet restarts it on all 2 machines at once, it cannot replace a global unit on one after the other/,
   );
-  assert.match(stdout, /2 nodes leave the roll at once and are back some seconds later/);
+  assert.match(
+    stdout,
+    /2 nodes leave the roll at once \(departed, stopped\) and are back some seconds later \(restarted\)/,
+  );
 });
