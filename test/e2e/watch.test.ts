@@ -328,7 +328,11 @@ test('wrong usage and unusable cursor files give one line and an exit status, an
     2,
     /resume after revision 999999: the store is at \d+, so it is another store/,
   );
-  await complains(['--types', 'lost,gone'], 2, /unknown event type "gone"; use one of registered, updated, .*certain/);
+  await complains(
+    ['--types', 'lost,gone'],
+    2,
+    /unknown event type "gone"; use one of registered, restarted, updated, .*certain/,
+  );
   await complains([], 2, /ROLLCALL_TYPES.*unknown event type "no"/, { ROLLCALL_TYPES: 'no' });
   await complains(['--cursor', ''], 2, /--cursor.*It is empty/);
   await complains(['--cluster', ''], 2, /--cluster.*It is empty/);

@@ -158,6 +158,16 @@ test('a container that docker cannot remove does not prevent a start', async (t)
       assert.deepEqual(await stuck(), []);
     });
 
+    await t.test(`${unit}: a stop ends it at any moment of such a start`, async () => {
+      for (const instantMs of [100, 300, 500, 700, 900]) {
+        await must(`systemctl stop ${unit}; systemctl start --no-block ${unit}`);
+        await sleep(instantMs);
+        const [, tookMs] = await timed(must(`systemctl stop ${unit}`));
+        assert.ok(tookMs < STOPPED_WITHIN_MS, `${instantMs} ms: it took ${Math.round(tookMs)} ms`);
+        assert.equal(await running(), false);
+      }
+    });
+
     await t.test(`${unit}: one that something else started under its name is replaced`, async () => {
       await must(`systemctl stop ${unit}`);
       await must(`docker run --detach --name=${name} --restart=always --net=host rollcall simulate --base-port 0`);
