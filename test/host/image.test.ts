@@ -96,7 +96,7 @@ test('the image and the unit’s variants on a booted host', async (t) => {
       const { code, stdout } = await machine.run(`docker exec rollcall rollcall show ${machine.instanceId} -o json`);
       return code === 0 ? JSON.parse(stdout).health.checks : [];
     };
-    const names = ['disk', 'docker', 'ecs-agent', 'metadata'];
+    const names = ['disk', 'docker', 'ecs-agent', 'metadata', 'notices'];
     await until('all checks have looked', 30_000 + SLACK_MS, async () => {
       assert.deepEqual((await checks()).map(({ name }) => name).toSorted(), names);
       return true;
