@@ -4,7 +4,7 @@ import { isLogged, logLevelOption, namesOf, type OutputFormat, outputOption, rol
 import { repeatable } from '../config/idle-flags.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/mass-loss.ts';
 import { storeOptions, timeoutOption } from '../config/store.ts';
-import { UsageError } from '../lib/errors.ts';
+import { quote, UsageError } from '../lib/errors.ts';
 import { HEALTH_STATUSES, type HealthStatus } from '../record/record.ts';
 import { filterRoll, instanceJson, type Roll, type RollEntry } from '../record/roll.ts';
 import type { NodeSummary } from '../record/summary.ts';
@@ -52,9 +52,6 @@ function sourceOptions(): Option[] {
   ];
 }
 
-/** Column names of either source. The source is not known yet when the flag is parsed. */
-const fieldNames = namesOf('column', [...new Set(Object.values(FIELD_NAMES).flat())]);
-
 /**
  * Refuses flags that do not apply to the source. Variables may stay set for other commands.
  * @throws UsageError
@@ -72,8 +69,13 @@ function checkSource(command: Command, { source }: SourceFlags, fields: readonly
   const strange = fields?.find((name) => !FIELD_NAMES[source].includes(name));
   if (strange !== undefined) {
     const names = FIELD_NAMES[source].join(', ');
-    throw new UsageError(`--fields: unknown column "${strange}" with --source ${source}; use one of ${names}`);
+    throw new UsageError(`--fields: unknown column ${quote(strange)} with --source ${source}; use one of ${names}`);
   }
+}
+
+/** Which columns there are depends on the source, which is not known yet when the flag is parsed. */
+function columnNames(text: string, previous: readonly string[] = []): readonly string[] {
+  return [...new Set([...previous, ...text.split(',').map((name) => name.trim().toLowerCase())])];
 }
 
 interface ListFlags extends ReadFlags, MassLossFlags, SourceFlags {
@@ -129,7 +131,7 @@ export function listCommand(context: CliContext): Command {
           `columns of text and wide, comma-separated: ${LIST_FIELD_NAMES.join(', ')}; with --source ecs: ${ECS_LIST_FIELD_NAMES.join(', ')}`,
         )
           .env('ROLLCALL_FIELDS')
-          .argParser(fieldNames),
+          .argParser(columnNames),
       ),
     )
     .addOption(new Option('--no-legend', 'no header line').env('ROLLCALL_NO_LEGEND'))

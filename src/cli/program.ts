@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { refuseIdleFlags } from '../config/idle-flags.ts';
 import { describeError, quote, RollcallError, UsageError } from '../lib/errors.ts';
+import { StoreUrlError } from '../store/store-url.ts';
 import { agentCommand } from './agent.ts';
 import { auditCommand } from './audit.ts';
 import type { CliContext } from './context.ts';
@@ -35,9 +36,15 @@ export async function runProgram(args: readonly string[], context: CliContext): 
     return 0;
   } catch (error) {
     if (error instanceof CommanderError) return commanderStatus(error, args, context);
-    context.stderr(`${commandName(args)}: ${describeError(error)}`);
+    const source = error instanceof StoreUrlError ? storeSource(program, args) : '';
+    context.stderr(`${commandName(args)}: ${source}${describeError(error)}`);
     return error instanceof RollcallError ? error.exitCode : 1;
   }
+}
+
+function storeSource(program: Command, [name]: readonly string[]): string {
+  const source = program.commands.find((each) => each.name() === name)?.getOptionValueSource('store');
+  return source === 'env' ? 'ROLLCALL_STORE: ' : '--store: ';
 }
 
 const COMMANDS = {

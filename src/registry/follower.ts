@@ -252,11 +252,11 @@ export function createFollower(options: FollowerOptions): Follower {
 
   /** A silent watch makes no step, so this looks at the clock. Resolves when `signal` aborts. */
   async function observe(signal: AbortSignal): Promise<void> {
-    let told: WatchDown | null = null;
+    let reported: WatchDown | null = null;
     while (!signal.aborted) {
       const now = down();
-      if ((now === null) !== (told === null)) onWatch(now);
-      told = now;
+      if ((now === null) !== (reported === null)) onWatch(now);
+      reported = now;
       const restMs = now === null ? upAtMs + WATCH_DOWN_MS + 1 - clock.monotonicMs() : DOWN_LOOK_MS;
       await clock.sleep(Math.max(restMs, 1), signal).catch(() => {}); // aborted: the loop's condition ends it
     }

@@ -187,7 +187,7 @@ export interface CatchUp {
   /**
    * The events after `since`, which the log no longer has, and a reader of the log from there on. null: the store no
    * longer has the changes, or they are too many or take too long, so a snapshot is cheaper. Also null after a mass loss: a
-   * snapshot shows who is present without a `lost` event for nodes that returned or may return.
+   * snapshot shows which nodes are present without a `lost` event for nodes that returned or may return.
    * Rejects only with the reason of `signal`.
    */
   resume(since: string, signal: AbortSignal): Promise<Beginning | null>;

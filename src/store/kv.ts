@@ -11,7 +11,7 @@ export interface Kv {
   /** As `Store.id`. */
   id(signal: AbortSignal): Promise<string>;
 
-  /** The id of the lease with this name: the same for everyone who uses this store's prefix. No call of the store. */
+  /** The id of the lease with this name: the same in every process that uses this store's prefix. No call of the store. */
   leaseOf(name: string): string;
 
   /**

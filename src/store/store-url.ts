@@ -54,6 +54,9 @@ const DEFAULT_PREFIX = '/rollcall';
 /** More endpoints than any etcd cluster has members. */
 const MAX_ENDPOINTS = 16;
 
+/** Not a store's URL. `rollcall` says before it which flag or variable it came from. */
+export class StoreUrlError extends UsageError {}
+
 /** @throws UsageError that names the URL (without its password), the problem and the valid forms */
 export function parseStoreUrl(url: string, settings: StoreSettings): StoreConfig {
   const scheme = /^([a-z]+):/.exec(url)?.[1];
@@ -140,8 +143,8 @@ function refuseEtcdSettings(url: string, settings: StoreSettings): void {
     );
 }
 
-function malformed(url: string, what: string): UsageError {
-  return new UsageError(`cannot read the store URL "${hidePassword(url)}": ${what}; use ${FORMS}`);
+function malformed(url: string, what: string): StoreUrlError {
+  return new StoreUrlError(`cannot read the store URL "${hidePassword(url)}": ${what}; use ${FORMS}`);
 }
 
 function hidePassword(url: string): string {

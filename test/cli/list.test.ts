@@ -85,10 +85,28 @@ test('an unknown health, cluster or column is refused', async () => {
     [['--health', 'ill'], /unknown health "ill"; use one of passing, warning, critical/],
     [['--cluster', 'demo,'], /"" is not a cluster’s name or ARN/],
     [['--cluster', 'de mo'], /"de mo" is not a cluster’s name or ARN/],
-    [['--fields', 'ip,nope'], /unknown column "nope"; use one of ip, instance/],
+    [
+      ['--fields', 'ip,nope'],
+      /unknown column "nope" with --source store; use one of ip, instance, .*, cause, reason\n$/,
+    ],
+    [
+      ['--source', 'ecs', '--fields', 'health'],
+      /unknown column "health" with --source ecs; use one of ip, .*, registered\n$/,
+    ],
   ] as const) {
     const { code, stderr } = await runInProcess(['list', ...args]);
     assert.equal(code, 2);
     assert.match(stderr, pattern);
   }
+});
+
+test('a wrong store URL is named with the flag or the variable that it came from', async () => {
+  const flag = await runInProcess(['list', '--store', 'http://h'], { env: { ROLLCALL_STORE: 'etcd://h' } });
+  assert.match(
+    flag.stderr,
+    /^rollcall list: --store: cannot read the store URL "http:\/\/h": unknown scheme "http"; use/,
+  );
+  const variable = await runInProcess(['show', 'i-12345678'], { env: { ROLLCALL_STORE: 'etcd://u:secret@h:x' } });
+  assert.match(variable.stderr, /^rollcall show: ROLLCALL_STORE: cannot read the store URL "etcd:\/\/\*\*\*@h:x": /);
+  assert.equal(variable.code, 2);
 });

@@ -35,7 +35,11 @@ test('wrong usage is one line with the flag or variable, the value and what is a
   await complains(['watch', '--cluster', arn], 2, byName);
   await complains(['list', '--cluster', ''], 2, /--cluster.*It is empty: give it a value or leave it out/);
   await complains(['list', '-o', 'yaml'], 2, /'yaml' is invalid. Allowed choices are text, wide, json, ndjson/);
-  await complains(['list', '--fields', 'ip,nope'], 2, /unknown column "nope"; use one of ip, instance/);
+  await complains(
+    ['list', '--fields', 'ip,nope'],
+    2,
+    /unknown column "nope" with --source store; use one of ip, instance/,
+  );
   await complains(['list'], 2, /'bad' from env 'ROLLCALL_OUTPUT' is invalid/, { ROLLCALL_OUTPUT: 'bad' });
   await complains(['agent'], 2, /^rollcall agent: ROLLCALL_ECS_ATTRIBUTES is "disabled"; set it to true or false$/m, {
     ROLLCALL_ECS_ATTRIBUTES: 'disabled',

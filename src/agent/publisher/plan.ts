@@ -34,7 +34,7 @@ export type Step =
   | (Why & { readonly action: 'renew-retention'; readonly hold: Hold })
   | (Why & { readonly action: 'update'; readonly hold: Hold; readonly desired: Desired })
   | (Why & { readonly action: 'depart'; readonly hold: Hold; readonly desired: Desired })
-  /** Takes in what the watch of the own keys told; no call of the store. */
+  /** Takes in what the watch of the own keys reported; no call of the store. */
   | (Why & { readonly action: 'hear'; readonly end: HoldEnd })
   | Wait
   | Done;
@@ -53,7 +53,7 @@ export interface Answers {
   readonly hear: NotHeld;
 }
 
-/** What the watch of the own keys told of a registration. */
+/** What the watch of the own keys reported of a registration. */
 export interface HoldEnd {
   readonly hold: Hold;
   readonly outcome: NotHeld;
@@ -87,7 +87,7 @@ export interface PublisherState {
   readonly publishedJson: string | null;
   /** Only the success of the call that failed, or a new registration, ends it. */
   readonly trouble: Trouble<Call<Step>['action']>;
-  /** When the watch last told that the registration was removed, and the pause after the next removal if it follows soon. */
+  /** When the watch last reported that the registration was removed, and the pause after the next removal if it follows soon. */
   readonly removed: { readonly atMs: number; readonly backoff: Backoff };
   readonly supersededBy: string | null;
   /** The session, started later than this one, that was registered when this one first asked; null: there was none. */
@@ -125,7 +125,7 @@ export interface PlanInput {
   readonly unanswered?: Hold | null;
   /** The agent will be started again after it has ended. Default: false. */
   readonly restarting?: boolean;
-  /** The newest that the watch told; it may be about an earlier registration. */
+  /** The newest that the watch reported; it may be about an earlier registration. */
   readonly ended: HoldEnd | null;
 }
 
@@ -288,7 +288,7 @@ export function applyFailure(
   };
 }
 
-/** @param before the state before the call that told of it */
+/** @param before the state before the call that found it out */
 function ended(state: PublisherState, outcome: NotHeld, before: PublisherState, nowMs: number): PublisherState {
   if (outcome.kind === 'superseded') return { ...state, phase: 'superseded', supersededBy: outcome.by };
   // After an outage of a TTL and more all nodes have lost their registrations, and must not all register at once.

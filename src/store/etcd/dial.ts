@@ -183,7 +183,7 @@ class DialResolver implements Resolver {
   static getDefaultAuthority(target: GrpcUri): string {
     return target.path;
   }
-  /** Asked for again after each failure: told again at once, the next attempt would come without a pause. */
+  /** Asked for again after each failure: reported again at once, the next attempt would come without a pause. */
   updateResolution(): void {
     if (this.#isTold) return;
     this.#isTold = true;

@@ -51,8 +51,8 @@ const CODES = {
 export function judge(thrown: unknown, url: string, context: EtcdContext, right?: string): Verdict {
   // An error that was judged before.
   if (thrown instanceof StoreError) return { error: thrown, elsewhere: false, unsent: true };
-  const failed = (text: string, rest: Omit<Verdict, 'error'>, retryable = true): Verdict => ({
-    error: new StoreError(`etcd at ${url}: ${text}`, { retryable, cause: thrown }),
+  const failed: Fail = (text, rest, { retryable = true, cause = thrown } = {}) => ({
+    error: new StoreError(`etcd at ${url}: ${text}`, { retryable, cause }),
     ...rest,
   });
   if (thrown instanceof DeadlineError) {
@@ -80,31 +80,38 @@ export function isLeaseTaken(thrown: unknown): boolean {
   );
 }
 
-type Fail = (text: string, rest: Omit<Verdict, 'error'>, retryable?: boolean) => Verdict;
+type Fail = (
+  text: string,
+  rest: Omit<Verdict, 'error'>,
+  options?: { readonly retryable?: boolean; readonly cause?: unknown },
+) => Verdict;
 
 /** There was no connection to send the call on. */
 function judgeConnection({ message, cause }: RpcError, failed: Fail, tls: EtcdTls | null): Verdict {
   const network = NETWORK[/\b(E[A-Z_]{4,})\b/.exec(message)?.[1] ?? ''];
-  if (network !== undefined) return failed(network, { elsewhere: true, unsent: true });
+  // The system's text says the same in another way, behind the next step.
+  if (network !== undefined) return failed(network, { elsewhere: true, unsent: true }, { cause: null });
   if (cause instanceof StoreError) return { error: cause, elsewhere: false, unsent: true };
-  if (cause instanceof ConnectTimeoutError) return failed(cause.message, { elsewhere: true, unsent: true });
+  if (cause instanceof ConnectTimeoutError)
+    return failed(NO_CONNECTION, { elsewhere: true, unsent: true }, { cause: null });
   if (cause instanceof HandshakeCutError) {
     const text = `${cause.message}: if etcd speaks no TLS, use an etcd:// store URL`;
     return failed(text, { elsewhere: true, unsent: true });
   }
   const tlsText = cause instanceof Error ? describeTls(cause, tls) : null;
-  if (tlsText !== null) return failed(tlsText, { elsewhere: true, unsent: true }, false);
+  if (tlsText !== null) return failed(tlsText, { elsewhere: true, unsent: true }, { retryable: false });
   const closed = message === CLOSED ? `connection closed without an answer${tls === null ? WANTS_TLS : ''}` : null;
   return failed(closed ?? describeError(message), { elsewhere: true, unsent: true, unexplained: true });
 }
 
+const NO_CONNECTION = 'no connection in time: check the address in the store URL, and the firewalls on the way';
 const NETWORK: Readonly<Record<string, string>> = {
-  ECONNREFUSED: 'connection refused',
-  ENOTFOUND: 'its name does not resolve',
-  EAI_AGAIN: 'its name cannot be resolved now',
-  EHOSTUNREACH: 'no route to host',
-  ENETUNREACH: 'network unreachable',
-  ETIMEDOUT: 'no connection in time',
+  ECONNREFUSED: 'connection refused: check that etcd runs there, and the port of the store URL',
+  ENOTFOUND: "its name does not resolve: check the host of the store URL, and this host's DNS",
+  EAI_AGAIN: "its name cannot be resolved now: check this host's DNS",
+  EHOSTUNREACH: 'no route to host: check the address in the store URL, routes and firewalls',
+  ENETUNREACH: "network unreachable: check the address in the store URL, and this host's routes",
+  ETIMEDOUT: NO_CONNECTION,
 };
 
 /** grpc-js says so of a connection that was closed before the first HTTP/2 frame, as etcd does that speaks TLS only. */

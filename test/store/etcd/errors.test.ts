@@ -83,6 +83,15 @@ describe('what a failed attempt means', () => {
     assert.ok(!verdictOf(14, 'etcdserver: no leader').unexplained);
   });
 
+  it('ends with the next step where nothing answers, not with the system’s text', () => {
+    const { message, cause } = unconnected('connect ECONNREFUSED 127.0.0.1:2379').error;
+    assert.equal(
+      message,
+      `etcd at ${url}: connection refused: check that etcd runs there, and the port of the store URL`,
+    );
+    assert.equal(cause, null);
+  });
+
   it('is one line, whatever the text of the refusal', () => {
     assert.equal(verdictOf(2, 'a\n\u001b[31mb').error.message, `etcd at ${url}: a ?[31mb`);
   });
