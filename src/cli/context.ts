@@ -8,6 +8,7 @@ import type { StopSignal } from '../lib/stop-signals.ts';
 import { refusedFields } from '../record/codec.ts';
 import type { RollEntry, SkippedKey } from '../record/roll.ts';
 import type { NodeSummary } from '../record/summary.ts';
+import { StoreError } from '../store/errors.ts';
 import { openStore } from '../store/open-store.ts';
 import type { Store } from '../store/store.ts';
 
@@ -62,7 +63,10 @@ export interface ReadFlags extends StoreFlags {
   readonly logLevel: LogLevel;
 }
 
-/** Opens an existing store, reads, and closes it. */
+/**
+ * Opens an existing store, reads, and closes it. A read that fails for a reason that may pass is done once more, and then
+ * begins at another member of etcd: while a new leader is elected each member may refuse once, or let its time run out.
+ */
 export async function readFromStore<T>(
   context: CliContext,
   flags: StoreFlags,
@@ -74,7 +78,13 @@ export async function readFromStore<T>(
   const store = await openStore(storeConfig(flags), { clock, random, signal: context.signal, create: false });
   try {
     const limitMs = Math.max(deadlineMs, flags.timeout ?? 0);
-    return await withDeadline(clock, limitMs, context.signal, action, (signal) => read(store, signal));
+    return await withDeadline(clock, limitMs, context.signal, action, (signal) =>
+      read(store, signal).catch((error) => {
+        signal.throwIfAborted();
+        if (!(error instanceof StoreError) || !error.retryable) throw error;
+        return read(store, signal);
+      }),
+    );
   } finally {
     await store.close();
   }
