@@ -105,6 +105,9 @@ function parseCommandLine(args: readonly string[]) {
   if (nodes !== null && !(Number.isInteger(nodes) && nodes >= 1 && nodes <= 20_000)) {
     throw new UsageError(`--nodes ${values.nodes}: give a whole number from 1 to 20000`);
   }
+  if (nodes !== null && !wanted.includes(fleet)) {
+    throw new UsageError('--nodes has no effect without the benchmark fleet; leave it out');
+  }
   return { ...values, nodes, wanted };
 }
 

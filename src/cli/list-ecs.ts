@@ -32,8 +32,8 @@ type EcsListFieldName = keyof typeof ECS_LIST_FIELDS;
 export const ECS_LIST_FIELD_NAMES = Object.keys(ECS_LIST_FIELDS) as readonly EcsListFieldName[];
 
 /** The columns without `--fields`. */
-function defaultEcsFields(format: OutputFormat, allClusters: boolean): readonly EcsListFieldName[] {
-  const cluster: EcsListFieldName[] = allClusters ? ['cluster'] : [];
+function defaultEcsFields(format: OutputFormat, severalClusters: boolean): readonly EcsListFieldName[] {
+  const cluster: EcsListFieldName[] = severalClusters ? ['cluster'] : [];
   if (format === 'text') return ['instance', 'status', 'connected', ...cluster, 'arn'];
   return [
     'instance',
@@ -88,7 +88,9 @@ export async function listFromEcs(context: CliContext, flags: EcsListFlags, comm
       }),
     );
     const given = flags.fields as readonly EcsListFieldName[] | undefined;
-    const fields = (given ?? defaultEcsFields(flags.output, clusters === null)).map((name) => ECS_LIST_FIELDS[name]);
+    const fields = (given ?? defaultEcsFields(flags.output, clusters?.length !== 1)).map(
+      (name) => ECS_LIST_FIELDS[name],
+    );
     await context.stdout(renderList(flags, [...instances].sort(byCluster), fields, ({ described }) => described));
     if (instances.length === 0 && isLogged(flags.logLevel, 'warn')) {
       context.stderr(`no container instance in ${clusters?.join(', ') ?? 'any cluster'} (${api.label})`);

@@ -46,6 +46,10 @@ test('a cluster of several pages is listed as a table and as JSON, without a sto
   assert.equal(versionInfo.agentVersion, '1.70.0');
   assert.deepEqual(remainingResources[0], { name: 'CPU', type: 'INTEGER', integerValue: 1_024 });
 
+  const both = await list('--cluster', 'demo,other', '--no-legend');
+  assert.equal(both.stdout.trimEnd().split('\n').length, 204);
+  assert.match(both.stdout, /^i-\w+ +ACTIVE +true +other +arn:/m);
+  assert.equal((await list('--cluster', 'demo', '--cluster', 'other', '--no-legend')).stdout, both.stdout);
   const all = await list('--all-clusters', '-o', 'ndjson');
   const clusters = all.stdout
     .trimEnd()

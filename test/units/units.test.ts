@@ -208,8 +208,16 @@ test('ecs-agent has the host’s network, and its ports are closed to other host
   assert.deepEqual([await rules(), await rules('ip6tables')], [[], []]);
 
   // ecs-init's own variable keeps its meaning.
-  await run(script('ExecStartPre'), { env: { ECS_ALLOW_OFFHOST_INTROSPECTION_ACCESS: 'true' } });
-  assert.deepEqual(await rules(), CLOSED.slice(1));
+  for (const [value, closed] of [
+    ['true', CLOSED.slice(1)],
+    ['1', CLOSED.slice(1)],
+    ['false', CLOSED],
+    ['', CLOSED],
+  ] as const) {
+    await run(script('ExecStartPre'), { env: { ECS_ALLOW_OFFHOST_INTROSPECTION_ACCESS: value } });
+    assert.deepEqual((await rules()).toSorted(), closed, value);
+    await run(script('ExecStopPost'));
+  }
   const without = await run(script('ExecStartPre'), { programs: [] });
   assert.match(without, /^amazon-ecs-agent: no iptables on this host: .*51678.*security group/);
   assert.equal(without.trimEnd().split('\n').length, 1);
