@@ -17,12 +17,19 @@ const PAGES = ['README.md', ...(await readdir(`${ROOT}/docs`, { recursive: true 
 const texts = new Map<string, string>();
 for (const path of PAGES) texts.set(path, await readFile(`${ROOT}/${path}`, 'utf8'));
 
-/** Every block that is marked to be run, with the page it is on and the heading it stands below. */
+/** Every block that is marked to be run, with its page, the heading above it and the lines that the page shows below it. */
 const blocks = [...texts].flatMap(([path, text]) =>
-  [...text.matchAll(/^<!-- run -->\n```sh\n(.*?)^```$/gms)].map(({ 1: script = '', index }) => {
-    const heading = text.slice(0, index).match(/^#+ .*$/gm);
-    return { path, heading: heading?.at(-1)?.replace(/^#+ /, '') ?? '', script };
-  }),
+  [...text.matchAll(/^<!-- run -->\n```sh\n(.*?)^```$(?:\n\n((?: {4}[^\n]*\n)+))?/gms)].map(
+    ([, script = '', shown = ''], at, all) => {
+      const heading = text.slice(0, all[at]?.index).match(/^#+ .*$/gm);
+      return {
+        path,
+        heading: heading?.at(-1)?.replace(/^#+ /, '') ?? '',
+        script,
+        shown: shown.match(/(?<=^ {4}).*/gm) ?? [],
+      };
+    },
+  ),
 );
 
 /** Runs a block as a script; what it leaves behind when it fails goes with its process group and its temporary folder. */
@@ -60,11 +67,24 @@ async function withOwnPorts(t: TestContext, script: string): Promise<string> {
   assert.fail('every thousand of ports from 10000 to 20999 is taken');
 }
 
-for (const { path, heading, script } of blocks) {
+/** Without what differs from run to run. */
+const settled = (text: string) => text.replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME');
+
+for (const { path, heading, script, shown } of blocks) {
   test(`the commands of ${path} work: ${heading}`, async (t) => {
     const { code, output } = await runBlock(await withOwnPorts(t, script));
     assert.equal(code, 0, output);
     assert.doesNotMatch(output, /command not found|warning: skipped/);
+    // What the README shows is what the program prints, line by line, among what only some runs print.
+    if (path !== 'README.md') return;
+    assert.notEqual(shown.length, 0);
+    const printed = settled(output).split('\n');
+    let from = 0;
+    for (const line of shown) {
+      const at = printed.indexOf(settled(line), from);
+      assert.notEqual(at, -1, `not printed, or not in this order: ${line}\n${output}`);
+      from = at + 1;
+    }
   });
 }
 
