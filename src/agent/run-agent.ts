@@ -23,7 +23,7 @@ import { runAttributes } from './attributes/run.ts';
 import { runDrain } from './drain/run.ts';
 import { observeNode } from './node.ts';
 import { type Desired, initialPublisherState, type PublisherState, type Step } from './publisher/plan.ts';
-import { createPublishLog, runPublisher } from './publisher/run.ts';
+import { createPublishLog, runPublisher, untilLeaving } from './publisher/run.ts';
 import { attributesReport, buildAgentReport, createStoreCheck, describeWatchDown } from './report.ts';
 import { type NotifyChannel, runNotifier } from './systemd.ts';
 
@@ -321,11 +321,7 @@ async function machineIdIfReadable(path: string, log: Logger): Promise<string | 
 
 /** Resolves `DEPARTURE_LIMIT_MS` after the agent began to leave. */
 async function giveUpDeparture(leaving: Cell<boolean>, clock: Clock, signal: AbortSignal): Promise<null> {
-  const begun = new Promise<void>((resolve) => {
-    if (leaving.get()) resolve();
-    leaving.onChange(resolve);
-  });
-  await abortable(begun, signal);
+  await untilLeaving(leaving, signal);
   await clock.sleep(DEPARTURE_LIMIT_MS, signal);
   return null;
 }

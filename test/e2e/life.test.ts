@@ -85,6 +85,34 @@ test('of three agents one is killed and lost, one is stopped and departed, and b
   await w.expect(all(w.ids, 'present'), PATIENCE_MS);
 });
 
+test('a restart is told apart from a shutdown: by its cause, or by the return', async (t) => {
+  const w = await world(t, 1);
+  const first = await w.start(1);
+  await w.expect(all(w.ids, 'present'), PATIENCE_MS);
+  const watch = startRollcall(t, ['watch', '--store', w.store, '--types', 'registered,restarted,departed,synced']);
+  const told = () =>
+    watch
+      .stdout()
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+      .filter(({ snapshot, type }) => !snapshot && type !== 'rollcall.roll.synced')
+      .map(({ type, data }) => `${type.replace('rollcall.instance.', '')} ${data.record.departure?.cause ?? '-'}`);
+  await until('the watch has begun', PATIENCE_MS, () => watch.stdout().includes('synced'));
+
+  // As the unit tells an agent that systemd is restarting it.
+  first.child.kill('SIGUSR2');
+  assert.equal((await first.ended).code, 0);
+  const second = await w.start(1);
+  await until('the restart is told', PATIENCE_MS, () => told().length === 2);
+  // As fleet replaces a unit: a stop, and a start soon after it.
+  second.child.kill('SIGTERM');
+  assert.equal((await second.ended).code, 0);
+  await w.start(1);
+  await until('the second one is told', PATIENCE_MS, () => told().length === 4);
+  assert.deepEqual(told(), ['departed restart', 'restarted -', 'departed stopped', 'restarted -']);
+});
+
 test('in an etcd outage longer than the TTL every agent keeps running, and the roll is complete within TTL + 1 s after it', async (t) => {
   const w = await world(t, 3);
   const agents = await Promise.all([1, 2, 3].map((n) => w.start(n)));

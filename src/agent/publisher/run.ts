@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { abortable, untilAborted } from '../../lib/abort.ts';
 import { type Cell, createCell } from '../../lib/cell.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { type ControlLoop, runLoop } from '../../lib/control-loop.ts';
@@ -40,6 +41,9 @@ interface PublisherOptions {
 /** No call of the store may hold the loop for longer, nor for so long that a hung heartbeat costs the lease. */
 const MAX_CALL_MS = 5_000;
 
+/** An agent that leaves waits for the answer to a registration for so long, and then ends what may be registered. */
+const REGISTRATION_LIMIT_MS = 1_200;
+
 /**
  * Carries out what `plan` says until there is nothing left to do: the node has departed or was superseded.
  * A store that cannot be reached is not an end: it retries for as long as `signal` lets it.
@@ -53,6 +57,7 @@ export function runPublisher(options: PublisherOptions, signal: AbortSignal): Pr
   const initial = initialPublisherState(ttlMs, onLastRecord === undefined);
   const watched = createCell(watchedOf(initial));
   const ended = createCell<HoldEnd | null>(null);
+  const impatient = createCell(false);
   const loop: ControlLoop<PublisherState, Step, Answers> = {
     clock,
     random,
@@ -88,11 +93,11 @@ export function runPublisher(options: PublisherOptions, signal: AbortSignal): Pr
     apply,
     applyFailure,
     limitMs: () => Math.min(MAX_CALL_MS, ttlMs / 3),
-    wakeUps: [desired, leaving, ended],
-    // Not a registration: one that happened unheard would leave a presence behind that only its TTL ends.
+    wakeUps: [desired, leaving, ended, impatient],
+    // A registration only after a while: its answer says whether there is something to end.
     yields: (call) =>
       call.action !== 'depart' &&
-      call.action !== 'register' &&
+      (call.action !== 'register' || impatient.get()) &&
       (leaving.get() || ('hold' in call && ended.get()?.hold === call.hold)),
     onStep(step, state) {
       const now = watchedOf(state);
@@ -105,9 +110,27 @@ export function runPublisher(options: PublisherOptions, signal: AbortSignal): Pr
     [
       (groupSignal) => runLoop(loop, groupSignal),
       (groupSignal) => watchHolds({ store, clock, random, ttlMs, watched, ended }, groupSignal),
+      async (groupSignal) => {
+        await untilLeaving(leaving, groupSignal);
+        await clock.sleep(REGISTRATION_LIMIT_MS, groupSignal);
+        impatient.set(true);
+        return untilAborted(groupSignal);
+      },
     ],
     signal,
   );
+}
+
+/** Resolves when the agent is to leave. */
+export async function untilLeaving(
+  leaving: Pick<Cell<boolean>, 'get' | 'onChange'>,
+  signal: AbortSignal,
+): Promise<void> {
+  const begun = new Promise<void>((resolve) => {
+    if (leaving.get()) resolve();
+    leaving.onChange(resolve);
+  });
+  await abortable(begun, signal);
 }
 
 /** The record as it is when the node leaves, with the cause. */

@@ -4,6 +4,7 @@ import { type TestContext, test } from 'node:test';
 import type { Logger } from 'pino';
 import type { Desired, PublisherState } from '../../../src/agent/publisher/plan.ts';
 import { createPublishLog, runPublisher } from '../../../src/agent/publisher/run.ts';
+import { untilAborted } from '../../../src/lib/abort.ts';
 import { createCell } from '../../../src/lib/cell.ts';
 import { encodeRecord } from '../../../src/record/codec.ts';
 import type { NodeRecord } from '../../../src/record/record.ts';
@@ -271,6 +272,23 @@ test('leaving while it is not known whether a registration was carried out ends 
   agent.network.loseAnswers = false;
   agent.leaving.set(true);
   await b.clock.advance(0);
+  assert.equal((await agent.ended).phase, 'departed');
+  assert.equal(await b.state(), 'departed');
+});
+
+test('leaving does not wait for long for the answer to a registration, but ends what may be registered', async (t) => {
+  const b = await bench(t);
+  const agent = publish(t, b);
+  const { register } = agent.network;
+  agent.network.register = async (registration, sent, options) => {
+    await register(registration, sent, options);
+    return untilAborted(options.signal);
+  };
+  agent.want();
+  await b.clock.advance(100);
+  assert.equal(await b.state(), 'present');
+  agent.leaving.set(true);
+  await b.clock.advance(1_500);
   assert.equal((await agent.ended).phase, 'departed');
   assert.equal(await b.state(), 'departed');
 });
