@@ -40,7 +40,7 @@ export interface WholeFacts {
  * Of the cluster ecs-agent's word is worth most, then that of the last record, then the configuration. A last record
  * without an ARN or a version had its cluster from the configuration of then, which the one of now replaces.
  * @param last the last record; null: none, or of another instance
- * @param wallMs when `last` was read
+ * @param wallMs when `last` was read, on EC2's clock: that of the notices
  */
 export function completeFacts(read: ReadFacts, last: NodeRecord | null, wallMs: number): WholeFacts {
   const own = last?.ec2InstanceId === read.metadata.ec2InstanceId ? last : null;

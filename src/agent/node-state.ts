@@ -10,6 +10,7 @@ import {
   summarizeHealth,
 } from '../checks/check.ts';
 import { OWN_CHECK_NAMES } from '../record/health-facts.ts';
+import { publishedSkew } from '../record/node-clock.ts';
 import { buildRecord, type EcsAgentFacts, type Health, type Interruption, type NodeRecord } from '../record/record.ts';
 import type { KnownMetadata } from '../sources/metadata.ts';
 import { mostUrgent, type Notices } from '../sources/notices.ts';
@@ -32,10 +33,12 @@ export interface NodeIdentity {
 export interface NodeState {
   readonly metadata: KnownMetadata | null;
   readonly ecsAgent: EcsAgentFacts | null;
+  /** Of the node's clock, as it is published. */
+  readonly clockSkewSeconds: number | null;
   /** A kind that was never read is absent. */
   readonly notices: Partial<Notices>;
   /** null: not read yet, or there is none. */
-  readonly last: { readonly record: NodeRecord; readonly readAtMs: number } | null;
+  readonly last: { readonly record: NodeRecord /** On EC2's clock. */; readonly readAtMs: number } | null;
   /** Checks with at least one result, in the order of the record. */
   readonly checks: readonly CheckState[];
   readonly health: Health | null;
@@ -44,7 +47,13 @@ export interface NodeState {
 /** One new fact. `error` is one line without a changing number. */
 export type NodeEvent =
   /** `facts`: the merged facts; null while the instance id is unknown. `error`: what was missing or refused. */
-  | { readonly kind: 'metadata'; readonly facts: KnownMetadata | null; readonly error: string | null }
+  | {
+      readonly kind: 'metadata';
+      readonly facts: KnownMetadata | null;
+      readonly error: string | null;
+      /** By how much the node's clock is ahead of EC2's; null: not known. */
+      readonly clockSkewMs: number | null;
+    }
   | { readonly kind: 'ecs-agent'; readonly facts: EcsAgentFacts }
   | { readonly kind: 'ecs-agent-failed'; readonly error: string }
   /** A kind of notice that could not be read is absent. */
@@ -57,6 +66,7 @@ export type NodeEvent =
 export const initialNodeState: NodeState = {
   metadata: null,
   ecsAgent: null,
+  clockSkewSeconds: null,
   notices: {},
   last: null,
   checks: [],
@@ -126,11 +136,15 @@ export function checkResult(event: NodeEvent): { readonly name: string; readonly
 }
 
 function withFacts(state: NodeState, event: NodeEvent, nowMs: number): NodeState {
-  if (event.kind === 'metadata') return { ...state, metadata: event.facts };
+  if (event.kind === 'metadata') {
+    const clockSkewSeconds = publishedSkew(state.clockSkewSeconds, event.clockSkewMs);
+    return { ...state, metadata: event.facts, clockSkewSeconds };
+  }
   if (event.kind === 'ecs-agent') return { ...state, ecsAgent: event.facts };
   if (event.kind === 'notices') return { ...state, notices: { ...state.notices, ...event.notices } };
   if (event.kind === 'last-record') {
-    return { ...state, last: event.record && { record: event.record, readAtMs: nowMs } };
+    const readAtMs = nowMs - (state.clockSkewSeconds ?? 0) * 1_000;
+    return { ...state, last: event.record && { record: event.record, readAtMs } };
   }
   return state;
 }
@@ -175,6 +189,7 @@ export function desiredRecord(state: NodeState, identity: NodeIdentity): NodeRec
     labels: identity.labels,
     health: { ...state.health, checks: publishedChecks(state, identity).map(checkVerdict) },
     interruption: mostUrgent(facts.notices),
+    clockSkewSeconds: state.clockSkewSeconds,
     registeredAt: identity.startedAt,
     sidecar: { version: identity.version, session: identity.session },
   });

@@ -60,7 +60,7 @@ export function createSourceLoops(config: AgentConfig, deps: SourceLoopsDependen
         },
         onRead(result, status) {
           const known = 'value' in result ? result.value : facts();
-          onRead({ kind: 'metadata', facts: known, error: status.lastError }, status);
+          onRead({ kind: 'metadata', facts: known, error: status.lastError, clockSkewMs: imds.clockSkewMs() }, status);
         },
       },
       signal,

@@ -1,5 +1,6 @@
 import { arnScope, clusterOf } from '../ecs/arn.ts';
 import type { ContainerInstance } from '../ecs/ecs-api.ts';
+import { describeSkew, onSharedClock } from '../record/node-clock.ts';
 import type { NodeRecord } from '../record/record.ts';
 import { presenceState, type Roll, type RollEntry } from '../record/roll.ts';
 import { type UnreadableNodes, unreadableNodes } from '../store/read-roll.ts';
@@ -107,7 +108,7 @@ function judgeAbsent(
     return {
       ...verdict,
       kind: 'ghost',
-      since: entry.record.departure?.at ?? null,
+      since: entry.record.departure && onSharedClock(entry.record, entry.record.departure.at),
       reason: ghostReason(instance, entry),
     };
   }
@@ -164,15 +165,23 @@ interface Disconnection {
 
 /**
  * Judges how long an ecs-agent has been disconnected, which ECS does not report. Evidence is the node's own check
- * `ecs-agent` (an ecs-agent that does not run is not connected) and the previous audits.
+ * `ecs-agent` (an ecs-agent that does not run is not connected) and the previous audits. The check began by the node's
+ * clock: it is no evidence where it is not known how far that is from EC2's.
  * @param sighting the result of previous consecutive audits
  */
 function judgeDisconnection(record: NodeRecord, sighting: Sighting | null, nowMs: number): Disconnection {
   const isLong = (since: string) => nowMs - Date.parse(since) > LONG_DISCONNECTED_MS;
   const check = record.health.checks.find(({ name }) => name === 'ecs-agent');
-  if (check && check.status !== 'passing' && isLong(check.since)) {
+  const began = check && check.status !== 'passing' ? onSharedClock(record, check.since) : null;
+  if (check && began !== null && isLong(began)) {
     const said = check.reason === '' ? '' : `: ${check.reason}`;
-    return { long: true, since: check.since, reason: `its own check ecs-agent is ${check.status} since then${said}` };
+    const skew = describeSkew(record);
+    const corrected = skew === null ? '' : ` (${check.since} by its own clock; ${skew})`;
+    return {
+      long: true,
+      since: began,
+      reason: `its own check ecs-agent is ${check.status} since then${corrected}${said}`,
+    };
   }
   if (sighting && sighting.audits + 1 >= MIN_AUDITS && isLong(sighting.firstAt)) {
     return { long: true, since: sighting.firstAt, reason: 'each audit since then found its ecs-agent disconnected' };

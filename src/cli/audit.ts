@@ -184,7 +184,7 @@ function summary({ clusters, agreeing, differences, elsewhere }: AuditReport): s
   return `${where}: ${agreeing} agree, ${differ}${rest}`;
 }
 
-/** Another node's clock may be ahead of this one, so an instant may be in the future; its age is then 0. */
+/** `since` is the auditor's, or a node's brought to EC2's clock; the two may still be a moment apart. */
 function sinceText(since: string | null, { finishedAt }: AuditReport): string | null {
   const ageMs = Date.parse(finishedAt) - Date.parse(since ?? '');
   if (since === null || Number.isNaN(ageMs)) return since;

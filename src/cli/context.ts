@@ -6,6 +6,7 @@ import { withDeadline } from '../lib/deadline.ts';
 import { printable } from '../lib/foreign-text.ts';
 import type { StopSignal } from '../lib/stop-signals.ts';
 import { refusedFields } from '../record/codec.ts';
+import { describeSkew } from '../record/node-clock.ts';
 import type { RollEntry, SkippedKey } from '../record/roll.ts';
 import type { NodeSummary } from '../record/summary.ts';
 import { StoreError } from '../store/errors.ts';
@@ -106,6 +107,20 @@ export function warnOfRefused(
   }
   const more = flawed.length - MAX_WARNINGS;
   if (more > 0) context.stderr(`warning: ${more} more records have invalid fields`);
+}
+
+/** Warns about nodes whose clock is off, since the instants of their records are by it, unless --log-level hides warnings. */
+export function warnOfClocks(
+  context: CliContext,
+  { logLevel }: ReadFlags,
+  entries: readonly RollEntry<NodeSummary>[],
+): void {
+  if (!isLogged(logLevel, 'warn')) return;
+  const skews = entries.flatMap(({ record }) => describeSkew(record) ?? []);
+  for (const skew of skews.slice(0, MAX_WARNINGS))
+    context.stderr(`warning: ${skew}; the times in its record are by it`);
+  const more = skews.length - MAX_WARNINGS;
+  if (more > 0) context.stderr(`warning: the clocks of ${more} more nodes are off`);
 }
 
 /** Warns about unreadable keys on stderr, unless --log-level hides warnings. */

@@ -20,7 +20,14 @@ import {
   sortByAddress,
   summaryFields,
 } from './columns.ts';
-import { type CliContext, type ReadFlags, readFromStore, warnOfRefused, warnOfSkipped } from './context.ts';
+import {
+  type CliContext,
+  type ReadFlags,
+  readFromStore,
+  warnOfClocks,
+  warnOfRefused,
+  warnOfSkipped,
+} from './context.ts';
 import { ECS_LIST_FIELD_NAMES, listFromEcs } from './list-ecs.ts';
 
 type Source = 'store' | 'ecs';
@@ -180,6 +187,7 @@ async function printRoll<R extends NodeSummary>(
     presence: flags.all ? null : new Set(['present']),
     az: null,
   });
+  warnOfClocks(context, flags, entries);
   await context.stdout(renderList(flags, entries, fields, json, { revision: roll.revision }));
   for (const line of hints(flags, roll, entries.length)) context.stderr(line);
   const note = massLossNote(asked, massLossLimits(flags), flags.all);

@@ -4,6 +4,7 @@ import { storeOptions, timeoutOption } from '../config/store.ts';
 import { formatDuration } from '../lib/duration.ts';
 import { RollcallError, UsageError } from '../lib/errors.ts';
 import { INSTANCE_ID } from '../record/codec.ts';
+import { describeSkew, onSharedClockMs } from '../record/node-clock.ts';
 import type { CheckVerdict } from '../record/record.ts';
 import { instanceJson, presenceState, type RollEntry } from '../record/roll.ts';
 import { LIST_FIELDS, type ListFieldName, renderTable } from './columns.ts';
@@ -31,39 +32,50 @@ const FIELDS: readonly ListFieldName[] = [
 /** One node as text. @param nowMs wall clock, for the ages */
 export function renderInstance(entry: RollEntry, nowMs: number): string {
   const { record, presence } = entry;
+  const since = sinceOf(entry, nowMs);
+  const skew = describeSkew(record);
   const rows: [string, string | null][] = [
-    ['State', stateText(entry, nowMs)],
-    ['Health', `${record.health.status} ${since(record.health.since, nowMs)}`],
-    ...record.health.checks.map((check): [string, string] => [`  ${check.name}`, checkText(check, nowMs)]),
+    ['State', stateText(entry, since)],
+    ['Health', `${record.health.status} since ${since(record.health.since)}`],
+    ...record.health.checks.map((check): [string, string] => [`  ${check.name}`, checkText(check, since)]),
     ...FIELDS.map((name): [string, string | null] => [title(LIST_FIELDS[name].header), LIST_FIELDS[name].value(entry)]),
-    ['Registered', `${record.registeredAt} (${age(record.registeredAt, nowMs)} ago)`],
+    ['Registered', since(record.registeredAt, ' ago')],
+    ...(skew === null
+      ? []
+      : [['Clock', `${skew}; the instants above are by its own clock, the ages are not`] as [string, string]]),
     ['Sidecar', `rollcall ${record.sidecar.version}, session ${record.sidecar.session}`],
     ['Presence', presence ? `session ${presence.session}, TTL ${formatDuration(presence.ttlSeconds * 1_000)}` : null],
   ];
   return renderTable(null, rows);
 }
 
-function stateText(entry: RollEntry, nowMs: number): string {
+function stateText(entry: RollEntry, since: Since): string {
   const { record, presence } = entry;
   const state = presenceState(entry);
-  if (presence) return `${state} ${since(presence.since, nowMs)}`;
-  if (record.departure) return `${state} (${record.departure.cause}) ${since(record.departure.at, nowMs)}`;
+  if (presence) return `${state} since ${since(presence.since)}`;
+  if (record.departure) return `${state} (${record.departure.cause}) since ${since(record.departure.at)}`;
   return `${state}: its agent ended without deregistering, or cannot reach the store`;
 }
 
-function checkText(check: CheckVerdict, nowMs: number): string {
+function checkText(check: CheckVerdict, since: Since): string {
   const reason = check.reason === '' ? '' : `: ${check.reason}`;
-  return `${check.status} ${since(check.since, nowMs)}${reason}`;
+  return `${check.status} since ${since(check.since)}${reason}`;
 }
 
-function since(instant: string, nowMs: number): string {
-  return `since ${instant} (${age(instant, nowMs)})`;
-}
+/** An instant of the record with its age. */
+type Since = (instant: string, ago?: string) => string;
 
-/** Another node's clock may be ahead of this one, so an instant may be in the future; its age is then 0. */
-function age(instant: string, nowMs: number): string {
-  const instantMs = Date.parse(instant);
-  return Number.isNaN(instantMs) ? 'unknown' : formatDuration(Math.max(0, nowMs - instantMs));
+/**
+ * Ages are from the instant on EC2's clock to this machine's now. Where the node's clock cannot be compared with EC2's,
+ * the age says by which clock it is; it is 0 for an instant in the future.
+ */
+function sinceOf({ record }: RollEntry, nowMs: number): Since {
+  const by = record.clockSkewSeconds === null ? ` by ${record.ec2InstanceId}'s clock` : '';
+  return (instant, ago = '') => {
+    const sharedMs = onSharedClockMs({ clockSkewSeconds: record.clockSkewSeconds ?? 0 }, instant);
+    const age = sharedMs === null ? 'unknown' : `${formatDuration(Math.max(0, nowMs - sharedMs))}${ago}${by}`;
+    return `${instant} (${age})`;
+  };
 }
 
 function title(header: string): string {

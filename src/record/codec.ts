@@ -127,6 +127,7 @@ export function readRecord(value: unknown): NodeRecord {
       cause: DEPARTURE_CAUSES.find((cause) => cause === departure['cause']) ?? 'stopped',
       at: freeText(departure['at'], 'departure.at'),
     })),
+    clockSkewSeconds: wholeNumber(from['clockSkewSeconds'], 'clockSkewSeconds', refused),
     registeredAt: freeText(from['registeredAt'], 'registeredAt'),
     sidecar: {
       version: freeText(sidecar['version'], 'sidecar.version'),
@@ -155,6 +156,14 @@ function checked(
 ): string | null {
   const text = field.optionalText(value, path);
   if (text === null || accepts(text)) return text;
+  refused.push(path);
+  return null;
+}
+
+/** As `checked`, for a whole number. */
+function wholeNumber(value: unknown, path: string, refused: string[]): number | null {
+  if (value === undefined || value === null) return null;
+  if (Number.isSafeInteger(value)) return value as number;
   refused.push(path);
   return null;
 }

@@ -85,6 +85,8 @@ export interface NodeRecord extends MetadataFacts {
   readonly health: Health;
   readonly interruption: Interruption | null;
   readonly departure: Departure | null;
+  /** Seconds by which the node's clock is ahead of EC2's, in whole minutes; 0: less than one; negative: behind. */
+  readonly clockSkewSeconds: number | null;
   readonly registeredAt: string;
   readonly sidecar: { readonly version: string; readonly session: string };
 }
@@ -106,6 +108,7 @@ interface RecordParts {
   readonly labels: Readonly<Record<string, string>>;
   readonly health: Health;
   readonly interruption: Interruption | null;
+  readonly clockSkewSeconds: number | null;
   /** RFC 3339. */
   readonly registeredAt: string;
   readonly sidecar: { readonly version: string; readonly session: string };
@@ -125,6 +128,7 @@ export function buildRecord(parts: RecordParts): NodeRecord {
     health: parts.health,
     interruption: parts.interruption,
     departure: null,
+    clockSkewSeconds: parts.clockSkewSeconds,
     registeredAt: parts.registeredAt,
     sidecar: parts.sidecar,
   };

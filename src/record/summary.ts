@@ -8,7 +8,13 @@ import { type HealthStatus, type NodeRecord, type Presence, SCHEMA_VERSION } fro
 export interface NodeSummary
   extends Pick<
     NodeRecord,
-    'ec2InstanceId' | 'containerInstanceArn' | 'cluster' | 'privateIpAddress' | 'availabilityZone' | 'departure'
+    | 'ec2InstanceId'
+    | 'containerInstanceArn'
+    | 'cluster'
+    | 'privateIpAddress'
+    | 'availabilityZone'
+    | 'departure'
+    | 'clockSkewSeconds'
   > {
   readonly health: { readonly status: HealthStatus };
 }
@@ -20,7 +26,7 @@ export interface NodeSummary
 export function decodeSummary(instanceId: string, json: string): Decoded<NodeSummary> {
   const found = RECORD.exec(json);
   if (found === null || found[1] !== instanceId) return decodeRecord(instanceId, json);
-  const [, , arn = null, cluster = null, privateIpAddress = null, availabilityZone = null, status] = found;
+  const [, , arn = null, cluster = null, privateIpAddress = null, availabilityZone = null, status, skew] = found;
   const value = {
     ec2InstanceId: instanceId,
     containerInstanceArn: arn,
@@ -28,6 +34,7 @@ export function decodeSummary(instanceId: string, json: string): Decoded<NodeSum
     privateIpAddress,
     availabilityZone,
     departure: null,
+    clockSkewSeconds: skew === undefined ? null : Number(skew),
     health: { status: status as HealthStatus },
   };
   return { ok: true, value };
@@ -83,6 +90,7 @@ const RECORD = new RegExp(
     }),
     interruption: `(?:null|${object({ kind: TEXT, action: TEXT_OR_NULL, time: TEXT_OR_NULL })})`,
     departure: 'null',
+    clockSkewSeconds: '(?:null|(0|-?[1-9]\\d{0,9}))',
     registeredAt: TEXT,
     sidecar: object({ version: TEXT, session: TEXT }),
   })}$`,

@@ -22,6 +22,8 @@ export interface ImdsClient {
    * @throws SourceError, or the signal's reason
    */
   get(path: string, signal: AbortSignal, timeoutMs?: number): Promise<string | null>;
+  /** By how much this host's clock is ahead of that of the service's newest answer; null: no answer had a `Date`. */
+  clockSkewMs(): number | null;
   /** Closes all connections and aborts the reads in progress. */
   close(): Promise<void>;
 }
@@ -36,6 +38,11 @@ export function createImdsClient(options: ImdsClientOptions): ImdsClient {
   // Shorter than the read too: if both ended together, the next read would join the token request that is already lost.
   const tokenTimeoutMs = defaultTimeoutMs * 0.9;
   const lifetime = new AbortController();
+  let clockSkewMs: number | null = null;
+  const noteDate = ({ headers: { date } }: BoundedResponse) => {
+    const dateMs = typeof date === 'string' ? Date.parse(date) : Number.NaN;
+    if (!Number.isNaN(dateMs)) clockSkewMs = clock.wallMs() - dateMs;
+  };
   const read = { clock, hostPort, refusedMeans: 'no EC2 metadata service listens there' };
 
   const tokens = createTokenCache(clock, async () => {
@@ -57,6 +64,7 @@ export function createImdsClient(options: ImdsClientOptions): ImdsClient {
 
   return {
     hostPort,
+    clockSkewMs: () => clockSkewMs,
     get: (path, signal, timeoutMs = defaultTimeoutMs) => {
       let waitsForToken = true;
       const onTimeout = () => (waitsForToken ? lostTokenError(hostPort, timeoutMs) : null);
@@ -67,6 +75,7 @@ export function createImdsClient(options: ImdsClientOptions): ImdsClient {
           waitsForToken = false;
           const request = { path: `/latest/${path}`, headers: token.headers, maxBytes: MAX_BODY_BYTES, signal: inner };
           const answer = await boundedRequest(pool, { method: 'GET', ...request });
+          noteDate(answer);
           if (answer.status !== 401 || attempt === 2) return textOf(path, answer, token);
           // The token ended early (instance restored, metadata options changed). Try one new token, then report the 401.
           tokens.drop(token);

@@ -27,7 +27,7 @@ describe('node state', () => {
     accountId: null,
     instanceLifecycle: null,
   };
-  const metadata: NodeEvent = { kind: 'metadata', facts, error: null };
+  const metadata: NodeEvent = { kind: 'metadata', facts, error: null, clockSkewMs: null };
   const arn = 'arn:aws:ecs:us-east-1:123456789012:container-instance/demo/6b107562-f96a-4528-94dd-81f93d812a63';
   const ecsAgent: NodeEvent = {
     kind: 'ecs-agent',
@@ -44,7 +44,10 @@ describe('node state', () => {
 
   test('there is no record before the instance id is known', () => {
     assert.equal(desiredRecord(after(ecsAgent), identity), null);
-    assert.equal(desiredRecord(after({ kind: 'metadata', facts: null, error: 'hang' }), identity), null);
+    assert.equal(
+      desiredRecord(after({ kind: 'metadata', facts: null, error: 'hang', clockSkewMs: null }), identity),
+      null,
+    );
   });
 
   test('a node registers without an ARN while ecs-agent is not up, and says why it is not well', () => {
@@ -63,7 +66,7 @@ describe('node state', () => {
 
   test('a reason in the record is short, however much a source has to say', () => {
     const long = Array.from({ length: 10 }, (_, n) => `IMDS meta-data/leaf-${n}: no answer within 500 ms`).join('; ');
-    const stale: NodeEvent = { kind: 'metadata', facts, error: long };
+    const stale: NodeEvent = { kind: 'metadata', facts, error: long, clockSkewMs: null };
     const failed: NodeEvent = { kind: 'ecs-agent-failed', error: long };
     const record = desiredRecord(after(...[1, 2, 3].flatMap((): NodeEvent[] => [stale, failed])), identity);
     for (const { reason } of record?.health.checks ?? []) {
@@ -82,7 +85,7 @@ describe('node state', () => {
   });
 
   test('failing metadata is never worse than a warning once the identity is known', () => {
-    const stale: NodeEvent = { kind: 'metadata', facts, error: 'no answer within 1000 ms' };
+    const stale: NodeEvent = { kind: 'metadata', facts, error: 'no answer within 1000 ms', clockSkewMs: null };
     const record = desiredRecord(after(metadata, ecsAgent, stale, stale, stale, stale), identity);
     assert.equal(record?.health.status, 'warning');
   });

@@ -272,3 +272,23 @@ test('a former container instance that is DEREGISTERING is not a difference; the
   );
   assert.ok(unknown[1]?.reason.endsWith(` as ${sampleArn(1)}`), unknown[1]?.reason);
 });
+
+test('how long an ecs-agent has been away is never the auditor’s clock less a clock that is an hour behind', () => {
+  const away = [sampleInstance(1, { agentConnected: false })];
+  const behind = (minutes: number, clockSkewSeconds: number | null) =>
+    only([sampleNode(1, { health: health('critical', ago(60 + minutes)), clockSkewSeconds })], away);
+  assert.equal(behind(1, -3_600).kind, 'disconnected-now');
+  // By a clock that nothing ties to the auditor's, it is not known for how long.
+  assert.equal(behind(1, null).kind, 'disconnected-now');
+  const long = behind(10, -3_600);
+  assert.deepEqual([long.kind, long.since], ['disconnected', ago(10)]);
+  assert.match(
+    long.reason,
+    /^its own check ecs-agent is critical since then \(\S+ by its own clock; .* 60 min behind EC2's\)/,
+  );
+  const ahead = only([sampleNode(1, { health: health('critical', ago(-50)), clockSkewSeconds: 3_600 })], away);
+  assert.deepEqual([ahead.kind, ahead.since], ['disconnected', ago(10)]);
+  const departed = (clockSkewSeconds: number | null) =>
+    only([absentNode(1, { cause: 'stopped', at: ago(67) }, { clockSkewSeconds })], away).since;
+  assert.deepEqual([departed(-3_600), departed(null)], [ago(7), null]);
+});

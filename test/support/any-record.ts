@@ -41,6 +41,7 @@ export const anyRecord: fc.Arbitrary<NodeRecord> = plain({
   }),
   interruption: fc.option(plain({ kind: text, action: textOrNull, time: textOrNull })),
   departure: fc.option(plain({ cause: fc.constantFrom(...DEPARTURE_CAUSES), at: text })),
+  clockSkewSeconds: fc.option(fc.integer()),
   registeredAt: text,
   sidecar: plain({ version: text, session: text }),
 });

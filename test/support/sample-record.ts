@@ -42,6 +42,7 @@ export function sampleRecord(overrides: Partial<NodeRecord> = {}): NodeRecord {
     },
     interruption: null,
     departure: null,
+    clockSkewSeconds: 0,
     registeredAt: '2026-01-01T00:00:00.000Z',
     sidecar: { version: '0.1.0', session: 'session-a' },
     ...overrides,

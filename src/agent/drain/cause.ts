@@ -39,7 +39,7 @@ export function watchHealth(before: HealthWatch | null, status: HealthStatus, no
 }
 
 export interface CauseInput {
-  readonly record: Pick<NodeRecord, 'interruption' | 'health'>;
+  readonly record: Pick<NodeRecord, 'interruption' | 'health' | 'clockSkewSeconds'>;
   readonly health: HealthWatch;
   /** The notices were all read at least once by this process: until then "none" is not known. */
   readonly noticesKnown: boolean;
@@ -50,7 +50,9 @@ export interface CauseInput {
 /** Whether there is a cause to drain; pure. */
 export function judgeCause(config: DrainConfig, input: CauseInput): CauseVerdict {
   const { record, health, noticesKnown, nowMs, wallMs } = input;
-  const notice = config.on.includes('interruption') ? judgeNotice(record.interruption, wallMs) : null;
+  // The times of notices are EC2's, so they are compared with EC2's clock, as far as it is known.
+  const ec2Ms = wallMs - (record.clockSkewSeconds ?? 0) * 1_000;
+  const notice = config.on.includes('interruption') ? judgeNotice(record.interruption, ec2Ms) : null;
   if (notice?.kind === 'stands') return { kind: 'stands', reason: notice.reason };
   const dueMs = health.sinceMs + config.criticalAfterMs;
   const noticeDueMs = notice?.kind === 'later' ? nowMs + notice.inMs : Number.POSITIVE_INFINITY;
@@ -77,11 +79,11 @@ type NoticeVerdict =
  * Spot interruptions and what the Auto Scaling group ends drain at once; maintenance when it is near. A recommendation to
  * rebalance takes no node away and drains none; nor does maintenance at an unknown time.
  */
-function judgeNotice(notice: Interruption | null, wallMs: number): NoticeVerdict | null {
+function judgeNotice(notice: Interruption | null, ec2Ms: number): NoticeVerdict | null {
   if (!notice || notice.kind === 'rebalance-recommendation') return null;
   const what = [notice.kind, notice.action, notice.time && `at ${notice.time}`].filter(Boolean).join(' ');
   if (notice.kind !== 'maintenance') return { kind: 'stands', reason: what };
-  const inMs = (notice.time === null ? Number.NaN : Date.parse(notice.time)) - wallMs - MAINTENANCE_LEAD_MS;
+  const inMs = (notice.time === null ? Number.NaN : Date.parse(notice.time)) - ec2Ms - MAINTENANCE_LEAD_MS;
   if (inMs <= 0) return { kind: 'stands', reason: what };
   return { kind: 'later', inMs: Number.isNaN(inMs) ? Number.POSITIVE_INFINITY : inMs };
 }

@@ -65,6 +65,11 @@ export function metricSamples(report: AgentReport, registry: RegistryStatus, res
       'Time since the last step of each loop',
       report.loops.flatMap(({ name, ageMs }) => labelled({ loop: name }, seconds(ageMs))),
     ),
+    gauge(
+      'rollcall_clock_skew_seconds',
+      'By how much the node’s clock is ahead of EC2’s, in whole minutes; absent where that is not known',
+      typeof report.record?.clockSkewSeconds === 'number' ? plain(report.record.clockSkewSeconds) : [],
+    ),
     ...registryMetrics(registry),
     gauge('process_resident_memory_bytes', 'Resident memory of the process', plain(residentBytes)),
     gauge(

@@ -37,6 +37,17 @@ test('a recommendation to rebalance is none', () => {
   assert.equal(judge(notice('rebalance-recommendation', null)).kind, 'over');
 });
 
+test('how near maintenance is goes by EC2’s clock, not by that of a node that is an hour behind', () => {
+  const interruption = {
+    kind: 'maintenance',
+    action: 'system-reboot',
+    time: new Date(WALL_MS + 3_600_000).toISOString(),
+  };
+  const record = sampleRecord({ interruption, clockSkewSeconds: -3_600 });
+  assert.equal(judge({ record }).kind, 'stands');
+  assert.equal(judge({ record: { ...record, clockSkewSeconds: 0 } }).kind, 'over');
+});
+
 test('maintenance is a cause once it is near or under way, and says when; at an unknown time it is none', () => {
   const inMs = (ms: number) => notice('maintenance', 'system-reboot', new Date(WALL_MS + ms).toISOString());
   assert.deepEqual(judge(inMs(MAINTENANCE_LEAD_MS + 60_000)), { kind: 'over', untilMs: NOW_MS + 60_000 });

@@ -340,6 +340,7 @@ test('/metrics has every sample in base units and does not read the store', asyn
     'rollcall_interruption{kind="maintenance"} 0',
     'rollcall_interruption{kind="rebalance-recommendation"} 0',
     'rollcall_loop_age_seconds{loop="publisher"} 0.4002',
+    'rollcall_clock_skew_seconds 0',
     'rollcall_registry_watching 0',
     'rollcall_registry_watch_down_seconds 0',
     'rollcall_registry_snapshots_total 0',
