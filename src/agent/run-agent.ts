@@ -17,7 +17,8 @@ import { createLoopMonitor, harmless, type LoopMonitor, runGroup, type Task } fr
 import { encodeRecord } from '../record/codec.ts';
 import { createRegistry } from '../registry/registry.ts';
 import { readMachineId } from '../sources/machine-id.ts';
-import type { DrainSlots, Store } from '../store/store.ts';
+import type { DrainSlots } from '../store/drain-slots.ts';
+import type { Store } from '../store/store.ts';
 import type { AgentConfig } from './agent-config.ts';
 import { runAttributes } from './attributes/run.ts';
 import { runDrain } from './drain/run.ts';

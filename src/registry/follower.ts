@@ -5,7 +5,8 @@ import { deferred } from '../lib/deferred.ts';
 import { RollcallError } from '../lib/errors.ts';
 import type { Roll } from '../record/roll.ts';
 import { CompactedError, StoreError } from '../store/errors.ts';
-import type { Store, WatchBatch } from '../store/store.ts';
+import type { WatchBatch } from '../store/read-roll.ts';
+import type { Store } from '../store/store.ts';
 import type { LiveRoll } from './live-roll.ts';
 import { watchBatches } from './watch-batches.ts';
 

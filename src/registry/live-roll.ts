@@ -1,7 +1,8 @@
 import type { Clock } from '../lib/clock.ts';
 import { entryChanges, type RollEvent } from '../record/events.ts';
 import { presenceState, type Roll, type RollEntry } from '../record/roll.ts';
-import type { Store, WatchBatch } from '../store/store.ts';
+import type { WatchBatch } from '../store/read-roll.ts';
+import type { Store } from '../store/store.ts';
 import type { EventLog } from './event-log.ts';
 import type { GuardState } from './loss-guard.ts';
 import { createGuardRunner } from './loss-guard-runner.ts';

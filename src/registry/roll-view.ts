@@ -2,8 +2,8 @@ import type { EntryChange } from '../record/events.ts';
 import type { NodeRecord, Presence } from '../record/record.ts';
 import { type PresenceState, presenceState, type Roll, type RollEntry, type SkippedKey } from '../record/roll.ts';
 import { presenceKey, recordKey } from '../store/keys.ts';
+import type { Change, WatchBatch } from '../store/read-roll.ts';
 import { MAX_SKIPPED } from '../store/read-roll.ts';
-import type { Change, WatchBatch } from '../store/store.ts';
 
 /** A roll that batches keep up to date. The rolls it returns never change. */
 export interface View {

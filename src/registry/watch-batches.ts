@@ -1,7 +1,8 @@
 import { linkSignals } from '../lib/abort.ts';
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
-import type { Store, WatchBatch } from '../store/store.ts';
+import type { WatchBatch } from '../store/read-roll.ts';
+import type { Store } from '../store/store.ts';
 
 /**
  * Whether the batch confirms that there is nothing newer. A batch without changes may also come from a revision in which

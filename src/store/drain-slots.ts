@@ -5,14 +5,79 @@ import { LeaseNotFoundError } from './errors.ts';
 import { DRAINS, drainAdmissionKey, drainKey } from './keys.ts';
 import { type KeyValue, type Kv, type RangePage, releaseLeases } from './kv.ts';
 import { readRoll, WHOLE } from './read-roll.ts';
-import {
-  CLAIM_PHASES,
-  type DrainClaim,
-  type DrainSlots,
-  type HeldClaim,
-  type SlotRequest,
-  type TakeOutcome,
-} from './store.ts';
+
+/**
+ * How many nodes of a cluster may drain at once, agreed among all agents through the store. A claim holds a slot from
+ * before its node is drained until it is active again.
+ *
+ * Methods fail as those of `Store` do. A rejected write may or may not have happened; each can safely be sent again.
+ */
+export interface DrainSlots {
+  /** This node's claim; null: none. */
+  read(instanceId: string, signal: AbortSignal): Promise<HeldClaim | null>;
+
+  /**
+   * Takes a slot if one is free now. A cluster has floor(share × its present nodes) slots, and at least one. Two agents
+   * never both get the last one. A node that has a claim already gets that claim.
+   */
+  take(request: SlotRequest, signal: AbortSignal): Promise<TakeOutcome>;
+
+  /** Replaces the claim, on the same lease; null: the stored claim is no longer the one in `held`. */
+  replace(held: HeldClaim, claim: DrainClaim, signal: AbortSignal): Promise<HeldClaim | null>;
+
+  /** Renews the claim's lease; false: the claim is gone. Writes no revision. */
+  renew(held: HeldClaim, signal: AbortSignal): Promise<boolean>;
+
+  /** Does nothing when the stored claim is no longer the one in `held`. */
+  giveBack(held: HeldClaim, signal: AbortSignal): Promise<void>;
+}
+
+/**
+ * - `claimed`: the node has a slot; ECS was not asked yet. - `asked`: the node was ACTIVE and ECS is being asked to drain
+ * it; if it is DRAINING now, rollcall caused that. - `drained`: ECS drains it because rollcall asked. - `overruled`:
+ * somebody set it ACTIVE again; the claim uses no slot, and only records that until the cause is over.
+ */
+const CLAIM_PHASES = ['claimed', 'asked', 'drained', 'overruled'] as const;
+
+/** The value of `coordination/v1/drains/<instanceId>`. */
+export interface DrainClaim {
+  readonly phase: (typeof CLAIM_PHASES)[number];
+  /** The ARN of the container instance to drain. */
+  readonly arn: string;
+  readonly cluster: string;
+  /** One line for a person. */
+  readonly reason: string;
+  /** RFC 3339. */
+  readonly since: string;
+  /** The agent process that made the claim. */
+  readonly session: string;
+}
+
+/** A stored claim. Lease and revision are the store's identifiers: opaque to everything else. */
+export interface HeldClaim {
+  readonly instanceId: string;
+  readonly claim: DrainClaim;
+  readonly lease: string;
+  readonly revision: string;
+}
+
+interface SlotRequest {
+  readonly instanceId: string;
+  readonly claim: DrainClaim;
+  /** Percent of the cluster's present nodes, 0 to 100. */
+  readonly maxSharePercent: number;
+}
+
+export type TakeOutcome =
+  | { readonly kind: 'taken'; readonly held: HeldClaim }
+  /**
+   * `reason`: one line that says how many slots are taken, of how many. `keepsLockMs`: this agent holds the cluster's
+   * admission lock for so long and no other agent counts slots meanwhile; it keeps the lock by asking again in time, which
+   * writes nothing. null: another agent holds the lock.
+   */
+  | { readonly kind: 'full'; readonly reason: string; readonly keepsLockMs: number | null }
+  /** Another agent is counting slots; try again. */
+  | { readonly kind: 'busy' };
 
 /** A claim as it is stored. */
 export interface StoredClaim {

@@ -1,7 +1,80 @@
 import { LeaseNotFoundError, StoreError } from './errors.ts';
 import { documentKey, leaderLockKey } from './keys.ts';
 import { type KeyValue, type Kv, releaseLeases } from './kv.ts';
-import type { CampaignOutcome, Candidate, Holder, LeaderLocks, Term } from './store.ts';
+
+/**
+ * Leader election: one agent of the fleet does the work that a lock names. The lock is a key on a lease: it is free when
+ * its holder resigns, or does not renew the lease for its TTL. Publications are fenced: the store accepts one only while
+ * the key is still the one that this term created, so a holder that was paused or cut off publishes nothing late.
+ *
+ * Methods reject as those of `Store` do. The calls of one term must be made one after another.
+ */
+export interface LeaderLocks {
+  /** The lock's holder and the published documents, at one revision. Writes nothing. */
+  read(lock: string, documents: readonly string[], signal: AbortSignal): Promise<LeaderLockState>;
+
+  /**
+   * Takes the lock if it is free. If this session holds it already, as after an answer that was lost, its term goes on.
+   * Only taking a free lock writes.
+   */
+  campaign(lock: string, candidate: Candidate, signal: AbortSignal): Promise<CampaignOutcome>;
+
+  /** Renews the lease; `lost`: the lock is no longer this term's. Writes no revision. */
+  renew(term: Term, signal: AbortSignal): Promise<'renewed' | 'lost'>;
+
+  /**
+   * Writes all of these documents at one revision, or none. Of two publications of one term the later one wins, even
+   * if the earlier one was rejected and the store carries it out late.
+   * @param documents name → text, `summary` among them
+   */
+  publish(term: Term, documents: Documents, signal: AbortSignal): Promise<PublishOutcome>;
+
+  /** Frees the lock, unless another session holds it. */
+  resign(term: Term, signal: AbortSignal): Promise<void>;
+}
+
+interface Candidate {
+  readonly session: string;
+  readonly instanceId: string | null;
+  /** Whole seconds. The store may grant more; `Term.ttlMs` is what it granted. */
+  readonly ttlMs: number;
+}
+
+export interface Holder {
+  readonly session: string;
+  /** null: the holder did not know it. */
+  readonly instanceId: string | null;
+}
+
+export interface LeaderLockState {
+  readonly revision: string;
+  /** null: the lock is free. */
+  readonly holder: Holder | null;
+  /** In the order of the names asked for; null: no such document. */
+  readonly documents: readonly (string | null)[];
+}
+
+/** One holder's time with a lock, from election to its end. */
+export interface Term {
+  readonly lock: string;
+  readonly session: string;
+  readonly ttlMs: number;
+  /** Of the key that this term created: the fence. */
+  readonly revision: string;
+  /** The store's identifier: opaque to everything else. */
+  readonly lease: string;
+}
+
+export type Documents = Readonly<Record<string, string>> & { readonly summary: string };
+
+export type CampaignOutcome =
+  | { readonly kind: 'elected'; readonly term: Term }
+  | { readonly kind: 'taken'; readonly by: Holder };
+
+/** `lost`: the store wrote nothing, because the lock is no longer this term's. */
+export type PublishOutcome =
+  | { readonly kind: 'published'; readonly revision: string }
+  | { readonly kind: 'lost'; readonly by: Holder | null };
 
 const MAX_ATTEMPTS = 3;
 const UNKNOWN: Holder = { session: 'unknown', instanceId: null };

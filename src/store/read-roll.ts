@@ -6,7 +6,35 @@ import { decodeSummary, decodeWrittenPresence, type NodeSummary } from '../recor
 import { CompactedError, StoreError } from './errors.ts';
 import { parseKey, presenceKey, RECORDS, ROOT, recordKey } from './keys.ts';
 import type { Kv, KvBatch, KvEvent, LeaseTime, RangeEntry, RangePage } from './kv.ts';
-import type { Change, OverdueCount, WatchBatch } from './store.ts';
+
+export interface OverdueCount {
+  readonly asked: number;
+  readonly overdue: number;
+}
+
+/** What one revision changed about a node or a foreign key. `null`: the key does not exist (deleted, lease ended, never written). */
+export type Change =
+  | {
+      readonly kind: 'record';
+      readonly instanceId: string;
+      readonly record: NodeRecord | null;
+      readonly previous: NodeRecord | null;
+    }
+  | {
+      readonly kind: 'presence';
+      readonly instanceId: string;
+      readonly presence: Presence | null;
+      readonly previous: Presence | null;
+    }
+  | { readonly kind: 'skipped'; readonly skipped: SkippedKey }
+  /** A foreign key was deleted. */
+  | { readonly kind: 'unskipped'; readonly key: string };
+
+/** All changes of one revision. A record that became unreadable gives two: a `record` change to `null` and a `skipped`. */
+export interface WatchBatch {
+  readonly revision: string;
+  readonly changes: readonly Change[];
+}
 
 /** A prefix that other programs use, too, may have any number of foreign keys: this many are named, the rest are counted. */
 export const MAX_SKIPPED = 100;

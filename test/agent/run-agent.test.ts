@@ -5,7 +5,7 @@ import pino from 'pino';
 import type { AgentConfig } from '../../src/agent/agent-config.ts';
 import { createEcsWork } from '../../src/agent/run-agent.ts';
 import { createCell } from '../../src/lib/cell.ts';
-import type { DrainSlots } from '../../src/store/store.ts';
+import type { DrainSlots } from '../../src/store/drain-slots.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
 
 test('a loop that broke says so for as long as the agent runs, and ends nothing', async () => {

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '../../src/lib/clock.ts';
 import type { RollEvent } from '../../src/record/events.ts';
 import { createRegistry } from '../../src/registry/registry.ts';
-import type { Change } from '../../src/store/store.ts';
+import type { Change } from '../../src/store/read-roll.ts';
 import { startEtcdCluster } from '../support/etcd-cluster.ts';
 import { startMachineTimer, TURN_MS, until } from '../support/machine-time.ts';
 import { openEtcdStore, startPublishers } from '../support/publishers.ts';

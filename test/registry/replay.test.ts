@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import type { Presence } from '../../src/record/record.ts';
 import type { Roll, RollEntry } from '../../src/record/roll.ts';
 import { createSlots, replayChanges, undoChanges } from '../../src/registry/replay.ts';
-import type { Change, WatchBatch } from '../../src/store/store.ts';
+import type { Change, WatchBatch } from '../../src/store/read-roll.ts';
 import { diffRolls } from '../support/diff-rolls.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import type { Departure, Interruption } from '../../src/record/record.ts';
+import type { DrainClaim, TakeOutcome } from '../../src/store/drain-slots.ts';
 import { drainAdmissionKey, drainKey } from '../../src/store/keys.ts';
 import type { Kv } from '../../src/store/kv.ts';
 import { createRollStore } from '../../src/store/open-store.ts';
-import type { DrainClaim, Hold, Store, TakeOutcome } from '../../src/store/store.ts';
+import type { Hold, Store } from '../../src/store/store.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 import type { Backend } from './store-contract.ts';
 

@@ -1,4 +1,5 @@
-import type { Change, Store, WatchBatch } from '../../src/store/store.ts';
+import type { Change, WatchBatch } from '../../src/store/read-roll.ts';
+import type { Store } from '../../src/store/store.ts';
 
 /** A watch that is read as fast as it comes. */
 export interface Follower {

@@ -1,7 +1,8 @@
 import type { Roll, RollEntry, SkippedKey } from '../../src/record/roll.ts';
 import { CompactedError, StoreError } from '../../src/store/errors.ts';
+import type { Change, WatchBatch } from '../../src/store/read-roll.ts';
 import { MAX_ASKED_PRESENCES } from '../../src/store/read-roll.ts';
-import type { Change, Store, WatchBatch } from '../../src/store/store.ts';
+import type { Store } from '../../src/store/store.ts';
 
 /**
  * The read side of the `Store` contract in memory, with switches for what a store can do to its readers. Unlike a real

@@ -2,7 +2,7 @@ import type { Described } from '../../ecs/ecs-api.ts';
 import type { DrainPhase } from '../../http/agent-report.ts';
 import { Backoff } from '../../lib/backoff.ts';
 import { type Call, noTrouble, retryReason, type Trouble, type Wait } from '../../lib/control-loop.ts';
-import type { HeldClaim, TakeOutcome } from '../../store/store.ts';
+import type { HeldClaim, TakeOutcome } from '../../store/drain-slots.ts';
 import type { CauseVerdict } from './cause.ts';
 
 type Why = { readonly phase: DrainPhase; readonly reason: string };

@@ -5,7 +5,7 @@ import type { Cell } from '../../lib/cell.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { runLoop } from '../../lib/control-loop.ts';
 import type { NodeRecord } from '../../record/record.ts';
-import type { DrainSlots } from '../../store/store.ts';
+import type { DrainSlots } from '../../store/drain-slots.ts';
 import { applyDrain, applyDrainFailure } from './apply.ts';
 import { type CauseVerdict, type DrainConfig, type HealthWatch, judgeCause, watchHealth } from './cause.ts';
 import { type DrainAnswers, type DrainState, type DrainStep, initialDrainState, planDrain } from './plan.ts';

@@ -1,7 +1,14 @@
 import { Backoff } from '../../lib/backoff.ts';
 import { type Call, noTrouble, retryReason, type Trouble, type Wait } from '../../lib/control-loop.ts';
 import { formatDuration } from '../../lib/duration.ts';
-import type { CampaignOutcome, Documents, Holder, LeaderLockState, PublishOutcome, Term } from '../../store/store.ts';
+import type {
+  CampaignOutcome,
+  Documents,
+  Holder,
+  LeaderLockState,
+  PublishOutcome,
+  Term,
+} from '../../store/leader-lock.ts';
 import type { AuditMemory } from '../history.ts';
 import type { AuditSummary, Publication } from './documents.ts';
 import type { SummaryCopy } from './summary-copy.ts';

@@ -2,7 +2,7 @@ import { type Cell, createCell } from '../../lib/cell.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { runLoop } from '../../lib/control-loop.ts';
 import { withDeadline } from '../../lib/deadline.ts';
-import type { LeaderLocks } from '../../store/store.ts';
+import type { LeaderLocks } from '../../store/leader-lock.ts';
 import type { AuditMemory } from '../history.ts';
 import { applyAudit, applyAuditFailure } from './apply.ts';
 import { type AuditSummary, publishFailure, publishResult } from './documents.ts';

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import { formatDuration } from '../../lib/duration.ts';
-import type { Holder } from '../../store/store.ts';
+import type { Holder } from '../../store/leader-lock.ts';
 import { DIFFERENCE_KINDS } from '../report.ts';
 import type { AuditSummary } from './documents.ts';
 import type { AuditCounts, AuditorState, AuditorStep } from './plan.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { applyDrain, applyDrainFailure } from '../../../src/agent/drain/apply.ts';
 import { type DrainState, initialDrainState } from '../../../src/agent/drain/plan.ts';
-import type { DrainClaim, HeldClaim, TakeOutcome } from '../../../src/store/store.ts';
+import type { DrainClaim, HeldClaim, TakeOutcome } from '../../../src/store/drain-slots.ts';
 import { denied, noAnswer } from '../../support/fake-agent-ecs.ts';
 
 const NOW_MS = 1_000_000;

@@ -9,7 +9,7 @@ import {
   planDrain,
   READ_AGAIN_MS,
 } from '../../../src/agent/drain/plan.ts';
-import type { DrainClaim, HeldClaim } from '../../../src/store/store.ts';
+import type { DrainClaim, HeldClaim } from '../../../src/store/drain-slots.ts';
 
 const NOW_MS = 1_000_000;
 const stands: CauseVerdict = { kind: 'stands', reason: 'spot-interruption terminate' };

@@ -4,7 +4,7 @@ import { createAuditor } from '../../../src/audit/fleet-audit/auditor.ts';
 import { type AuditSummary, encodeDetails, encodeSummary } from '../../../src/audit/fleet-audit/documents.ts';
 import { createCell } from '../../../src/lib/cell.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
-import type { LeaderLocks } from '../../../src/store/store.ts';
+import type { LeaderLocks } from '../../../src/store/leader-lock.ts';
 import { fakeAudit } from '../../support/fake-audit.ts';
 
 const { signal } = new AbortController();
