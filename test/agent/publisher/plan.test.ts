@@ -183,7 +183,7 @@ describe('plan', () => {
       return state.trouble.retryAtMs - atMs;
     };
 
-    test('are repeated after growing pauses: up to TTL/6 while the lease may live, TTL/2 after it, a TTL for writes', () => {
+    test('are repeated after growing pauses: up to TTL/6 while the lease may live, TTL/2 after it, a TTL for updates', () => {
       const lateMs = NOW_MS + TTL_MS;
       assert.deepEqual(
         [1, 2, 3].map((n) => pauseAfter(n, 'renew', NOW_MS)),
@@ -192,7 +192,7 @@ describe('plan', () => {
       assert.equal(pauseAfter(20, 'renew', NOW_MS), TTL_MS / 6);
       assert.equal(pauseAfter(20, 'renew', lateMs), TTL_MS / 2);
       assert.equal(pauseAfter(20, 'update', NOW_MS), TTL_MS);
-      assert.equal(pauseAfter(20, 'register', lateMs), TTL_MS);
+      assert.equal(pauseAfter(20, 'register', lateMs), TTL_MS / 2);
     });
 
     test('every other time are not repeated sooner for those that succeed: each success earns back one failure', () => {
