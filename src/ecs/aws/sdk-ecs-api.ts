@@ -1,6 +1,6 @@
 import type { ECSClient, ServiceInputTypes, ServiceOutputTypes } from '@aws-sdk/client-ecs';
-import { createPacer } from '../../lib/clock.ts';
 import { withDeadline } from '../../lib/deadline.ts';
+import { createPacer } from '../../lib/pacer.ts';
 import type { EcsApi, EcsDeps, EcsSettings } from '../ecs-api.ts';
 import { AnswerError, collectAnswer, type EcsCall, type Sdk } from './call.ts';
 import { readCredentials } from './credentials.ts';

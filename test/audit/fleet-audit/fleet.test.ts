@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fleetAudit } from '../../../src/audit/fleet-audit/fleet.ts';
 import { emptyAuditMemory } from '../../../src/audit/history.ts';
-import { createPacer } from '../../../src/lib/clock.ts';
+import { createPacer } from '../../../src/lib/pacer.ts';
 import { fakeEcs } from '../../support/fake-ecs.ts';
 import { fakeStore } from '../../support/fake-store.ts';
 import { sampleInstanceId, sampleRecord } from '../../support/sample-record.ts';
