@@ -56,7 +56,7 @@ test('a machine that dies while deploy waits stays in the count, is named, and t
   const [, , third] = w.fleet.machines;
   assert.ok(third);
   w.fleet.broken.add(third.id);
-  const waiting = w.deployInGroup({}, '--timeout', '20s');
+  const waiting = w.deployInGroup({}, '--timeout', '30s');
   await until('it waits', PATIENCE_MS, () => waiting.stderr().includes('2 of 3 machines have answered'));
   w.fleet.state.putMachines(w.fleet.machines.slice(0, 2));
   assert.equal(await waiting.ended, 1, waiting.stderr());
@@ -65,7 +65,7 @@ test('a machine that dies while deploy waits stays in the count, is named, and t
     waiting.stderr(),
     new RegExp(`not answered: 10\\.113\\.0\\.25 \\(machine ${third.id}\\): fleet no longer lists it.*never answered`),
   );
-  assert.match(lastLine(waiting.stderr()), /1 of 3 machines did not answer the roll within 20s: 10\.113\.0\.25/);
+  assert.match(lastLine(waiting.stderr()), /1 of 3 machines did not answer the roll within 30s: 10\.113\.0\.25/);
 });
 
 test('a machine that joins while deploy waits is waited for', async (t) => {
@@ -90,7 +90,7 @@ test('undeploy waits until ecs-agent has stopped on every machine, and names whe
   const [, second] = w.fleet.machines;
   assert.ok(second);
   w.fleet.slow.add(second.id);
-  const late = await w.undeploy('--timeout', '6s');
+  const late = await w.undeploy('--timeout', '12s');
   assert.equal(late.code, 1, late.stderr);
   assert.match(
     late.stderr,
@@ -100,13 +100,13 @@ test('undeploy waits until ecs-agent has stopped on every machine, and names whe
   );
   assert.match(
     lastLine(late.stderr),
-    /amazon-ecs-agent\.service has not stopped on 1 machines after 6s: 10\.113\.0\.24.*done so far: .*run it again/,
+    /amazon-ecs-agent\.service has not stopped on 1 machines after 12s: 10\.113\.0\.24.*done so far: .*run it again/,
   );
   assert.deepEqual(w.fleet.state.unitNames(), ['amazon-ecs-agent.service']);
 
   // Its fleetd freezes before it has said that the unit stopped: nothing was seen of that.
   w.fleet.deaf.add(second.id);
-  const unseen = w.fleet.start('undeploy', ['--store', w.store, '--yes', '--timeout', '10s']);
+  const unseen = w.fleet.start('undeploy', ['--store', w.store, '--yes', '--timeout', '15s']);
   await until('it waits', PATIENCE_MS, () => unseen.stderr().includes('waiting for 10.113.0.24'));
   w.fleet.state.putMachines(w.fleet.machines.slice(0, 1));
   assert.equal(await unseen.ended, 1, unseen.stderr());
