@@ -1,6 +1,8 @@
 import type { Clock } from '../lib/clock.ts';
+import { withDeadline } from '../lib/deadline.ts';
 import { type CommandResult, runCommand } from '../lib/run-command.ts';
 import { type Observation, reasonFrom } from './check.ts';
+import { type FindLeftBehind, RUN_MARK } from './left-behind.ts';
 import { type ExecCheckConfig, noAnswer, type OpenProbe } from './probe.ts';
 
 interface CommandProbeOptions {
@@ -9,7 +11,16 @@ interface CommandProbeOptions {
   readonly timeoutMs: number;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly clock: Clock;
+  readonly findLeftBehind: FindLeftBehind;
 }
+
+/**
+ * So many processes of earlier runs may be left: with all of a node's checks still far fewer than the unit lets the agent
+ * and its children have (`--pids-limit`).
+ */
+const MAX_LEFT_BEHIND = 2;
+/** A process in the kernel can keep a read of /proc waiting. */
+const FIND_LIMIT_MS = 1_000;
 
 /** Only the first line of the output is used. */
 const MAX_OUTPUT_BYTES = 4_096;
@@ -19,13 +30,29 @@ const MAX_OUTPUT_BYTES = 4_096;
  * https://nagios-plugins.org/doc/guidelines.html#AEN78
  */
 export function commandProbe(options: CommandProbeOptions): OpenProbe {
-  const { check, intervalMs, timeoutMs, env, clock } = options;
+  const { check, intervalMs, timeoutMs, clock, findLeftBehind } = options;
+  // Of this agent alone: another one on the machine may run a check of the same name.
+  const mark = `${check.name} ${crypto.randomUUID()}`;
+  const env = { ...options.env, [RUN_MARK]: mark };
   const running = new Set<Promise<unknown>>();
+  let hasRun = false;
+  const leftBehind = async (signal: AbortSignal): Promise<readonly number[]> => {
+    try {
+      return await withDeadline(clock, FIND_LIMIT_MS, signal, 'find processes', () => findLeftBehind(mark));
+    } catch {
+      signal.throwIfAborted();
+      return []; // the machine is too busy to say; the next run asks again
+    }
+  };
   return {
     name: check.name,
     intervalMs,
     timeoutMs,
     async run(signal) {
+      // Before the first run nothing can be left.
+      const left = hasRun ? await leftBehind(signal) : [];
+      if (left.length >= MAX_LEFT_BEHIND) return notRun(left);
+      hasRun = true;
       const { argv } = check;
       const output = 'capture';
       const run = runCommand({ argv, env, timeoutMs, maxOutputBytes: MAX_OUTPUT_BYTES, output, clock, signal });
@@ -39,6 +66,14 @@ export function commandProbe(options: CommandProbeOptions): OpenProbe {
     // The caller may not have waited for an aborted run, but its child processes are still being killed.
     close: () => Promise.allSettled(running),
   };
+}
+
+/** Pure. A warning: the node may be well, but nothing looks whether it is. */
+function notRun(left: readonly number[]): Observation {
+  const few = left.toSorted((a, b) => a - b).slice(0, 5);
+  const which = `${few.join(', ')}${left.length > few.length ? ' …' : ''}`;
+  const reason = `not run: processes ${which} of earlier runs are left; end them, and let the command start none with setsid`;
+  return { status: 'warning', reason };
 }
 
 /** Pure. The output of a passing command is not used, because many plugins print numbers that change on every run. */

@@ -6,6 +6,7 @@ import { type Observation, reasonFrom } from './check.ts';
 import { commandProbe } from './command-probe.ts';
 import { diskProbe } from './disk-probe.ts';
 import { dockerProbe, httpProbe } from './http-probe.ts';
+import { createLeftBehindFinder } from './left-behind.ts';
 import { type CheckConfig, noAnswer, type OpenProbe, type Probe } from './probe.ts';
 
 /**
@@ -103,7 +104,8 @@ export function openProbes(config: CheckConfig, { clock, env }: ProbeDependencie
   const docker =
     dockerSocket !== null && isSocket(dockerSocket) ? [dockerProbe({ ...common, socketPath: dockerSocket })] : [];
   const http = config.http.map((check) => httpProbe({ ...common, check }));
-  const exec = config.exec.map((check) => commandProbe({ ...common, check, env }));
+  const findLeftBehind = createLeftBehindFinder();
+  const exec = config.exec.map((check) => commandProbe({ ...common, check, env, findLeftBehind }));
   const opened: readonly OpenProbe[] = [...docker, ...http, ...exec];
   return {
     probes: [...docker, ...(disk ? [diskProbe({ ...common, disk })] : []), ...http, ...exec],

@@ -1,14 +1,25 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Observation } from '../../src/checks/check.ts';
 import { commandProbe } from '../../src/checks/command-probe.ts';
+import { createLeftBehindFinder, RUN_MARK } from '../../src/checks/left-behind.ts';
 import { systemClock } from '../../src/lib/clock.ts';
+import { until } from '../support/machine-time.ts';
+import { PATIENCE_MS } from '../support/rollcall-process.ts';
 
 const never = new AbortController().signal;
 
 function probe(argv: readonly [string, ...string[]], timeoutMs = 10_000) {
   const env = { PATH: process.env['PATH'] };
-  return commandProbe({ check: { name: 'own', argv }, intervalMs: 20_000, timeoutMs, env, clock: systemClock });
+  const findLeftBehind = createLeftBehindFinder();
+  const common = { intervalMs: 20_000, timeoutMs, env, clock: systemClock, findLeftBehind };
+  return commandProbe({ check: { name: 'own', argv }, ...common });
 }
 
 const seen = (script: string, timeoutMs?: number): Promise<Observation> =>
@@ -58,4 +69,56 @@ test('close waits until the child processes of an aborted run are gone', async (
   await own.close();
   await new Promise((resolve) => setImmediate(resolve));
   assert.ok(over);
+});
+
+test('a command that daemonizes does not fill the machine: it is not run while processes of it are left', async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), 'rollcall-left-'));
+  const pids = async () =>
+    (await readFile(join(dir, 'pids'), 'utf8').catch(() => '')).split('\n').filter(Boolean).map(Number);
+  const living = async () => (await pids()).filter((pid) => existsSync(`/proc/${pid}`));
+  const killAll = async () => {
+    for (const pid of await living()) process.kill(pid, 'SIGKILL');
+  };
+  t.after(async () => {
+    await killAll();
+    await rm(dir, { recursive: true, force: true });
+  });
+  const script =
+    `setsid sh -c 'echo $$ >> ${dir}/pids; exec sleep 300' </dev/null >/dev/null 2>&1 &\n` +
+    // Until it has left the group.
+    `n=$(cat ${dir}/count 2>/dev/null || echo 0); n=$((n + 1)); echo $n > ${dir}/count; until [ "$(grep -c . ${dir}/pids 2>/dev/null)" = $n ]; do sleep 0.02; done`;
+  const check = { name: 'daemon', argv: ['sh', '-c', script] as const };
+  const limits = { intervalMs: 10_000, timeoutMs: 5_000, clock: systemClock };
+  const probe = commandProbe({ check, ...limits, env: process.env, findLeftBehind: createLeftBehindFinder() });
+  const results: string[] = [];
+  for (let run = 0; run < 6; run += 1) {
+    const { status, reason } = await probe.run(never);
+    results.push(`${status} ${reason}`);
+  }
+  const left = await living();
+  assert.equal(left.length, 2, `${left.length} processes are left`);
+  assert.deepEqual(results.slice(0, 2), ['passing ', 'passing ']);
+  const refusal = `warning not run: processes ${left.join(', ')} of earlier runs are left; end them, and let the command start none with setsid`;
+  assert.deepEqual([...new Set(results.slice(2))], [refusal]);
+
+  await killAll();
+  await until('they have ended', PATIENCE_MS, async () => (await living()).length === 0);
+  assert.equal((await probe.run(never)).status, 'passing');
+});
+
+test('a command that leaves nothing behind, or what another check left, is no reason not to run', async (t) => {
+  const findLeftBehind = createLeftBehindFinder();
+  const limits = { intervalMs: 10_000, timeoutMs: 5_000, clock: systemClock, env: process.env, findLeftBehind };
+  const probe = commandProbe({ check: { name: 'one', argv: ['true'] }, ...limits });
+  for (let run = 0; run < 5; run += 1) assert.equal((await probe.run(never)).status, 'passing');
+  const env = { ...process.env, [RUN_MARK]: 'other' };
+  const child = spawn('sleep', ['60'], { env, stdio: 'ignore' });
+  t.after(() => child.kill('SIGKILL'));
+  await once(child, 'spawn');
+  await until('it is found', PATIENCE_MS, async () => (await findLeftBehind('other')).includes(child.pid ?? 0));
+  assert.equal((await probe.run(never)).status, 'passing');
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+  assert.deepEqual(await findLeftBehind('other'), []);
+  assert.deepEqual(await createLeftBehindFinder('/nonexistent')('other'), []);
 });
