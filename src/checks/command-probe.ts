@@ -11,6 +11,8 @@ interface CommandProbeOptions {
   readonly timeoutMs: number;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly clock: Clock;
+  /** Names this agent process: another one on the machine may run a check of the same name. */
+  readonly owner: string;
   readonly findLeftBehind: FindLeftBehind;
 }
 
@@ -30,9 +32,8 @@ const MAX_OUTPUT_BYTES = 4_096;
  * https://nagios-plugins.org/doc/guidelines.html#AEN78
  */
 export function commandProbe(options: CommandProbeOptions): OpenProbe {
-  const { check, intervalMs, timeoutMs, clock, findLeftBehind } = options;
-  // Of this agent alone: another one on the machine may run a check of the same name.
-  const mark = `${check.name} ${crypto.randomUUID()}`;
+  const { check, intervalMs, timeoutMs, clock, owner, findLeftBehind } = options;
+  const mark = `${check.name} ${owner}`;
   const env = { ...options.env, [RUN_MARK]: mark };
   const running = new Set<Promise<unknown>>();
   let hasRun = false;

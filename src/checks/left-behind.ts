@@ -2,7 +2,8 @@ import { readdir, readFile } from 'node:fs/promises';
 
 /**
  * Finds processes that a command left behind although its process group was killed: those that left the group, as with
- * `setsid`. They have the command's environment still, so a variable in it marks them. Linux only: elsewhere none is found.
+ * `setsid`. They have the command's environment still, so a variable in it marks them; one that calls `exec` just then is
+ * found the next time. Linux only: elsewhere none is found.
  */
 
 /** Set in the environment of each run of a check. */
@@ -38,7 +39,7 @@ export function createLeftBehindFinder(proc = '/proc'): FindLeftBehind {
       looking = null;
     });
     await looking;
-    return [...known].flatMap(([id, process]) => (process.mark === mark ? [id] : []));
+    return [...known].flatMap(([id, each]) => (each.mark === mark ? [id] : []));
   };
 }
 

@@ -95,17 +95,19 @@ interface ProbeDependencies {
   readonly clock: Clock;
   /** The environment of the commands. */
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Names this agent process, among others of the machine. */
+  readonly owner: string;
 }
 
 /** Opens the configured probes. Docker's is omitted if its socket does not exist, because not every node mounts it. */
-export function openProbes(config: CheckConfig, { clock, env }: ProbeDependencies): OpenProbes {
+export function openProbes(config: CheckConfig, { clock, env, owner }: ProbeDependencies): OpenProbes {
   const { dockerSocket, disk, intervalMs, timeoutMs } = config;
   const common = { intervalMs, timeoutMs, clock };
   const docker =
     dockerSocket !== null && isSocket(dockerSocket) ? [dockerProbe({ ...common, socketPath: dockerSocket })] : [];
   const http = config.http.map((check) => httpProbe({ ...common, check }));
   const findLeftBehind = createLeftBehindFinder();
-  const exec = config.exec.map((check) => commandProbe({ ...common, check, env, findLeftBehind }));
+  const exec = config.exec.map((check) => commandProbe({ ...common, check, env, owner, findLeftBehind }));
   const opened: readonly OpenProbe[] = [...docker, ...http, ...exec];
   return {
     probes: [...docker, ...(disk ? [diskProbe({ ...common, disk })] : []), ...http, ...exec],

@@ -58,9 +58,9 @@ export function agentCommand(context: CliContext): Command {
       },
     );
     if (store === null) return;
-    const { probes, close: closeProbes } = openProbes(config.checks, { clock, env });
+    const session = crypto.randomUUID();
+    const { probes, close: closeProbes } = openProbes(config.checks, { clock, env, owner: session });
     try {
-      const session = crypto.randomUUID();
       const openEcs = (settings: EcsSettings) => openEcsApi(settings, context);
       const dependencies = {
         store,

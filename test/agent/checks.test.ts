@@ -26,7 +26,7 @@ test('an operator’s command that fails is in the record after three looks, and
     rise: 2,
     fall: 3,
   };
-  const { probes, close } = openProbes(checks, { clock, env: process.env });
+  const { probes, close } = openProbes(checks, { clock, env: process.env, owner: 'test' });
   t.after(close);
   const world = await startWorld(t);
   // Once the node is known nothing else is read, so that nothing else can change the record.

@@ -18,7 +18,7 @@ const never = new AbortController().signal;
 function probe(argv: readonly [string, ...string[]], timeoutMs = 10_000) {
   const env = { PATH: process.env['PATH'] };
   const findLeftBehind = createLeftBehindFinder();
-  const common = { intervalMs: 20_000, timeoutMs, env, clock: systemClock, findLeftBehind };
+  const common = { intervalMs: 20_000, timeoutMs, env, clock: systemClock, owner: 'test', findLeftBehind };
   return commandProbe({ check: { name: 'own', argv }, ...common });
 }
 
@@ -85,11 +85,18 @@ test('a command that daemonizes does not fill the machine: it is not run while p
   });
   const script =
     `setsid sh -c 'echo $$ >> ${dir}/pids; exec sleep 300' </dev/null >/dev/null 2>&1 &\n` +
-    // Until it has left the group.
-    `n=$(cat ${dir}/count 2>/dev/null || echo 0); n=$((n + 1)); echo $n > ${dir}/count; until [ "$(grep -c . ${dir}/pids 2>/dev/null)" = $n ]; do sleep 0.02; done`;
+    // Until it has left the group and is what it will be.
+    `n=$(($(cat ${dir}/count 2>/dev/null || echo 0) + 1)); echo $n > ${dir}/count\n` +
+    `until [ "$(grep -c . ${dir}/pids 2>/dev/null)" = $n ] && grep -q sleep /proc/$(tail -n1 ${dir}/pids)/comm; do sleep 0.02; done`;
   const check = { name: 'daemon', argv: ['sh', '-c', script] as const };
   const limits = { intervalMs: 10_000, timeoutMs: 5_000, clock: systemClock };
-  const probe = commandProbe({ check, ...limits, env: process.env, findLeftBehind: createLeftBehindFinder() });
+  const probe = commandProbe({
+    check,
+    ...limits,
+    env: process.env,
+    owner: 'this',
+    findLeftBehind: createLeftBehindFinder(),
+  });
   const results: string[] = [];
   for (let run = 0; run < 6; run += 1) {
     const { status, reason } = await probe.run(never);
@@ -108,7 +115,14 @@ test('a command that daemonizes does not fill the machine: it is not run while p
 
 test('a command that leaves nothing behind, or what another check left, is no reason not to run', async (t) => {
   const findLeftBehind = createLeftBehindFinder();
-  const limits = { intervalMs: 10_000, timeoutMs: 5_000, clock: systemClock, env: process.env, findLeftBehind };
+  const limits = {
+    intervalMs: 10_000,
+    timeoutMs: 5_000,
+    clock: systemClock,
+    owner: 'this',
+    env: process.env,
+    findLeftBehind,
+  };
   const probe = commandProbe({ check: { name: 'one', argv: ['true'] }, ...limits });
   for (let run = 0; run < 5; run += 1) assert.equal((await probe.run(never)).status, 'passing');
   const env = { ...process.env, [RUN_MARK]: 'other' };

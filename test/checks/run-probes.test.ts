@@ -124,7 +124,7 @@ describe('open probes', () => {
   };
 
   async function names(overrides: Partial<CheckConfig>): Promise<string[]> {
-    const opened = openProbes({ ...config, ...overrides }, { clock: systemClock, env: {} });
+    const opened = openProbes({ ...config, ...overrides }, { clock: systemClock, env: {}, owner: 'test' });
     await opened.close();
     return opened.probes.map((probe) => probe.name);
   }
@@ -132,7 +132,7 @@ describe('open probes', () => {
   test('each configured check has a probe, with the common interval and timeout', async () => {
     assert.deepEqual(await names({}), ['disk', 'web', 'own']);
     assert.deepEqual(await names({ disk: null, http: [], exec: [] }), []);
-    const { probes, close } = openProbes(config, { clock: systemClock, env: {} });
+    const { probes, close } = openProbes(config, { clock: systemClock, env: {}, owner: 'test' });
     for (const probe of probes) assert.deepEqual([probe.intervalMs, probe.timeoutMs], [10_000, 5_000]);
     await close();
   });
@@ -148,7 +148,10 @@ describe('open probes', () => {
       for (const path of [join(dir, 'none'), join(dir, 'file'), join(dir, 'file', 'below'), dir]) {
         assert.deepEqual(await names({ dockerSocket: path }), ['disk', 'web', 'own'], path);
       }
-      const { probes, close } = openProbes({ ...config, dockerSocket: socket }, { clock: systemClock, env: {} });
+      const { probes, close } = openProbes(
+        { ...config, dockerSocket: socket },
+        { clock: systemClock, env: {}, owner: 'test' },
+      );
       assert.equal((await probes[0]?.run(new AbortController().signal))?.status, 'passing');
       await close();
     } finally {
@@ -160,7 +163,10 @@ describe('open probes', () => {
   test('commands run in the given environment', async () => {
     const exec = [{ name: 'own', argv: ['sh', '-c', 'echo "$WHO"; exit 1'] as const }];
     const env = { PATH: process.env['PATH'], WHO: 'operator' };
-    const { probes, close } = openProbes({ ...config, disk: null, http: [], exec }, { clock: systemClock, env });
+    const { probes, close } = openProbes(
+      { ...config, disk: null, http: [], exec },
+      { clock: systemClock, env, owner: 'test' },
+    );
     assert.equal((await probes[0]?.run(new AbortController().signal))?.reason, 'operator');
     await close();
   });
