@@ -2,6 +2,7 @@ import { Agent, get } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import * as v from 'valibot';
 import { type BenchContext, type Benchmark, type Figure, plainFigure, quantile } from './benchmark.ts';
+import { etcdctlGet, timeRun } from './list.ts';
 import { launchCommand, memoryOf, startChild } from './support/child.ts';
 import { registerNodes, startBenchEtcd, startIdleAgent } from './support/fleet.ts';
 
@@ -10,15 +11,18 @@ const MEASURE_VIEW = fileURLToPath(new URL('./support/measure-view.ts', import.m
 const IDLE_AFTER_MS = 3_000;
 const COLD_LIMIT = { relation: 'under', value: 1_000 } as const;
 const WARM_LIMIT = { relation: 'under', value: 100 } as const;
+const ETCDCTL_LIMIT = { relation: 'at most', value: 0.5 } as const;
 const VIEW_LIMIT = { relation: 'at most', value: 3_000 } as const;
 
 /** What serving a large roll over HTTP costs an agent. */
 export const http: Benchmark = {
   name: 'http',
   about:
-    'GET /v1/containerInstances of one agent until the last byte: the first ever (cold), then again and again on one connection, while /healthz is asked on another; the view is measured in a process that holds only it, all garbage collected',
+    'GET /v1/containerInstances of one agent until the last byte: the first ever (cold), then again and again on one connection, while /healthz is asked on another; then in turns with etcdctl get --prefix of the same nodes; the view is measured in a process that holds only it, all garbage collected',
   async run(context) {
-    const { nodes, reads } = context.quick ? { nodes: 500, reads: 3 } : { nodes: 10_000, reads: 50 };
+    const { nodes, reads, pairs } = context.quick
+      ? { nodes: 500, reads: 3, pairs: 2 }
+      : { nodes: 10_000, reads: 50, pairs: 15 };
     const etcd = await startBenchEtcd(context);
     const store = await etcd.open();
     context.progress(`registering ${nodes} nodes`);
@@ -37,12 +41,24 @@ export const http: Benchmark = {
     for (let read = 0; read < reads; read += 1) warm.push((await timedGet(context, url, connection)).wholeMs);
     const probed = await probes.stop();
     const read = await memoryOf(agent.pid);
+    const ratios: number[] = [];
+    for (let pair = 0; pair < pairs; pair += 1) {
+      const { wholeMs } = await timedGet(context, url, connection);
+      ratios.push(wholeMs / (await timeRun(context, etcdctlGet(etcd.server.clientUrl), {}, nodes)));
+    }
     connection.destroy();
     return [
       { name: `cold, ${nodes} nodes`, unit: 'ms', measured: cold.wholeMs, limit: COLD_LIMIT, peer: null },
       plainFigure('cold, first byte', 'ms', cold.firstMs),
       plainFigure('warm, median', 'ms', quantile(warm, 0.5)),
       { name: 'warm, p99', unit: 'ms', measured: quantile(warm, 0.99), limit: WARM_LIMIT, peer: null },
+      {
+        name: 'warm, against etcdctl, median ratio',
+        unit: 'times',
+        measured: quantile(ratios, 0.5),
+        limit: ETCDCTL_LIMIT,
+        peer: null,
+      },
       plainFigure('/healthz meanwhile, median', 'ms', quantile(probed, 0.5)),
       plainFigure('/healthz meanwhile, max', 'ms', quantile(probed, 1)),
       plainFigure('body', 'MB', cold.bytes / 1e6),

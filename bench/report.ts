@@ -69,13 +69,16 @@ export function reportJson({ machine, quick, results }: Report): string {
 
 function row(benchmark: string, { name, unit, measured, limit, peer }: Figure): (string | null)[] {
   const against = [
-    ...(limit ? [`${limit.relation} ${withUnit(limit.value, unit, 0)}`] : []),
+    ...(limit ? [`${limit.relation} ${withUnit(limit.value, unit, String(limit.value))}`] : []),
     ...(peer ? [`${peer.name} ${withUnit(peer.measured, unit)}`] : []),
   ].join('; ');
   return [benchmark, name, withUnit(measured, unit), against, limit && judge(measured, limit)];
 }
 
-function withUnit(value: number, unit: Unit, digits?: number): string {
-  const shown = value.toFixed(digits ?? { ms: 0, MB: 1, times: 2, count: 0 }[unit]);
+function withUnit(
+  value: number,
+  unit: Unit,
+  shown = value.toFixed({ ms: 0, MB: 1, times: 2, count: 0 }[unit]),
+): string {
   return { ms: `${shown} ms`, MB: `${shown} MB`, times: `${shown} ×`, count: shown }[unit];
 }

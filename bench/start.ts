@@ -4,7 +4,7 @@ import { type Launch, launchCommand, startChild } from './support/child.ts';
 import { type BenchEtcd, type BenchNode, startBenchAgent, startBenchEtcd, startBenchNodes } from './support/fleet.ts';
 
 const VISIBLE_LIMIT_MS = 20_000;
-const LIMIT = { relation: 'under', value: 300 } as const;
+const LIMIT = { relation: 'under', value: 150 } as const;
 
 /** From the start of an agent to its record in etcd, as another reader's watch sees it. */
 export const start: Benchmark = {
