@@ -111,7 +111,8 @@ test('a leader that was paused revokes what others renewed: no node is missing f
   const [member] = cluster.members;
   await Promise.all(leases.map((lease) => member?.etcdctl('lease', 'revoke', lease)));
   await until('the loss is over', 2 * TTL_MS + 10_000, () => reader.told.includes('certain'));
-  assert.equal(reader.check('half of the leases revoked'), AGENTS / 2);
+  // On a starved machine a lease may run out besides.
+  assert.ok(reader.check('half of the leases revoked') >= AGENTS / 2);
   // A heartbeat may come first now and then.
   assert.ok(heardOf() - before > AGENTS / 4, `${heardOf() - before} heard of it by their watch`);
 });
