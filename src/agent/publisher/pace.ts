@@ -22,8 +22,9 @@ export function pausedAfter<State extends Paced>(
 ): State {
   const { trouble, ttlMs } = state;
   const isUrgent = action === 'depart' || (action === 'renew' && leaseMayBeLeft);
+  const isOfHeldNode = action === 'update' || action === 'renew-retention';
   // A registration without an answer may have its presence lease, which must live until it is asked for again.
-  const maxMs = isUrgent ? ttlMs / 6 : action === 'renew' || action === 'register' ? ttlMs / 2 : ttlMs;
+  const maxMs = isUrgent ? ttlMs / 6 : isOfHeldNode ? ttlMs : ttlMs / 2;
   const backoff = trouble.backoff.upTo(maxMs);
   return { ...state, trouble: afterFailure({ ...trouble, backoff }, action, error, end) };
 }
