@@ -1,4 +1,5 @@
 import { isDeepStrictEqual as same } from 'node:util';
+import type { DepartureCause } from './record.ts';
 import { presenceState, type Roll, type RollEntry } from './roll.ts';
 
 /** The events of one node. Short forms of the CloudEvents types `rollcall.instance.…`. */
@@ -140,17 +141,21 @@ function kindsOf(before: RollEntry | null, after: RollEntry | null): readonly In
   return changesOf(before, after);
 }
 
-/** The pause of the unit before it starts the agent again, `RestartSec=5`, and 10 s for the start. */
-const RESTART_WITHIN_MS = 15_000;
+/**
+ * How long a node that departed for such a cause may be away to count as restarted. `stopped`: the pause of the unit before
+ * it starts the agent again, `RestartSec=5`, and 10 s for the start. `restart`: docker may restart with the agent, or the
+ * image be pulled; a start that comes later was not that restart's.
+ */
+const RESTART_WITHIN_MS: Partial<Record<DepartureCause, number>> = { stopped: 15_000, restart: 120_000 };
 
 /**
  * Whether a departed node is back from a restart. Not every restart can be known beforehand: to a host, fleet's replacement
  * of a unit is a stop, and then a start. Both instants are of the node's clock, so that all readers come to the same.
  */
 function isRestart({ record: { departure } }: RollEntry, { record: { registeredAt } }: RollEntry): boolean {
-  if (departure?.cause === 'restart') return true;
-  const awayMs = Date.parse(registeredAt) - Date.parse(departure?.at ?? '');
-  return departure?.cause === 'stopped' && awayMs >= 0 && awayMs <= RESTART_WITHIN_MS;
+  if (departure === null) return false;
+  const awayMs = Date.parse(registeredAt) - Date.parse(departure.at);
+  return awayMs >= 0 && awayMs <= (RESTART_WITHIN_MS[departure.cause] ?? -1);
 }
 
 /** The events of a node whose presence state has not changed. */

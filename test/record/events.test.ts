@@ -49,7 +49,7 @@ test('a lost node that is present again has recovered, with the same session or 
   assert.deepEqual(kinds(gone(), present({}, { session: 'session-b' })), ['recovered']);
 });
 
-test('a departed node that is present again has restarted, if it said so or was away only as long as a restart takes', () => {
+test('a departed node that is present again has restarted, if it was away only as long as a restart takes', () => {
   const back = (cause: DepartureCause, awayMs: number) => {
     const registeredAt = new Date(Date.parse(AT) + awayMs).toISOString();
     return kinds(gone({ departure: { cause, at: AT } }), present({ registeredAt }, { session: 'session-b' }));
@@ -59,7 +59,10 @@ test('a departed node that is present again has restarted, if it said so or was 
   assert.deepEqual(back('stopped', 15_001), ['registered']);
   // The node's clock was set back meanwhile: nothing is known.
   assert.deepEqual(back('stopped', -1_000), ['registered']);
-  assert.deepEqual(back('restart', 600_000), ['restarted']);
+  assert.deepEqual(back('restart', 120_000), ['restarted']);
+  // Its start failed, and somebody started it later.
+  assert.deepEqual(back('restart', 120_001), ['registered']);
+  assert.deepEqual(back('restart', -1_000), ['registered']);
   assert.deepEqual(back('spot-interruption', 4_000), ['registered']);
   const unreadable = gone({ departure: { cause: 'stopped', at: 'noon' } });
   assert.deepEqual(kinds(unreadable, present()), ['registered']);
