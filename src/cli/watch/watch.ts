@@ -33,7 +33,8 @@ const DAY_MS = 86_400_000;
 const HELP = `
 Prints CloudEvents, one JSON line each: first the current roll (a snapshot, then
 rollcall.roll.synced), then each change. With --exec the watch prints no events:
-the command runs once for each event, in order and one at a time, without a
+the command runs once for each event, also for those of the snapshot (where
+_SNAPSHOT is true; --types chooses), in order and one at a time, without a
 shell, with the event on its stdin and in ROLLCALL_EVENT_TYPE, _ID, _REVISION,
 _SNAPSHOT, _INSTANCE_ID, _CLUSTER, _IP, _ARN, _HEALTH, _PRESENCE and _CAUSE
 (empty if there is no value). Exit status 0 finishes the event; after any other,
@@ -44,7 +45,7 @@ Examples:
   rollcall watch --store etcd://127.0.0.1:2379
   rollcall watch --types lost,departed | jq -r '.type + " " + .subject'
   rollcall watch --since 1234 --cluster demo
-  rollcall watch --exec '/usr/local/bin/drain --quiet' \\
+  rollcall watch --types interruption --exec '/usr/local/bin/drain --quiet' \\
     --cursor /var/lib/rollcall/drain.cursor
   rollcall watch --types lost \\
     --exec 'sh -c "logger -t rollcall lost $ROLLCALL_EVENT_INSTANCE_ID"'`;
