@@ -1,4 +1,4 @@
-# The agent's image: the runtime, the C library it needs, and two files of ours. No shell, no package manager.
+# The agent's image: the runtime, the C library it needs, and our files. No shell, no package manager.
 #
 #   docker build -t rollcall .
 #   docker buildx build --platform linux/amd64,linux/arm64 -t REGISTRY/rollcall:TAG --push .
