@@ -35,7 +35,7 @@ export interface DrainSlots {
 /**
  * - `claimed`: the node has a slot; ECS was not asked yet. - `asked`: the node was ACTIVE and ECS is being asked to drain
  * it; if it is DRAINING now, rollcall caused that. - `drained`: ECS drains it because rollcall asked. - `overruled`:
- * somebody set it ACTIVE again; the claim uses no slot, and only records that until the cause is over.
+ * something other than rollcall set it ACTIVE again; the claim uses no slot, and only records that until the cause is over.
  */
 const CLAIM_PHASES = ['claimed', 'asked', 'drained', 'overruled'] as const;
 

@@ -11,8 +11,8 @@ const PLACES = ['src', 'scripts', 'units', 'examples', 'docs', 'Dockerfile', 'RE
 
 /** Words that are not plain, with plain ones. The text is compared without its line breaks and comment signs. */
 const NOT_PLAIN: readonly (readonly [words: RegExp, instead: string])[] = [
-  [/\b(?:whoever|nobody)\b/gi, 'name the component: the agent, the reader, the caller'],
-  [/\b(?:is|are) told\b/gi, 'an event is sent, a line is logged, a function is called'],
+  [/\b(?:whoever|nobody|somebody|someone)\b/gi, 'name the component or person: the agent, the reader, an operator'],
+  [/\b(?:is|are|was|were|be|been|never) told\b/gi, 'an event is sent, a line is logged, a function is called'],
   [/\b(?:is|are) none of\b/gi, 'is not from, is not one of'],
   [/\bapart by\b/gi, 'comma-separated, separated by'],
   [/\bof another house\b/gi, 'outside EC2'],
@@ -67,6 +67,9 @@ describe('plain words', () => {
   test('a word that is not plain is found also across a line break in a comment', () => {
     for (const text of [
       'Nobody reads',
+      'Somebody else drained it',
+      'a loss that was told',
+      'never\ntold as lost',
       '// the node is\n  // told',
       ' * they are\n * none of ours',
       'apart\nby commas',

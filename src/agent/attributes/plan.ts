@@ -113,7 +113,7 @@ export interface AttributesState {
 }
 
 const RETRY = new Backoff(5_000, 300_000);
-/** Somebody has to change a policy first. */
+/** An operator has to change a policy first. */
 const REFUSED = new Backoff(300_000, 1_800_000);
 /**
  * A whole account has 20 reads a second, and 40 writes, which RunTask and StopTask are counted against too: 10,000 nodes
@@ -173,7 +173,7 @@ export function applyAttributesFailure(
   const refused = isRefusal(error);
   const first = refused ? REFUSED : isThrottled(error) ? THROTTLED : RETRY;
   const backoff = state.trouble.backoff.baseMs === first.baseMs ? state.trouble.backoff : first;
-  // Never at once where somebody has to do something first.
+  // Never at once where an operator has to do something first.
   const end = { nowMs, random: refused ? (1 + random) / 2 : random };
   const trouble = afterFailure({ ...state.trouble, backoff }, action, error, end);
   return { ...state, inEcs: null, trouble, deregistered: action === 'deregister' };
@@ -229,7 +229,7 @@ export function planAttributes(state: AttributesState, nowMs: number, input: Att
     return { action: 'wait', untilMs: firstReadAtMs, reason: 'agents that started together do not ask ECS together' };
   }
   if (!inEcs) return { action: 'describe', target, reason: 'not known what ECS has' };
-  // Somebody may have deleted one by hand.
+  // An operator may have deleted one by hand.
   if (nowMs >= readAgainAtMs) return { action: 'describe', target, reason: 'last read hours ago' };
   const wanted = wantedAttributes(record, false, others).attributes;
   const superfluous = [...inEcs.keys()].filter(

@@ -68,7 +68,7 @@ export function applyDrainFailure(before: DrainState, call: Call<DrainStep>, err
   if (action === 'drain') state.drainDenied = refused;
   if (action === 'activate') state.activatedArn = refused ? null : call.place.arn;
   if (refused) {
-    // Never at once: somebody has to do something first.
+    // Never at once: an operator has to do something first.
     const refusal = afterFailure(state.refusal, action, error, { ...end, random: (1 + end.random) / 2 });
     return { ...state, refusal };
   }

@@ -47,7 +47,7 @@ export interface DrainState {
   readonly drainDenied: boolean;
   /** The container instance that this process asked ECS to make ACTIVE again, whatever ECS answered. */
   readonly activatedArn: string | null;
-  /** Somebody else drained this container instance, or made it active again, and the cause still stands. */
+  /** Drained, or made active again, by something other than rollcall; and the cause still stands. */
   readonly leftAloneArn: string | null;
   /** Also of pauses in which nothing failed: until a slot may be free. */
   readonly trouble: DrainTrouble;
@@ -59,7 +59,7 @@ export interface DrainState {
 
 /** A spot instance has two minutes. */
 const RETRY = new Backoff(1_000, 30_000);
-/** Somebody has to change a policy first. */
+/** An operator has to change a policy first. */
 const REFUSED = new Backoff(300_000, 1_800_000);
 
 export const initialDrainState: DrainState = {
@@ -76,7 +76,7 @@ export const initialDrainState: DrainState = {
 
 /** A status is acted upon no later than this after it was read. */
 export const FRESH_MS = 10_000;
-/** How often the status of a drained node is read: somebody may make it active, and its slot is then for another. */
+/** How often the status of a drained node is read: an operator may make it active, and its slot is then for another. */
 export const READ_AGAIN_MS = 300_000;
 const LONGEST_WAIT_MS = 3_600_000;
 
@@ -131,7 +131,8 @@ export function planDrain(state: DrainState, nowMs: number, { node, cause, leavi
   if (claim) return planHeld(state, claim, nowMs, place, cause, wait);
   if (!stands) return wait('idle', cause.kind === 'over' ? 'nothing to drain for' : cause.reason);
   if (!place) return wait('waiting', 'ecs-agent has not registered this node yet');
-  if (state.leftAloneArn === place.arn) return wait('left-alone', 'somebody else drained this node, or undid it');
+  if (state.leftAloneArn === place.arn)
+    return wait('left-alone', 'something other than rollcall drained this node, or undid it');
   if (nowMs < refusal.retryAtMs) return wait('waiting', refusalReason(refusal), refusal.retryAtMs);
   return { action: 'take', instanceId: node.instanceId, place, cause: cause.reason, phase, reason: cause.reason };
 }
@@ -156,7 +157,7 @@ function planHeld(
   }
   if (claim.phase === 'overruled') {
     if (cause.kind === 'over') return { action: 'give-back', held, phase: 'idle', reason: 'the cause is over' };
-    return wait(phase, 'somebody made this node active again', renewAtMs);
+    return wait(phase, 'something other than rollcall made this node active again', renewAtMs);
   }
   const status = state.status?.arn === place.arn ? state.status : null;
   const fresh = status !== null && nowMs <= status.atMs + FRESH_MS;
@@ -192,7 +193,7 @@ function planHeld(
       return { action: 'give-back', held, phase: after, reason: 'the cause was over, and this node is ACTIVE again' };
     }
     if (status.text === 'ACTIVE') {
-      const reason = 'somebody made this node active again';
+      const reason = 'something other than rollcall made this node active again';
       return { action: 'mark', held, as: 'overruled', phase: 'left-alone', reason };
     }
     return wait(phase, claim.reason, Math.min(renewAtMs, status.atMs + READ_AGAIN_MS));
@@ -202,7 +203,7 @@ function planHeld(
     if (claim.phase === 'asked') {
       return { action: 'mark', held, as: 'drained', phase: 'draining', reason: claim.reason };
     }
-    const reason = 'somebody else drained this node already';
+    const reason = 'something other than rollcall drained this node already';
     return { action: 'give-back', held, leaveAlone: place.arn, phase: 'left-alone', reason };
   }
   if (cause.kind !== 'stands') return { action: 'give-back', held, phase: 'idle', reason: cause.reason };

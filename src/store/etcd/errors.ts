@@ -118,7 +118,7 @@ const NETWORK: Readonly<Record<string, string>> = {
 const CLOSED = 'Failed to connect';
 const WANTS_TLS = ': if etcd speaks TLS, use an etcds:// store URL';
 
-/** Node's and OpenSSL's codes for what goes wrong in TLS, in the words of somebody who has to mend it. */
+/** Node's and OpenSSL's codes for what goes wrong in TLS, in the words of an operator, with what to mend. */
 function describeTls(error: Error, tls: EtcdTls | null): string | null {
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   switch (code) {
