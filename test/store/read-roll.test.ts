@@ -134,8 +134,8 @@ describe('read roll', () => {
     }
   });
 
-  it('in a hurry, reads all pieces at the same time', async () => {
-    const { kv, queries, keysRead } = pagedKv([...new Set(IDS.flat())].sort(), 100);
+  it('in a hurry, reads four pieces at the same time', async () => {
+    const { kv, keysRead } = pagedKv([...new Set(IDS.flat())].sort(), 100);
     let underWay = 0;
     let most = 0;
     const range: Kv['range'] = async (query, pageSignal) => {
@@ -147,7 +147,7 @@ describe('read roll', () => {
     };
     const roll = await readRoll({ range } as Kv, SUMMARY, 'hurry', signal);
     assert.equal(roll.entries.length, (keysRead.length - FOREIGN.length) / 2);
-    assert.equal(most, new Set(queries.slice(1).map(({ to }) => to)).size);
+    assert.equal(most, 4);
   });
 
   it('reads a small roll in one page', async () => {
@@ -182,7 +182,7 @@ describe('read roll', () => {
     const failure = new StoreError('connection reset', { retryable: true });
     const { kv, asked } = stuckKv((piece) => (piece === 3 ? failure : null));
     await assert.rejects(readRoll(kv, WHOLE, 'hurry', signal), failure);
-    assert.equal(asked(), 7, 'no piece is begun after the failure');
+    assert.equal(asked(), 4, 'no piece is begun after the failure');
   });
 
   it('starts over only when all pages of the compacted attempt have ended', async () => {
