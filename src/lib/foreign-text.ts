@@ -16,9 +16,8 @@ const HAS_UNSAFE = new RegExp(`[${UNSAFE}]`);
 const ALL_UNSAFE = new RegExp(`[${UNSAFE}]`, 'g');
 /** The same without the line feed, which ends a line of output. */
 const ALL_UNSAFE_IN_OUTPUT = new RegExp(`[\\u0000-\\u0009\\u000b-\\u001f${UNSAFE_BUT_C0}]`, 'g');
-/** No white space, no unsafe character, and no dash in front, which would make it an option of the next program. */
-const WORD = new RegExp(`^(?!-)[^\\s${UNSAFE}]+$`);
-const HOST_NAME = /^[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?$/;
+const WORD = new RegExp(`^${wordOf(wordChar())}$`);
+export const HOST_NAME = /^[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?$/;
 
 /** One line that cannot control a terminal: each unsafe character becomes `?`. */
 export function printable(text: string): string {
@@ -43,6 +42,19 @@ export function printableLines(lines: readonly string[]): string {
  */
 export function escapeOutput(text: string): string {
   return text.replace(ALL_UNSAFE_IN_OUTPUT, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
+/**
+ * Source of a pattern for one character of a word: no white space and no unsafe character.
+ * @param not more characters that it may not be, as in a character class
+ */
+export function wordChar(not = ''): string {
+  return `[^\\s${UNSAFE}${not}]`;
+}
+
+/** Source of a pattern for a word: no dash in front, which would make it an option of the next program. */
+export function wordOf(char: string): string {
+  return `(?!-)${char}+`;
 }
 
 /** True if the text is one column of a table and one argument of a command. */

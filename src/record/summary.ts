@@ -1,5 +1,6 @@
-import { type Decoded, decodePresence, decodeRecord } from './codec.ts';
-import { type HealthStatus, type NodeRecord, type Presence, SCHEMA_VERSION } from './record.ts';
+import { HOST_NAME, wordChar, wordOf } from '../lib/foreign-text.ts';
+import { type Decoded, decodePresence, decodeRecord, INSTANCE_ID } from './codec.ts';
+import { HEALTH_STATUSES, type HealthStatus, type NodeRecord, type Presence, SCHEMA_VERSION } from './record.ts';
 
 /**
  * What a list of nodes shows and selects by. Read straight from the text that agents write, since a list of 10,000 nodes
@@ -52,12 +53,14 @@ export function decodeWrittenPresence(json: string): Decoded<Presence> {
 const CHARS = '[ !#-\\[\\]-~]';
 const TEXT = `"${CHARS}*"`;
 const TEXT_OR_NULL = `(?:null|${TEXT})`;
-const WORD = '(?!-)[!#-\\[\\]-~]+';
+const WORD_CHAR = wordChar('"\\\\\\u0080-\\uffff');
+const WORD = wordOf(WORD_CHAR);
 const OCTET = '(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)';
 const ADDRESS = `${OCTET}(?:\\.${OCTET}){3}`;
-const HOST_NAME = '[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?';
-const STATUS = '(?:passing|warning|critical)';
+const STATUS = `(?:${HEALTH_STATUSES.join('|')})`;
 
+/** Without `^` and `$`. */
+const within = (whole: RegExp) => whole.source.slice(1, -1);
 const orNull = (text: string) => `(?:null|"${text}")`;
 const object = (fields: Readonly<Record<string, string>>) =>
   `\\{${Object.entries(fields)
@@ -68,13 +71,13 @@ const several = (element: string) => `(?:${element}(?:,${element})*)?`;
 const RECORD = new RegExp(
   `^${object({
     schemaVersion: String(SCHEMA_VERSION),
-    ec2InstanceId: '"(m?i-[0-9a-f]{8,32})"',
+    ec2InstanceId: `"(${within(INSTANCE_ID)})"`,
     containerInstanceArn: orNull(`(${WORD})`),
     cluster: orNull(`(${WORD})`),
     versionInfo: object({ agentVersion: orNull(WORD), agentHash: orNull(WORD) }),
     privateIpAddress: orNull(`(${ADDRESS})`),
     publicIpAddress: orNull(ADDRESS),
-    privateDnsName: orNull(HOST_NAME),
+    privateDnsName: orNull(within(HOST_NAME)),
     availabilityZone: orNull(`(${WORD})`),
     region: orNull(WORD),
     instanceType: orNull(WORD),
@@ -82,7 +85,7 @@ const RECORD = new RegExp(
     accountId: orNull(WORD),
     instanceLifecycle: orNull(WORD),
     machineId: orNull(WORD),
-    labels: `\\{${several(`"${WORD}":"[!#-\\[\\]-~]*"`)}\\}`,
+    labels: `\\{${several(`"${WORD}":"${WORD_CHAR}*"`)}\\}`,
     health: object({
       status: `"(${STATUS})"`,
       since: TEXT,

@@ -17,10 +17,12 @@ import { sampleRecord } from '../support/sample-record.ts';
 /** The fields of a summary and the refused fields, or why there is none. */
 function told(decoded: Decoded<NodeSummary>) {
   if (!decoded.ok) return decoded.reason;
-  const { ec2InstanceId, containerInstanceArn, cluster, privateIpAddress, availabilityZone, departure, health } =
-    decoded.value;
-  const fields = { ec2InstanceId, containerInstanceArn, cluster, privateIpAddress, availabilityZone, departure };
-  return { ...fields, status: health.status, refused: refusedFields(decoded.value) };
+  const { ec2InstanceId, containerInstanceArn, cluster, privateIpAddress, availabilityZone } = decoded.value;
+  const { departure, clockSkewSeconds, health } = decoded.value;
+  return {
+    ...{ ec2InstanceId, containerInstanceArn, cluster, privateIpAddress, availabilityZone, departure },
+    ...{ clockSkewSeconds, status: health.status, refused: refusedFields(decoded.value) },
+  };
 }
 
 function hasSameSummary(instanceId: string, json: string): void {
