@@ -142,6 +142,18 @@ describe('what is exported is used by another file', () => {
   });
 });
 
+describe('a function has a name of its own', () => {
+  test('a name that two files give is found', () => {
+    const files = new Map([
+      ['a.ts', 'export async function one() {\n  function three() {}\n}\nfunction* two() {}\n'],
+      ['b.ts', 'function one() {}\nexport function three() {}\n'],
+    ]);
+    assert.deepEqual(sharedNames(files), ['one: a.ts, b.ts']);
+  });
+
+  test('there is none', () => assert.deepEqual(sharedNames(SRC), []));
+});
+
 describe('the process, time and randomness come in as arguments', () => {
   const code = (line: string): Files => new Map([['a.ts', line]]);
   const USES = [
@@ -310,6 +322,17 @@ function unusedExports(files: Files): string[] {
       .map(([, name]) => `${path}: ${name}`)
       .filter((name) => !path.startsWith('..') && !used.has(name)),
   );
+}
+
+/** @returns the names of top-level functions that more than one file declares, with the files */
+function sharedNames(files: Files): string[] {
+  const paths = new Map<string, string[]>();
+  for (const [path, text] of files) {
+    for (const [, name = ''] of text.matchAll(/^(?:export )?(?:async )?function\*? (\w+)/gm)) {
+      paths.set(name, [...(paths.get(name) ?? []), path]);
+    }
+  }
+  return [...paths].filter(([, of]) => of.length > 1).map(([name, of]) => `${name}: ${of.join(', ')}`);
 }
 
 function processUses(code: string): readonly string[] {

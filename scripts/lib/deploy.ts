@@ -260,7 +260,7 @@ function nodeAddress(node: RollNode): string | null {
 }
 
 /** The first five, and how many more. */
-function shortList(names: readonly string[]): string {
+function firstFive(names: readonly string[]): string {
   const first = names.slice(0, 5).join(', ');
   return names.length > 5 ? `${first} and ${names.length - 5} more` : first;
 }
@@ -371,7 +371,7 @@ export function runCommand(args: readonly string[], read: (path: string) => stri
       // ANSWERED ALL MISSING…
       const { answered, missing } = answers();
       const names = missing.map(({ machine }) => machine.address ?? machine.id);
-      return [`${answered.length} ${answered.length + missing.length} ${shortList(names)}`];
+      return [`${answered.length} ${answered.length + missing.length} ${firstFive(names)}`];
     }
     case 'present':
       return answers().answered.map(({ machine }) => machineName(machine));
@@ -390,7 +390,7 @@ export function runCommand(args: readonly string[], read: (path: string) => stri
       const [{ fleets }, old] = [unlisted(), oldSessions()];
       const names = fleets.map((node) => nodeAddress(node) ?? node.ec2InstanceId);
       return [
-        `${fleets.length} ${fleets.filter(({ sidecar }) => old.has(sidecar.session)).length} ${shortList(names)}`,
+        `${fleets.length} ${fleets.filter(({ sidecar }) => old.has(sidecar.session)).length} ${firstFive(names)}`,
       ];
     }
     case 'not-stopped':

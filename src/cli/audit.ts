@@ -62,7 +62,7 @@ export function auditCommand(context: CliContext): Command {
   return command.action(async (flags: AuditFlags) => {
     const clusters = askedClusters(command, flags);
     storeConfig(flags); // a wrong store URL is wrong usage, so refuse it before any request
-    const { report, roll } = await auditOnce(context, flags, clusters).catch((error: unknown) => {
+    const { report, roll } = await auditByCommand(context, flags, clusters).catch((error: unknown) => {
       context.signal.throwIfAborted();
       throw new UndecidedError(`could not tell: ${describeError(error)}`);
     });
@@ -87,7 +87,7 @@ class UndecidedError extends RollcallError {
   override readonly exitCode = 2;
 }
 
-async function auditOnce(
+async function auditByCommand(
   context: CliContext,
   flags: AuditFlags,
   clusters: readonly string[] | null,

@@ -172,12 +172,12 @@ function clusterOption(env: Readonly<Record<string, string | undefined>>): Optio
     'ECS cluster of this node, by name or ARN, until its ecs-agent has named one; also ECS_CLUSTER',
   )
     .env('ROLLCALL_CLUSTER')
-    .argParser(cluster);
+    .argParser(nameOfCluster);
   const name = clusterName(env['ECS_CLUSTER'] ?? '');
   return name === undefined ? option : option.default(name);
 }
 
-function cluster(text: string): string {
+function nameOfCluster(text: string): string {
   const name = clusterName(text);
   if (name === undefined) throw new InvalidArgumentError('Write the name or ARN of one ECS cluster.');
   return name;

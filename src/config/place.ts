@@ -48,7 +48,7 @@ const MAX_MEMORY_MIB = 64 * 1_024 * 1_024;
 
 export function placeOptions(): Option[] {
   return [
-    new Option('--cluster <name>', 'ECS cluster, by name or ARN').env('ROLLCALL_CLUSTER').argParser(cluster),
+    new Option('--cluster <name>', 'ECS cluster, by name or ARN').env('ROLLCALL_CLUSTER').argParser(clusterNameOrArn),
     new Option('--cpu <units>', 'CPU units a task takes; 1024 are one vCPU')
       .env('ROLLCALL_CPU')
       .argParser(integerBetween(0, MAX_CPU_UNITS)),
@@ -127,7 +127,7 @@ export function taskNeeds({ cpu, memory, ports }: PlaceFlags, defined: TaskNeeds
   };
 }
 
-function cluster(text: string): string {
+function clusterNameOrArn(text: string): string {
   if (clusterName(text) === undefined) throw new InvalidArgumentError('Write the name or ARN of a cluster.');
   return text;
 }

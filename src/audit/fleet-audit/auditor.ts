@@ -2,7 +2,7 @@ import { abortable } from '../../lib/abort.ts';
 import { withDeadline } from '../../lib/deadline.ts';
 import { harmless, type Task } from '../../lib/run-group.ts';
 import type { AuditReport } from '../report.ts';
-import { type AuditDetails, type AuditSummary, decodeDetails, decodeSummary, reportOf } from './documents.ts';
+import { type AuditDetails, type AuditSummary, decodeAuditSummary, decodeDetails, reportOf } from './documents.ts';
 import { initialAuditorState } from './plan.ts';
 import { type AuditorOptions, LOCK, runAuditor } from './run.ts';
 import { type AuditStatus, auditStatus } from './status.ts';
@@ -47,7 +47,7 @@ export function createAuditor(options: AuditorOptions, onBroken: (reason: string
     );
     const [summaryText = null, details] = documents;
     copy = updateCopy(copy, summaryText, { nowMs: clock.monotonicMs(), wallMs: clock.wallMs() });
-    const decodedSummary = summaryText ? decodeSummary(summaryText) : null;
+    const decodedSummary = summaryText ? decodeAuditSummary(summaryText) : null;
     const decodedDetails = details ? decodeDetails(details) : null;
     const summary = decodedSummary?.ok ? decodedSummary.value : null;
     const report = summary?.result && decodedDetails?.ok ? reportOf(summary.result, decodedDetails.value) : null;

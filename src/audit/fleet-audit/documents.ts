@@ -41,12 +41,12 @@ interface AuditResult {
 
 const SCHEMA_VERSION = 1;
 
-export function encodeSummary(summary: AuditSummary): string {
+export function encodeAuditSummary(summary: AuditSummary): string {
   return JSON.stringify({ schemaVersion: SCHEMA_VERSION, ...summary });
 }
 
 /** @param json the stored value, which a later version of rollcall may have written */
-export function decodeSummary(json: string): Decoded<AuditSummary> {
+export function decodeAuditSummary(json: string): Decoded<AuditSummary> {
   return decode(json, (value) => {
     const from = field.object(value, 'value');
     const version = field.number(from['schemaVersion'], 'schemaVersion');
@@ -187,7 +187,7 @@ export function publishResult(report: AuditReport, memory: AuditMemory, context:
     number
   >;
   const clusters = report.clusters.length;
-  const summary = encodeSummary({
+  const summary = encodeAuditSummary({
     intervalMs,
     lastRun: { by, endedAt, error: null },
     result: { by, startedAt, finishedAt, revision, clusters, agreeing, elsewhere, differences },
@@ -200,5 +200,5 @@ export function publishResult(report: AuditReport, memory: AuditMemory, context:
 export function publishFailure(error: unknown, last: AuditSummary | null, context: RunContext): Publication {
   const { by, intervalMs, endedAt } = context;
   const lastRun = { by, endedAt, error: describeError(error) };
-  return { summary: encodeSummary({ intervalMs, lastRun, result: last?.result ?? null }), found: null };
+  return { summary: encodeAuditSummary({ intervalMs, lastRun, result: last?.result ?? null }), found: null };
 }

@@ -1,4 +1,4 @@
-import { type AuditSummary, decodeSummary } from './documents.ts';
+import { type AuditSummary, decodeAuditSummary } from './documents.ts';
 
 /** An agent's copy of the summary in the store, with the ages of its last run and result. */
 export interface SummaryCopy {
@@ -31,7 +31,7 @@ export function updateCopy(
   if (before !== null && text === before.text) return before;
   const none = { text, summary: null, unreadable: null, lastRun: null, result: null };
   if (text === null) return none;
-  const decoded = decodeSummary(text);
+  const decoded = decodeAuditSummary(text);
   if (!decoded.ok) return { ...none, unreadable: decoded.reason };
   const summary = decoded.value;
   const firstSeen = (last: FirstSeen | null | undefined, by: { readonly session: string }, at: string): FirstSeen => {

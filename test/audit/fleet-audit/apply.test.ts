@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { applyAudit, applyAuditFailure, auditFailure } from '../../../src/audit/fleet-audit/apply.ts';
-import { encodeSummary } from '../../../src/audit/fleet-audit/documents.ts';
+import { encodeAuditSummary } from '../../../src/audit/fleet-audit/documents.ts';
 import { type AuditorState, initialAuditorState, type Leadership } from '../../../src/audit/fleet-audit/plan.ts';
 import { emptyAuditMemory, encodeMemory } from '../../../src/audit/history.ts';
 import { EcsError } from '../../../src/ecs/errors.ts';
@@ -38,7 +38,7 @@ const view = (...documents: (string | null)[]) => ({ revision: '8', holder: othe
 
 test('a read gives the leader and the summary, and is repeated each third of the TTL, up to a tenth of it early', () => {
   const summary = sampleSummary(WALL_MS - 5_000);
-  const { holder, copy, nextReadAtMs } = applyAudit.read(initial, read, view(encodeSummary(summary)), end);
+  const { holder, copy, nextReadAtMs } = applyAudit.read(initial, read, view(encodeAuditSummary(summary)), end);
   assert.deepEqual([holder, copy?.summary, nextReadAtMs], [other, summary, NOW_MS + 9_500]);
 });
 
@@ -88,11 +88,11 @@ test('a new leader goes on with the memory, and audits an interval after the las
   const good = sampleSummary(WALL_MS - 60_000);
   const at = good.result?.finishedAt ?? '';
   const memory = { sightings: { 'ghost x': { firstAt: at, lastAt: at, audits: 1 } } };
-  const taken = after(encodeSummary(good), 'd', encodeMemory(memory));
+  const taken = after(encodeAuditSummary(good), 'd', encodeMemory(memory));
   assert.deepEqual([taken.nextRunAtMs, taken.leadership?.memory], [NOW_MS + INTERVAL_MS - 60_000, memory]);
   assert.equal(taken.leadership?.stored.details, 'd');
   const failed = { ...good, lastRun: { ...good.lastRun, error: 'denied' } };
-  assert.equal(after(encodeSummary(failed), null, null).nextRunAtMs, NOW_MS + 300_000 - 60_000);
+  assert.equal(after(encodeAuditSummary(failed), null, null).nextRunAtMs, NOW_MS + 300_000 - 60_000);
 });
 
 test('an audit that failed is repeated sooner than the next is due, and counted unless the store failed', () => {
@@ -112,7 +112,7 @@ test('an audit that failed is repeated sooner than the next is due, and counted 
 });
 
 test('what the store took is what it has; a result that it refused is counted, and the leadership is over', () => {
-  const summary = encodeSummary(sampleSummary(WALL_MS));
+  const summary = encodeAuditSummary(sampleSummary(WALL_MS));
   const ended: AuditorState = { ...leading, run: { kind: 'ended', publication: { summary, found } } };
   const publish = { action: 'publish', term, documents: { summary, details: 'd' }, reason } as const;
   const after = applyAudit.publish(ended, publish, { kind: 'published', revision: '9' }, end);

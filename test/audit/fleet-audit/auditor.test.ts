@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createAuditor } from '../../../src/audit/fleet-audit/auditor.ts';
-import { type AuditSummary, encodeDetails, encodeSummary } from '../../../src/audit/fleet-audit/documents.ts';
+import { type AuditSummary, encodeAuditSummary, encodeDetails } from '../../../src/audit/fleet-audit/documents.ts';
 import { createCell } from '../../../src/lib/cell.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
 import type { LeaderLocks } from '../../../src/store/leader-lock.ts';
@@ -28,7 +28,7 @@ test('a report that is read before the loop has read it is in the status', async
     },
   };
   const documents = [
-    encodeSummary(summary),
+    encodeAuditSummary(summary),
     encodeDetails({ clusters: ['demo'], differences: [], notes: [], omitted: {} }),
   ];
   const options = {

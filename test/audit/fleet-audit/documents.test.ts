@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
   boundDetails,
+  decodeAuditSummary,
   decodeDetails,
-  decodeSummary,
+  encodeAuditSummary,
   encodeDetails,
-  encodeSummary,
   publishFailure,
   publishResult,
   reportOf,
@@ -23,7 +23,7 @@ const many = (count: number, kind: Difference['kind'], reason = 'r'): Difference
 test('the report is whole again from its two parts', () => {
   const report = sampleAuditReport();
   const { summary, found } = publishResult(report, emptyAuditMemory, context);
-  const [decoded, details] = [decodeSummary(summary), decodeDetails(found?.details ?? '')];
+  const [decoded, details] = [decodeAuditSummary(summary), decodeDetails(found?.details ?? '')];
   assert.ok(decoded.ok && details.ok && decoded.value.result);
   assert.deepEqual(reportOf(decoded.value.result, details.value), { ...report, omitted: {} });
 });
@@ -37,7 +37,7 @@ test('audits that find the same have the same details, whenever they were made',
 test('of many differences some of each kind are kept, and all are counted', () => {
   const differences = [...many(5_000, 'ghost'), ...many(3, 'mismatch')];
   const { summary, found } = publishResult(sampleAuditReport({ differences }), emptyAuditMemory, context);
-  const [decoded, details] = [decodeSummary(summary), decodeDetails(found?.details ?? '')];
+  const [decoded, details] = [decodeAuditSummary(summary), decodeDetails(found?.details ?? '')];
   assert.ok(decoded.ok && details.ok);
   assert.deepEqual(decoded.value.result?.differences, { ghost: 5_000, stray: 0, disconnected: 0, mismatch: 3 });
   assert.equal(details.value.differences.length, 203);
@@ -53,10 +53,10 @@ test('what is kept has a bound in bytes, whatever the texts', () => {
 });
 
 test('a failure says why, beside the last result', () => {
-  const before = decodeSummary(publishResult(sampleAuditReport(), emptyAuditMemory, context).summary);
+  const before = decodeAuditSummary(publishResult(sampleAuditReport(), emptyAuditMemory, context).summary);
   assert.ok(before.ok);
   const { summary, found } = publishFailure(new Error('denied'), before.value, context);
-  const decoded = decodeSummary(summary);
+  const decoded = decodeAuditSummary(summary);
   assert.ok(decoded.ok);
   assert.deepEqual([decoded.value.lastRun.error, decoded.value.result, found], ['denied', before.value.result, null]);
 });
@@ -87,17 +87,17 @@ test('a memory that is too large or cannot be read is an empty one', () => {
 
 test('a summary comes back as it was written, and what is none says why', () => {
   const whole = sampleSummary(0);
-  assert.deepEqual(decodeSummary(encodeSummary(whole)), { ok: true, value: whole });
+  assert.deepEqual(decodeAuditSummary(encodeAuditSummary(whole)), { ok: true, value: whole });
   const without = sampleSummary(0, { result: null });
-  assert.deepEqual(decodeSummary(encodeSummary(without)), { ok: true, value: without });
+  assert.deepEqual(decodeAuditSummary(encodeAuditSummary(without)), { ok: true, value: without });
   for (const text of [
     '',
     'null',
     '[]',
     '{}',
     '{"schemaVersion":2}',
-    encodeSummary(whole).replace('"ghost":1', '"ghost":"1"'),
+    encodeAuditSummary(whole).replace('"ghost":1', '"ghost":"1"'),
   ]) {
-    assert.equal(decodeSummary(text).ok, false, text);
+    assert.equal(decodeAuditSummary(text).ok, false, text);
   }
 });

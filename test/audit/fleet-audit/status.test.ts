@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { encodeSummary } from '../../../src/audit/fleet-audit/documents.ts';
+import { encodeAuditSummary } from '../../../src/audit/fleet-audit/documents.ts';
 import { type AuditorState, initialAuditorState } from '../../../src/audit/fleet-audit/plan.ts';
 import { auditStatus } from '../../../src/audit/fleet-audit/status.ts';
 import { updateCopy } from '../../../src/audit/fleet-audit/summary-copy.ts';
@@ -9,7 +9,7 @@ import { sampleSummary } from '../../support/fake-audit.ts';
 const self = { session: 'me', instanceId: null };
 
 test('a result is stale after two intervals and a TTL, with the cause that is known', () => {
-  const copy = updateCopy(null, encodeSummary(sampleSummary(0)), { nowMs: 0, wallMs: 0 });
+  const copy = updateCopy(null, encodeAuditSummary(sampleSummary(0)), { nowMs: 0, wallMs: 0 });
   const holder = { session: 's', instanceId: 'i-1' };
   const state = { ...initialAuditorState(30_000, 300_000), broken: null, copy, holder };
   assert.deepEqual(
