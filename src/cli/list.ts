@@ -114,7 +114,7 @@ export function listCommand(context: CliContext): Command {
       repeatable(
         new Option(
           '--cluster <names>',
-          'only nodes of these ECS clusters, with --source ecs also by ARN; repeatable, or comma-separated',
+          'only nodes of these ECS clusters, by name or ARN; repeatable, or comma-separated',
         )
           .env('ROLLCALL_CLUSTER')
           .argParser(parseClusters),
@@ -189,7 +189,7 @@ async function printRoll<R extends NodeSummary>(
   });
   warnOfClocks(context, flags, entries);
   await context.stdout(renderList(flags, entries, fields, json, { revision: roll.revision }));
-  for (const line of hints(flags, roll, entries.length)) context.stderr(line);
+  for (const line of hints(flags, cluster, roll, entries.length)) context.stderr(line);
   const note = massLossNote(asked, massLossLimits(flags), flags.all);
   if (note !== null && isLogged(flags.logLevel, 'warn')) context.stderr(note);
 }
@@ -198,16 +198,21 @@ async function printRoll<R extends NodeSummary>(
  * An empty list may be right or a mistake: says what was read, so that the user can tell. A cluster that no node is in is
  * named also beside others.
  */
-function hints(flags: ListFlags, { entries, skipped, revision }: Roll<NodeSummary>, shown: number): string[] {
+function hints(
+  flags: ListFlags,
+  cluster: ReadonlySet<string> | null,
+  { entries, skipped, revision }: Roll<NodeSummary>,
+  shown: number,
+): string[] {
   if (entries.length === 0 && skipped.length > 0) return ['no record on the roll is readable'];
   if (entries.length === 0)
     return [`no node has ever registered in this store, or all were forgotten (revision ${revision})`];
-  if (shown > 0 && flags.cluster === undefined) return [];
+  if (shown > 0 && cluster === null) return [];
   const there = new Set(entries.flatMap(({ record }) => record.cluster ?? []));
-  const missing = (flags.cluster ?? []).filter((name) => !there.has(name));
+  const missing = [...(cluster ?? [])].filter((name) => !there.has(name));
   const known = there.size === 0 ? 'no node has a cluster' : `there are nodes in ${shortList([...there].sort())}`;
   const lines = missing.map((name) => `no node on the roll is in cluster ${name}; ${known}`);
-  if (shown > 0 || missing.length === flags.cluster?.length) return lines;
+  if (shown > 0 || missing.length === cluster?.size) return lines;
   const others = flags.all ? '' : '; --all shows departed and lost nodes';
   return [...lines, `none of the ${entries.length} nodes on the roll matches${others}`];
 }

@@ -1,7 +1,6 @@
 import { InvalidArgumentError, Option } from 'commander';
+import { clusterName } from '../ecs/arn.ts';
 import { formatDuration, parseDuration } from '../lib/duration.ts';
-import { UsageError } from '../lib/errors.ts';
-import { refuseCluster } from '../record/roll.ts';
 
 /**
  * Parsers for single option values. Each throws commander's InvalidArgumentError, which commander turns into one line
@@ -206,10 +205,7 @@ export function isLogged(level: LogLevel, severity: LogLevel): boolean {
   return LOG_LEVELS.indexOf(severity) >= LOG_LEVELS.indexOf(level);
 }
 
-/** `--cluster` of a command that reads the roll, as a filter; null: not given. @throws UsageError for an ARN */
+/** `--cluster` of a command that reads the roll, as a filter; null: not given. Records have the name, so an ARN is its name. */
 export function rollClusters(names: readonly string[] | undefined): ReadonlySet<string> | null {
-  if (names === undefined) return null;
-  const refusal = refuseCluster(names);
-  if (refusal !== null) throw new UsageError(`--${refusal}`);
-  return new Set(names);
+  return names === undefined ? null : new Set(names.map((name) => clusterName(name) ?? name));
 }

@@ -45,6 +45,7 @@ test('clusters and health are chosen by lists, by repeating the flag, or both', 
     ['--cluster', 'demo,demo-2'],
     ['--cluster', 'demo', '--cluster', 'demo-2'],
     ['--cluster=demo-2, demo', '--cluster', 'demo'],
+    ['--cluster', 'arn:aws:ecs:us-east-1:123456789012:cluster/demo', '--cluster', 'demo-2,demo'],
   ]) {
     const { stdout, stderr } = await listed(store, ...args);
     assert.equal(nodes(stdout), '01', args.join(' '));

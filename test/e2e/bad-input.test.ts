@@ -29,10 +29,10 @@ test('wrong usage is one line with the flag or variable, the value and what is a
   await complains(['list', 'surplus'], 2, /too many arguments/);
   await complains(['list', '--store', 'http://h:2379'], 2, /"http:\/\/h:2379": unknown scheme "http"; use etcd:/);
   await complains(['list', '--store', 'etcd://h:notaport'], 2, /"h:notaport" is not HOST or HOST:PORT/);
-  const arn = 'arn:aws:ecs:us-east-1:123456789012:cluster/demo';
-  const byName = /--cluster arn:\S+demo: the roll has cluster names, not ARNs; use the part after the ARN's "\/"/;
-  await complains(['list', '--cluster', arn], 2, byName);
-  await complains(['watch', '--cluster', arn], 2, byName);
+  const arn = 'arn:aws:ecs:us-east-1:123456789012:service/demo';
+  for (const name of ['list', 'watch']) {
+    await complains([name, '--cluster', arn], 2, /--cluster.*"arn:\S+demo" is not a cluster’s name or ARN/);
+  }
   await complains(['list', '--cluster', ''], 2, /--cluster.*It is empty: give it a value or leave it out/);
   await complains(['list', '-o', 'yaml'], 2, /'yaml' is invalid. Allowed choices are text, wide, json, ndjson/);
   await complains(

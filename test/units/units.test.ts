@@ -101,13 +101,14 @@ test('the agent hears the cluster that ecs-agent is configured with, and nothing
   const start = unit.find(({ name }) => name === 'ExecStart')?.value ?? '';
   const script = /^\/bin\/bash -c '(.*)'$/.exec(start)?.[1]?.replaceAll('$$', '$') ?? assert.fail(start);
   const config = join(dir, 'ecs.config');
+  let agentCall = '';
   const run = async (text: string | null, more: Record<string, string> = {}) => {
     if (text === null) await rm(config, { force: true });
     else await writeFile(config, text);
     const env = { PATH: `${dir}:${process.env['PATH']}`, ROLLCALL_NOTIFY: 'off', ROLLCALL_IMAGE: 'image', ...more };
     const argv = ['-c', script.replaceAll('/etc/ecs/ecs.config', config)];
     const { stderr } = spawnSync('/bin/bash', argv, { env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
-    assert.match(stderr, / image agent$/m);
+    agentCall = /^.* image agent.*$/m.exec(stderr)?.[0] ?? assert.fail(stderr);
     assert.doesNotMatch(stderr, /AWS_|No such/);
     return / --env=ECS_CLUSTER /.test(stderr) ? (/^ECS_CLUSTER=(.*)$/m.exec(stderr)?.[1] ?? '') : '';
   };
@@ -118,6 +119,11 @@ test('the agent hears the cluster that ecs-agent is configured with, and nothing
   assert.equal(await run('# ECS_CLUSTER=none\n'), '');
   assert.equal(await run(null), '');
   assert.equal(await run('ECS_CLUSTER=demo\n', { ECS_CLUSTER: 'of-the-agent' }), 'of-the-agent');
+  assert.match(agentCall, / image agent$/);
+  // In the container's environment it would be the filter of `docker exec rollcall rollcall list`.
+  await run('ECS_CLUSTER=demo\n', { ROLLCALL_CLUSTER: arn, ROLLCALL_STORE: 'memory:' });
+  assert.match(agentCall, / --env=ROLLCALL_STORE image agent --cluster=arn:aws:ecs:\S+:cluster\/demo$/);
+  assert.doesNotMatch(agentCall, /ROLLCALL_CLUSTER/);
 });
 
 test('every setting in the units and drop-ins exists in rollcall', async () => {

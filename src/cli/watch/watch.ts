@@ -60,7 +60,10 @@ export function watchCommand(context: CliContext): Command {
     )
     .addOption(
       repeatable(
-        new Option('--cluster <names>', 'only nodes of these ECS clusters; repeatable, or comma-separated')
+        new Option(
+          '--cluster <names>',
+          'only nodes of these ECS clusters, by name or ARN; repeatable, or comma-separated',
+        )
           .env('ROLLCALL_CLUSTER')
           .argParser(parseClusters),
       ),
