@@ -51,14 +51,17 @@ const without =
   (given) =>
     given(name).value === undefined || given(name).value === false ? `without ${long}` : null;
 
-const RULES: readonly Rule[] = [
-  {
-    flags: ['fields'],
-    idle: (given) => {
-      const { value, text } = given('output');
-      return value === 'json' || value === 'ndjson' ? `with ${text}, which has no columns` : null;
-    },
-  },
+const inJson =
+  (lacking: string): Rule['idle'] =>
+  (given) => {
+    const { value, text } = given('output');
+    return value === 'json' || value === 'ndjson' ? `with ${text}, which has no ${lacking}` : null;
+  };
+
+/** For each command that has one of the flags. */
+export const RULES: readonly Rule[] = [
+  { flags: ['fields'], idle: inJson('columns') },
+  { flags: ['legend'], idle: inJson('header line') },
   {
     flags: ['massLossCount'],
     idle: (given) => (given('massLossShare').value === 'off' ? `with ${given('massLossShare').text}` : null),
@@ -96,7 +99,7 @@ const RULES: readonly Rule[] = [
 ];
 
 /** Rules for one command only, where the same flag has an effect in others. */
-const COMMAND_RULES: Readonly<Record<string, readonly Rule[]>> = {
+export const COMMAND_RULES: Readonly<Record<string, readonly Rule[]>> = {
   agent: [
     {
       flags: ['region', 'profile'],

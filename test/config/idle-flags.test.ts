@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { allCommands } from '../../scripts/docs.ts';
+import { COMMAND_RULES, RULES } from '../../src/config/idle-flags.ts';
 import { runInProcess } from '../support/run-in-process.ts';
 
 /** Each is refused in one line that names the flag and why. */
 const IDLE: readonly (readonly [string, RegExp])[] = [
   ['list -o json --fields ip', /--fields has no effect with -o json, which has no columns; leave it out/],
-  ['list -o ndjson --no-legend --fields ip', /--fields has no effect with -o ndjson/],
+  ['list -o json --no-legend', /--no-legend has no effect with -o json, which has no header line; leave it out/],
+  ['list --source ecs --cluster demo -o ndjson --no-legend', /--no-legend has no effect with -o ndjson/],
+  ['list -o ndjson --fields ip', /--fields has no effect with -o ndjson/],
   ['list --source ecs --cluster demo -o json --fields arn', /--fields has no effect with -o json/],
   ['list --mass-loss-share off --mass-loss-count 3', /--mass-loss-count has no effect with --mass-loss-share off/],
   [
@@ -40,6 +43,18 @@ for (const [line, pattern] of IDLE) {
     assert.equal(stdout, '');
   });
 }
+
+test('each flag of a rule exists: in the command that the rule is for, or in any', () => {
+  const flags = (name: string | null) =>
+    allCommands()
+      .filter((command) => name === null || command.name() === name)
+      .flatMap(({ options }) => options.map((option) => option.attributeName()));
+  const unknown = (rules: typeof RULES, name: string | null) =>
+    rules.flatMap((rule) => rule.flags).filter((flag) => !flags(name).includes(flag));
+  assert.deepEqual(unknown([{ flags: ['fields', 'feilds'], idle: () => null }], null), ['feilds']);
+  assert.deepEqual(unknown(RULES, null), []);
+  for (const [name, rules] of Object.entries(COMMAND_RULES)) assert.deepEqual(unknown(rules, name), [], name);
+});
 
 test('a variable may stay set for other commands, and what it says of a flag is named', async () => {
   const env = { ROLLCALL_FIELDS: 'ip', ROLLCALL_NO_LEGEND: 'true', ROLLCALL_TIMEOUT: '1s' };
