@@ -127,7 +127,7 @@ export function readRecord(value: unknown): NodeRecord {
       cause: DEPARTURE_CAUSES.find((cause) => cause === departure['cause']) ?? 'stopped',
       at: freeText(departure['at'], 'departure.at'),
     })),
-    clockSkewSeconds: wholeNumber(from['clockSkewSeconds'], 'clockSkewSeconds', refused),
+    clockSkewSeconds: wholeNumber(from['clockSkewSeconds'], 'clockSkewSeconds', MAX_SKEW_SECONDS, refused),
     registeredAt: freeText(from['registeredAt'], 'registeredAt'),
     sidecar: {
       version: freeText(sidecar['version'], 'sidecar.version'),
@@ -160,10 +160,13 @@ function checked(
   return null;
 }
 
-/** As `checked`, for a whole number. */
-function wholeNumber(value: unknown, path: string, refused: string[]): number | null {
+/** 100 years: no clock is that far off, but what is computed from a greater number may be no instant any more. */
+const MAX_SKEW_SECONDS = 3_155_760_000;
+
+/** As `checked`, for a whole number from `-max` to `max`. */
+function wholeNumber(value: unknown, path: string, max: number, refused: string[]): number | null {
   if (value === undefined || value === null) return null;
-  if (Number.isSafeInteger(value)) return value as number;
+  if (Number.isSafeInteger(value) && Math.abs(value as number) <= max) return value as number;
   refused.push(path);
   return null;
 }

@@ -22,10 +22,14 @@ export function publishedSkew(before: number | null, skewMs: number | null): num
 
 type OwnClock = Pick<NodeRecord, 'ec2InstanceId' | 'clockSkewSeconds'>;
 
-/** An instant of the record on EC2's clock, in ms since the epoch; null: not known, or no instant. */
+/** The range of a `Date`: https://tc39.es/ecma262/#sec-time-values-and-time-range */
+const MAX_DATE_MS = 8.64e15;
+
+/** An instant of the record on EC2's clock, in ms since the epoch; null: not known, no instant, or one that no `Date` holds. */
 export function onSharedClockMs({ clockSkewSeconds }: Pick<OwnClock, 'clockSkewSeconds'>, instant: string) {
-  const instantMs = Date.parse(instant);
-  return clockSkewSeconds === null || Number.isNaN(instantMs) ? null : instantMs - clockSkewSeconds * 1_000;
+  if (clockSkewSeconds === null) return null;
+  const sharedMs = Date.parse(instant) - clockSkewSeconds * 1_000;
+  return Math.abs(sharedMs) <= MAX_DATE_MS ? sharedMs : null;
 }
 
 /** The same as RFC 3339. */

@@ -93,7 +93,7 @@ const RECORD = new RegExp(
     }),
     interruption: `(?:null|${object({ kind: TEXT, action: TEXT_OR_NULL, time: TEXT_OR_NULL })})`,
     departure: 'null',
-    clockSkewSeconds: '(?:null|(0|-?[1-9]\\d{0,9}))',
+    clockSkewSeconds: '(?:null|(0|-?[1-9]\\d{0,8}))',
     registeredAt: TEXT,
     sidecar: object({ version: TEXT, session: TEXT }),
   })}$`,

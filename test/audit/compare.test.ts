@@ -291,4 +291,8 @@ test('how long an ecs-agent has been away is never the auditor’s clock less a 
   const departed = (clockSkewSeconds: number | null) =>
     only([absentNode(1, { cause: 'stopped', at: ago(67) }, { clockSkewSeconds })], away).since;
   assert.deepEqual([departed(-3_600), departed(null)], [ago(7), null]);
+  // One record whose instant no date can hold ends no audit.
+  const at = '+275760-09-13T00:00:00.000Z';
+  const last = only([absentNode(1, { cause: 'stopped', at }, { clockSkewSeconds: -60 })], away);
+  assert.deepEqual([last.kind, last.since], ['ghost', null]);
 });

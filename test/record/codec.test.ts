@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { decodePresence, decodeRecord, encodePresence, encodeRecord, refusedFields } from '../../src/record/codec.ts';
+import { decodeSummary } from '../../src/record/summary.ts';
 import { anyRecord, plain, text } from '../support/any-record.ts';
 import { sampleRecord } from '../support/sample-record.ts';
 
@@ -64,6 +65,21 @@ describe('the record codec', () => {
         assert.deepEqual(read.ok && refusedFields(read.value), [column]);
       }),
     );
+  });
+
+  it('refuses a difference of clocks of more than a century', () => {
+    for (const [clockSkewSeconds, read] of [
+      [3_155_760_000, 3_155_760_000],
+      [-3_155_760_001, null],
+      [9_999_999_999, null],
+      [Number.MAX_SAFE_INTEGER, null],
+    ] as const) {
+      const json = JSON.stringify({ ...sampleRecord(), clockSkewSeconds });
+      for (const decoded of [decodeRecord('i-00000000', json), decodeSummary('i-00000000', json)]) {
+        assert.equal(decoded.ok && decoded.value.clockSkewSeconds, read);
+        assert.deepEqual(decoded.ok && refusedFields(decoded.value), read === null ? ['clockSkewSeconds'] : []);
+      }
+    }
   });
 
   it('takes for an address only what is one', () => {

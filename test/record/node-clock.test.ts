@@ -27,6 +27,10 @@ test('an instant of the node is brought to the shared clock, or to none', () => 
   assert.equal(onSharedClock({ clockSkewSeconds: 0 }, at), at);
   assert.equal(onSharedClock({ clockSkewSeconds: null }, at), null);
   assert.equal(onSharedClock({ clockSkewSeconds: 0 }, 'once'), null);
+  // An instant that no date can hold is not known.
+  assert.equal(onSharedClock({ clockSkewSeconds: -60 }, '+275760-09-13T00:00:00.000Z'), null);
+  assert.equal(onSharedClock({ clockSkewSeconds: 60 }, '-271821-04-20T00:00:00.000Z'), null);
+  assert.equal(onSharedClock({ clockSkewSeconds: Number.MAX_SAFE_INTEGER }, at), null);
 });
 
 test('a difference is described with its node and direction', () => {

@@ -83,7 +83,10 @@ function parseInstance(cluster: string, instance: SdkInstance, keepWhole: boolea
     ec2InstanceId: nonEmptyText(instance.ec2InstanceId),
     status: nonEmptyText(instance.status) ?? '',
     agentConnected: instance.agentConnected === true,
-    registeredAt: instance.registeredAt?.toISOString() ?? null,
+    // The SDK makes an invalid date of a number that is too great.
+    registeredAt: Number.isNaN(instance.registeredAt?.getTime())
+      ? null
+      : (instance.registeredAt?.toISOString() ?? null),
     agentVersion: nonEmptyText(instance.versionInfo?.agentVersion),
     runningTasksCount: amount(instance.runningTasksCount),
     pendingTasksCount: amount(instance.pendingTasksCount),

@@ -54,6 +54,12 @@ describe('parse answers', () => {
     ]);
   });
 
+  test('an instant that no date can hold is not known', () => {
+    const containerInstances = [{ containerInstanceArn: arnOf('demo', 1), registeredAt: new Date(Number.NaN) }];
+    const { instances } = parseDescribed('demo', [arnOf('demo', 1)], { containerInstances });
+    assert.equal(instances[0]?.registeredAt, null);
+  });
+
   test('a description is kept whole where it is asked for, with its cluster', () => {
     const arn = arnOf('demo', 1);
     const whole = {
