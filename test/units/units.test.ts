@@ -1,17 +1,19 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { agentOptions, notifyOption } from '../../src/config/agent.ts';
 import { storeOptions } from '../../src/config/store.ts';
+import { until } from '../support/machine-time.ts';
 import { fleetFaults, settings } from './fleet-faults.ts';
 
 const UNITS = new URL('../../units/', import.meta.url);
 const read = (name: string) => readFile(new URL(name, UNITS), 'utf8');
 const names = (await readdir(UNITS)).filter((name) => name.endsWith('.service'));
 
+const LIMIT_MS = 10_000;
 const GOOD = '[Service]\nExecStart=/bin/true \\\n  --flag\n\n[X-Fleet]\nGlobal=true\n';
 
 test('each known fault of fleet is detected', () => {
@@ -88,6 +90,50 @@ for (const [name, variable, file] of [
         new RegExp(`${variable} is not set.*write ${variable}=\\S+ into ${file} and run: systemctl restart ${unit}\n$`),
       );
       assert.equal(stderr.split('\n').length, 2, stderr);
+    }
+  });
+}
+
+for (const name of ['rollcall', 'ecs-agent']) {
+  test(`the clean-up before ${name} ends soon with a docker that hangs, and at once with a stop`, async (t) => {
+    const dir = await mkdtemp(join(tmpdir(), 'rollcall-unit-'));
+    t.after(() => rm(dir, { recursive: true, force: true }));
+    const calls = join(dir, 'calls');
+    const stub = `#!/bin/bash\necho "$*" >>${calls}\n[ "$1" != "$HANGS" ] || { trap "" TERM; for _ in {1..3000}; do [ -e ${dir} ] || exit; sleep 0.1; done; }\n`;
+    await writeFile(join(dir, 'docker'), stub, { mode: 0o755 });
+    const file = name === 'rollcall' ? 'rollcall.service' : 'amazon-ecs-agent.service';
+    const step = settings(await read(file)).find(({ value }) => value.includes('docker rename'))?.value ?? '';
+    const script = /^-\/bin\/bash -c '(.*)'$/.exec(step)?.[1]?.replaceAll('$$', '$').replaceAll('%%', '%');
+    assert.ok(script, step);
+    const start = (text: string, hangs: string) => {
+      const env = { PATH: `${dir}:${process.env['PATH']}`, HANGS: hangs };
+      const child = spawn('/bin/bash', ['-c', text], { env, stdio: 'ignore' });
+      t.after(() => child.kill('SIGKILL'));
+      return child;
+    };
+    const called = async () =>
+      (await readFile(calls, 'utf8').catch(() => ''))
+        .trim()
+        .split('\n')
+        .map((line) => line.split(' ')[0]);
+
+    // The unit's limits, but twenty times as short.
+    const quick = script.replace(
+      /timeout -k (\d+) (\d+)/g,
+      (_, kill, limit) => `timeout -k ${kill / 20} ${limit / 20}`,
+    );
+    for (const hangs of ['ps', 'rm', 'rename']) {
+      await rm(calls, { force: true });
+      const child = start(quick, hangs);
+      await until(`it ends although docker ${hangs} hangs`, LIMIT_MS, () => child.exitCode === 0);
+      assert.deepEqual(await called(), ['ps', 'rm', 'rename'], hangs);
+    }
+    for (const hangs of ['ps', 'rm', 'rename']) {
+      await rm(calls, { force: true });
+      const child = start(script.replace(/timeout -k \d+ \d+/g, 'timeout -k 600 600'), hangs);
+      await until(`docker ${hangs} hangs`, LIMIT_MS, async () => (await called()).at(-1) === hangs);
+      child.kill('SIGTERM');
+      await until(`it ends although docker ${hangs} hangs`, LIMIT_MS, () => child.exitCode === 0);
     }
   });
 }
