@@ -6,7 +6,6 @@ import { untilAborted } from '../lib/abort.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { LoopMonitor, Task } from '../lib/run-group.ts';
 import type { Interruption, NodeRecord } from '../record/record.ts';
-import { mostUrgent } from '../sources/notices.ts';
 import type { SourceStatus } from '../sources/poll-source.ts';
 import type { AgentConfig } from './agent-config.ts';
 import {
@@ -36,7 +35,7 @@ const MAX_NOTES = 50;
 const LOGGED_BY_SOURCE = new Set(['metadata', 'ecs-agent', 'notices']);
 
 /** Logs changes of sources, notices and checks, not each result. */
-export function createObserveLog(log: Logger): ObserveLog {
+export function createObserveLog(log: Logger, identity: NodeIdentity): ObserveLog {
   const noted = new Set<string>();
   return {
     source(before, { name, lastError, notes }) {
@@ -50,7 +49,7 @@ export function createObserveLog(log: Logger): ObserveLog {
       if (lastError === null && before?.lastError) log.info(`${name} answers again`);
     },
     state(before, after) {
-      logNotice(log, before, after);
+      logNotice(log, publishedInterruption(before, identity), publishedInterruption(after, identity));
       if (before.checks === after.checks) return;
       for (const check of knownChecks(after.checks)) {
         if (LOGGED_BY_SOURCE.has(check.name)) continue;
@@ -63,9 +62,7 @@ export function createObserveLog(log: Logger): ObserveLog {
   };
 }
 
-function logNotice(log: Logger, before: NodeState, after: NodeState): void {
-  if (before.notices === after.notices) return;
-  const [last, notice] = [mostUrgent(before.notices), mostUrgent(after.notices)];
+function logNotice(log: Logger, last: Interruption | null, notice: Interruption | null): void {
   if (notice && !(last && notice.kind === last.kind && notice.action === last.action && notice.time === last.time)) {
     const what = [notice.kind, notice.action, notice.time && `at ${notice.time}`].filter(Boolean).join(' ');
     log.warn(`EC2 notice: ${what}`);
@@ -106,7 +103,7 @@ export function observeNode(
   publish: (record: NodeRecord) => void,
 ): NodeObserver {
   const { clock, random, log, monitor, identity, probes } = deps;
-  const observeLog = createObserveLog(log);
+  const observeLog = createObserveLog(log, identity);
   const statuses = new Map<string, SourceStatus>();
   const runs = new Map<string, CheckRuns>();
   const awaited = new Set(FIRST_READS[config.identity.kind]);

@@ -3,11 +3,17 @@ import { describe, test } from 'node:test';
 import pino from 'pino';
 import { createObserveLog } from '../../src/agent/node.ts';
 import { initialNodeState, type NodeEvent, type NodeState, reduceNode } from '../../src/agent/node-state.ts';
+import { sampleRecord } from '../support/sample-record.ts';
 
 describe('observe log', () => {
+  const identity = {
+    ...{ machineId: null, cluster: null, labels: {}, version: '1', session: 's' },
+    startedAt: '2026-01-01T00:00:00.000Z',
+  };
+
   function logged(...events: NodeEvent[]): string[] {
     const lines: string[] = [];
-    const log = createObserveLog(pino({}, { write: (line) => lines.push(JSON.parse(line).msg) }));
+    const log = createObserveLog(pino({}, { write: (line) => lines.push(JSON.parse(line).msg) }), identity);
     let state: NodeState = initialNodeState;
     for (const event of events) {
       const before = state;
@@ -46,5 +52,20 @@ describe('observe log', () => {
       `EC2 notice: spot-interruption stop at ${later}`,
       'EC2 withdrew its notice: spot-interruption',
     ]);
+  });
+
+  test('a notice that the record keeps from an earlier agent is told, and so is that EC2 takes it back', () => {
+    const time = '2026-11-22T10:26:18.000Z';
+    const interruption = { kind: 'spot-interruption', action: 'stop', time } as const;
+    const record = sampleRecord({ interruption });
+    const metadata: NodeEvent = { kind: 'metadata', facts: record, error: null, clockSkewMs: null };
+    const recall: NodeEvent = { kind: 'last-record', record, probes: [] };
+    const [told, withdrawn] = [
+      `EC2 notice: spot-interruption stop at ${time}`,
+      'EC2 withdrew its notice: spot-interruption',
+    ];
+    assert.deepEqual(logged(metadata, recall, notice(time), notice(null)), [told, withdrawn]);
+    assert.deepEqual(logged(metadata, recall, notice(null)), [told, withdrawn]);
+    assert.deepEqual(logged(metadata, notice(null), recall), []);
   });
 });
