@@ -70,15 +70,18 @@ for (const [how, begin] of [
     const store = etcd.clientUrl.replace('http', 'etcd');
     const fleet = await startFleet(t, 1);
     const env = await fleet.environment(1);
-    for (const delayMs of DELAYS_MS) {
-      const agent = await begin(t, ['agent', '--store', store], env);
-      await sleep(delayMs);
+    const stop = async (agent: Started, when: string) => {
       process.kill(agent.pid, 'SIGTERM');
       let ended: { code: number | null; signal: NodeJS.Signals | null } | null = null;
       void agent.ended.then((end) => (ended = end));
-      await until(`the agent that was stopped after ${delayMs} ms has ended`, 10_000, () => ended !== null);
+      await until(`the agent that was stopped ${when} has ended`, 10_000, () => ended !== null);
+      return ended ?? assert.fail();
+    };
+    for (const delayMs of DELAYS_MS) {
+      const agent = await begin(t, ['agent', '--store', store], env);
+      await sleep(delayMs);
+      const { code, signal } = await stop(agent, `after ${delayMs} ms`);
       // Before Node's own handlers an ordinary process ends by the signal itself.
-      const { code, signal } = ended ?? assert.fail();
       assert.ok(code === 0 || signal === 'SIGTERM', `${delayMs} ms: ${code} ${signal} ${agent.output()}`);
       const states = Object.values(await rollStates(store));
       assert.ok(
@@ -86,6 +89,12 @@ for (const [how, begin] of [
         `${delayMs} ms: ${states} ${agent.output()}`,
       );
     }
+    // On a busy machine every one above may have ended before its registration.
+    const agent = await begin(t, ['agent', '--store', store], env);
+    const isPresent = async () => Object.values(await rollStates(store)).includes('present');
+    await until('the agent is registered', 30_000, isPresent, { everyMs: 200 });
+    assert.deepEqual(await stop(agent, 'once registered'), { code: 0, signal: null }, agent.output());
+    assert.deepEqual(Object.values(await rollStates(store)), ['departed'], agent.output());
   });
 
   test(`a command that is stopped while it starts ends at once with the status of the signal, ${how}`, async (t) => {
