@@ -45,10 +45,16 @@ test('the watch outlives a restart of etcd, and nothing is written while nothing
   // A change is written only by a store that answers again; the watch follows within the first pause.
   agent.want({ privateIpAddress: '10.0.0.9' });
   await until('the change is written', 30_000, () => agent.state().counts.recordWrites === 2);
-  await sleep(1_000);
-  const proposals = await etcd.metric('etcd_server_proposals_committed_total');
+  const count = () => etcd.metric('etcd_server_proposals_committed_total');
+  let proposals = await count();
+  const standsStill = async () => {
+    const before = proposals;
+    proposals = await count();
+    return proposals === before;
+  };
+  await until('etcd has counted all', 10_000, standsStill, { everyMs: 500 });
   await sleep(2_000);
-  assert.equal(await etcd.metric('etcd_server_proposals_committed_total'), proposals);
+  assert.equal(await count(), proposals);
   await etcd.etcdctl('del', `/rollcall/v1/presence/${agent.instanceId}`);
   await until('back', 1_000, () => registrations() === 2);
 });
