@@ -220,7 +220,7 @@ test('ecs-agent has the host’s network, and its ports are closed to other host
       .map(({ value }) => /^-\/bin\/bash -c '(.*)'$/.exec(value)?.[1]?.replaceAll('$$', '$') ?? assert.fail(value))
       .join('\n');
   /** Runs it with an iptables that keeps its rules in a file, or without one. */
-  const run = async (commands: string, { programs = ['iptables', 'ip6tables'], env = {} } = {}) => {
+  const run = async (commands: string, { programs = ['iptables', 'ip6tables'], env = {}, docker = 'exit 0' } = {}) => {
     await rm(join(dir, 'bin'), { recursive: true, force: true });
     await mkdir(join(dir, 'bin'));
     for (const name of programs) {
@@ -234,7 +234,8 @@ test('ecs-agent has the host’s network, and its ports are closed to other host
         esac`;
       await writeFile(join(dir, 'bin', name), text, { mode: 0o755 });
     }
-    for (const name of ['grep', 'mv', 'bash']) await symlink(`/usr/bin/${name}`, join(dir, 'bin', name));
+    await writeFile(join(dir, 'bin', 'docker'), `#!/bin/bash\n${docker}\n`, { mode: 0o755 });
+    for (const name of ['grep', 'mv', 'bash', 'timeout']) await symlink(`/usr/bin/${name}`, join(dir, 'bin', name));
     const { status, stderr } = spawnSync('/bin/bash', ['-c', commands], {
       env: { PATH: join(dir, 'bin'), ...env },
       encoding: 'utf8',
@@ -258,6 +259,21 @@ test('ecs-agent has the host’s network, and its ports are closed to other host
   assert.equal((await rules()).length, 2);
   assert.equal(await run(script('ExecStopPost')), '');
   assert.deepEqual([await rules(), await rules('ip6tables')], [[], []]);
+
+  // A container that docker did not remove still listens.
+  await run(script('ExecStartPre'));
+  for (const docker of ['echo 0123456789ab', 'exit 1']) {
+    await run(script('ExecStopPost'), { docker });
+    assert.deepEqual([(await rules()).toSorted(), (await rules('ip6tables')).length], [CLOSED, 2], docker);
+  }
+  const allowed = { env: { ECS_ALLOW_OFFHOST_INTROSPECTION_ACCESS: 'true' } };
+  assert.equal(await run(script('ExecStartPre'), allowed), '');
+  assert.deepEqual(
+    [await rules(), (await rules('ip6tables')).length],
+    [CLOSED.slice(1), 1],
+    'an old rule would keep it closed',
+  );
+  await run(script('ExecStopPost'));
 
   // ecs-init's own variable keeps its meaning.
   for (const [value, closed] of [
