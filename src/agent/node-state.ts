@@ -58,8 +58,8 @@ export type NodeEvent =
   | { readonly kind: 'ecs-agent-failed'; readonly error: string }
   /** A kind of notice that could not be read is absent. */
   | { readonly kind: 'notices'; readonly notices: Partial<Notices>; readonly error: string | null }
-  /** The node's record as an earlier agent wrote it. `probes`: the names of the checks that are configured now. */
-  | { readonly kind: 'last-record'; readonly record: NodeRecord | null; readonly probes: readonly string[] }
+  /** The node's record as an earlier agent wrote it. `checks`: the names of all that this agent looks at. */
+  | { readonly kind: 'last-record'; readonly record: NodeRecord | null; readonly checks: readonly string[] }
   /** The result of a probe. */
   | { readonly kind: 'check'; readonly name: string; readonly seen: Observation };
 
@@ -93,7 +93,7 @@ function nextChecks(state: NodeState, event: NodeEvent, damping: Damping, nowMs:
     return last ? recallCheck(check, last) : check;
   };
   if (event.kind === 'last-record') {
-    const names = new Set([...state.checks.map(({ name }) => name), ...event.probes]);
+    const names = new Set([...state.checks.map(({ name }) => name), ...event.checks]);
     const checks = [...names].map((name) => recalled(name, checkOf(name)));
     return checks.filter((check) => check !== null).sort(inOrder);
   }
@@ -166,6 +166,9 @@ function nodeFacts({ metadata, ecsAgent, notices, last }: NodeState, identity: N
   return completeFacts(read, last?.record ?? null, last?.readAtMs ?? 0);
 }
 
+/** What an earlier agent added to the reason of a check that is recalled. */
+const UNCONFIRMED = /; [^;]+, unconfirmed$/;
+
 /** The checks as they are published: a check that fails says which facts its source has not confirmed. */
 export function publishedChecks(state: NodeState, identity: NodeIdentity): readonly CheckState[] {
   const unconfirmed = nodeFacts(state, identity)?.unconfirmed ?? null;
@@ -173,7 +176,7 @@ export function publishedChecks(state: NodeState, identity: NodeIdentity): reado
   if (unconfirmed === null) return checks;
   return checks.map((check) =>
     check.name === 'ecs-agent' && check.status !== 'passing'
-      ? { ...check, reason: reasonFrom(check.reason, `; ${unconfirmed}`) }
+      ? { ...check, reason: reasonFrom(check.reason.replace(UNCONFIRMED, ''), `; ${unconfirmed}`) }
       : check,
   );
 }

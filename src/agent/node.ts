@@ -75,6 +75,9 @@ const FIRST_READ_LIMIT_MS = 500;
 /** Sources that the first record waits for. Without them it would say of a restarted agent's node: no ARN, no notice. */
 const FIRST_READS = { ec2: ['introspection', 'notices'], external: ['introspection'] };
 
+/** The checks of the sources. */
+const SOURCE_CHECKS = { ec2: ['metadata', 'ecs-agent', 'notices'], external: ['metadata', 'ecs-agent'] };
+
 interface NodeObserver {
   readonly loops: readonly Task<null>[];
   /** The checks of the record, in its order. */
@@ -166,7 +169,10 @@ export function observeNode(
         return counted ? [{ check, runs: counted }] : [];
       }),
     interruption: () => publishedInterruption(state, identity),
-    recall: (record) => take({ kind: 'last-record', record, probes: probes.map(({ name }) => name) }, null),
+    recall(record) {
+      const checks = [...SOURCE_CHECKS[config.identity.kind], ...probes.map(({ name }) => name)];
+      take({ kind: 'last-record', record, checks }, null);
+    },
     sources: () => [...statuses.values()],
     close: sources.close,
   };

@@ -9,6 +9,7 @@ import {
 } from '../../src/agent/node-state.ts';
 import { encodeRecord } from '../../src/record/codec.ts';
 import type { MetadataFacts } from '../../src/record/record.ts';
+import { sampleRecord } from '../support/sample-record.ts';
 
 describe('node state', () => {
   const identity = {
@@ -143,6 +144,27 @@ describe('node state', () => {
       texts.add(encodeRecord(record));
     }
     assert.equal(texts.size, 3, 'well, ill, and well again since a later moment');
+  });
+
+  test('a check of the last record that is not passing stays until it was looked at, a source’s as well as a probe’s', () => {
+    const since = '2025-12-31T00:00:00.000Z';
+    const bad = (name: string, reason = 'connection refused') => ({ name, status: 'critical' as const, reason, since });
+    const checks = ['metadata', 'ecs-agent', 'notices', 'app', 'old'].map((name) => bad(name));
+    const last = sampleRecord({ ec2InstanceId: facts.ec2InstanceId, health: { status: 'critical', since, checks } });
+    const configured = ['metadata', 'ecs-agent', 'notices', 'app'];
+    const recall: NodeEvent = { kind: 'last-record', record: last, checks: configured };
+    const health = desiredRecord(after(metadata, recall), identity)?.health;
+    assert.deepEqual([health?.status, health?.checks.map(({ name }) => name)], ['critical', configured]);
+    const looked = desiredRecord(after(metadata, recall, ecsAgent, check('app', passing)), identity)?.health;
+    assert.deepEqual(
+      looked?.checks.map(({ name, status }) => `${name} ${status}`),
+      ['metadata passing', 'ecs-agent passing', 'notices critical', 'app passing'],
+    );
+    // What an agent adds to the reason is added once, however often it restarts.
+    const note = 'cluster and ARN are from the last record, unconfirmed';
+    const again = { ...last, health: { ...last.health, checks: [bad('ecs-agent', `connection refused; ${note}`)] } };
+    const third = desiredRecord(after(metadata, { ...recall, record: again }), identity);
+    assert.equal(third?.health.checks.find(({ name }) => name === 'ecs-agent')?.reason, `connection refused; ${note}`);
   });
 
   const spot = { kind: 'spot-interruption', action: 'terminate', time: null };

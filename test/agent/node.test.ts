@@ -59,7 +59,7 @@ describe('observe log', () => {
     const interruption = { kind: 'spot-interruption', action: 'stop', time } as const;
     const record = sampleRecord({ interruption });
     const metadata: NodeEvent = { kind: 'metadata', facts: record, error: null, clockSkewMs: null };
-    const recall: NodeEvent = { kind: 'last-record', record, probes: [] };
+    const recall: NodeEvent = { kind: 'last-record', record, checks: [] };
     const [told, withdrawn] = [
       `EC2 notice: spot-interruption stop at ${time}`,
       'EC2 withdrew its notice: spot-interruption',
