@@ -87,7 +87,7 @@ export interface PublisherState {
   readonly publishedJson: string | null;
   /** Only the success of the call that failed, or a new registration, ends it. */
   readonly trouble: Trouble<Call<Step>['action']>;
-  /** When the watch last reported that the registration was removed, and the pause after the next removal if it follows soon. */
+  /** When the store last said that the registration was removed, and the pause after the next removal if it follows soon. */
   readonly removed: { readonly atMs: number; readonly backoff: Backoff };
   readonly supersededBy: string | null;
   /** The session, started later than this one, that was registered when this one first asked; null: there was none. */
@@ -207,10 +207,11 @@ export const apply: Apply<PublisherState, Step, Answers> = {
   recall(state, { action }) {
     return { ...earnedBy(state, action), recalled: true };
   },
-  register(state, { action, desired }, outcome, { sentAtMs, nowMs, random }) {
+  register(state, { action, desired }, outcome, end) {
+    const { sentAtMs, nowMs, random } = end;
     if (outcome.kind === 'superseded') {
       const first = state.phase === 'unregistered' && state.contestedBy !== outcome.by;
-      return first ? contested(state, outcome.by, nowMs) : ended(earnedBy(state, action), outcome, state, nowMs);
+      return first ? contested(state, outcome.by, nowMs) : ended(earnedBy(state, action), outcome, state, end);
     }
     const { hold } = outcome;
     return {
@@ -229,44 +230,32 @@ export const apply: Apply<PublisherState, Step, Answers> = {
     const state = earnedBy(before, action);
     return { ...state, registerAtMs: nowMs + returnSpreadMs(otherNodes, state.ttlMs) * random };
   },
-  renew(before, { action, hold }, outcome, { sentAtMs, nowMs, random }) {
+  renew(before, { action, hold }, outcome, end) {
+    const { sentAtMs, random } = end;
     const state = earnedBy(before, action);
-    if (outcome.kind !== 'renewed') return ended(state, outcome, before, nowMs);
+    if (outcome.kind !== 'renewed') return ended(state, outcome, before, end);
     const nextHeartbeatAtMs = sentAtMs + heartbeatIntervalMs(hold, random);
     return { ...state, heartbeatAtMs: sentAtMs, nextHeartbeatAtMs, counts: count(state, { beats: 1 }) };
   },
-  'renew-retention'(before, { action, hold }, outcome, { sentAtMs, nowMs, random }) {
+  'renew-retention'(before, { action, hold }, outcome, end) {
     const state = earnedBy(before, action);
-    if (outcome.kind !== 'renewed') return ended(state, outcome, before, nowMs);
-    return { ...state, nextRetentionRenewalAtMs: sentAtMs + retentionRenewalIntervalMs(hold, random) };
+    if (outcome.kind !== 'renewed') return ended(state, outcome, before, end);
+    return { ...state, nextRetentionRenewalAtMs: end.sentAtMs + retentionRenewalIntervalMs(hold, end.random) };
   },
-  update(before, { action, desired }, outcome, { nowMs }) {
+  update(before, { action, desired }, outcome, end) {
     const state = earnedBy(before, action);
-    if (outcome.kind !== 'written') return ended(state, outcome, before, nowMs);
+    if (outcome.kind !== 'written') return ended(state, outcome, before, end);
     return { ...state, publishedJson: desired.json, counts: count(state, { recordWrites: 1 }) };
   },
-  depart(before, { action }, outcome, { nowMs }) {
+  depart(before, { action }, outcome, end) {
     const state = earnedBy(before, action);
-    if (outcome.kind === 'superseded') return ended(state, outcome, before, nowMs);
+    if (outcome.kind === 'superseded') return ended(state, outcome, before, end);
     // `lost`: record and presence belong to no session that is known here, so nothing is left to do.
     if (outcome.kind === 'lost') return { ...state, phase: 'departed' };
     return { ...state, phase: 'departed', counts: count(state, { recordWrites: 1 }) };
   },
-  hear(state, _, outcome, { nowMs, random }) {
-    // The store has just spoken: a pause that an earlier failure asked for is over. Back at once, but not again and again:
-    // what removes the registration each time it appears must not make this agent write at the speed of the network.
-    const { atMs, backoff } = state.removed;
-    const again = nowMs - atMs < state.ttlMs / 3;
-    const trouble: PublisherState['trouble'] = again
-      ? {
-          ...state.trouble,
-          error: 'something removed the registration again',
-          action: 'register',
-          retryAtMs: nowMs + backoff.delayMs(random),
-        }
-      : { ...state.trouble, retryAtMs: Number.NEGATIVE_INFINITY };
-    const removed = { atMs: nowMs, backoff: again ? backoff.next() : backoff.reset() };
-    return ended({ ...state, trouble, removed }, outcome, state, nowMs);
+  hear(state, _, outcome, end) {
+    return ended(state, outcome, state, end);
   },
 };
 
@@ -289,12 +278,30 @@ export function applyFailure(
 }
 
 /** @param before the state before the call that found it out */
-function ended(state: PublisherState, outcome: NotHeld, before: PublisherState, nowMs: number): PublisherState {
+function ended(
+  state: PublisherState,
+  outcome: NotHeld,
+  before: PublisherState,
+  { nowMs, random }: CallEnd,
+): PublisherState {
   if (outcome.kind === 'superseded') return { ...state, phase: 'superseded', supersededBy: outcome.by };
   // After an outage of a TTL and more all nodes have lost their registrations, and must not all register at once.
   const wasOutage = before.trouble.error !== null && leaseOverdue(before, nowMs);
   const registerAtMs = wasOutage ? null : Number.NEGATIVE_INFINITY;
-  return { ...state, phase: 'lost', registerAtMs, counts: count(state, { losses: 1 }) };
+  // The store has just spoken: a pause that an earlier failure asked for is over. Back at once, but not again and again:
+  // what removes the registration each time it appears must not make this agent write at the speed of the network.
+  const { atMs, backoff } = state.removed;
+  const again = nowMs - atMs < state.ttlMs / 3;
+  const trouble: PublisherState['trouble'] = again
+    ? {
+        ...state.trouble,
+        error: 'something removed the registration again',
+        action: 'register',
+        retryAtMs: nowMs + backoff.delayMs(random),
+      }
+    : { ...state.trouble, retryAtMs: Number.NEGATIVE_INFINITY };
+  const removed = { atMs: nowMs, backoff: again ? backoff.next() : backoff.reset() };
+  return { ...state, phase: 'lost', trouble, removed, registerAtMs, counts: count(state, { losses: 1 }) };
 }
 
 /**

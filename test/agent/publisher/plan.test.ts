@@ -253,6 +253,20 @@ describe('plan', () => {
     assert.equal(plan(renewed, NOW_MS, { ...stay, ended: lost }).action, 'wait');
   });
 
+  test('a loss that a heartbeat learns ends the pause of an update that failed: the registration is due at once', () => {
+    const trouble = { ...held.trouble, action: 'update', retryAtMs: NOW_MS + 30_000, error: 'full' } as const;
+    const refused: PublisherState = { ...held, publishedJson: null, trouble };
+    const at = (nowMs: number) => ({ sentAtMs: nowMs, nowMs, wallMs: 0, random: 0.5 });
+    const beat = plan(refused, NOW_MS + 10_000, stay);
+    assert.ok(beat.action === 'renew');
+    const lost = apply.renew(refused, beat, { kind: 'lost' }, at(NOW_MS + 10_000));
+    assert.equal(plan(lost, NOW_MS + 10_000, stay).action, 'register');
+    // As one that the watch told: what is lost again and again waits.
+    const again = { ...lost, phase: 'held' as const };
+    const pausing = apply.renew(again, beat, { kind: 'lost' }, at(NOW_MS + 10_001));
+    assert.equal(plan(pausing, NOW_MS + 10_001, stay).action, 'wait');
+  });
+
   test('a superseded session does nothing more, whatever is due', () => {
     const step = plan({ ...held, phase: 'superseded', supersededBy: 'other' }, NOW_MS + 1e9, stay);
     assert.deepEqual(step, { action: 'done', reason: 'session other registered this node' });
