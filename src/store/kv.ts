@@ -24,6 +24,9 @@ export interface Kv {
   /** Renews the lease; false: no such lease. Writes no revision. */
   keepAlive(lease: string, signal: AbortSignal): Promise<boolean>;
 
+  /** As `keepAlive`; the TTL in ms that starts anew; null: no such lease. */
+  renew(lease: string, signal: AbortSignal): Promise<number | null>;
+
   /** The remaining time of each lease, in the order of `leases`; null: it is gone. Writes no revision. */
   remaining(leases: readonly string[], signal: AbortSignal): Promise<readonly (LeaseTime | null)[]>;
 

@@ -109,11 +109,10 @@ async function registerOnce(
   const { presenceLease, isRepeat } = attempt;
   const { instanceId, ttlMs, retentionMs } = registration;
   const keys = keysOf(instanceId);
-  // Of the node and not of the session, so that an agent that starts again goes on with it.
-  const retentionLease = kv.leaseOf(`retention ${instanceId} ${retentionMs}`);
-  const [presence, , before] = await allOf([
+  const [presence, retentionLease, before] = await allOf([
     presenceLeaseFor(kv, attempt, ttlMs, signal),
-    keepRetention(kv, retentionLease, retentionMs, signal),
+    // Of the node and not of the session, so that an agent that starts again goes on with it.
+    keepRetention(kv, `retention ${instanceId} ${retentionMs}`, retentionMs, signal),
     isRepeat ? kv.txn({ guards: [], puts: [], deletes: [], reads: keys }, signal) : null,
   ]);
   const hold: Hold = { registration, ttlMs: presence.ttlMs, presenceLease, retentionLease };
@@ -162,14 +161,20 @@ async function presenceLeaseFor(
   ttlMs: number,
   signal: AbortSignal,
 ): Promise<Granted> {
-  if (!isRepeat || !(await kv.keepAlive(presenceLease, signal))) return kv.grant(ttlMs, signal, presenceLease);
-  const [time] = await kv.remaining([presenceLease], signal);
-  return { lease: presenceLease, ttlMs: time?.grantedMs ?? ttlMs };
+  const renewedMs = isRepeat ? await kv.renew(presenceLease, signal) : null;
+  if (renewedMs === null) return kv.grant(ttlMs, signal, presenceLease);
+  return { lease: presenceLease, ttlMs: renewedMs };
 }
 
-/** Renewed where it is there, which is no write; most nodes that register have been here before. */
-async function keepRetention(kv: Kv, lease: string, ttlMs: number, signal: AbortSignal): Promise<void> {
-  if (!(await kv.keepAlive(lease, signal))) await kv.grant(ttlMs, signal, lease);
+/**
+ * The retention lease: the named one, renewed where it is there, which is no write; most nodes that register have been here
+ * before. Its id can be computed by another client of the store, which may have granted it for a moment only: the record
+ * would end with it. Such a lease is left alone, for one with an id that nothing foretells.
+ */
+async function keepRetention(kv: Kv, name: string, ttlMs: number, signal: AbortSignal): Promise<string> {
+  const named = kv.leaseOf(name);
+  const renewedMs = (await kv.renew(named, signal)) ?? (await kv.grant(ttlMs, signal, named)).ttlMs;
+  return renewedMs >= ttlMs ? named : (await kv.grant(ttlMs, signal)).lease;
 }
 
 function isSame(seen: KeyValue | null, put: { readonly value: string; readonly lease: string }): seen is KeyValue {

@@ -204,6 +204,17 @@ export function describeStoreContract(kind: string, start: () => Promise<Backend
       assert.notEqual(other.retentionLease, first.retentionLease);
     });
 
+    it('keeps no record on a lease that another client granted under its name, for a shorter time', async () => {
+      const guessed = kv.leaseOf(`retention ${id} 3600000`);
+      await kv.grant(backend.ttlMs, signal, guessed);
+      const { hold } = heldBy(await register('session-a'));
+      assert.notEqual(hold.retentionLease, guessed);
+      const [time] = await kv.remaining([hold.retentionLease], signal);
+      assert.equal(time?.grantedMs, 3_600_000);
+      const { entry } = await store.readOne(id, signal);
+      assert.ok(entry);
+    });
+
     it('says why a registration is not held, and nothing of one that is', async () => {
       const { hold } = heldBy(await register('session-a'));
       assert.equal(await store.notHeld(hold, signal), null);

@@ -80,7 +80,7 @@ function cursorKey(from: string, root: string): Buffer | string {
 /** Of a sample of leases asked for at the same time. */
 const PARALLEL_QUESTIONS = 8;
 
-type Leases = Pick<Kv, 'leaseOf' | 'grant' | 'keepAlive' | 'remaining' | 'releaseEmpty'>;
+type Leases = Pick<Kv, 'leaseOf' | 'grant' | 'keepAlive' | 'renew' | 'remaining' | 'releaseEmpty'>;
 
 /** How often a grant may find its lease both taken and gone: one that has just run out is in the way until it is revoked. */
 const MAX_GRANTS = 3;
@@ -126,6 +126,7 @@ function etcdLeases(client: EtcdClient, root: string): Leases {
     },
 
     keepAlive: async (lease, signal) => (await renew(lease, signal)) !== null,
+    renew,
 
     remaining: async (leases, signal) => {
       const times: (LeaseTime | null)[] = [];

@@ -214,7 +214,7 @@ function endOf(prefix: string): string {
 export interface Engine {
   id(): string;
   grant(now: Now, ttlMs: number, id: number): Granted;
-  keepAlive(now: Now, lease: string): boolean;
+  renew(now: Now, lease: string): number | null;
   remaining(now: Now, leases: readonly string[]): readonly (LeaseTime | null)[];
   releaseEmpty(now: Now, lease: string): void;
   range(now: Now, query: RangeQuery): RangePage;
@@ -267,7 +267,7 @@ export function createEngine(statements: Statements, keptChanges: number): Engin
         statements.addLease.run({ id, ttlMs, ...deadlines(now, ttlMs) });
         return { lease, ttlMs };
       }),
-    keepAlive: (now, lease) => swept(now, 'touch', () => renew(now, lease) !== null),
+    renew: (now, lease) => swept(now, 'touch', () => renew(now, lease)),
     remaining: (now, leases) => swept(now, 'read', () => leases.map((lease) => leaseTime(statements, now, lease))),
     releaseEmpty: (now, lease) => {
       swept(now, 'touch', () => statements.removeEmptyLease.run({ id: lease }));

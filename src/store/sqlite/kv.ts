@@ -74,6 +74,9 @@ function engineKv(label: string, current: () => Engine, deps: EngineKvDeps): Kv 
     }
   };
 
+  const renew = (lease: string, signal: AbortSignal) =>
+    call(signal, 'renew a lease of', (engine, now) => engine.renew(now, lease));
+
   return {
     label,
     id: (signal) => call(signal, 'identify', (engine) => engine.id()),
@@ -84,7 +87,8 @@ function engineKv(label: string, current: () => Engine, deps: EngineKvDeps): Kv 
       const id = lease === undefined ? 1 + Math.floor(random() * (2 ** 53 - 1)) : Number(lease);
       return call(signal, 'grant a lease of', (engine, now) => engine.grant(now, ttlMs, id));
     },
-    keepAlive: (lease, signal) => call(signal, 'renew a lease of', (engine, now) => engine.keepAlive(now, lease)),
+    keepAlive: async (lease, signal) => (await renew(lease, signal)) !== null,
+    renew,
     remaining: (leases, signal) => call(signal, 'ask for leases of', (engine, now) => engine.remaining(now, leases)),
     releaseEmpty: (lease, signal) =>
       call(signal, 'release a lease of', (engine, now) => engine.releaseEmpty(now, lease)),
