@@ -211,9 +211,18 @@ export function encodeRecord(record: NodeRecord): string {
   return JSON.stringify({ ...ordered, labels });
 }
 
+/** Characters. A record has some 2,000; one of a million would hold up the process that parses it for a second. */
+export const MAX_VALUE_LENGTH = 65_536;
+
+/** As `decode`, for the values of nodes. */
+function decodeBounded<T>(json: string, read: (value: unknown) => T): Decoded<T> {
+  if (json.length <= MAX_VALUE_LENGTH) return decode(json, read);
+  return { ok: false, reason: `${json.length} characters: more than ${MAX_VALUE_LENGTH}` };
+}
+
 /** @param instanceId the id in the key, which must also be in the record @param json the stored value */
 export function decodeRecord(instanceId: string, json: string): Decoded<NodeRecord> {
-  return decode(json, (value) => {
+  return decodeBounded(json, (value) => {
     const version = (value as { schemaVersion?: unknown } | null)?.schemaVersion;
     if (typeof version === 'number' && version > SCHEMA_VERSION) {
       throw new FieldError(`schemaVersion ${version} is newer than ${SCHEMA_VERSION}; upgrade this reader`);
@@ -229,7 +238,7 @@ export function encodePresence({ session, since, ttlSeconds }: Presence): string
 }
 
 export function decodePresence(json: string): Decoded<Presence> {
-  return decode(json, (value) => {
+  return decodeBounded(json, (value) => {
     const from = field.object(value, 'value');
     return {
       session: freeText(from['session'], 'session'),

@@ -1,5 +1,5 @@
 import { HOST_NAME, wordChar, wordOf } from '../lib/foreign-text.ts';
-import { type Decoded, decodePresence, decodeRecord, INSTANCE_ID } from './codec.ts';
+import { type Decoded, decodePresence, decodeRecord, INSTANCE_ID, MAX_VALUE_LENGTH } from './codec.ts';
 import { HEALTH_STATUSES, type HealthStatus, type NodeRecord, type Presence, SCHEMA_VERSION } from './record.ts';
 
 /**
@@ -25,7 +25,7 @@ export interface NodeSummary
  * node, in ASCII and without escapes. So what it takes itself has no refused field.
  */
 export function decodeSummary(instanceId: string, json: string): Decoded<NodeSummary> {
-  const found = RECORD.exec(json);
+  const found = json.length > MAX_VALUE_LENGTH ? null : RECORD.exec(json);
   if (found === null || found[1] !== instanceId) return decodeRecord(instanceId, json);
   const [, , arn = null, cluster = null, privateIpAddress = null, availabilityZone = null, status, skew] = found;
   const value = {
