@@ -37,6 +37,8 @@ export function commandProbe(options: CommandProbeOptions): OpenProbe {
   const env = { ...options.env, [RUN_MARK]: mark };
   const running = new Set<Promise<unknown>>();
   let hasRun = false;
+  /** Of the last run that ended. */
+  let isCritical = false;
   const leftBehind = async (signal: AbortSignal): Promise<readonly number[]> => {
     try {
       return await withDeadline(clock, FIND_LIMIT_MS, signal, 'find processes', () => findLeftBehind(mark));
@@ -52,14 +54,16 @@ export function commandProbe(options: CommandProbeOptions): OpenProbe {
     async run(signal) {
       // Before the first run nothing can be left.
       const left = hasRun ? await leftBehind(signal) : [];
-      if (left.length >= MAX_LEFT_BEHIND) return notRun(left);
+      if (left.length >= MAX_LEFT_BEHIND) return notRun(left, isCritical);
       hasRun = true;
       const { argv } = check;
       const output = 'capture';
       const run = runCommand({ argv, env, timeoutMs, maxOutputBytes: MAX_OUTPUT_BYTES, output, clock, signal });
       running.add(run);
       try {
-        return judgeResult(await run, timeoutMs);
+        const seen = judgeResult(await run, timeoutMs);
+        isCritical = seen.status === 'critical';
+        return seen;
       } finally {
         running.delete(run);
       }
@@ -69,12 +73,12 @@ export function commandProbe(options: CommandProbeOptions): OpenProbe {
   };
 }
 
-/** Pure. A warning: the node may be well, but nothing looks whether it is. */
-function notRun(left: readonly number[]): Observation {
+/** Pure. A warning: the node may be well, but nothing looks whether it is. One that was critical has not become better. */
+function notRun(left: readonly number[], isCritical: boolean): Observation {
   const few = left.toSorted((a, b) => a - b).slice(0, 5);
   const which = `${few.join(', ')}${left.length > few.length ? ' …' : ''}`;
   const reason = `not run: processes ${which} of earlier runs are left; end them, and let the command start none with setsid`;
-  return { status: 'warning', reason };
+  return { status: isCritical ? 'critical' : 'warning', reason };
 }
 
 /** Pure. The output of a passing command is not used, because many plugins print numbers that change on every run. */

@@ -113,6 +113,25 @@ test('a command that daemonizes does not fill the machine: it is not run while p
   assert.equal((await probe.run(never)).status, 'passing');
 });
 
+test('a check that is not run because processes are left is at least as bad as its last result', async () => {
+  const statusAfter = async (exit: number) => {
+    const left: number[] = [];
+    const probe = commandProbe({
+      check: { name: 'daemon', argv: ['sh', '-c', `echo "no route"; exit ${exit}`] },
+      ...{ intervalMs: 10_000, timeoutMs: 5_000, clock: systemClock, env: process.env, owner: 'this' },
+      findLeftBehind: async () => left,
+    });
+    await probe.run(never);
+    left.push(7, 8);
+    const results = [await probe.run(never), await probe.run(never)];
+    for (const { reason } of results) assert.match(reason, /^not run: processes 7, 8 of earlier runs are left; /);
+    return results.map(({ status }) => status);
+  };
+  assert.deepEqual(await statusAfter(0), ['warning', 'warning']);
+  assert.deepEqual(await statusAfter(1), ['warning', 'warning']);
+  assert.deepEqual(await statusAfter(2), ['critical', 'critical']);
+});
+
 test('a command that leaves nothing behind, or what another check left, is no reason not to run', async (t) => {
   const findLeftBehind = createLeftBehindFinder();
   const limits = {
