@@ -106,12 +106,8 @@ test('a leader that was paused revokes what others renewed: no node is missing f
     await sleep(TTL_MS + 2_000);
     const whilePaused = reader.begin();
     process.kill(leader.pid, 'SIGCONT');
-    await until('the leader follows its successor', 30_000, async () => {
-      const flags = await Promise.all(['is_leader', 'has_leader'].map((name) => leader.metric(`etcd_server_${name}`)));
-      return flags[0] === 0 && flags[1] === 1;
-    });
-    // What it passes on comes after the revocations that it has passed on.
-    await leader.etcdctl('put', '/mark', String(round));
+    // No event tells the last revocation of a leader that resumes: it may come after the leader has become a follower.
+    await sleep(3_000);
     await until('all are back', 30_000, reader.allAreBack);
     const vanished = reader.check(`round ${round}, ${whilePaused} vanished before the leader resumed`);
     if (whilePaused + vanished > 0) lossy += 1;
