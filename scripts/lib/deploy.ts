@@ -219,6 +219,8 @@ function missingReason(
 export interface UnlistedNodes {
   /** In a cluster of the fleet: most likely its hosts, with a fleetd that is down. fleet changes nothing there. */
   readonly fleets: readonly RollNode[];
+  /** In no cluster, or with nothing known of the fleet's: its hosts, or another fleet's. */
+  readonly possible: readonly RollNode[];
   /** In other clusters: the store is not this fleet's alone. */
   readonly others: readonly RollNode[];
 }
@@ -236,27 +238,40 @@ export function unlistedNodes(
   const clusters = new Set([...listed].map((node) => node.cluster).concat(cluster));
   clusters.delete(null);
   const unlisted = roll.filter((node) => node.presence.state === 'present' && !listed.has(node));
-  // Without a cluster on either side nothing speaks against this fleet.
-  const isFleets = (node: RollNode) => node.cluster === null || clusters.size === 0 || clusters.has(node.cluster);
-  return { fleets: unlisted.filter(isFleets), others: unlisted.filter((node) => !isFleets(node)) };
+  const groups = Map.groupBy(unlisted, ({ cluster: its }) => {
+    if (its === null || clusters.size === 0) return 'possible';
+    return clusters.has(its) ? 'fleets' : 'others';
+  });
+  return {
+    fleets: groups.get('fleets') ?? [],
+    possible: groups.get('possible') ?? [],
+    others: groups.get('others') ?? [],
+  };
 }
 
 const MAX_NAMED_NODES = 20;
 
-function unlistedLines({ fleets, others }: UnlistedNodes, oldSessions: ReadonlySet<string>): string[] {
-  const lines = fleets.slice(0, MAX_NAMED_NODES).map((node) => {
+function unlistedLines({ fleets, possible, others }: UnlistedNodes, oldSessions: ReadonlySet<string>): string[] {
+  const named = [...fleets, ...possible];
+  const lines = named.slice(0, MAX_NAMED_NODES).map((node) => {
     const old = oldSessions.has(node.sidecar.session) ? '; its agent is from before the unit was deployed' : '';
     const name = machineName({ id: node.machineId ?? 'unknown', address: nodeAddress(node) });
-    return `${name}: ${node.ec2InstanceId} is present on the roll, but fleet does not list its machine and changes nothing there${old}`;
+    return `${name}: ${node.ec2InstanceId} is present on the roll, but fleet does not list its machine and changes nothing there${possible.includes(node) ? POSSIBLY : ''}${old}`;
   });
-  if (fleets.length > lines.length) lines.push(`${fleets.length - lines.length} more nodes like these`);
+  if (named.length > lines.length) lines.push(`${named.length - lines.length} more nodes like these`);
   if (others.length === 1) lines.push('1 node of another cluster is present on this roll');
   if (others.length > 1) lines.push(`${others.length} nodes of other clusters are present on this roll`);
   return lines;
 }
 
+const POSSIBLY = "; it is possibly another fleet's: its cluster or this fleet's is not known";
+
 function nodeAddress(node: RollNode): string | null {
   return node.privateIpAddress ?? node.publicIpAddress;
+}
+
+function nodeNames(nodes: readonly RollNode[]): string {
+  return firstFive(nodes.map((node) => nodeAddress(node) ?? node.ec2InstanceId));
 }
 
 /** The first five, and how many more. */
@@ -387,16 +402,25 @@ export function runCommand(args: readonly string[], read: (path: string) => stri
       return unlistedLines(unlisted(), oldSessions());
     case 'unlisted-count': {
       // ALL OLD NAMES…
-      const [{ fleets }, old] = [unlisted(), oldSessions()];
-      const names = fleets.map((node) => nodeAddress(node) ?? node.ec2InstanceId);
-      return [
-        `${fleets.length} ${fleets.filter(({ sidecar }) => old.has(sidecar.session)).length} ${firstFive(names)}`,
-      ];
+      const [{ fleets, possible }, old] = [unlisted(), oldSessions()];
+      const nodes = [...fleets, ...possible];
+      return [`${nodes.length} ${nodes.filter(({ sidecar }) => old.has(sidecar.session)).length} ${nodeNames(nodes)}`];
+    }
+    case 'unlisted-names': {
+      // Two lines: the fleet's, those that are possibly another fleet's.
+      const { fleets, possible } = unlisted();
+      return [nodeNames(fleets), nodeNames(possible)];
     }
     case 'not-stopped':
       return notStopped(machines(), listedIds(), states(), roll()).map(
         ({ machine, reason }) => `${machineName(machine)}: ${reason}`,
       );
+    case 'not-seen': {
+      // NAMES… of the machines where fleet shows no state of the unit; no line: none
+      const shown = states();
+      const unseen = machines().filter(({ id }) => !shown.has(id));
+      return unseen.length === 0 ? [] : [firstFive(unseen.map(({ address, id }) => address ?? id))];
+    }
     case 'warnings':
       return warnings(answers(), {
         cluster: values.cluster || null,

@@ -258,9 +258,24 @@ describe('nodes that fleet does not list', () => {
     assert.deepEqual(named([here, other({ cluster: 'other' })], [MACHINE], 'other'), [['i-9'], []]);
   });
 
-  test('where no cluster is known nothing speaks against the fleet', () => {
-    assert.deepEqual(named([here, other({ cluster: null })]), [['i-9'], []]);
-    assert.deepEqual(named([other({ cluster: 'other' })]), [['i-9'], []]);
+  test('where a cluster is not known it is possibly another fleet’s', () => {
+    for (const nodes of [[here, other({ cluster: null })], [other({ cluster: 'other' })]]) {
+      assert.deepEqual(named(nodes), [[], []]);
+      assert.deepEqual(
+        unlistedNodes([MACHINE], nodes, null).possible.map(({ ec2InstanceId }) => ec2InstanceId),
+        ['i-9'],
+      );
+      const run = (command: string) =>
+        runCommand([command, '--machines', 'machines', '--roll', 'roll'], (path) =>
+          path === 'machines'
+            ? `${MACHINE.id}\t${MACHINE.address}\n`
+            : path === 'roll'
+              ? JSON.stringify({ containerInstances: nodes })
+              : '',
+        );
+      assert.deepEqual(run('unlisted-names'), ['', '10.113.0.99']);
+      assert.match(run('unlisted').join(), /i-9 is present on the roll, .* possibly another fleet's/);
+    }
   });
 
   test('the fleet’s clusters are also known from nodes that have departed', () => {
@@ -270,7 +285,7 @@ describe('nodes that fleet does not list', () => {
 
   test('an agent without a machine id is on the machine that has its address', () => {
     assert.deepEqual(named([other({ machineId: null, privateIpAddress: '10.113.0.23' })]), [[], []]);
-    assert.deepEqual(named([other({ machineId: null })]), [['i-9'], []]);
+    assert.deepEqual(named([here, other({ machineId: null })]), [['i-9'], []]);
   });
 });
 
@@ -284,6 +299,23 @@ describe('not stopped', () => {
 
   test('a unit has stopped where fleet says so, or has nothing of it', () => {
     for (const state of ['inactive/dead', 'failed/failed', null]) assert.deepEqual(reasons(state), []);
+  });
+
+  test('where fleet shows nothing of it, it was not seen', () => {
+    const files: Record<string, string> = {
+      machines: `${MACHINE.id}\t${MACHINE.address}\n${'b'.repeat(32)}\t10.113.0.24\n`,
+      states: `${UNIT}\t${MACHINE.id}/${MACHINE.address}\tinactive\tdead\nother.service\t${'b'.repeat(32)}/-\tactive\trunning\n`,
+    };
+    const args = ['not-seen', '--machines', 'machines', '--states', 'states', '--unit', UNIT];
+    assert.deepEqual(
+      runCommand(args, (path) => files[path] ?? ''),
+      ['10.113.0.24'],
+    );
+    files['machines'] = `${MACHINE.id}\t${MACHINE.address}\n`;
+    assert.deepEqual(
+      runCommand(args, (path) => files[path] ?? ''),
+      [],
+    );
   });
 
   test('a unit that is ending or starting again has not', () => {
