@@ -47,7 +47,8 @@ async function world(t: TestContext, kind: 'sqlite' | 'etcd') {
     ROLLCALL_SSM_REGISTRATION_FILE: registration,
   };
   const list = async (...args: string[]) =>
-    (await rollcall(['list', '--no-legend', ...args], { ROLLCALL_STORE: store })).stdout;
+    (await rollcall(['list', ...(args.includes('json') ? [] : ['--no-legend']), ...args], { ROLLCALL_STORE: store }))
+      .stdout;
   return { store, imds, registration, env, list, node };
 }
 

@@ -3,6 +3,7 @@ import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type EtcdServer, startEtcd } from '../support/etcd-server.ts';
 import { timed, until } from '../support/machine-time.ts';
+import { pauseProcess } from '../support/owned-process.ts';
 import {
   agentUrl,
   getJson,
@@ -194,7 +195,7 @@ test('an agent whose etcd hangs still ends within three seconds after SIGTERM', 
   const w = await world(t, 1);
   const agent = await w.start(1);
   await w.expect(all(w.ids, 'present'), PATIENCE_MS);
-  process.kill(w.etcd.pid, 'SIGSTOP');
+  await pauseProcess(w.etcd.pid);
   agent.child.kill('SIGTERM');
   const [{ code }, tookMs] = await timed(agent.ended);
   assert.equal(code, 0);

@@ -1,7 +1,8 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import type { Readable } from 'node:stream';
+import { until } from './machine-time.ts';
 
 const DEATH_WATCH = '/usr/bin/setpriv';
 
@@ -56,4 +57,13 @@ export function startOwned(
   };
   owner.after(() => stop('SIGKILL'));
   return { child, pid: child.pid ?? 0, closed, stop };
+}
+
+/** Sends SIGSTOP and waits until each thread has stopped: one that runs on another processor can still answer a call. */
+export async function pauseProcess(pid: number): Promise<void> {
+  process.kill(pid, 'SIGSTOP');
+  const threadState = (thread: string) => /\) (\S)/.exec(readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8'))?.[1];
+  await until(`process ${pid} has stopped`, 5_000, () =>
+    readdirSync(`/proc/${pid}/task`).every((thread) => threadState(thread) === 'T'),
+  );
 }
