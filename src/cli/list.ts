@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander';
-import { type EcsFlags, ecsOptions, parseClusters } from '../config/ecs.ts';
+import { clustersFilter, type EcsFlags, ecsOptions } from '../config/ecs.ts';
 import { isLogged, logLevelOption, namesOf, type OutputFormat, outputOption, rollClusters } from '../config/flags.ts';
 import { repeatable } from '../config/idle-flags.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/mass-loss.ts';
@@ -110,16 +110,7 @@ export function listCommand(context: CliContext): Command {
       'Print the roll: the present nodes, sorted by address; with --source ecs the container instances of the ECS API.',
     )
     .addOption(new Option('--all', 'also departed and lost nodes, with their state').env('ROLLCALL_ALL').default(false))
-    .addOption(
-      repeatable(
-        new Option(
-          '--cluster <names>',
-          'only nodes of these ECS clusters, by name or ARN; repeatable, or comma-separated',
-        )
-          .env('ROLLCALL_CLUSTER')
-          .argParser(parseClusters),
-      ),
-    )
+    .addOption(clustersFilter())
     .addOption(
       repeatable(
         new Option(

@@ -1,5 +1,5 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { parseClusters } from '../../config/ecs.ts';
+import { clustersFilter } from '../../config/ecs.ts';
 import {
   durationBetween,
   integerBetween,
@@ -58,16 +58,7 @@ export function watchCommand(context: CliContext): Command {
         .env('ROLLCALL_SINCE')
         .argParser(sinceRevision),
     )
-    .addOption(
-      repeatable(
-        new Option(
-          '--cluster <names>',
-          'only nodes of these ECS clusters, by name or ARN; repeatable, or comma-separated',
-        )
-          .env('ROLLCALL_CLUSTER')
-          .argParser(parseClusters),
-      ),
-    )
+    .addOption(clustersFilter())
     .addOption(
       repeatable(
         new Option('--types <names>', `only these events, repeatable, or comma-separated: ${EVENT_KINDS.join(', ')}`)
