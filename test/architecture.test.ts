@@ -121,6 +121,13 @@ describe('one concept a file', () => {
   });
 
   test('there is none of them', () => assert.deepEqual(misshapen(SRC), []));
+
+  test('two files of one name, in different folders, are found', () => {
+    const broken = new Map(['a/plan.ts', 'b/plan.ts', 'b/run.ts'].map((path) => [path, '']));
+    assert.deepEqual(sharedFileNames(broken), ['plan.ts: a/plan.ts, b/plan.ts']);
+  });
+
+  test('each file has a name of its own', () => assert.deepEqual(sharedFileNames(SRC), []));
 });
 
 describe('what is exported is used by another file', () => {
@@ -295,6 +302,11 @@ function misshapen(files: Files): string[] {
     if (lines >= MIN_LINES || importers.length !== 1 || posix.dirname(only) !== posix.dirname(path)) return [];
     return [`${path} has ${lines} lines and one importer: make it a part of ${only}`];
   });
+}
+
+function sharedFileNames(files: Files): string[] {
+  const paths = Map.groupBy(files.keys(), (path) => posix.basename(path));
+  return [...paths].filter(([, of]) => of.length > 1).map(([name, of]) => `${name}: ${of.join(', ')}`);
 }
 
 /** @returns what files in src/ declare as exported and no other file of `files` imports */

@@ -23,9 +23,9 @@ import type { LoopAge } from '../lib/run-group.ts';
 import type { Interruption, NodeRecord } from '../record/record.ts';
 import type { WatchDown } from '../registry/follower.ts';
 import type { SourceStatus } from '../sources/poll-source.ts';
-import type { AttributesState, AttributesStep } from './attributes/plan.ts';
+import type { AttributesState, AttributesStep } from './attributes/attributes-plan.ts';
 import type { NodeIdentity } from './node-state.ts';
-import { leaseOverdue, type PublisherState, type Step } from './publisher/plan.ts';
+import { leaseOverdue, type PublisherState, type Step } from './publisher/publisher-plan.ts';
 
 /** What the report is made of. Instants in `publisher`, `sources` and the runs of checks are on the monotonic clock, like `nowMs`. */
 interface ReportParts {

@@ -4,8 +4,8 @@ import { describeSkew, onSharedClock } from '../record/node-clock.ts';
 import type { NodeRecord } from '../record/record.ts';
 import { presenceState, type Roll, type RollEntry } from '../record/roll.ts';
 import { type UnreadableNodes, unreadableNodes } from '../store/read-roll.ts';
+import { isDifference, type Verdict, verdictKey } from './audit-report.ts';
 import { type AuditMemory, recall, type Sighting } from './history.ts';
-import { isDifference, type Verdict, verdictKey } from './report.ts';
 
 /** The two sides of an audit. */
 export interface BothSides {

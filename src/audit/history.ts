@@ -1,5 +1,5 @@
 import { decode, field } from '../record/codec.ts';
-import { isDifference, type Verdict, verdictKey } from './report.ts';
+import { isDifference, type Verdict, verdictKey } from './audit-report.ts';
 
 /**
  * What an audit knows from previous audits, as plain JSON. It is passed from one audit to the next, in the process or

@@ -6,8 +6,8 @@ import {
   type NotifyHow,
   notifyConfig,
   notifyOption,
-} from '../config/agent.ts';
-import { storeOptions } from '../config/store.ts';
+} from '../config/agent-flags.ts';
+import { storeOptions } from '../config/store-flags.ts';
 import type { EcsSettings } from '../ecs/ecs-api.ts';
 import { createCell } from '../lib/cell.ts';
 import { openStore } from '../store/open-store.ts';

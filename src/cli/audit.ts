@@ -1,11 +1,17 @@
 import { Command, Option } from 'commander';
+import {
+  type AuditReport,
+  DIFFERENCE_KINDS,
+  type DifferenceKind,
+  isUndecided,
+  type Note,
+} from '../audit/audit-report.ts';
 import { emptyAuditMemory } from '../audit/history.ts';
-import { type AuditReport, DIFFERENCE_KINDS, type DifferenceKind, isUndecided, type Note } from '../audit/report.ts';
-import { type EcsFlags, ecsOptions, ecsSettings, parseClusters } from '../config/ecs.ts';
+import { type EcsFlags, ecsOptions, ecsSettings, parseClusters } from '../config/ecs-flags.ts';
 import { isLogged, logLevelOption, type OutputFormat, outputOption } from '../config/flags.ts';
 import { repeatable } from '../config/idle-flags.ts';
-import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/mass-loss.ts';
-import { storeConfig, storeOptions, timeoutOption } from '../config/store.ts';
+import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/mass-loss-flags.ts';
+import { storeConfig, storeOptions, timeoutOption } from '../config/store-flags.ts';
 import type { Failure } from '../ecs/ecs-api.ts';
 import { formatDuration } from '../lib/duration.ts';
 import { describeError, RollcallError, UsageError } from '../lib/errors.ts';
@@ -95,7 +101,7 @@ async function auditByCommand(
   // Loaded here, because most commands do not use ECS.
   const [{ openEcsApi }, { runAudit }, { unexpectedFailure }] = await Promise.all([
     import('../ecs/open-ecs-api.ts'),
-    import('../audit/audit.ts'),
+    import('../audit/run-audit.ts'),
     import('../ecs/list-instances.ts'),
   ]);
   const { clock } = context;

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import { isLogged, type LogLevel } from '../config/flags.ts';
-import { type StoreFlags, storeConfig } from '../config/store.ts';
+import { type StoreFlags, storeConfig } from '../config/store-flags.ts';
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { printable } from '../lib/foreign-text.ts';
@@ -9,9 +9,9 @@ import { refusedFields } from '../record/codec.ts';
 import { describeSkew } from '../record/node-clock.ts';
 import type { RollEntry, SkippedKey } from '../record/roll.ts';
 import type { NodeSummary } from '../record/summary.ts';
-import { StoreError } from '../store/errors.ts';
 import { openStore } from '../store/open-store.ts';
 import type { Store } from '../store/store.ts';
+import { StoreError } from '../store/store-errors.ts';
 
 /** Everything of the process that a command may use. Only `main.ts` creates it. */
 export interface CliContext {

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { type EcsFlags, ecsSettings } from '../config/ecs.ts';
+import { type EcsFlags, ecsSettings } from '../config/ecs-flags.ts';
 import { isLogged, type LogLevel, type OutputFormat } from '../config/flags.ts';
 import type { ContainerInstance } from '../ecs/ecs-api.ts';
 import { withDeadline } from '../lib/deadline.ts';

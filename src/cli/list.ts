@@ -1,9 +1,9 @@
 import { Command, Option } from 'commander';
-import { clustersFilter, type EcsFlags, ecsOptions } from '../config/ecs.ts';
+import { clustersFilter, type EcsFlags, ecsOptions } from '../config/ecs-flags.ts';
 import { isLogged, logLevelOption, namesOf, type OutputFormat, outputOption, rollClusters } from '../config/flags.ts';
 import { repeatable } from '../config/idle-flags.ts';
-import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/mass-loss.ts';
-import { storeOptions, timeoutOption } from '../config/store.ts';
+import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/mass-loss-flags.ts';
+import { storeOptions, timeoutOption } from '../config/store-flags.ts';
 import { quote, UsageError } from '../lib/errors.ts';
 import { HEALTH_STATUSES, type HealthStatus } from '../record/record.ts';
 import { filterRoll, instanceJson, type Roll, type RollEntry } from '../record/roll.ts';

@@ -1,8 +1,7 @@
 import { Command } from 'commander';
-import { type EcsFlags, ecsOptions, ecsSettings } from '../config/ecs.ts';
+import { type EcsFlags, ecsOptions, ecsSettings } from '../config/ecs-flags.ts';
 import { logLevelOption } from '../config/flags.ts';
-import { type PlaceFlags, placeOptions, requireClusterFlag, taskNeeds } from '../config/place.ts';
-import { storeOptions, timeoutOption } from '../config/store.ts';
+import { storeOptions, timeoutOption } from '../config/store-flags.ts';
 import { clusterName } from '../ecs/arn.ts';
 import type { EcsApi, TaskNeeds } from '../ecs/ecs-api.ts';
 import { withDeadline } from '../lib/deadline.ts';
@@ -10,6 +9,7 @@ import { RollcallError } from '../lib/errors.ts';
 import type { Candidate } from '../placement/judge-nodes.ts';
 import { type PlacementReport, refusalText, renderPlacement, taskLine, whyLine } from '../placement/render.ts';
 import { type CliContext, type ReadFlags, readFromStore, warnOfSkipped } from './context.ts';
+import { type PlaceFlags, placeOptions, requireClusterFlag, taskNeeds } from './place-flags.ts';
 
 interface Flags extends ReadFlags, EcsFlags, PlaceFlags {}
 

@@ -10,7 +10,7 @@ import { listCommand } from './list.ts';
 import { placeCommand } from './place.ts';
 import { showCommand } from './show.ts';
 import { simulateCommand } from './simulate.ts';
-import { watchCommand } from './watch/watch.ts';
+import { watchCommand } from './watch/watch-command.ts';
 
 const HELP = `
 Every flag has a variable (in brackets); a flag takes precedence over it.

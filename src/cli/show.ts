@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { logLevelOption, type OutputFormat, outputOption } from '../config/flags.ts';
-import { storeOptions, timeoutOption } from '../config/store.ts';
+import { storeOptions, timeoutOption } from '../config/store-flags.ts';
 import { formatDuration } from '../lib/duration.ts';
 import { RollcallError, UsageError } from '../lib/errors.ts';
 import { INSTANCE_ID } from '../record/codec.ts';

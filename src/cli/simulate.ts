@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander';
 import { integerBetween } from '../config/flags.ts';
-import { storeOptions } from '../config/store.ts';
+import { storeOptions } from '../config/store-flags.ts';
 import { MAX_CLUSTERS, MAX_NODES } from '../simulator/limits.ts';
 import type { CliContext } from './context.ts';
 import type { SimulateFlags } from './run-simulation.ts';

@@ -21,7 +21,7 @@ export type {
 export type { InstanceJson, PresenceState, SkippedKey } from '../record/roll.ts';
 export { FutureRevisionError } from '../registry/event-source.ts';
 export type { MassLossLimits } from '../registry/mass-loss.ts';
-export { StoreError } from '../store/errors.ts';
+export { StoreError } from '../store/store-errors.ts';
 export { connect } from './connect.ts';
 export type {
   ConnectOptions,

@@ -1,6 +1,6 @@
 import { shortId } from './arn.ts';
 import type { ContainerInstance, EcsApi, Failure, Page } from './ecs-api.ts';
-import { EcsError } from './errors.ts';
+import { EcsError } from './ecs-errors.ts';
 
 /** Pages of 100: more than one region has instances. The limit stops an endpoint whose list never ends. */
 const MAX_PAGES = 1_000;

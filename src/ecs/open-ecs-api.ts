@@ -1,6 +1,6 @@
 import { createSdkEcsApi } from './aws/sdk-ecs-api.ts';
 import type { EcsApi, EcsDeps, EcsSettings } from './ecs-api.ts';
-import { EcsError } from './errors.ts';
+import { EcsError } from './ecs-errors.ts';
 
 /**
  * Opens the ECS API through the AWS SDK. The SDK is a separate bundle, loaded here, so that a process that does not use

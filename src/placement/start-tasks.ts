@@ -1,5 +1,5 @@
 import type { EcsApi, Started } from '../ecs/ecs-api.ts';
-import { EcsError } from '../ecs/errors.ts';
+import { EcsError } from '../ecs/ecs-errors.ts';
 import { RollcallError } from '../lib/errors.ts';
 
 /** Limit of StartTask: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_StartTask.html */

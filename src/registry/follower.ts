@@ -4,9 +4,9 @@ import { DeadlineError, withDeadline } from '../lib/deadline.ts';
 import { deferred } from '../lib/deferred.ts';
 import { RollcallError } from '../lib/errors.ts';
 import type { Roll } from '../record/roll.ts';
-import { CompactedError, StoreError } from '../store/errors.ts';
 import type { WatchBatch } from '../store/read-roll.ts';
 import type { Store } from '../store/store.ts';
+import { CompactedError, StoreError } from '../store/store-errors.ts';
 import type { LiveRoll } from './live-roll.ts';
 import { watchBatches } from './watch-batches.ts';
 

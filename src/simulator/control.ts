@@ -2,12 +2,12 @@ import type { IncomingMessage } from 'node:http';
 import { jsonReply, problem, type Reply, sendReply } from '../http/reply.ts';
 import { hostAllowed } from '../http/server.ts';
 import { describeError, UsageError } from '../lib/errors.ts';
-import { answerEcsControl } from './ecs/control.ts';
-import type { EcsSimulation } from './ecs/server.ts';
+import { answerEcsControl } from './ecs/ecs-control.ts';
+import type { EcsSimulation } from './ecs/ecs-server.ts';
 import { type ControlRequest, methodNotAllowed, parseControlBody, readBody, requireObject } from './http.ts';
 import { type HttpListener, openHttpListener } from './listener.ts';
-import { parseFaults, parseNotices } from './node.ts';
 import type { NodeSimulation } from './node-simulation.ts';
+import { parseFaults, parseNotices } from './simulated-node.ts';
 
 /**
  * The control API: `GET /nodes`, `GET /nodes/{id}`, `PUT /nodes/{id}/faults`, `PUT /nodes/{id}/notices` and

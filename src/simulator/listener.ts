@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type RequestListener, type ServerRe
 import type { AddressInfo } from 'node:net';
 import { listenError } from '../http/server.ts';
 import type { SimulatedRequest } from './http.ts';
-import type { Delivery } from './imds.ts';
+import type { Delivery } from './node-answers.ts';
 
 interface HttpListenerOptions {
   readonly host: string;

@@ -1,7 +1,7 @@
 import type { Clock } from '../lib/clock.ts';
-import { type AgentVersion, answerImds, answerIntrospection, deliver } from './imds.ts';
 import { startSimulatedServer } from './listener.ts';
-import { type Faults, NO_FAULTS, NO_NOTICES, type Notices, type SimulatedNode } from './node.ts';
+import { type AgentVersion, answerImds, answerIntrospection, deliver } from './node-answers.ts';
+import { type Faults, NO_FAULTS, NO_NOTICES, type Notices, type SimulatedNode } from './simulated-node.ts';
 
 interface NodeSimulationOptions {
   readonly node: SimulatedNode;

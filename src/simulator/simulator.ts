@@ -2,10 +2,11 @@ import { clusterName } from '../ecs/arn.ts';
 import type { Clock } from '../lib/clock.ts';
 import { RollcallError, UsageError } from '../lib/errors.ts';
 import { startControlServer } from './control.ts';
-import { type EcsSimulation, startEcsSimulation } from './ecs/server.ts';
+import { type EcsSimulation, startEcsSimulation } from './ecs/ecs-server.ts';
 import { type EcsWorld, registeredInstance, withInstances } from './ecs/world.ts';
-import type { AgentVersion } from './imds.ts';
 import { MAX_CLUSTERS, MAX_NODES } from './limits.ts';
+import type { AgentVersion } from './node-answers.ts';
+import { type EcsAgentLink, type NodeSimulation, startNodeSimulation } from './node-simulation.ts';
 import {
   ACCOUNT_ID,
   containerInstanceArn,
@@ -14,8 +15,7 @@ import {
   type Notices,
   type SimulatedNode,
   simulatedNode,
-} from './node.ts';
-import { type EcsAgentLink, type NodeSimulation, startNodeSimulation } from './node-simulation.ts';
+} from './simulated-node.ts';
 
 /** Passes the events of a node's ecs-agent to the simulated ECS. */
 function ecsAgentLink(ecs: EcsSimulation, node: SimulatedNode, agentVersion: string): EcsAgentLink {

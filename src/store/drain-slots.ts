@@ -1,10 +1,10 @@
 import { clusterScope, mayShareScope } from '../ecs/arn.ts';
 import type { NodeRecord } from '../record/record.ts';
 import type { Roll } from '../record/roll.ts';
-import { LeaseNotFoundError } from './errors.ts';
 import { DRAINS, drainAdmissionKey, drainKey } from './keys.ts';
 import { type KeyValue, type Kv, type RangePage, releaseLeases } from './kv.ts';
 import { readRoll, WHOLE } from './read-roll.ts';
+import { LeaseNotFoundError } from './store-errors.ts';
 
 /**
  * How many nodes of a cluster may drain at once, agreed among all agents through the store. A claim holds a slot from

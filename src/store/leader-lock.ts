@@ -1,6 +1,6 @@
-import { LeaseNotFoundError, StoreError } from './errors.ts';
 import { documentKey, leaderLockKey } from './keys.ts';
 import { type KeyValue, type Kv, releaseLeases } from './kv.ts';
+import { LeaseNotFoundError, StoreError } from './store-errors.ts';
 
 /**
  * Leader election: one agent of the fleet does the work that a lock names. The lock is a key on a lease: it is free when

@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
 import type { Clock } from '../lib/clock.ts';
 import { createDrainSlots } from './drain-slots.ts';
-import { createHoldNotes, depart, readHold, untilNotHeld, updateRecord } from './hold.ts';
 import { keysOf, neighbourhoodOf } from './keys.ts';
 import type { Kv } from './kv.ts';
 import { createLeaderLocks } from './leader-lock.ts';
 import { collectRoll, countOverdue, interpretBatch, readRoll, SUMMARY, WHOLE } from './read-roll.ts';
+import { createHoldNotes, depart, readHold, untilNotHeld, updateRecord } from './registered-session.ts';
 import { createRegister } from './registration.ts';
 import { UNKNOWN_BOOT } from './sqlite/engine.ts';
 import type { RenewOutcome, Store } from './store.ts';
@@ -78,11 +78,11 @@ export async function openStore(config: StoreConfig, deps: StoreDeps): Promise<S
 async function openKv(config: StoreConfig, deps: StoreDeps): Promise<Kv> {
   switch (config.kind) {
     case 'etcd':
-      return (await import('./etcd/kv.ts')).openEtcdKv(config, deps);
+      return (await import('./etcd/etcd-kv.ts')).openEtcdKv(config, deps);
     case 'sqlite':
-      return (await import('./sqlite/kv.ts')).openSqliteKv(config, { ...deps, bootId: readBootId() });
+      return (await import('./sqlite/sqlite-kv.ts')).openSqliteKv(config, { ...deps, bootId: readBootId() });
     case 'memory':
-      return (await import('./sqlite/kv.ts')).openMemoryKv(config, { ...deps, bootId: readBootId() });
+      return (await import('./sqlite/sqlite-kv.ts')).openMemoryKv(config, { ...deps, bootId: readBootId() });
   }
 }
 

@@ -3,9 +3,9 @@ import { type Decoded, decodePresence, decodeRecord } from '../record/codec.ts';
 import type { NodeRecord, Presence } from '../record/record.ts';
 import type { Roll, RollEntry, SkippedKey } from '../record/roll.ts';
 import { decodeSummary, decodeWrittenPresence, type NodeSummary } from '../record/summary.ts';
-import { CompactedError, StoreError } from './errors.ts';
 import { parseKey, presenceKey, RECORDS, ROOT, recordKey } from './keys.ts';
 import type { Kv, KvBatch, KvEvent, LeaseTime, RangeEntry, RangePage } from './kv.ts';
+import { CompactedError, StoreError } from './store-errors.ts';
 
 export interface OverdueCount {
   readonly asked: number;

@@ -1,9 +1,9 @@
 import { decodePresence, encodePresence, encodeRecord } from '../record/codec.ts';
 import type { NodeRecord, Presence } from '../record/record.ts';
-import { LeaseNotFoundError, StoreError } from './errors.ts';
 import { keysOf, presenceKey } from './keys.ts';
 import { type Granted, type Guard, type KeyValue, type Kv, releaseLeases } from './kv.ts';
 import type { Hold, RegisterOptions, RegisterOutcome, Registration, Superseded } from './store.ts';
+import { LeaseNotFoundError, StoreError } from './store-errors.ts';
 
 type RegistrationDecision = { readonly kind: 'write'; readonly guards: readonly Guard[] } | Superseded;
 

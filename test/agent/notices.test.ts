@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Notices } from '../../src/simulator/node.ts';
+import type { Notices } from '../../src/simulator/simulated-node.ts';
 import { startRawServer } from '../sources/start-raw-server.ts';
 import { until } from '../support/machine-time.ts';
 import { PATIENCE_MS } from '../support/rollcall-process.ts';

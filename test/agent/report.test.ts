@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
-import type { Desired } from '../../src/agent/publisher/plan.ts';
-import { runPublisher } from '../../src/agent/publisher/run.ts';
+import type { Desired } from '../../src/agent/publisher/publisher-plan.ts';
+import { runPublisher } from '../../src/agent/publisher/publisher-run.ts';
 import { createStoreCheck } from '../../src/agent/report.ts';
 import { createCell } from '../../src/lib/cell.ts';
 import { encodeRecord } from '../../src/record/codec.ts';

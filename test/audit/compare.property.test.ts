@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { buildAuditReport } from '../../src/audit/audit.ts';
+import { isDifference } from '../../src/audit/audit-report.ts';
 import type { BothSides } from '../../src/audit/compare.ts';
 import { compareRolls } from '../../src/audit/compare.ts';
 import { emptyAuditMemory } from '../../src/audit/history.ts';
-import { isDifference } from '../../src/audit/report.ts';
+import { buildAuditReport } from '../../src/audit/run-audit.ts';
 import type { ContainerInstance } from '../../src/ecs/ecs-api.ts';
 import { presenceState, type RollEntry } from '../../src/record/roll.ts';
 import { fewerInQuickRun } from '../support/quick-run.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { AuditReport, Difference, Note } from '../../src/audit/report.ts';
+import type { AuditReport, Difference, Note } from '../../src/audit/audit-report.ts';
 import { renderAudit, renderNotes } from '../../src/cli/audit.ts';
 
 const finding = {

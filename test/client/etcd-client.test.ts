@@ -6,7 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { connect } from '../../src/client/connect.ts';
 import type { RollcallClient, WatchedEvent } from '../../src/client/types.ts';
 import { applyEvent } from '../../src/client/watch.ts';
-import { agentRoutes } from '../../src/http/routes/agent.ts';
+import { agentRoutes } from '../../src/http/routes/agent-routes.ts';
 import { startHttpServer } from '../../src/http/server.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import type { InstanceJson } from '../../src/record/roll.ts';

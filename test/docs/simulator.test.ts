@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
-import { INSTANCE_KEYS } from '../../src/simulator/ecs/control.ts';
-import { ECS_FAULTS } from '../../src/simulator/ecs/server.ts';
-import { IMDS_FAULTS, INTROSPECTION_FAULTS } from '../../src/simulator/node.ts';
+import { INSTANCE_KEYS } from '../../src/simulator/ecs/ecs-control.ts';
+import { ECS_FAULTS } from '../../src/simulator/ecs/ecs-server.ts';
+import { IMDS_FAULTS, INTROSPECTION_FAULTS } from '../../src/simulator/simulated-node.ts';
 
 const PAGE = await readFile(new URL('../../docs/simulator.md', import.meta.url), 'utf8');
 

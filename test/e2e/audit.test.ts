@@ -5,7 +5,7 @@ import { mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import type { AuditReport } from '../../src/audit/report.ts';
+import type { AuditReport } from '../../src/audit/audit-report.ts';
 import type { ContainerInstance } from '../../src/ecs/ecs-api.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import type { RollEntry } from '../../src/record/roll.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { systemClock } from '../../src/lib/clock.ts';
-import { StoreError } from '../../src/store/errors.ts';
+import { StoreError } from '../../src/store/store-errors.ts';
 import { startWorld } from '../agent/start-agent.ts';
 import { fakeAudit } from '../support/fake-audit.ts';
 import { until } from '../support/machine-time.ts';

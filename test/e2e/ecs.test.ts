@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import type { AuditReport } from '../../src/audit/report.ts';
-import { ecsEnvironment } from '../../src/simulator/ecs/server.ts';
+import type { AuditReport } from '../../src/audit/audit-report.ts';
+import { ecsEnvironment } from '../../src/simulator/ecs/ecs-server.ts';
 import { startEtcd } from '../support/etcd-server.ts';
 import { until } from '../support/machine-time.ts';
 import { getJson, type Running, rollcall, startRollcall } from '../support/rollcall-process.ts';

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { storeConfig } from '../../src/config/store.ts';
+import { storeConfig } from '../../src/config/store-flags.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import type { NodeRecord } from '../../src/record/record.ts';
 import { openStore } from '../../src/store/open-store.ts';

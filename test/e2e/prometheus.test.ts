@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { agentRoutes } from '../../src/http/routes/agent.ts';
+import { agentRoutes } from '../../src/http/routes/agent-routes.ts';
 import { startHttpServer } from '../../src/http/server.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { createRegistry } from '../../src/registry/registry.ts';

@@ -3,7 +3,7 @@ import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { storeConfig } from '../../src/config/store.ts';
+import { storeConfig } from '../../src/config/store-flags.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import type { CloudEvent, InstanceData } from '../../src/record/cloud-event.ts';
 import type { NodeRecord } from '../../src/record/record.ts';

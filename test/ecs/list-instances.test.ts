@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Described, EcsApi, Page } from '../../src/ecs/ecs-api.ts';
-import { EcsError } from '../../src/ecs/errors.ts';
+import { EcsError } from '../../src/ecs/ecs-errors.ts';
 import { enumerateInstances, unexpectedFailure } from '../../src/ecs/list-instances.ts';
 
 const SIGNAL = new AbortController().signal;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { self } from '../../src/http/routes/agent.ts';
+import { self } from '../../src/http/routes/agent-routes.ts';
 import { metricSamples } from '../../src/http/routes/metrics.ts';
 import type { RegistryStatus } from '../../src/registry/registry.ts';
 import { sampleReport } from '../support/sample-report.ts';

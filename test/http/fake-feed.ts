@@ -1,4 +1,4 @@
-import type { EventFeed } from '../../src/http/routes/events.ts';
+import type { EventFeed } from '../../src/http/routes/event-stream.ts';
 import type { EventBatch, EventsOptions } from '../../src/registry/event-source.ts';
 
 /** A source of events in which the test sends batches to all current readers. */

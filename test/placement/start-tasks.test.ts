@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { EcsApi, Started } from '../../src/ecs/ecs-api.ts';
-import { EcsError } from '../../src/ecs/errors.ts';
+import { EcsError } from '../../src/ecs/ecs-errors.ts';
 import { startBatches, startTasks } from '../../src/placement/start-tasks.ts';
 import { sampleArn } from './sample-instance.ts';
 

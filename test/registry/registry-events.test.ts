@@ -4,7 +4,7 @@ import type { RollEvent } from '../../src/record/events.ts';
 import type { RollEntry } from '../../src/record/roll.ts';
 import { type EventBatch, FutureRevisionError, SlowReaderError } from '../../src/registry/event-source.ts';
 import { createRegistry, type RegistryOptions } from '../../src/registry/registry.ts';
-import { StoreError } from '../../src/store/errors.ts';
+import { StoreError } from '../../src/store/store-errors.ts';
 import { applyEvent } from '../support/apply-event.ts';
 import { fakeStore } from '../support/fake-store.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';

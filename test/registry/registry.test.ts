@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { describeError } from '../../src/lib/errors.ts';
 import { createRegistry, type RegistryOptions } from '../../src/registry/registry.ts';
-import { StoreError } from '../../src/store/errors.ts';
+import { StoreError } from '../../src/store/store-errors.ts';
 import { fakeStore } from '../support/fake-store.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';

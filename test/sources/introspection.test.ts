@@ -3,7 +3,7 @@ import { describe, type TestContext, test } from 'node:test';
 import fc from 'fast-check';
 import { systemClock } from '../../src/lib/clock.ts';
 import { describeError } from '../../src/lib/errors.ts';
-import { containerInstanceArn, type IntrospectionFault } from '../../src/simulator/node.ts';
+import { containerInstanceArn, type IntrospectionFault } from '../../src/simulator/simulated-node.ts';
 import { startSimulator } from '../../src/simulator/simulator.ts';
 import { createIntrospectionReader, parseIntrospection } from '../../src/sources/introspection.ts';
 import { SourceError } from '../../src/sources/source-error.ts';

@@ -4,7 +4,7 @@ import { describe, type TestContext, test } from 'node:test';
 import fc from 'fast-check';
 import { systemClock } from '../../src/lib/clock.ts';
 import type { MetadataFacts } from '../../src/record/record.ts';
-import type { ImdsFault } from '../../src/simulator/node.ts';
+import type { ImdsFault } from '../../src/simulator/simulated-node.ts';
 import { startSimulator } from '../../src/simulator/simulator.ts';
 import { createImdsClient } from '../../src/sources/imds.ts';
 import {

@@ -1,6 +1,6 @@
 import { after, before } from 'node:test';
 import { systemClock } from '../../src/lib/clock.ts';
-import { openEtcdKv } from '../../src/store/etcd/kv.ts';
+import { openEtcdKv } from '../../src/store/etcd/etcd-kv.ts';
 import type { Kv } from '../../src/store/kv.ts';
 import type { EtcdStoreConfig } from '../../src/store/store-url.ts';
 import { type EtcdServer, startEtcd } from '../support/etcd-server.ts';

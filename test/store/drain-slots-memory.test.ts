@@ -1,5 +1,5 @@
 import type { Kv } from '../../src/store/kv.ts';
-import { openMemoryKv } from '../../src/store/sqlite/kv.ts';
+import { openMemoryKv } from '../../src/store/sqlite/sqlite-kv.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
 import { describeDrainSlotsContract } from './drain-slots-contract.ts';
 import { startSqlite } from './sqlite-backend.ts';

@@ -6,7 +6,7 @@ import { createDrainSlots } from '../../src/store/drain-slots.ts';
 import { drainAdmissionKey } from '../../src/store/keys.ts';
 import type { Kv } from '../../src/store/kv.ts';
 import { createRollStore } from '../../src/store/open-store.ts';
-import { openMemoryKv } from '../../src/store/sqlite/kv.ts';
+import { openMemoryKv } from '../../src/store/sqlite/sqlite-kv.ts';
 import { fewerInQuickRun } from '../support/quick-run.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';

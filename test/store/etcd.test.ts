@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe } from 'node:test';
 import { systemClock } from '../../src/lib/clock.ts';
-import { openEtcdKv } from '../../src/store/etcd/kv.ts';
+import { openEtcdKv } from '../../src/store/etcd/etcd-kv.ts';
 import type { Kv } from '../../src/store/kv.ts';
 import type { EtcdStoreConfig } from '../../src/store/store-url.ts';
 import { minimumTtlMs } from '../../src/store/store-url.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { systemClock } from '../../src/lib/clock.ts';
 import type { Kv } from '../../src/store/kv.ts';
-import { openMemoryKv } from '../../src/store/sqlite/kv.ts';
+import { openMemoryKv } from '../../src/store/sqlite/sqlite-kv.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
 import { type Backend, describeStoreContract } from './store-contract.ts';
 

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { describe, it, test } from 'node:test';
 import fc from 'fast-check';
 import { encodePresence, encodeRecord } from '../../src/record/codec.ts';
-import { CompactedError, StoreError } from '../../src/store/errors.ts';
 import { presenceKey, ROOT, recordKey } from '../../src/store/keys.ts';
 import type { KeyValue, Kv, RangeEntry, RangeQuery } from '../../src/store/kv.ts';
 import { collectRoll, readRoll, SUMMARY, WHOLE } from '../../src/store/read-roll.ts';
+import { CompactedError, StoreError } from '../../src/store/store-errors.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 
 describe('collect roll', () => {

@@ -1,5 +1,5 @@
-import { StoreError } from '../../src/store/errors.ts';
 import type { Kv, TxnResult } from '../../src/store/kv.ts';
+import { StoreError } from '../../src/store/store-errors.ts';
 
 /** A real store behind a wire that can keep back writes: the caller gets an error, the store gets them later. */
 export interface SlowWire {

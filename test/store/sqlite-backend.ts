@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Kv } from '../../src/store/kv.ts';
-import { type EmbeddedDeps, openSqliteKv } from '../../src/store/sqlite/kv.ts';
+import { type EmbeddedDeps, openSqliteKv } from '../../src/store/sqlite/sqlite-kv.ts';
 import { type SimulatedClock, simulatedClock } from '../support/simulated-clock.ts';
 
 /** A directory of its own for a store's file, on a clock that the test advances. */

@@ -1,6 +1,6 @@
 import { systemClock } from '../../src/lib/clock.ts';
 import { openChannel } from '../../src/store/etcd/channel.ts';
-import { type EtcdDeps, openEtcdKv } from '../../src/store/etcd/kv.ts';
+import { type EtcdDeps, openEtcdKv } from '../../src/store/etcd/etcd-kv.ts';
 import { TXN } from '../../src/store/etcd/rpc.ts';
 import type { Kv, KvBatch } from '../../src/store/kv.ts';
 import type { EtcdStoreConfig } from '../../src/store/store-url.ts';

@@ -1,5 +1,5 @@
 import type { Attribute, ContainerInstance, Described, EcsApi } from '../../src/ecs/ecs-api.ts';
-import { EcsError } from '../../src/ecs/errors.ts';
+import { EcsError } from '../../src/ecs/ecs-errors.ts';
 
 /** The part of ECS that an agent changes, in memory, for instances that it was told of. */
 export interface FakeAgentEcs extends EcsApi {

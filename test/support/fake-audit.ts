@@ -1,7 +1,7 @@
+import type { AuditReport } from '../../src/audit/audit-report.ts';
 import type { AuditSummary } from '../../src/audit/fleet-audit/documents.ts';
 import type { Audit } from '../../src/audit/fleet-audit/fleet.ts';
 import { emptyAuditMemory } from '../../src/audit/history.ts';
-import type { AuditReport } from '../../src/audit/report.ts';
 import type { Clock } from '../../src/lib/clock.ts';
 
 export function sampleAuditReport(overrides: Partial<AuditReport> = {}): AuditReport {

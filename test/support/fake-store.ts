@@ -1,8 +1,8 @@
 import type { Roll, RollEntry, SkippedKey } from '../../src/record/roll.ts';
-import { CompactedError, StoreError } from '../../src/store/errors.ts';
 import type { Change, WatchBatch } from '../../src/store/read-roll.ts';
 import { MAX_ASKED_PRESENCES } from '../../src/store/read-roll.ts';
 import type { Store } from '../../src/store/store.ts';
+import { CompactedError, StoreError } from '../../src/store/store-errors.ts';
 
 /**
  * The read side of the `Store` contract in memory, with switches for what a store can do to its readers. Unlike a real

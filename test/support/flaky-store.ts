@@ -1,6 +1,6 @@
 import { untilAborted } from '../../src/lib/abort.ts';
-import { StoreError } from '../../src/store/errors.ts';
 import type { Store } from '../../src/store/store.ts';
+import { StoreError } from '../../src/store/store-errors.ts';
 
 /** A real store behind a network that can be cut: `refuse` answers each call with an error, `hang` never answers. */
 export interface FlakyStore extends Store {

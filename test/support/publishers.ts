@@ -1,6 +1,6 @@
 import type { TestContext } from 'node:test';
-import { type Desired, initialPublisherState, type PublisherState } from '../../src/agent/publisher/plan.ts';
-import { runPublisher } from '../../src/agent/publisher/run.ts';
+import { type Desired, initialPublisherState, type PublisherState } from '../../src/agent/publisher/publisher-plan.ts';
+import { runPublisher } from '../../src/agent/publisher/publisher-run.ts';
 import { createCell } from '../../src/lib/cell.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { encodeRecord } from '../../src/record/codec.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { systemClock } from '../../src/lib/clock.ts';
 import { openHttpPool } from '../../src/lib/http-client.ts';
-import { ecsEnvironment } from '../../src/simulator/ecs/server.ts';
+import { ecsEnvironment } from '../../src/simulator/ecs/ecs-server.ts';
 import { type Simulator, type SimulatorOptions, startSimulator } from '../../src/simulator/simulator.ts';
 
 export interface EcsSimulationForTest {

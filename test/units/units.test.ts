@@ -4,8 +4,8 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { agentOptions, notifyOption } from '../../src/config/agent.ts';
-import { storeOptions } from '../../src/config/store.ts';
+import { agentOptions, notifyOption } from '../../src/config/agent-flags.ts';
+import { storeOptions } from '../../src/config/store-flags.ts';
 import { until } from '../support/machine-time.ts';
 import { fleetFaults, settings } from './fleet-faults.ts';
 

@@ -1,10 +1,10 @@
 import { abortable } from '../../lib/abort.ts';
 import { withDeadline } from '../../lib/deadline.ts';
 import { harmless, type Task } from '../../lib/run-group.ts';
-import type { AuditReport } from '../report.ts';
+import type { AuditReport } from '../audit-report.ts';
 import { type AuditDetails, type AuditSummary, decodeAuditSummary, decodeDetails, reportOf } from './documents.ts';
-import { initialAuditorState } from './plan.ts';
-import { type AuditorOptions, LOCK, runAuditor } from './run.ts';
+import { initialAuditorState } from './fleet-audit-plan.ts';
+import { type AuditorOptions, LOCK, runAuditor } from './fleet-audit-run.ts';
 import { type AuditStatus, auditStatus } from './status.ts';
 import { type SummaryCopy, updateCopy } from './summary-copy.ts';
 

@@ -1,7 +1,13 @@
 import { describeError } from '../../lib/errors.ts';
 import { type Decoded, decode, FieldError, field } from '../../record/codec.ts';
+import {
+  type AuditReport,
+  DIFFERENCE_KINDS,
+  type Difference,
+  type DifferenceKind,
+  type Note,
+} from '../audit-report.ts';
 import { type AuditMemory, encodeMemory } from '../history.ts';
-import { type AuditReport, DIFFERENCE_KINDS, type Difference, type DifferenceKind, type Note } from '../report.ts';
 
 /** The short document that every agent of the fleet reads every few seconds: how the last audit ended, and its counts. */
 export interface AuditSummary {

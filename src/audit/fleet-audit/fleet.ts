@@ -5,8 +5,8 @@ import type { Clock } from '../../lib/clock.ts';
 import { RollcallError } from '../../lib/errors.ts';
 import { presenceState, type Roll } from '../../record/roll.ts';
 import type { Store } from '../../store/store.ts';
+import type { AuditReport } from '../audit-report.ts';
 import type { AuditMemory } from '../history.ts';
-import type { AuditReport } from '../report.ts';
 
 /** The continuous audit, as each agent that takes part is configured. */
 export interface AuditConfig {
@@ -49,7 +49,7 @@ export function fleetAudit({ store, clock, openEcs }: FleetAuditDeps, clusters: 
 
   return {
     run: async (memory, signal) => {
-      const { runAudit } = await import('../audit.ts');
+      const { runAudit } = await import('../run-audit.ts');
       const ecs = await ecsApi();
       const asked = clusters === 'roll' ? await clustersOnRoll(await store.read(signal), ecs, signal) : clusters;
       return runAudit({ store, ecs, clock }, { clusters: asked === 'all' ? null : asked, memory }, signal);

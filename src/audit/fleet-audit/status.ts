@@ -1,9 +1,9 @@
 import type { Logger } from 'pino';
 import { formatDuration } from '../../lib/duration.ts';
 import type { Holder } from '../../store/leader-lock.ts';
-import { DIFFERENCE_KINDS } from '../report.ts';
+import { DIFFERENCE_KINDS } from '../audit-report.ts';
 import type { AuditSummary } from './documents.ts';
-import type { AuditCounts, AuditorState, AuditorStep } from './plan.ts';
+import type { AuditCounts, AuditorState, AuditorStep } from './fleet-audit-plan.ts';
 import { ageMs, staleAfterMs } from './summary-copy.ts';
 
 /** What an agent can say of the continuous audit at one moment, without a request. */

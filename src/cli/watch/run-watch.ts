@@ -7,9 +7,9 @@ import { cloudEvent, type EventFilter, filterEvent } from '../../record/cloud-ev
 import type { RollEvent } from '../../record/events.ts';
 import { type EventSource, FutureRevisionError, SlowReaderError } from '../../registry/event-source.ts';
 import { createRegistry } from '../../registry/registry.ts';
-import { CompactedError, StoreError } from '../../store/errors.ts';
 import { openStore } from '../../store/open-store.ts';
 import type { Store } from '../../store/store.ts';
+import { CompactedError, StoreError } from '../../store/store-errors.ts';
 import type { CliContext } from '../context.ts';
 import {
   type CursorFile,

@@ -1,6 +1,6 @@
 import { DeadlineError } from '../../lib/deadline.ts';
 import { firstLine } from '../../lib/errors.ts';
-import { EcsError } from '../errors.ts';
+import { EcsError } from '../ecs-errors.ts';
 import { AnswerError, type EcsCall } from './call.ts';
 import { CredentialError } from './credential-source.ts';
 

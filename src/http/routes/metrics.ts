@@ -1,9 +1,9 @@
 import Counter from 'prom-client/lib/counter.js';
 import Gauge from 'prom-client/lib/gauge.js';
 import PromRegistry from 'prom-client/lib/registry.js';
-import { AUDIT_FAILURES } from '../../audit/fleet-audit/plan.ts';
+import { DIFFERENCE_KINDS } from '../../audit/audit-report.ts';
+import { AUDIT_FAILURES } from '../../audit/fleet-audit/fleet-audit-plan.ts';
 import type { AuditStatus } from '../../audit/fleet-audit/status.ts';
-import { DIFFERENCE_KINDS } from '../../audit/report.ts';
 import { HEALTH_STATUSES, INTERRUPTION_KINDS } from '../../record/record.ts';
 import type { Registry, RegistryStatus } from '../../registry/registry.ts';
 import {

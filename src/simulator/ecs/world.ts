@@ -1,4 +1,4 @@
-import { containerInstanceArn, type SimulatedNode } from '../node.ts';
+import { containerInstanceArn, type SimulatedNode } from '../simulated-node.ts';
 
 export function clusterArn(accountId: string, region: string, name: string): string {
   return `arn:aws:ecs:${region}:${accountId}:cluster/${name}`;

@@ -1,7 +1,7 @@
 import { isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import type { Clock } from '../../lib/clock.ts';
-import { StoreError } from '../errors.ts';
+import { StoreError } from '../store-errors.ts';
 import type { EtcdTls } from '../store-url.ts';
 import {
   CallCredentials,

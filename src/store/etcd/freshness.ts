@@ -1,8 +1,8 @@
 import type { Clock } from '../../lib/clock.ts';
 import type { KvEvent } from '../kv.ts';
-import type { EtcdClient } from './client.ts';
-import { wentBack } from './errors.ts';
-import { prefixEnd, revisionOf } from './keys.ts';
+import type { EtcdClient } from './etcd-client.ts';
+import { wentBack } from './etcd-errors.ts';
+import { prefixEnd, revisionOf } from './key-range.ts';
 import { RANGE } from './rpc.ts';
 import type { WatchStream } from './watch-stream.ts';
 

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { createSecureContext } from 'node:tls';
 import type { Clock } from '../../lib/clock.ts';
 import { describeError } from '../../lib/errors.ts';
-import { StoreError } from '../errors.ts';
+import { StoreError } from '../store-errors.ts';
 import type { EtcdTls } from '../store-url.ts';
 
 /** What `tls.connect` takes. */

@@ -1,9 +1,9 @@
 import { linkSignals, onAbort } from '../../lib/abort.ts';
 import type { KvBatch, KvEvent } from '../kv.ts';
 import { RpcError } from './channel.ts';
-import type { Endpoint, EtcdClient } from './client.ts';
-import { JunkAnswerError } from './errors.ts';
-import { prefixEnd, revisionOf, withoutRoot } from './keys.ts';
+import type { Endpoint, EtcdClient } from './etcd-client.ts';
+import { JunkAnswerError } from './etcd-errors.ts';
+import { prefixEnd, revisionOf, withoutRoot } from './key-range.ts';
 import { WATCH, type WatchEvent, WatchRequest, WatchResponse } from './rpc.ts';
 
 /** One answer of a watch stream. */

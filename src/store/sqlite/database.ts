@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
 import { Backoff } from '../../lib/backoff.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { StoreError } from '../errors.ts';
+import { StoreError } from '../store-errors.ts';
 
 const MAGIC = 'SQLite format 3\0';
 

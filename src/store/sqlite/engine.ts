@@ -1,7 +1,7 @@
 import type { SQLOutputValue } from 'node:sqlite';
 import type { Clock } from '../../lib/clock.ts';
-import { CompactedError, LeaseNotFoundError } from '../errors.ts';
 import type { Granted, KeyValue, KvBatch, KvEvent, LeaseTime, RangePage, RangeQuery, Txn, TxnResult } from '../kv.ts';
+import { CompactedError, LeaseNotFoundError } from '../store-errors.ts';
 import { type Statements, transaction } from './database.ts';
 
 /** A row of the driver, by column name. */

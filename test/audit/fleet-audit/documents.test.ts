@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Difference, Verdict } from '../../../src/audit/audit-report.ts';
 import {
   boundDetails,
   decodeAuditSummary,
@@ -11,7 +12,6 @@ import {
   reportOf,
 } from '../../../src/audit/fleet-audit/documents.ts';
 import { decodeMemory, emptyAuditMemory, encodeMemory, remember } from '../../../src/audit/history.ts';
-import type { Difference, Verdict } from '../../../src/audit/report.ts';
 import { sampleAuditReport, sampleSummary } from '../../support/fake-audit.ts';
 
 const by = { session: 's', instanceId: 'i-1' };

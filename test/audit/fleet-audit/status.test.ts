@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { encodeAuditSummary } from '../../../src/audit/fleet-audit/documents.ts';
-import { type AuditorState, initialAuditorState } from '../../../src/audit/fleet-audit/plan.ts';
+import { type AuditorState, initialAuditorState } from '../../../src/audit/fleet-audit/fleet-audit-plan.ts';
 import { auditStatus } from '../../../src/audit/fleet-audit/status.ts';
 import { updateCopy } from '../../../src/audit/fleet-audit/summary-copy.ts';
 import { sampleSummary } from '../../support/fake-audit.ts';

@@ -10,7 +10,7 @@ import {
   FutureRevisionError,
   SlowReaderError,
 } from '../../../src/registry/event-source.ts';
-import { CompactedError, StoreError } from '../../../src/store/errors.ts';
+import { CompactedError, StoreError } from '../../../src/store/store-errors.ts';
 import { sampleRecord } from '../../support/sample-record.ts';
 import { simulatedClock } from '../../support/simulated-clock.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, type TestContext, test } from 'node:test';
 import type { EcsSettings } from '../../../src/ecs/ecs-api.ts';
-import type { EcsError } from '../../../src/ecs/errors.ts';
+import type { EcsError } from '../../../src/ecs/ecs-errors.ts';
 import { openEcsApi } from '../../../src/ecs/open-ecs-api.ts';
 import { type Clock, systemClock } from '../../../src/lib/clock.ts';
 import { arnOf, type EcsEndpoint, ecsFailure, ecsOf, startEcsEndpoint } from '../../support/ecs-endpoint.ts';

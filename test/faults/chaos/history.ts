@@ -2,9 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { RollCloudEvent } from '../../../src/client/types.ts';
 import type { NodeRecord, Presence } from '../../../src/record/record.ts';
-import { StoreError } from '../../../src/store/errors.ts';
 import type { WatchBatch } from '../../../src/store/read-roll.ts';
 import type { Store } from '../../../src/store/store.ts';
+import { StoreError } from '../../../src/store/store-errors.ts';
 
 const RETRY_MS = 50;
 

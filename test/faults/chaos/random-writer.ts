@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { NodeRecord } from '../../../src/record/record.ts';
 import type { Roll } from '../../../src/record/roll.ts';
-import { StoreError } from '../../../src/store/errors.ts';
 import type { Hold, Store } from '../../../src/store/store.ts';
+import { StoreError } from '../../../src/store/store-errors.ts';
 import { sampleInstanceId, sampleRecord } from '../../support/sample-record.ts';
 
 export interface RandomWrites {

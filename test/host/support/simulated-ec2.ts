@@ -2,8 +2,8 @@
 // introspection on port 51678. SIGUSR1 takes ecs-agent away, SIGUSR2 brings it back.
 
 import { systemClock } from '../../../src/lib/clock.ts';
-import { simulatedNode } from '../../../src/simulator/node.ts';
 import { startNodeSimulation } from '../../../src/simulator/node-simulation.ts';
+import { simulatedNode } from '../../../src/simulator/simulated-node.ts';
 
 const node = simulatedNode(Number(process.argv[2] ?? 0), { seed: 'host', cluster: 'demo' });
 const simulation = await startNodeSimulation({

@@ -6,7 +6,7 @@ import { after, before, describe, it, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { connect } from '../../../src/client/connect.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
-import { ecsEnvironment } from '../../../src/simulator/ecs/server.ts';
+import { ecsEnvironment } from '../../../src/simulator/ecs/ecs-server.ts';
 import { openStore } from '../../../src/store/open-store.ts';
 import { parseStoreUrl } from '../../../src/store/store-url.ts';
 import { arnOf, ecsOf, startEcsEndpoint } from '../../support/ecs-endpoint.ts';

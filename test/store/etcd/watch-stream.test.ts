@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { RpcError } from '../../../src/store/etcd/channel.ts';
-import { JunkAnswerError } from '../../../src/store/etcd/errors.ts';
+import { JunkAnswerError } from '../../../src/store/etcd/etcd-errors.ts';
 import { WatchResponse } from '../../../src/store/etcd/rpc.ts';
 import { parseWatchAnswer, type RevisionEvent, regroup } from '../../../src/store/etcd/watch-stream.ts';
 import type { KvBatch } from '../../../src/store/kv.ts';

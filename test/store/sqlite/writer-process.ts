@@ -5,7 +5,7 @@
 
 import { systemClock } from '../../../src/lib/clock.ts';
 import type { KeyValue, Kv } from '../../../src/store/kv.ts';
-import { openSqliteKv } from '../../../src/store/sqlite/kv.ts';
+import { openSqliteKv } from '../../../src/store/sqlite/sqlite-kv.ts';
 
 const [mode, path = '', times = '0'] = process.argv.slice(2);
 const { signal } = new AbortController();

@@ -1,0 +1,96 @@
+import type { Described } from '../../ecs/ecs-api.ts';
+import { isRefusal } from '../../ecs/ecs-errors.ts';
+import { type Apply, afterFailure, type Call, type CallEnd, withoutError } from '../../lib/control-loop.ts';
+import { type DrainAnswers, type DrainState, type DrainStep, initialDrainState, type Place } from './drain-plan.ts';
+
+/** A claim lives for 24 h from its last renewal. */
+const RENEW_INTERVAL_MS = 7_200_000;
+/** After a slot was given back: it is for others first. */
+const STEP_BACK_MS = 3_000;
+
+/** The state after each answer; pure. */
+export const applyDrain: Apply<DrainState, DrainStep, DrainAnswers> = {
+  'read-claim': (state, _, claim, { nowMs }) =>
+    // Its age is not known: it is renewed at once.
+    ({ ...withoutLastError(state), claim, renewAtMs: nowMs }),
+  take(before, _, outcome, end) {
+    const state = withoutLastError(before);
+    if (outcome.kind === 'taken') {
+      return { ...recovered(state), claim: outcome.held, renewAtMs: renewAtMs(end), status: null };
+    }
+    if (outcome.kind === 'full' && outcome.keepsLockMs !== null) {
+      // In time to keep the admission lock, and no sooner than the other agents come: each try reads the roll.
+      const retryAtMs = end.nowMs + (outcome.keepsLockMs / 3) * (1 + end.random / 2);
+      return { ...state, trouble: { ...state.trouble, retryAtMs }, pauseReason: outcome.reason };
+    }
+    // Why it waits stays what it was while another agent is served: that is over in a moment.
+    const reason = before.trouble.error === null ? before.pauseReason : '';
+    const pauseReason = outcome.kind === 'full' ? outcome.reason : reason || 'another node takes a slot';
+    const { backoff } = state.trouble;
+    const retryAtMs = end.nowMs + backoff.delayMs(end.random);
+    return { ...state, trouble: { ...state.trouble, retryAtMs, backoff: backoff.next() }, pauseReason };
+  },
+  describe(before, { place }, described, { nowMs }) {
+    const state = withStatus(before, place, described, nowMs);
+    const activatedArn = state.status?.text === 'DRAINING' ? null : state.activatedArn;
+    return { ...state, activatedArn, refusal: withoutError(state.refusal) };
+  },
+  drain: (state, { place }, described, { nowMs }) => ({
+    ...withStatus(state, place, described, nowMs),
+    drainDenied: false,
+    refusal: initialDrainState.refusal,
+  }),
+  activate: (state, { place }, described, { nowMs }) => ({
+    ...withStatus(state, place, described, nowMs),
+    activatedArn: place.arn,
+    refusal: initialDrainState.refusal,
+  }),
+  mark: (state, _, claim) => ({ ...withoutLastError(state), claim: claim ?? undefined }),
+  renew: (state, _, alive, end) => ({
+    ...withoutLastError(state),
+    ...(alive ? { renewAtMs: renewAtMs(end) } : { claim: undefined }),
+  }),
+  'give-back'(before, { leaveAlone, reason }, _, { nowMs, random }) {
+    const state = withoutLastError(before);
+    const trouble = { ...state.trouble, retryAtMs: nowMs + STEP_BACK_MS * (1 + random) };
+    const nothing = { claim: null, status: null, drainDenied: false, activatedArn: null };
+    return { ...state, ...nothing, leftAloneArn: leaveAlone ?? state.leftAloneArn, trouble, pauseReason: reason };
+  },
+  forget: (state) => ({ ...state, leftAloneArn: null }),
+};
+
+/** The state after a call that failed; pure. What it was to write may have been written. */
+export function applyDrainFailure(before: DrainState, call: Call<DrainStep>, error: unknown, end: CallEnd): DrainState {
+  const { action } = call;
+  const refused = isRefusal(error);
+  const state = { ...before, status: null };
+  // What ECS was asked counts as done, unless ECS refused it.
+  if (action === 'drain') state.drainDenied = refused;
+  if (action === 'activate') state.activatedArn = refused ? null : call.place.arn;
+  if (refused) {
+    // Never at once: an operator has to do something first.
+    const refusal = afterFailure(state.refusal, action, error, { ...end, random: (1 + end.random) / 2 });
+    return { ...state, refusal };
+  }
+  // A write without an answer: whether it happened is asked before anything else.
+  const claim = action === 'mark' || action === 'take' || action === 'give-back' ? undefined : state.claim;
+  return { ...state, claim, trouble: afterFailure(state.trouble, action, error, end) };
+}
+
+/** An answer alone does not make the next pause short again: reading the claim succeeds between tries that fail. */
+function withoutLastError(state: DrainState): DrainState {
+  return { ...state, trouble: withoutError(state.trouble) };
+}
+
+function recovered(state: DrainState): DrainState {
+  return { ...state, trouble: initialDrainState.trouble };
+}
+
+function withStatus(state: DrainState, { arn }: Place, { instances, failures }: Described, atMs: number): DrainState {
+  const instance = instances.find((each) => each.containerInstanceArn === arn);
+  return { ...recovered(state), status: { arn, text: instance?.status ?? failures[0]?.reason ?? 'MISSING', atMs } };
+}
+
+function renewAtMs({ nowMs, random }: CallEnd): number {
+  return nowMs + RENEW_INTERVAL_MS * (1 - random / 10);
+}

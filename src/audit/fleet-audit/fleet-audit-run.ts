@@ -1,0 +1,158 @@
+import { type Cell, createCell } from '../../lib/cell.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { runLoop } from '../../lib/control-loop.ts';
+import { withDeadline } from '../../lib/deadline.ts';
+import type { LeaderLocks } from '../../store/leader-lock.ts';
+import type { AuditMemory } from '../history.ts';
+import { type AuditSummary, publishFailure, publishResult } from './documents.ts';
+import type { Audit } from './fleet.ts';
+import { applyAudit, applyAuditFailure } from './fleet-audit-apply.ts';
+import {
+  type AuditEnd,
+  type AuditorAnswers,
+  type AuditorState,
+  type AuditorStep,
+  initialAuditorState,
+  lockLeaseMs,
+  planAudit,
+} from './fleet-audit-plan.ts';
+
+/** What the auditor needs; it owns none of it. */
+export interface AuditorOptions {
+  readonly locks: LeaderLocks;
+  readonly audit: Audit;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly session: string;
+  /** null until it is known. */
+  readonly instanceId: () => string | null;
+  /** Of the node's presence. */
+  readonly ttlMs: number;
+  readonly intervalMs: number;
+  readonly leaving: Cell<boolean>;
+  /** Called before and after each call of the store, and at each wait: proof that the loop moves. */
+  readonly onStep: (step: AuditorStep, state: AuditorState) => void;
+}
+
+/** The name of the leader lock. */
+export const LOCK = 'audit';
+/** No call of the store may hold the loop for longer. */
+const MAX_CALL_MS = 5_000;
+/** The budget of 60,000 nodes. An audit that takes longer hangs. */
+const MAX_RUN_MS = 900_000;
+/** The agent has 3 s to end, and its node's departure goes before this. */
+const MAX_RESIGN_MS = 1_000;
+
+/** Carries out what `planAudit` says until `signal` aborts. Whatever the store or ECS does, it only waits and retries. */
+export async function runAuditor(options: AuditorOptions, signal: AbortSignal): Promise<void> {
+  const { clock, random, leaving, audit, locks, session, ttlMs, intervalMs } = options;
+  const running = runBeside(options);
+  let led = false;
+  try {
+    await runLoop<AuditorState, AuditorStep, AuditorAnswers>(
+      {
+        clock,
+        random,
+        initial: initialAuditorState(ttlMs, intervalMs),
+        plan(state, nowMs) {
+          const instanceId = options.instanceId();
+          return planAudit(state, nowMs, { leaving: leaving.get(), session, instanceId, ended: running.ended() });
+        },
+        actions: {
+          read: (_, callSignal) => locks.read(LOCK, ['summary'], callSignal),
+          campaign(_, callSignal) {
+            const candidate = { session, instanceId: options.instanceId(), ttlMs: lockLeaseMs(ttlMs) };
+            return locks.campaign(LOCK, candidate, callSignal);
+          },
+          renew: ({ term }, callSignal) => locks.renew(term, callSignal),
+          'read-memory': (_, callSignal) => locks.read(LOCK, ['summary', 'details', 'memory'], callSignal),
+          publish: ({ term, documents }, callSignal) => locks.publish(term, documents, callSignal),
+          resign: ({ term }, callSignal) => locks.resign(term, callSignal),
+          run: async ({ memory, last }) => running.start(memory, last),
+          collect: async () => running.stop(),
+          'step-down': async () => {},
+        },
+        apply: applyAudit,
+        applyFailure: applyAuditFailure,
+        limitMs: ({ action }) => (action === 'resign' ? MAX_RESIGN_MS : Math.min(MAX_CALL_MS, ttlMs / 3)),
+        wakeUps: [leaving, running.changes],
+        yields: ({ action }) => leaving.get() && action !== 'resign',
+        // The rest of the agent may end in a moment, and a lock that is free at once is worth that moment.
+        outlivesAbort: ({ action }) => action === 'resign',
+        onStep(step, state) {
+          if (led && !state.leadership) {
+            // What the audit finds now is of no use, and its requests are taken from the next leader's budget.
+            running.stop();
+            audit.release();
+          }
+          led = state.leadership !== null;
+          options.onStep(step, state);
+        },
+      },
+      signal,
+    );
+  } finally {
+    running.stop();
+    audit.release();
+  }
+}
+
+/** The audit that goes on beside the loop, which goes on renewing: at most one at a time. */
+interface Running {
+  /** Set when the audit ends. */
+  readonly changes: Pick<Cell<unknown>, 'onChange'>;
+  start(memory: AuditMemory, last: AuditSummary | null): void;
+  /** Forgets the audit, and aborts it if it has not ended. */
+  stop(): void;
+  /** null: none has ended since the last `stop`. @throws what an audit throws whose failure cannot even be described */
+  ended(): AuditEnd | null;
+}
+
+function runBeside(options: AuditorOptions): Running {
+  const end = createCell<(() => AuditEnd) | null>(null);
+  let current = new AbortController();
+  const stop = () => {
+    current.abort(new Error('this agent no longer audits the fleet'));
+    end.set(null);
+  };
+  return {
+    changes: end,
+    start(memory, last) {
+      stop();
+      current = new AbortController();
+      const { signal } = current;
+      const conclude = (outcome: () => AuditEnd) => {
+        if (!signal.aborted) end.set(outcome);
+      };
+      auditOnce(options, memory, last, signal).then(
+        (outcome) => conclude(() => outcome),
+        (defect: unknown) =>
+          conclude(() => {
+            throw defect;
+          }),
+      );
+    },
+    stop,
+    ended: () => end.get()?.() ?? null,
+  };
+}
+
+async function auditOnce(
+  { clock, audit, session, intervalMs, instanceId }: AuditorOptions,
+  memory: AuditMemory,
+  last: AuditSummary | null,
+  signal: AbortSignal,
+): Promise<AuditEnd> {
+  const context = () => {
+    const by = { session, instanceId: instanceId() };
+    return { by, intervalMs, endedAt: new Date(clock.wallMs()).toISOString() };
+  };
+  try {
+    const { report, memory: next } = await withDeadline(clock, MAX_RUN_MS, signal, 'audit', (runSignal) =>
+      audit.run(memory, runSignal),
+    );
+    return { publication: publishResult(report, next, context()), error: null };
+  } catch (error) {
+    return { publication: publishFailure(error, last, context()), error };
+  }
+}

@@ -1,0 +1,177 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { CauseVerdict } from '../../../src/agent/drain/cause.ts';
+import {
+  type DrainInput,
+  type DrainState,
+  FRESH_MS,
+  initialDrainState,
+  planDrain,
+  READ_AGAIN_MS,
+} from '../../../src/agent/drain/drain-plan.ts';
+import type { DrainClaim, HeldClaim } from '../../../src/store/drain-slots.ts';
+
+const NOW_MS = 1_000_000;
+const stands: CauseVerdict = { kind: 'stands', reason: 'spot-interruption terminate' };
+const over: CauseVerdict = { kind: 'over', untilMs: Number.POSITIVE_INFINITY };
+const undecided: CauseVerdict = { kind: 'undecided', reason: 'critical for less than 5m', untilMs: NOW_MS + 7_000 };
+const node = { instanceId: 'i-00000000', arn: 'arn:1', cluster: 'demo' };
+
+const held = (phase: DrainClaim['phase'], arn = 'arn:1'): HeldClaim => ({
+  instanceId: node.instanceId,
+  claim: { phase, arn, cluster: 'demo', reason: 'r', since: 's', session: 's' },
+  lease: '1',
+  revision: '2',
+});
+const state = (more: Partial<DrainState>): DrainState => ({ ...initialDrainState, claim: null, ...more });
+const seen = (text: string, ageMs = 0, arn = 'arn:1') => ({ status: { arn, text, atMs: NOW_MS - ageMs } });
+const refused = {
+  refusal: { ...initialDrainState.refusal, error: 'AccessDeniedException', retryAtMs: NOW_MS + 60_000 },
+};
+
+/** State, input, and what follows: the action, and the phase that people see. */
+const table: readonly [string, Partial<DrainState>, Partial<DrainInput>, string][] = [
+  ['the claim is not known', { claim: undefined }, { cause: over }, 'read-claim idle'],
+  ['the instance id is not known', {}, { node: null }, 'wait idle'],
+  ['no claim, no cause', {}, { cause: over }, 'wait idle'],
+  ['no claim, not yet a cause', {}, { cause: undecided }, 'wait idle'],
+  ['no claim, a cause', {}, {}, 'take waiting'],
+  ['no claim, a cause, no ARN', {}, { node: { ...node, arn: null } }, 'wait waiting'],
+  ['no claim, a cause, no cluster', {}, { node: { ...node, cluster: null } }, 'wait waiting'],
+  ['no claim, ECS refused lately', refused, {}, 'wait waiting'],
+  [
+    'no claim, no slot lately',
+    { trouble: { ...initialDrainState.trouble, retryAtMs: NOW_MS + 1 }, pauseReason: 'full' },
+    {},
+    'wait waiting',
+  ],
+  ['leaving with a cause', {}, { leaving: true }, 'wait waiting'],
+  ['leaving while drained', { claim: held('drained') }, { leaving: true, cause: over }, 'wait draining'],
+  ['drained by somebody else for this cause', { leftAloneArn: 'arn:1' }, {}, 'wait left-alone'],
+  ['drained by somebody else, the cause over', { leftAloneArn: 'arn:1' }, { cause: over }, 'forget idle'],
+  ['left alone, then registered anew', { leftAloneArn: 'arn:0' }, {}, 'take waiting'],
+  ['a slot, ECS not asked', { claim: held('claimed') }, {}, 'describe waiting'],
+  ['a slot, the status is old', { claim: held('claimed'), ...seen('ACTIVE', FRESH_MS + 1) }, {}, 'describe waiting'],
+  [
+    'a slot, the status of another ARN',
+    { claim: held('claimed'), ...seen('ACTIVE', 0, 'arn:0') },
+    {},
+    'describe waiting',
+  ],
+  ['a slot, ACTIVE', { claim: held('claimed'), ...seen('ACTIVE') }, {}, 'mark waiting'],
+  ['about to be asked, ACTIVE', { claim: held('asked'), ...seen('ACTIVE') }, {}, 'drain waiting'],
+  [
+    'about to be asked, ACTIVE, the cause undecided',
+    { claim: held('asked'), ...seen('ACTIVE') },
+    { cause: undecided },
+    'give-back idle',
+  ],
+  ['asked, DRAINING, over', { claim: held('asked'), ...seen('DRAINING') }, { cause: over }, 'activate waiting'],
+  ['asked by an agent before, the status not read', { claim: held('asked') }, {}, 'describe waiting'],
+  ['a slot, DRAINING, never asked', { claim: held('claimed'), ...seen('DRAINING') }, {}, 'give-back left-alone'],
+  [
+    'a slot, DRAINING by somebody else, the cause over: it stays theirs',
+    { claim: held('claimed'), ...seen('DRAINING') },
+    { cause: over },
+    'give-back idle',
+  ],
+  ['a slot, DRAINING as asked', { claim: held('asked'), ...seen('DRAINING') }, {}, 'mark draining'],
+  ['a slot, MISSING', { claim: held('claimed'), ...seen('MISSING') }, {}, 'give-back waiting'],
+  ['a slot, REGISTERING', { claim: held('claimed'), ...seen('REGISTERING') }, {}, 'give-back waiting'],
+  [
+    'a slot, ACTIVE, the cause undecided',
+    { claim: held('claimed'), ...seen('ACTIVE') },
+    { cause: undecided },
+    'give-back idle',
+  ],
+  ['a slot, ACTIVE, the cause over', { claim: held('claimed'), ...seen('ACTIVE') }, { cause: over }, 'give-back idle'],
+  ['a slot, refused', { claim: held('claimed'), ...refused }, {}, 'give-back waiting'],
+  ['asked, then reading denied', { claim: held('asked'), ...refused }, {}, 'wait waiting'],
+  ['asked, and refused', { claim: held('asked'), ...refused, drainDenied: true }, {}, 'give-back waiting'],
+  ['drained, the cause stands', { claim: held('drained'), ...seen('DRAINING', 60_000) }, {}, 'wait draining'],
+  [
+    'drained, the status not read for long',
+    { claim: held('drained'), ...seen('DRAINING', READ_AGAIN_MS) },
+    {},
+    'describe draining',
+  ],
+  ['drained, made ACTIVE by somebody', { claim: held('drained'), ...seen('ACTIVE') }, {}, 'mark left-alone'],
+  [
+    'drained, the cause undecided',
+    { claim: held('drained'), ...seen('DRAINING') },
+    { cause: undecided },
+    'wait draining',
+  ],
+  ['drained, over, the status not read', { claim: held('drained') }, { cause: over }, 'describe draining'],
+  [
+    'drained, over, the status is old',
+    { claim: held('drained'), ...seen('DRAINING', FRESH_MS + 1) },
+    { cause: over },
+    'describe draining',
+  ],
+  ['drained, over, DRAINING', { claim: held('drained'), ...seen('DRAINING') }, { cause: over }, 'activate draining'],
+  ['drained, over, ACTIVE already', { claim: held('drained'), ...seen('ACTIVE') }, { cause: over }, 'give-back idle'],
+  ['drained, over, gone from ECS', { claim: held('drained'), ...seen('MISSING') }, { cause: over }, 'give-back idle'],
+  ['drained, over, refused', { claim: held('drained'), ...refused }, { cause: over }, 'wait draining'],
+  ['drained, registered anew', { claim: held('drained', 'arn:0') }, {}, 'give-back idle'],
+  [
+    'drained, ecs-agent away since the start',
+    { claim: held('drained') },
+    { node: { ...node, arn: null }, cause: over },
+    'wait draining',
+  ],
+  [
+    'drained, renewal due, ecs-agent away since the start',
+    { claim: held('drained'), renewAtMs: NOW_MS },
+    { node: { ...node, arn: null } },
+    'renew draining',
+  ],
+  [
+    'drained, made ACTIVE by this agent, the cause undecided again',
+    { claim: held('drained'), ...seen('ACTIVE'), activatedArn: 'arn:1' },
+    { cause: undecided },
+    'give-back idle',
+  ],
+  [
+    'drained, made ACTIVE by this agent, a cause again',
+    { claim: held('drained'), ...seen('ACTIVE'), activatedArn: 'arn:1' },
+    {},
+    'give-back waiting',
+  ],
+  [
+    'drained, a cause again, the status after ACTIVE not read',
+    { claim: held('drained'), activatedArn: 'arn:1' },
+    {},
+    'describe draining',
+  ],
+  [
+    'drained, our ACTIVE never came there',
+    { claim: held('drained'), ...seen('DRAINING'), activatedArn: 'arn:1' },
+    {},
+    'wait draining',
+  ],
+  ['drained, renewal due', { claim: held('drained'), renewAtMs: NOW_MS }, {}, 'renew draining'],
+  ['overruled, the cause stands', { claim: held('overruled') }, {}, 'wait left-alone'],
+  ['overruled, the cause over', { claim: held('overruled') }, { cause: over }, 'give-back idle'],
+];
+
+for (const [name, facts, input, expected] of table) {
+  test(name, () => {
+    const step = planDrain(state(facts), NOW_MS, { node, cause: stands, leaving: false, ...input });
+    assert.equal(`${step.action} ${step.phase}`, expected);
+    assert.notEqual(step.reason, '');
+    if (step.action === 'wait') assert.ok(step.untilMs > NOW_MS, 'a wait waits');
+  });
+}
+
+test('only what somebody else had drained is left alone', () => {
+  const step = (more: Partial<DrainState>) =>
+    planDrain(state({ claim: held('claimed'), ...more }), NOW_MS, { node, cause: stands, leaving: false });
+  assert.equal((step(seen('DRAINING')) as { leaveAlone?: string }).leaveAlone, 'arn:1');
+  assert.equal((step(seen('MISSING')) as { leaveAlone?: string }).leaveAlone, undefined);
+});
+
+test('plans again when the cause may have changed by itself', () => {
+  const step = planDrain(state({}), NOW_MS, { node, cause: undecided, leaving: false });
+  assert.deepEqual(step, { action: 'wait', phase: 'idle', reason: undecided.reason, untilMs: NOW_MS + 7_000 });
+});

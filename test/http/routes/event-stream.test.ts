@@ -1,0 +1,32 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createEventStream, createEventText } from '../../../src/http/routes/event-stream.ts';
+import type { EventBatch } from '../../../src/registry/event-source.ts';
+
+test('a heartbeat never sends a cursor before its events', async () => {
+  const told: EventBatch = { events: [{ kind: 'synced', revision: '5', entries: [] }], cursor: '5' };
+  const moved: EventBatch = { events: [], cursor: '9' };
+  let heartbeatBetween = '';
+  async function* batches() {
+    yield told;
+    yield moved;
+    // Both batches are read, but not sent yet. If the connection broke now, a cursor of 5 would skip an event.
+    heartbeatBetween = stream.heartbeat();
+    await new Promise(() => {});
+  }
+  const stream = createEventStream({
+    batches: batches(),
+    filter: { kinds: null, cluster: null },
+    eventText: async () => createEventText('store', { wallMs: () => 0 }),
+    since: '1',
+    retryMs: 1_000,
+  });
+  const pieces = stream.pieces[Symbol.asyncIterator]();
+  await pieces.next(); // retry
+  const sent = await pieces.next();
+  assert.match(String(sent.value), /^id: 5$/m);
+  assert.equal(heartbeatBetween, ':\n\n');
+
+  void pieces.next(); // the events are written, so the cursor may be sent
+  assert.equal(stream.heartbeat(), 'id: 9\n\n');
+});
