@@ -4,6 +4,7 @@ import { constants } from 'node:os';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { describeError } from '../../src/lib/errors.ts';
 import { startEtcd } from '../support/etcd-server.ts';
 import { until } from '../support/machine-time.ts';
 import { startOwned } from '../support/owned-process.ts';
@@ -74,7 +75,9 @@ for (const [how, begin] of [
       process.kill(agent.pid, 'SIGTERM');
       let ended: { code: number | null; signal: NodeJS.Signals | null } | null = null;
       void agent.ended.then((end) => (ended = end));
-      await until(`the agent that was stopped ${when} has ended`, 10_000, () => ended !== null);
+      await until(`the agent that was stopped ${when} has ended`, 10_000, () => ended !== null).catch((error) => {
+        throw new Error(`${describeError(error)}; its output: ${agent.output()}`);
+      });
       return ended ?? assert.fail();
     };
     for (const delayMs of DELAYS_MS) {
