@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { availableParallelism, cpus, loadavg, totalmem } from 'node:os';
 import { promisify } from 'node:util';
-import { renderTable } from '../src/cli/columns.ts';
+import { renderTable } from '../src/cli/table.ts';
 import { type Figure, judge, type Unit } from './benchmark.ts';
 
 /** The machine that the figures were measured on. */

@@ -5,7 +5,8 @@ import { describeError } from '../lib/errors.ts';
 import { type Observation, reasonFrom } from './check.ts';
 import { commandProbe } from './command-probe.ts';
 import { diskProbe } from './disk-probe.ts';
-import { dockerProbe, httpProbe } from './http-probe.ts';
+import { dockerProbe } from './docker-probe.ts';
+import { httpProbe } from './http-probe.ts';
 import { createLeftBehindFinder } from './left-behind.ts';
 import { type CheckConfig, noAnswer, type OpenProbe, type Probe } from './probe.ts';
 

@@ -17,8 +17,9 @@ import { formatDuration } from '../lib/duration.ts';
 import { describeError, RollcallError, UsageError } from '../lib/errors.ts';
 import { printable } from '../lib/foreign-text.ts';
 import type { Roll } from '../record/roll.ts';
-import { massLossNote, renderTable } from './columns.ts';
 import { type CliContext, type ReadFlags, readFromStore, warnOfSkipped } from './context.ts';
+import { massLossNote } from './mass-loss-note.ts';
+import { renderTable } from './table.ts';
 
 interface AuditFlags extends ReadFlags, EcsFlags, MassLossFlags {
   readonly cluster?: readonly string[];

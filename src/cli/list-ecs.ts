@@ -4,8 +4,8 @@ import { isLogged, type LogLevel, type OutputFormat } from '../config/flags.ts';
 import type { ContainerInstance } from '../ecs/ecs-api.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { UsageError } from '../lib/errors.ts';
-import { type ListField, renderList } from './columns.ts';
 import type { CliContext } from './context.ts';
+import { type ListField, renderList } from './table.ts';
 
 /** All columns, by their names in `--fields`. Values that the store has too have the same names. */
 const ECS_LIST_FIELDS = {

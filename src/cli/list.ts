@@ -9,17 +9,7 @@ import { HEALTH_STATUSES, type HealthStatus } from '../record/record.ts';
 import { filterRoll, instanceJson, type Roll, type RollEntry } from '../record/roll.ts';
 import type { NodeSummary } from '../record/summary.ts';
 import type { Store } from '../store/store.ts';
-import {
-  defaultFields,
-  LIST_FIELD_NAMES,
-  LIST_FIELDS,
-  type ListField,
-  type ListFieldName,
-  massLossNote,
-  renderList,
-  sortByAddress,
-  summaryFields,
-} from './columns.ts';
+import { defaultFields, LIST_FIELD_NAMES, LIST_FIELDS, type ListFieldName, summaryFields } from './columns.ts';
 import {
   type CliContext,
   type ReadFlags,
@@ -29,6 +19,9 @@ import {
   warnOfSkipped,
 } from './context.ts';
 import { ECS_LIST_FIELD_NAMES, listFromEcs } from './list-ecs.ts';
+import { massLossNote } from './mass-loss-note.ts';
+import { sortByAddress } from './sort-by-address.ts';
+import { type ListField, renderList } from './table.ts';
 
 type Source = 'store' | 'ecs';
 

@@ -9,8 +9,8 @@ import type { Clock } from '../lib/clock.ts';
 import { describeError, RollcallError } from '../lib/errors.ts';
 import { ecsEnvironment } from '../simulator/ecs/ecs-server.ts';
 import { type Simulator, startSimulator } from '../simulator/simulator.ts';
-import { renderTable } from './columns.ts';
 import type { CliContext } from './context.ts';
+import { renderTable } from './table.ts';
 
 interface AgentLauncher {
   /** The command that starts this program: the runtime, its flags and the script. */

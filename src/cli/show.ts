@@ -7,8 +7,9 @@ import { INSTANCE_ID } from '../record/codec.ts';
 import { describeSkew, onSharedClockMs } from '../record/node-clock.ts';
 import type { CheckVerdict } from '../record/record.ts';
 import { instanceJson, presenceState, type RollEntry } from '../record/roll.ts';
-import { LIST_FIELDS, type ListFieldName, renderTable } from './columns.ts';
+import { LIST_FIELDS, type ListFieldName } from './columns.ts';
 import { type CliContext, type ReadFlags, readFromStore, warnOfRefused, warnOfSkipped } from './context.ts';
+import { renderTable } from './table.ts';
 
 const FIELDS: readonly ListFieldName[] = [
   'notice',

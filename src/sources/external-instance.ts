@@ -1,7 +1,7 @@
 import { hostname, networkInterfaces } from 'node:os';
 import { describeError, quote } from '../lib/errors.ts';
+import { readSmallFile } from '../lib/read-small-file.ts';
 import type { MetadataFacts } from '../record/record.ts';
-import { readSmallFile } from './machine-id.ts';
 import { METADATA_FIELDS, type MetadataRead, metadataRead, withoutFinalDot } from './metadata.ts';
 import { attempt, parseObject, SourceError } from './source-error.ts';
 

@@ -1,6 +1,5 @@
-import { constants } from 'node:fs';
-import { open } from 'node:fs/promises';
 import { describeError, quote } from '../lib/errors.ts';
+import { readSmallFile } from '../lib/read-small-file.ts';
 import { SourceError } from './source-error.ts';
 
 /**
@@ -13,17 +12,6 @@ function parseMachineId(path: string, text: string): string | null {
   if (line === '' || line === 'uninitialized') return null;
   if (/^[0-9a-f]{32}$/.test(line)) return line;
   throw new SourceError(`machine id in ${path}: expected 32 lowercase hex digits, got ${quote(text)}`);
-}
-
-/**
- * The first `maxBytes` of a small file, in a single read.
- * @throws the errors of `open` and `read`
- */
-export async function readSmallFile(path: string, maxBytes: number): Promise<Buffer> {
-  // Without O_NONBLOCK, `open` would block forever on a named pipe.
-  await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
-  const { buffer, bytesRead } = await file.read(Buffer.alloc(maxBytes));
-  return buffer.subarray(0, bytesRead);
 }
 
 /** More than a machine id has, so that a longer file is detected. */

@@ -1,63 +1,10 @@
 import { readFileSync } from 'node:fs';
 import type { Clock } from '../lib/clock.ts';
-import { createDrainSlots } from './drain-slots.ts';
-import { keysOf, neighbourhoodOf } from './keys.ts';
 import type { Kv } from './kv.ts';
-import { createLeaderLocks } from './leader-lock.ts';
-import { collectRoll, countOverdue, interpretBatch, readRoll, SUMMARY, WHOLE } from './read-roll.ts';
-import { createHoldNotes, depart, readHold, untilNotHeld, updateRecord } from './registered-session.ts';
-import { createRegister } from './registration.ts';
+import { createRollStore } from './roll-store.ts';
 import { UNKNOWN_BOOT } from './sqlite/engine.ts';
-import type { RenewOutcome, Store } from './store.ts';
+import type { Store } from './store.ts';
 import type { StoreConfig } from './store-url.ts';
-
-/** The store's contract over any key-value store that has revisions and leases. */
-export function createRollStore(kv: Kv): Store {
-  const notesOf = createHoldNotes();
-  const register = createRegister(kv);
-  const renew = async (lease: string, signal: AbortSignal): Promise<RenewOutcome> => ({
-    kind: (await kv.keepAlive(lease, signal)) ? 'renewed' : 'lost',
-  });
-
-  return {
-    label: kv.label,
-    id: (signal) => kv.id(signal),
-    register: async (registration, record, options) => {
-      const outcome = await register(registration, record, options);
-      if (outcome.kind === 'registered') {
-        Object.assign(notesOf(outcome.hold), { recordRevision: outcome.revision, unwatchedSince: outcome.revision });
-      }
-      return outcome;
-    },
-    renew: (hold, signal) => renew(hold.presenceLease, signal),
-    renewRetention: (hold, signal) => renew(hold.retentionLease, signal),
-    untilNotHeld: (hold, signal) => untilNotHeld(kv, hold, notesOf(hold), signal),
-    notHeld: async (hold, signal) => (await readHold(kv, hold, signal)).ended,
-    otherNodes: async (instanceId, signal) => {
-      const { prefix, share } = neighbourhoodOf(instanceId);
-      return Math.max(0, (await kv.count(prefix, signal)) - 1) * share;
-    },
-    update: (hold, record, signal) => updateRecord(kv, hold, notesOf(hold), record, signal),
-    depart: (hold, record, signal) => depart(kv, hold, record, signal),
-    read: (signal, { hurry = false } = {}) => readRoll(kv, WHOLE, hurry ? 'hurry' : 'thrifty', signal),
-    readSummaries: (signal) => readRoll(kv, SUMMARY, 'hurry', signal),
-    readOne: async (instanceId, signal) => {
-      const reads = keysOf(instanceId);
-      const result = await kv.txn({ guards: [], puts: [], deletes: [], reads }, signal);
-      const roll = collectRoll(WHOLE);
-      roll.add(result.reads.filter((kv) => kv !== null));
-      const { entries, skipped } = roll.finish(result.revision);
-      return { revision: result.revision, entry: entries[0] ?? null, skipped };
-    },
-    watch: async function* (revision, signal) {
-      for await (const batch of kv.watch(revision, signal)) yield interpretBatch(batch);
-    },
-    overdue: (instanceIds, signal) => countOverdue(kv, instanceIds, signal),
-    leaderLocks: createLeaderLocks(kv),
-    drainSlots: createDrainSlots(kv),
-    close: () => kv.close(),
-  };
-}
 
 interface StoreDeps {
   readonly clock: Clock;

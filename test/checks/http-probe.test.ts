@@ -1,88 +1,16 @@
 import assert from 'node:assert/strict';
-import { execFile, spawn } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import type { Observation } from '../../src/checks/check.ts';
-import { dockerProbe, httpProbe } from '../../src/checks/http-probe.ts';
+import { httpProbe } from '../../src/checks/http-probe.ts';
 import { makeEtcdCerts } from '../support/etcd-certs.ts';
 import { scaledClock } from '../support/scaled-clock.ts';
-
-describe('docker probe', () => {
-  /** Stretches 300 ms to three seconds, so that a slow test machine does not look like a docker that hangs. */
-  const clock = scaledClock(0.1);
-
-  /** The probe's result for a docker with this answer. */
-  async function seen(answer: RequestListener): Promise<Observation> {
-    const dir = await mkdtemp(join(tmpdir(), 'rollcall-docker-'));
-    const socketPath = join(dir, 'docker.sock');
-    const server = createServer(answer).listen(socketPath);
-    await once(server, 'listening');
-    const probe = dockerProbe({ socketPath, intervalMs: 1_000, timeoutMs: 300, clock });
-    try {
-      const { reason, status } = await probe.run(new AbortController().signal);
-      return { status, reason: reason.replaceAll(dir, '') };
-    } finally {
-      await probe.close();
-      server.closeAllConnections();
-      server.close();
-      await rm(dir, { recursive: true });
-    }
-  }
-
-  test('docker is passing only if its ping answers OK', async () => {
-    const asked: (string | undefined)[] = [];
-    const healthy = await seen((request, response) => {
-      asked.push(request.method, request.url, request.headers.connection);
-      response.end('OK');
-    });
-    assert.deepEqual(healthy, { status: 'passing', reason: '' });
-    assert.deepEqual(asked, ['GET', '/_ping', 'close']);
-    assert.deepEqual(await seen((_, response) => response.end('<html>')), {
-      status: 'critical',
-      reason: 'docker /_ping does not answer OK at /docker.sock',
-    });
-    assert.deepEqual(await seen((_, response) => response.writeHead(500).end('OK')), {
-      status: 'critical',
-      reason: 'docker /_ping answers HTTP 500',
-    });
-  });
-
-  test('a docker that hangs, closes the connection or sends too much is critical', async () => {
-    assert.equal((await seen(() => {})).reason, 'no answer within 300ms');
-    assert.equal(
-      (await seen((request) => request.socket.destroy())).reason,
-      'the connection was closed before an answer at /docker.sock',
-    );
-    assert.equal((await seen((_, response) => response.end('x'.repeat(1_000_000)))).status, 'critical');
-  });
-
-  test('a docker that is gone is critical, with or without its socket file', async () => {
-    const look = async (socketPath: string) => {
-      const probe = dockerProbe({ socketPath, intervalMs: 1_000, timeoutMs: 300, clock });
-      const observation = await probe.run(new AbortController().signal);
-      await probe.close();
-      return observation.reason;
-    };
-    assert.equal(await look('/nonexistent/docker.sock'), 'no such socket at /nonexistent/docker.sock');
-    const dir = await mkdtemp(join(tmpdir(), 'rollcall-docker-'));
-    try {
-      const path = join(dir, 'docker.sock');
-      // A killed process leaves its socket file behind.
-      const script = `require('net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`;
-      await once(spawn(process.execPath, ['-e', script]), 'exit');
-      assert.equal(await look(path), `connection refused at ${path}`);
-    } finally {
-      await rm(dir, { recursive: true });
-    }
-  });
-});
 
 describe('http probe', () => {
   async function withServer<T>(server: Server, work: (port: number) => Promise<T>): Promise<T> {

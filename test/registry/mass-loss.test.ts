@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { massLossNote } from '../../src/cli/columns.ts';
+import { massLossNote } from '../../src/cli/mass-loss-note.ts';
 import type { RollEntry } from '../../src/record/roll.ts';
 import { isMassLoss, type MassLossLimits } from '../../src/registry/mass-loss.ts';
 import { pastLosses } from '../../src/registry/replay.ts';

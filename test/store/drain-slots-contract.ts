@@ -4,7 +4,7 @@ import type { Departure, Interruption } from '../../src/record/record.ts';
 import type { DrainClaim, TakeOutcome } from '../../src/store/drain-slots.ts';
 import { drainAdmissionKey, drainKey } from '../../src/store/keys.ts';
 import type { Kv } from '../../src/store/kv.ts';
-import { createRollStore } from '../../src/store/open-store.ts';
+import { createRollStore } from '../../src/store/roll-store.ts';
 import type { Hold, Store } from '../../src/store/store.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 import type { Backend } from './store-contract.ts';

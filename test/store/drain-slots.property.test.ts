@@ -5,7 +5,7 @@ import type { DrainClaim } from '../../src/store/drain-slots.ts';
 import { createDrainSlots } from '../../src/store/drain-slots.ts';
 import { drainAdmissionKey } from '../../src/store/keys.ts';
 import type { Kv } from '../../src/store/kv.ts';
-import { createRollStore } from '../../src/store/open-store.ts';
+import { createRollStore } from '../../src/store/roll-store.ts';
 import { openMemoryKv } from '../../src/store/sqlite/sqlite-kv.ts';
 import { fewerInQuickRun } from '../support/quick-run.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import type { Kv } from '../../src/store/kv.ts';
 import type { CampaignOutcome, Term } from '../../src/store/leader-lock.ts';
-import { createRollStore } from '../../src/store/open-store.ts';
+import { createRollStore } from '../../src/store/roll-store.ts';
 import type { Store } from '../../src/store/store.ts';
 import { StoreError } from '../../src/store/store-errors.ts';
 import { slowWire } from './slow-wire.ts';

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { describeError } from '../../src/lib/errors.ts';
-import { createRollStore } from '../../src/store/open-store.ts';
+import { createRollStore } from '../../src/store/roll-store.ts';
 import { MAX_CHANGES } from '../../src/store/sqlite/engine.ts';
 import { openSqliteKv } from '../../src/store/sqlite/sqlite-kv.ts';
 import { CompactedError, StoreError } from '../../src/store/store-errors.ts';

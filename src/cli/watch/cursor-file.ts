@@ -1,34 +1,9 @@
 import { accessSync, constants, readFileSync, realpathSync, statSync } from 'node:fs';
 import { open, rename } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import type { Clock } from '../../lib/clock.ts';
-import { withDeadline } from '../../lib/deadline.ts';
 import { describeError, quote, RollcallError, UsageError } from '../../lib/errors.ts';
+import { lockFile } from '../../lib/lock-file.ts';
 import { parseRevision } from '../../registry/event-source.ts';
-
-/** SQLite's primary result code for a database that another connection has locked. */
-const SQLITE_BUSY = 5;
-
-/**
- * Locks an empty file, which is created and kept. The kernel releases the lock however the process ends; unlike a pid in a
- * file, the lock also works between containers. Node has no API for file locks, but its SQLite locks any database, and an
- * empty file is a valid one.
- * @returns a function that releases the lock
- * @throws RollcallError if another process holds the lock; the driver's error if the file cannot be created
- */
-async function lockFile(path: string): Promise<() => void> {
-  const { DatabaseSync } = await import('node:sqlite');
-  const database = new DatabaseSync(path, { timeout: 0 });
-  try {
-    // A journal in memory, so that SQLite creates no second file.
-    database.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
-  } catch (error) {
-    database.close();
-    if ((error as { errcode?: number }).errcode !== SQLITE_BUSY) throw error;
-    throw new RollcallError(`another rollcall watch holds ${path}; use a separate cursor file for each watch`);
-  }
-  return () => database.close();
-}
 
 /** The position of a consumer: the store and the last finished revision. */
 export interface SavedCursor {
@@ -88,10 +63,15 @@ const MAX_BYTES = 4_096;
 export async function openCursorFile(given: string): Promise<CursorFile> {
   const path = replaceablePath(given);
   // Lock before reading, because the other process may be about to replace the file.
-  const release = await lockFile(`${path}.lock`).catch((error) => {
-    if (error instanceof RollcallError) throw new RollcallError(`cursor file ${given}: ${error.message}`);
+  const lockPath = `${path}.lock`;
+  const release = await lockFile(lockPath).catch((error) => {
     throw notReplaceable(given, error);
   });
+  if (release === null) {
+    throw new RollcallError(
+      `cursor file ${given}: another rollcall watch holds ${lockPath}; use a separate cursor file for each watch`,
+    );
+  }
   try {
     return { path: given, saved: read(path, given), write: (cursor) => replace(path, encodeCursor(cursor)), release };
   } catch (error) {
@@ -152,74 +132,4 @@ async function replace(path: string, text: string): Promise<void> {
   } finally {
     await entries.close();
   }
-}
-
-export interface CursorSaver {
-  /**
-   * All events up to `revision` are finished; null: the next watch must start with a snapshot. Does not wait for the disk;
-   * if the saved cursor is a little behind, the next watch repeats some events. While one write is in progress only the
-   * newest cursor is kept for the next write.
-   * @param eager true: write at once, as null is; false (no event was delivered): write at most once a second
-   */
-  advance(revision: string | null, eager: boolean): void;
-  /** Writes the newest cursor if it is not written yet. Settles within 2 s. */
-  close(): Promise<void>;
-}
-
-interface CursorSaverOptions {
-  readonly write: (revision: string | null) => Promise<void>;
-  readonly clock: Clock;
-  /** Writes one line when saving starts to fail, and one when it works again. */
-  readonly warn: (line: string) => void;
-}
-
-const LAZY_INTERVAL_MS = 1_000;
-const CLOSE_LIMIT_MS = 2_000;
-
-export function createCursorSaver({ write, clock, warn }: CursorSaverOptions): CursorSaver {
-  let wanted: string | null | undefined;
-  let saved: string | null | undefined;
-  let eagerly = false;
-  let failing = false;
-  let startedAtMs = Number.NEGATIVE_INFINITY;
-  let writing: Promise<void> | null = null;
-
-  async function save(revision: string | null): Promise<void> {
-    try {
-      await write(revision);
-      saved = revision;
-      if (failing) warn('note: the cursor can be saved again');
-      failing = false;
-    } catch (error) {
-      if (!failing) warn(`warning: cannot save the cursor: ${describeError(error)}; a restart would repeat events`);
-      failing = true;
-    }
-  }
-
-  async function saveWanted(): Promise<void> {
-    do {
-      eagerly = false;
-      startedAtMs = clock.monotonicMs();
-      if (wanted !== undefined && wanted !== saved) await save(wanted);
-    } while (eagerly);
-    writing = null;
-  }
-
-  return {
-    advance(revision, eager) {
-      if (revision === wanted) return;
-      wanted = revision;
-      eagerly ||= eager || revision === null;
-      if (writing) return;
-      if (eagerly || clock.monotonicMs() - startedAtMs >= LAZY_INTERVAL_MS) writing = saveWanted();
-    },
-
-    async close() {
-      const signal = new AbortController().signal;
-      await withDeadline(clock, CLOSE_LIMIT_MS, signal, 'save the cursor', async () => {
-        await writing;
-        await saveWanted();
-      }).catch((error) => warn(`warning: ${describeError(error)}; a restart repeats events`));
-    },
-  };
 }

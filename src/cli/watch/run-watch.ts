@@ -11,14 +11,8 @@ import { openStore } from '../../store/open-store.ts';
 import type { Store } from '../../store/store.ts';
 import { CompactedError, StoreError } from '../../store/store-errors.ts';
 import type { CliContext } from '../context.ts';
-import {
-  type CursorFile,
-  type CursorSaver,
-  createCursorSaver,
-  cursorRefusal,
-  openCursorFile,
-  type SavedCursor,
-} from './cursor-file.ts';
+import { type CursorFile, cursorRefusal, openCursorFile, type SavedCursor } from './cursor-file.ts';
+import { type CursorSaver, createCursorSaver } from './cursor-saver.ts';
 import { type HandlerConfig, handleEvent, handlerEnvironment, type WatchConfig, type WatchDeps } from './handler.ts';
 
 /** Waits while the store does not answer. Logs one line at the start of an outage and one at its end. */

@@ -5,7 +5,7 @@ import pino from 'pino';
 import { runDrain } from '../../../src/agent/drain/drain-run.ts';
 import { createCell } from '../../../src/lib/cell.ts';
 import type { NodeRecord } from '../../../src/record/record.ts';
-import { createRollStore } from '../../../src/store/open-store.ts';
+import { createRollStore } from '../../../src/store/roll-store.ts';
 import { openMemoryKv } from '../../../src/store/sqlite/sqlite-kv.ts';
 import { fakeAgentEcs, noAnswer } from '../../support/fake-agent-ecs.ts';
 import { flakyStore } from '../../support/flaky-store.ts';

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import pino from 'pino';
 import { runDrain } from '../../../src/agent/drain/drain-run.ts';
 import { createCell } from '../../../src/lib/cell.ts';
-import { createRollStore } from '../../../src/store/open-store.ts';
+import { createRollStore } from '../../../src/store/roll-store.ts';
 import { openMemoryKv } from '../../../src/store/sqlite/sqlite-kv.ts';
 import { fakeAgentEcs } from '../../support/fake-agent-ecs.ts';
 import { sampleInstanceId, sampleRecord } from '../../support/sample-record.ts';

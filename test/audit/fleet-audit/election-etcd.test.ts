@@ -3,7 +3,7 @@ import { after, before, type TestContext, test } from 'node:test';
 import { createAuditor } from '../../../src/audit/fleet-audit/auditor.ts';
 import { createCell } from '../../../src/lib/cell.ts';
 import { type Clock, systemClock } from '../../../src/lib/clock.ts';
-import { createRollStore } from '../../../src/store/open-store.ts';
+import { createRollStore } from '../../../src/store/roll-store.ts';
 import { closeTestKvs, never, openTestKv } from '../../support/etcd-kv.ts';
 import { type EtcdServer, startEtcd } from '../../support/etcd-server.ts';
 import { fakeAudit } from '../../support/fake-audit.ts';

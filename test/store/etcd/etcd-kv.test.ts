@@ -3,7 +3,7 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RANGE } from '../../../src/store/etcd/rpc.ts';
 import type { Kv, RangeEntry } from '../../../src/store/kv.ts';
-import { createRollStore } from '../../../src/store/open-store.ts';
+import { createRollStore } from '../../../src/store/roll-store.ts';
 import { CompactedError, LeaseNotFoundError } from '../../../src/store/store-errors.ts';
 import { startFakeGrpc } from '../../support/etcd-impostors.ts';
 import { closeTestKvs, collect, never, openTestKv, putAll, putBytes } from '../../support/etcd-kv.ts';

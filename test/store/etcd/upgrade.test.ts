@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, it } from 'node:test';
 import { encodePresence, encodeRecord } from '../../../src/record/codec.ts';
 import type { NodeRecord } from '../../../src/record/record.ts';
-import { createRollStore } from '../../../src/store/open-store.ts';
+import { createRollStore } from '../../../src/store/roll-store.ts';
 import type { Store } from '../../../src/store/store.ts';
 import { closeTestKvs, never, openTestKv } from '../../support/etcd-kv.ts';
 import { type EtcdServer, startEtcd } from '../../support/etcd-server.ts';
