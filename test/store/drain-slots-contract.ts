@@ -7,7 +7,7 @@ import type { Kv } from '../../src/store/kv.ts';
 import { createRollStore } from '../../src/store/roll-store.ts';
 import type { Hold, Store } from '../../src/store/store.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
-import type { Backend } from './store-contract.ts';
+import type { Backend } from './contract-world.ts';
 
 const { signal } = new AbortController();
 

@@ -7,7 +7,8 @@ import type { EtcdStoreConfig } from '../../src/store/store-url.ts';
 import { minimumTtlMs } from '../../src/store/store-url.ts';
 import { type EtcdServer, startEtcd, startEtcdProxy } from '../support/etcd-server.ts';
 import { describeOnEtcds, type EtcdVersion } from '../support/etcd-versions.ts';
-import { type Backend, describeStoreContract } from './store-contract.ts';
+import type { Backend } from './contract-world.ts';
+import { describeStoreContract } from './store-contract.ts';
 
 let backends = 0;
 

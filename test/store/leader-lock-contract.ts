@@ -5,8 +5,8 @@ import type { CampaignOutcome, Term } from '../../src/store/leader-lock.ts';
 import { createRollStore } from '../../src/store/roll-store.ts';
 import type { Store } from '../../src/store/store.ts';
 import { StoreError } from '../../src/store/store-errors.ts';
+import type { Backend } from './contract-world.ts';
 import { slowWire } from './slow-wire.ts';
-import type { Backend } from './store-contract.ts';
 
 const { signal } = new AbortController();
 

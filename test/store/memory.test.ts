@@ -4,7 +4,8 @@ import { systemClock } from '../../src/lib/clock.ts';
 import type { Kv } from '../../src/store/kv.ts';
 import { openMemoryKv } from '../../src/store/sqlite/sqlite-kv.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
-import { type Backend, describeStoreContract } from './store-contract.ts';
+import type { Backend } from './contract-world.ts';
+import { describeStoreContract } from './store-contract.ts';
 
 const { signal } = new AbortController();
 

@@ -9,9 +9,10 @@ import { MAX_CHANGES } from '../../src/store/sqlite/engine.ts';
 import { openSqliteKv } from '../../src/store/sqlite/sqlite-kv.ts';
 import { CompactedError, StoreError } from '../../src/store/store-errors.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
+import type { Backend } from './contract-world.ts';
 import { follow } from './follow.ts';
 import { anySignal, put, type SqliteBackend, startSqlite } from './sqlite-backend.ts';
-import { type Backend, describeStoreContract } from './store-contract.ts';
+import { describeStoreContract } from './store-contract.ts';
 
 describeStoreContract('sqlite:', async (): Promise<Backend> => {
   const backend = await startSqlite();
