@@ -114,7 +114,7 @@ export function attributesReport(step: AttributesStep, state: AttributesState): 
 }
 
 /** The check `store`: each answer to the publisher is a result, and so is a watch of the roll that goes down. It is not in the record, which a failing store would not take. */
-interface StoreCheck {
+export interface StoreCheck {
   /** Call it with each step of the publisher. */
   onStep(step: Step, state: PublisherState): void;
   /** Call it when the watch of the roll is down, or, with null, up again. */

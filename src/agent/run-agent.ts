@@ -5,27 +5,26 @@ import type { AuditorOptions } from '../audit/fleet-audit/fleet-audit-run.ts';
 import { createAuditLog } from '../audit/fleet-audit/status.ts';
 import type { Probe } from '../checks/probe.ts';
 import type { EcsApi, EcsSettings } from '../ecs/ecs-api.ts';
-import { openEcsOnce } from '../ecs/open-ecs-api.ts';
-import type { AgentReport, AttributesReport, DrainReport } from '../http/agent-report.ts';
+import type { AgentReport } from '../http/agent-report.ts';
 import { agentRoutes } from '../http/routes/agent-routes.ts';
 import { startHttpServer } from '../http/server.ts';
 import { abortable } from '../lib/abort.ts';
 import { type Cell, createCell } from '../lib/cell.ts';
 import type { Clock } from '../lib/clock.ts';
 import { describeError, SupersededError } from '../lib/errors.ts';
-import { createLoopMonitor, harmless, type LoopMonitor, runGroup, type Task } from '../lib/run-group.ts';
+import { createLoopMonitor, type LoopMonitor, runGroup, type Task } from '../lib/run-group.ts';
 import { encodeRecord } from '../record/codec.ts';
-import { createRegistry } from '../registry/registry.ts';
+import type { WatchDown } from '../registry/follower.ts';
+import { createRegistry, type Registry } from '../registry/registry.ts';
 import { readMachineId } from '../sources/machine-id.ts';
-import type { DrainSlots } from '../store/drain-slots.ts';
 import type { Store } from '../store/store.ts';
 import type { AgentConfig } from './agent-config.ts';
-import { runAttributes } from './attributes/attributes-run.ts';
-import { runDrain } from './drain/drain-run.ts';
-import { observeNode } from './observe-node.ts';
+import { createEcsWork, type EcsWork } from './ecs-work.ts';
+import type { NodeIdentity } from './node-state.ts';
+import { type NodeObserver, observeNode } from './observe-node.ts';
 import { type Desired, initialPublisherState, type PublisherState, type Step } from './publisher/publisher-plan.ts';
 import { createPublishLog, runPublisher, untilLeaving } from './publisher/publisher-run.ts';
-import { attributesReport, buildAgentReport, createStoreCheck, describeWatchDown } from './report.ts';
+import { buildAgentReport, createStoreCheck, describeWatchDown, type StoreCheck } from './report.ts';
 import { type NotifyChannel, runNotifier } from './systemd.ts';
 
 /** What an agent works with. The caller opens and closes it. */
@@ -52,93 +51,148 @@ interface AgentDependencies {
   readonly residentBytes: () => number;
 }
 
-interface EcsWorkDeps {
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly log: Logger;
-  readonly session: string;
-  readonly slots: DrainSlots;
-  readonly openEcs: (settings: EcsSettings) => Promise<EcsApi>;
-  readonly desired: Cell<Desired | null>;
-  readonly leaving: Cell<boolean>;
-  readonly noticesKnown: () => boolean;
+/** Deregistration is given up after this; with the closing of the HTTP port the agent ends within 3 s. */
+const DEPARTURE_LIMIT_MS = 2_000;
+
+/** While it watches, the registry makes a step at least every 35 s. */
+const REGISTRY_LIMIT_MS = 65_000;
+
+/**
+ * The whole agent: answers HTTP, observes its node and publishes the record, until it has deregistered.
+ * @param signal ends it at once, without a deregistration
+ * @throws SupersededError when another session registered this node; RollcallError when the port is not available
+ */
+export async function runAgent(config: AgentConfig, deps: AgentDependencies, signal: AbortSignal): Promise<void> {
+  const { clock, random, log, leaving } = deps;
+  if (leaving.get()) return;
+  const identity = await readNodeIdentity(config, deps);
+  const parts = openParts(config, deps, identity);
+  const { node, ecsWork, registry, auditor, publishing } = parts;
+  const report = () => currentReport(config, deps, identity, parts);
+  const routes = agentRoutes({ report, registry, residentBytes: deps.residentBytes, clock, random, auditor });
+  const onError = (error: unknown) => log.error(`answering a request failed: ${describeError(error)}`);
+  const server = await startHttpServer({ listen: config.listen, routes, clock, onError });
+  log.info({ url: server.url, store: deps.store.label }, `rollcall ${deps.version} answers on ${server.url}`);
+  try {
+    const tasks: Task<PublisherState | null>[] = [
+      ...node.loops,
+      ...ecsWork.loops,
+      publishing.loop,
+      (groupSignal) => giveUpDeparture(leaving, clock, groupSignal),
+      ...(deps.notify ? [notifySystemd(deps, deps.notify, report)] : []),
+      ...(auditor ? [auditor.loop] : []),
+    ];
+    sayHowItEnded(await runGroup(tasks, signal), publishing.state(), deps);
+  } finally {
+    await Promise.all([server.close(), registry.close(), node.close(), ecsWork.close()]);
+  }
 }
 
-/** What this agent changes in ECS, where flags ask for it. */
-interface EcsWork {
-  /** No loop ends before `signal` aborts. */
-  readonly loops: readonly Task<never>[];
-  drain(): DrainReport | null;
-  attributes(): AttributesReport | null;
-  /** Resolves once ECS has the attributes of a departed node; at once if nothing is written to ECS. */
-  readonly deregistered: Promise<void>;
-  close(): Promise<void>;
-}
-
-export function createEcsWork(config: AgentConfig, deps: EcsWorkDeps): EcsWork {
-  const { clock, random, log, desired, leaving } = deps;
-  const ecs = openEcsOnce(config.ecs, deps.openEcs);
-  const record = () => desired.get()?.record ?? null;
-  const deregistered = Promise.withResolvers<void>();
-  const loops: Task<never>[] = [];
-  // A defect in a loop that writes to ECS must not end the agent.
-  const add = (name: string, showReason: (reason: string) => void, loop: Task<unknown>) => {
-    const onBroken = (reason: string) => {
-      showReason(reason);
-      log.error(`${name}: ${reason}`);
-    };
-    loops.push(harmless(loop, onBroken));
-  };
-  const nowText = () => new Date(clock.wallMs()).toISOString();
-  let drain: DrainReport | null = null;
-  let attributes: AttributesReport | null = null;
-
-  if (config.drain) {
-    const drainConfig = config.drain;
-    drain = { state: 'idle', reason: 'starting', since: nowText() };
-    const showDrainReason = (reason: string) => {
-      if (drain) drain = { ...drain, reason };
-    };
-    add('drain', showDrainReason, (signal) =>
-      runDrain(
-        {
-          ...{ config: drainConfig, clock, random, log, session: deps.session, slots: deps.slots, ecs: ecs.forArn },
-          ...{ record, noticesKnown: deps.noticesKnown, changes: desired, leaving },
-          onStep({ phase, reason }) {
-            drain = { state: phase, reason, since: drain?.state === phase ? drain.since : nowText() };
-          },
-        },
-        signal,
-      ),
-    );
-  }
-  if (config.ecsAttributes) {
-    attributes = { state: 'unknown', reason: 'starting', lastWrite: null };
-    const showAttributesReason = (reason: string) => {
-      if (attributes) attributes = { ...attributes, state: 'failing', reason };
-    };
-    add('ECS attributes', showAttributesReason, async (signal) => {
-      const onStep = (...now: Parameters<typeof attributesReport>) => {
-        attributes = attributesReport(...now);
-      };
-      const from = { ecs: ecs.forArn, record, changes: [desired], spreadMs: config.presenceTtlMs };
-      const options = { clock, random, log, ...from, leaving, onStep };
-      try {
-        await runAttributes(options, signal);
-      } finally {
-        deregistered.resolve();
-      }
-    });
-  } else {
-    deregistered.resolve();
-  }
+async function readNodeIdentity(
+  config: AgentConfig,
+  { clock, log, ...deps }: AgentDependencies,
+): Promise<NodeIdentity> {
   return {
-    loops,
-    drain: () => drain,
-    attributes: () => attributes,
-    deregistered: deregistered.promise,
-    close: ecs.close,
+    machineId: await machineIdIfReadable(config.machineIdFile, log),
+    cluster: config.cluster,
+    labels: config.labels,
+    version: deps.version,
+    session: deps.session,
+    startedAt: new Date(clock.wallMs()).toISOString(),
   };
+}
+
+/** What one agent process consists of. Nothing runs yet. */
+interface AgentParts {
+  /** Whether the loops make progress. */
+  readonly monitor: LoopMonitor;
+  /** The record that is to be published; null until the first one is complete. */
+  readonly desired: Cell<Desired | null>;
+  readonly node: NodeObserver;
+  readonly ecsWork: EcsWork;
+  readonly storeCheck: StoreCheck;
+  readonly publishing: Publishing;
+  readonly registry: Registry;
+  /** null: this agent takes no part in the continuous audit. */
+  readonly auditor: Auditor | null;
+}
+
+function openParts(config: AgentConfig, deps: AgentDependencies, identity: NodeIdentity): AgentParts {
+  const { store, clock, random, log, leaving, session } = deps;
+  const monitor = createLoopMonitor(clock);
+  const desired = createCell<Desired | null>(null);
+  const node = observeNode(config, { clock, random, log, monitor, identity, probes: deps.probes }, (record) => {
+    const json = encodeRecord(record);
+    if (json !== desired.get()?.json) desired.set({ record, json });
+  });
+  const ecsWork = createEcsWork(config, {
+    ...{ clock, random, log, desired, leaving, session, slots: store.drainSlots, openEcs: deps.openEcs },
+    // A host outside EC2 gets no notices from EC2.
+    noticesKnown: () =>
+      config.identity.kind === 'external' ||
+      node.sources().some(({ name, lastSuccessAtMs }) => name === 'notices' && lastSuccessAtMs !== null),
+  });
+  const storeCheck = createStoreCheck(clock, config.checks);
+  const publishing = createPublishing(config, deps, { monitor, desired, node, ecsWork, storeCheck });
+  const registry = openRegistry(config, deps, monitor, storeCheck);
+  const auditor = config.audit && continuousAudit(config.audit, config, deps, monitor, () => desired.get());
+  return { monitor, desired, node, ecsWork, storeCheck, publishing, registry, auditor };
+}
+
+/** The publisher's loop, and the newest that is known of it. */
+interface Publishing {
+  readonly loop: Task<PublisherState>;
+  state(): PublisherState;
+  step(): Step;
+}
+
+function createPublishing(
+  config: AgentConfig,
+  deps: AgentDependencies,
+  parts: Pick<AgentParts, 'monitor' | 'desired' | 'node' | 'ecsWork' | 'storeCheck'>,
+): Publishing {
+  const { store, clock, random, session, leaving, restarting } = deps;
+  const { desired, node, ecsWork, storeCheck } = parts;
+  const onProgress = parts.monitor.track('publisher', config.presenceTtlMs + 30_000);
+  const publishLog = createPublishLog(deps.log);
+  let state = initialPublisherState(config.presenceTtlMs);
+  let step: Step = { action: 'wait', untilMs: 0, reason: 'starting' };
+  const onStep = (nextStep: Step, nextState: PublisherState) => {
+    step = nextStep;
+    state = nextState;
+    onProgress();
+    storeCheck.onStep(nextStep, nextState);
+    publishLog(nextStep, nextState);
+  };
+  const times = { ttlMs: config.presenceTtlMs, retentionMs: config.retentionMs };
+  const options = { ...{ store, clock, random, session, desired, leaving, restarting, onStep }, ...times };
+  return {
+    state: () => state,
+    step: () => step,
+    async loop(signal) {
+      const left = await runPublisher({ ...options, onLastRecord: node.recall }, signal);
+      // The end of this loop ends the agent, so it waits for what else a departure writes.
+      if (left.phase === 'departed') await abortable(ecsWork.deregistered, signal);
+      return left;
+    },
+  };
+}
+
+/** The roll, for the routes of HTTP. */
+function openRegistry(
+  { massLoss }: AgentConfig,
+  { store, clock, random, log }: AgentDependencies,
+  monitor: LoopMonitor,
+  storeCheck: StoreCheck,
+): Registry {
+  const onStep = monitor.track('registry', REGISTRY_LIMIT_MS, () => registry.status().watching);
+  const onWatch = (down: WatchDown | null) => {
+    storeCheck.onWatch(down);
+    if (down === null) log.info('the watch of the roll is up again');
+    else log.warn(describeWatchDown(down));
+  };
+  const registry = createRegistry({ store, clock, random, massLoss, onStep, onWatch });
+  return registry;
 }
 
 /** This agent's part in the continuous audit of the fleet. */
@@ -177,136 +231,55 @@ function continuousAudit(
   return auditor;
 }
 
-/** Deregistration is given up after this; with the closing of the HTTP port the agent ends within 3 s. */
-const DEPARTURE_LIMIT_MS = 2_000;
+function currentReport(
+  { presenceTtlMs }: AgentConfig,
+  { store, clock }: AgentDependencies,
+  identity: NodeIdentity,
+  { monitor, desired, node, ecsWork, storeCheck, publishing }: AgentParts,
+): AgentReport {
+  return buildAgentReport({
+    identity,
+    storeLabel: store.label,
+    ttlMs: presenceTtlMs,
+    record: desired.get()?.record ?? null,
+    checks: node.checks(),
+    storeCheck: storeCheck.watched(),
+    interruption: node.interruption(),
+    publisher: publishing.state(),
+    step: publishing.step(),
+    sources: node.sources(),
+    drain: ecsWork.drain(),
+    ecsAttributes: ecsWork.attributes(),
+    loops: monitor.ages(),
+    nowMs: clock.monotonicMs(),
+  });
+}
 
-/** While it watches, the registry makes a step at least every 35 s. */
-const REGISTRY_LIMIT_MS = 65_000;
+function notifySystemd(
+  { clock, leaving, log }: AgentDependencies,
+  channel: NotifyChannel,
+  report: () => AgentReport,
+): Task<null> {
+  const onError = (error: unknown) => log.warn(`cannot notify systemd: ${describeError(error)}`);
+  return (signal) => runNotifier({ channel, clock, report, leaving, onError }, signal);
+}
 
 /**
- * The whole agent: answers HTTP, observes its node and publishes the record, until it has deregistered.
- * @param signal ends it at once, without a deregistration
- * @throws SupersededError when another session registered this node; RollcallError when the port is not available
+ * @param last null: the departure was given up @param state the publisher's newest state
+ * @throws SupersededError when another session registered this node
  */
-export async function runAgent(config: AgentConfig, deps: AgentDependencies, signal: AbortSignal): Promise<void> {
-  const { store, clock, random, log, leaving } = deps;
-  if (leaving.get()) return;
-  const identity = {
-    machineId: await machineIdIfReadable(config.machineIdFile, log),
-    cluster: config.cluster,
-    labels: config.labels,
-    version: deps.version,
-    session: deps.session,
-    startedAt: new Date(clock.wallMs()).toISOString(),
-  };
-  const monitor = createLoopMonitor(clock);
-  const desired = createCell<Desired | null>(null);
-  const node = observeNode(config, { clock, random, log, monitor, identity, probes: deps.probes }, (record) => {
-    const json = encodeRecord(record);
-    if (json !== desired.get()?.json) desired.set({ record, json });
-  });
-  const publishStep = monitor.track('publisher', config.presenceTtlMs + 30_000);
-  const publishLog = createPublishLog(log);
-  const storeCheck = createStoreCheck(clock, config.checks);
-  const ecsWork = createEcsWork(config, {
-    ...{ clock, random, log, desired, leaving, session: deps.session, slots: store.drainSlots, openEcs: deps.openEcs },
-    // A host outside EC2 gets no notices from EC2.
-    noticesKnown: () =>
-      config.identity.kind === 'external' ||
-      node.sources().some(({ name, lastSuccessAtMs }) => name === 'notices' && lastSuccessAtMs !== null),
-  });
-  let publisher: PublisherState = initialPublisherState(config.presenceTtlMs);
-  let step: Step = { action: 'wait', untilMs: 0, reason: 'starting' };
-
-  const report = (): AgentReport =>
-    buildAgentReport({
-      identity,
-      storeLabel: store.label,
-      ttlMs: config.presenceTtlMs,
-      record: desired.get()?.record ?? null,
-      checks: node.checks(),
-      storeCheck: storeCheck.watched(),
-      interruption: node.interruption(),
-      publisher,
-      step,
-      sources: node.sources(),
-      drain: ecsWork.drain(),
-      ecsAttributes: ecsWork.attributes(),
-      loops: monitor.ages(),
-      nowMs: clock.monotonicMs(),
-    });
-
-  const watches = (): boolean => registry.status().watching;
-  const registryStep = monitor.track('registry', REGISTRY_LIMIT_MS, watches);
-  const registry = createRegistry({
-    store,
-    clock,
-    random,
-    massLoss: config.massLoss,
-    onStep: registryStep,
-    onWatch: (down) => {
-      storeCheck.onWatch(down);
-      if (down === null) log.info('the watch of the roll is up again');
-      else log.warn(describeWatchDown(down));
-    },
-  });
-  const auditor = config.audit && continuousAudit(config.audit, config, deps, monitor, () => desired.get());
-  const routes = agentRoutes({ report, registry, residentBytes: deps.residentBytes, clock, random, auditor });
-  const onError = (error: unknown) => log.error(`answering a request failed: ${describeError(error)}`);
-  const server = await startHttpServer({ listen: config.listen, routes, clock, onError });
-  const notifying = (channel: NotifyChannel) => {
-    const onNotifyError = (error: unknown) => log.warn(`cannot notify systemd: ${describeError(error)}`);
-    return (groupSignal: AbortSignal) =>
-      runNotifier({ channel, clock, report, leaving, onError: onNotifyError }, groupSignal);
-  };
-  log.info({ url: server.url, store: store.label }, `rollcall ${deps.version} answers on ${server.url}`);
-  try {
-    const last = await runGroup<PublisherState | null>(
-      [
-        ...node.loops,
-        ...ecsWork.loops,
-        async (groupSignal) => {
-          const left = await runPublisher(
-            {
-              store,
-              clock,
-              random,
-              session: deps.session,
-              ttlMs: config.presenceTtlMs,
-              retentionMs: config.retentionMs,
-              desired,
-              leaving,
-              onLastRecord: node.recall,
-              restarting: deps.restarting,
-              onStep(nextStep, state) {
-                step = nextStep;
-                publisher = state;
-                publishStep();
-                storeCheck.onStep(nextStep, state);
-                publishLog(nextStep, state);
-              },
-            },
-            groupSignal,
-          );
-          if (left.phase === 'departed') await abortable(ecsWork.deregistered, groupSignal);
-          return left;
-        },
-        (groupSignal) => giveUpDeparture(leaving, clock, groupSignal),
-        ...(deps.notify ? [notifying(deps.notify)] : []),
-        ...(auditor ? [auditor.loop] : []),
-      ],
-      signal,
+function sayHowItEnded(
+  last: PublisherState | null,
+  state: PublisherState,
+  { leaving, log }: Pick<AgentDependencies, 'leaving' | 'log'>,
+): void {
+  if (last === null && state.hold && state.phase !== 'departed') {
+    log.warn(`could not deregister within ${DEPARTURE_LIMIT_MS} ms: readers see this node as lost`);
+  }
+  if (last?.phase === 'superseded' && !leaving.get()) {
+    throw new SupersededError(
+      `session ${last.supersededBy} registered this node; this agent ends: only one agent may run on a node`,
     );
-    if (last === null && publisher.hold && publisher.phase !== 'departed') {
-      log.warn(`could not deregister within ${DEPARTURE_LIMIT_MS} ms: readers see this node as lost`);
-    }
-    if (last?.phase === 'superseded' && !leaving.get()) {
-      throw new SupersededError(
-        `session ${last.supersededBy} registered this node; this agent ends: only one agent may run on a node`,
-      );
-    }
-  } finally {
-    await Promise.all([server.close(), registry.close(), node.close(), ecsWork.close()]);
   }
 }
 

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import pino from 'pino';
 import type { AgentConfig } from '../../src/agent/agent-config.ts';
-import { createEcsWork } from '../../src/agent/run-agent.ts';
+import { createEcsWork } from '../../src/agent/ecs-work.ts';
 import { createCell } from '../../src/lib/cell.ts';
 import type { DrainSlots } from '../../src/store/drain-slots.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import pino from 'pino';
 import { initialNodeState, type NodeEvent, type NodeState, reduceNode } from '../../src/agent/node-state.ts';
-import { createObserveLog } from '../../src/agent/observe-node.ts';
+import { createObserveLog } from '../../src/agent/observe-log.ts';
 import { sampleRecord } from '../support/sample-record.ts';
 
 describe('observe log', () => {
