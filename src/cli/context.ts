@@ -54,14 +54,16 @@ export async function createLog(level: LogLevel): Promise<Logger> {
 }
 
 /** Deadline of a whole read command. A roll of 10,000 nodes takes less than a second. */
-const READ_DEADLINE_MS = 30_000;
+export const READ_DEADLINE_MS = 30_000;
 /** More warnings would push the result off the screen. */
 const MAX_WARNINGS = 5;
 const MAX_LINE = 500;
 
-/** The flags of all commands that read the store. */
+/** The flags of all commands that read the roll. */
 export interface ReadFlags extends StoreFlags {
   readonly logLevel: LogLevel;
+  /** Origin of an agent to read from; undefined: the store. */
+  readonly agent?: string;
 }
 
 /**

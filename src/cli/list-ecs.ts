@@ -62,7 +62,7 @@ function left(remaining: number, registered: number): string {
 }
 
 interface EcsListFlags extends EcsFlags {
-  readonly cluster?: readonly string[];
+  readonly cluster?: readonly string[] | undefined;
   readonly allClusters: boolean;
   readonly output: OutputFormat;
   readonly fields?: readonly string[];

@@ -1,25 +1,19 @@
 import { Command, Option } from 'commander';
-import { clustersFilter, type EcsFlags, ecsOptions } from '../config/ecs-flags.ts';
-import { isLogged, logLevelOption, namesOf, type OutputFormat, outputOption, rollClusters } from '../config/flags.ts';
+import { type EcsFlags, ecsOptions } from '../config/ecs-flags.ts';
+import { type FilterFlags, filterOptions } from '../config/filter-flags.ts';
+import { isLogged, logLevelOption, type OutputFormat, outputOption } from '../config/flags.ts';
 import { repeatable } from '../config/idle-flags.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/mass-loss-flags.ts';
-import { storeOptions, timeoutOption } from '../config/store-flags.ts';
+import { readOptions } from '../config/store-flags.ts';
 import { quote, UsageError } from '../lib/errors.ts';
-import { HEALTH_STATUSES, type HealthStatus } from '../record/record.ts';
-import { filterRoll, instanceJson, type Roll, type RollEntry } from '../record/roll.ts';
+import { describeUnmatched, filterRoll, parseFilter, type RollFilter } from '../record/filter.ts';
+import { instanceJson, type Roll, type RollEntry } from '../record/roll.ts';
 import type { NodeSummary } from '../record/summary.ts';
-import type { Store } from '../store/store.ts';
 import { defaultFields, LIST_FIELD_NAMES, LIST_FIELDS, type ListFieldName, summaryFields } from './columns.ts';
-import {
-  type CliContext,
-  type ReadFlags,
-  readFromStore,
-  warnOfClocks,
-  warnOfRefused,
-  warnOfSkipped,
-} from './context.ts';
+import { type CliContext, type ReadFlags, warnOfClocks, warnOfRefused, warnOfSkipped } from './context.ts';
 import { ECS_LIST_FIELD_NAMES, listFromEcs } from './list-ecs.ts';
 import { massLossNote } from './mass-loss-note.ts';
+import { withRoll } from './roll-reader.ts';
 import { sortByAddress } from './sort-by-address.ts';
 import { type ListField, renderList } from './table.ts';
 
@@ -32,10 +26,10 @@ interface SourceFlags extends EcsFlags {
 
 const FIELD_NAMES: Readonly<Record<Source, readonly string[]>> = { store: LIST_FIELD_NAMES, ecs: ECS_LIST_FIELD_NAMES };
 /** These select nodes. If their variables were ignored, the list would be wrong. */
-const STORE_CHOICES = ['all', 'health'];
+const STORE_CHOICES = ['all', 'health', 'az', 'presence', 'selector'];
 const STORE_ONLY = [
   ...STORE_CHOICES,
-  ...['massLossShare', 'massLossCount', 'store', 'etcdCaFile', 'etcdCertFile', 'etcdKeyFile', 'etcdUser'],
+  ...['agent', 'massLossShare', 'massLossCount', 'store', 'etcdCaFile', 'etcdCertFile', 'etcdKeyFile', 'etcdUser'],
   ...['etcdPasswordFile', 'etcdPassword', 'timeout'],
 ];
 const ECS_ONLY = ['allClusters', 'region', 'profile'];
@@ -78,10 +72,8 @@ function columnNames(text: string, previous: readonly string[] = []): readonly s
   return [...new Set([...previous, ...text.split(',').map((name) => name.trim().toLowerCase())])];
 }
 
-interface ListFlags extends ReadFlags, MassLossFlags, SourceFlags {
+interface ListFlags extends ReadFlags, MassLossFlags, SourceFlags, FilterFlags {
   readonly all: boolean;
-  readonly cluster?: readonly string[];
-  readonly health?: readonly HealthStatus[];
   readonly output: OutputFormat;
   readonly fields?: readonly string[];
   readonly legend: boolean;
@@ -90,8 +82,9 @@ interface ListFlags extends ReadFlags, MassLossFlags, SourceFlags {
 const EXAMPLES = `
 Examples:
   rollcall list --store etcd://127.0.0.1:2379
-  rollcall list --all -o wide
+  rollcall list --all -o wide --agent http://10.113.0.23:51690
   rollcall list --cluster demo,demo-2 --health critical
+  rollcall list -l role=node,rack!=3 --az us-east-1a
   rollcall list --fields=ip,instance,arn --no-legend
   rollcall list --source ecs --cluster demo
   rollcall list -o json | jq -r '.containerInstances[] |
@@ -103,17 +96,6 @@ export function listCommand(context: CliContext): Command {
       'Print the roll: the present nodes, sorted by address; with --source ecs the container instances of the ECS API.',
     )
     .addOption(new Option('--all', 'also departed and lost nodes, with their state').env('ROLLCALL_ALL').default(false))
-    .addOption(clustersFilter())
-    .addOption(
-      repeatable(
-        new Option(
-          '--health <statuses>',
-          `only nodes with this health: ${HEALTH_STATUSES.join(', ')}; repeatable, or comma-separated`,
-        )
-          .env('ROLLCALL_HEALTH')
-          .argParser(namesOf('health', HEALTH_STATUSES)),
-      ),
-    )
     .addOption(outputOption())
     .addOption(
       repeatable(
@@ -128,82 +110,67 @@ export function listCommand(context: CliContext): Command {
     .addOption(new Option('--no-legend', 'no header line').env('ROLLCALL_NO_LEGEND'))
     .addHelpText('after', EXAMPLES);
   const options = [
+    ...filterOptions(),
     ...sourceOptions(),
     ...ecsOptions(),
     ...massLossOptions('note'),
-    ...storeOptions(),
-    timeoutOption(),
+    ...readOptions(),
     logLevelOption(),
   ];
   for (const option of options) command.addOption(option);
   return command.action(async (flags: ListFlags) => {
     checkSource(command, flags, flags.fields);
     if (flags.source === 'ecs') return listFromEcs(context, flags, command);
-    const cluster = rollClusters(flags.cluster);
-    const names = (flags.fields as readonly ListFieldName[] | undefined) ?? defaultFields(flags.output, flags.all);
+    const filter = parseFilter({ ...flags, presence: flags.all ? ['all'] : (flags.presence ?? ['present']) });
+    const names =
+      (flags.fields as readonly ListFieldName[] | undefined) ?? defaultFields(flags.output, hasAbsent(filter));
     const fewFields = flags.output === 'text' || flags.output === 'wide' ? summaryFields(names) : null;
-    if (fewFields !== null) {
-      const read = (store: Store, signal: AbortSignal) => store.readSummaries(signal);
-      const roll = await readFromStore(context, flags, 'list', read);
-      return printRoll(context, flags, cluster, roll, fewFields, (entry) => entry);
+    // A summary has no labels.
+    if (fewFields !== null && filter.selector === null) {
+      const roll = await withRoll(context, flags, 'list', (reader, signal) => reader.readSummaries(signal));
+      return printRoll(context, flags, filter, roll, fewFields, (entry) => entry);
     }
-    const read = (store: Store, signal: AbortSignal) => store.read(signal, { hurry: true });
     const fields = names.map((name) => LIST_FIELDS[name]);
-    const roll = await readFromStore(context, flags, 'list', read);
-    await printRoll(context, flags, cluster, roll, fields, instanceJson);
+    const roll = await withRoll(context, flags, 'list', (reader, signal) => reader.read(signal));
+    await printRoll(context, flags, filter, roll, fields, instanceJson);
   });
 }
 
 async function printRoll<R extends NodeSummary>(
   context: CliContext,
   flags: ListFlags,
-  cluster: ReadonlySet<string> | null,
+  filter: RollFilter,
   roll: Roll<R>,
   fields: readonly ListField<RollEntry<R>>[],
   json: (entry: RollEntry<R>) => unknown,
 ): Promise<void> {
   warnOfSkipped(context, flags, roll.skipped);
   warnOfRefused(context, flags, roll.entries);
-  const asked = filterRoll(sortByAddress(roll.entries), { cluster, health: null, presence: null, az: null });
-  const entries = filterRoll(asked, {
-    cluster: null,
-    health: flags.health === undefined ? null : new Set(flags.health),
-    presence: flags.all ? null : new Set(['present']),
-    az: null,
-  });
+  const asked = filterRoll(sortByAddress(roll.entries), { ...filter, health: null, presence: null });
+  const entries = filterRoll(asked, filter);
   warnOfClocks(context, flags, entries);
   await context.stdout(renderList(flags, entries, fields, json, { revision: roll.revision }));
-  for (const line of hints(flags, cluster, roll, entries.length)) context.stderr(line);
-  const note = massLossNote(asked, massLossLimits(flags), flags.all);
+  for (const line of hints(filter, roll, entries.length)) context.stderr(line);
+  const note = massLossNote(asked, massLossLimits(flags), hasAbsent(filter));
   if (note !== null && isLogged(flags.logLevel, 'warn')) context.stderr(note);
 }
 
-/**
- * An empty list may be right or a mistake: says what was read, so that the user can tell. A cluster that no node is in is
- * named also beside others.
- */
+/** Whether nodes are listed that are not present. */
+function hasAbsent({ presence }: RollFilter): boolean {
+  return presence === null || [...presence].some((state) => state !== 'present');
+}
+
+/** An empty list may be right or a mistake: says what was read, so that the user can tell. */
 function hints(
-  flags: ListFlags,
-  cluster: ReadonlySet<string> | null,
+  filter: RollFilter,
   { entries, skipped, revision }: Roll<NodeSummary>,
   shown: number,
-): string[] {
+): readonly string[] {
   if (entries.length === 0 && skipped.length > 0) return ['no record on the roll is readable'];
   if (entries.length === 0)
     return [`no node has ever registered in this store, or all were forgotten (revision ${revision})`];
-  if (shown > 0 && cluster === null) return [];
-  const there = new Set(entries.flatMap(({ record }) => record.cluster ?? []));
-  const missing = [...(cluster ?? [])].filter((name) => !there.has(name));
-  const known = there.size === 0 ? 'no node has a cluster' : `there are nodes in ${shortList([...there].sort())}`;
-  const lines = missing.map((name) => `no node on the roll is in cluster ${name}; ${known}`);
-  if (shown > 0 || missing.length === cluster?.size) return lines;
-  const others = flags.all ? '' : '; --all shows departed and lost nodes';
-  return [...lines, `none of the ${entries.length} nodes on the roll matches${others}`];
-}
-
-const MAX_NAMED_CLUSTERS = 10;
-
-function shortList(names: readonly string[]): string {
-  const more = names.length - MAX_NAMED_CLUSTERS;
-  return names.slice(0, MAX_NAMED_CLUSTERS).join(', ') + (more > 0 ? ` and ${more} more` : '');
+  const unmatched = describeUnmatched(entries, filter);
+  if (shown > 0 || unmatched.length > 0) return unmatched;
+  const others = hasAbsent(filter) ? '' : '; --all shows departed and lost nodes';
+  return [`none of the ${entries.length} nodes on the roll matches${others}`];
 }

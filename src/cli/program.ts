@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { refuseIdleFlags } from '../config/idle-flags.ts';
+import { chooseSource } from '../config/store-flags.ts';
 import { describeError, quote, RollcallError, UsageError } from '../lib/errors.ts';
 import { StoreUrlError } from '../store/store-url.ts';
 import { agentCommand } from './agent.ts';
@@ -79,6 +80,7 @@ export function buildProgram(context: CliContext, args: readonly string[]): Comm
     command.helpOption('-h, --help', 'print this help');
     command.allowExcessArguments(false);
     resolveSwitchVariables(command, context);
+    chooseSource(command);
     refuseIdleFlags(command);
   }
   return program;

@@ -1,14 +1,16 @@
 import { Command } from 'commander';
 import { logLevelOption, type OutputFormat, outputOption } from '../config/flags.ts';
-import { storeOptions, timeoutOption } from '../config/store-flags.ts';
+import { readOptions } from '../config/store-flags.ts';
 import { formatDuration } from '../lib/duration.ts';
 import { RollcallError, UsageError } from '../lib/errors.ts';
 import { INSTANCE_ID } from '../record/codec.ts';
+import { findNode } from '../record/find-nodes.ts';
 import { describeSkew, onSharedClockMs } from '../record/node-clock.ts';
 import type { CheckVerdict } from '../record/record.ts';
-import { instanceJson, presenceState, type RollEntry } from '../record/roll.ts';
+import { instanceJson, presenceState, type Roll, type RollEntry } from '../record/roll.ts';
 import { LIST_FIELDS, type ListFieldName } from './columns.ts';
-import { type CliContext, type ReadFlags, readFromStore, warnOfRefused, warnOfSkipped } from './context.ts';
+import { type CliContext, type ReadFlags, warnOfRefused, warnOfSkipped } from './context.ts';
+import { type RollReader, withRoll } from './roll-reader.ts';
 import { renderTable } from './table.ts';
 
 const FIELDS: readonly ListFieldName[] = [
@@ -89,38 +91,68 @@ interface ShowFlags extends ReadFlags {
 }
 
 const EXAMPLES = `
+NODE is an instance id or a start of it that no other node has, an address, the
+ARN of the container instance, or a machine id. With -o json one NODE is the
+record, several are the object that list prints. Exit status 1 if a NODE is not
+on the roll.
+
 Examples:
   rollcall show i-0abc1234def567890 --store etcd://127.0.0.1:2379
+  rollcall show i-0ab 10.113.0.23 --agent http://10.113.0.22:51690
   rollcall show i-0abc1234def567890 -o json | jq .health`;
 
 export function showCommand(context: CliContext): Command {
   const command = new Command('show')
-    .description('Print one node: its whole record, with presence and age.')
-    .argument('<instance>', 'EC2 instance id')
+    .description('Print nodes: the whole record of each, with presence and age.')
+    .argument('<node...>', 'instance id or its start, address, ARN or machine id')
     .addOption(outputOption())
     .addHelpText('after', EXAMPLES);
-  for (const option of [...storeOptions(), timeoutOption(), logLevelOption()]) command.addOption(option);
-  return command.action(async (instanceId: string, flags: ShowFlags) => {
-    if (!INSTANCE_ID.test(instanceId)) {
-      throw new UsageError(
-        `"${instanceId}" is not an instance id such as i-0abc1234def567890; rollcall list prints the ids`,
-      );
-    }
-    const { entry, skipped, label } = await readFromStore(context, flags, 'show', async (store, signal) => ({
-      ...(await store.readOne(instanceId, signal)),
-      label: store.label,
+  for (const option of [...readOptions(), logLevelOption()]) command.addOption(option);
+  return command.action(async (names: readonly string[], flags: ShowFlags) => {
+    // Before the store is opened: a text that cannot name a node is wrong usage, whatever is on the roll.
+    for (const name of names) refuseName(findNode([], name));
+    const { roll, label } = await withRoll(context, flags, 'show', async (reader, signal) => ({
+      roll: await readNamed(reader, names, signal),
+      label: reader.label,
     }));
-    warnOfSkipped(context, flags, skipped);
-    warnOfRefused(context, flags, entry === null ? [] : [entry]);
-    if (!entry)
-      throw new RollcallError(`${instanceId} is not on the roll at ${label}; rollcall list --all prints all nodes`);
-    await context.stdout(renderNode(flags, entry, context.clock.wallMs()));
+    const found = names.map((name) => ({ name, ...findNode(roll.entries, name) }));
+    for (const each of found) refuseName(each);
+    const entries = [...new Set(found.flatMap((each) => (each.kind === 'found' ? [each.entry] : [])))];
+    warnOfSkipped(context, flags, roll.skipped);
+    warnOfRefused(context, flags, entries);
+    await context.stdout(renderNodes(flags, names.length > 1, { ...roll, entries }, context.clock.wallMs()));
+    const absent = found.filter(({ kind }) => kind === 'absent').map(({ name }) => name);
+    if (absent.length === 0) return;
+    const are = absent.length === 1 ? 'is' : 'are';
+    throw new RollcallError(
+      `${absent.join(', ')} ${are} not on the roll at ${label}; rollcall list --all prints all nodes`,
+    );
   });
 }
 
-function renderNode(flags: ShowFlags, entry: RollEntry, nowMs: number): string {
+/** @throws UsageError */
+function refuseName(found: ReturnType<typeof findNode>): void {
+  if (found.kind === 'refused') throw new UsageError(found.refusal);
+}
+
+/** What is needed to find the nodes: one alone if its whole id is given, else the whole roll. */
+async function readNamed(reader: RollReader, names: readonly string[], signal: AbortSignal): Promise<Roll> {
+  const [name = ''] = names;
+  if (names.length === 1 && INSTANCE_ID.test(name)) {
+    const one = await reader.readOne(name, signal);
+    if (one.entries.length > 0 || one.skipped.length > 0) return one;
+  }
+  return reader.read(signal);
+}
+
+function renderNodes(flags: ShowFlags, several: boolean, { entries, revision }: Roll, nowMs: number): string {
   // The same formats as in list, so that one ROLLCALL_OUTPUT works for both. `wide` is the same as `text`.
-  if (flags.output === 'ndjson') return `${JSON.stringify(instanceJson(entry))}\n`;
-  if (flags.output === 'json') return `${JSON.stringify(instanceJson(entry), null, 2)}\n`;
-  return renderInstance(entry, nowMs);
+  if (flags.output === 'ndjson') return entries.map((entry) => `${JSON.stringify(instanceJson(entry))}\n`).join('');
+  if (flags.output === 'json') {
+    const nodes = entries.map(instanceJson);
+    const [only] = nodes;
+    if (several) return `${JSON.stringify({ containerInstances: nodes, revision }, null, 2)}\n`;
+    return only === undefined ? '' : `${JSON.stringify(only, null, 2)}\n`;
+  }
+  return entries.map((entry) => renderInstance(entry, nowMs)).join('\n');
 }

@@ -182,10 +182,10 @@ async function openStream(
   });
 }
 
-function streamQuery({ since, cluster, kinds }: StreamRequest): URLSearchParams {
+function streamQuery({ since, nodes, kinds }: StreamRequest): URLSearchParams {
   const query = new URLSearchParams();
   if (since !== null) query.set('since', since);
-  for (const name of cluster ?? []) query.append('cluster', name);
+  for (const [name, texts] of Object.entries(nodes)) for (const text of texts ?? []) query.append(name, text);
   for (const kind of kinds ?? []) query.append('types', kind);
   return query;
 }

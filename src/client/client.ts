@@ -25,6 +25,7 @@ export { StoreError } from '../store/store-errors.ts';
 export { connect } from './connect.ts';
 export type {
   ConnectOptions,
+  FilterOptions,
   ForgottenData,
   ListOptions,
   NodeData,

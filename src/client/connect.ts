@@ -1,11 +1,10 @@
-import { parseRollQuery } from '../http/query.ts';
 import { linkSignals, onAbort } from '../lib/abort.ts';
 import { type Clock, systemClock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { quote, RollcallError, UsageError } from '../lib/errors.ts';
 import { parseEventKind } from '../record/cloud-event.ts';
 import { EVENT_KINDS, type EventKind } from '../record/events.ts';
-import { refuseCluster } from '../record/roll.ts';
+import { FILTER_NAMES, FilterError, type FilterTexts, parseFilter } from '../record/filter.ts';
 import { parseRevision } from '../registry/event-source.ts';
 import { DEFAULT_MASS_LOSS, type MassLossLimits } from '../registry/mass-loss.ts';
 import { parseStoreUrl, type StoreConfig } from '../store/store-url.ts';
@@ -13,6 +12,7 @@ import { openHttpSource } from './agent-source.ts';
 import { openStoreSource } from './store-source.ts';
 import type {
   ConnectOptions,
+  FilterOptions,
   ListOptions,
   RollcallClient,
   RollSource,
@@ -22,28 +22,33 @@ import type {
 } from './types.ts';
 import { watchEvents } from './watch.ts';
 
-const CRITERIA = ['cluster', 'health', 'presence', 'az'] as const;
+/** The filters as texts. @throws UsageError */
+function filterTexts(options: FilterOptions): FilterTexts {
+  const given = FILTER_NAMES.filter((name) => options[name] !== undefined);
+  const texts: FilterTexts = Object.fromEntries(given.map((name) => [name, [options[name]].flat()]));
+  try {
+    parseFilter(texts);
+    return texts;
+  } catch (error) {
+    if (error instanceof FilterError) throw new UsageError(error.message);
+    throw error;
+  }
+}
 
-/** The criteria as a query of `/v1/containerInstances`. @throws UsageError */
+/** The filters as a query of `/v1/containerInstances`. @throws UsageError */
 function listQuery(options: ListOptions): URLSearchParams {
   const query = new URLSearchParams();
-  for (const name of CRITERIA) {
-    const accepted = options[name];
-    if (accepted === undefined) continue;
-    const values = [accepted].flat();
-    if (values.length === 0) throw new UsageError(`${name} is empty; set a value or remove it`);
-    for (const value of values) query.append(name, value);
-  }
-  const parsed = parseRollQuery(query);
-  if (!parsed.ok) throw new UsageError(parsed.detail);
+  for (const [name, texts = []] of Object.entries(filterTexts(options)))
+    for (const text of texts) query.append(name, text);
   return query;
 }
 
 /** @throws UsageError with the value and what is allowed */
-function parseWatchOptions({ since = null, cluster, types }: WatchOptions): StreamRequest {
+function parseWatchOptions(options: WatchOptions): StreamRequest {
+  const { since = null, types } = options;
   return {
     since: since === null ? null : parseSince(since),
-    cluster: cluster === undefined ? null : clusters(nonEmptyList('cluster', [cluster].flat())),
+    nodes: filterTexts(options),
     kinds: types === undefined ? null : nonEmptyList('types', types).map(eventKind),
   };
 }
@@ -52,12 +57,6 @@ function parseSince(text: string): string {
   const parsed = parseRevision(String(text));
   if (parsed !== undefined) return parsed;
   throw new UsageError(`since ${quote(text)}: expected a store revision, a decimal number such as an event's cursor`);
-}
-
-function clusters(names: readonly string[]): readonly string[] {
-  const refusal = refuseCluster(names);
-  if (refusal === null) return names;
-  throw new UsageError(refusal);
 }
 
 function eventKind(text: string): EventKind {

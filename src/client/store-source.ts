@@ -3,7 +3,8 @@ import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { UsageError } from '../lib/errors.ts';
 import { cloudEvent, filterEvent } from '../record/cloud-event.ts';
-import { filterRoll, instanceJson } from '../record/roll.ts';
+import { describeUnmatched, filterRoll, parseFilter } from '../record/filter.ts';
+import { instanceJson } from '../record/roll.ts';
 import type { MassLossLimits } from '../registry/mass-loss.ts';
 import { createRegistry, type Registry } from '../registry/registry.ts';
 import { openStore } from '../store/open-store.ts';
@@ -55,12 +56,13 @@ export function openStoreSource(config: StoreConfig, options: StoreSourceOptions
       if (!parsed.ok) throw new UsageError(parsed.detail);
       const { roll, ageMs, stale, uncertainty } = await (await registry(signal)).read(signal);
       const containerInstances = filterRoll(roll.entries, parsed.value).map(instanceJson);
-      return { containerInstances, revision: roll.revision, ageMs, stale, uncertainty, skipped: roll.skipped };
+      const notes = describeUnmatched(roll.entries, parsed.value);
+      return { containerInstances, revision: roll.revision, ageMs, stale, uncertainty, skipped: roll.skipped, notes };
     },
 
-    async *stream({ since, cluster, kinds }, signal) {
+    async *stream({ since, nodes, kinds }, signal) {
       const source = await registry(signal);
-      const filter = { kinds: kinds && new Set(kinds), cluster: cluster && new Set(cluster) };
+      const filter = { kinds: kinds && new Set(kinds), nodes: parseFilter(nodes) };
       let storeId = await source.storeId(signal);
       for await (const batch of await source.events({ since, signal })) {
         // A snapshot in mid-stream may come from a store restored from a backup, which has another id.

@@ -1,6 +1,7 @@
 import { RollcallError } from '../lib/errors.ts';
 import type { CertainData, CloudEvent, InstanceData, SyncedData, UncertainData } from '../record/cloud-event.ts';
 import type { EventKind, InstanceEventKind, Uncertainty } from '../record/events.ts';
+import type { FilterTexts } from '../record/filter.ts';
 import type { HealthStatus, NodeRecord } from '../record/record.ts';
 import type { InstanceJson, PresenceState, SkippedKey } from '../record/roll.ts';
 import type { MassLossLimits } from '../registry/mass-loss.ts';
@@ -68,13 +69,20 @@ export interface RollcallClient {
   close(): Promise<void>;
 }
 
-/** Each criterion has one or several values. A node must match one value of each criterion. */
-export interface ListOptions {
+/** Each criterion has one or several values. A node must match one value of each criterion, and every term of the selector. */
+export interface FilterOptions {
+  /** Names or ARNs of ECS clusters. */
   readonly cluster?: string | readonly string[];
   readonly health?: HealthStatus | readonly HealthStatus[];
-  /** Default `present`. */
+  /** Default of `list()`: `present`. */
   readonly presence?: PresenceState | 'all' | readonly (PresenceState | 'all')[];
+  /** Names of availability zones. */
   readonly az?: string | readonly string[];
+  /** Conditions on labels: `key=value`, `key!=value`, `key`, `!key`. */
+  readonly selector?: string | readonly string[];
+}
+
+export interface ListOptions extends FilterOptions {
   readonly signal?: AbortSignal;
   /** Default 10,000. */
   readonly timeoutMs?: number;
@@ -93,15 +101,17 @@ export interface RollList {
   readonly uncertainty: Uncertainty | null;
   /** Keys that could not be read. */
   readonly skipped: readonly SkippedKey[];
+  /** A line for each cluster, zone and label asked for that no node has, with those there are. */
+  readonly notes: readonly string[];
 }
 
-export interface WatchOptions {
+/** With filters, the watch has the events with which a node enters, changes within, or leaves what they accept. */
+export interface WatchOptions extends FilterOptions {
   /**
    * The `cursor` of the last handled event; the watch continues after it. Without it, or if the store no longer has the
    * later events, the watch starts with a snapshot: an event for each node, then `rollcall.roll.synced`.
    */
   readonly since?: string | null;
-  readonly cluster?: string | readonly string[];
   /** Short (`lost`) or full (`rollcall.instance.lost`). */
   readonly types?: readonly (EventKind | RollEventType)[];
   readonly signal?: AbortSignal;
@@ -150,8 +160,8 @@ export interface RollSource {
 export interface StreamRequest {
   /** null: start with a snapshot. */
   readonly since: string | null;
-  /** null: all clusters. */
-  readonly cluster: readonly string[] | null;
+  /** The filters, as in a query of `/v1/events`. */
+  readonly nodes: FilterTexts;
   /** null: all kinds. */
   readonly kinds: readonly EventKind[] | null;
 }

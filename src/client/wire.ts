@@ -108,6 +108,8 @@ export function parseRollList(text: string): RollList {
     stale: from['stale'] === true,
     uncertainty: field.optional(from['uncertainty'], 'uncertainty', readUncertainty),
     skipped,
+    // Older agents do not send it.
+    notes: from['notes'] === undefined ? [] : field.list(from['notes'], 'notes').map(String),
   };
 }
 

@@ -3,7 +3,6 @@ import { clusterName } from '../ecs/arn.ts';
 import type { EcsSettings } from '../ecs/ecs-api.ts';
 import { quote } from '../lib/errors.ts';
 import { nonEmpty } from './flags.ts';
-import { repeatable } from './idle-flags.ts';
 
 /** The flags of every command that calls the ECS API. Credentials and endpoint come as for any AWS tool. */
 export function ecsOptions(): Option[] {
@@ -27,15 +26,6 @@ export function parseClusters(text: string, previous: readonly string[] = []): r
     throw new InvalidArgumentError(`${quote(wrong)} is not a cluster’s name or ARN.${empty}`);
   }
   return [...new Set([...previous, ...names])];
-}
-
-/** The flag that selects nodes of the roll by their clusters. */
-export function clustersFilter(): Option {
-  return repeatable(
-    new Option('--cluster <names>', 'only nodes of these ECS clusters, by name or ARN; repeatable, or comma-separated')
-      .env('ROLLCALL_CLUSTER')
-      .argParser(parseClusters),
-  );
 }
 
 export interface EcsFlags {

@@ -1,5 +1,4 @@
 import { InvalidArgumentError, Option } from 'commander';
-import { clusterName } from '../ecs/arn.ts';
 import { formatDuration, parseDuration } from '../lib/duration.ts';
 
 /**
@@ -175,22 +174,6 @@ export function logLevelOption(): Option {
     .choices([...LOG_LEVELS]);
 }
 
-/**
- * A parser of names from a fixed list, each once; several comma-separated or by repeating the flag.
- * @param what one of them, in words
- */
-export function namesOf<Name extends string>(what: string, known: readonly Name[]) {
-  return (text: string, previous: readonly Name[] = []): readonly Name[] => {
-    const names = text.split(',').map((part) => {
-      const name = known.find((each) => each === part.trim().toLowerCase());
-      if (name === undefined)
-        throw new InvalidArgumentError(`unknown ${what} "${part}"; use one of ${known.join(', ')}.`);
-      return name;
-    });
-    return [...new Set([...previous, ...names])];
-  };
-}
-
 export type OutputFormat = 'text' | 'wide' | 'json' | 'ndjson';
 
 export function outputOption(): Option {
@@ -203,9 +186,4 @@ export function outputOption(): Option {
 /** Whether a line of `severity` is written at `level`. */
 export function isLogged(level: LogLevel, severity: LogLevel): boolean {
   return LOG_LEVELS.indexOf(severity) >= LOG_LEVELS.indexOf(level);
-}
-
-/** `--cluster` of a command that reads the roll, as a filter; null: not given. Records have the name, so an ARN is its name. */
-export function rollClusters(names: readonly string[] | undefined): ReadonlySet<string> | null {
-  return names === undefined ? null : new Set(names.map((name) => clusterName(name) ?? name));
 }

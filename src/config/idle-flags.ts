@@ -60,6 +60,14 @@ const inJson =
 
 /** For each command that has one of the flags. */
 export const RULES: readonly Rule[] = [
+  { flags: ['presence'], idle: (given) => (given('all').value === true ? `with ${given('all').text}` : null) },
+  {
+    flags: ['etcdCaFile', 'etcdCertFile', 'etcdKeyFile', 'etcdUser', 'etcdPasswordFile', 'etcdPassword', 'timeout'],
+    idle: (given) => {
+      const { value, text } = given('agent');
+      return value === undefined ? null : `with ${text}, which is asked instead of the store`;
+    },
+  },
   { flags: ['fields'], idle: inJson('columns') },
   { flags: ['legend'], idle: inJson('header line') },
   {

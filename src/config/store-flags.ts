@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
-import { Option } from 'commander';
+import { type Command, Option } from 'commander';
 import { describeError, UsageError } from '../lib/errors.ts';
 import { parseStoreUrl, type StoreConfig } from '../store/store-url.ts';
-import { durationBetween } from './flags.ts';
+import { durationBetween, httpOrigin } from './flags.ts';
 
 /** The store without --store: for this machine only. */
 const DEFAULT_STORE = 'sqlite:/var/lib/rollcall/roll.db';
@@ -25,6 +25,28 @@ export function storeOptions(): Option[] {
       .env('ROLLCALL_ETCD_PASSWORD')
       .hideHelp(),
   ];
+}
+
+/** The flags of a command that reads the roll, from the store or from an agent, and ends. */
+export function readOptions(): Option[] {
+  return [agentOption(), ...storeOptions(), timeoutOption()];
+}
+
+function agentOption(): Option {
+  return new Option('--agent <url>', 'read from the HTTP port of this agent instead of the store: http://HOST:51690')
+    .env('ROLLCALL_AGENT')
+    .argParser(httpOrigin);
+}
+
+/** Makes a flag outrank the variable of the other: --store that of --agent. A variable of --agent outranks one of --store. */
+export function chooseSource(command: Command): void {
+  if (!command.options.some((option) => option.attributeName() === 'agent')) return;
+  command.hook('preAction', () => {
+    const [agent, store] = ['agent', 'store'].map((name) => command.getOptionValueSource(name));
+    if (agent === 'cli' && store === 'cli')
+      throw new UsageError('--agent and --store exclude each other; remove one of them');
+    if (store === 'cli') command.setOptionValue('agent', undefined);
+  });
 }
 
 /** For commands that read the store and end. */

@@ -1,22 +1,17 @@
 import type { NodeRecord } from '../record/record.ts';
 
+export { clusterName } from '../record/cluster-name.ts';
+
 /** Partitions: aws, aws-cn, aws-us-gov, aws-iso and others; the account has 12 digits. */
 const PREFIX = 'arn:aws(?:-[a-z]+)*:ecs:[a-z0-9-]+:\\d{12}';
 const NAME = '[A-Za-z0-9_-]{1,255}';
 const ID = '[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}';
 
 const CONTAINER_INSTANCE = new RegExp(`^${PREFIX}:container-instance/(?:${NAME}/)?(?:${ID})$`);
-const CLUSTER = new RegExp(`^${PREFIX}:cluster/(${NAME})$`);
-const CLUSTER_NAME = new RegExp(`^${NAME}$`);
 
 /** Accepts both forms, with the cluster's name and the older one without it: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-account-settings.html#ecs-resource-ids */
 export function isContainerInstanceArn(text: string): boolean {
   return CONTAINER_INSTANCE.test(text);
-}
-
-/** The cluster's name from its name or its ARN; undefined for any other text. */
-export function clusterName(text: string): string | undefined {
-  return CLUSTER_NAME.test(text) ? text : CLUSTER.exec(text)?.[1];
 }
 
 /** Partition, service, region and account of an ARN: `arn:aws:ecs:us-east-1:123456789012`. */

@@ -1,8 +1,7 @@
 import { quote } from '../lib/errors.ts';
 import { type EventFilter, parseEventKind } from '../record/cloud-event.ts';
 import { EVENT_KINDS, type EventKind } from '../record/events.ts';
-import { HEALTH_STATUSES } from '../record/record.ts';
-import { PRESENCE_STATES, type RollFilter, refuseCluster } from '../record/roll.ts';
+import { FILTER_NAMES, FilterError, type FilterTexts, parseFilter, type RollFilter } from '../record/filter.ts';
 import { parseRevision } from '../registry/event-source.ts';
 
 /** The query is invalid. The message names the value and what is allowed. */
@@ -23,7 +22,7 @@ function parseQuery<T>(query: URLSearchParams, known: readonly string[], read: (
     }
     return { ok: true, value: read() };
   } catch (error) {
-    if (error instanceof QueryError) return { ok: false, detail: error.message };
+    if (error instanceof QueryError || error instanceof FilterError) return { ok: false, detail: error.message };
     throw error;
   }
 }
@@ -36,33 +35,12 @@ function listValues(query: URLSearchParams, name: string): ReadonlySet<string> |
   return new Set(found);
 }
 
-/** `listValues` of `cluster`, a filter of the roll. @throws QueryError for an ARN */
-function clusterValues(query: URLSearchParams): ReadonlySet<string> | null {
-  const names = listValues(query, 'cluster');
-  const refusal = refuseCluster(names ?? []);
-  if (refusal !== null) throw new QueryError(refusal);
-  return names;
-}
-
 /** The value of a parameter that takes one value; null if it is not in the query. */
 function singleValue(query: URLSearchParams, name: string): string | null {
   const [value = null, second] = query.getAll(name);
   if (second !== undefined) throw new QueryError(`${name} is set more than once; it takes one value`);
   if (value === '') throw emptyValue(name);
   return value;
-}
-
-/** `listValues` of a parameter for which only the known values are allowed. */
-function knownValues<T extends string>(
-  query: URLSearchParams,
-  name: string,
-  known: readonly T[],
-): ReadonlySet<T> | null {
-  const found = listValues(query, name);
-  for (const value of found ?? []) {
-    if (!(known as readonly string[]).includes(value)) throw unknownValue(name, value, known);
-  }
-  return found as ReadonlySet<T> | null;
 }
 
 function unknownValue(name: string, value: string, known: readonly string[]): QueryError {
@@ -77,25 +55,18 @@ function allowedValues(names: readonly string[]): string {
   return `allowed: ${names.join(', ')}`;
 }
 
-const ROLL_PARAMETERS: readonly string[] = ['cluster', 'health', 'presence', 'az'];
-
-/** Reads `?cluster=&health=&presence=&az=`. Each takes several values, comma-separated or repeated. */
+/** Reads the filters of the roll. Without `presence` it is `present`, as in `rollcall list`; `presence=all` has no filter. */
 export function parseRollQuery(query: URLSearchParams): ParsedQuery<RollFilter> {
-  return parseQuery(query, ROLL_PARAMETERS, () => readRollFilter(query));
+  return parseQuery(query, FILTER_NAMES, () => readRollFilter(query));
 }
 
-/**
- * Without `presence` the filter is `present`, as in `rollcall list`; `presence=all` has no filter.
- * @throws QueryError
- */
+/** @throws FilterError */
 function readRollFilter(query: URLSearchParams): RollFilter {
-  const presence = knownValues(query, 'presence', [...PRESENCE_STATES, 'all']) ?? new Set(['present']);
-  return {
-    cluster: clusterValues(query),
-    health: knownValues(query, 'health', HEALTH_STATUSES),
-    presence: presence.has('all') ? null : new Set(PRESENCE_STATES.filter((state) => presence.has(state))),
-    az: listValues(query, 'az'),
-  };
+  return parseFilter({ presence: ['present'], ...queryTexts(query) });
+}
+
+function queryTexts(query: URLSearchParams): FilterTexts {
+  return Object.fromEntries(FILTER_NAMES.filter((name) => query.has(name)).map((name) => [name, query.getAll(name)]));
 }
 
 interface TargetsQuery {
@@ -106,7 +77,7 @@ interface TargetsQuery {
 
 /** Reads `?port=` and the parameters of the roll. */
 export function parseTargetsQuery(query: URLSearchParams): ParsedQuery<TargetsQuery> {
-  return parseQuery(query, [...ROLL_PARAMETERS, 'port'], () => ({
+  return parseQuery(query, [...FILTER_NAMES, 'port'], () => ({
     filter: readRollFilter(query),
     port: readPort(query),
   }));
@@ -127,17 +98,17 @@ interface EventQuery {
 }
 
 /**
- * Reads `?since=&cluster=&types=` and the header `Last-Event-ID`, which a browser's EventSource sends when it reconnects.
+ * Reads `?since=&types=`, the filters of the roll, and the header `Last-Event-ID`, which a browser's EventSource sends when it reconnects.
  * The header takes precedence over `since`, which is still in the URL then. An empty header counts as none:
  * https://html.spec.whatwg.org/multipage/server-sent-events.html
  * @param lastEventId the header's value
  */
 export function parseEventQuery(query: URLSearchParams, lastEventId: string | undefined): ParsedQuery<EventQuery> {
-  return parseQuery(query, ['since', 'cluster', 'types'], () => {
+  return parseQuery(query, ['since', 'types', ...FILTER_NAMES], () => {
     const since = readRevision('since', singleValue(query, 'since'));
     return {
       since: readRevision('Last-Event-ID', lastEventId || null) ?? since,
-      filter: { kinds: readKinds(query), cluster: clusterValues(query) },
+      filter: { kinds: readKinds(query), nodes: parseFilter(queryTexts(query)) },
     };
   });
 }

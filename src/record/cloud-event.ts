@@ -1,4 +1,5 @@
 import { EVENT_KINDS, type EventKind, INSTANCE_EVENT_KINDS, type RollEvent, type Uncertainty } from './events.ts';
+import { acceptsAll, matchesFilter, type RollFilter } from './filter.ts';
 import type { NodeRecord } from './record.ts';
 import { type InstanceJson, presenceJson, type RollEntry } from './roll.ts';
 
@@ -92,20 +93,26 @@ function eventData(event: RollEvent): CloudEventData {
   }
 }
 
-/** null accepts everything. */
+/** null accepts every kind. */
 export interface EventFilter {
   readonly kinds: ReadonlySet<EventKind> | null;
-  readonly cluster: ReadonlySet<string> | null;
+  readonly nodes: RollFilter;
+}
+
+/** True if the filter accepts every event. */
+export function acceptsAllEvents({ kinds, nodes }: EventFilter): boolean {
+  return kinds === null && acceptsAll(nodes);
 }
 
 /**
- * The event for a reader with this filter; null: the reader does not get it. Readers of either cluster get the event of a
- * node that moves from one to the other; a `synced` names the nodes of the reader's clusters.
+ * The event for a reader with this filter; null: the reader does not get it. A reader gets the event with which a node
+ * enters or leaves what the filter accepts: readers of either cluster that of a node that moves from one to the other. A
+ * `synced` names the nodes that the filter accepts.
  */
-export function filterEvent(event: RollEvent, { kinds, cluster }: EventFilter): RollEvent | null {
+export function filterEvent(event: RollEvent, { kinds, nodes }: EventFilter): RollEvent | null {
   if (kinds && !kinds.has(event.kind)) return null;
-  if (!cluster) return event;
-  const within = (entry: RollEntry | null) => entry?.record.cluster != null && cluster.has(entry.record.cluster);
+  if (acceptsAll(nodes)) return event;
+  const within = (entry: RollEntry | null) => entry !== null && matchesFilter(entry, nodes);
   if (event.kind === 'synced') return { ...event, entries: event.entries.filter(within) };
   if (!('instanceId' in event)) return event;
   return within(event.before) || within(event.after) ? event : null;

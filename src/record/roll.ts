@@ -1,4 +1,4 @@
-import type { HealthStatus, NodeRecord, Presence } from './record.ts';
+import type { NodeRecord, Presence } from './record.ts';
 import type { NodeSummary } from './summary.ts';
 
 export const PRESENCE_STATES = ['present', 'departed', 'lost'] as const;
@@ -44,44 +44,4 @@ export function instanceJson(entry: RollEntry): InstanceJson {
 export function presenceJson(entry: RollEntry): InstanceJson['presence'] {
   const { session = null, since = null, ttlSeconds = null } = entry.presence ?? {};
   return { state: presenceState(entry), session, since, ttlSeconds };
-}
-
-/** Each criterion is a set of accepted values; null accepts everything. An entry must meet all of them. */
-export interface RollFilter {
-  readonly cluster: ReadonlySet<string> | null;
-  readonly health: ReadonlySet<HealthStatus> | null;
-  readonly presence: ReadonlySet<PresenceState> | null;
-  readonly az: ReadonlySet<string> | null;
-}
-
-/** An unknown value meets only the criterion null. */
-export function filterRoll<R extends NodeSummary>(
-  entries: readonly RollEntry<R>[],
-  filter: RollFilter,
-): readonly RollEntry<R>[] {
-  if (Object.values(filter).every((accepted) => accepted === null)) return entries;
-  return entries.filter(
-    (entry) =>
-      accepts(filter.presence, presenceState(entry)) &&
-      accepts(filter.cluster, entry.record.cluster) &&
-      accepts(filter.health, entry.record.health.status) &&
-      accepts(filter.az, entry.record.availabilityZone),
-  );
-}
-
-function accepts<T extends string>(accepted: ReadonlySet<T> | null, value: T | null): boolean {
-  return accepted === null || (value !== null && accepted.has(value));
-}
-
-/**
- * Why no node can be in one of these clusters; null: no objection. Records have the cluster's name; an empty answer to a
- * filter with an ARN would look like an empty cluster.
- */
-export function refuseCluster(names: Iterable<string>): string | null {
-  for (const name of names) {
-    if (name.startsWith('arn:')) {
-      return `cluster ${name.slice(0, 400)}: the roll has cluster names, not ARNs; use the part after the ARN's "/"`;
-    }
-  }
-  return null;
 }

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { completeFacts, type ReadFacts } from '../../src/agent/kept-facts.ts';
+import { EVERY_NODE, filterRoll } from '../../src/record/filter.ts';
 import type { NodeRecord } from '../../src/record/record.ts';
-import { filterRoll } from '../../src/record/roll.ts';
 import { METADATA_NAMES } from '../../src/sources/metadata.ts';
 import { startRawServer } from '../sources/start-raw-server.ts';
 import { until } from '../support/machine-time.ts';
@@ -33,7 +33,7 @@ test('a node whose agent starts while ecs-agent is down stays in the view of its
   // In no write between, either: a watcher of the cluster would see the node leave it.
   assert.deepEqual([...new Set(records.map(({ cluster }) => cluster))], ['demo']);
   const { entries } = await world.store.read(never);
-  const view = { cluster: new Set(['demo']), health: null, presence: null, az: null };
+  const view = { ...EVERY_NODE, cluster: new Set(['demo']) };
   assert.equal(filterRoll(entries, view).length, 1);
 
   await world.setFault({ introspection: 'none' });

@@ -62,10 +62,10 @@ test('a cluster that no node is in is named, with those there are, and --all is 
   const store = await rollOf(t, ['demo', 'demo-2']);
   const none = await listed(store, '--cluster', 'prod');
   assert.equal(none.stdout, '');
-  assert.equal(none.stderr, 'no node on the roll is in cluster prod; there are nodes in demo, demo-2\n');
+  assert.equal(none.stderr, 'no node is in cluster "prod"; clusters: demo, demo-2\n');
   const one = await listed(store, '--cluster', 'demo,prod');
   assert.equal(nodes(one.stdout), '0');
-  assert.equal(one.stderr, 'no node on the roll is in cluster prod; there are nodes in demo, demo-2\n');
+  assert.equal(one.stderr, 'no node is in cluster "prod"; clusters: demo, demo-2\n');
   const healthy = await listed(store, '--cluster', 'demo', '--health', 'critical');
   assert.equal(healthy.stderr, 'none of the 2 nodes on the roll matches; --all shows departed and lost nodes\n');
 });
@@ -73,19 +73,19 @@ test('a cluster that no node is in is named, with those there are, and --all is 
 test('the clusters there are stay one line, however many', async (t) => {
   const store = await rollOf(t, Array.from({ length: 10 }, (_, n) => `c${n}`).slice(0, 10));
   const { stderr } = await listed(store, '--cluster', 'prod');
-  assert.match(stderr, /^no node on the roll is in cluster prod; there are nodes in c0, c1, .*, c9\n$/);
+  assert.match(stderr, /^no node is in cluster "prod"; clusters: c0, c1, .*, c9\n$/);
 });
 
 test('a list without any cluster says so', async (t) => {
   const { stderr } = await listed(await rollOf(t, [null]), '--cluster', 'demo');
-  assert.equal(stderr, 'no node on the roll is in cluster demo; no node has a cluster\n');
+  assert.equal(stderr, 'no node is in cluster "demo"; there are no clusters\n');
 });
 
 test('an unknown health, cluster or column is refused', async () => {
   for (const [args, pattern] of [
-    [['--health', 'ill'], /unknown health "ill"; use one of passing, warning, critical/],
-    [['--cluster', 'demo,'], /"" is not a cluster’s name or ARN/],
-    [['--cluster', 'de mo'], /"de mo" is not a cluster’s name or ARN/],
+    [['--health', 'ill'], /health "ill" is not known; allowed: passing, warning, critical/],
+    [['--cluster', 'demo,'], /cluster has an empty value; set a value or remove it/],
+    [['--cluster', 'de mo'], /cluster "de mo" is not the name or the ARN of a cluster/],
     [
       ['--fields', 'ip,nope'],
       /unknown column "nope" with --source store; use one of ip, instance, .*, cause, reason\n$/,

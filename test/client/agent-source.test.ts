@@ -14,8 +14,16 @@ import { simulatedClock } from '../support/simulated-clock.ts';
 import { lost, registered, sampleEntry, synced } from './sample-events.ts';
 import { json, type ScriptedAgent, startScriptedAgent, stream } from './scripted-agent.ts';
 
-const ALL = { since: null, cluster: null, kinds: null };
-const empty = { containerInstances: [], revision: '7', ageMs: 12, stale: false, uncertainty: null, skipped: [] };
+const ALL = { since: null, nodes: {}, kinds: null };
+const empty = {
+  containerInstances: [],
+  revision: '7',
+  ageMs: 12,
+  stale: false,
+  uncertainty: null,
+  skipped: [],
+  notes: [],
+};
 
 function client(t: TestContext, agent: ScriptedAgent) {
   const opened = connect(agent.url);
@@ -50,10 +58,10 @@ test('a list sends its criteria and returns the agent’s answer, with the reque
   ]);
   const list = await source(t, agent, clock).list(query, new AbortController().signal);
   assert.deepEqual(list, { ...empty, containerInstances, ageMs: 52 });
-  await client(t, agent).list({ cluster: ['a b', 'c'], health: 'passing', presence: 'all' });
+  await client(t, agent).list({ cluster: ['a', 'b', 'c'], selector: 'k=a b', health: 'passing', presence: 'all' });
   assert.deepEqual(agent.asked, [
     '/v1/containerInstances?cluster=a+b&cluster=c',
-    '/v1/containerInstances?cluster=a+b&cluster=c&health=passing&presence=all',
+    '/v1/containerInstances?cluster=a&cluster=b&cluster=c&health=passing&presence=all&selector=k%3Da+b',
   ]);
 });
 
@@ -115,7 +123,7 @@ test('a stream gives events, the cursor of a batch, a cursor alone, and a cleare
     ),
   );
   const seen: CloudBatch[] = [];
-  const request = { since: '5', cluster: ['a', 'b'], kinds: ['lost', 'synced'] } as const;
+  const request = { since: '5', nodes: { cluster: ['a', 'b'] }, kinds: ['lost', 'synced'] } as const;
   await collect(source(t, agent).stream(request, new AbortController().signal), seen);
   assert.deepEqual(seen, [
     { events: [registered(7, 1, true)] },

@@ -104,6 +104,7 @@ test('a list is the same from the store and from an agent, with every filter', a
     [{ presence: ['departed', 'lost'] }, 1],
     [{ health: 'critical' }, 0],
     [{ az: 'us-east-1a' }, 1],
+    [{ selector: 'role=node,!gpu', cluster: ['demo', 'nowhere'] }, 1],
   ] as const;
   for (const [options, count] of cases) {
     const { ageMs: _, ...direct } = await clients.store.list(options);

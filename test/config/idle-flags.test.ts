@@ -83,14 +83,17 @@ test('every flag that takes one value is refused when it is repeated, and no oth
     }
   }
   assert.deepEqual(repeatable.sort(), [
-    ...['agent --check-exec', 'agent --check-http', 'agent --label', 'audit --cluster', 'list --cluster'],
-    ...['list --fields', 'list --health', 'place --constraint', 'place --ports', 'watch --cluster', 'watch --types'],
+    ...['agent --check-exec', 'agent --check-http', 'agent --label', 'audit --cluster', 'list --az', 'list --cluster'],
+    ...['list --fields', 'list --health', 'list --presence', 'list --selector', 'place --constraint', 'place --ports'],
+    ...['watch --az', 'watch --cluster', 'watch --health', 'watch --presence', 'watch --selector', 'watch --types'],
   ]);
 });
 
 /** By their names in the parsed flags: what their parsers take, where the default is none or is no text. */
 const VALUES: Readonly<Record<string, string>> = {
+  agent: 'http://h:1',
   auditClusters: 'all',
+  presence: 'lost',
   auditInterval: '5m',
   checkExec: 'a=/bin/true',
   checkHttp: 'a=http://127.0.0.1:1/',

@@ -31,9 +31,11 @@ test('wrong usage is one line with the flag or variable, the value and what is a
   await complains(['list', '--store', 'etcd://h:notaport'], 2, /"h:notaport" is not HOST or HOST:PORT/);
   const arn = 'arn:aws:ecs:us-east-1:123456789012:service/demo';
   for (const name of ['list', 'watch']) {
-    await complains([name, '--cluster', arn], 2, /--cluster.*"arn:\S+demo" is not a cluster’s name or ARN/);
+    await complains([name, '--cluster', arn], 2, /--cluster.*"arn:\S+demo" is not the name or the ARN of a cluster/);
+    await complains([name, '-l', 'role=a=b'], 2, /selector "role=a=b" is not a condition; allowed: key=value/);
   }
-  await complains(['list', '--cluster', ''], 2, /--cluster.*It is empty: give it a value or leave it out/);
+  await complains(['list', '--agent', 'h:51690'], 2, /--agent.*Write an address such as http:/);
+  await complains(['list', '--cluster', ''], 2, /--cluster.*cluster has an empty value; set a value or remove it/);
   await complains(['list', '-o', 'yaml'], 2, /'yaml' is invalid. Allowed choices are text, wide, json, ndjson/);
   await complains(
     ['list', '--fields', 'ip,nope'],
@@ -44,7 +46,7 @@ test('wrong usage is one line with the flag or variable, the value and what is a
   await complains(['agent'], 2, /^rollcall agent: ROLLCALL_ECS_ATTRIBUTES is "disabled"; set it to true or false$/m, {
     ROLLCALL_ECS_ATTRIBUTES: 'disabled',
   });
-  await complains(['show'], 2, /missing required argument 'instance'/);
+  await complains(['show'], 2, /missing required argument 'node'/);
   await complains(['show', 'web-1'], 2, /"web-1" is not an instance id/);
   await complains(['agent', '--presence-ttl', '30'], 2, /Write a duration such as/);
   await complains(

@@ -99,7 +99,7 @@ test('flags that do not fit the source give one line and status 2, without a req
     /^rollcall list: --source ecs needs --cluster \(ROLLCALL_CLUSTER\) or --all-clusters$/m,
   );
   await complains([...ecs, '--all-clusters'], /cluster demo and --all-clusters exclude each other/);
-  await complains(['--source', 'ecs', '--cluster', 'a b'], /--cluster.*"a b" is not a cluster’s name or ARN/);
+  await complains(['--source', 'ecs', '--cluster', 'a b'], /--cluster.*"a b" is not the name or the ARN of a cluster/);
   await complains([...ecs, '--all'], /--all cannot be used with --source ecs; remove it$/m);
   await complains([...ecs, '--health', 'passing'], /--health cannot be used with --source ecs/);
   await complains(ecs, /ROLLCALL_HEALTH cannot be used with --source ecs/, { ROLLCALL_HEALTH: 'critical' });

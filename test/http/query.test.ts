@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { parseEventQuery, parseRollQuery, parseTargetsQuery } from '../../src/http/query.ts';
+import { EVERY_NODE } from '../../src/record/filter.ts';
 
 describe('parse event query', () => {
   const parse = (query: string, lastEventId?: string) => parseEventQuery(new URLSearchParams(query), lastEventId);
 
   test('without parameters the reader gets a snapshot and all events', () => {
-    assert.deepEqual(parse(''), { ok: true, value: { since: null, filter: { kinds: null, cluster: null } } });
+    assert.deepEqual(parse(''), { ok: true, value: { since: null, filter: { kinds: null, nodes: EVERY_NODE } } });
   });
 
   test('types are accepted in short and full form, comma-separated and repeated', () => {
@@ -15,7 +16,10 @@ describe('parse event query', () => {
       value: unknown;
     };
     assert.ok(ok);
-    const filter = { kinds: new Set(['lost', 'health', 'synced']), cluster: new Set(['a', 'b']) };
+    const filter = {
+      kinds: new Set(['lost', 'health', 'synced']),
+      nodes: { ...EVERY_NODE, cluster: new Set(['a', 'b']) },
+    };
     assert.deepEqual(value, { since: null, filter });
   });
 
@@ -49,9 +53,13 @@ describe('parse event query', () => {
       [
         'cluster=a,arn:aws:ecs:us-east-1:1:cluster/b',
         undefined,
-        /^cluster arn:\S+b: the roll has cluster names, not ARNs/,
+        /^cluster "arn:\S+b" is not the name or the ARN of a cluster$/,
       ],
-      ['type=lost', undefined, /^unknown parameter "type"; allowed: since, cluster, types$/],
+      [
+        'type=lost',
+        undefined,
+        /^unknown parameter "type"; allowed: since, types, cluster, health, presence, az, selector$/,
+      ],
     ];
     for (const [query, lastEventId, detail] of refused) {
       const parsed = parse(query, lastEventId);
@@ -72,7 +80,7 @@ describe('parse roll query', () => {
   }
 
   test('without parameters the present nodes are selected', () => {
-    const filter = { cluster: null, health: null, presence: new Set(['present']), az: null };
+    const filter = { ...EVERY_NODE, presence: new Set(['present']) };
     assert.deepEqual(parse(''), { ok: true, value: filter });
   });
 
@@ -82,6 +90,7 @@ describe('parse roll query', () => {
       health: new Set(['warning', 'critical']),
       presence: new Set(['departed', 'lost']),
       az: new Set(['us-east-1a', 'us-east-1b']),
+      selector: null,
     };
     const query =
       'cluster=My-ECS-Cluster&health=warning,critical&presence=lost&presence=departed&az=us-east-1a,us-east-1b';
@@ -98,8 +107,8 @@ describe('parse roll query', () => {
   test('an unknown value is an error with what is allowed', () => {
     assert.equal(detail('health=fine'), 'health "fine" is not known; allowed: passing, warning, critical');
     assert.equal(detail('presence=gone'), 'presence "gone" is not known; allowed: present, departed, lost, all');
-    assert.equal(detail('zone=a'), 'unknown parameter "zone"; allowed: cluster, health, presence, az');
-    assert.match(detail('cluster=arn:aws:ecs:us-east-1:1:cluster/b') ?? '', /the roll has cluster names, not ARNs/);
+    assert.equal(detail('zone=a'), 'unknown parameter "zone"; allowed: cluster, health, presence, az, selector');
+    assert.match(detail('selector=role=a,=b'), /^selector "=b" is not a condition; allowed: key=value/);
     assert.equal(detail('cluster='), 'cluster has an empty value; set a value or remove it');
     assert.equal(detail('health=passing,'), 'health has an empty value; set a value or remove it');
     assert.ok(detail(`presence=${'x'.repeat(2_000)}`).length < 200);
@@ -113,7 +122,7 @@ describe('parse targets query', () => {
     const parsed = parse('port=9100&cluster=demo&presence=all');
     assert.ok(parsed.ok);
     assert.equal(parsed.value.port, 9_100);
-    assert.deepEqual(parsed.value.filter, { cluster: new Set(['demo']), health: null, presence: null, az: null });
+    assert.deepEqual(parsed.value.filter, { ...EVERY_NODE, cluster: new Set(['demo']) });
     for (const port of [1, 65_535])
       assert.deepEqual((parse(`port=${port}`) as { value: unknown }).value, {
         ...(parse('') as { value: object }).value,
@@ -130,7 +139,7 @@ describe('parse targets query', () => {
       ['port=', /^port has an empty value/],
       ['port=1&port=2', /^port is set more than once/],
       ['health=ill', /^health "ill" is not known; allowed: passing, warning, critical/],
-      ['ports=1', /^unknown parameter "ports"; allowed: cluster, health, presence, az, port$/],
+      ['ports=1', /^unknown parameter "ports"; allowed: cluster, health, presence, az, selector, port$/],
     ] as const) {
       const parsed = parse(query);
       assert.match(parsed.ok ? '' : parsed.detail, detail);

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { type EventFilter, filterEvent, parseEventKind } from '../../src/record/cloud-event.ts';
 import type { RollEvent } from '../../src/record/events.ts';
 import { diffEntry } from '../../src/record/events.ts';
+import { EVERY_NODE } from '../../src/record/filter.ts';
 import type { RollEntry } from '../../src/record/roll.ts';
 import { sampleRecord } from '../support/sample-record.ts';
 
@@ -13,10 +14,10 @@ function entry(cluster: string | null): RollEntry {
 }
 
 function filterOf(filter: Partial<EventFilter>): EventFilter {
-  return { kinds: null, cluster: null, ...filter };
+  return { kinds: null, nodes: EVERY_NODE, ...filter };
 }
 
-const only = (cluster: string) => filterOf({ cluster: new Set([cluster]) });
+const only = (cluster: string) => filterOf({ nodes: { ...EVERY_NODE, cluster: new Set([cluster]) } });
 
 function change(before: RollEntry | null, after: RollEntry | null): RollEvent {
   const [event] = diffEntry('i-00000001', before, after, '7');
@@ -44,6 +45,17 @@ test('readers of any cluster get the events of the whole roll, a synced with the
   assert.equal(filterEvent(certain, only('b')), certain);
   const synced: RollEvent = { kind: 'synced', revision: '7', entries: [entry('a'), entry(null)] };
   assert.deepEqual(filterEvent(synced, only('a')), { ...synced, entries: [entry('a')] });
+});
+
+test('a reader of a health gets the event with which a node leaves it', () => {
+  const critical = {
+    ...entry('a'),
+    record: { ...entry('a').record, health: { status: 'critical' as const, since: '', checks: [] } },
+  };
+  const recovered = change(critical, entry('a'));
+  const filter = filterOf({ nodes: { ...EVERY_NODE, health: new Set(['critical' as const]) } });
+  assert.equal(filterEvent(recovered, filter), recovered);
+  assert.equal(filterEvent(change(null, entry('a')), filter), null);
 });
 
 test('events of other types are left out', () => {

@@ -1,26 +1,19 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { clustersFilter } from '../../config/ecs-flags.ts';
-import {
-  durationBetween,
-  integerBetween,
-  logLevelOption,
-  nonEmpty,
-  parseCommand,
-  rollClusters,
-} from '../../config/flags.ts';
+import { type FilterFlags, filterOptions } from '../../config/filter-flags.ts';
+import { durationBetween, integerBetween, logLevelOption, nonEmpty, parseCommand } from '../../config/flags.ts';
 import { repeatable } from '../../config/idle-flags.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from '../../config/mass-loss-flags.ts';
 import { storeConfig, storeOptions, storeVariables } from '../../config/store-flags.ts';
 import { UsageError } from '../../lib/errors.ts';
 import { parseEventKind } from '../../record/cloud-event.ts';
 import { EVENT_KINDS, type EventKind } from '../../record/events.ts';
+import { parseFilter } from '../../record/filter.ts';
 import { parseRevision } from '../../registry/event-source.ts';
 import type { CliContext, ReadFlags } from '../context.ts';
 import type { WatchConfig } from './handler.ts';
 
-interface WatchFlags extends ReadFlags, MassLossFlags {
+interface WatchFlags extends ReadFlags, MassLossFlags, FilterFlags {
   readonly since?: string;
-  readonly cluster?: readonly string[];
   readonly types?: ReadonlySet<EventKind>;
   readonly exec?: readonly [string, ...string[]];
   readonly execTimeout: number;
@@ -58,7 +51,6 @@ export function watchCommand(context: CliContext): Command {
         .env('ROLLCALL_SINCE')
         .argParser(sinceRevision),
     )
-    .addOption(clustersFilter())
     .addOption(
       repeatable(
         new Option('--types <names>', `only these events, repeatable, or comma-separated: ${EVENT_KINDS.join(', ')}`)
@@ -85,7 +77,8 @@ export function watchCommand(context: CliContext): Command {
         .argParser(nonEmpty),
     )
     .addHelpText('after', HELP);
-  for (const option of [...massLossOptions(), ...storeOptions(), logLevelOption()]) command.addOption(option);
+  for (const option of [...filterOptions(), ...massLossOptions(), ...storeOptions(), logLevelOption()])
+    command.addOption(option);
   return command.action(async (flags: WatchFlags) => {
     const config = watchConfig(flags);
     // Loaded here, because only this command needs it.
@@ -104,7 +97,7 @@ function watchConfig(flags: WatchFlags): WatchConfig {
     since: flags.since ?? null,
     filter: {
       kinds: flags.types ?? null,
-      cluster: rollClusters(flags.cluster),
+      nodes: parseFilter(flags),
     },
     handler:
       flags.exec === undefined

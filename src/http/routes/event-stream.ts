@@ -3,7 +3,7 @@ import { onAbort } from '../../lib/abort.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { DeadlineError } from '../../lib/deadline.ts';
 import { describeError, RollcallError } from '../../lib/errors.ts';
-import { cloudEvent, type EventFilter, filterEvent } from '../../record/cloud-event.ts';
+import { acceptsAllEvents, cloudEvent, type EventFilter, filterEvent } from '../../record/cloud-event.ts';
 import type { RollEvent } from '../../record/events.ts';
 import {
   type EventBatch,
@@ -120,7 +120,7 @@ function turnEnd(): Promise<void> {
  */
 export function createEventStream(options: EventStreamOptions): EventStream {
   const { batches, filter, retryMs } = options;
-  const acceptsAll = filter.kinds === null && filter.cluster === null;
+  const acceptsAll = acceptsAllEvents(filter);
   // The client's last event id after all rendered data is sent; '' is none.
   let lastId = options.since ?? '';
   // True while `lastId` is not sent yet.

@@ -1,8 +1,9 @@
 import { isIPv6 } from 'node:net';
 import { describeError, quote } from '../../lib/errors.ts';
 import { INSTANCE_ID } from '../../record/codec.ts';
+import { describeUnmatched, filterRoll } from '../../record/filter.ts';
 import type { NodeRecord } from '../../record/record.ts';
-import { filterRoll, instanceJson, type PresenceState, presenceState, type RollEntry } from '../../record/roll.ts';
+import { instanceJson, type PresenceState, presenceState, type RollEntry } from '../../record/roll.ts';
 import type { Registry, RegistryRead } from '../../registry/registry.ts';
 import { StoreError } from '../../store/store-errors.ts';
 import { parseRollQuery, parseTargetsQuery } from '../query.ts';
@@ -38,7 +39,8 @@ export function containerInstances(registry: Pick<Registry, 'read'>): Handler {
     if ('status' in read) return read;
     const { roll, ageMs, stale, uncertainty } = read;
     const entries = filterRoll(roll.entries, parsed.value);
-    const rest = JSON.stringify({ revision: roll.revision, ageMs, stale, uncertainty, skipped: roll.skipped });
+    const notes = describeUnmatched(roll.entries, parsed.value);
+    const rest = JSON.stringify({ revision: roll.revision, ageMs, stale, uncertainty, skipped: roll.skipped, notes });
     const body = jsonList('{"containerInstances":[', entries, `],${rest.slice(1)}\n`, instanceJson);
     return { status: 200, contentType: 'application/json', body };
   };

@@ -4,6 +4,7 @@ import { type Consumer, consumeEvents, createStoreRetry } from '../../../src/cli
 import { untilAborted } from '../../../src/lib/abort.ts';
 import { UsageError } from '../../../src/lib/errors.ts';
 import type { RollEvent } from '../../../src/record/events.ts';
+import { EVERY_NODE } from '../../../src/record/filter.ts';
 import {
   type EventBatch,
   type EventSource,
@@ -15,7 +16,7 @@ import { sampleRecord } from '../../support/sample-record.ts';
 import { simulatedClock } from '../../support/simulated-clock.ts';
 
 describe('consume events', () => {
-  const ALL = { kinds: null, cluster: null };
+  const ALL = { kinds: null, nodes: EVERY_NODE };
 
   function certain(revision: string): RollEvent {
     return { kind: 'certain', revision, part: 0, returned: 0, lost: 0 };
@@ -86,7 +87,7 @@ describe('consume events', () => {
   });
 
   test('filtered events are not delivered, and the cursor still advances', async () => {
-    const filter = { kinds: new Set(['lost'] as const), cluster: null };
+    const filter = { kinds: new Set(['lost'] as const), nodes: EVERY_NODE };
     const { log, waiting, abort, ended } = consume([[batch('1'), { events: [], cursor: '5' }]], { filter });
     await waiting;
     assert.deepEqual(log.slice(1), ['pull 1', 'finished 1 quietly', 'pull 5', 'finished 5 quietly']);
@@ -193,7 +194,7 @@ describe('consume events', () => {
     const seen: RollEvent[] = [];
     const synced: EventBatch = { events: [{ kind: 'synced', revision: '1', entries }], cursor: '1' };
     const { waiting, abort, ended } = consume([[synced]], {
-      filter: { kinds: null, cluster: new Set(['other']) },
+      filter: { kinds: null, nodes: { ...EVERY_NODE, cluster: new Set(['other']) } },
       deliver: async (events) => {
         seen.push(...events);
       },

@@ -168,7 +168,7 @@ test('/v1/containerInstances has the present nodes with revision and age', async
   const { status, headers, body } = await json('/v1/containerInstances');
   assert.deepEqual([status, headers['content-type']], [200, 'application/json']);
   const containerInstances = [instanceJson(node(1)), instanceJson(node(3))];
-  const rest = { revision: '2', ageMs: 0, stale: false, uncertainty: null, skipped: [key] };
+  const rest = { revision: '2', ageMs: 0, stale: false, uncertainty: null, skipped: [key], notes: [] };
   assert.deepEqual(body, { containerInstances, ...rest });
 });
 

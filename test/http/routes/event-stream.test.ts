@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createEventStream, createEventText } from '../../../src/http/routes/event-stream.ts';
+import { EVERY_NODE } from '../../../src/record/filter.ts';
 import type { EventBatch } from '../../../src/registry/event-source.ts';
 
 test('a heartbeat never sends a cursor before its events', async () => {
@@ -16,7 +17,7 @@ test('a heartbeat never sends a cursor before its events', async () => {
   }
   const stream = createEventStream({
     batches: batches(),
-    filter: { kinds: null, cluster: null },
+    filter: { kinds: null, nodes: EVERY_NODE },
     eventText: async () => createEventText('store', { wallMs: () => 0 }),
     since: '1',
     retryMs: 1_000,

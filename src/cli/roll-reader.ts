@@ -1,0 +1,140 @@
+import { isLogged } from '../config/flags.ts';
+import { withDeadline } from '../lib/deadline.ts';
+import { formatDuration } from '../lib/duration.ts';
+import { describeError, UsageError } from '../lib/errors.ts';
+import type { InstanceJson, Roll, RollEntry } from '../record/roll.ts';
+import type { NodeSummary } from '../record/summary.ts';
+import { type CliContext, READ_DEADLINE_MS, type ReadFlags, readFromStore } from './context.ts';
+
+/** The roll as the commands read it: from the store, or from an agent. */
+export interface RollReader {
+  /** The URL without its password, for people. */
+  readonly label: string;
+  /** The whole roll at one revision, sorted by instance id. */
+  read(signal: AbortSignal): Promise<Roll>;
+  /** The same; the store reads no more of each record than its summary. */
+  readSummaries(signal: AbortSignal): Promise<Roll<NodeSummary>>;
+  /** One node; null if there is no record of it. */
+  readOne(instanceId: string, signal: AbortSignal): Promise<Roll>;
+}
+
+/**
+ * Opens what `--agent` or `--store` names, reads, and closes it. What an agent says of the age of its roll goes to stderr.
+ * @throws StoreError, DeadlineError, AgentError, or UsageError for a URL that is not of a rollcall agent of this version
+ */
+export async function withRoll<T>(
+  context: CliContext,
+  flags: ReadFlags,
+  action: string,
+  read: (reader: RollReader, signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  if (flags.agent !== undefined) return readFromAgent(context, flags, flags.agent, action, read);
+  return readFromStore(context, flags, action, (store, signal) =>
+    read(
+      {
+        label: store.label,
+        read: (within) => store.read(within, { hurry: true }),
+        readSummaries: (within) => store.readSummaries(within),
+        async readOne(instanceId, within) {
+          const { entry, ...rest } = await store.readOne(instanceId, within);
+          return { ...rest, entries: entry === null ? [] : [entry] };
+        },
+      },
+      signal,
+    ),
+  );
+}
+
+async function readFromAgent<T>(
+  context: CliContext,
+  { logLevel }: ReadFlags,
+  origin: string,
+  action: string,
+  read: (reader: RollReader, signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  // Loaded here, because a command that reads the store needs no HTTP client.
+  const { openHttpSource } = await import('../client/agent-source.ts');
+  const source = openHttpSource(origin, context.clock);
+  // The whole roll, so that the filters and their notes are the same as with a store.
+  const everything = new URLSearchParams({ presence: 'all' });
+  const readAll = async (signal: AbortSignal): Promise<Roll> => {
+    const { containerInstances, revision, skipped, stale, ageMs } = await source.list(everything, signal);
+    if (stale && isLogged(logLevel, 'warn')) {
+      context.stderr(
+        `warning: this roll is ${formatDuration(ageMs)} old: the agent at ${origin} cannot read the store at present`,
+      );
+    }
+    return { entries: containerInstances.map(entryOf), revision, skipped };
+  };
+  const reader: RollReader = {
+    label: origin,
+    read: readAll,
+    readSummaries: readAll,
+    async readOne(instanceId, signal) {
+      const roll = await readAll(signal);
+      return { ...roll, entries: roll.entries.filter(({ record }) => record.ec2InstanceId === instanceId) };
+    },
+  };
+  try {
+    return await withDeadline(context.clock, READ_DEADLINE_MS, context.signal, action, (signal) =>
+      read(reader, signal),
+    );
+  } catch (error) {
+    context.signal.throwIfAborted();
+    throw await explainAgentError(context, origin, error);
+  } finally {
+    await source.close();
+  }
+}
+
+/** The entry of which `instanceJson` made this. */
+function entryOf({ presence, ...record }: InstanceJson): RollEntry {
+  const { session, since, ttlSeconds } = presence;
+  const isPresent = presence.state === 'present' && session !== null && since !== null && ttlSeconds !== null;
+  return { record, presence: isPresent ? { session, since, ttlSeconds } : null };
+}
+
+const EXPLAIN_LIMIT_MS = 3_000;
+const MAX_INDEX_BYTES = 65_536;
+
+/**
+ * The error of a request to an agent, as the user needs it. An answer that cannot be one of an agent of this version is a
+ * wrong URL, or another version: the text at `/` begins with the version.
+ */
+async function explainAgentError(context: CliContext, origin: string, error: unknown): Promise<unknown> {
+  const { AgentError } = await import('../client/types.ts');
+  if (!(error instanceof AgentError)) return error;
+  const { status } = error;
+  if (status !== null && status >= 300 && status < 400) {
+    return new UsageError(
+      `${origin} answers with a redirect (HTTP ${status}), which is not followed; use the agent’s own URL`,
+    );
+  }
+  const isOdd = status === 404 || (status === null && !error.retryable);
+  if (!isOdd) return error;
+  const version = await versionAt(context, origin);
+  if (version === context.version) return error;
+  const cause = describeError(error);
+  if (version === null) {
+    return new UsageError(`${origin} is not a rollcall agent: ${cause}; use http://HOST:PORT of an agent’s --listen`);
+  }
+  return new UsageError(`the agent at ${origin} is rollcall ${version}, this is ${context.version}: ${cause}`);
+}
+
+/** The version in the first line of `/`; null: that is not an agent's. */
+async function versionAt({ clock, signal }: CliContext, origin: string): Promise<string | null> {
+  const { boundedRequest, openHttpPool } = await import('../lib/http-client.ts');
+  const pool = openHttpPool(origin, { connections: 1, connectTimeoutMs: EXPLAIN_LIMIT_MS });
+  const headers = { accept: 'text/plain' };
+  try {
+    const { status, text } = await withDeadline(clock, EXPLAIN_LIMIT_MS, signal, `read ${origin}/`, (within) =>
+      boundedRequest(pool, { method: 'GET', path: '/', headers, maxBytes: MAX_INDEX_BYTES, signal: within }),
+    );
+    return (status === 200 && /^rollcall ([\w.+-]{1,60})\n/.exec(text)?.[1]) || null;
+  } catch {
+    // The user gets the error of the first request.
+    return null;
+  } finally {
+    await pool.destroy();
+  }
+}

@@ -1,0 +1,75 @@
+import type { TestContext } from 'node:test';
+import { agentRoutes } from '../../src/http/routes/agent-routes.ts';
+import { startHttpServer } from '../../src/http/server.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import type { NodeRecord } from '../../src/record/record.ts';
+import { createRegistry } from '../../src/registry/registry.ts';
+import { openStore } from '../../src/store/open-store.ts';
+import type { Hold, Store } from '../../src/store/store.ts';
+import { sampleInstanceId, sampleRecord } from './sample-record.ts';
+import { sampleReport } from './sample-report.ts';
+
+export interface TestRoll {
+  /** The URL of the store, for a command in this process. */
+  readonly url: string;
+  readonly store: Store;
+  /** Registers node `n`, at 10.0.0.n. */
+  register(n: number, overrides?: Partial<NodeRecord>): Promise<Hold>;
+  /** Node `n` was there and its presence ended: departed if `overrides` have a departure, else lost. */
+  end(n: number, overrides?: Partial<NodeRecord>): Promise<void>;
+  /** The URL of an agent's HTTP port on this store. @param version of the agent; default: that of `runInProcess` */
+  serve(version?: string): Promise<string>;
+}
+
+const never = new AbortController().signal;
+
+/** A store in this process's memory, empty, named after the test. */
+export async function openTestRoll(t: TestContext): Promise<TestRoll> {
+  const name = t.fullName.replaceAll(/\W/g, '-');
+  const config = { kind: 'memory', label: 'memory:', name } as const;
+  const store = await openStore(config, { clock: systemClock, random: Math.random, signal: never, create: true });
+  t.after(() => store.close());
+
+  const recordOf = (n: number, overrides: Partial<NodeRecord>) =>
+    sampleRecord({ ec2InstanceId: sampleInstanceId(n), privateIpAddress: `10.0.0.${n}`, ...overrides });
+
+  async function register(n: number, overrides: Partial<NodeRecord> = {}): Promise<Hold> {
+    const record = recordOf(n, overrides);
+    const registration = {
+      instanceId: record.ec2InstanceId,
+      session: `session-${n}`,
+      since: record.registeredAt,
+      ttlMs: 30_000,
+      retentionMs: 90_000,
+    };
+    const outcome = await store.register(registration, record, { takeover: true, signal: never });
+    if (outcome.kind !== 'registered') throw new Error(`node ${n}: ${outcome.kind}`);
+    return outcome.hold;
+  }
+
+  return {
+    url: `memory:${name}`,
+    store,
+    register,
+    async end(n, overrides = {}) {
+      await store.depart(await register(n, overrides), recordOf(n, overrides), never);
+    },
+    async serve(version = 'test') {
+      const registry = createRegistry({ store, clock: systemClock, random: Math.random });
+      const report = () => ({ ...sampleReport(), version });
+      const server = await startHttpServer({
+        listen: { host: '127.0.0.1', port: 0 },
+        routes: agentRoutes({ report, registry, clock: systemClock, random: Math.random, residentBytes: () => 1 }),
+        clock: systemClock,
+        onError: (error) => {
+          throw error;
+        },
+      });
+      t.after(async () => {
+        await registry.close();
+        await server.close();
+      });
+      return server.url;
+    },
+  };
+}
