@@ -3,6 +3,7 @@ import { type Auditor, createAuditor } from '../audit/fleet-audit/auditor.ts';
 import { type Audit, type AuditConfig, fleetAudit } from '../audit/fleet-audit/fleet.ts';
 import type { AuditorOptions } from '../audit/fleet-audit/fleet-audit-run.ts';
 import { createAuditLog } from '../audit/fleet-audit/status.ts';
+import { sharedStoreStatus } from '../audit/fleet-status.ts';
 import type { Probe } from '../checks/probe.ts';
 import type { EcsApi, EcsSettings } from '../ecs/ecs-api.ts';
 import type { AgentReport } from '../http/agent-report.ts';
@@ -69,7 +70,9 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
   const parts = openParts(config, deps, identity);
   const { node, ecsWork, registry, auditor, publishing } = parts;
   const report = () => currentReport(config, deps, identity, parts);
-  const routes = agentRoutes({ report, registry, residentBytes: deps.residentBytes, clock, random, auditor });
+  const storeStatus = sharedStoreStatus(deps.store, clock);
+  const { residentBytes } = deps;
+  const routes = agentRoutes({ report, registry, residentBytes, clock, random, auditor, storeStatus });
   const onError = (error: unknown) => log.error(`answering a request failed: ${describeError(error)}`);
   const server = await startHttpServer({ listen: config.listen, routes, clock, onError });
   log.info({ url: server.url, store: deps.store.label }, `rollcall ${deps.version} answers on ${server.url}`);

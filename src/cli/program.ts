@@ -6,6 +6,7 @@ import { StoreUrlError } from '../store/store-url.ts';
 import { agentCommand } from './agent.ts';
 import { auditCommand } from './audit.ts';
 import type { CliContext } from './context.ts';
+import { statusCommand } from './fleet-screen.ts';
 import { healthCommand } from './health.ts';
 import { listCommand } from './list.ts';
 import { placeCommand } from './place.ts';
@@ -51,6 +52,7 @@ function storeSource(program: Command, [name]: readonly string[]): string {
 const COMMANDS = {
   agent: agentCommand,
   list: listCommand,
+  status: statusCommand,
   show: showCommand,
   watch: watchCommand,
   audit: auditCommand,

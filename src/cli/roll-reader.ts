@@ -1,3 +1,4 @@
+import type { AgentSource } from '../client/agent-source.ts';
 import { isLogged } from '../config/flags.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { formatDuration } from '../lib/duration.ts';
@@ -52,38 +53,51 @@ async function readFromAgent<T>(
   action: string,
   read: (reader: RollReader, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  // Loaded here, because a command that reads the store needs no HTTP client.
-  const { openHttpSource } = await import('../client/agent-source.ts');
-  const source = openHttpSource(origin, context.clock);
   // The whole roll, so that the filters and their notes are the same as with a store.
   const everything = new URLSearchParams({ presence: 'all' });
-  const readAll = async (signal: AbortSignal): Promise<Roll> => {
-    const { containerInstances, revision, skipped, stale, ageMs } = await source.list(everything, signal);
-    if (stale && isLogged(logLevel, 'warn')) {
-      context.stderr(
-        `warning: this roll is ${formatDuration(ageMs)} old: the agent at ${origin} cannot read the store at present`,
-      );
-    }
-    return { entries: containerInstances.map(entryOf), revision, skipped };
-  };
-  const reader: RollReader = {
-    label: origin,
-    read: readAll,
-    readSummaries: readAll,
-    async readOne(instanceId, signal) {
-      const roll = await readAll(signal);
-      return { ...roll, entries: roll.entries.filter(({ record }) => record.ec2InstanceId === instanceId) };
-    },
-  };
+  return withAgent(context, origin, action, (agent, whole) => {
+    const readAll = async (signal: AbortSignal): Promise<Roll> => {
+      const { containerInstances, revision, skipped, stale, ageMs } = await agent.list(everything, signal);
+      if (stale && isLogged(logLevel, 'warn')) {
+        context.stderr(
+          `warning: this roll is ${formatDuration(ageMs)} old: the agent at ${origin} cannot read the store at present`,
+        );
+      }
+      return { entries: containerInstances.map(entryOf), revision, skipped };
+    };
+    const reader: RollReader = {
+      label: origin,
+      read: readAll,
+      readSummaries: readAll,
+      async readOne(instanceId, signal) {
+        const roll = await readAll(signal);
+        return { ...roll, entries: roll.entries.filter(({ record }) => record.ec2InstanceId === instanceId) };
+      },
+    };
+    return read(reader, whole);
+  });
+}
+
+/**
+ * Asks an agent within the deadline of a read command.
+ * @throws DeadlineError, AgentError, or UsageError for a URL that is not of a rollcall agent of this version
+ */
+export async function withAgent<T>(
+  context: CliContext,
+  origin: string,
+  action: string,
+  ask: (agent: AgentSource, signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  // Loaded here, because a command that reads the store needs no HTTP client.
+  const { openHttpSource } = await import('../client/agent-source.ts');
+  const agent = openHttpSource(origin, context.clock);
   try {
-    return await withDeadline(context.clock, READ_DEADLINE_MS, context.signal, action, (signal) =>
-      read(reader, signal),
-    );
+    return await withDeadline(context.clock, READ_DEADLINE_MS, context.signal, action, (signal) => ask(agent, signal));
   } catch (error) {
     context.signal.throwIfAborted();
     throw await explainAgentError(context, origin, error);
   } finally {
-    await source.close();
+    await agent.close();
   }
 }
 

@@ -119,25 +119,39 @@ const SILENCE_MS = 30_000;
 /** Each watch uses one connection. */
 const MAX_CONNECTIONS = 128;
 
+/** An agent: the source of a client, and whatever else it answers. */
+export interface AgentSource extends RollSource {
+  /**
+   * The answer at `path`, parsed by `parse`, which may throw `FieldError` or `SyntaxError`. Rejects with an `AgentError`.
+   * @param action the start of each error message
+   */
+  read<T>(path: string, action: string, signal: AbortSignal, parse: (text: string) => T): Promise<T>;
+}
+
 /** Reads from an agent's HTTP port. @param origin such as `http://127.0.0.1:51690` */
-export function openHttpSource(origin: string, clock: Clock): RollSource {
+export function openHttpSource(origin: string, clock: Clock): AgentSource {
   const pool = openHttpPool(origin, { connections: MAX_CONNECTIONS, connectTimeoutMs: CONNECT_TIMEOUT_MS });
+
+  const read: AgentSource['read'] = async (path, action, signal, parse) => {
+    try {
+      const answer = await boundedRequest(pool, { method: 'GET', path, maxBytes: MAX_LIST_BYTES, signal });
+      if (answer.status !== 200) throw refusedError(action, answer);
+      return parse(answer.text);
+    } catch (error) {
+      throw publicError(action, error);
+    }
+  };
+
   return {
     label: origin,
+    read,
 
     async list(query, signal) {
-      const action = `list the roll at ${origin}`;
       const askedAtMs = clock.monotonicMs();
-      try {
-        const path = `/v1/containerInstances?${query}`;
-        const answer = await boundedRequest(pool, { method: 'GET', path, maxBytes: MAX_LIST_BYTES, signal });
-        if (answer.status !== 200) throw refusedError(action, answer);
-        const list = parseRollList(answer.text);
-        // Add the time of the request, because the age is that at the agent's answer.
-        return { ...list, ageMs: Math.ceil(list.ageMs + clock.monotonicMs() - askedAtMs) };
-      } catch (error) {
-        throw publicError(action, error);
-      }
+      const path = `/v1/containerInstances?${query}`;
+      const list = await read(path, `list the roll at ${origin}`, signal, parseRollList);
+      // Add the time of the request, because the age is that at the agent's answer.
+      return { ...list, ageMs: Math.ceil(list.ageMs + clock.monotonicMs() - askedAtMs) };
     },
 
     async *stream(request, signal) {

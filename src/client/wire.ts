@@ -30,7 +30,7 @@ function readPresence(value: unknown): InstanceJson['presence'] {
 }
 
 /** @throws FieldError */
-function readUncertainty(from: Readonly<Record<string, unknown>>): Uncertainty {
+export function readUncertainty(from: Readonly<Record<string, unknown>>): Uncertainty {
   return {
     vanished: field.number(from['vanished'], 'vanished'),
     nodes: field.number(from['nodes'], 'nodes'),

@@ -60,6 +60,11 @@ export function parseRollQuery(query: URLSearchParams): ParsedQuery<RollFilter> 
   return parseQuery(query, FILTER_NAMES, () => readRollFilter(query));
 }
 
+/** Reads the filters of `/v1/status`, which has no default: it counts nodes of every presence. */
+export function parseStatusQuery(query: URLSearchParams): ParsedQuery<RollFilter> {
+  return parseQuery(query, FILTER_NAMES, () => parseFilter(queryTexts(query)));
+}
+
 /** @throws FilterError */
 function readRollFilter(query: URLSearchParams): RollFilter {
   return parseFilter({ presence: ['present'], ...queryTexts(query) });

@@ -16,6 +16,9 @@ export interface DrainSlots {
   /** This node's claim; null: none. */
   read(instanceId: string, signal: AbortSignal): Promise<HeldClaim | null>;
 
+  /** The claims of all nodes of all clusters. */
+  list(signal: AbortSignal): Promise<readonly StoredClaim[]>;
+
   /**
    * Takes a slot if one is free now. A cluster has floor(share × its present nodes) slots, and at least one. Two agents
    * never both get the last one. A node that has a claim already gets that claim.
@@ -294,6 +297,7 @@ export function createDrainSlots(kv: Kv): DrainSlots {
       const result = await kv.txn({ guards: [], puts: [], deletes: [], reads }, signal);
       return heldClaim(instanceId, result.reads[0] ?? null);
     },
+    list: (signal) => readClaims(kv, signal),
     take: (request, signal) => takeSlot(kv, request, signal),
     replace: async (held, claim, signal) => {
       const key = drainKey(held.instanceId);

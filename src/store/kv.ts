@@ -11,6 +11,9 @@ export interface Kv {
   /** As `Store.id`. */
   id(signal: AbortSignal): Promise<string>;
 
+  /** What keeps the data, for people. What the store does not let this client see is null. */
+  server(signal: AbortSignal): Promise<StoreServer>;
+
   /** The id of the lease with this name: the same in every process that uses this store's prefix. No call of the store. */
   leaseOf(name: string): string;
 
@@ -121,6 +124,15 @@ export interface TxnResult {
   readonly revision: string;
   /** In the order of `Txn.reads`; null where there is no such key. */
   readonly reads: readonly (KeyValue | null)[];
+}
+
+export interface StoreServer {
+  /** Such as `etcd 3.5.9` or `SQLite 3.46.1`. */
+  readonly version: string | null;
+  /** Names of the members of the cluster; null: there is none, or it is not known. */
+  readonly members: readonly string[] | null;
+  /** The member that leads. */
+  readonly leader: string | null;
 }
 
 export interface KvEvent {

@@ -18,6 +18,7 @@ export function createRollStore(kv: Kv): Store {
   return {
     label: kv.label,
     id: (signal) => kv.id(signal),
+    server: (signal) => kv.server(signal),
     register: async (registration, record, options) => {
       const outcome = await register(registration, record, options);
       if (outcome.kind === 'registered') {

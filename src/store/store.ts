@@ -2,6 +2,7 @@ import type { NodeRecord } from '../record/record.ts';
 import type { Roll, RollEntry, SkippedKey } from '../record/roll.ts';
 import type { NodeSummary } from '../record/summary.ts';
 import type { DrainSlots } from './drain-slots.ts';
+import type { StoreServer } from './kv.ts';
 import type { LeaderLocks } from './leader-lock.ts';
 import type { OverdueCount, WatchBatch } from './read-roll.ts';
 
@@ -98,6 +99,9 @@ export interface Store {
    * revision.
    */
   overdue(instanceIds: readonly string[], signal: AbortSignal): Promise<OverdueCount>;
+
+  /** As `Kv.server`. */
+  server(signal: AbortSignal): Promise<StoreServer>;
 
   /** Leader election among the agents. */
   readonly leaderLocks: LeaderLocks;

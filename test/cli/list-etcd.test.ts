@@ -48,6 +48,20 @@ describeOnEtcds('list on an etcd that it cannot use is an error', (version) => {
     assert.equal(code, 0, stderr);
   });
 
+  it('status names the version, the members and the leader, with a role that reads only our keys, too', async () => {
+    const { stdout, stderr } = await runInProcess(['status', '--store', storeUrl(open.clientUrl)]);
+    assert.match(
+      stdout,
+      new RegExp(`^Store +etcd://\\S+: etcd ${version.replaceAll('.', '\\.')}, 1 member, leader \\S+$`, 'm'),
+    );
+    assert.equal(stderr, '');
+    const url = new URL(storeUrl(guarded.clientUrl));
+    const role = `etcd://${ETCD_LIMITED.user}:${ETCD_LIMITED.password}@${url.host}`;
+    const limited = await runInProcess(['status', '--store', role]);
+    assert.equal(limited.code, 0, limited.stderr);
+    assert.match(limited.stdout, /^Nodes +none$/m);
+  });
+
   it('where one side speaks TLS and the other does not, or trusts another authority', async () => {
     const ca = ['--etcd-ca-file', certs.caFile];
     const whole = ['--etcd-cert-file', certs.client.certFile, '--etcd-key-file', certs.client.keyFile];

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { json, startScriptedAgent } from '../client/scripted-agent.ts';
-import { openTestRoll } from '../support/roll-store.ts';
 import { runInProcess } from '../support/run-in-process.ts';
+import { openTestRoll } from '../support/test-roll.ts';
 
 const DEPARTED = { departure: { cause: 'stopped', at: '2026-01-01T00:00:00.000Z' } } as const;
 const LIST = {

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { sharedStoreStatus } from '../../src/audit/fleet-status.ts';
 import { connect } from '../../src/client/connect.ts';
 import type { RollcallClient, WatchedEvent } from '../../src/client/types.ts';
 import { applyEvent } from '../../src/client/watch.ts';
@@ -34,7 +35,13 @@ async function world(t: TestContext) {
     const registry = createRegistry({ ...deps, store });
     const server = await startHttpServer({
       listen: { host: '127.0.0.1', port: at },
-      routes: agentRoutes({ ...deps, report: sampleReport, registry, residentBytes: () => 1 }),
+      routes: agentRoutes({
+        ...deps,
+        report: sampleReport,
+        registry,
+        residentBytes: () => 1,
+        storeStatus: sharedStoreStatus(store, systemClock),
+      }),
       clock: systemClock,
       onError: (error) => assert.fail(String(error)),
     });

@@ -85,6 +85,7 @@ test('every flag that takes one value is refused when it is repeated, and no oth
   assert.deepEqual(repeatable.sort(), [
     ...['agent --check-exec', 'agent --check-http', 'agent --label', 'audit --cluster', 'list --az', 'list --cluster'],
     ...['list --fields', 'list --health', 'list --presence', 'list --selector', 'place --constraint', 'place --ports'],
+    ...['status --az', 'status --cluster', 'status --health', 'status --presence', 'status --selector'],
     ...['watch --az', 'watch --cluster', 'watch --health', 'watch --presence', 'watch --selector', 'watch --types'],
   ]);
 });

@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { sharedStoreStatus } from '../../src/audit/fleet-status.ts';
 import { agentRoutes } from '../../src/http/routes/agent-routes.ts';
 import { startHttpServer } from '../../src/http/server.ts';
 import { systemClock } from '../../src/lib/clock.ts';
@@ -37,6 +38,7 @@ async function fleet(t: TestContext) {
         residentBytes: () => 12_345_678,
         clock: systemClock,
         random: Math.random,
+        storeStatus: sharedStoreStatus(store, systemClock),
       }),
       clock: systemClock,
       onError: (error) => t.diagnostic(String(error)),

@@ -69,11 +69,12 @@ export function fakeStore(label = 'fake:'): FakeStore {
     untilNotHeld: unused,
     notHeld: unused,
     otherNodes: unused,
+    server: unused,
     renewRetention: unused,
     update: unused,
     depart: unused,
     leaderLocks: { read: unused, campaign: unused, renew: unused, publish: unused, resign: unused },
-    drainSlots: { read: unused, take: unused, replace: unused, renew: unused, giveBack: unused },
+    drainSlots: { read: unused, list: unused, take: unused, replace: unused, renew: unused, giveBack: unused },
     close: async () => {},
 
     async id() {

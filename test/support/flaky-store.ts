@@ -53,6 +53,7 @@ export function flakyStore(store: Store): FlakyStore {
     read: (signal) => through('read', signal, () => store.read(signal)),
     readSummaries: (signal) => through('readSummaries', signal, () => store.readSummaries(signal)),
     readOne: (id, signal) => through('readOne', signal, () => store.readOne(id, signal)),
+    server: (signal) => through('server', signal, () => store.server(signal)),
     id: (signal) => through('id', signal, () => store.id(signal)),
     overdue: (ids, signal) => through('overdue', signal, () => store.overdue(ids, signal)),
     leaderLocks: {
@@ -67,6 +68,7 @@ export function flakyStore(store: Store): FlakyStore {
     watch: (revision, signal) => store.watch(revision, signal),
     drainSlots: {
       read: (id, signal) => through('drainSlots.read', signal, () => store.drainSlots.read(id, signal)),
+      list: (signal) => through('drainSlots.list', signal, () => store.drainSlots.list(signal)),
       take: (request, signal) => through('drainSlots.take', signal, () => store.drainSlots.take(request, signal)),
       replace: (held, claim, signal) =>
         through('drainSlots.replace', signal, () => store.drainSlots.replace(held, claim, signal)),

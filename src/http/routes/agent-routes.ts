@@ -1,4 +1,5 @@
 import type { Auditor } from '../../audit/fleet-audit/auditor.ts';
+import type { StoreStatus } from '../../audit/fleet-status.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { DeadlineError } from '../../lib/deadline.ts';
 import { describeError } from '../../lib/errors.ts';
@@ -8,7 +9,7 @@ import type { AgentReport } from '../agent-report.ts';
 import { type Handler, jsonReply, problem, type Routes } from '../reply.ts';
 import { events } from './event-stream.ts';
 import { metrics } from './metrics.ts';
-import { containerInstance, containerInstances, targets, unavailable } from './roll-routes.ts';
+import { containerInstance, containerInstances, status, targets, unavailable } from './roll-routes.ts';
 
 interface AgentRouteDeps {
   /** Called once per request. */
@@ -20,11 +21,13 @@ interface AgentRouteDeps {
   readonly random: () => number;
   /** Default null: this agent takes no part in the continuous audit. */
   readonly auditor?: Pick<Auditor, 'status' | 'read'> | null;
+  /** What the store says beside the roll. Never rejects but with the reason of its signal. */
+  readonly storeStatus: (signal: AbortSignal) => Promise<StoreStatus>;
 }
 
 /** All paths of the agent's HTTP port. */
 export function agentRoutes(deps: AgentRouteDeps): Routes {
-  const { report, registry, residentBytes, clock, random, auditor = null } = deps;
+  const { report, registry, residentBytes, clock, random, auditor = null, storeStatus } = deps;
   const routes: Routes = {
     '/': indexPage(
       () => report().version,
@@ -33,6 +36,7 @@ export function agentRoutes(deps: AgentRouteDeps): Routes {
     '/healthz': healthz(report),
     '/readyz': readyz(report),
     '/v1/self': self(report, registry),
+    '/v1/status': status(registry, storeStatus),
     '/v1/containerInstances': containerInstances(registry),
     '/v1/containerInstances/:id': containerInstance(registry),
     '/v1/events': events({ feed: registry, clock, random }),

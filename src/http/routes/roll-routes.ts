@@ -1,4 +1,5 @@
 import { isIPv6 } from 'node:net';
+import { fleetStatus, type StoreStatus } from '../../audit/fleet-status.ts';
 import { describeError, quote } from '../../lib/errors.ts';
 import { INSTANCE_ID } from '../../record/codec.ts';
 import { describeUnmatched, filterRoll } from '../../record/filter.ts';
@@ -6,7 +7,7 @@ import type { NodeRecord } from '../../record/record.ts';
 import { instanceJson, type PresenceState, presenceState, type RollEntry } from '../../record/roll.ts';
 import type { Registry, RegistryRead } from '../../registry/registry.ts';
 import { StoreError } from '../../store/store-errors.ts';
-import { parseRollQuery, parseTargetsQuery } from '../query.ts';
+import { parseRollQuery, parseStatusQuery, parseTargetsQuery } from '../query.ts';
 import { type Handler, jsonList, jsonReply, problem, type Reply, type RouteRequest } from '../reply.ts';
 
 /** In seconds. The registry retries the store within 5 s, so an earlier request is useless. */
@@ -129,5 +130,20 @@ export function targets(registry: Pick<Registry, 'read'>): Handler {
       )
       .filter((group) => group !== null);
     return { status: 200, contentType: 'application/json', body: jsonList('[', groups, ']\n') };
+  };
+}
+
+/** How the fleet is, on one page: the numbers of the roll, the nodes to look at, drains, audit and the store. */
+export function status(
+  registry: Pick<Registry, 'read'>,
+  readStore: (signal: AbortSignal) => Promise<StoreStatus>,
+): Handler {
+  return async (request) => {
+    const parsed = parseStatusQuery(request.query);
+    if (!parsed.ok) return problem(400, parsed.detail, { instance: request.path });
+    const [read, store] = await Promise.all([readForRoute(registry, request), readStore(request.signal)]);
+    if ('status' in read) return read;
+    const notes = [...store.notes, ...describeUnmatched(read.roll.entries, parsed.value)];
+    return jsonReply(fleetStatus(read, { ...store, notes }, parsed.value));
   };
 }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Clock } from '../../lib/clock.ts';
+import { printable } from '../../lib/foreign-text.ts';
 import type { Granted, Guard, KeyValue, Kv, LeaseTime, RangePage, RangeQuery, Txn } from '../kv.ts';
 import { LeaseNotFoundError, StoreError } from '../store-errors.ts';
 import { DEFAULT_CALL_TIMEOUT_MS, type EtcdStoreConfig } from '../store-url.ts';
@@ -16,8 +17,10 @@ import {
   LEASE_KEEP_ALIVE,
   LEASE_REVOKE,
   LEASE_TIME_TO_LIVE,
+  MEMBER_LIST,
   RANGE,
   RangeKeys,
+  STATUS,
   TXN,
 } from './rpc.ts';
 
@@ -227,6 +230,31 @@ function etcdStoreId(client: EtcdClient, root: string): Kv['id'] {
     });
 }
 
+/**
+ * Only for people: a member that refuses one of the two, as a proxy or a role may, is not asked again. A refusal of both
+ * may be an outage.
+ */
+function etcdServer(client: EtcdClient): Kv['server'] {
+  return async (signal) => {
+    const [status, list] = await Promise.allSettled([
+      client.call(STATUS, {}, REPEATABLE, signal, ({ version, leader }) => ({ version: boundedName(version), leader })),
+      client.call(MEMBER_LIST, {}, REPEATABLE, signal, ({ members }) => members.slice(0, MAX_MEMBERS)),
+    ]);
+    if (status.status === 'rejected' && list.status === 'rejected') throw status.reason;
+    const members = list.status === 'fulfilled' ? list.value : null;
+    const leader = status.status === 'fulfilled' ? status.value.leader : null;
+    return {
+      version: status.status === 'fulfilled' ? `etcd ${status.value.version}` : null,
+      members: members?.map(({ name, id }) => boundedName(name || id)) ?? null,
+      leader: boundedName(members?.find(({ id }) => id === leader)?.name ?? '') || null,
+    };
+  };
+}
+
+const MAX_MEMBERS = 50;
+
+const boundedName = (name: string) => printable(name).slice(0, 100);
+
 export interface EtcdDeps {
   readonly clock: Clock;
   /** Evenly distributed in [0, 1). */
@@ -257,6 +285,7 @@ export function openEtcdKv(config: EtcdStoreConfig, deps: EtcdDeps): Kv {
   return {
     label: config.label,
     id: etcdStoreId(client, root),
+    server: etcdServer(client),
     ...etcdLeases(client, root),
     range: etcdRange(client, root, history),
     count: etcdCount(client, root),

@@ -152,6 +152,16 @@ export const LEASE_TIME_TO_LIVE = {
   request: LeaseTimeToLiveRequest,
   response: LeaseTimeToLiveResponse,
 };
+export const MEMBER_LIST = {
+  path: '/etcdserverpb.Cluster/MemberList',
+  request: message({}),
+  response: message({ members: [2, message({ id: [1, 'int64'], name: [2, 'text'] }), 'repeated'] }),
+};
+export const STATUS = {
+  path: '/etcdserverpb.Maintenance/Status',
+  request: message({}),
+  response: message({ version: [2, 'text'], leader: [4, 'int64'] }),
+};
 export const AUTHENTICATE = {
   path: '/etcdserverpb.Auth/Authenticate',
   request: AuthenticateRequest,

@@ -80,6 +80,7 @@ function engineKv(label: string, current: () => Engine, deps: EngineKvDeps): Kv 
   return {
     label,
     id: (signal) => call(signal, 'identify', (engine) => engine.id()),
+    server: async () => ({ version: 'SQLite', members: null, leader: null }),
     // As many bits as SQLite's numbers have here.
     leaseOf: (name) => String(createHash('sha256').update(name).digest().readUIntBE(0, 6) + 1),
     grant: (ttlMs, signal, lease) => {

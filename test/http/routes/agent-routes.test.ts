@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { sharedStoreStatus } from '../../../src/audit/fleet-status.ts';
 import type { AgentReport } from '../../../src/http/agent-report.ts';
 import { agentRoutes } from '../../../src/http/routes/agent-routes.ts';
 import { startHttpServer } from '../../../src/http/server.ts';
@@ -54,6 +55,7 @@ async function setUp(t: TestContext) {
       residentBytes: () => 12_345_678,
       clock,
       random: () => 0.5,
+      storeStatus: sharedStoreStatus(store, clock),
     }),
     clock: systemClock,
     onError: (error) => errors.push(error),

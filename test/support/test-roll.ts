@@ -1,4 +1,5 @@
 import type { TestContext } from 'node:test';
+import { sharedStoreStatus } from '../../src/audit/fleet-status.ts';
 import { agentRoutes } from '../../src/http/routes/agent-routes.ts';
 import { startHttpServer } from '../../src/http/server.ts';
 import { systemClock } from '../../src/lib/clock.ts';
@@ -26,7 +27,7 @@ const never = new AbortController().signal;
 /** A store in this process's memory, empty, named after the test. */
 export async function openTestRoll(t: TestContext): Promise<TestRoll> {
   const name = t.fullName.replaceAll(/\W/g, '-');
-  const config = { kind: 'memory', label: 'memory:', name } as const;
+  const config = { kind: 'memory', label: `memory:${name}`, name } as const;
   const store = await openStore(config, { clock: systemClock, random: Math.random, signal: never, create: true });
   t.after(() => store.close());
 
@@ -59,7 +60,14 @@ export async function openTestRoll(t: TestContext): Promise<TestRoll> {
       const report = () => ({ ...sampleReport(), version });
       const server = await startHttpServer({
         listen: { host: '127.0.0.1', port: 0 },
-        routes: agentRoutes({ report, registry, clock: systemClock, random: Math.random, residentBytes: () => 1 }),
+        routes: agentRoutes({
+          report,
+          registry,
+          clock: systemClock,
+          random: Math.random,
+          residentBytes: () => 1,
+          storeStatus: sharedStoreStatus(store, systemClock),
+        }),
         clock: systemClock,
         onError: (error) => {
           throw error;

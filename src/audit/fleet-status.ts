@@ -1,0 +1,143 @@
+import { abortable } from '../lib/abort.ts';
+import type { Clock } from '../lib/clock.ts';
+import { withDeadline } from '../lib/deadline.ts';
+import { describeError } from '../lib/errors.ts';
+import { FieldError } from '../record/codec.ts';
+import type { Uncertainty } from '../record/events.ts';
+import { filterRoll, type RollFilter } from '../record/filter.ts';
+import type { Roll } from '../record/roll.ts';
+import { MAX_STATUS_NODES, type RollStatus, rollStatus } from '../record/roll-status.ts';
+import type { Store } from '../store/store.ts';
+import { DIFFERENCE_KINDS, type DifferenceKind } from './audit-report.ts';
+import { decodeAuditSummary } from './fleet-audit/documents.ts';
+import { LOCK } from './fleet-audit/fleet-audit-run.ts';
+
+/** One answer to "how is the fleet": the body of `/v1/status` and of `rollcall status -o json`. */
+export interface FleetStatus extends RollStatus {
+  readonly revision: string;
+  /** The roll is at most this old. */
+  readonly ageMs: number;
+  /** True if the roll may have changed since, because the store does not answer. */
+  readonly stale: boolean;
+  readonly uncertainty: Uncertainty | null;
+  readonly store: StatusStore;
+  /** Nodes that rollcall drains, or that were made active again by something else; null: not known. */
+  readonly drains: readonly StatusDrain[] | null;
+  /** The continuous audit; null: it never ran, or is not known. */
+  readonly audit: StatusAudit | null;
+  /** One line for each part that could not be read. */
+  readonly notes: readonly string[];
+}
+
+interface StatusStore {
+  /** Without its password. */
+  readonly url: string;
+  /** As in the `source` of events; null: not known. */
+  readonly id: string | null;
+  readonly version: string | null;
+  readonly members: readonly string[] | null;
+  readonly leader: string | null;
+}
+
+interface StatusDrain {
+  readonly ec2InstanceId: string;
+  readonly cluster: string | null;
+  /** `claimed`, `asked`, `drained` or `overruled`; null: written by another version. */
+  readonly phase: string | null;
+  readonly reason: string;
+  /** RFC 3339; null: not known. */
+  readonly since: string | null;
+}
+
+interface StatusAudit {
+  /** The agent that audits at present; null: none, or it does not know its id. */
+  readonly leader: string | null;
+  /** RFC 3339 instant of the last result; null: no audit has succeeded yet. */
+  readonly finishedAt: string | null;
+  /** Why the last audit failed; null: it succeeded. */
+  readonly error: string | null;
+  readonly agreeing: number;
+  readonly differences: Readonly<Record<DifferenceKind, number>>;
+}
+
+/** What the store says of the fleet beside the roll. */
+export type StoreStatus = Pick<FleetStatus, 'store' | 'drains' | 'audit' | 'notes'>;
+
+const READ_LIMIT_MS = 3_000;
+
+/** Never rejects but with the reason of `signal`: what cannot be read is null, and a note says why. */
+export async function readStoreStatus(store: Store, clock: Clock, signal: AbortSignal): Promise<StoreStatus> {
+  const notes: string[] = [];
+  const part = async <T>(name: string, read: (within: AbortSignal) => Promise<T>): Promise<T | null> => {
+    try {
+      return await withDeadline(clock, READ_LIMIT_MS, signal, `read ${name}`, read);
+    } catch (error) {
+      signal.throwIfAborted();
+      notes.push(`${name}: ${describeError(error)}`);
+      return null;
+    }
+  };
+  const [id, server, claims, audit] = await Promise.all([
+    part('the id of the store', (within) => store.id(within)),
+    part('the members of the store', (within) => store.server(within)),
+    part('drains', (within) => store.drainSlots.list(within)),
+    part('the audit', (within) => readAudit(store, within)),
+  ]);
+  const { version = null, members = null, leader = null } = server ?? {};
+  const drains = claims?.slice(0, MAX_STATUS_NODES).map(({ instanceId, claim }) => ({
+    ec2InstanceId: instanceId,
+    cluster: claim?.cluster ?? null,
+    phase: claim?.phase ?? null,
+    reason: claim?.reason ?? '',
+    since: claim?.since ?? null,
+  }));
+  return {
+    store: { url: store.label, id, version, members, leader },
+    drains: drains ?? null,
+    audit,
+    notes: notes.sort(),
+  };
+}
+
+async function readAudit(store: Store, signal: AbortSignal): Promise<StatusAudit | null> {
+  const { holder, documents } = await store.leaderLocks.read(LOCK, ['summary'], signal);
+  const [text = null] = documents;
+  if (text === null) return null;
+  const decoded = decodeAuditSummary(text);
+  if (!decoded.ok) throw new FieldError(decoded.reason);
+  const { lastRun, result } = decoded.value;
+  const none = Object.fromEntries(DIFFERENCE_KINDS.map((kind) => [kind, 0])) as Record<DifferenceKind, number>;
+  return {
+    leader: holder?.instanceId ?? null,
+    finishedAt: result?.finishedAt ?? null,
+    error: lastRun.error,
+    agreeing: result?.agreeing ?? 0,
+    differences: result?.differences ?? none,
+  };
+}
+
+/** As `readStoreStatus`, once for all callers of the same time. */
+export function sharedStoreStatus(store: Store, clock: Clock): (signal: AbortSignal) => Promise<StoreStatus> {
+  let reading: Promise<StoreStatus> | null = null;
+  return (signal) => {
+    // Not the signal of the first caller, because others wait for the same answer; each part has its own deadline.
+    reading ??= readStoreStatus(store, clock, new AbortController().signal).finally(() => {
+      reading = null;
+    });
+    return abortable(reading, signal);
+  };
+}
+
+/** The roll with its freshness, as a registry reads it. */
+type StatusRoll = Pick<FleetStatus, 'ageMs' | 'stale' | 'uncertainty'> & { readonly roll: Roll };
+
+/** Joins the two; pure. A filter selects nodes and, with them, drains. */
+export function fleetStatus(read: StatusRoll, store: StoreStatus, filter: RollFilter): FleetStatus {
+  const { roll, ageMs, stale, uncertainty } = read;
+  const entries = filterRoll(roll.entries, filter);
+  const chosen = new Set(entries.map(({ record }) => record.ec2InstanceId));
+  const drains =
+    store.drains?.filter(({ ec2InstanceId }) => entries.length === roll.entries.length || chosen.has(ec2InstanceId)) ??
+    null;
+  return { revision: roll.revision, ageMs, stale, uncertainty, ...rollStatus(entries), ...store, drains };
+}

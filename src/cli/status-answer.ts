@@ -1,0 +1,101 @@
+import { DIFFERENCE_KINDS } from '../audit/audit-report.ts';
+import type { FleetStatus } from '../audit/fleet-status.ts';
+import { readUncertainty } from '../client/wire.ts';
+import { field } from '../record/codec.ts';
+import { HEALTH_STATUSES } from '../record/record.ts';
+import type { NodeCounts, StatusNode } from '../record/roll-status.ts';
+
+type Json = Readonly<Record<string, unknown>>;
+
+/** Parses the body of `/v1/status`. @throws FieldError, SyntaxError if the text is not JSON */
+export function parseFleetStatus(text: string): FleetStatus {
+  const from = field.object(JSON.parse(text), 'body');
+  const list = <T>(name: string, read: (item: Json) => T): readonly T[] =>
+    field.list(from[name], name).map((item) => read(field.object(item, name)));
+  return {
+    revision: field.text(from['revision'], 'revision'),
+    ageMs: field.number(from['ageMs'], 'ageMs'),
+    stale: from['stale'] === true,
+    uncertainty: field.optional(from['uncertainty'], 'uncertainty', readUncertainty),
+    nodes: readCounts(field.object(from['nodes'], 'nodes')),
+    groups: list('groups', (item) => ({
+      cluster: optional(item, 'cluster'),
+      availabilityZone: optional(item, 'availabilityZone'),
+      ...readCounts(item),
+    })),
+    lost: list('lost', readNode),
+    departed: list('departed', (item) => ({ ...readNode(item), ...readTexts(item, ['cause', 'at']) })),
+    unhealthy: list('unhealthy', (item) => ({ ...readNode(item), ...readTexts(item, ['check', 'reason', 'since']) })),
+    notices: list('notices', (item) => ({
+      ...readNode(item),
+      ...readTexts(item, ['kind']),
+      action: optional(item, 'action'),
+      time: optional(item, 'time'),
+    })),
+    store: storeAnswer(field.object(from['store'], 'store')),
+    drains:
+      from['drains'] === null
+        ? null
+        : list('drains', (item) => ({
+            ...readTexts(item, ['ec2InstanceId', 'reason']),
+            cluster: optional(item, 'cluster'),
+            phase: optional(item, 'phase'),
+            since: optional(item, 'since'),
+          })),
+    audit: field.optional(from['audit'], 'audit', auditAnswer),
+    notes: field.list(from['notes'], 'notes').map(String),
+  };
+}
+
+function readCounts(from: Json): NodeCounts {
+  const count = (name: keyof NodeCounts) => field.number(from[name], name);
+  return {
+    present: count('present'),
+    passing: count('passing'),
+    warning: count('warning'),
+    critical: count('critical'),
+    lost: count('lost'),
+    departed: count('departed'),
+  };
+}
+
+function readNode(from: Json): StatusNode {
+  return {
+    ec2InstanceId: field.text(from['ec2InstanceId'], 'ec2InstanceId'),
+    privateIpAddress: optional(from, 'privateIpAddress'),
+    cluster: optional(from, 'cluster'),
+    availabilityZone: optional(from, 'availabilityZone'),
+    health: field.oneOf(HEALTH_STATUSES, from['health'], 'health'),
+  };
+}
+
+function storeAnswer(from: Json): FleetStatus['store'] {
+  const members = from['members'];
+  return {
+    url: field.text(from['url'], 'store.url'),
+    id: optional(from, 'id'),
+    version: optional(from, 'version'),
+    members: members === null ? null : field.list(members, 'store.members').map(String),
+    leader: optional(from, 'leader'),
+  };
+}
+
+function auditAnswer(from: Json): NonNullable<FleetStatus['audit']> {
+  const counted = field.object(from['differences'], 'audit.differences');
+  const differences = DIFFERENCE_KINDS.map((kind) => [kind, field.number(counted[kind], `audit.differences.${kind}`)]);
+  return {
+    leader: optional(from, 'leader'),
+    finishedAt: optional(from, 'finishedAt'),
+    error: optional(from, 'error'),
+    agreeing: field.number(from['agreeing'], 'audit.agreeing'),
+    differences: Object.fromEntries(differences),
+  };
+}
+
+function readTexts<Name extends string>(from: Json, names: readonly Name[]): { readonly [N in Name]: string } {
+  return Object.fromEntries(names.map((name) => [name, field.text(from[name], name)])) as { [N in Name]: string };
+}
+
+function optional(from: Json, name: string): string | null {
+  return field.optionalText(from[name], name);
+}

@@ -1,0 +1,136 @@
+import type { HealthStatus } from './record.ts';
+import { presenceState, type RollEntry } from './roll.ts';
+
+/** The numbers of a roll and the nodes to look at: what `rollcall status` and `/v1/status` say of the nodes. */
+export interface RollStatus {
+  readonly nodes: NodeCounts;
+  /** One for each cluster and zone, sorted; null: unknown to the node. */
+  readonly groups: readonly StatusGroup[];
+  /** Nodes that are not there, newest first where that is known. The store forgets them after its retention, one day. */
+  readonly lost: readonly StatusNode[];
+  readonly departed: readonly DepartedNode[];
+  /** Present nodes that are not passing, worst first. */
+  readonly unhealthy: readonly UnhealthyNode[];
+  /** Present nodes that AWS is about to take away. */
+  readonly notices: readonly NoticedNode[];
+}
+
+/** The health counts are of the present nodes. */
+export interface NodeCounts {
+  readonly present: number;
+  readonly passing: number;
+  readonly warning: number;
+  readonly critical: number;
+  readonly lost: number;
+  readonly departed: number;
+}
+
+interface StatusGroup extends NodeCounts {
+  readonly cluster: string | null;
+  readonly availabilityZone: string | null;
+}
+
+export interface StatusNode {
+  readonly ec2InstanceId: string;
+  readonly privateIpAddress: string | null;
+  readonly cluster: string | null;
+  readonly availabilityZone: string | null;
+  /** The last that the node said of itself. */
+  readonly health: HealthStatus;
+}
+
+interface DepartedNode extends StatusNode {
+  readonly cause: string;
+  /** RFC 3339, by the node's clock. */
+  readonly at: string;
+}
+
+interface UnhealthyNode extends StatusNode {
+  /** The name and the reason of its worst check. */
+  readonly check: string;
+  readonly reason: string;
+  /** RFC 3339, by the node's clock. */
+  readonly since: string;
+}
+
+interface NoticedNode extends StatusNode {
+  readonly kind: string;
+  readonly action: string | null;
+  readonly time: string | null;
+}
+
+/** So that the answer of a fleet that is gone stays small; `nodes` has the numbers. */
+export const MAX_STATUS_NODES = 100;
+
+export function rollStatus(entries: readonly RollEntry[]): RollStatus {
+  const groups = new Map<string, RollEntry[]>();
+  for (const entry of entries) {
+    const key = JSON.stringify([entry.record.cluster, entry.record.availabilityZone]);
+    const group = groups.get(key);
+    if (group) group.push(entry);
+    else groups.set(key, [entry]);
+  }
+  const present = entries.filter(({ presence }) => presence !== null);
+  const gone = entries.filter(({ presence }) => presence === null);
+  return {
+    nodes: countNodes(entries),
+    groups: [...groups.values()].map(groupOf).sort(byPlace),
+    lost: bounded(gone.filter(({ record }) => record.departure === null).map(statusNode)),
+    departed: bounded(
+      gone
+        .flatMap((entry) => {
+          const { departure } = entry.record;
+          return departure === null ? [] : [{ ...statusNode(entry), cause: departure.cause, at: departure.at }];
+        })
+        .sort((a, b) => (a.at < b.at ? 1 : -1)),
+    ),
+    unhealthy: bounded(present.flatMap(unhealthy).sort((a, b) => severityOf(b.health) - severityOf(a.health))),
+    notices: bounded(
+      present.flatMap((entry) => {
+        const { interruption } = entry.record;
+        return interruption === null ? [] : [{ ...statusNode(entry), ...interruption }];
+      }),
+    ),
+  };
+}
+
+const bounded = <T>(items: readonly T[]): readonly T[] => items.slice(0, MAX_STATUS_NODES);
+
+function countNodes(entries: readonly RollEntry[]): NodeCounts {
+  const counts = { present: 0, passing: 0, warning: 0, critical: 0, lost: 0, departed: 0 };
+  for (const entry of entries) {
+    const state = presenceState(entry);
+    counts[state] += 1;
+    if (state === 'present') counts[entry.record.health.status] += 1;
+  }
+  return counts;
+}
+
+function groupOf(entries: readonly RollEntry[]): StatusGroup {
+  const { cluster = null, availabilityZone = null } = entries[0]?.record ?? {};
+  return { cluster, availabilityZone, ...countNodes(entries) };
+}
+
+/** What is unknown comes last. */
+function byPlace(a: StatusGroup, b: StatusGroup): number {
+  const rank = ({ cluster, availabilityZone }: StatusGroup) =>
+    [cluster, availabilityZone].map((name) => (name === null ? '~' : ` ${name}`)).join('');
+  return rank(a) < rank(b) ? -1 : 1;
+}
+
+function statusNode({ record }: RollEntry): StatusNode {
+  const { ec2InstanceId, privateIpAddress, cluster, availabilityZone, health } = record;
+  return { ec2InstanceId, privateIpAddress, cluster, availabilityZone, health: health.status };
+}
+
+function unhealthy(entry: RollEntry): readonly UnhealthyNode[] {
+  const { health } = entry.record;
+  if (health.status === 'passing') return [];
+  const worst = health.checks.find(({ status }) => status === health.status);
+  const { name = '', reason = '', since = health.since } = worst ?? {};
+  return [{ ...statusNode(entry), check: name, reason, since }];
+}
+
+function severityOf(status: HealthStatus): number {
+  return status === 'critical' ? 2 : status === 'warning' ? 1 : 0;
+}
