@@ -12,20 +12,6 @@ import { type BenchmarkResult, describeMachine, renderReport, reportJson } from 
 import { start } from './start.ts';
 
 const BENCHMARKS: readonly Benchmark[] = [start, quiet, memory, list, events, http, fleet];
-const HELP = `Usage: scripts/bench [flags] [BENCHMARK …]
-
-Measures and prints a table on stdout.
-
-  BENCHMARK    ${BENCHMARKS.map(({ name }) => name).join(', ')}; default: all
-  --json       JSON on stdout, and the table on stderr
-  --quick      a fraction of the work, to see that the benchmarks run
-  --nodes N    how many agents the fleet has (default: 500)
-  -h, --help   this help
-
-Exit status: 0 also when a figure is over its limit, 1 when a benchmark could
-not run, 2 wrong usage.
-`;
-
 const interrupt = new AbortController();
 const onSignal = (name: NodeJS.Signals) => {
   // A second signal ends the run at once; exit handlers still kill the started processes.
@@ -44,11 +30,7 @@ try {
 if (interrupt.signal.aborted) process.exitCode = 130;
 
 async function main(args: readonly string[]): Promise<number> {
-  const { json, quick, help, nodes, wanted } = parseCommandLine(args);
-  if (help) {
-    process.stdout.write(HELP);
-    return 0;
-  }
+  const { json, quick, nodes, wanted } = parseCommandLine(args);
   const machine = await describeMachine();
   const results: BenchmarkResult[] = [];
   for (const benchmark of wanted) {
@@ -91,7 +73,7 @@ function parseCommandLine(args: readonly string[]) {
   const { values, positionals } = parsed(() =>
     parseArgs({
       args: [...args],
-      options: { json: flag, quick: flag, help: { ...flag, short: 'h' }, nodes: { type: 'string' } },
+      options: { json: flag, quick: flag, nodes: { type: 'string' } },
       allowPositionals: true,
     }),
   );
@@ -115,6 +97,6 @@ function parsed<T>(parse: () => T): T {
   try {
     return parse();
   } catch (error) {
-    throw new UsageError(`${describeError(error).replace(/[.]\s.*|[.]$/, '')}; see --help`);
+    throw new UsageError(`${describeError(error).replace(/[.]\s.*|[.]$/, '')}; see scripts/bench --help`);
   }
 }

@@ -129,7 +129,7 @@ test('the pages name the same figures as the script', async () => {
 test('an unknown argument is refused', async (t) => {
   const { setup } = await checkout(t);
   const { code, lastLine } = await setup(['tests']);
-  assert.deepEqual([code, lastLine], [2, 'scripts/setup: unknown argument "tests"; there is only: test']);
+  assert.deepEqual([code, lastLine], [2, 'scripts/setup: unknown argument "tests"; use test or no argument']);
 });
 
 test('a stamp of an earlier run without the program is not trusted', async (t) => {
