@@ -9,6 +9,7 @@ import { createRollStore } from '../../../src/store/roll-store.ts';
 import { openMemoryKv } from '../../../src/store/sqlite/sqlite-kv.ts';
 import { fakeAgentEcs, noAnswer } from '../../support/fake-agent-ecs.ts';
 import { flakyStore } from '../../support/flaky-store.ts';
+import { fewerInQuickRun } from '../../support/quick-run.ts';
 import { sampleInstanceId, sampleRecord } from '../../support/sample-record.ts';
 import { seededRandom } from '../../support/seeded-random.ts';
 import { simulatedClock } from '../../support/simulated-clock.ts';
@@ -120,6 +121,7 @@ test('never more than the share drains at once, and all is active again afterwar
     drained += seen.most;
     if (seen.activated) activated += 1;
   });
-  await fc.assert(property, { numRuns: 20 });
-  assert.ok(drained > 20 && activated > 0, `${drained} drained, ${activated} activated`);
+  const numRuns = fewerInQuickRun(20);
+  await fc.assert(property, { numRuns });
+  assert.ok(drained > numRuns / 2 && activated > 0, `${drained} drained, ${activated} activated`);
 });
