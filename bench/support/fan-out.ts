@@ -35,7 +35,10 @@ async function registrationsMs(
   const before = await cpuMs(etcd.server.pid);
   await registerNodes(context, writer, REGISTRATIONS);
   const { signal } = context;
-  await until('all are told', LIMIT_MS, () => told.every((count) => count >= REGISTRATIONS), { everyMs: 50, signal });
+  await until('all have the events', LIMIT_MS, () => told.every((count) => count >= REGISTRATIONS), {
+    everyMs: 50,
+    signal,
+  });
   const spentMs = (await cpuMs(etcd.server.pid)) - before;
   ended.abort();
   return spentMs;

@@ -58,7 +58,7 @@ export type NodeEvent =
   | { readonly kind: 'ecs-agent-failed'; readonly error: string }
   /** A kind of notice that could not be read is absent. */
   | { readonly kind: 'notices'; readonly notices: Partial<Notices>; readonly error: string | null }
-  /** The node's record as an earlier agent wrote it. `checks`: the names of all that this agent looks at. */
+  /** The node's record as an earlier agent wrote it. `checks`: the names of all checks of this agent. */
   | { readonly kind: 'last-record'; readonly record: NodeRecord | null; readonly checks: readonly string[] }
   /** The result of a probe. */
   | { readonly kind: 'check'; readonly name: string; readonly seen: Observation };

@@ -139,7 +139,7 @@ export function createStoreCheck(clock: Clock, damping: Damping): StoreCheck {
       // The publisher reports a step before its call and after it; only the answer, or its absence, makes a new state.
       if (!before || before.state === state) return;
       const seen = storeObservation(state, watchDown, nowMs);
-      // Not on the roll is a fact from the first answer on, not a look that may have failed.
+      // Not on the roll is a fact from the first answer on, not a result that may be wrong.
       check = observeCheck('store', check, seen, check ? damping : { ...damping, fall: 1 }, clock.wallMs());
       runs = countRun(runs, seen, nowMs - before.atMs, nowMs);
     },

@@ -1,6 +1,6 @@
 import { arnScope, clusterOf } from '../ecs/arn.ts';
 import type { ContainerInstance } from '../ecs/ecs-api.ts';
-import { describeSkew, onSharedClock } from '../record/node-clock.ts';
+import { describeSkew, onEc2Clock } from '../record/node-clock.ts';
 import type { NodeRecord } from '../record/record.ts';
 import { presenceState, type Roll, type RollEntry } from '../record/roll.ts';
 import { type UnreadableNodes, unreadableNodes } from '../store/read-roll.ts';
@@ -108,7 +108,7 @@ function judgeAbsent(
     return {
       ...verdict,
       kind: 'ghost',
-      since: entry.record.departure && onSharedClock(entry.record, entry.record.departure.at),
+      since: entry.record.departure && onEc2Clock(entry.record, entry.record.departure.at),
       reason: ghostReason(instance, entry),
     };
   }
@@ -172,7 +172,7 @@ interface Disconnection {
 function judgeDisconnection(record: NodeRecord, sighting: Sighting | null, nowMs: number): Disconnection {
   const isLong = (since: string) => nowMs - Date.parse(since) > LONG_DISCONNECTED_MS;
   const check = record.health.checks.find(({ name }) => name === 'ecs-agent');
-  const began = check && check.status !== 'passing' ? onSharedClock(record, check.since) : null;
+  const began = check && check.status !== 'passing' ? onEc2Clock(record, check.since) : null;
   if (check && began !== null && isLong(began)) {
     const said = check.reason === '' ? '' : `: ${check.reason}`;
     const skew = describeSkew(record);

@@ -68,7 +68,7 @@ export async function runProbe(options: RunProbeOptions, signal: AbortSignal): P
     options.onResult(seen, nowMs - startMs);
     passed ||= seen.status === 'passing';
     runs += 1;
-    // What fails at the start is looked at again at once, then after growing pauses: the host may be busy booting.
+    // What fails at the start runs again at once, then after growing pauses: the host may be busy booting.
     const isSoon = !passed && runs < options.fall;
     const soonMs = nowMs + Math.min(probe.intervalMs, runs === 1 ? 0 : FIRST_PAUSE_MS * 2 ** (runs - 2));
     const regularMs = nextRunMs(firstMs, probe.intervalMs, nowMs);

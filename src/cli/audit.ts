@@ -9,7 +9,7 @@ import {
 import { emptyAuditMemory } from '../audit/history.ts';
 import { type EcsFlags, ecsOptions, ecsSettings, parseClusters } from '../config/ecs-flags.ts';
 import { isLogged, logLevelOption, type OutputFormat, outputOption } from '../config/flags.ts';
-import { repeatable } from '../config/idle-flags.ts';
+import { repeatable } from '../config/flags-without-effect.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/mass-loss-flags.ts';
 import { storeConfig, storeOptions, timeoutOption } from '../config/store-flags.ts';
 import type { Failure } from '../ecs/ecs-api.ts';

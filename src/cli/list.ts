@@ -2,7 +2,7 @@ import { Command, Option } from 'commander';
 import { type EcsFlags, ecsOptions } from '../config/ecs-flags.ts';
 import { type FilterFlags, filterOptions } from '../config/filter-flags.ts';
 import { isLogged, logLevelOption, type OutputFormat, outputOption } from '../config/flags.ts';
-import { repeatable } from '../config/idle-flags.ts';
+import { repeatable } from '../config/flags-without-effect.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/mass-loss-flags.ts';
 import { readOptions } from '../config/store-flags.ts';
 import { quote, UsageError } from '../lib/errors.ts';

@@ -7,7 +7,7 @@ import {
   type OutputFormat,
   outputOption,
 } from '../config/flags.ts';
-import { repeatable } from '../config/idle-flags.ts';
+import { repeatable } from '../config/flags-without-effect.ts';
 import { clusterName } from '../ecs/arn.ts';
 import type { TaskNeeds } from '../ecs/ecs-api.ts';
 import { UsageError } from '../lib/errors.ts';

@@ -1,5 +1,5 @@
 import { Command, CommanderError } from 'commander';
-import { refuseIdleFlags } from '../config/idle-flags.ts';
+import { refuseFlagsWithoutEffect } from '../config/flags-without-effect.ts';
 import { chooseSource } from '../config/store-flags.ts';
 import { describeError, quote, RollcallError, UsageError } from '../lib/errors.ts';
 import { StoreUrlError } from '../store/store-url.ts';
@@ -83,7 +83,7 @@ export function buildProgram(context: CliContext, args: readonly string[]): Comm
     command.allowExcessArguments(false);
     resolveSwitchVariables(command, context);
     chooseSource(command);
-    refuseIdleFlags(command);
+    refuseFlagsWithoutEffect(command);
   }
   return program;
 }

@@ -5,7 +5,7 @@ import { formatDuration } from '../lib/duration.ts';
 import { RollcallError, UsageError } from '../lib/errors.ts';
 import { INSTANCE_ID } from '../record/codec.ts';
 import { findNode } from '../record/find-nodes.ts';
-import { describeSkew, onSharedClockMs } from '../record/node-clock.ts';
+import { describeSkew, onEc2ClockMs } from '../record/node-clock.ts';
 import type { CheckVerdict } from '../record/record.ts';
 import { instanceJson, presenceState, type Roll, type RollEntry } from '../record/roll.ts';
 import { LIST_FIELDS, type ListFieldName } from './columns.ts';
@@ -75,7 +75,7 @@ type Since = (instant: string, ago?: string) => string;
 function sinceOf({ record }: RollEntry, nowMs: number): Since {
   const by = record.clockSkewSeconds === null ? ` by ${record.ec2InstanceId}'s clock` : '';
   return (instant, ago = '') => {
-    const sharedMs = onSharedClockMs({ clockSkewSeconds: record.clockSkewSeconds ?? 0 }, instant);
+    const sharedMs = onEc2ClockMs({ clockSkewSeconds: record.clockSkewSeconds ?? 0 }, instant);
     const age = sharedMs === null ? 'unknown' : `${formatDuration(Math.max(0, nowMs - sharedMs))}${ago}${by}`;
     return `${instant} (${age})`;
   };

@@ -21,7 +21,7 @@ import {
   nonEmpty,
   percentBetween,
 } from './flags.ts';
-import { repeatable } from './idle-flags.ts';
+import { repeatable } from './flags-without-effect.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from './mass-loss-flags.ts';
 import { type StoreFlags, storeConfig } from './store-flags.ts';
 

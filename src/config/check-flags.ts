@@ -7,7 +7,7 @@ import { findProgram } from '../lib/find-program.ts';
 import { printable } from '../lib/foreign-text.ts';
 import { OWN_CHECK_NAMES } from '../record/health-facts.ts';
 import { durationBetween, integerBetween, parseCommand, percentBetween, splitUnquoted } from './flags.ts';
-import { repeatable } from './idle-flags.ts';
+import { repeatable } from './flags-without-effect.ts';
 
 /** HTTP and exec checks together: each is in the record, and each run costs the node something. */
 const MAX_OPERATOR_CHECKS = 16;

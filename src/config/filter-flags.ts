@@ -2,7 +2,7 @@ import { InvalidArgumentError, Option } from 'commander';
 import { FilterError, type FilterName, type FilterTexts, parseFilter } from '../record/filter.ts';
 import { HEALTH_STATUSES } from '../record/record.ts';
 import { PRESENCE_STATES } from '../record/roll.ts';
-import { repeatable } from './idle-flags.ts';
+import { repeatable } from './flags-without-effect.ts';
 
 /** The values of the flags below, which `parseFilter` takes. */
 export type FilterFlags = FilterTexts;

@@ -26,15 +26,15 @@ type OwnClock = Pick<NodeRecord, 'ec2InstanceId' | 'clockSkewSeconds'>;
 const MAX_DATE_MS = 8.64e15;
 
 /** An instant of the record on EC2's clock, in ms since the epoch; null: not known, no instant, or one that no `Date` holds. */
-export function onSharedClockMs({ clockSkewSeconds }: Pick<OwnClock, 'clockSkewSeconds'>, instant: string) {
+export function onEc2ClockMs({ clockSkewSeconds }: Pick<OwnClock, 'clockSkewSeconds'>, instant: string) {
   if (clockSkewSeconds === null) return null;
   const sharedMs = Date.parse(instant) - clockSkewSeconds * 1_000;
   return Math.abs(sharedMs) <= MAX_DATE_MS ? sharedMs : null;
 }
 
 /** The same as RFC 3339. */
-export function onSharedClock(record: Pick<OwnClock, 'clockSkewSeconds'>, instant: string): string | null {
-  const ms = onSharedClockMs(record, instant);
+export function onEc2Clock(record: Pick<OwnClock, 'clockSkewSeconds'>, instant: string): string | null {
+  const ms = onEc2ClockMs(record, instant);
   return ms === null ? null : new Date(ms).toISOString();
 }
 

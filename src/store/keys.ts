@@ -57,7 +57,7 @@ const PART_DIGITS = 2;
  * but for the 0 that all long ones begin with.
  * @returns `prefix`: of the keys of its records; `share`: how many times larger the fleet is
  */
-export function neighbourhoodOf(instanceId: string): { readonly prefix: string; readonly share: number } {
+export function fleetPartOf(instanceId: string): { readonly prefix: string; readonly share: number } {
   const start = /^\w+-0?/.exec(instanceId)?.[0].length ?? 0;
   return { prefix: recordKey(instanceId.slice(0, start + PART_DIGITS)), share: 16 ** PART_DIGITS };
 }

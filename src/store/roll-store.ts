@@ -1,5 +1,5 @@
 import { createDrainSlots } from './drain-slots.ts';
-import { keysOf, neighbourhoodOf } from './keys.ts';
+import { fleetPartOf, keysOf } from './keys.ts';
 import type { Kv } from './kv.ts';
 import { createLeaderLocks } from './leader-lock.ts';
 import { collectRoll, countOverdue, interpretBatch, readRoll, SUMMARY, WHOLE } from './read-roll.ts';
@@ -31,7 +31,7 @@ export function createRollStore(kv: Kv): Store {
     untilNotHeld: (hold, signal) => untilNotHeld(kv, hold, notesOf(hold), signal),
     notHeld: async (hold, signal) => (await readHold(kv, hold, signal)).ended,
     otherNodes: async (instanceId, signal) => {
-      const { prefix, share } = neighbourhoodOf(instanceId);
+      const { prefix, share } = fleetPartOf(instanceId);
       return Math.max(0, (await kv.count(prefix, signal)) - 1) * share;
     },
     update: (hold, record, signal) => updateRecord(kv, hold, notesOf(hold), record, signal),

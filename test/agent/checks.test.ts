@@ -9,7 +9,7 @@ import { PATIENCE_MS } from '../support/rollcall-process.ts';
 import { scaledClock } from '../support/scaled-clock.ts';
 import { startWorld } from './start-agent.ts';
 
-test('an operator’s command that fails is in the record after three looks, and well again after two: two writes', async (t) => {
+test('an operator’s command that fails is in the record after three runs, and well again after two: two writes', async (t) => {
   const dir = await mkdtemp(join(tmpdir(), 'rollcall-checks-'));
   t.after(() => rm(dir, { recursive: true, force: true }));
   const flag = join(dir, 'healthy');
@@ -52,8 +52,8 @@ test('an operator’s command that fails is in the record after three looks, and
 
   await writeFile(flag, '');
   await until('the node is well again', PATIENCE_MS, async () => (await status()) === 'passing');
-  const looks = (await app()).looks;
-  await until('it was looked at more', PATIENCE_MS, async () => (await app()).looks > looks + 2);
+  const runs = (await app()).looks;
+  await until('it ran more often', PATIENCE_MS, async () => (await app()).looks > runs + 2);
   assert.equal(records.length - before, 2);
   assert.deepEqual(
     agent.log().filter((line) => line.startsWith('check app')),
@@ -61,7 +61,7 @@ test('an operator’s command that fails is in the record after three looks, and
   );
 });
 
-test('the store’s check is told by this agent alone, and never in the record', async (t) => {
+test('the store’s check is reported by this agent alone, and never in the record', async (t) => {
   const world = await startWorld(t);
   const agent = await world.startAgent();
   const store = async () => (await agent.self()).checks.find((check: { name: string }) => check.name === 'store');

@@ -125,7 +125,7 @@ suite('/healthz', () => {
     await Promise.all((['refuse', 'hang'] as const).map((fault) => t.test(fault, (tt) => outage(tt, fault))));
   });
 
-  test('a registry that nobody reads is no stuck loop, nor is one that is read again after a long time', async (t) => {
+  test('a registry without a reader is no stuck loop, nor is one that is read again after a long time', async (t) => {
     const world = await startWorld(t);
     const clock = shiftedClock();
     const agent = await world.startAgent({ clock, config: { presenceTtlMs: 1_500 } });

@@ -103,7 +103,7 @@ describe('node state', () => {
   const check = (name: string, seen: typeof passing | typeof failing): NodeEvent => ({ kind: 'check', name, seen });
 
   test('checks keep one order, ours first and then by name, whichever was looked at first', () => {
-    const looks = [
+    const reads = [
       check('web', passing),
       check('disk', passing),
       ecsAgent,
@@ -112,8 +112,8 @@ describe('node state', () => {
     ];
     const expected = ['metadata', 'ecs-agent', 'docker', 'disk', 'app', 'web'];
     for (const events of [
-      [metadata, ...looks],
-      [...looks.reverse(), metadata],
+      [metadata, ...reads],
+      [...reads.reverse(), metadata],
     ]) {
       const record = desiredRecord(after(...events), identity);
       assert.deepEqual(
@@ -123,14 +123,14 @@ describe('node state', () => {
     }
   });
 
-  test('an operator’s check is in the record after three bad looks and out again after two good ones', () => {
-    const looks = (...seen: (typeof passing | typeof failing)[]) =>
+  test('an operator’s check is in the record after three bad results and out again after two good ones', () => {
+    const verdictAfter = (...seen: (typeof passing | typeof failing)[]) =>
       desiredRecord(after(metadata, ecsAgent, ...seen.map((each) => check('app', each))), identity)?.health;
-    assert.equal(looks(passing, failing, failing)?.status, 'passing');
-    const bad = looks(passing, failing, failing, failing);
+    assert.equal(verdictAfter(passing, failing, failing)?.status, 'passing');
+    const bad = verdictAfter(passing, failing, failing, failing);
     assert.deepEqual([bad?.status, bad?.checks.at(-1)?.reason], ['critical', 'exit status 2']);
-    assert.equal(looks(passing, failing, failing, failing, passing)?.status, 'critical');
-    assert.equal(looks(passing, failing, failing, failing, passing, passing)?.status, 'passing');
+    assert.equal(verdictAfter(passing, failing, failing, failing, passing)?.status, 'critical');
+    assert.equal(verdictAfter(passing, failing, failing, failing, passing, passing)?.status, 'passing');
   });
 
   test('one verdict, one change of the record, however often it is looked at', () => {

@@ -86,7 +86,7 @@ test('an agent that starts on a node with a notice registers with it, and writes
     else res.writeHead(404).end();
   });
   const records = world.records();
-  // The half second for which it waits for a first look at notices is two and a half: a busy machine is not late.
+  // The half second for which it waits for a first read of the notices is two and a half: a busy machine is not late.
   const clock = scaledClock(0.2);
   const agent = await world.startAgent({ clock, config: { metadataEndpoint: imds.endpoint } });
   const reads = await agent.reads('notices');

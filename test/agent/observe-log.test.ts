@@ -23,7 +23,7 @@ describe('observe log', () => {
     return lines;
   }
 
-  const look = (status: 'passing' | 'critical', reason: string): NodeEvent => ({
+  const result = (status: 'passing' | 'critical', reason: string): NodeEvent => ({
     kind: 'check',
     name: 'app',
     seen: { status, reason },
@@ -34,18 +34,18 @@ describe('observe log', () => {
     notices: { 'spot-interruption': time === null ? null : { kind: 'spot-interruption', action: 'stop', time } },
   });
 
-  test('a check is told when its status changes, not at each look nor for another reason', () => {
+  test('a check is logged when its status changes, not at each run nor for another reason', () => {
     const lines = logged(
-      look('passing', ''),
-      look('critical', 'a'),
-      look('critical', 'a'),
-      look('critical', 'b'),
-      look('passing', ''),
+      result('passing', ''),
+      result('critical', 'a'),
+      result('critical', 'a'),
+      result('critical', 'b'),
+      result('passing', ''),
     );
     assert.deepEqual(lines, ['check app is critical: a', 'check app passes again']);
   });
 
-  test('a notice is told once, again when it changes, and when it is taken back', () => {
+  test('a notice is logged once, again when it changes, and when it is taken back', () => {
     const [first, later] = ['2026-11-22T10:26:18.000Z', '2026-11-22T10:30:00.000Z'];
     assert.deepEqual(logged(notice(null), notice(first), notice(first), notice(later), notice(null), notice(null)), [
       `EC2 notice: spot-interruption stop at ${first}`,
@@ -54,18 +54,18 @@ describe('observe log', () => {
     ]);
   });
 
-  test('a notice that the record keeps from an earlier agent is told, and so is that EC2 takes it back', () => {
+  test('a notice that the record keeps from an earlier agent is logged, and so is that EC2 takes it back', () => {
     const time = '2026-11-22T10:26:18.000Z';
     const interruption = { kind: 'spot-interruption', action: 'stop', time } as const;
     const record = sampleRecord({ interruption });
     const metadata: NodeEvent = { kind: 'metadata', facts: record, error: null, clockSkewMs: null };
     const recall: NodeEvent = { kind: 'last-record', record, checks: [] };
-    const [told, withdrawn] = [
+    const [notified, withdrawn] = [
       `EC2 notice: spot-interruption stop at ${time}`,
       'EC2 withdrew its notice: spot-interruption',
     ];
-    assert.deepEqual(logged(metadata, recall, notice(time), notice(null)), [told, withdrawn]);
-    assert.deepEqual(logged(metadata, recall, notice(null)), [told, withdrawn]);
+    assert.deepEqual(logged(metadata, recall, notice(time), notice(null)), [notified, withdrawn]);
+    assert.deepEqual(logged(metadata, recall, notice(null)), [notified, withdrawn]);
     assert.deepEqual(logged(metadata, notice(null), recall), []);
   });
 });

@@ -56,14 +56,14 @@ test('passes while calls succeed, warns while they fail and the lease lives, is 
 test('a call that fails once is no change of the verdict, but counted', async (t) => {
   const { clock, network, check, verdict } = await publishing(t);
   await clock.advance(TTL_MS);
-  const looks = check.watched()?.runs;
+  const before = check.watched()?.runs;
   network.refused = ['renew'];
   while (check.watched()?.runs.failures === 0) await clock.advance(100);
   network.refused = [];
   await clock.advance(TTL_MS);
   assert.equal(verdict(), 'passing');
   assert.equal(check.watched()?.runs.failures, 1);
-  assert.ok((check.watched()?.runs.runs ?? 0) > (looks?.runs ?? 0) + 1);
+  assert.ok((check.watched()?.runs.runs ?? 0) > (before?.runs ?? 0) + 1);
 });
 
 test('is critical from the first answer on while the node cannot register', async (t) => {

@@ -76,14 +76,14 @@ describe('notifications', () => {
     assert.deepEqual(told.slice(2), ['0 WATCHDOG=1', '33 WATCHDOG=1']);
   });
 
-  test('nobody watches: no WATCHDOG', () => {
+  test('without a watchdog: no WATCHDOG', () => {
     assert.deepEqual(
       run(60, () => ({ ...well, watchdogMs: null })),
       ['0 READY=1', '0 STATUS=registered'],
     );
   });
 
-  test('a status that flickers is told every other second, and the last one stands', () => {
+  test('a status that flickers is sent every other second, and the last one stays', () => {
     const told = run(7, (second) => ({ ...well, status: `status ${Math.min(second, 5)}`, watchdogMs: null }));
     assert.deepEqual(told.slice(1), [
       '0 STATUS=status 0',
@@ -93,7 +93,7 @@ describe('notifications', () => {
     ]);
   });
 
-  test('leaving is told once and at once, whatever was told just before', () => {
+  test('leaving is sent once and at once, whatever was sent just before', () => {
     const told = run(4, (second) => ({ ...well, leaving: second >= 1, watchdogMs: null }));
     assert.deepEqual(told.slice(2), ['1 STOPPING=1', '1 STATUS=leaving the roll']);
   });

@@ -297,14 +297,14 @@ test('against a real store: nodes that depart and return between the comparisons
   const store = await openStore({ kind: 'memory', label: 'memory:audit', name: 'audit' }, deps);
   t.after(() => store.close());
   const register = async (n: number) => {
-    const seat = {
+    const registration = {
       instanceId: sampleInstanceId(n),
       session: 's',
       since: '2026-01-01T00:00:00.000Z',
       ttlMs: 3_600_000,
       retentionMs: 86_400_000,
     };
-    const outcome = await store.register(seat, sampleNode(n).record, { takeover: true, signal });
+    const outcome = await store.register(registration, sampleNode(n).record, { takeover: true, signal });
     assert.equal(outcome.kind, 'registered');
     return outcome.kind === 'registered' ? outcome.hold : assert.fail();
   };

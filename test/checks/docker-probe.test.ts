@@ -60,20 +60,20 @@ describe('docker probe', () => {
   });
 
   test('a docker that is gone is critical, with or without its socket file', async () => {
-    const look = async (socketPath: string) => {
+    const runProbe = async (socketPath: string) => {
       const probe = dockerProbe({ socketPath, intervalMs: 1_000, timeoutMs: 300, clock });
       const observation = await probe.run(new AbortController().signal);
       await probe.close();
       return observation.reason;
     };
-    assert.equal(await look('/nonexistent/docker.sock'), 'no such socket at /nonexistent/docker.sock');
+    assert.equal(await runProbe('/nonexistent/docker.sock'), 'no such socket at /nonexistent/docker.sock');
     const dir = await mkdtemp(join(tmpdir(), 'rollcall-docker-'));
     try {
       const path = join(dir, 'docker.sock');
       // A killed process leaves its socket file behind.
       const script = `require('net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`;
       await once(spawn(process.execPath, ['-e', script]), 'exit');
-      assert.equal(await look(path), `connection refused at ${path}`);
+      assert.equal(await runProbe(path), `connection refused at ${path}`);
     } finally {
       await rm(dir, { recursive: true });
     }

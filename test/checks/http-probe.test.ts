@@ -27,7 +27,7 @@ describe('http probe', () => {
   /** Stretches 300 ms to three seconds, so that a slow test machine does not look like a server that hangs. */
   const clock = scaledClock(0.1);
 
-  async function look(url: string, signal = new AbortController().signal): Promise<Observation> {
+  async function runProbe(url: string, signal = new AbortController().signal): Promise<Observation> {
     const check = { name: 'web', url };
     const probe = httpProbe({ check, intervalMs: 1_000, timeoutMs: 300, clock });
     try {
@@ -39,7 +39,7 @@ describe('http probe', () => {
   }
 
   const seen = (answer: RequestListener, path = '/health?key=secret') =>
-    withServer(createServer(answer), (port) => look(`http://127.0.0.1:${port}${path}`));
+    withServer(createServer(answer), (port) => runProbe(`http://127.0.0.1:${port}${path}`));
 
   test('2xx is passing, 429 is warning, others are critical; the reason has no query', async () => {
     const status = (code: number) => seen((_, response) => response.writeHead(code).end('text'));
@@ -99,7 +99,7 @@ describe('http probe', () => {
 
   test('a server that refuses, hangs, closes the connection or does not speak HTTP is critical', async () => {
     const gone = await withServer(createServer(), async (port) => port);
-    assert.deepEqual(await look(`http://127.0.0.1:${gone}/`), {
+    assert.deepEqual(await runProbe(`http://127.0.0.1:${gone}/`), {
       status: 'critical',
       reason: 'connection refused at HOST/',
     });
@@ -114,7 +114,7 @@ describe('http probe', () => {
     const controller = new AbortController();
     await withServer(
       createServer(() => controller.abort(new Error('leaving'))),
-      (port) => assert.rejects(look(`http://127.0.0.1:${port}/`, controller.signal), /^Error: leaving$/),
+      (port) => assert.rejects(runProbe(`http://127.0.0.1:${port}/`, controller.signal), /^Error: leaving$/),
     );
   });
 
@@ -125,7 +125,7 @@ describe('http probe', () => {
       const server = createTlsServer({ key, cert }, (_, response) => response.end());
       await withServer(server, async (port) => {
         const url = `https://127.0.0.1:${port}/`;
-        const refused = await look(url);
+        const refused = await runProbe(url);
         assert.equal(refused.status, 'critical');
         assert.match(refused.reason, /certificate.* at HOST\/$/);
         // Node reads NODE_EXTRA_CA_CERTS only at its start.

@@ -77,8 +77,8 @@ describe('run probe', () => {
     const clock = simulatedClock();
     const bad: Observation = { status: 'critical', reason: 'busy' };
     const failing = run(t, clock, async () => bad);
-    let looks = 0;
-    const booting = run(t, clock, async () => (++looks < 3 ? bad : passing));
+    let runs = 0;
+    const booting = run(t, clock, async () => (++runs < 3 ? bad : passing));
     let later = 0;
     const failingLater = run(t, clock, async () => (++later > 1 ? bad : passing));
     await clock.advance(25_000);

@@ -60,8 +60,14 @@ async function world(t: TestContext) {
     record,
     async register(n: number, overrides: Partial<NodeRecord> = {}): Promise<Hold> {
       const since = new Date().toISOString();
-      const seat = { instanceId: sampleInstanceId(n), session: `s${n}`, since, ttlMs: 60_000, retentionMs: 60_000 };
-      const outcome = await store.register(seat, record(n, overrides), { takeover: true, signal });
+      const registration = {
+        instanceId: sampleInstanceId(n),
+        session: `s${n}`,
+        since,
+        ttlMs: 60_000,
+        retentionMs: 60_000,
+      };
+      const outcome = await store.register(registration, record(n, overrides), { takeover: true, signal });
       assert.ok(outcome.kind === 'registered');
       return outcome.hold;
     },

@@ -67,14 +67,14 @@ async function world(t: TestContext) {
     },
     async register(n: number) {
       const instanceId = sampleInstanceId(n);
-      const seat = {
+      const registration = {
         instanceId,
         session: `s${n}`,
         since: new Date().toISOString(),
         ttlMs: 60_000,
         retentionMs: 60_000,
       };
-      await store.register(seat, sampleRecord({ ec2InstanceId: instanceId }), { takeover: true, signal });
+      await store.register(registration, sampleRecord({ ec2InstanceId: instanceId }), { takeover: true, signal });
     },
   };
 }
@@ -104,13 +104,13 @@ test('a watch survives an outage of etcd and a restart of its agent, and gets ea
   await until('the list is stale', PATIENCE_MS, async () => (await clients[1]?.list())?.stale === true);
   await etcd.restart();
   await register(2);
-  for (const { instances } of consumers) await until('the second is told', PATIENCE_MS, () => instances.size === 2);
+  for (const { instances } of consumers) await until('the second is there', PATIENCE_MS, () => instances.size === 2);
   await restartAgent();
   await register(3);
-  for (const { instances } of consumers) await until('the third is told', PATIENCE_MS, () => instances.size === 3);
+  for (const { instances } of consumers) await until('the third is there', PATIENCE_MS, () => instances.size === 3);
   for (const { events, outcome, count } of consumers) {
     assert.equal(count('rollcall.roll.synced'), 1, 'it went on where it was');
-    assert.equal(new Set(events.map(({ id }) => id)).size, events.length, 'nothing was told twice');
+    assert.equal(new Set(events.map(({ id }) => id)).size, events.length, 'no event came twice');
     outcome.then((end) => assert.equal(end, 'ended'));
   }
   assert.notEqual(consumers[1]?.retries.length, 0);
@@ -125,13 +125,13 @@ test('a restored etcd gives a new snapshot, and nodes that are not in it are gon
   await register(2);
   await register(3);
   const consumers = clients.map(consume);
-  for (const { instances } of consumers) await until('three are told', PATIENCE_MS, () => instances.size === 3);
+  for (const { instances } of consumers) await until('three are there', PATIENCE_MS, () => instances.size === 3);
   await etcd.restore(join(directory, 'backup'));
   for (const { instances, count } of consumers) {
     await until('one is left', PATIENCE_MS, () => instances.size === 1 && count('rollcall.roll.synced') === 2);
   }
   await register(4);
-  for (const { instances } of consumers) await until('the fourth is told', PATIENCE_MS, () => instances.size === 2);
+  for (const { instances } of consumers) await until('the fourth is handled', PATIENCE_MS, () => instances.size === 2);
 });
 
 test('a watch that starts while etcd does not run begins when etcd does', async (t) => {
@@ -143,5 +143,5 @@ test('a watch that starts while etcd does not run begins when etcd does', async 
   await assert.rejects(clients[0]?.list() ?? Promise.resolve(), /the roll is not known/);
   await assert.rejects(clients[1]?.list() ?? Promise.resolve(), /HTTP 503: the roll is not known/);
   await etcd.restart();
-  for (const { instances } of consumers) await until('the node is told', PATIENCE_MS, () => instances.size === 1);
+  for (const { instances } of consumers) await until('the node is there', PATIENCE_MS, () => instances.size === 1);
 });

@@ -19,9 +19,12 @@ const NOT_PLAIN: readonly (readonly [words: RegExp, instead: string])[] = [
   [/\bseats?\b/gi, 'registration'],
   [/\b(?:farewells?|goodbyes?)\b/gi, 'deregistration'],
   [/\b(?:testimony|witness(?:es)?)\b/gi, 'history check'],
+  [/\bnews\b/gi, 'what it is: a status, a change, an event'],
+  [/\bimpatient\b/gi, 'what it waits for, and how long'],
+  [/\b(?:good|bad|first) looks?\b/gi, 'result, run, read'],
   [/\bdeposed\b/gi, 'lost leadership'],
   [/\breigns?\b/gi, 'term'],
-  [/\bstanding audits?\b/gi, 'continuous audit'],
+  [/\bstanding\b/gi, 'continuous, present'],
   [/\bmuster(?:s|ed)?\b/gi, 'what it is: the machines that have answered, and those that have not'],
 ];
 

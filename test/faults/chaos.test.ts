@@ -221,7 +221,7 @@ test(
     });
     for (const name of ['etcd', 'agent', 'watch', 'client']) assert.ok((kills[name] ?? 0) > 0, `${name} was killed`);
     // A snapshot is a lawful answer to an outage, but not to everything.
-    // The slower the machine, the more is killed: in six minutes one consumer was told a tenth, and 20 s tell nearly all.
+    // The slower the machine, the more is killed: in six minutes one consumer got a tenth, and 20 s bring nearly all.
     for (const { told, covered } of verdicts) assert.ok(told > 300, `${told} told, ${covered} covered`);
   },
 );

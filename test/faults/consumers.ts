@@ -11,7 +11,7 @@ import { createToldRoll, differences, storedRoll, type ToldRoll } from './told-r
 /** What a test allows on top of a promise for processes that start on a busy machine. */
 export const LIMIT_MS = 30_000;
 
-/** Somebody outside of this program's processes that follows the roll. */
+/** A reader outside of this program's processes that follows the roll. */
 export interface Consumer {
   readonly name: string;
   events(): readonly RollCloudEvent[];

@@ -46,7 +46,7 @@ function afterSnapshot(events: ReturnType<Consumer['events']>): string[] {
   return events.slice(events.findIndex((event) => event.type === 'rollcall.roll.synced') + 1).map(brief);
 }
 
-/** Nothing was told twice. */
+/** No event came twice. */
 function assertOnce({ name, events }: Consumer) {
   assert.equal(new Set(events().map(({ id }) => id)).size, events().length, `${name}: told twice`);
 }
@@ -102,7 +102,7 @@ test('a paused watch whose events overflow the connection and are compacted gets
   await agree(consumers, writer);
   const [stopped, other] = consumers;
   assert.equal(stopped?.count('rollcall.roll.synced'), 2);
-  assert.equal(other?.count('rollcall.roll.synced'), 1, 'whoever was not stopped was told everything');
+  assert.equal(other?.count('rollcall.roll.synced'), 1, 'a consumer that was not stopped got everything');
   assert.equal(other?.count('rollcall.instance.updated'), 1_000);
 });
 
@@ -114,7 +114,7 @@ test('a consumer that returns after a compaction with an older cursor starts wit
   const { agentUrl: url } = await startOutside(t, store);
   const args = ['watch', '--store', store, '--cursor', cursor];
   const first = startRollcall(t, args);
-  await until('the snapshot is told', LIMIT_MS, () => first.stdout().includes('rollcall.roll.synced'));
+  await until('the snapshot is printed', LIMIT_MS, () => first.stdout().includes('rollcall.roll.synced'));
   first.child.kill('SIGTERM');
   await first.ended;
   const revision = await writer.depart(a);

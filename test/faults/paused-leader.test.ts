@@ -15,7 +15,7 @@ const ROUNDS = 10;
 const MASS_LOSS = 0.3 * AGENTS;
 const never = new AbortController().signal;
 
-/** Follows the presences in a store, and what a reader of the roll is told. */
+/** Follows the presences in a store, and the events of a reader of the roll. */
 async function startReader(t: TestContext, endpoints: readonly string[]) {
   const store = await openEtcdStore(endpoints);
   const registry = createRegistry({ store, clock: systemClock, random: Math.random, readTimeoutMs: 60_000 });
@@ -82,7 +82,7 @@ async function startReader(t: TestContext, endpoints: readonly string[]) {
       );
       assert.deepEqual([...missing.keys()], [], 'all are back');
       assert.ok(seen.longestMs < 1_000, `${seen.longestMs} ms`);
-      assert.equal(count('lost'), count('recovered'), 'few are told as lost, and as back at once');
+      assert.equal(count('lost'), count('recovered'), 'few lost events, and recovered ones at once');
       // A mass loss is more than 30 % of the nodes.
       assert.ok(count('lost') <= MASS_LOSS, `${count('lost')} told as lost`);
       if (seen.vanished > MASS_LOSS) assert.equal(told[0], 'uncertain');
@@ -92,7 +92,7 @@ async function startReader(t: TestContext, endpoints: readonly string[]) {
   };
 }
 
-test('a leader that was paused revokes what others renewed: no node is missing for longer than a second, and no fleet is told as lost', {
+test('a leader that was paused revokes what others renewed: no node is missing for longer than a second, and no fleet is reported as lost', {
   timeout: 600_000,
 }, async (t) => {
   const cluster = await startEtcdCluster(3);
@@ -114,7 +114,7 @@ test('a leader that was paused revokes what others renewed: no node is missing f
   }
   t.diagnostic(`${lossy} of ${ROUNDS} rounds lost something`);
 
-  // Whether a leader that resumes is told of its successor first is a matter of luck. This is what it does if it is not.
+  // Whether a leader that resumes hears of its successor first is a matter of luck. This is what it does if it is not.
   reader.begin();
   const heardOf = () => agents.reduce((sum, { heard }) => sum + heard(), 0);
   const before = heardOf();

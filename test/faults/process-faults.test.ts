@@ -52,7 +52,7 @@ test('a watch paused for longer than the TTL continues with the events in betwee
   await writer.register(2, {}, 2_000);
   await writer.depart(a);
   const [, stream] = consumers;
-  await until('the other is told the loss', LIMIT_MS, () => stream?.count('rollcall.instance.lost') === 1);
+  await until('the other gets the loss', LIMIT_MS, () => stream?.count('rollcall.instance.lost') === 1);
   await sleep(2_000); // longer than the TTL in any case
   watch.child.kill('SIGCONT');
   await writer.register(3);
@@ -85,7 +85,7 @@ test('an etcd that hangs for longer than the TTL of all nodes gives uncertain, a
   });
   await agree(consumers, writer);
   for (const { name, events, count } of consumers) {
-    await until(`${name} is told that it is over`, LIMIT_MS, () => count('rollcall.roll.certain') === 1);
+    await until(`${name} hears that it is over`, LIMIT_MS, () => count('rollcall.roll.certain') === 1);
     const told = events().map(brief);
     assert.equal(count('rollcall.instance.lost'), 0, `${name}: ${told.join(', ')}`);
     assert.ok(told.indexOf('uncertain') < told.indexOf('certain'), `${name}: ${told.join(', ')}`);
@@ -117,12 +117,12 @@ test('a watch that is killed while losses are held sends them after its restart'
   const both = consumer('both', () => [...jsonLines(first.stdout()), ...jsonLines(second.stdout())]);
   await agree([both], writer);
   assert.equal(both.count('rollcall.instance.lost'), 7);
-  // It holds them, too, and says how things are meanwhile: its snapshot has nobody as lost.
+  // It holds them, too, and says how things are meanwhile: its snapshot has no node as lost.
   assert.equal(both.count('rollcall.roll.synced'), 2);
   assert.ok(both.events().every(({ type, snapshot }) => type !== 'rollcall.instance.lost' || !snapshot));
 });
 
-/** A node's agent in a few lines: beats, and registers again when its lease is gone. */
+/** A node's agent in a few lines: sends heartbeats, and registers again when its lease is gone. */
 async function keepBeating(writer: SampleWriter, n: number, signal: AbortSignal): Promise<void> {
   let hold: Hold | null = null;
   while (!signal.aborted) {

@@ -4,7 +4,7 @@ import { applyEvent } from '../../src/client/watch.ts';
 import { type InstanceJson, instanceJson } from '../../src/record/roll.ts';
 import type { Store } from '../../src/store/store.ts';
 
-/** All that a consumer was told, in the order it was, and the roll it makes of that. */
+/** All events that a consumer got, in their order, and the roll it makes of them. */
 export interface ToldRoll {
   readonly events: readonly RollCloudEvent[];
   readonly instances: ReadonlyMap<string, InstanceJson>;

@@ -52,7 +52,7 @@ test('the image and the unit’s variants on a booted host', async (t) => {
     );
     await must('docker stop --time=10 alone');
     assert.equal(await inspect('.State.ExitCode'), '0');
-    // Outside systemd nothing is told, so that nothing stands on stdout.
+    // Outside systemd no notification is sent, so that nothing is on stdout.
     const log = await must(
       'docker logs alone 2>/dev/null; docker logs alone 2>&1 >/dev/null | tail -1 >&2; docker rm alone',
     );
@@ -123,7 +123,7 @@ test('the image and the unit’s variants on a booted host', async (t) => {
       systemctl daemon-reload && systemctl restart amazon-ecs-agent`,
     );
     await must('rm /etc/rollcall/rollcall.env');
-    // More often than systemd's own limit of starts allows, as somebody does who is in a hurry.
+    // More often than systemd's own limit of starts allows, as an operator in a hurry does.
     await machine.run('for try in 1 2 3 4 5 6 7; do systemctl restart rollcall; done', 120_000);
     assert.match(await journal(since), /ROLLCALL_STORE is not set; write .* into \/etc\/rollcall\/rollcall\.env/);
     await must("echo 'ROLLCALL_STORE=etcd://127.0.0.1:2379' >/etc/rollcall/rollcall.env");

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { timed, until } from '../support/machine-time.ts';
 import { bootMachine, type Machine } from './support/machine.ts';
-import { backOnTheRoll, containers, property, SLACK_MS, seat } from './support/unit-state.ts';
+import { backOnTheRoll, containers, property, readNode, SLACK_MS } from './support/unit-state.ts';
 
 /** How often each instant is tried. */
 const TRIES = Number(process.env['STOP_TRIES'] ?? 2);
@@ -105,7 +105,7 @@ test('an ordered stop at any moment of a start', async (t) => {
     assert.equal(await causes('systemctl restart docker'), 'restart');
     session = await backOnTheRoll(machine, session);
     assert.equal(await causes('systemctl stop rollcall'), 'stopped');
-    assert.deepEqual((await seat(machine)).departure?.cause, 'stopped');
+    assert.deepEqual((await readNode(machine)).departure?.cause, 'stopped');
     assert.deepEqual(await containers(machine), []);
   });
 });

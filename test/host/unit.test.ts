@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { timed, until } from '../support/machine-time.ts';
 import { bootMachine } from './support/machine.ts';
-import { backOnTheRoll, containers, property, SLACK_MS, seat } from './support/unit-state.ts';
+import { backOnTheRoll, containers, property, readNode, SLACK_MS } from './support/unit-state.ts';
 
 /** More than an agent on a busy machine may be late. */
 const WATCHDOG_SECONDS = 10;
@@ -33,7 +33,7 @@ test('the unit on a booted host', async (t) => {
   await t.test('survives its watchdog limit, and systemd refuses no notification', async () => {
     await new Promise((resolve) => setTimeout(resolve, WATCHDOG_SECONDS * 2_000));
     assert.equal(await property(machine, 'NRestarts'), '0');
-    assert.equal((await seat(machine)).session, session);
+    assert.equal((await readNode(machine)).session, session);
     const journal = await machine.must('journalctl --no-pager --output=cat');
     assert.doesNotMatch(journal, REFUSED);
   });
@@ -93,7 +93,7 @@ test('the unit on a booted host', async (t) => {
       20_000 + SLACK_MS,
       async () => Number(await property(machine, 'NRestarts')) >= restarts + 2,
     );
-    // Nobody starts docker: that its fault is mended is enough.
+    // The test does not start docker: that its fault is mended is enough.
     await machine.must(
       `rm ${folder}/broken.conf; systemctl daemon-reload; systemctl reset-failed docker docker.socket`,
     );
@@ -123,7 +123,7 @@ test('the unit on a booted host', async (t) => {
 
   await t.test('when stopped, it departs within a second and leaves no container', async () => {
     const [, tookMs] = await timed(machine.must('systemctl stop rollcall'));
-    const now = await seat(machine);
+    const now = await readNode(machine);
     assert.deepEqual([now.present, now.departure?.cause], [false, 'stopped']);
     assert.ok(tookMs < 1_000 + SLACK_MS, `it took ${Math.round(tookMs)} ms`);
     t.diagnostic(`systemctl stop took ${Math.round(tookMs)} ms`);
@@ -135,7 +135,7 @@ test('the unit on a booted host', async (t) => {
     await machine.must('systemctl start rollcall', 120_000);
     session = await backOnTheRoll(machine, session);
     await machine.must('systemctl stop docker.socket docker.service', 120_000);
-    const gone = await seat(machine);
+    const gone = await readNode(machine);
     assert.deepEqual([gone.present, gone.departure?.cause], [false, 'stopped']);
     await machine.must('systemctl start docker.service', 120_000);
     session = await backOnTheRoll(machine, session);
@@ -144,7 +144,7 @@ test('the unit on a booted host', async (t) => {
   await t.test('a shutdown of the host is a departure', async () => {
     await machine.run('systemctl poweroff');
     await machine.off(60_000 + SLACK_MS);
-    const now = await seat(machine);
+    const now = await readNode(machine);
     assert.deepEqual([now.present, now.departure?.cause], [false, 'stopped']);
   });
 });

@@ -18,7 +18,7 @@ import {
 import { createLoopMonitor } from '../../src/lib/run-group.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
 
-/** Reads a value once a minute, writes it elsewhere when it differs, and deregisters when it is told to leave. */
+/** Reads a value once a minute, writes it elsewhere when it differs, and deregisters when it is to leave. */
 type Step =
   | Wait
   | Done
@@ -142,7 +142,7 @@ test('carries out what the plan says, hands each answer to apply, and waits unti
   assert.equal(getEventListeners(stop.signal, 'abort').length, 1, 'the wait listens, and no call that has ended');
 });
 
-test('apply is told when the call was sent and when it ended, on both clocks, and a random number', async (t) => {
+test('apply gets when the call was sent and when it ended, on both clocks, and a random number', async (t) => {
   const answer = Promise.withResolvers<void>();
   const { clock, world } = copier(t, answer.promise);
   await clock.advance(2_000);

@@ -35,13 +35,13 @@ test('Node has its handlers when a program starts, as this one was', () => {
   assert.deepEqual([wasLostAtStart(1, 'SIGTERM', status), wasLostAtStart(1, 'SIGINT', status)], [false, false]);
 });
 
-test('every stop signal is told, and the first one is kept', async () => {
+test('every stop signal reaches the listener, and the first one is kept', async () => {
   const told: string[] = [];
   onStopSignal((signal) => told.push(signal));
   assert.equal(firstStopSignal(), null);
   for (const [index, signal] of STOP_SIGNALS.entries()) {
     process.kill(process.pid, signal);
-    await until('the signal is told', 10_000, () => told.length > index);
+    await until('the listener has the signal', 10_000, () => told.length > index);
   }
   assert.deepEqual(told, STOP_SIGNALS);
   assert.equal(firstStopSignal(), 'SIGTERM');

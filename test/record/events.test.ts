@@ -60,7 +60,7 @@ test('a departed node that is present again has restarted, if it was away only a
   // The node's clock was set back meanwhile: nothing is known.
   assert.deepEqual(back('stopped', -1_000), ['registered']);
   assert.deepEqual(back('restart', 120_000), ['restarted']);
-  // Its start failed, and somebody started it later.
+  // Its start failed, and an operator started it later.
   assert.deepEqual(back('restart', 120_001), ['registered']);
   assert.deepEqual(back('restart', -1_000), ['registered']);
   assert.deepEqual(back('spot-interruption', 4_000), ['registered']);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { describeSkew, onSharedClock, publishedSkew } from '../../src/record/node-clock.ts';
+import { describeSkew, onEc2Clock, publishedSkew } from '../../src/record/node-clock.ts';
 
 const MINUTE_MS = 60_000;
 
@@ -23,14 +23,14 @@ test('a difference is published from a minute on, in whole minutes, and not anew
 
 test('an instant of the node is brought to the shared clock, or to none', () => {
   const at = '2026-01-01T11:00:00.000Z';
-  assert.equal(onSharedClock({ clockSkewSeconds: -3_600 }, at), '2026-01-01T12:00:00.000Z');
-  assert.equal(onSharedClock({ clockSkewSeconds: 0 }, at), at);
-  assert.equal(onSharedClock({ clockSkewSeconds: null }, at), null);
-  assert.equal(onSharedClock({ clockSkewSeconds: 0 }, 'once'), null);
+  assert.equal(onEc2Clock({ clockSkewSeconds: -3_600 }, at), '2026-01-01T12:00:00.000Z');
+  assert.equal(onEc2Clock({ clockSkewSeconds: 0 }, at), at);
+  assert.equal(onEc2Clock({ clockSkewSeconds: null }, at), null);
+  assert.equal(onEc2Clock({ clockSkewSeconds: 0 }, 'once'), null);
   // An instant that no date can hold is not known.
-  assert.equal(onSharedClock({ clockSkewSeconds: -60 }, '+275760-09-13T00:00:00.000Z'), null);
-  assert.equal(onSharedClock({ clockSkewSeconds: 60 }, '-271821-04-20T00:00:00.000Z'), null);
-  assert.equal(onSharedClock({ clockSkewSeconds: Number.MAX_SAFE_INTEGER }, at), null);
+  assert.equal(onEc2Clock({ clockSkewSeconds: -60 }, '+275760-09-13T00:00:00.000Z'), null);
+  assert.equal(onEc2Clock({ clockSkewSeconds: 60 }, '-271821-04-20T00:00:00.000Z'), null);
+  assert.equal(onEc2Clock({ clockSkewSeconds: Number.MAX_SAFE_INTEGER }, at), null);
 });
 
 test('a difference is described with its node and direction', () => {

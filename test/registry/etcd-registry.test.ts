@@ -55,7 +55,7 @@ async function setUp(t: TestContext, endpoint = etcd.clientUrl) {
 
 async function register(store: Store, n: number) {
   const instanceId = sampleInstanceId(n);
-  const seat = {
+  const registration = {
     instanceId,
     session: `s-${n}`,
     since: '2026-01-01T00:00:00.000Z',
@@ -63,7 +63,7 @@ async function register(store: Store, n: number) {
     retentionMs: 86_400_000,
   };
   const record = sampleRecord({ ec2InstanceId: instanceId });
-  const outcome = await store.register(seat, record, { takeover: true, signal: NEVER });
+  const outcome = await store.register(registration, record, { takeover: true, signal: NEVER });
   assert.ok(outcome.kind === 'registered');
   const { hold, revision } = outcome;
   const update = async (cluster: string) => {
@@ -221,7 +221,7 @@ test('a reader that does not read is cut off, and the others continue', async (t
   assert.equal(quick.received().length, 44 * 100 + 1);
 });
 
-test('a watch that is down for longer than 15 s is told once, with the reason, and once when it is up again', async (t) => {
+test('a watch that is down for longer than 15 s is reported once, with the reason, and once when it is up again', async (t) => {
   const proxy = await startGrpcProxy(etcd.clientUrl);
   t.after(() => proxy.close());
   const clock = scaledClock(3);
@@ -244,7 +244,7 @@ test('a watch that is down for longer than 15 s is told once, with the reason, a
   proxy.buffer(WATCH);
   const startMs = clock.monotonicMs();
   await register(writer, 1);
-  await until('it is told as down', 60_000, () => told.length > 0);
+  await until('it is reported as down', 60_000, () => told.length > 0);
   assert.ok(clock.monotonicMs() - startMs > 10_000, 'it was confirmed up to 5 s before');
   const [down] = told;
   assert.ok(down && down.downMs > 15_000);
@@ -253,7 +253,7 @@ test('a watch that is down for longer than 15 s is told once, with the reason, a
   assert.equal((await registry.read(NEVER)).stale, true);
 
   proxy.buffer(null);
-  await until('it is told as up', 60_000, () => told.length > 1);
+  await until('it is reported as up', 60_000, () => told.length > 1);
   assert.deepEqual(told.slice(1), [null]);
   assert.equal(registry.status().watchDownMs, null);
   await until('the roll is up to date', 60_000, async () => (await registry.read(NEVER)).roll.entries.length === 1);

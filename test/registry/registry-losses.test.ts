@@ -12,7 +12,7 @@ test('a single loss is sent as soon as the store was polled about the others', a
   store.commit(nodes(3, 4, null));
   await clock.advance(0);
   assert.deepEqual(consumer.take(), [['lost', '3']]);
-  assert.equal(store.looks, 1);
+  assert.equal(store.overdueReads, 1);
   const { uncertainty, heldLosses } = registry.status();
   assert.deepEqual({ uncertainty, heldLosses }, { uncertainty: null, heldLosses: 0 });
 });
@@ -22,7 +22,7 @@ test('with the guard off a loss is sent at once, and the store is not polled', a
   store.commit(nodes(0, 20, null));
   await clock.advance(0);
   assert.deepEqual(consumer.take(), [['lost×20', '3']]);
-  assert.equal(store.looks, 0);
+  assert.equal(store.overdueReads, 0);
 });
 
 test('a loss about which the store does not answer is sent anyway, while the watch confirms the roll', async (t) => {

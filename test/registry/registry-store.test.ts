@@ -21,14 +21,14 @@ async function setUp(t: TestContext) {
   const register = async (n: number, ttlMs: number) => {
     const instanceId = sampleInstanceId(n);
     const record = sampleRecord({ ec2InstanceId: instanceId });
-    const seat = {
+    const registration = {
       instanceId,
       session: 'session-a',
       since: '2026-01-01T00:00:00.000Z',
       ttlMs,
       retentionMs: 86_400_000,
     };
-    const outcome = await store.register(seat, record, { takeover: true, signal: NEVER });
+    const outcome = await store.register(registration, record, { takeover: true, signal: NEVER });
     assert.ok(outcome.kind === 'registered');
     return { hold: outcome.hold, record };
   };

@@ -146,7 +146,7 @@ describe('roll store', () => {
     assert.equal(await clusterOf(store), 'changed');
   });
 
-  /** A registration whose outcome its caller does not know, and what it was told of it. */
+  /** A registration whose outcome its caller does not know, and what `onSent` said of it. */
   async function registerUnheard(store: Store, session: string): Promise<Hold> {
     let sent: Hold | null = null;
     const onSent = (hold: Hold | null) => {
@@ -177,7 +177,7 @@ describe('roll store', () => {
     assert.equal((await store.readOne(id, signal)).entry, null);
   });
 
-  test('a registration that the store refused is told as not carried out', async (t) => {
+  test('a registration that the store refused is reported as not carried out', async (t) => {
     const { store } = await open(t);
     await register(store, 'newer', '2026-01-01T00:00:05Z');
     const told: boolean[] = [];

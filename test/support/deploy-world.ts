@@ -27,7 +27,7 @@ export interface DeployWorld {
   readonly store: string;
   readonly fleet: FleetStandIn;
   readonly units: string;
-  /** `scripts/deploy` with all it needs and nobody to ask. */
+  /** `scripts/deploy` with all it needs and no terminal to ask. */
   deploy(...more: string[]): ReturnType<FleetStandIn['script']>;
   undeploy(...more: string[]): ReturnType<FleetStandIn['script']>;
   /** In a process group of its own, as a shell starts it for Ctrl-C to reach. */

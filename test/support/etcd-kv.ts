@@ -5,7 +5,7 @@ import { TXN } from '../../src/store/etcd/rpc.ts';
 import type { Kv, KvBatch } from '../../src/store/kv.ts';
 import type { EtcdStoreConfig } from '../../src/store/store-url.ts';
 
-/** For calls that nobody aborts. */
+/** For calls that are not aborted. */
 export const never = new AbortController().signal;
 
 const opened = new Set<Kv>();

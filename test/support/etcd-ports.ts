@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 
 /**
- * Below the ports that Linux gives to outgoing connections, and to whoever asks for any (32768 and up): what is closed
- * here and opened again soon is nobody else's in between.
+ * Below the ports that Linux gives to outgoing connections, and to a program that asks for any (32768 and up): what is
+ * closed here and opened again soon is not taken in between.
  */
 const FIRST = 23_000;
 const COUNT = 9_000;

@@ -45,7 +45,7 @@ export interface EtcdServer {
   readonly dataDir: string;
   /** Of the process running now, or of the last one. Send it SIGSTOP for a server that hangs, SIGCONT to go on. */
   readonly pid: number;
-  /** Ends the process and waits for its end. Default: SIGKILL, a crash; with SIGTERM etcd first says goodbye. */
+  /** Ends the process and waits for its end. Default: SIGKILL, a crash; with SIGTERM etcd first closes its connections. */
   stop(signal?: NodeJS.Signals): Promise<void>;
   /** Starts it again on the same ports and data; stops it first where it still runs. */
   restart(): Promise<void>;

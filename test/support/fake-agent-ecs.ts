@@ -1,7 +1,7 @@
 import type { Attribute, ContainerInstance, Described, EcsApi } from '../../src/ecs/ecs-api.ts';
 import { EcsError } from '../../src/ecs/ecs-errors.ts';
 
-/** The part of ECS that an agent changes, in memory, for instances that it was told of. */
+/** The part of ECS that an agent changes, in memory, for the instances that it was given. */
 export interface FakeAgentEcs extends EcsApi {
   readonly instances: Map<string, ContainerInstance>;
   /** Actions in order, as `DRAINING`, `ACTIVE`, `describe`, `put rollcall.health=passing`, `delete NAME`. */

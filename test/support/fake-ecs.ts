@@ -24,7 +24,7 @@ export function fakeEcs(
     const first = Number(from ?? '0');
     return { arns: arns.slice(first, first + 100), next: first + 100 < arns.length ? String(first + 100) : null };
   };
-  const unused = () => Promise.reject(new Error('nobody changes anything here'));
+  const unused = () => Promise.reject(new Error('this fake changes nothing'));
   const api: FakeEcs = {
     label: 'fake',
     requests: [],

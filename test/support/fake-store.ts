@@ -13,7 +13,7 @@ export interface FakeStore extends Store {
   commit(put: readonly RollEntry[], removed?: readonly string[]): void;
   /** One revision with exactly these changes, whatever the entries. */
   emit(changes: readonly Change[]): void;
-  /** Somebody else writes to the same store. */
+  /** Another client writes to the same store. */
   foreign(): void;
   /** An empty batch to all watchers. */
   confirm(): void;
@@ -30,7 +30,7 @@ export interface FakeStore extends Store {
   overdueIds: ReadonlySet<string>;
   readonly calls: { read: number; watch: number };
   /** How often `overdue` was asked. */
-  looks: number;
+  overdueReads: number;
   /** Watches under way. */
   watchers(): number;
 }
@@ -61,7 +61,7 @@ export function fakeStore(label = 'fake:'): FakeStore {
   return {
     label,
     calls: { read: 0, watch: 0 },
-    looks: 0,
+    overdueReads: 0,
     skipped: [],
     overdueIds: new Set(),
     register: unused,
@@ -83,7 +83,7 @@ export function fakeStore(label = 'fake:'): FakeStore {
     },
 
     async overdue(instanceIds) {
-      this.looks += 1;
+      this.overdueReads += 1;
       await answer();
       const asked = instanceIds.slice(0, MAX_ASKED_PRESENCES).filter((id) => entries.get(id)?.presence);
       return { asked: asked.length, overdue: asked.filter((id) => this.overdueIds.has(id)).length };
@@ -116,7 +116,7 @@ export function fakeStore(label = 'fake:'): FakeStore {
       let wake = Promise.withResolvers<void>();
       const onWake = (error?: Error) => (error ? wake.reject(error) : wake.resolve());
       const onAbort = () => {
-        wake.promise.catch(() => {}); // nobody waits for it while a batch is being looked at
+        wake.promise.catch(() => {}); // nothing waits for it while a batch is being handled
         wake.reject(signal.reason);
       };
       watching.add(onWake);

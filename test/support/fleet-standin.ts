@@ -50,7 +50,7 @@ export interface FleetStandIn {
     readonly stdout: () => string;
     readonly stderr: () => string;
   };
-  /** Every call of fleetctl and aws since the last look. */
+  /** Every call of fleetctl and aws since the last read. */
   calls(): Promise<string[]>;
   /** `null`: all is well. */
   awsError(text: string | null): Promise<void>;
@@ -180,7 +180,7 @@ export async function startFleetStandIn(t: TestContext, options: FleetOptions): 
     },
     start,
     calls: async () => {
-      // Emptied, the file would lose what is called between the look and that.
+      // Emptied, the file would lose what is called between the read and that.
       const lines = (await readFile(join(dir, 'calls.log'), 'utf8')).split('\n').slice(lookedAt, -1);
       lookedAt += lines.length;
       return lines;

@@ -5,7 +5,7 @@ export function sampleLease(overrides: Partial<LeaseReport> = {}): LeaseReport {
   return {
     store: 'etcd://10.0.0.1:2379',
     state: 'held',
-    reason: 'the next beat is due in 8 s',
+    reason: 'the next heartbeat is due in 8 s',
     believedGood: true,
     ttlMs: 30_000,
     lastBeatAgeMs: 1_999.6,

@@ -24,7 +24,7 @@ interface Sleeper {
   readonly wake: () => void;
 }
 
-/** A clock that stands still until it is told to advance. */
+/** A clock that stands still until `advance`. */
 export function simulatedClock(options: SimulatedClockOptions = {}): SimulatedClock {
   let nowMs = options.monotonicMs ?? 1_000_000;
   let wallOffsetMs = (options.wallMs ?? Date.UTC(2026, 0, 1)) - nowMs;

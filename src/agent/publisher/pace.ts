@@ -34,7 +34,7 @@ export function pausedAfter<State extends Paced>(
  * every other time earns its retries, and does not double what it asks. A heartbeat that is answered says nothing of a
  * write that was refused, since a full or read-only store still takes heartbeats.
  */
-export function earnedBy<State extends Paced>(state: State, action: State['trouble']['action']): State {
+export function afterAnswer<State extends Paced>(state: State, action: State['trouble']['action']): State {
   const { trouble } = state;
   if (trouble.error !== null && trouble.action !== action) return state;
   return { ...state, trouble: { ...withoutError(trouble), backoff: trouble.backoff.previous() } };

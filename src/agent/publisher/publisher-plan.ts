@@ -14,7 +14,7 @@ import {
 import { formatDuration } from '../../lib/duration.ts';
 import { DEPARTURE_CAUSES, type DepartureCause, type NodeRecord } from '../../record/record.ts';
 import type { Hold, NotHeld, RegisterOutcome, RenewOutcome, WriteOutcome } from '../../store/store.ts';
-import { earnedBy, pausedAfter, returnSpreadMs } from './pace.ts';
+import { afterAnswer, pausedAfter, returnSpreadMs } from './pace.ts';
 
 /** The cause of a departure: what EC2 announced for this node, else whether the agent is restarted or stopped. */
 export function departureCause({ interruption }: NodeRecord, restarting: boolean): DepartureCause {
@@ -205,13 +205,13 @@ export function leaseOverdue({ hold, heartbeatAtMs }: PublisherState, nowMs: num
 /** The publisher's state after each answer of the store; pure. */
 export const apply: Apply<PublisherState, Step, Answers> = {
   recall(state, { action }) {
-    return { ...earnedBy(state, action), recalled: true };
+    return { ...afterAnswer(state, action), recalled: true };
   },
   register(state, { action, desired }, outcome, end) {
     const { sentAtMs, nowMs, random } = end;
     if (outcome.kind === 'superseded') {
       const first = state.phase === 'unregistered' && state.contestedBy !== outcome.by;
-      return first ? contested(state, outcome.by, nowMs) : ended(earnedBy(state, action), outcome, state, end);
+      return first ? contested(state, outcome.by, nowMs) : ended(afterAnswer(state, action), outcome, state, end);
     }
     const { hold } = outcome;
     return {
@@ -227,28 +227,28 @@ export const apply: Apply<PublisherState, Step, Answers> = {
     };
   },
   'count-nodes'(before, { action }, otherNodes, { nowMs, random }) {
-    const state = earnedBy(before, action);
+    const state = afterAnswer(before, action);
     return { ...state, registerAtMs: nowMs + returnSpreadMs(otherNodes, state.ttlMs) * random };
   },
   renew(before, { action, hold }, outcome, end) {
     const { sentAtMs, random } = end;
-    const state = earnedBy(before, action);
+    const state = afterAnswer(before, action);
     if (outcome.kind !== 'renewed') return ended(state, outcome, before, end);
     const nextHeartbeatAtMs = sentAtMs + heartbeatIntervalMs(hold, random);
     return { ...state, heartbeatAtMs: sentAtMs, nextHeartbeatAtMs, counts: count(state, { beats: 1 }) };
   },
   'renew-retention'(before, { action, hold }, outcome, end) {
-    const state = earnedBy(before, action);
+    const state = afterAnswer(before, action);
     if (outcome.kind !== 'renewed') return ended(state, outcome, before, end);
     return { ...state, nextRetentionRenewalAtMs: end.sentAtMs + retentionRenewalIntervalMs(hold, end.random) };
   },
   update(before, { action, desired }, outcome, end) {
-    const state = earnedBy(before, action);
+    const state = afterAnswer(before, action);
     if (outcome.kind !== 'written') return ended(state, outcome, before, end);
     return { ...state, publishedJson: desired.json, counts: count(state, { recordWrites: 1 }) };
   },
   depart(before, { action }, outcome, end) {
-    const state = earnedBy(before, action);
+    const state = afterAnswer(before, action);
     if (outcome.kind === 'superseded') return ended(state, outcome, before, end);
     // `lost`: record and presence belong to no session that is known here, so nothing is left to do.
     if (outcome.kind === 'lost') return { ...state, phase: 'departed' };

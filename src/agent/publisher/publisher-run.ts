@@ -34,7 +34,7 @@ interface PublisherOptions {
   readonly onLastRecord?: (record: NodeRecord | null) => void;
   /** Asked once `leaving` is true: whether the agent will be started again. Default: it will not. */
   readonly restarting?: (() => boolean) | undefined;
-  /** Called before and after each call of the store, and at each wait: proof that the loop moves. */
+  /** Called before and after each call of the store, and at each wait: the loop makes progress. */
   readonly onStep: (step: Step, state: PublisherState) => void;
 }
 
@@ -57,7 +57,7 @@ export function runPublisher(options: PublisherOptions, signal: AbortSignal): Pr
   const initial = initialPublisherState(ttlMs, onLastRecord === undefined);
   const watched = createCell(watchedOf(initial));
   const ended = createCell<HoldEnd | null>(null);
-  const impatient = createCell(false);
+  const leavingForLong = createCell(false);
   const loop: ControlLoop<PublisherState, Step, Answers> = {
     clock,
     random,
@@ -93,11 +93,11 @@ export function runPublisher(options: PublisherOptions, signal: AbortSignal): Pr
     apply,
     applyFailure,
     limitMs: () => Math.min(MAX_CALL_MS, ttlMs / 3),
-    wakeUps: [desired, leaving, ended, impatient],
+    wakeUps: [desired, leaving, ended, leavingForLong],
     // A registration only after a while: its answer says whether there is something to end.
     yields: (call) =>
       call.action !== 'depart' &&
-      (call.action !== 'register' || impatient.get()) &&
+      (call.action !== 'register' || leavingForLong.get()) &&
       (leaving.get() || ('hold' in call && ended.get()?.hold === call.hold)),
     onStep(step, state) {
       const now = watchedOf(state);
@@ -113,7 +113,7 @@ export function runPublisher(options: PublisherOptions, signal: AbortSignal): Pr
       async (groupSignal) => {
         await untilLeaving(leaving, groupSignal);
         await clock.sleep(REGISTRATION_LIMIT_MS, groupSignal);
-        impatient.set(true);
+        leavingForLong.set(true);
         return untilAborted(groupSignal);
       },
     ],

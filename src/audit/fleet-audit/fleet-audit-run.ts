@@ -30,7 +30,7 @@ export interface AuditorOptions {
   readonly ttlMs: number;
   readonly intervalMs: number;
   readonly leaving: Cell<boolean>;
-  /** Called before and after each call of the store, and at each wait: proof that the loop moves. */
+  /** Called before and after each call of the store, and at each wait: the loop makes progress. */
   readonly onStep: (step: AuditorStep, state: AuditorState) => void;
 }
 

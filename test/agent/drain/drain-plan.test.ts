@@ -47,8 +47,8 @@ const table: readonly [string, Partial<DrainState>, Partial<DrainInput>, string]
   ],
   ['leaving with a cause', {}, { leaving: true }, 'wait waiting'],
   ['leaving while drained', { claim: held('drained') }, { leaving: true, cause: over }, 'wait draining'],
-  ['drained by somebody else for this cause', { leftAloneArn: 'arn:1' }, {}, 'wait left-alone'],
-  ['drained by somebody else, the cause over', { leftAloneArn: 'arn:1' }, { cause: over }, 'forget idle'],
+  ['drained from outside for this cause', { leftAloneArn: 'arn:1' }, {}, 'wait left-alone'],
+  ['drained from outside, the cause over', { leftAloneArn: 'arn:1' }, { cause: over }, 'forget idle'],
   ['left alone, then registered anew', { leftAloneArn: 'arn:0' }, {}, 'take waiting'],
   ['a slot, ECS not asked', { claim: held('claimed') }, {}, 'describe waiting'],
   ['a slot, the status is old', { claim: held('claimed'), ...seen('ACTIVE', FRESH_MS + 1) }, {}, 'describe waiting'],
@@ -70,7 +70,7 @@ const table: readonly [string, Partial<DrainState>, Partial<DrainInput>, string]
   ['asked by an agent before, the status not read', { claim: held('asked') }, {}, 'describe waiting'],
   ['a slot, DRAINING, never asked', { claim: held('claimed'), ...seen('DRAINING') }, {}, 'give-back left-alone'],
   [
-    'a slot, DRAINING by somebody else, the cause over: it stays theirs',
+    'a slot, DRAINING from outside, the cause over: it stays so',
     { claim: held('claimed'), ...seen('DRAINING') },
     { cause: over },
     'give-back idle',
@@ -95,7 +95,7 @@ const table: readonly [string, Partial<DrainState>, Partial<DrainInput>, string]
     {},
     'describe draining',
   ],
-  ['drained, made ACTIVE by somebody', { claim: held('drained'), ...seen('ACTIVE') }, {}, 'mark left-alone'],
+  ['drained, made ACTIVE from outside', { claim: held('drained'), ...seen('ACTIVE') }, {}, 'mark left-alone'],
   [
     'drained, the cause undecided',
     { claim: held('drained'), ...seen('DRAINING') },
@@ -164,7 +164,7 @@ for (const [name, facts, input, expected] of table) {
   });
 }
 
-test('only what somebody else had drained is left alone', () => {
+test('only what was drained from outside is left alone', () => {
   const step = (more: Partial<DrainState>) =>
     planDrain(state({ claim: held('claimed'), ...more }), NOW_MS, { node, cause: stands, leaving: false });
   assert.equal((step(seen('DRAINING')) as { leaveAlone?: string }).leaveAlone, 'arn:1');

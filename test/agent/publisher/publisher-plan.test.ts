@@ -257,13 +257,13 @@ describe('plan', () => {
     const trouble = { ...held.trouble, action: 'update', retryAtMs: NOW_MS + 30_000, error: 'full' } as const;
     const refused: PublisherState = { ...held, publishedJson: null, trouble };
     const at = (nowMs: number) => ({ sentAtMs: nowMs, nowMs, wallMs: 0, random: 0.5 });
-    const beat = plan(refused, NOW_MS + 10_000, stay);
-    assert.ok(beat.action === 'renew');
-    const lost = apply.renew(refused, beat, { kind: 'lost' }, at(NOW_MS + 10_000));
+    const heartbeat = plan(refused, NOW_MS + 10_000, stay);
+    assert.ok(heartbeat.action === 'renew');
+    const lost = apply.renew(refused, heartbeat, { kind: 'lost' }, at(NOW_MS + 10_000));
     assert.equal(plan(lost, NOW_MS + 10_000, stay).action, 'register');
     // As one that the watch told: what is lost again and again waits.
     const again = { ...lost, phase: 'held' as const };
-    const pausing = apply.renew(again, beat, { kind: 'lost' }, at(NOW_MS + 10_001));
+    const pausing = apply.renew(again, heartbeat, { kind: 'lost' }, at(NOW_MS + 10_001));
     assert.equal(plan(pausing, NOW_MS + 10_001, stay).action, 'wait');
   });
 

@@ -187,7 +187,7 @@ test('a broken watch is begun anew while writes are refused', async (t) => {
   const agent = publish(t, b);
   agent.want();
   await b.clock.advance(0);
-  // The watch breaks at the change that it is told, and the update is refused from now on.
+  // The watch breaks at the change that it reads, and the update is refused from now on.
   agent.network.network = 'refuse';
   const hold = agent.seen.state?.hold;
   assert.ok(hold);

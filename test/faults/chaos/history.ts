@@ -15,7 +15,7 @@ export interface Happening {
   readonly after: 'present' | 'departed' | 'lost' | 'forgotten';
 }
 
-/** Everything that the store went through, as told by the store itself to somebody who is never away for long. */
+/** Everything that the store went through, as the store itself reports it to a watch that is never away for long. */
 export interface History {
   readonly happenings: readonly Happening[];
   /** Every revision up to here was seen. */
@@ -80,7 +80,7 @@ export interface Verdict {
 }
 
 /**
- * @param guarded a loss may have been held: it is told later, or not at all when the node was back before
+ * @param guarded a loss may have been held: its event comes later, or not at all when the node was back before
  */
 export function judge(happenings: readonly Happening[], events: readonly RollCloudEvent[], guarded: boolean): Verdict {
   const name = (revision: string, instanceId: string) => `${revision}/${instanceId}`;
@@ -102,7 +102,7 @@ export function judge(happenings: readonly Happening[], events: readonly RollClo
     told.add(name(event.revision, event.subject));
     if (event.type === 'rollcall.instance.lost') lostAt.set(event.subject, revision);
     // A loss that a reader of the store learnt from a snapshot, because its history was compacted, and held back then,
-    // is told as of that snapshot.
+    // has the revision of that snapshot.
     const knownLate = guarded && event.type === 'rollcall.instance.lost' && isLostAt(event.subject, revision);
     if (!knownLate && !happened.has(name(event.revision, event.subject))) invented.push(`${event.type} ${event.id}`);
   }

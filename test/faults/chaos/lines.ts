@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 
-/** JSON lines. Whoever wrote them was killed now and then, so a line may end early; it was written again then. */
+/** JSON lines. Their writer was killed now and then, so a line may end early; it was written again then. */
 export function parseLines<T>(text: string): T[] {
   return text
     .split('\n')

@@ -8,7 +8,7 @@ export interface Mortal {
   readonly name: string;
   kill(): Promise<void>;
   start(): Promise<void>;
-  /** How it ended although nobody killed it; null: it did not. */
+  /** How it ended although the test did not kill it; null: it did not. */
   failure(): string | null;
 }
 

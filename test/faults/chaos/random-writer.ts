@@ -25,7 +25,7 @@ interface Node {
   busy: boolean;
 }
 
-/** What becomes of a node that nobody beats for, by the label of that name. */
+/** What becomes of a node without heartbeats, by the label of that name. */
 const FATES = { stays: [300, 600], lost: [2, 600], forgotten: [2, 3] } as const;
 type Fate = keyof typeof FATES;
 

@@ -21,7 +21,7 @@ export async function makeCgroups(name: string): Promise<string[]> {
   return groups;
 }
 
-/** The group with all below it. One that still has a process stays: whoever comes next removes it. */
+/** The group with all below it. One that still has a process stays: the next run removes it. */
 export async function removeCgroup(group: string): Promise<void> {
   const entries = await readdir(group, { withFileTypes: true }).catch(() => []);
   for (const entry of entries) if (entry.isDirectory()) await removeCgroup(join(group, entry.name));

@@ -11,7 +11,7 @@ export async function property(machine: Machine, name: string): Promise<string> 
 }
 
 /** What etcd has of the machine. */
-export async function seat(
+export async function readNode(
   machine: Machine,
 ): Promise<{ present: boolean; session: string; departure: { cause: string } | null }> {
   const presence = await machine.etcdctl('get', '--print-value-only', `/rollcall/v1/presence/${machine.instanceId}`);
@@ -25,10 +25,10 @@ export async function seat(
 export const containers = async (machine: Machine): Promise<string[]> =>
   (await machine.must('docker ps --all --no-trunc --format "{{.ID}} {{.Names}}"')).trim().split('\n').filter(Boolean);
 
-/** Waits until another session than `before` has the seat and the unit says so; answers with it. */
+/** Waits until another session than `before` is registered and the unit says so; answers with it. */
 export async function backOnTheRoll(machine: Machine, before: string): Promise<string> {
   await until('a new session is on the roll', 30_000 + SLACK_MS, async () => {
-    const now = await seat(machine);
+    const now = await readNode(machine);
     return now.present && now.session !== before && now.departure === null;
   });
   await until('the unit runs and says so', 10_000 + SLACK_MS, async () =>
@@ -36,5 +36,5 @@ export async function backOnTheRoll(machine: Machine, before: string): Promise<s
   );
   assert.equal(await property(machine, 'SubState'), 'running');
   assert.equal((await containers(machine)).length, 1, 'there is one container, no double and no orphan');
-  return (await seat(machine)).session;
+  return (await readNode(machine)).session;
 }

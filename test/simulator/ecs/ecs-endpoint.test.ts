@@ -198,8 +198,8 @@ test('attributes are put, replaced, listed and deleted; ten at most', async (t) 
   await ecs.send(new DeleteAttributesCommand(removed));
   await ecs.send(new DeleteAttributesCommand(removed));
   assert.deepEqual(await list(), []);
-  const nobody = { name: 'x', targetId: arn.replace(/.{4}$/, 'ffff') };
-  await assert.rejects(ecs.send(new PutAttributesCommand({ cluster: 'demo', attributes: [nobody] })), {
+  const unregistered = { name: 'x', targetId: arn.replace(/.{4}$/, 'ffff') };
+  await assert.rejects(ecs.send(new PutAttributesCommand({ cluster: 'demo', attributes: [unregistered] })), {
     name: 'TargetNotFoundException',
   });
 });

@@ -11,7 +11,7 @@ const verdictOf = (code: number, message: string) => judge(new RpcError(code, me
 const unconnected = (message: string, cause?: unknown) => judge(new RpcError(14, message, false, cause), url, context);
 
 describe('what a failed attempt means', () => {
-  it('is told by kind where the caller acts on it', () => {
+  it('has a kind where the caller acts on it', () => {
     const compacted = verdictOf(11, 'etcdserver: mvcc: required revision has been compacted');
     assert.ok(compacted.error instanceof CompactedError);
     const restored = verdictOf(11, 'etcdserver: mvcc: required revision is a future revision');

@@ -61,7 +61,7 @@ describeOnEtcds('leases', (version) => {
       await kv.releaseEmpty(lease, never);
     });
 
-    it('costs no Raft write in ten minutes of beats and a watch that is confirmed', async () => {
+    it('costs no Raft write in ten minutes of heartbeats and a watch that is confirmed', async () => {
       const { lease } = await kv.grant(30_000, never);
       const revision = await putAll(kv, { 'p/a': '1' }, lease);
       const proposals = () => settled(() => server.metric('etcd_server_proposals_committed_total'));
@@ -71,7 +71,7 @@ describeOnEtcds('leases', (version) => {
         return etcdcluster === `${etcdserver.split('.').slice(0, 2).join('.')}.0`;
       });
       const before = await proposals();
-      for (let beat = 0; beat < 60; beat += 1) assert.equal(await kv.keepAlive(lease, never), true);
+      for (let heartbeat = 0; heartbeat < 60; heartbeat += 1) assert.equal(await kv.keepAlive(lease, never), true);
       await collect(kv, revision, (batches) => batches.length > 0);
       assert.equal(await proposals(), before);
       await putAll(kv, { 'p/a': '2' }, lease);
@@ -88,25 +88,31 @@ describeOnEtcds('leases', (version) => {
     });
 
     it('costs no Raft write in heartbeats, which read no key', async () => {
-      let looks = 0;
+      let readOnly = 0;
       const spying = Object.assign(Object.create(kv) as Kv, {
         txn: (...call: Parameters<Kv['txn']>) => {
-          looks += call[0].puts.length === 0 ? 1 : 0;
+          readOnly += call[0].puts.length === 0 ? 1 : 0;
           return kv.txn(...call);
         },
       });
       const store = createRollStore(spying);
       const record = sampleRecord();
-      const seat = { instanceId: record.ec2InstanceId, session: 'a', since: 'x', ttlMs: 30_000, retentionMs: 60_000 };
-      const outcome = await store.register(seat, record, { takeover: true, signal: never });
+      const registration = {
+        instanceId: record.ec2InstanceId,
+        session: 'a',
+        since: 'x',
+        ttlMs: 30_000,
+        retentionMs: 60_000,
+      };
+      const outcome = await store.register(registration, record, { takeover: true, signal: never });
       if (outcome.kind !== 'registered') assert.fail(outcome.kind);
       const proposals = () => settled(() => server.metric('etcd_server_proposals_committed_total'));
       const before = await proposals();
-      looks = 0;
-      for (let beat = 0; beat < 30; beat += 1) {
+      readOnly = 0;
+      for (let heartbeat = 0; heartbeat < 30; heartbeat += 1) {
         assert.deepEqual(await store.renew(outcome.hold, never), { kind: 'renewed' });
       }
-      assert.equal(looks, 0);
+      assert.equal(readOnly, 0);
       assert.equal(await proposals(), before);
     });
 

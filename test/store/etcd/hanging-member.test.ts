@@ -106,8 +106,14 @@ async function writeNodes(endpoints: readonly string[]) {
   for (let n = 0; n < NODES; n += 1) {
     const instanceId = sampleInstanceId(n);
     const record = sampleRecord({ ec2InstanceId: instanceId, containerInstanceArn: arnOf('demo', n) });
-    const seat = { instanceId, session: 's', since: '2026-01-01T00:00:00Z', ttlMs: 3_600_000, retentionMs: 7_200_000 };
-    await store.register(seat, record, { takeover: true, signal: never });
+    const registration = {
+      instanceId,
+      session: 's',
+      since: '2026-01-01T00:00:00Z',
+      ttlMs: 3_600_000,
+      retentionMs: 7_200_000,
+    };
+    await store.register(registration, record, { takeover: true, signal: never });
   }
   await store.close();
 }
@@ -183,13 +189,13 @@ function hangingMember(version: EtcdVersion): void {
           assert.match(placed, /container-instance\/demo\//);
         });
 
-        it(`${order}: watch has the snapshot in time, and ends when it is told to`, async (t) => {
+        it(`${order}: watch has the snapshot in time, and ends when it is stopped`, async (t) => {
           const watching = start(t, random, ['watch'], { ROLLCALL_STORE: store });
           await until('the snapshot', ANSWER_MS, () => watching.output.stdout.includes('roll.synced'));
           await endsAtOnce(watching);
         });
 
-        it(`${order}: an agent registers in time, is healthy, and ends when it is told to`, async (t) => {
+        it(`${order}: an agent registers in time, is healthy, and ends when it is stopped`, async (t) => {
           const fleet = await startFleet(t, 1);
           const [port = 0] = await freePorts(1);
           const listen = `127.0.0.1:${port}`;

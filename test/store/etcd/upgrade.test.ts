@@ -43,7 +43,7 @@ async function openOldAgent(url: string, instanceId: string, session: string, st
       return succeeded({ compare: [held], success: [put(recordKey, encodeRecord(record), retentionLease), gone] });
     },
     /** Whether the lease is still there. */
-    beat: async (): Promise<boolean> =>
+    renew: async (): Promise<boolean> =>
       (await post('lease/keepalive', { ID: presenceLease })).result?.TTL !== undefined,
   };
 }
@@ -65,8 +65,11 @@ describeOnEtcds(
     const recordOf = (instanceId: string, session: string, overrides: Partial<NodeRecord> = {}) =>
       sampleRecord({ ec2InstanceId: instanceId, sidecar: { version: '0', session }, ...overrides });
     const register = async (instanceId: string, session: string, startedAt: string) => {
-      const seat = { instanceId, session, since: startedAt, ttlMs: 30_000, retentionMs: 86_400_000 };
-      const outcome = await store.register(seat, recordOf(instanceId, session), { takeover: true, signal: never });
+      const registration = { instanceId, session, since: startedAt, ttlMs: 30_000, retentionMs: 86_400_000 };
+      const outcome = await store.register(registration, recordOf(instanceId, session), {
+        takeover: true,
+        signal: never,
+      });
       assert.ok(outcome.kind === 'registered', outcome.kind);
       return outcome.hold;
     };
@@ -102,7 +105,7 @@ describeOnEtcds(
       const hold = await register(id, 'new', since(1));
       assert.equal(await old.update(recordOf(id, 'old', { cluster: 'late' })), false);
       assert.equal(await old.depart(recordOf(id, 'old')), false);
-      await until('its lease is gone', 5_000, async () => !(await old.beat()));
+      await until('its lease is gone', 5_000, async () => !(await old.renew()));
       assert.deepEqual(await store.renew(hold, never), { kind: 'renewed' });
       assert.equal((await store.readOne(id, never)).entry?.record.sidecar.session, 'new');
     });

@@ -21,7 +21,7 @@ function slowToStart(failing: number): Probe & { runs: () => number } {
   };
 }
 
-test('a host that is busy booting is not published as critical for its first looks', async (t) => {
+test('a host that is busy booting is not published as critical for its first results', async (t) => {
   const world = await startWorld(t);
   let asked = 0;
   const ecsAgent = await startRawServer(t, (_, res) => {
@@ -38,12 +38,12 @@ test('a host that is busy booting is not published as critical for its first loo
     const now = (await world.record())?.health.checks ?? [];
     return ['ecs-agent', 'app'].every((name) => now.some((check) => check.name === name));
   });
-  assert.ok(asked >= 3 && probe.runs() === 3, `${asked} and ${probe.runs()} looks`);
+  assert.ok(asked >= 3 && probe.runs() === 3, `${asked} and ${probe.runs()} runs`);
   const told = new Set(records.flatMap(({ health }) => [health.status, ...health.checks.map(({ status }) => status)]));
   assert.equal(told.has('critical'), false);
 });
 
-test('one that stays bad is critical after as many looks as --check-fall says, long before that many intervals', async (t) => {
+test('one that stays bad is critical after as many results as --check-fall says, long before that many intervals', async (t) => {
   const world = await startWorld(t);
   const probe = slowToStart(Number.POSITIVE_INFINITY);
   await world.startAgent({ probes: [probe], config: { checks: { ...checks, fall: 3 } } });
@@ -74,7 +74,7 @@ test('an agent that restarts on a critical node does not publish it as passing m
   assert.deepEqual([await app(), unlooked.runs()], [critical, 0]);
   await second.leave();
 
-  // Of one check, the first look confirms what the last record says.
+  // Of one check, the first result confirms what the last record says.
   const third = await start(9, slowToStart(99));
   await until('it was looked at', PATIENCE_MS, async () =>
     (await third.self()).checks.some(({ name }: { name: string }) => name === 'app'),

@@ -13,7 +13,7 @@ const REPEATABLE = new WeakSet<Option>();
  * Refuses a flag that would be ignored: one that is repeated although it takes one value, and one that the others leave
  * without an effect. Only on the command line: variables may stay set for other commands.
  */
-export function refuseIdleFlags(command: Command): void {
+export function refuseFlagsWithoutEffect(command: Command): void {
   for (const option of command.options) {
     if (option.isBoolean() || option.negate || REPEATABLE.has(option)) continue;
     let given = 0;
@@ -23,10 +23,10 @@ export function refuseIdleFlags(command: Command): void {
     });
   }
   command.hook('preAction', () => {
-    for (const { flags, idle } of [...RULES, ...(COMMAND_RULES[command.name()] ?? [])]) {
+    for (const { flags, noEffect } of [...RULES, ...(COMMAND_RULES[command.name()] ?? [])]) {
       const named = flags.map((name) => command.options.find((option) => option.attributeName() === name));
       const option = named.find((each) => each && command.getOptionValueSource(each.attributeName()) === 'cli');
-      const reason = option && idle((name) => givenValue(command, name));
+      const reason = option && noEffect((name) => givenValue(command, name));
       if (option && reason) throw new UsageError(`${option.long} has no effect ${reason}; leave it out`);
     }
   });
@@ -43,16 +43,16 @@ interface Rule {
   /** By their names in the parsed flags. */
   readonly flags: readonly string[];
   /** Why they have no effect, as in "… has no effect with -o json"; null: they have one. */
-  readonly idle: (given: (name: string) => Given) => string | null;
+  readonly noEffect: (given: (name: string) => Given) => string | null;
 }
 
 const without =
-  (name: string, long: string): Rule['idle'] =>
+  (name: string, long: string): Rule['noEffect'] =>
   (given) =>
     given(name).value === undefined || given(name).value === false ? `without ${long}` : null;
 
 const inJson =
-  (lacking: string): Rule['idle'] =>
+  (lacking: string): Rule['noEffect'] =>
   (given) => {
     const { value, text } = given('output');
     return value === 'json' || value === 'ndjson' ? `with ${text}, which has no ${lacking}` : null;
@@ -60,46 +60,46 @@ const inJson =
 
 /** For each command that has one of the flags. */
 export const RULES: readonly Rule[] = [
-  { flags: ['presence'], idle: (given) => (given('all').value === true ? `with ${given('all').text}` : null) },
+  { flags: ['presence'], noEffect: (given) => (given('all').value === true ? `with ${given('all').text}` : null) },
   {
     flags: ['etcdCaFile', 'etcdCertFile', 'etcdKeyFile', 'etcdUser', 'etcdPasswordFile', 'etcdPassword', 'timeout'],
-    idle: (given) => {
+    noEffect: (given) => {
       const { value, text } = given('agent');
       return value === undefined ? null : `with ${text}, which is asked instead of the store`;
     },
   },
-  { flags: ['fields'], idle: inJson('columns') },
-  { flags: ['legend'], idle: inJson('header line') },
+  { flags: ['fields'], noEffect: inJson('columns') },
+  { flags: ['legend'], noEffect: inJson('header line') },
   {
     flags: ['massLossCount'],
-    idle: (given) => (given('massLossShare').value === 'off' ? `with ${given('massLossShare').text}` : null),
+    noEffect: (given) => (given('massLossShare').value === 'off' ? `with ${given('massLossShare').text}` : null),
   },
   {
     flags: ['timeout'],
-    idle: (given) => {
+    noEffect: (given) => {
       const { value, text } = given('store');
       const isEtcd = typeof value !== 'string' || /^etcds?:/.test(value);
       return isEtcd || given('source').value === 'ecs' ? null : `with ${text}, which is not etcd`;
     },
   },
-  { flags: ['execTimeout', 'execRetries'], idle: without('exec', '--exec') },
-  { flags: ['diskWarning', 'diskCritical'], idle: without('disk', '--disk') },
-  { flags: ['auditClusters'], idle: without('auditInterval', '--audit-interval') },
-  { flags: ['drainMaxShare'], idle: without('drainOn', '--drain-on') },
+  { flags: ['execTimeout', 'execRetries'], noEffect: without('exec', '--exec') },
+  { flags: ['diskWarning', 'diskCritical'], noEffect: without('disk', '--disk') },
+  { flags: ['auditClusters'], noEffect: without('auditInterval', '--audit-interval') },
+  { flags: ['drainMaxShare'], noEffect: without('drainOn', '--drain-on') },
   {
     flags: ['drainCriticalAfter'],
-    idle: (given) => {
+    noEffect: (given) => {
       const causes = given('drainOn').value;
       return Array.isArray(causes) && causes.includes('critical') ? null : 'without --drain-on critical';
     },
   },
   {
     flags: ['ssmRegistrationFile'],
-    idle: (given) => (given('identity').value === 'ssm' ? null : 'without --identity ssm'),
+    noEffect: (given) => (given('identity').value === 'ssm' ? null : 'without --identity ssm'),
   },
   {
     flags: ['metadataEndpoint', 'allowImdsV1', 'noticeInterval'],
-    idle: (given) => {
+    noEffect: (given) => {
       const { value, text } = given('identity');
       return value === undefined || value === 'ec2' ? null : `with ${text}: such a node has no EC2 metadata`;
     },
@@ -111,7 +111,7 @@ export const COMMAND_RULES: Readonly<Record<string, readonly Rule[]>> = {
   agent: [
     {
       flags: ['region', 'profile'],
-      idle: (given) =>
+      noEffect: (given) =>
         ['auditInterval', 'ecsAttributes', 'drainOn'].some((name) => given(name).value)
           ? null
           : 'without --audit-interval, --ecs-attributes or --drain-on: only these ask ECS',
@@ -120,7 +120,7 @@ export const COMMAND_RULES: Readonly<Record<string, readonly Rule[]>> = {
   simulate: [
     {
       flags: ['store', 'etcdCaFile', 'etcdCertFile', 'etcdKeyFile', 'etcdUser', 'etcdPasswordFile', 'etcdPassword'],
-      idle: without('agents', '--agents'),
+      noEffect: without('agents', '--agents'),
     },
   ],
 };

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { allCommands } from '../../scripts/docs.ts';
-import { COMMAND_RULES, RULES } from '../../src/config/idle-flags.ts';
+import { COMMAND_RULES, RULES } from '../../src/config/flags-without-effect.ts';
 import { runInProcess } from '../support/run-in-process.ts';
 
 /** Each is refused in one line that names the flag and why. */
@@ -51,7 +51,7 @@ test('each flag of a rule exists: in the command that the rule is for, or in any
       .flatMap(({ options }) => options.map((option) => option.attributeName()));
   const unknown = (rules: typeof RULES, name: string | null) =>
     rules.flatMap((rule) => rule.flags).filter((flag) => !flags(name).includes(flag));
-  assert.deepEqual(unknown([{ flags: ['fields', 'feilds'], idle: () => null }], null), ['feilds']);
+  assert.deepEqual(unknown([{ flags: ['fields', 'feilds'], noEffect: () => null }], null), ['feilds']);
   assert.deepEqual(unknown(RULES, null), []);
   for (const [name, rules] of Object.entries(COMMAND_RULES)) assert.deepEqual(unknown(rules, name), [], name);
 });
