@@ -25,7 +25,7 @@ interface EcsWorkDeps {
 }
 
 /** What this agent changes in ECS, where flags ask for it. */
-export interface EcsWork {
+interface EcsWork {
   /** No loop ends before `signal` aborts. */
   readonly loops: readonly Task<never>[];
   drain(): DrainReport | null;

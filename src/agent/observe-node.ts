@@ -30,7 +30,7 @@ const FIRST_READS = { ec2: ['introspection', 'notices'], external: ['introspecti
 /** The checks of the sources. */
 const SOURCE_CHECKS = { ec2: ['metadata', 'ecs-agent', 'notices'], external: ['metadata', 'ecs-agent'] };
 
-export interface NodeObserver {
+interface NodeObserver {
   readonly loops: readonly Task<null>[];
   /** The checks of the record, in its order. */
   checks(): readonly WatchedCheck[];

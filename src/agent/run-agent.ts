@@ -15,14 +15,15 @@ import type { Clock } from '../lib/clock.ts';
 import { describeError, SupersededError } from '../lib/errors.ts';
 import { createLoopMonitor, type LoopMonitor, runGroup, type Task } from '../lib/run-group.ts';
 import { encodeRecord } from '../record/codec.ts';
+import type { NodeRecord } from '../record/record.ts';
 import type { WatchDown } from '../registry/follower.ts';
 import { createRegistry, type Registry } from '../registry/registry.ts';
 import { readMachineId } from '../sources/machine-id.ts';
 import type { Store } from '../store/store.ts';
 import type { AgentConfig } from './agent-config.ts';
-import { createEcsWork, type EcsWork } from './ecs-work.ts';
+import { createEcsWork } from './ecs-work.ts';
 import type { NodeIdentity } from './node-state.ts';
-import { type NodeObserver, observeNode } from './observe-node.ts';
+import { observeNode } from './observe-node.ts';
 import { type Desired, initialPublisherState, type PublisherState, type Step } from './publisher/publisher-plan.ts';
 import { createPublishLog, runPublisher, untilLeaving } from './publisher/publisher-run.ts';
 import { buildAgentReport, createStoreCheck, describeWatchDown, type StoreCheck } from './report.ts';
@@ -80,7 +81,12 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
     const tasks: Task<PublisherState | null>[] = [
       ...node.loops,
       ...ecsWork.loops,
-      publishing.loop,
+      async (groupSignal) => {
+        const left = await publishing.loop(groupSignal);
+        // The end of this loop ends the agent, so it waits for what else a departure writes.
+        if (left.phase === 'departed') await abortable(ecsWork.deregistered, groupSignal);
+        return left;
+      },
       (groupSignal) => giveUpDeparture(leaving, clock, groupSignal),
       ...(deps.notify ? [notifySystemd(deps, deps.notify, report)] : []),
       ...(auditor ? [auditor.loop] : []),
@@ -106,23 +112,10 @@ async function readNodeIdentity(
 }
 
 /** What one agent process consists of. Nothing runs yet. */
-interface AgentParts {
-  /** Whether the loops make progress. */
-  readonly monitor: LoopMonitor;
-  /** The record that is to be published; null until the first one is complete. */
-  readonly desired: Cell<Desired | null>;
-  readonly node: NodeObserver;
-  readonly ecsWork: EcsWork;
-  readonly storeCheck: StoreCheck;
-  readonly publishing: Publishing;
-  readonly registry: Registry;
-  /** null: this agent takes no part in the continuous audit. */
-  readonly auditor: Auditor | null;
-}
-
-function openParts(config: AgentConfig, deps: AgentDependencies, identity: NodeIdentity): AgentParts {
+function openParts(config: AgentConfig, deps: AgentDependencies, identity: NodeIdentity) {
   const { store, clock, random, log, leaving, session } = deps;
   const monitor = createLoopMonitor(clock);
+  // The record that is to be published; null until the first one is complete.
   const desired = createCell<Desired | null>(null);
   const node = observeNode(config, { clock, random, log, monitor, identity, probes: deps.probes }, (record) => {
     const json = encodeRecord(record);
@@ -136,27 +129,25 @@ function openParts(config: AgentConfig, deps: AgentDependencies, identity: NodeI
       node.sources().some(({ name, lastSuccessAtMs }) => name === 'notices' && lastSuccessAtMs !== null),
   });
   const storeCheck = createStoreCheck(clock, config.checks);
-  const publishing = createPublishing(config, deps, { monitor, desired, node, ecsWork, storeCheck });
+  const publishing = createPublishing(config, deps, monitor, desired, storeCheck, node.recall);
   const registry = openRegistry(config, deps, monitor, storeCheck);
   const auditor = config.audit && continuousAudit(config.audit, config, deps, monitor, () => desired.get());
   return { monitor, desired, node, ecsWork, storeCheck, publishing, registry, auditor };
 }
 
-/** The publisher's loop, and the newest that is known of it. */
-interface Publishing {
-  readonly loop: Task<PublisherState>;
-  state(): PublisherState;
-  step(): Step;
-}
+type AgentParts = ReturnType<typeof openParts>;
 
+/** The publisher's loop, with its newest state and step. */
 function createPublishing(
   config: AgentConfig,
   deps: AgentDependencies,
-  parts: Pick<AgentParts, 'monitor' | 'desired' | 'node' | 'ecsWork' | 'storeCheck'>,
-): Publishing {
+  monitor: LoopMonitor,
+  desired: Cell<Desired | null>,
+  storeCheck: StoreCheck,
+  onLastRecord: (record: NodeRecord | null) => void,
+) {
   const { store, clock, random, session, leaving, restarting } = deps;
-  const { desired, node, ecsWork, storeCheck } = parts;
-  const onProgress = parts.monitor.track('publisher', config.presenceTtlMs + 30_000);
+  const onProgress = monitor.track('publisher', config.presenceTtlMs + 30_000);
   const publishLog = createPublishLog(deps.log);
   let state = initialPublisherState(config.presenceTtlMs);
   let step: Step = { action: 'wait', untilMs: 0, reason: 'starting' };
@@ -168,16 +159,11 @@ function createPublishing(
     publishLog(nextStep, nextState);
   };
   const times = { ttlMs: config.presenceTtlMs, retentionMs: config.retentionMs };
-  const options = { ...{ store, clock, random, session, desired, leaving, restarting, onStep }, ...times };
+  const options = { store, clock, random, session, ...times, desired, leaving, restarting, onLastRecord, onStep };
   return {
     state: () => state,
     step: () => step,
-    async loop(signal) {
-      const left = await runPublisher({ ...options, onLastRecord: node.recall }, signal);
-      // The end of this loop ends the agent, so it waits for what else a departure writes.
-      if (left.phase === 'departed') await abortable(ecsWork.deregistered, signal);
-      return left;
-    },
+    loop: (signal: AbortSignal) => runPublisher(options, signal),
   };
 }
 
