@@ -23,7 +23,7 @@ import type { LoopAge } from '../lib/run-group.ts';
 import type { Interruption, NodeRecord } from '../record/record.ts';
 import type { WatchDown } from '../registry/follower.ts';
 import type { SourceStatus } from '../sources/poll-source.ts';
-import type { AttributesState, AttributesStep } from './attributes/attributes-plan.ts';
+import { type AttributesState, type AttributesStep, CURRENT } from './attributes/attributes-plan.ts';
 import type { NodeIdentity } from './node-state.ts';
 import { leaseOverdue, type PublisherState, type Step } from './publisher/publisher-plan.ts';
 
@@ -103,7 +103,7 @@ function sourceReport(source: SourceStatus, nowMs: number): SourceReport {
 
 /** The state of the attributes in ECS, from the next step. */
 export function attributesReport(step: AttributesStep, state: AttributesState): AttributesReport {
-  const current = step.action === 'done' || step.reason === 'ECS has what it should';
+  const current = step.action === 'done' || step.reason === CURRENT;
   const known = state.inEcs === null ? 'unknown' : current ? 'current' : 'behind';
   const { error } = state.trouble;
   return {

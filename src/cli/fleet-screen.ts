@@ -30,7 +30,7 @@ Examples:
 
 export function statusCommand(context: CliContext): Command {
   const command = new Command('status')
-    .description('Print how the fleet is: nodes by cluster, zone and health, and what needs a look.')
+    .description('Print a summary of the fleet: nodes by cluster, zone and health, and which need attention.')
     .addOption(outputOption())
     .addHelpText('after', HELP);
   for (const option of [...filterOptions(), ...readOptions(), logLevelOption()]) command.addOption(option);

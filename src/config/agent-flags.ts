@@ -77,7 +77,10 @@ export function ecsWriteOptions(): Option[] {
     )
       .env('ROLLCALL_DRAIN_ON')
       .argParser(drainCauses),
-    new Option('--drain-critical-after <duration>', 'drain after this long critical; undo after as long not critical')
+    new Option(
+      '--drain-critical-after <duration>',
+      'drain a node that has been critical for this long; undo it after as long without critical',
+    )
       .env('ROLLCALL_DRAIN_CRITICAL_AFTER')
       .default(300_000, '5m')
       .argParser(durationBetween(10_000, 24 * 3_600_000)),

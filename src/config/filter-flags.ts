@@ -13,8 +13,16 @@ export function filterOptions(): Option[] {
     filterOption('cluster', '--cluster <names>', 'only nodes of these ECS clusters, by name or ARN'),
     filterOption('health', '--health <statuses>', `only nodes with this health: ${HEALTH_STATUSES.join(', ')}`),
     filterOption('az', '--az <names>', 'only nodes in these availability zones'),
-    filterOption('presence', '--presence <states>', `only such nodes: ${PRESENCE_STATES.join(', ')}, all`),
-    filterOption('selector', '-l, --selector <terms>', 'only nodes with such labels: key=value, key!=value, key, !key'),
+    filterOption(
+      'presence',
+      '--presence <states>',
+      `only nodes with this presence: ${PRESENCE_STATES.join(', ')}, all`,
+    ),
+    filterOption(
+      'selector',
+      '-l, --selector <terms>',
+      'only nodes with these labels: key=value, key!=value, key, !key',
+    ),
   ];
 }
 

@@ -114,7 +114,7 @@ export const COMMAND_RULES: Readonly<Record<string, readonly Rule[]>> = {
       noEffect: (given) =>
         ['auditInterval', 'ecsAttributes', 'drainOn'].some((name) => given(name).value)
           ? null
-          : 'without --audit-interval, --ecs-attributes or --drain-on: only these ask ECS',
+          : 'without --audit-interval, --ecs-attributes or --drain-on: only these use the ECS API',
     },
   ],
   simulate: [

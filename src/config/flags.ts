@@ -168,7 +168,7 @@ const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 export function logLevelOption(): Option {
-  return new Option('--log-level <level>', 'least severe level of log lines and warnings on stderr')
+  return new Option('--log-level <level>', 'lowest level of the log lines and warnings on stderr')
     .env('ROLLCALL_LOG_LEVEL')
     .default('info')
     .choices([...LOG_LEVELS]);

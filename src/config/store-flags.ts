@@ -16,7 +16,7 @@ export function storeOptions(): Option[] {
     new Option('--etcd-ca-file <path>', 'PEM file of the CA that signed etcd’s certificate').env(
       'ROLLCALL_ETCD_CA_FILE',
     ),
-    new Option('--etcd-cert-file <path>', 'PEM file of our client certificate').env('ROLLCALL_ETCD_CERT_FILE'),
+    new Option('--etcd-cert-file <path>', 'PEM file of rollcall’s client certificate').env('ROLLCALL_ETCD_CERT_FILE'),
     new Option('--etcd-key-file <path>', 'PEM file of the client certificate’s key').env('ROLLCALL_ETCD_KEY_FILE'),
     new Option('--etcd-user <name>', 'etcd user').env('ROLLCALL_ETCD_USER'),
     new Option('--etcd-password-file <path>', 'file with the etcd user’s password').env('ROLLCALL_ETCD_PASSWORD_FILE'),

@@ -72,11 +72,12 @@ export function wantedAttributes(record: NodeRecord, leaving: boolean, others: n
     const value = record.labels[key] ?? '';
     const attribute = { name: `${OWN_PREFIX}label.${key}`, value: value === '' ? null : value };
     if (expressible(attribute)) all.push(attribute);
-    else leftOut.push(`label ${key}: ECS takes letters, digits, spaces within and . _ - / \\ @ : alone`);
+    else
+      leftOut.push(`label ${key}: ECS accepts only letters, digits, . _ - / \\ @ : and spaces that are not at an end`);
   }
   const room = Math.max(1, MAX_CUSTOM - others);
   for (const { name } of all.slice(room)) {
-    leftOut.push(`${name}: ECS has at most ${MAX_CUSTOM} attributes on an instance, ${others} of them not rollcall's`);
+    leftOut.push(`${name}: ECS allows ${MAX_CUSTOM} attributes on an instance, and ${others} are not rollcall's`);
   }
   return { attributes: all.slice(0, room), leftOut };
 }
@@ -94,6 +95,9 @@ function expressible({ name, value }: Attribute): boolean {
 export const WRITE_GAP_MS = 60_000;
 /** At the latest; half of it at the earliest, so that a fleet that started at once spreads: 10,000 nodes are one a second. */
 export const READ_AGAIN_MS = 6 * 3_600_000;
+
+/** The reason of a step that has nothing to write. */
+export const CURRENT = 'the attributes in ECS are current';
 
 /** What is known of the attributes in ECS. Instants are on the monotonic clock. */
 export interface AttributesState {
@@ -226,9 +230,13 @@ export function planAttributes(state: AttributesState, nowMs: number, input: Att
   if (leaving) return planLeaving(state, target, record);
   if (nowMs < trouble.retryAtMs) return { action: 'wait', untilMs: trouble.retryAtMs, reason: retryReason(trouble) };
   if (nowMs < firstReadAtMs) {
-    return { action: 'wait', untilMs: firstReadAtMs, reason: 'agents that started together do not ask ECS together' };
+    return {
+      action: 'wait',
+      untilMs: firstReadAtMs,
+      reason: 'waiting a random time, because agents that start together must not call ECS together',
+    };
   }
-  if (!inEcs) return { action: 'describe', target, reason: 'not known what ECS has' };
+  if (!inEcs) return { action: 'describe', target, reason: 'the attributes in ECS are not known yet' };
   // An operator may have deleted one by hand.
   if (nowMs >= readAgainAtMs) return { action: 'describe', target, reason: 'last read hours ago' };
   const wanted = wantedAttributes(record, false, others).attributes;
@@ -237,7 +245,7 @@ export function planAttributes(state: AttributesState, nowMs: number, input: Att
   );
   const differing = wanted.filter(({ name, value }) => !inEcs.has(name) || inEcs.get(name) !== value);
   if (superfluous.length + differing.length === 0) {
-    return { action: 'wait', untilMs: readAgainAtMs, reason: 'ECS has what it should' };
+    return { action: 'wait', untilMs: readAgainAtMs, reason: CURRENT };
   }
   if (nowMs < nextWriteAtMs) {
     return { action: 'wait', untilMs: nextWriteAtMs, reason: 'changed again within a minute' };

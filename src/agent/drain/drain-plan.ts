@@ -115,7 +115,7 @@ export function planDrain(state: DrainState, nowMs: number, { node, cause, leavi
   const drained = claim?.claim.phase === 'drained';
   const stands = cause.kind === 'stands';
   const phase: DrainPhase = drained ? 'draining' : stands ? 'waiting' : 'idle';
-  if (leaving) return wait(phase, 'leaving: what is drained stays drained');
+  if (leaving) return wait(phase, 'the agent ends; a drained node stays drained');
   if (!node) return wait('idle', 'the instance id is not known yet');
   if (cause.kind === 'over' && state.leftAloneArn !== null) {
     return { action: 'forget', phase, reason: 'the cause is over' };

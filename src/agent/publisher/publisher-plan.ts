@@ -168,7 +168,7 @@ export function plan(
     // An etcd that comes back starts all leases again: only where one is gone there is something to write.
     const silent = `no confirmed heartbeat for ${formatDuration(nowMs - state.heartbeatAtMs)}`;
     const reason = leaseOverdue(state, nowMs)
-      ? `${silent}: asking whether the presence lease is left`
+      ? `${silent}: asking whether the presence lease still exists`
       : 'a heartbeat is due';
     return { action: 'renew', hold, reason };
   }

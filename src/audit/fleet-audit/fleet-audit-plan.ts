@@ -175,11 +175,12 @@ export function planAudit(state: AuditorState, nowMs: number, input: AuditPlanIn
   if (nowMs < trouble.retryAtMs) return wait(trouble.retryAtMs, retryReason(trouble));
   if (!leadership) {
     if (nowMs >= nextReadAtMs) return { action: 'read', reason: 'a read of the leader lock is due' };
-    if (holder?.session === input.session) return { action: 'campaign', reason: 'the own term is not over' };
+    if (holder?.session === input.session)
+      return { action: 'campaign', reason: 'the term of this agent has not ended' };
     if (holder) return wait(nextReadAtMs, `${holder.instanceId ?? holder.session} leads`);
     if (input.instanceId === null) return wait(nextReadAtMs, 'no agent leads, and the instance id is not known yet');
     if (nowMs < state.abstainUntilMs) {
-      return wait(Math.min(nextReadAtMs, state.abstainUntilMs), 'audits failed here: other agents go first');
+      return wait(Math.min(nextReadAtMs, state.abstainUntilMs), 'audits failed on this agent: other agents go first');
     }
     return { action: 'campaign', reason: 'no agent leads' };
   }
@@ -189,7 +190,11 @@ export function planAudit(state: AuditorState, nowMs: number, input: AuditPlanIn
     return { action: 'publish', term, documents: changed(run.publication, leadership), reason: 'an audit ended' };
   }
   if (failedRuns >= MAX_FAILED_RUNS) {
-    return { action: 'resign', term, reason: `${failedRuns} audits in a row failed here: another agent may do better` };
+    return {
+      action: 'resign',
+      term,
+      reason: `${failedRuns} audits in a row failed on this agent: another agent may succeed`,
+    };
   }
   if (memory === null)
     return { action: 'read-memory', term, reason: 'what earlier leaders remembered is not known yet' };

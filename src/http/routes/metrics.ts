@@ -224,7 +224,7 @@ function auditMetrics({ summary, ageMs, leading, stale, counts }: AuditStatus): 
   return [
     gauge(
       'rollcall_audit_nodes',
-      'Nodes by their result in the last audit of the fleet, by whichever agent',
+      'Nodes by their result in the last audit of the fleet, made by any agent',
       result ? [{ labels: { result: 'agreeing' }, value: result.agreeing }, ...differing] : [],
     ),
     gauge('rollcall_audit_age_seconds', 'Time since the last audit with a result', seconds(ageMs)),

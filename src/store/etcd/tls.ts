@@ -31,7 +31,7 @@ export async function loadTls({ caFile, certFile, keyFile }: EtcdTls, clock: Clo
     try {
       createSecureContext({ cert: pems.cert, key: pems.key });
     } catch (cause) {
-      throw fileError(`client key ${keyFile} does not fit ${certFile}: ${describeError(cause)}`, cause);
+      throw fileError(`client key ${keyFile} does not match ${certFile}: ${describeError(cause)}`, cause);
     }
   }
   return pems;

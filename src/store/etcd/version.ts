@@ -41,7 +41,7 @@ export function explainVersionAnswer(status: number, text: string): string {
   const version = /"etcdserver"\s*:\s*"(\d+\.\d+[^"]*)"/.exec(text)?.[1] ?? /\betcd (\d+\.\d+\S*)/.exec(text)?.[1];
   if (status !== 200 || version === undefined) {
     const excerpt = printable(describeError(text)).slice(0, 60);
-    return `it is no etcd: it answers GET /version with HTTP ${status} ("${excerpt}"); check the address and port`;
+    return `it is not etcd: it answers GET /version with HTTP ${status} ("${excerpt}"); check the address and port`;
   }
   if (isTooOld(version)) return `it is etcd ${version}, which is too old: rollcall needs etcd 3.2 to 3.6`;
   return (

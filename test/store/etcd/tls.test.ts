@@ -64,14 +64,17 @@ describeOnEtcds('TLS to etcd', (version) => {
     await refused({ caFile: null }, /server certificate not trusted: give its CA with --etcd-ca-file$/);
   });
 
-  it('names a file that is missing, malformed or does not fit', async () => {
+  it('names a file that is missing, malformed or does not match', async () => {
     const junk = join(certs.dir, 'junk.pem');
     await writeFile(junk, 'junk');
     await refused({ caFile: '/none.pem' }, /^etcd: cannot read the CA file \/none\.pem: ENOENT/);
     await refused({ caFile: junk }, /^etcd: the CA file \/.*junk\.pem holds no PEM certificate/);
     await refused({ certFile: junk }, /^etcd: the client certificate file \/.*junk\.pem holds no PEM certificate/);
     await refused({ keyFile: '/none.pem' }, /^etcd: cannot read the client key file \/none\.pem: ENOENT/);
-    await refused({ keyFile: certs.server.keyFile }, /^etcd: client key \/.*server\.key does not fit \/.*client\.pem/);
+    await refused(
+      { keyFile: certs.server.keyFile },
+      /^etcd: client key \/.*server\.key does not match \/.*client\.pem/,
+    );
   });
 
   it('takes up rotated files with the next connection', async () => {

@@ -38,9 +38,9 @@ describe('what answers GET /version', () => {
   it('is said to be no etcd otherwise, with what it answers', () => {
     assert.match(
       explainVersionAnswer(404, '<h1>Not\nFound</h1>'),
-      /^it is no etcd: it answers GET \/version with HTTP 404 \("<h1>Not F/,
+      /^it is not etcd: it answers GET \/version with HTTP 404 \("<h1>Not F/,
     );
-    assert.match(explainVersionAnswer(200, '{"version":"1.2.3"}'), /^it is no etcd/);
+    assert.match(explainVersionAnswer(200, '{"version":"1.2.3"}'), /^it is not etcd/);
     assert.match(
       explainVersionAnswer(400, 'Client sent an HTTP request to an HTTPS server.\n'),
       /TLS only: use an etcds:\/\//,
@@ -67,7 +67,7 @@ describe('an etcd that cannot be used', () => {
       ],
       [
         await versioned(404, 'nothing here'),
-        /; it is no etcd: it answers GET \/version with HTTP 404 \("nothing here"\); check the address and port\n$/,
+        /; it is not etcd: it answers GET \/version with HTTP 404 \("nothing here"\); check the address and port\n$/,
       ],
       [
         await startFakeGrpc((call) => call.end(12, 'unknown service etcdserverpb.KV')),
