@@ -53,6 +53,9 @@ interface DialDeps {
   readonly isReady: () => boolean;
 }
 
+/** Shared, as this happens with each answer: an abort without a reason makes an error with a stack. */
+const CONNECTED = new Error('the attempt to connect is over');
+
 const SCHEME = 'rollcall';
 const DIALED = 'rollcall.address';
 
@@ -67,7 +70,7 @@ export function createDial(url: string, tls: EtcdTls | null, deps: DialDeps): Di
   const failed = (error: unknown) => {
     lastError = error;
   };
-  const endTimer = () => attempt?.timer.abort();
+  const endTimer = () => attempt?.timer.abort(CONNECTED);
 
   /** Ends the socket that is made with it; asked for once for each attempt. */
   const nextSignal = (): AbortSignal => {

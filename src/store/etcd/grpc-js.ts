@@ -1,23 +1,23 @@
 // By deep import: grpc-js's index loads its server, channelz and the other load balancers too, 0.1 MB of bundle and 1.3 MB of
 // memory. Its files import each other in circles, and the channel has to come first.
-import '@grpc/grpc-js/build/src/channel.js';
+import { ChannelImplementation } from '@grpc/grpc-js/build/src/channel.js';
 
 import { setup } from '@grpc/grpc-js/build/src/load-balancer-pick-first.js';
 
-export type { ClientDuplexStream, ServiceError } from '@grpc/grpc-js/build/src/call.js';
 export { CallCredentials } from '@grpc/grpc-js/build/src/call-credentials.js';
-export { statusOrFromValue } from '@grpc/grpc-js/build/src/call-interface.js';
+export { type Call, type StatusObject, statusOrFromValue } from '@grpc/grpc-js/build/src/call-interface.js';
 export {
   ChannelCredentials,
   type SecureConnector,
   type SecureConnectResult,
 } from '@grpc/grpc-js/build/src/channel-credentials.js';
 export type { ChannelOptions } from '@grpc/grpc-js/build/src/channel-options.js';
-export { Client } from '@grpc/grpc-js/build/src/client.js';
 export { ConnectivityState } from '@grpc/grpc-js/build/src/connectivity-state.js';
 export { Metadata } from '@grpc/grpc-js/build/src/metadata.js';
 export { type Resolver, type ResolverListener, registerResolver } from '@grpc/grpc-js/build/src/resolver.js';
 export type { SubchannelAddress } from '@grpc/grpc-js/build/src/subchannel-address.js';
 export type { GrpcUri } from '@grpc/grpc-js/build/src/uri-parser.js';
+
+export { ChannelImplementation };
 
 setup();

@@ -75,6 +75,8 @@ function parseEvent({ type, kv, prevKv }: WatchEvent, root: string): RevisionEve
   };
 }
 
+const CLOSED = new Error('the watch was closed');
+
 /** A watch that etcd has confirmed. It reads on only when the next answer is asked for. */
 export interface WatchStream {
   readonly endpoint: Endpoint;
@@ -121,7 +123,7 @@ async function open(
   using _opening = onAbort(openSignal, (reason) => life.abort(reason));
   const close = () => {
     life[Symbol.dispose]();
-    life.abort();
+    life.abort(CLOSED);
   };
   try {
     // A member that lost its leader ends the watch then, instead of going silent.
