@@ -23,7 +23,7 @@ RUN set -eu; \
     . scripts/lib/node.sh; \
     mkdir -p root/usr/bin root/usr/lib/rollcall root/etc; \
     cp "$node" root/usr/bin/node; \
-    cp dist/*.cjs dist/*.cjs.LEGAL.txt dist/THIRD-PARTY.md root/usr/lib/rollcall/; \
+    cp dist/*.cjs dist/*.cjs.LEGAL.txt dist/board.html.gz dist/THIRD-PARTY.md root/usr/lib/rollcall/; \
     # So that docker exec rollcall rollcall list does what it says; there is no env to find the runtime.
     printf '#!/usr/bin/node --disable-warning=ExperimentalWarning\nrequire("/usr/lib/rollcall/rollcall.cjs");\n' >root/usr/bin/rollcall; \
     ldd "$node" | grep -o '/[^ ]*' | while read -r library; do cp --parents --dereference "$library" root/; done; \

@@ -1,6 +1,7 @@
-// Bundles the program, AWS's SDK for it, and the client for Node programs into one file each: an agent that starts on
+// Bundles the program, AWS's SDK for it, the client for Node programs and the board's page into one file each: an agent that starts on
 // every node pays for each module it has to find and parse.
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 import { thirdPartyPage } from './lib/third-party.mjs';
 
@@ -29,7 +30,7 @@ const common = {
 };
 
 rmSync(NEXT, { recursive: true, force: true });
-const [program, sdk, client] = await Promise.all([
+const [program, sdk, client, board, style] = await Promise.all([
   build({
     ...common,
     entryPoints: ['src/main.ts'],
@@ -60,7 +61,29 @@ const [program, sdk, client] = await Promise.all([
     // The packages inside are CommonJS and ask for Node's modules by `require`, which an ES module has to make.
     banner: { js: "import { createRequire } from 'node:module';\nconst require = createRequire(import.meta.url);" },
   }),
+  build({
+    ...common,
+    entryPoints: ['src/board/main.tsx'],
+    outdir: NEXT,
+    write: false,
+    platform: 'browser',
+    format: 'esm',
+    // Browsers of 2023 and later.
+    target: ['chrome111', 'firefox115', 'safari16.4'],
+    jsx: 'automatic',
+    jsxImportSource: 'preact',
+    legalComments: 'none',
+    minify: true,
+  }),
+  build({ entryPoints: ['src/board/board.css'], outdir: NEXT, write: false, minify: true, logLevel: 'warning' }),
 ]);
+
+// One file: the agent reads it when a browser first asks, and hands it out as it is. It computes the policy that lets
+// the browser run this script and no other from what is within.
+const page = readFileSync('src/board/page.html', 'utf8')
+  .replace('/*style*/', () => style.outputFiles[0].text.trim())
+  .replace('/*script*/', () => board.outputFiles[0].text.trim());
+writeFileSync(`${NEXT}/board.html.gz`, gzipSync(page, { level: 9 }));
 
 /** The files that have a part in these bundles. */
 const inputsOf = (...builds) =>
@@ -68,16 +91,15 @@ const inputsOf = (...builds) =>
     .flatMap(({ metafile }) => Object.values(metafile.outputs))
     .flatMap(({ inputs }) => Object.entries(inputs).filter(([, { bytesInOutput }]) => bytesInOutput > 0))
     .map(([path]) => path);
-writeFileSync(`${NEXT}/THIRD-PARTY.md`, thirdPartyPage(inputsOf(program, sdk)));
+writeFileSync(`${NEXT}/THIRD-PARTY.md`, thirdPartyPage(inputsOf(program, sdk, board)));
 writeFileSync(`${NEXT}/client.THIRD-PARTY.md`, thirdPartyPage(inputsOf(client)));
 
 // A build that is cut short must not leave half a bundle that is newer than its sources: what scripts/setup looks at,
 // the program, comes last. Declarations of an earlier client are of no use beside it.
 rmSync('dist/types', { recursive: true, force: true });
-const files = ['THIRD-PARTY.md', 'client.THIRD-PARTY.md', 'client.js', SDK, 'rollcall.cjs'].flatMap((name) => [
-  `${name}.LEGAL.txt`,
-  name,
-]);
+const files = ['THIRD-PARTY.md', 'client.THIRD-PARTY.md', 'board.html.gz', 'client.js', SDK, 'rollcall.cjs'].flatMap(
+  (name) => [`${name}.LEGAL.txt`, name],
+);
 for (const name of files.filter((name) => existsSync(`${NEXT}/${name}`))) {
   renameSync(`${NEXT}/${name}`, `dist/${name}`);
 }

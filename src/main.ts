@@ -10,6 +10,8 @@ import { firstStopSignal, onStopSignal, type StopSignal, stopAs } from './lib/st
 
 /** Set by the bundler; undefined in a run from the sources. */
 declare const ROLLCALL_VERSION: string | undefined;
+/** The bundle's folder; undefined in a run from the sources, which are ES modules. */
+declare const __dirname: string | undefined;
 
 const abort = new AbortController();
 /** Set by a command that shuts down in order (the agent). It then ends by itself, so later signals call it again to no effect. */
@@ -61,6 +63,7 @@ async function run(): Promise<number> {
       stopListener = listener;
     },
     signal: abort.signal,
+    boardFile: typeof __dirname === 'string' ? `${__dirname}/board.html.gz` : null,
     columns: process.stdout.columns,
     residentBytes: () => process.memoryUsage.rss(),
     self: [process.execPath, ...process.execArgv, process.argv[1] ?? ''],

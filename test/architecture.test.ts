@@ -27,11 +27,16 @@ const PROCESS: Exceptions = {
   // It signals the process group that it started.
   'lib/run-command.ts': /^process\.kill$/,
 };
-const TIME: Exceptions = { 'lib/clock.ts': /^(Date\.now|setTimeout)$/ };
+const TIME: Exceptions = {
+  'lib/clock.ts': /^(Date\.now|setTimeout)$/,
+  // In a browser: it hands its clocks to the rest of the board.
+  'board/main.tsx': /^(Date\.now|setTimeout|setInterval|performance)$/,
+};
 /** Where a clock and randomness are chosen: once for the program, once for the package. */
 const WIRING: Exceptions = {
   'main.ts': /^(Math\.random|systemClock)$/,
   'client/connect.ts': /^(Math\.random|systemClock)$/,
+  'board/main.tsx': /^Math\.random$/,
   'lib/clock.ts': /^systemClock$/,
   // The session of an agent must be like no other, in tests too.
   'cli/agent.ts': /^randomUUID$/,
@@ -196,7 +201,7 @@ type Exceptions = Readonly<Record<string, RegExp>>;
 /** @returns the files of a folder by their paths in src/ */
 function readSources(folder: string): Files {
   const paths = readdirSync(`${ROOT}/src/${folder}`, { recursive: true, encoding: 'utf8' })
-    .filter((path) => path.endsWith('.ts') && !path.endsWith('.d.ts') && !path.startsWith('node_modules/'))
+    .filter((path) => /\.tsx?$/.test(path) && !path.endsWith('.d.ts') && !path.startsWith('node_modules/'))
     .sort();
   return new Map(
     paths.map((path) => [posix.join(folder, path), readFileSync(`${ROOT}/src/${folder}/${path}`, 'utf8')]),

@@ -51,6 +51,8 @@ interface AgentDependencies {
   readonly openEcs: (settings: EcsSettings) => Promise<EcsApi>;
   /** Resident memory of the process, shared pages of the runtime included. */
   readonly residentBytes: () => number;
+  /** Path of the built page of the fleet board. Default: this build has none. */
+  readonly boardFile?: string | null;
 }
 
 /** Deregistration is given up after this; with the closing of the HTTP port the agent ends within 3 s. */
@@ -72,8 +74,10 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
   const { node, ecsWork, registry, auditor, publishing } = parts;
   const report = () => currentReport(config, deps, identity, parts);
   const storeStatus = sharedStoreStatus(deps.store, clock);
-  const { residentBytes } = deps;
-  const routes = agentRoutes({ report, registry, residentBytes, clock, random, auditor, storeStatus });
+  const { residentBytes, boardFile = null } = deps;
+  const routes = agentRoutes({
+    ...{ report, registry, residentBytes, clock, random, auditor, storeStatus, boardFile },
+  });
   const onError = (error: unknown) => log.error(`answering a request failed: ${describeError(error)}`);
   const server = await startHttpServer({ listen: config.listen, routes, clock, onError });
   log.info({ url: server.url, store: deps.store.label }, `rollcall ${deps.version} answers on ${server.url}`);

@@ -39,7 +39,7 @@ export function agentCommand(context: CliContext): Command {
     const { openEcsApi } = await import('../ecs/open-ecs-api.ts');
     const { openNotifyChannel } = await import('../agent/systemd.ts');
     const config = agentConfig(flags);
-    const { clock, random, version, env, residentBytes } = context;
+    const { clock, random, version, env, residentBytes, boardFile } = context;
     const log = await createLog(flags.logLevel);
     const notify = openNotifyChannel(notifyConfig(flags.notify, context.env), context);
     const leaving = createCell(false);
@@ -75,6 +75,7 @@ export function agentCommand(context: CliContext): Command {
         notify,
         openEcs,
         residentBytes,
+        boardFile: boardFile ?? null,
       };
       await runAgent(config, dependencies, context.signal);
     } finally {

@@ -29,6 +29,8 @@ export interface CliContext {
   readonly signal: AbortSignal;
   /** Resident memory of the process, including the runtime's shared pages. */
   readonly residentBytes: () => number;
+  /** Path of the built page of the fleet board, beside the program; default: there is none. */
+  readonly boardFile?: string | null;
   /** Width of the terminal; undefined where stdout is none. */
   readonly columns?: number | undefined;
   /** The command that starts this program as a child: the runtime, its flags and the script. */

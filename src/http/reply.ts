@@ -22,7 +22,7 @@ export interface Reply {
   readonly contentType: string;
   readonly headers?: Readonly<Record<string, string>>;
   /** Pieces are read one by one, as fast as the client reads them. For a HEAD request none is read. */
-  readonly body: string | Pieces;
+  readonly body: string | Uint8Array | Pieces;
   /**
    * Makes the reply a stream, which lasts until the client disconnects or the server closes. Returns a text that keeps the
    * connection open. Called three times within the limit for idle connections, but not while the client has unread data.
@@ -113,7 +113,8 @@ export async function sendReply(
 ): Promise<void> {
   if (signal.aborted) return;
   const { status, contentType, headers = {}, body } = reply;
-  const length = typeof body === 'string' ? { 'Content-Length': Buffer.byteLength(body) } : {};
+  const isWhole = typeof body === 'string' || body instanceof Uint8Array;
+  const length = isWhole ? { 'Content-Length': Buffer.byteLength(body) } : {};
   res.writeHead(status, {
     'Content-Type': contentType,
     'Cache-Control': 'no-store',
@@ -125,7 +126,7 @@ export async function sendReply(
     res.end();
     return;
   }
-  if (typeof body === 'string') {
+  if (isWhole) {
     res.end(body);
     return;
   }

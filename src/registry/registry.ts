@@ -52,6 +52,8 @@ export interface RegistryStatus {
   readonly watchDownMs: number | null;
   /** null while no roll was ever read. */
   readonly ageMs: number | null;
+  /** As in `RegistryRead`; without readers the watch ends, and the last known roll becomes stale. */
+  readonly stale: boolean;
   readonly nodes: Readonly<Record<PresenceState, number>> | null;
   /** null while the store answers. */
   readonly lastError: string | null;
@@ -116,6 +118,10 @@ export function createRegistry(options: RegistryOptions): Registry {
     onWatch,
   });
 
+  function isStale(): boolean {
+    return !follower.isLive() || follower.ageMs() > staleAfterMs;
+  }
+
   function notKnown(): StoreError {
     return new StoreError('the roll is not known', { retryable: true, cause: follower.lastError() });
   }
@@ -164,8 +170,7 @@ export function createRegistry(options: RegistryOptions): Registry {
       if (!view) throw notKnown();
       const ageMs = follower.ageMs();
       const { uncertainty, held } = live.guard();
-      const stale = !follower.isLive() || ageMs > staleAfterMs;
-      return { roll: view.roll(), ageMs, stale, uncertainty, held: new Set(held.keys()) };
+      return { roll: view.roll(), ageMs, stale: isStale(), uncertainty, held: new Set(held.keys()) };
     },
 
     async events({ since, signal }) {
@@ -192,6 +197,7 @@ export function createRegistry(options: RegistryOptions): Registry {
         watching: follower.isWatching(),
         watchDownMs: follower.down()?.downMs ?? null,
         ageMs: view === null ? null : follower.ageMs(),
+        stale: isStale(),
         nodes: view?.count() ?? null,
         lastError: lastError === null ? null : describeError(lastError),
         ...follower.counts(),

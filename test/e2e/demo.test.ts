@@ -53,6 +53,9 @@ test('the demo prints ip, instance and arn of three nodes, answers HTTP, and lea
   const columns = await rollcall(['list', '--fields=ip,instance,arn', '--no-legend', '--store', store]);
   for (const line of columns.stdout.trim().split('\n')) assert.match(line, /^\S+ +i-\S+ +arn:aws:ecs:\S+$/);
   const url = /http:\S+\/v1\/containerInstances/.exec(stdout)?.[0] ?? '';
+  const board = /http:\S+:\d+\/$/m.exec(stdout)?.[0] ?? '';
+  const page = await fetch(board, { headers: { accept: 'text/html' } });
+  assert.match(await page.text(), /^<!doctype html>/);
   const answer = await getJson(url);
   assert.equal(answer.body.containerInstances.length, 3);
 

@@ -59,6 +59,22 @@ export function describeDrainSlotsContract(kind: string, start: () => Promise<Pi
     const deleteLock = () =>
       kv.txn({ guards: [], puts: [], deletes: [drainAdmissionKey('demo', null)], reads: [] }, signal);
 
+    it('lists the claims of all clusters', async () => {
+      await register(2);
+      await register(1, 'other', 2);
+      assert.deepEqual(await store.drainSlots.list(signal), []);
+      heldBy(await take(0));
+      heldBy(await take(2, 10, store, 'other'));
+      const listed = await store.drainSlots.list(signal);
+      assert.deepEqual(
+        listed.map(({ instanceId, claim }) => [instanceId, claim?.cluster]),
+        [
+          [sampleInstanceId(0), 'demo'],
+          [sampleInstanceId(2), 'other'],
+        ],
+      );
+    });
+
     it('gives one slot in a small cluster, and names the node that has it', async () => {
       await register(3);
       const held = heldBy(await take(0));

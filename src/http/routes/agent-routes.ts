@@ -6,6 +6,8 @@ import { describeError } from '../../lib/errors.ts';
 import type { Registry } from '../../registry/registry.ts';
 import { StoreError } from '../../store/store-errors.ts';
 import type { AgentReport } from '../agent-report.ts';
+import { boardPage } from '../board/page.ts';
+import { plainTable } from '../board/plain.ts';
 import { type Handler, jsonReply, problem, type Routes } from '../reply.ts';
 import { events } from './event-stream.ts';
 import { metrics } from './metrics.ts';
@@ -23,16 +25,22 @@ interface AgentRouteDeps {
   readonly auditor?: Pick<Auditor, 'status' | 'read'> | null;
   /** What the store says beside the roll. Never rejects but with the reason of its signal. */
   readonly storeStatus: (signal: AbortSignal) => Promise<StoreStatus>;
+  /** Path of the built page of the board; default null: this build has none. */
+  readonly boardFile?: string | null;
 }
 
 /** All paths of the agent's HTTP port. */
 export function agentRoutes(deps: AgentRouteDeps): Routes {
-  const { report, registry, residentBytes, clock, random, auditor = null, storeStatus } = deps;
+  const { report, registry, residentBytes, clock, random, auditor = null, storeStatus, boardFile = null } = deps;
   const routes: Routes = {
-    '/': indexPage(
-      () => report().version,
-      () => Object.keys(routes),
+    '/': boardPage(
+      boardFile,
+      indexPage(
+        () => report().version,
+        () => Object.keys(routes),
+      ),
     ),
+    '/plain': plainTable(registry),
     '/healthz': healthz(report),
     '/readyz': readyz(report),
     '/v1/self': self(report, registry),
@@ -83,7 +91,7 @@ export function self(report: () => AgentReport, registry: Pick<Registry, 'status
   return () => {
     const { version, session, startedAt, record, lease, checks, interruption, sources, loops, drain, ecsAttributes } =
       report();
-    const { watching, ageMs, nodes, uncertainty, heldLosses, eventReaders, lastError } = registry.status();
+    const { watching, ageMs, stale, nodes, uncertainty, heldLosses, eventReaders, lastError } = registry.status();
     return jsonReply({
       version,
       session,
@@ -126,7 +134,7 @@ export function self(report: () => AgentReport, registry: Pick<Registry, 'status
         lastWrite: ecsAttributes.lastWrite,
       },
       loops: loops.map(({ name, ageMs, limitMs }) => ({ name, ageMs: wholeMs(ageMs), limitMs })),
-      roll: { watching, ageMs: wholeMs(ageMs), nodes, uncertainty, heldLosses, eventReaders, lastError },
+      roll: { watching, ageMs: wholeMs(ageMs), stale, nodes, uncertainty, heldLosses, eventReaders, lastError },
     });
   };
 }

@@ -14,7 +14,7 @@ import { type Handler, jsonList, jsonReply, problem, type Reply, type RouteReque
 const RETRY_AFTER = { 'Retry-After': '5' };
 
 /** The roll for a route, or a 503 with the reason why it is not known. */
-async function readForRoute(
+export async function readForRoute(
   registry: Pick<Registry, 'read'>,
   { path, signal }: RouteRequest,
 ): Promise<RegistryRead | Reply> {

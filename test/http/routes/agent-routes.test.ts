@@ -135,6 +135,7 @@ test('/v1/self has the whole state of the agent, in whole milliseconds', async (
     roll: {
       watching: false,
       ageMs: null,
+      stale: true,
       nodes: null,
       uncertainty: null,
       heldLosses: 0,
@@ -153,6 +154,7 @@ test('/v1/self has the state of the registry and does not read the store', async
   assert.deepEqual((await json('/v1/self')).body.roll, {
     watching: true,
     ageMs: 1_500,
+    stale: false,
     nodes: { present: 1, departed: 0, lost: 1 },
     uncertainty: UNCERTAINTY,
     heldLosses: 40,

@@ -1,0 +1,114 @@
+import { printable } from '../lib/foreign-text.ts';
+import type { AuditJson, DrainJson } from './feed.ts';
+import { ageText } from './text.ts';
+
+interface AuditPanelProps {
+  readonly audit: AuditJson | null;
+  readonly error: string | null;
+  readonly nowMs: number;
+  readonly onNode: (id: string) => void;
+}
+
+/** What the continuous audit found: the roll against ECS. */
+export function AuditPanel({ audit, error, nowMs, onNode }: AuditPanelProps) {
+  if (!audit) return <p class="empty">{error ? printable(error) : 'Loading …'}</p>;
+  const { report } = audit;
+  const findings = [...report.differences, ...report.notes];
+  return (
+    <section class="panel">
+      <h2>
+        Audit{' '}
+        <small>
+          {report.agreeing.toLocaleString('en')} agree, {report.differences.length} differ
+          {audit.ageMs !== null && `; ${ageText(audit.ageMs)} old`}
+          {audit.stale && ', stale'}
+        </small>
+      </h2>
+      {findings.length === 0 && <p class="empty">The roll and ECS agree.</p>}
+      {findings.length > 0 && (
+        <table class="findings">
+          <thead>
+            <tr>
+              <th scope="col">Finding</th>
+              <th scope="col">Instance</th>
+              <th scope="col">Cluster</th>
+              <th scope="col">Since</th>
+              <th scope="col">Reason</th>
+            </tr>
+          </thead>
+          <tbody>
+            {findings.map((each) => (
+              <tr key={`${each.kind} ${each.instanceId} ${each.containerInstanceArn}`} class={each.kind}>
+                <th scope="row">{each.kind}</th>
+                <td>
+                  <NodeLink id={each.instanceId} onNode={onNode} />
+                  {each.instanceId === null && printable(each.containerInstanceArn ?? '–')}
+                </td>
+                <td>{printable(each.cluster ?? '–')}</td>
+                <td>{each.since === null ? '–' : ageText(nowMs - Date.parse(each.since))}</td>
+                <td>{printable(each.reason)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      )}
+    </section>
+  );
+}
+
+interface DrainsPanelProps {
+  readonly drains: readonly DrainJson[] | null;
+  readonly nowMs: number;
+  readonly onNode: (id: string) => void;
+}
+
+/** The nodes that rollcall drains, or is about to. */
+export function DrainsPanel({ drains, nowMs, onNode }: DrainsPanelProps) {
+  if (!drains || drains.length === 0) {
+    return <p class="empty">{drains ? 'No node is draining because of rollcall.' : 'Loading …'}</p>;
+  }
+  return (
+    <section class="panel">
+      <h2>Drains</h2>
+      <table class="findings">
+        <thead>
+          <tr>
+            <th scope="col">Phase</th>
+            <th scope="col">Instance</th>
+            <th scope="col">Cluster</th>
+            <th scope="col">Since</th>
+            <th scope="col">Reason</th>
+          </tr>
+        </thead>
+        <tbody>
+          {drains.map((each) => (
+            <tr key={each.ec2InstanceId}>
+              <th scope="row">{each.phase ?? 'unreadable'}</th>
+              <td>
+                <NodeLink id={each.ec2InstanceId} onNode={onNode} />
+              </td>
+              <td>{printable(each.cluster ?? '–')}</td>
+              <td>{each.since === null ? '–' : ageText(nowMs - Date.parse(each.since))}</td>
+              <td>{printable(each.reason ?? '')}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}
+
+function NodeLink({ id, onNode }: { id: string | null; onNode: (id: string) => void }) {
+  if (id === null) return null;
+  return (
+    <a
+      href={`?node=${encodeURIComponent(id)}`}
+      onClick={(event) => {
+        event.preventDefault();
+        onNode(id);
+      }}
+    >
+      {printable(id)}
+    </a>
+  );
+}

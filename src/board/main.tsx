@@ -1,0 +1,161 @@
+/** The board in a browser: the only file of it that touches the page, its clocks and its storage. */
+import { render } from 'preact';
+import { App } from './app.tsx';
+import { createBoardRoll } from './board-roll.ts';
+import { type Feed, LOADING, runFeed } from './feed.ts';
+import { DEFAULT_VIEW, queryOfView, type View, viewOfQuery } from './view.ts';
+
+/** Several events within this time are drawn at once. */
+const DRAW_MS = 120;
+/** Ages count in seconds. */
+const TICK_MS = 1_000;
+const TOAST_MS = 2_500;
+const TOKEN_KEY = 'rollcall-token';
+
+const root = document.getElementById('board') as HTMLElement;
+const roll = createBoardRoll();
+let view = viewOfQuery(new URLSearchParams(location.search));
+let feed: Feed = LOADING;
+let copied: string | null = null;
+let drawing: ReturnType<typeof setTimeout> | null = null;
+let reading = new AbortController();
+
+function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason);
+    const timer = setTimeout(() => {
+      signal.removeEventListener('abort', stop);
+      resolve();
+    }, ms);
+    const stop = () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    };
+    signal.addEventListener('abort', stop, { once: true });
+  });
+}
+
+function token(): string | null {
+  return sessionStorage.getItem(TOKEN_KEY);
+}
+
+function start() {
+  reading.abort();
+  reading = new AbortController();
+  const { signal } = reading;
+  const deps = {
+    roll,
+    get: (path: string, inner: AbortSignal) => {
+      const known = token();
+      const headers: Record<string, string> = known === null ? {} : { Authorization: `Bearer ${known}` };
+      return fetch(path, { headers, signal: inner, cache: 'no-store' });
+    },
+    sleep,
+    monotonicMs: () => performance.now(),
+    wallMs: () => Date.now(),
+    random: Math.random,
+    isHidden: () => document.hidden,
+    onChange: (next: Feed) => {
+      if (signal.aborted) return;
+      const isFirst = feed.phase === 'loading' && next.phase === 'live';
+      feed = next;
+      if (isFirst) drawNow();
+      else draw();
+    },
+  };
+  runFeed(deps, signal).catch((error: unknown) => {
+    if (!signal.aborted) throw error;
+  });
+}
+
+/** Soon, and at most once in `DRAW_MS`. */
+function draw() {
+  drawing ??= setTimeout(drawNow, DRAW_MS);
+}
+
+function drawNow() {
+  if (drawing !== null) clearTimeout(drawing);
+  drawing = null;
+  const bad = [...roll.nodes.values()].filter(({ mood }) => mood === 'lost' || mood === 'critical').length;
+  document.title = `${bad === 0 ? '' : `${bad} not well · `}rollcall${view.cluster ? ` · ${view.cluster}` : ''}`;
+  render(
+    <App
+      feed={feed}
+      roll={roll}
+      view={view}
+      monotonicMs={performance.now()}
+      nowMs={Math.floor((Date.now() + feed.clockOffsetMs) / 1_000) * 1_000}
+      origin={location.origin}
+      authorized={token() !== null}
+      copied={copied}
+      onView={show}
+      onCopy={(text) => void copy(text)}
+      onToken={(text) => {
+        sessionStorage.setItem(TOKEN_KEY, text);
+        start();
+      }}
+    />,
+    root,
+  );
+}
+
+function show(next: View, isStep: boolean) {
+  view = next;
+  const address = `${location.pathname}${queryOfView(view)}`;
+  if (isStep) {
+    history.pushState(null, '', address);
+    window.scrollTo(0, 0);
+  } else history.replaceState(null, '', address);
+  drawNow();
+}
+
+async function copy(text: string) {
+  // Only a page from loopback or over HTTPS has the clipboard.
+  if (navigator.clipboard) await navigator.clipboard.writeText(text).catch(() => copyBySelection(text));
+  else copyBySelection(text);
+  copied = text;
+  drawNow();
+  await sleep(TOAST_MS, new AbortController().signal);
+  if (copied === text) copied = null;
+  drawNow();
+}
+
+function copyBySelection(text: string) {
+  const field = document.createElement('textarea');
+  field.value = text;
+  document.body.append(field);
+  field.select();
+  document.execCommand('copy');
+  field.remove();
+}
+
+window.addEventListener('popstate', () => {
+  view = viewOfQuery(new URLSearchParams(location.search));
+  drawNow();
+});
+document.addEventListener('keydown', (event) => {
+  const isTyping = event.target instanceof HTMLElement && event.target.matches('input, select, textarea');
+  if (event.key === '/' && !isTyping && !event.ctrlKey && !event.metaKey && !event.altKey) {
+    event.preventDefault();
+    document.getElementById('search')?.focus();
+  }
+  if (event.key !== 'Escape') return;
+  if (isTyping) (event.target as HTMLElement).blur();
+  if (view.search !== '' && isTyping) show({ ...view, search: '' }, false);
+  else if (view.node !== null) show({ ...view, node: null }, true);
+});
+document.addEventListener('visibilitychange', draw);
+setInterval(() => {
+  if (!document.hidden) draw();
+}, TICK_MS);
+// A link to the page itself would load it anew, and with it the whole roll.
+document.addEventListener('click', (event) => {
+  const link = event.target instanceof Element ? event.target.closest('a.brand') : null;
+  if (!link || event.ctrlKey || event.metaKey) return;
+  event.preventDefault();
+  show(DEFAULT_VIEW, true);
+});
+// What stands there until this script runs.
+root.replaceChildren();
+drawNow();
+start();

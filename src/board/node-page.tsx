@@ -1,0 +1,162 @@
+import { printable } from '../lib/foreign-text.ts';
+import type { EventLine } from './board-roll.ts';
+import type { DrainJson } from './feed.ts';
+import { Banner } from './head.tsx';
+import type { BoardNode } from './nodes.ts';
+import { EventList } from './overview.tsx';
+import { Copy } from './table.tsx';
+import { ageText, commandsFor } from './text.ts';
+
+interface NodePageProps {
+  readonly id: string;
+  /** null: it is not on the roll. */
+  readonly node: BoardNode | null;
+  readonly lines: readonly EventLine[];
+  readonly drain: DrainJson | null;
+  readonly nowMs: number;
+  readonly origin: string;
+  readonly authorized: boolean;
+  readonly onBack: () => void;
+  readonly onNode: (id: string) => void;
+  readonly onCopy: (text: string) => void;
+}
+
+/** Everything about one node. */
+export function NodePage(props: NodePageProps) {
+  const { id, node, lines, drain, nowMs, origin, authorized, onBack, onNode, onCopy } = props;
+  const own = lines.filter(({ instanceId }) => instanceId === id);
+  return (
+    <article class="node">
+      <button type="button" class="back" onClick={onBack}>
+        ← All nodes
+      </button>
+      <h1>
+        {node?.address ?? printable(id)}
+        {node && <span class={`mood strong ${node.mood}`}>{node.mood === 'departed' ? node.state : node.mood}</span>}
+      </h1>
+      {!node && (
+        <Banner tone="note" title="Not on the roll">
+          The store has no record of this node: it never registered, or its record was kept for its retention and is
+          gone.
+        </Banner>
+      )}
+      {node?.notice && (
+        <Banner tone="doubt" title={`EC2 notice: ${node.notice}`}>
+          {printable(node.record.interruption?.time ?? '')}
+        </Banner>
+      )}
+      {drain && (
+        <Banner tone="note" title={`Drain: ${drain.phase ?? 'unreadable'}`}>
+          {printable(drain.reason ?? '')} {drain.since && `for ${ageText(nowMs - Date.parse(drain.since))}`}
+        </Banner>
+      )}
+      {node && <Checks node={node} nowMs={nowMs} />}
+      <div class="columns">
+        {node && <Facts node={node} nowMs={nowMs} onCopy={onCopy} />}
+        <section class="panel">
+          <h2>
+            Events <small>since this page was opened</small>
+          </h2>
+          <EventList lines={own} empty="No event of this node." onNode={onNode} />
+        </section>
+      </div>
+      {node && (
+        <section class="panel commands">
+          <h2>Look further</h2>
+          <dl>
+            {commandsFor(node, origin, authorized).map(({ what, line }) => (
+              <div key={what}>
+                <dt>{what}</dt>
+                <dd>
+                  <code>{line}</code>
+                  <Copy what={`the command for ${what}`} text={line} onCopy={onCopy} />
+                </dd>
+              </div>
+            ))}
+          </dl>
+        </section>
+      )}
+    </article>
+  );
+}
+
+function Checks({ node, nowMs }: { node: BoardNode; nowMs: number }) {
+  return (
+    <section class="panel">
+      <h2>Checks {node.mood !== node.health && <small>as they were when it was last present</small>}</h2>
+      <table class="checks">
+        <thead>
+          <tr>
+            <th scope="col">Check</th>
+            <th scope="col">Status</th>
+            <th scope="col">Since</th>
+            <th scope="col">Reason</th>
+          </tr>
+        </thead>
+        <tbody>
+          {node.record.health.checks.map(({ name, status, since, reason }) => (
+            <tr key={name}>
+              <th scope="row">{printable(name)}</th>
+              <td>
+                <i class={status} aria-hidden="true" /> {status}
+              </td>
+              <td title={since}>{ageText(nowMs - Date.parse(since))}</td>
+              <td>{printable(reason)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}
+
+/** Left out where they do not apply; of the others an unknown value is shown as such. */
+const ONLY_IF_KNOWN: readonly string[] = ['lease', 'agent started', 'departed', 'clock'];
+
+function Facts({ node, nowMs, onCopy }: { node: BoardNode; nowMs: number; onCopy: (text: string) => void }) {
+  const { record } = node;
+  const { presence, versionInfo, sidecar, departure, clockSkewSeconds } = record;
+  const ago = (at: string | null) => at && `${ageText(nowMs - Date.parse(at))} ago`;
+  const facts: readonly (readonly [string, string | null | undefined])[] = [
+    ['state', node.state],
+    ['lease', presence.ttlSeconds === null ? null : `${presence.ttlSeconds} s`],
+    ['agent started', ago(presence.since)],
+    ['departed', departure && ago(departure.at)],
+    ['instance', node.id],
+    ['container instance ARN', node.arn],
+    ['cluster', node.cluster],
+    ['private address', node.address],
+    ['public address', record.publicIpAddress],
+    ['private DNS name', record.privateDnsName],
+    ['zone', node.zone],
+    ['instance type', node.type],
+    ['lifecycle', record.instanceLifecycle],
+    ['image', record.imageId],
+    ['account', record.accountId],
+    ['ecs-agent', [versionInfo.agentVersion, versionInfo.agentHash].filter(Boolean).join(' ')],
+    ['rollcall', sidecar.version],
+    ['machine id', record.machineId],
+    ['clock', clockSkewSeconds ? `${clockSkewSeconds} s off` : null],
+    ['labels', node.labels.join('  ')],
+  ];
+  return (
+    <section class="panel facts">
+      <h2>Record</h2>
+      <dl>
+        {facts
+          .filter(([name, value]) => value || !ONLY_IF_KNOWN.includes(name))
+          .map(([name, value]) => (
+            <div key={name}>
+              <dt>{name}</dt>
+              <dd>
+                {value ? printable(value) : '–'}
+                {value && (name.endsWith('ARN') || name.endsWith('address')) && (
+                  <Copy what={name} text={printable(value)} onCopy={onCopy} />
+                )}
+              </dd>
+            </div>
+          ))}
+      </dl>
+    </section>
+  );
+}

@@ -1,0 +1,59 @@
+/** Texts of the page that are not plain values: ages, commands. */
+
+/** Such as `4 s`, `3 min`, `2 h 5 min`, `12 d`; never negative. */
+export function ageText(ms: number): string {
+  const seconds = Math.max(0, Math.floor(ms / 1_000));
+  if (seconds < 60) return `${seconds} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 48) return minutes % 60 === 0 ? `${hours} h` : `${hours} h ${minutes % 60} min`;
+  return `${Math.floor(hours / 24)} d`;
+}
+
+/** A word for a POSIX shell. Records can hold any text, and the commands are copied into a terminal. */
+export function shellWord(text: string): string {
+  return /^[\w./:@=,+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+interface Command {
+  readonly what: string;
+  readonly line: string;
+}
+
+interface Subject {
+  readonly id: string;
+  readonly arn: string | null;
+  readonly cluster: string | null;
+  readonly address: string | null;
+}
+
+/** The commands to look further at a node. @param origin of this agent @param authorized with a token */
+export function commandsFor({ id, arn, cluster, address }: Subject, origin: string, authorized: boolean): Command[] {
+  const header = authorized ? `-H "Authorization: Bearer $TOKEN" ` : '';
+  const all = [
+    { what: 'the record, from the store', line: `rollcall show ${shellWord(id)}` },
+    {
+      what: 'the same from this agent',
+      line: `curl -s ${header}${shellWord(`${origin}/v1/containerInstances/${id}`)}`,
+    },
+    { what: 'what happens to nodes of its cluster', line: cluster && `rollcall watch --cluster ${shellWord(cluster)}` },
+    {
+      what: 'what ECS has of it',
+      line:
+        arn &&
+        cluster &&
+        `aws ecs describe-container-instances --cluster ${shellWord(cluster)} --container-instances ${shellWord(arn)}`,
+    },
+    {
+      what: 'what EC2 says of the instance',
+      line: id.startsWith('i-') && `aws ec2 describe-instance-status --include-all-instances --instance-ids ${id}`,
+    },
+    { what: 'a shell, through SSM', line: `aws ssm start-session --target ${shellWord(id)}` },
+    {
+      what: 'the log of its agent',
+      line: address && `ssh -- ${shellWord(address)} journalctl -u rollcall -n 100 --no-pager`,
+    },
+  ];
+  return all.filter((each): each is Command => Boolean(each.line));
+}

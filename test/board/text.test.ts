@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { ageText, commandsFor, shellWord } from '../../src/board/text.ts';
+
+test('an age has at most two units and is never negative', () => {
+  const ages = [-5_000, 999, 59_000, 61_000, 3_600_000, 3_900_000, 172_800_000].map(ageText);
+  assert.deepEqual(ages, ['0 s', '0 s', '59 s', '1 min', '1 h', '1 h 5 min', '2 d']);
+});
+
+test('what stands in a command to copy is one word of a shell', () => {
+  assert.equal(shellWord('i-0123'), 'i-0123');
+  assert.equal(shellWord('a; rm -rf /'), "'a; rm -rf /'");
+  assert.equal(shellWord("$(x)'y"), `'$(x)'\\''y'`);
+  const hostile = { id: 'i-00000001', arn: 'a$(x)', cluster: 'c`x`', address: '10.0.0.1' };
+  const lines = commandsFor(hostile, 'http://127.0.0.1:51690', false).map(({ line }) => line);
+  assert.ok(lines.includes("aws ecs describe-container-instances --cluster 'c`x`' --container-instances 'a$(x)'"));
+  assert.ok(lines.includes('curl -s http://127.0.0.1:51690/v1/containerInstances/i-00000001'));
+  const withToken = commandsFor(hostile, 'https://h:1', true).find(({ line }) => line.startsWith('curl'));
+  assert.match(withToken?.line ?? '', /-H "Authorization: Bearer \$TOKEN"/);
+});
+
+/** https://www.w3.org/TR/WCAG22/#dfn-relative-luminance */
+function luminance(hex: string): number {
+  const [red = 0, green = 0, blue = 0] = [1, 3, 5].map((at) => {
+    const part = Number.parseInt(hex.slice(at, at + 2), 16) / 255;
+    return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+}
+
+function contrast(one: string, other: string): number {
+  const [light = 0, dark = 0] = [luminance(one), luminance(other)].sort((a, b) => b - a);
+  return (light + 0.05) / (dark + 0.05);
+}
+
+test('all text of the board has the contrast of WCAG AA on what it can stand on, light and dark', () => {
+  const css = readFileSync(new URL('../../src/board/board.css', import.meta.url), 'utf8');
+  const palettes = [...css.matchAll(/:root \{(.*?)\}/gs)].map(
+    ([, body = '']) =>
+      new Map([...body.matchAll(/--([\w-]+): (#\w{6});/g)].map(([, name = '', hex = '']) => [name, hex])),
+  );
+  assert.equal(palettes.length, 2);
+  const texts = ['text', 'muted', 'accent', 'passing-text', 'warning-text', 'critical-text', 'lost-text'];
+  for (const palette of palettes) {
+    const colour = (name: string) => palette.get(name) ?? assert.fail(`no --${name}`);
+    for (const text of texts) {
+      for (const ground of ['page', 'panel', 'raised']) {
+        const ratio = contrast(colour(text), colour(ground));
+        assert.ok(ratio >= 4.5, `${text} on ${ground}: ${ratio.toFixed(2)}`);
+      }
+    }
+    for (const ground of ['bad-bg', 'doubt-bg', 'note-bg']) {
+      for (const text of ['text', 'muted'])
+        assert.ok(contrast(colour(text), colour(ground)) >= 4.5, `${text} ${ground}`);
+    }
+    assert.ok(contrast(colour('accent'), colour('page')) >= 4.5, 'the button of the token form');
+    for (const square of ['warning', 'critical', 'lost']) {
+      // https://www.w3.org/TR/WCAG22/#non-text-contrast, of what needs a look
+      const ratio = contrast(colour(square), colour('panel'));
+      assert.ok(ratio >= (square === 'warning' ? 2 : 3), `${square}: ${ratio.toFixed(2)}`);
+    }
+  }
+});

@@ -1,0 +1,249 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import type { Page } from 'playwright-core';
+import { sharedStoreStatus } from '../../src/audit/fleet-status.ts';
+import { agentRoutes } from '../../src/http/routes/agent-routes.ts';
+import { startHttpServer } from '../../src/http/server.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import type { NodeRecord } from '../../src/record/record.ts';
+import { createRegistry } from '../../src/registry/registry.ts';
+import { openStore } from '../../src/store/open-store.ts';
+import type { Hold } from '../../src/store/store.ts';
+import { openPage, startBrowser, takePictures } from '../support/browser.ts';
+import { freePorts } from '../support/etcd-ports.ts';
+import { startEtcd } from '../support/etcd-server.ts';
+import { until } from '../support/machine-time.ts';
+import { agentUrl, PATIENCE_MS, startRollcall } from '../support/rollcall-process.ts';
+import { sampleRecord, spreadInstanceId } from '../support/sample-record.ts';
+import { sampleReport } from '../support/sample-report.ts';
+import { startEcsSimulation } from '../support/start-ecs-simulation.ts';
+
+const { signal } = new AbortController();
+const BOARD = fileURLToPath(new URL('../../dist/board.html.gz', import.meta.url));
+
+/** The number on a tile. */
+async function tile(page: Page, name: string): Promise<number> {
+  const text = await page.locator(`.tile.${name} b`).textContent();
+  return Number(text?.replaceAll(',', ''));
+}
+
+function tiles(page: Page, expected: Readonly<Record<string, number>>, limitMs = PATIENCE_MS): Promise<number> {
+  return until(`the tiles say ${JSON.stringify(expected)}`, limitMs, async () => {
+    const found: Record<string, number> = {};
+    for (const name of Object.keys(expected)) found[name] = await tile(page, name);
+    assert.deepEqual(found, expected);
+    return true;
+  });
+}
+
+async function banner(page: Page, words: RegExp): Promise<void> {
+  await until(`a banner says ${words}`, PATIENCE_MS, async () =>
+    words.test(await page.locator('.banners').innerText()),
+  );
+}
+
+/** The page is not wider than its window, which a reader would have to move to and fro. */
+async function fits(page: Page, width: number): Promise<void> {
+  await page.setViewportSize({ width, height: 900 });
+  const overhang = await page.evaluate<number>('document.documentElement.scrollWidth - window.innerWidth');
+  assert.ok(overhang <= 0, `${overhang} px too wide at ${width}`);
+}
+
+test('the board shows real agents: a drain, a loss, a store that is away, an agent that restarts', async (t) => {
+  const etcd = await startEtcd();
+  t.after(() => etcd.dispose());
+  const simulation = await startEcsSimulation(t);
+  const [port = 0] = await freePorts(1);
+  const startAgent = (n: number, listen: string) => {
+    const { imdsEndpoint, introspectionEndpoint } = simulation.simulator.nodes[n] ?? assert.fail();
+    const args = [
+      ...['agent', '--store', etcd.clientUrl.replace('http', 'etcd'), '--presence-ttl', '3s', '--listen', listen],
+      ...['--metadata-endpoint', imdsEndpoint, '--introspection-endpoint', introspectionEndpoint],
+      ...['--docker-socket', 'off', '--notice-interval', '1s', '--introspection-interval', '1s'],
+      ...['--drain-on', 'interruption'],
+    ];
+    return startRollcall(t, args, { ...simulation.env });
+  };
+  let shown = startAgent(0, `127.0.0.1:${port}`);
+  startAgent(1, '127.0.0.1:0');
+  const third = startAgent(2, '127.0.0.1:0');
+  const origin = await agentUrl(shown);
+  const browser = await startBrowser(t);
+  const { page, complaints } = await openPage(browser, origin);
+  await page.goto(origin);
+  await tiles(page, { present: 3, passing: 3, lost: 0, draining: 0 });
+  assert.equal(await page.locator('.squares i.passing').count(), 3);
+  const draining = simulation.simulator.nodes[1]?.node.instanceId ?? '';
+  simulation.simulator.setNotices(draining, { spot: { action: 'terminate', time: '2026-11-22T10:26:18Z' } });
+  await tiles(page, { notices: 1, draining: 1 });
+  assert.match(await page.locator('.lines').innerText(), /interruption[\s\S]*spot-interruption terminate/);
+  await page.locator('.tabs button', { hasText: 'Drains' }).click();
+  assert.match(await page.locator('.findings').innerText(), new RegExp(`drained\\s+${draining}\\s+demo`));
+
+  third.child.kill('SIGKILL');
+  await tiles(page, { present: 2, lost: 1 });
+  await page.locator('.tabs button', { hasText: 'Nodes' }).click();
+  assert.match(await page.locator('.nodes tbody tr').first().innerText(), /was passing[\s\S]*lost/);
+  assert.match(await page.title(), /^1 not well/);
+  await takePictures(page, 'three-nodes');
+
+  await etcd.stop('SIGKILL');
+  await banner(page, /The store does not answer.*as of \d\d:\d\d:\d\d/);
+  assert.match(await page.locator('.fresh').innerText(), /stale/);
+  await takePictures(page, 'store-away');
+  await etcd.restart();
+  await until('the board is live again', PATIENCE_MS, async () =>
+    /live/.test(await page.locator('.fresh').innerText()),
+  );
+  assert.equal((await page.locator('.banners').innerText()).trim(), '');
+
+  shown.child.kill('SIGKILL');
+  await banner(page, /Not connected.*does not answer.*reconnects by itself/);
+  shown = startAgent(0, `127.0.0.1:${port}`);
+  await until('the board is connected again', PATIENCE_MS, async () =>
+    /live/.test(await page.locator('.fresh').innerText()),
+  );
+  await tiles(page, { present: 2, lost: 1 });
+  assert.deepEqual(complaints, []);
+});
+
+const HOSTILE = '<img src=x onerror="window.hacked=1">\u202e</script><script>window.hacked=1</script>';
+const ZONES = ['us-east-1a', 'us-east-1b', 'us-east-1c'];
+
+function recordOf(n: number, status: 'passing' | 'warning' | 'critical', reason: string): NodeRecord {
+  const since = '2026-11-01T00:00:00.000Z';
+  const ec2InstanceId = spreadInstanceId(n);
+  return sampleRecord({
+    ec2InstanceId,
+    cluster: n % 4 === 0 ? 'batch' : 'demo',
+    privateIpAddress: `10.113.${n >> 8}.${n & 255}`,
+    availabilityZone: ZONES[n % 3] ?? null,
+    containerInstanceArn: `arn:aws:ecs:us-east-1:123456789012:container-instance/demo/${ec2InstanceId.slice(2)}`,
+    labels: { role: n % 5 === 0 ? 'edge' : 'node', ...(n === 1 ? { note: HOSTILE } : {}) },
+    health: { status, since, checks: [{ name: 'disk', status, reason, since }] },
+  });
+}
+
+/** An agent in this process, with so many nodes in a store of its own. */
+async function startRoll(t: TestContext, count: number) {
+  const config = { kind: 'memory', label: 'memory:', name: t.name } as const;
+  const store = await openStore(config, { clock: systemClock, random: Math.random, signal, create: true });
+  const holds: Hold[] = [];
+  for (let n = 1; n <= count; n += 1) {
+    const status = n === 1 || n % 50 === 0 ? 'critical' : n % 25 === 0 ? 'warning' : 'passing';
+    const record = recordOf(n, status, status === 'passing' ? '' : n === 1 ? HOSTILE : '9 % free');
+    const { ec2InstanceId: instanceId, registeredAt: since } = record;
+    const seat = { instanceId, session: `s${n}`, since, ttlMs: 600_000, retentionMs: 3_600_000 };
+    const outcome = await store.register(seat, record, { takeover: true, signal });
+    assert.ok(outcome.kind === 'registered');
+    holds.push(outcome.hold);
+  }
+  const registry = createRegistry({ store, clock: systemClock, random: Math.random });
+  const server = await startHttpServer({
+    listen: { host: '127.0.0.1', port: 0 },
+    routes: agentRoutes({
+      report: () => sampleReport(),
+      registry,
+      residentBytes: () => 1,
+      storeStatus: sharedStoreStatus(store, systemClock),
+      boardFile: BOARD,
+      clock: systemClock,
+      random: Math.random,
+    }),
+    clock: systemClock,
+    onError: (error) => t.diagnostic(String(error)),
+  });
+  t.after(async () => {
+    await server.close();
+    await registry.close();
+    await store.close();
+  });
+  const update = (n: number, status: 'passing' | 'warning' | 'critical', reason: string) =>
+    store.update(holds[n - 1] ?? assert.fail(), recordOf(n, status, reason), signal);
+  return { url: server.url, update };
+}
+
+test('10,000 nodes are searched, filtered, sorted and copied, and an event changes only what it must', async (t) => {
+  const { url, update } = await startRoll(t, 10_000);
+  const browser = await startBrowser(t);
+  const { page, context, complaints } = await openPage(browser, url);
+  // The first read of an agent starts its watch; a board is opened beside others.
+  await (await fetch(`${url}/v1/containerInstances`)).arrayBuffer();
+  await page.goto(url);
+  await tiles(page, { present: 10_000, critical: 201, warning: 200 }, 5_000);
+  const paintMs = await page.evaluate<number>(
+    "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? -1",
+  );
+  t.diagnostic(`first contentful paint after ${Math.round(paintMs)} ms`);
+  assert.ok(paintMs >= 0);
+  const rows = page.locator('.nodes tbody tr:not(.gap)');
+  assert.ok((await rows.count()) < 120, 'only the rows in the window are drawn');
+  await takePictures(page, '10000-nodes');
+
+  // Text of a record stays text.
+  assert.equal(await page.evaluate('window.hacked'), undefined);
+  assert.match(await rows.first().innerText(), /<img src=x onerror="window\.hacked=1">\?<\/script>/);
+
+  // An event: one row changes, and the others are the same elements.
+  await page.evaluate("document.querySelectorAll('.nodes tbody tr').forEach((row) => { row.old = true; })");
+  await update(50, 'critical', 'none free');
+  const seenMs = await until('the change is seen', 1_000, async () =>
+    (await page.locator('.nodes').innerText()).includes('none free'),
+  );
+  t.diagnostic(`an event was seen after ${Math.round(seenMs)} ms`);
+  const kept = await page.evaluate<number>(
+    "[...document.querySelectorAll('.nodes tbody tr')].filter((row) => row.old).length",
+  );
+  assert.ok(kept >= (await rows.count()), `${kept} rows kept`);
+
+  // The keyboard searches; the filter stands in the address and survives a reload.
+  await page.keyboard.press('/');
+  await page.keyboard.type('role=edge 10.113.7.');
+  await until('the search filters', PATIENCE_MS, async () => (await rows.count()) === 51);
+  await page.locator('.tile.passing').click();
+  assert.equal(new URL(page.url()).search, '?show=passing&q=role%3Dedge+10.113.7.');
+  const filtered = await rows.count();
+  assert.ok(filtered > 0 && filtered < 51, `${filtered} rows`);
+  await page.reload();
+  await until('the filter is still there', PATIENCE_MS, async () => (await rows.count()) === filtered);
+  assert.equal(await page.locator('.api').getAttribute('href'), '/v1/containerInstances?health=passing');
+  await page.keyboard.press('/');
+  await page.keyboard.press('Escape');
+  await page.locator('.filters button', { hasText: 'Clear filters' }).click();
+  await page.locator('thead .address button').click();
+  await until('it is sorted', PATIENCE_MS, async () => /^10\.113\.0\.1\b/.test(await rows.first().innerText()));
+  await page.evaluate('window.scrollTo(0, document.documentElement.scrollHeight)');
+  await until('the last row is drawn', PATIENCE_MS, async () =>
+    (await rows.last().innerText()).includes('10.113.39.16'),
+  );
+
+  // Addresses and ARNs are copied, and the page of a node has the commands.
+  await context.grantPermissions(['clipboard-read', 'clipboard-write']);
+  await rows.last().hover();
+  await rows.last().locator('.instance .copy').click();
+  const arn = recordOf(10_000, 'passing', '').containerInstanceArn;
+  await until('the ARN is copied', PATIENCE_MS, async () => {
+    return (await page.evaluate('navigator.clipboard.readText()')) === arn;
+  });
+  await rows.last().locator('.address a').click();
+  await page.locator('article.node').waitFor();
+  assert.match(await page.locator('.commands').innerText(), new RegExp(`rollcall show ${spreadInstanceId(10_000)}`));
+  await takePictures(page, 'node');
+  await page.goBack();
+  await rows.first().waitFor();
+  // 640 px is what a window of 1,280 px has at 200 %.
+  for (const width of [640, 400, 320]) await fits(page, width);
+  assert.deepEqual(complaints, []);
+});
+
+test('without JavaScript there is a plain table', async (t) => {
+  const { url } = await startRoll(t, 3);
+  const browser = await startBrowser(t);
+  const { page, complaints } = await openPage(browser, url, { javaScriptEnabled: false });
+  await page.goto(url);
+  await page.waitForURL('**/plain');
+  assert.equal(await page.locator('tbody tr').count(), 3);
+  assert.match(await page.locator('body').innerText(), /onerror="window\.hacked=1"/);
+  assert.deepEqual(complaints, []);
+});
