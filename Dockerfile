@@ -12,7 +12,7 @@ FROM ${BUILD_BASE} AS build
 WORKDIR /build
 COPY package.json package-lock.json .npmrc ./
 COPY runtime runtime
-RUN npm ci --no-progress --loglevel=error
+RUN npm ci --ignore-scripts --no-progress --loglevel=error
 COPY tsconfig*.json ./
 COPY scripts/build.mjs scripts/
 COPY scripts/lib/node.sh scripts/lib/third-party.mjs scripts/lib/

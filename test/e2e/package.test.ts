@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -67,13 +68,29 @@ test('the package is alone in a project: no dependency, no program, under 3 MB, 
   }
   assert.ok(bytes < MAX_UNPACKED_BYTES, `${bytes} bytes`);
   const top = (await readdir(installed)).toSorted();
-  assert.deepEqual(top, ['CHANGELOG.md', 'LICENSE', 'README.md', 'dist', 'docs', 'package.json']);
+  const pages = ['CHANGELOG.md', 'CONTRIBUTING.md', 'README.md', 'SECURITY.md'];
+  assert.deepEqual(top, [...pages, 'LICENSE', 'dist', 'docs', 'package.json'].sort());
   const dist = (await readdir(join(installed, 'dist'))).toSorted();
   assert.deepEqual(dist, ['client.THIRD-PARTY.md', 'client.js', 'client.js.LEGAL.txt', 'types']);
   assert.deepEqual(
     (await readdir(join(installed, 'dist/types'), { recursive: true })).filter((name) => /\.(?<!\.d\.)ts$/.test(name)),
     [],
   );
+});
+
+test('no page of the package links to a file that the package does not have', async () => {
+  const installed = join(project, 'node_modules/rollcall');
+  const pages = (await readdir(installed, { recursive: true })).filter((name) => name.endsWith('.md'));
+  assert.ok(pages.length > 10);
+  const missing: string[] = [];
+  for (const page of pages) {
+    const text = await readFile(join(installed, page), 'utf8');
+    for (const [, link = ''] of text.matchAll(/\]\(([^()\s#]+)(?:#[^()\s]*)?\)/g)) {
+      const isFile = !/^[a-z]+:/.test(link);
+      if (isFile && !existsSync(join(installed, dirname(page), link))) missing.push(`${page}: ${link}`);
+    }
+  }
+  assert.deepEqual(missing, []);
 });
 
 test('the list of licences names each package that the client has parts of, with its licence', async () => {
