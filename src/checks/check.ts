@@ -30,6 +30,8 @@ export interface CheckState extends Observation {
    * is then that of the last record, or `passing` where that has none or no bad one.
    */
   readonly decided: boolean;
+  /** The status has been this since the first verdict of the process, so that of the last record may have begun earlier. */
+  readonly isFirst: boolean;
 }
 
 /** The checks that have a verdict, or a bad one in the last record. */
@@ -52,9 +54,9 @@ export function observeCheck(
   if (!state?.decided) {
     const count = 1 + (state?.pending?.count ?? 0);
     const decided = seen.status === 'passing' || count >= damping.fall;
-    if (decided) return { name, ...seen, sinceMs: nowMs, pending: null, decided };
+    if (decided) return { name, ...seen, sinceMs: nowMs, pending: null, decided, isFirst: true };
     const before = state ?? { name, status: 'passing', reason: '', sinceMs: nowMs };
-    return { ...before, pending: { ...seen, count }, decided };
+    return { ...before, pending: { ...seen, count }, decided, isFirst: true };
   }
   if (seen.status === state.status && seen.reason === state.reason) {
     return state.pending ? { ...state, pending: null } : state;
@@ -63,23 +65,32 @@ export function observeCheck(
   const needed = severity(seen.status) < severity(state.status) ? damping.rise : damping.fall;
   if (pending.count < needed) return { ...state, pending };
   // A new reason for the same status does not change when the status began.
-  const sinceMs = seen.status === state.status ? state.sinceMs : nowMs;
-  return { name, ...seen, sinceMs, pending: null, decided: true };
+  const since =
+    seen.status === state.status
+      ? { sinceMs: state.sinceMs, isFirst: state.isFirst }
+      : { sinceMs: nowMs, isFirst: false };
+  return { name, ...seen, ...since, pending: null, decided: true };
 }
 
 /**
- * A check without a verdict, completed by the node's last record: an agent that restarts on a critical node must not
- * publish it as passing until it has looked often enough. A bad result that the last record has, too, counts at once.
+ * A check completed by the node's last record. An agent that restarts on a critical node must not publish it as passing
+ * until it has looked often enough; a bad result that the last record has, too, counts at once. A status that is still
+ * the same began when the last record says, not when the agent restarted.
  * @param state null: not looked at yet @param last the check in the last record
  */
 export function recallCheck<State extends CheckState | null>(state: State, last: CheckVerdict): State | CheckState {
   const sinceMs = Date.parse(last.since);
-  if (state?.decided || last.status === 'passing' || Number.isNaN(sinceMs)) return state;
+  if (Number.isNaN(sinceMs)) return state;
+  if (state?.decided) {
+    const isSame = state.isFirst && state.status === last.status && sinceMs < state.sinceMs;
+    return isSame ? { ...state, sinceMs } : state;
+  }
+  if (last.status === 'passing') return state;
   const { name, status, reason } = last;
   const pending = state?.pending ?? null;
   if (pending?.status === status)
-    return { name, status, reason: pending.reason, sinceMs, pending: null, decided: true };
-  return { name, status, reason, sinceMs, pending, decided: false };
+    return { name, status, reason: pending.reason, sinceMs, pending: null, decided: true, isFirst: true };
+  return { name, status, reason, sinceMs, pending, decided: false, isFirst: true };
 }
 
 /** True if the pending change goes on. For a new status the reasons may differ; for a new reason alone they must be equal. */

@@ -2,7 +2,7 @@ import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { type CommandResult, runCommand } from '../lib/run-command.ts';
 import { type Observation, reasonFrom } from './check.ts';
-import { type FindLeftBehind, RUN_MARK } from './left-behind.ts';
+import { chooseCoreFilter, type FindLeftBehind, RUN_MARK } from './left-behind.ts';
 import { type ExecCheckConfig, noAnswer, type OpenProbe } from './probe.ts';
 
 interface CommandProbeOptions {
@@ -13,6 +13,8 @@ interface CommandProbeOptions {
   readonly clock: Clock;
   /** Names this agent process: another one on the machine may run a check of the same name. */
   readonly owner: string;
+  /** Another one for each check. */
+  readonly ordinal: number;
   readonly findLeftBehind: FindLeftBehind;
 }
 
@@ -33,8 +35,9 @@ const MAX_OUTPUT_BYTES = 4_096;
  */
 export function commandProbe(options: CommandProbeOptions): OpenProbe {
   const { check, intervalMs, timeoutMs, clock, owner, findLeftBehind } = options;
-  const mark = `${check.name} ${owner}`;
-  const env = { ...options.env, [RUN_MARK]: mark };
+  const { coreFilter, startMarked } = chooseCoreFilter(options.ordinal);
+  const mark = { variable: `${check.name} ${owner}`, coreFilter };
+  const env = { ...options.env, [RUN_MARK]: mark.variable };
   const running = new Set<Promise<unknown>>();
   let hasRun = false;
   /** Of the last run that ended. */
@@ -57,8 +60,10 @@ export function commandProbe(options: CommandProbeOptions): OpenProbe {
       if (left.length >= MAX_LEFT_BEHIND) return notRun(left, isCritical);
       hasRun = true;
       const { argv } = check;
-      const output = 'capture';
-      const run = runCommand({ argv, env, timeoutMs, maxOutputBytes: MAX_OUTPUT_BYTES, output, clock, signal });
+      const run = runCommand({
+        ...{ argv, env, timeoutMs, maxOutputBytes: MAX_OUTPUT_BYTES, output: 'capture', clock, signal },
+        startWithin: startMarked,
+      });
       running.add(run);
       try {
         const seen = judgeResult(await run, timeoutMs);

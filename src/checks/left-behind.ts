@@ -1,25 +1,77 @@
+import { readFileSync, writeFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 
 /**
  * Finds processes that a command left behind although its process group was killed: those that left the group, as with
- * `setsid`. They have the command's environment still, so a variable in it marks them; one that calls `exec` just then is
+ * `setsid`. Two marks, which a process hands on to those that it starts, tell whose they are: a variable in the command's
+ * environment, and where that was cleared (`env -i`) the process's coredump filter. One that calls `exec` just then is
  * found the next time. Linux only: elsewhere none is found.
  */
 
 /** Set in the environment of each run of a check. */
 export const RUN_MARK = 'ROLLCALL_CHECK_RUN';
 
-/** The processes with this value of `RUN_MARK`, by process id. */
-export type FindLeftBehind = (mark: string) => Promise<readonly number[]>;
+/** What the processes of one check's runs have in common. */
+interface CheckMark {
+  /** The value of `RUN_MARK`. */
+  readonly variable: string;
+  /** The coredump filter; null: this system has none that can be set. */
+  readonly coreFilter: number | null;
+}
+
+/** The processes with this mark, by process id. */
+export type FindLeftBehind = (mark: CheckMark) => Promise<readonly number[]>;
+
+/** Calls `start`, which starts a process, so that the process has this coredump filter; the caller keeps its own. */
+type StartMarked = <T>(start: () => T) => T;
+
+/** Huge pages and DAX, core(5): a core dump without or with them is as useful, and no command sets them. */
+const FIRST_FREE_BIT = 5;
+const FREE_VALUES = 2 ** 4;
+
+/**
+ * A coredump filter for the processes of one check. Up to 15 checks have one each; of more, some share one.
+ * @param ordinal of the check @param proc where procfs is mounted
+ */
+export function chooseCoreFilter(
+  ordinal: number,
+  proc = '/proc',
+): { readonly coreFilter: number | null; readonly startMarked: StartMarked } {
+  const path = `${proc}/self/coredump_filter`;
+  const write = (filter: number) => writeFileSync(path, `0x${filter.toString(16)}`);
+  try {
+    const own = Number.parseInt(readFileSync(path, 'latin1'), 16);
+    const coreFilter = own ^ ((1 + (ordinal % (FREE_VALUES - 1))) << FIRST_FREE_BIT);
+    write(own); // whether it can be set
+    const startMarked: StartMarked = (start) => {
+      write(coreFilter);
+      try {
+        return start();
+      } finally {
+        write(own);
+      }
+    };
+    return { coreFilter, startMarked };
+  } catch {
+    return { coreFilter: null, startMarked: (start) => start() };
+  }
+}
+
+interface Seen {
+  readonly variable: string | null;
+  readonly coreFilter: number | null;
+  readonly settled: boolean;
+}
 
 /** @param proc where procfs is mounted */
 export function createLeftBehindFinder(proc = '/proc'): FindLeftBehind {
   /**
-   * The processes that were there at the last look. `mark` null: it has none. A process keeps its mark for life, but one
-   * that is just being started still has its parent's environment: what has no mark is `settled` after a second look.
+   * The processes that were there at the last look. A process keeps its marks for life, but one that is just being started
+   * still has its parent's environment: what has no variable is `settled` after a second look.
    */
-  let known = new Map<number, { readonly mark: string | null; readonly settled: boolean }>();
+  let known = new Map<number, Seen>();
   let looking: Promise<void> | null = null;
+  const own = statOf(proc, 'self');
 
   const look = async () => {
     const names = await readdir(proc).catch(() => []);
@@ -27,10 +79,21 @@ export function createLeftBehindFinder(proc = '/proc'): FindLeftBehind {
     const now: typeof known = new Map();
     for (const id of ids) {
       const before = known.get(id);
-      const mark = before?.settled ? before.mark : await markOf(`${proc}/${id}/environ`);
-      now.set(id, { mark, settled: before !== undefined || mark !== null });
+      if (before?.settled) now.set(id, before);
+      else {
+        const [variable, coreFilter] = await Promise.all([
+          variableOf(`${proc}/${id}/environ`),
+          coreFilterOf(`${proc}/${id}/coredump_filter`),
+        ]);
+        now.set(id, { variable, coreFilter, settled: before !== undefined || variable !== null });
+      }
     }
     known = now;
+  };
+
+  const isYounger = async (id: number) => {
+    const [self, other] = [await own, await statOf(proc, id)];
+    return id !== self.pid && other.startTicks >= self.startTicks;
   };
 
   return async (mark) => {
@@ -39,16 +102,43 @@ export function createLeftBehindFinder(proc = '/proc'): FindLeftBehind {
       looking = null;
     });
     await looking;
-    return [...known].flatMap(([id, each]) => (each.mark === mark ? [id] : []));
+    const found: number[] = [];
+    for (const [id, { variable, coreFilter }] of known) {
+      // Of a process without a variable, one that is older than this one has its filter from elsewhere.
+      const isFiltered = variable === null && coreFilter !== null && coreFilter === mark.coreFilter;
+      if (variable === mark.variable || (isFiltered && (await isYounger(id)))) found.push(id);
+    }
+    return found;
   };
 }
 
-async function markOf(path: string): Promise<string | null> {
+async function variableOf(path: string): Promise<string | null> {
+  const text = await readOrNull(path);
+  const entry = text?.split('\0').find((each) => each.startsWith(`${RUN_MARK}=`));
+  return entry?.slice(RUN_MARK.length + 1) ?? null;
+}
+
+async function coreFilterOf(path: string): Promise<number | null> {
+  const filter = Number.parseInt((await readOrNull(path)) ?? '', 16);
+  return Number.isNaN(filter) ? null : filter;
+}
+
+/** Its id, and when it began in ticks since the boot, proc_pid_stat(5); NaN: it has ended. */
+async function statOf(
+  proc: string,
+  id: number | 'self',
+): Promise<{ readonly pid: number; readonly startTicks: number }> {
+  const text = (await readOrNull(`${proc}/${id}/stat`)) ?? '';
+  // The second field, a name in brackets, may hold brackets and blanks.
+  const rest = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  return { pid: Number.parseInt(text, 10), startTicks: Number(rest[19] ?? Number.NaN) };
+}
+
+/** null: it has ended, or belongs to another user. */
+async function readOrNull(path: string): Promise<string | null> {
   try {
-    const text = await readFile(path, 'latin1');
-    const entry = text.split('\0').find((each) => each.startsWith(`${RUN_MARK}=`));
-    return entry?.slice(RUN_MARK.length + 1) ?? null;
+    return await readFile(path, 'latin1');
   } catch {
-    return null; // it has ended, or belongs to another user
+    return null;
   }
 }

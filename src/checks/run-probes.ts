@@ -108,7 +108,11 @@ export function openProbes(config: CheckConfig, { clock, env, owner }: ProbeDepe
     dockerSocket !== null && isSocket(dockerSocket) ? [dockerProbe({ ...common, socketPath: dockerSocket })] : [];
   const http = config.http.map((check) => httpProbe({ ...common, check }));
   const findLeftBehind = createLeftBehindFinder();
-  const exec = config.exec.map((check) => commandProbe({ ...common, check, env, owner, findLeftBehind }));
+  // Two agents on one machine, as on a test, hardly begin with the same one.
+  const first = [...owner].reduce((sum, character) => sum + character.charCodeAt(0), 0);
+  const exec = config.exec.map((check, at) =>
+    commandProbe({ ...common, check, env, owner, ordinal: first + at, findLeftBehind }),
+  );
   const opened: readonly OpenProbe[] = [...docker, ...http, ...exec];
   return {
     probes: [...docker, ...(disk ? [diskProbe({ ...common, disk })] : []), ...http, ...exec],

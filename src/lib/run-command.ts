@@ -60,6 +60,8 @@ export interface CommandRun {
    * write, and `output` of the result is empty.
    */
   readonly output: 'capture' | 'separate' | 'inherit';
+  /** Calls `start`, which starts the process, with what the process is to inherit from this one. Default: as it is. */
+  readonly startWithin?: <T>(start: () => T) => T;
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
@@ -140,11 +142,14 @@ async function startChild(run: CommandRun): Promise<Started> {
   const [program, ...args] = run.argv;
   const out = run.output === 'inherit' ? 'inherit' : 'pipe';
   try {
-    const child = spawn(program, args, {
-      env: run.env,
-      detached: true,
-      stdio: [run.stdin === undefined ? 'ignore' : 'pipe', out, out],
-    });
+    const within = run.startWithin ?? ((start) => start());
+    const child = within(() =>
+      spawn(program, args, {
+        env: run.env,
+        detached: true,
+        stdio: [run.stdin === undefined ? 'ignore' : 'pipe', out, out],
+      }),
+    );
     const failure = new Promise((_, reject) => child.on('error', reject));
     // Without a process id an `error` event follows; with one the program has started.
     if (child.pid === undefined) await failure;

@@ -12,13 +12,14 @@ import { createLeftBehindFinder, RUN_MARK } from '../../src/checks/left-behind.t
 import { systemClock } from '../../src/lib/clock.ts';
 import { until } from '../support/machine-time.ts';
 import { PATIENCE_MS } from '../support/rollcall-process.ts';
+import { scaledClock } from '../support/scaled-clock.ts';
 
 const never = new AbortController().signal;
 
 function probe(argv: readonly [string, ...string[]], timeoutMs = 10_000) {
   const env = { PATH: process.env['PATH'] };
   const findLeftBehind = createLeftBehindFinder();
-  const common = { intervalMs: 20_000, timeoutMs, env, clock: systemClock, owner: 'test', findLeftBehind };
+  const common = { intervalMs: 20_000, timeoutMs, env, clock: systemClock, owner: 'test', ordinal: 0, findLeftBehind };
   return commandProbe({ check: { name: 'own', argv }, ...common });
 }
 
@@ -71,54 +72,63 @@ test('close waits until the child processes of an aborted run are gone', async (
   assert.ok(over);
 });
 
-test('a command that daemonizes does not fill the machine: it is not run while processes of it are left', async (t) => {
-  const dir = await mkdtemp(join(tmpdir(), 'rollcall-left-'));
-  const pids = async () =>
-    (await readFile(join(dir, 'pids'), 'utf8').catch(() => '')).split('\n').filter(Boolean).map(Number);
-  const living = async () => (await pids()).filter((pid) => existsSync(`/proc/${pid}`));
-  const killAll = async () => {
-    for (const pid of await living()) process.kill(pid, 'SIGKILL');
-  };
-  t.after(async () => {
-    await killAll();
-    await rm(dir, { recursive: true, force: true });
-  });
-  const script =
-    `setsid sh -c 'echo $$ >> ${dir}/pids; exec sleep 300' </dev/null >/dev/null 2>&1 &\n` +
-    // Until it has left the group and is what it will be.
-    `n=$(($(cat ${dir}/count 2>/dev/null || echo 0) + 1)); echo $n > ${dir}/count\n` +
-    `until [ "$(grep -c . ${dir}/pids 2>/dev/null)" = $n ] && grep -q sleep /proc/$(tail -n1 ${dir}/pids)/comm; do sleep 0.02; done`;
-  const check = { name: 'daemon', argv: ['sh', '-c', script] as const };
-  const limits = { intervalMs: 10_000, timeoutMs: 5_000, clock: systemClock };
-  const probe = commandProbe({
-    check,
-    ...limits,
-    env: process.env,
-    owner: 'this',
-    findLeftBehind: createLeftBehindFinder(),
-  });
-  const results: string[] = [];
-  for (let run = 0; run < 6; run += 1) {
-    const { status, reason } = await probe.run(never);
-    results.push(`${status} ${reason}`);
-  }
-  const left = await living();
-  assert.equal(left.length, 2, `${left.length} processes are left`);
-  assert.deepEqual(results.slice(0, 2), ['passing ', 'passing ']);
-  const refusal = `warning not run: processes ${left.join(', ')} of earlier runs are left; end them, and let the command start none with setsid`;
-  assert.deepEqual([...new Set(results.slice(2))], [refusal]);
+for (const [how, daemonize] of [
+  ['leaves its group', 'setsid'],
+  ['clears its environment', 'env -i setsid'],
+  ['clears its environment and forks twice', 'env -i setsid --fork'],
+] as const) {
+  test(`a command whose daemon ${how} does not fill the machine: it is not run while processes of it are left`, async (t) => {
+    const dir = await mkdtemp(join(tmpdir(), 'rollcall-left-'));
+    const pids = async () =>
+      (await readFile(join(dir, 'pids'), 'utf8').catch(() => '')).split('\n').filter(Boolean).map(Number);
+    const living = async () => (await pids()).filter((pid) => existsSync(`/proc/${pid}`));
+    const killAll = async () => {
+      for (const pid of await living()) process.kill(pid, 'SIGKILL');
+    };
+    t.after(async () => {
+      await killAll();
+      await rm(dir, { recursive: true, force: true });
+    });
+    const script =
+      `${daemonize} sh -c 'echo $$ >> ${dir}/pids; exec sleep 300' </dev/null >/dev/null 2>&1 &\n` +
+      // Until it has left the group and is what it will be.
+      `n=$(($(cat ${dir}/count 2>/dev/null || echo 0) + 1)); echo $n > ${dir}/count\n` +
+      `until [ "$(grep -c . ${dir}/pids 2>/dev/null)" = $n ] && grep -q sleep /proc/$(tail -n1 ${dir}/pids)/comm; do sleep 0.02; done`;
+    const check = { name: 'daemon', argv: ['sh', '-c', script] as const };
+    // A look at the processes of a busy machine may take longer than the agent waits for it.
+    const clock = scaledClock(0.1);
+    const limits = { intervalMs: 10_000, timeoutMs: 5_000, clock };
+    const probe = commandProbe({
+      check,
+      ...limits,
+      env: process.env,
+      owner: 'this',
+      ordinal: 0,
+      findLeftBehind: createLeftBehindFinder(),
+    });
+    const results: string[] = [];
+    for (let run = 0; run < 6; run += 1) {
+      const { status, reason } = await probe.run(never);
+      results.push(`${status} ${reason}`);
+    }
+    const left = await living();
+    assert.equal(left.length, 2, `${left.length} processes are left`);
+    assert.deepEqual(results.slice(0, 2), ['passing ', 'passing ']);
+    const refusal = `warning not run: processes ${left.join(', ')} of earlier runs are left; end them, and let the command start none with setsid`;
+    assert.deepEqual([...new Set(results.slice(2))], [refusal]);
 
-  await killAll();
-  await until('they have ended', PATIENCE_MS, async () => (await living()).length === 0);
-  assert.equal((await probe.run(never)).status, 'passing');
-});
+    await killAll();
+    await until('they have ended', PATIENCE_MS, async () => (await living()).length === 0);
+    assert.equal((await probe.run(never)).status, 'passing');
+  });
+}
 
 test('a check that is not run because processes are left is at least as bad as its last result', async () => {
   const statusAfter = async (exit: number) => {
     const left: number[] = [];
     const probe = commandProbe({
       check: { name: 'daemon', argv: ['sh', '-c', `echo "no route"; exit ${exit}`] },
-      ...{ intervalMs: 10_000, timeoutMs: 5_000, clock: systemClock, env: process.env, owner: 'this' },
+      ...{ intervalMs: 10_000, timeoutMs: 5_000, clock: systemClock, env: process.env, owner: 'this', ordinal: 0 },
       findLeftBehind: async () => left,
     });
     await probe.run(never);
@@ -139,19 +149,21 @@ test('a command that leaves nothing behind, or what another check left, is no re
     timeoutMs: 5_000,
     clock: systemClock,
     owner: 'this',
+    ordinal: 0,
     env: process.env,
     findLeftBehind,
   };
   const probe = commandProbe({ check: { name: 'one', argv: ['true'] }, ...limits });
   for (let run = 0; run < 5; run += 1) assert.equal((await probe.run(never)).status, 'passing');
-  const env = { ...process.env, [RUN_MARK]: 'other' };
+  const other = { variable: 'other', coreFilter: null };
+  const env = { ...process.env, [RUN_MARK]: other.variable };
   const child = spawn('sleep', ['60'], { env, stdio: 'ignore' });
   t.after(() => child.kill('SIGKILL'));
   await once(child, 'spawn');
-  await until('it is found', PATIENCE_MS, async () => (await findLeftBehind('other')).includes(child.pid ?? 0));
+  await until('it is found', PATIENCE_MS, async () => (await findLeftBehind(other)).includes(child.pid ?? 0));
   assert.equal((await probe.run(never)).status, 'passing');
   child.kill('SIGKILL');
   await once(child, 'exit');
-  assert.deepEqual(await findLeftBehind('other'), []);
-  assert.deepEqual(await createLeftBehindFinder('/nonexistent')('other'), []);
+  assert.deepEqual(await findLeftBehind(other), []);
+  assert.deepEqual(await createLeftBehindFinder('/nonexistent')(other), []);
 });
