@@ -83,7 +83,20 @@ export function reduceNode(state: NodeState, event: NodeEvent, damping: Damping,
   const next = withFacts(state, event, nowMs);
   const checks = nextChecks(next, event, damping, nowMs);
   if (checks === state.checks && state.health) return next;
-  return { ...next, checks, health: summarizeHealth(state.health, knownChecks(checks), nowMs) };
+  const known = knownChecks(checks);
+  const health = summarizeHealth(state.health, known, nowMs);
+  return { ...next, checks, health: event.kind === 'last-record' ? recallHealth(health, known, next.last) : health };
+}
+
+/** A node's health began when the last record says if it is the same, and has been all the time of this process. */
+function recallHealth(health: Health, checks: readonly CheckState[], last: NodeState['last']): Health {
+  const before = last?.record.health;
+  const sinceMs = Date.parse(before?.since ?? '');
+  if (before?.status !== health.status || !(sinceMs < Date.parse(health.since))) return health;
+  const same = checks.filter(({ status }) => status === health.status);
+  const isSame =
+    health.status === 'passing' ? same.every(({ isFirst }) => isFirst) : same.some(({ isFirst }) => isFirst);
+  return isSame ? { ...health, since: before.since } : health;
 }
 
 function nextChecks(state: NodeState, event: NodeEvent, damping: Damping, nowMs: number): readonly CheckState[] {

@@ -8,7 +8,7 @@ import {
   reduceNode,
 } from '../../src/agent/node-state.ts';
 import { encodeRecord } from '../../src/record/codec.ts';
-import type { MetadataFacts } from '../../src/record/record.ts';
+import type { HealthStatus, MetadataFacts } from '../../src/record/record.ts';
 import { sampleRecord } from '../support/sample-record.ts';
 
 describe('node state', () => {
@@ -165,6 +165,47 @@ describe('node state', () => {
     const again = { ...last, health: { ...last.health, checks: [bad('ecs-agent', `connection refused; ${note}`)] } };
     const third = desiredRecord(after(metadata, { ...recall, record: again }), identity);
     assert.equal(third?.health.checks.find(({ name }) => name === 'ecs-agent')?.reason, `connection refused; ${note}`);
+  });
+
+  test('what is as the last record has it has been so since then, and what changed at the restart or later has not', () => {
+    const since = '1969-12-31T00:00:00.000Z';
+    const lastOf = (status: HealthStatus, ...names: string[]): NodeEvent => {
+      const checks = names.map((name) => ({ name, status, reason: '', since }));
+      const record = sampleRecord({ ec2InstanceId: facts.ec2InstanceId, health: { status, since, checks } });
+      return { kind: 'last-record', record, checks: ['metadata', 'ecs-agent', 'app'] };
+    };
+    const healthOf = (...events: NodeEvent[]) => {
+      const health = desiredRecord(after(metadata, ecsAgent, ...events), identity)?.health;
+      return [health?.since, ...(health?.checks ?? []).map(({ name, since }) => `${name} ${since}`)];
+    };
+    const names = ['metadata', 'ecs-agent', 'app'];
+    const kept = [since, `metadata ${since}`, `ecs-agent ${since}`, `app ${since}`];
+    // Before the last record is known, and after; the same record may be read again.
+    const app = check('app', passing);
+    const last = lastOf('passing', ...names);
+    for (const events of [
+      [app, last],
+      [last, app],
+      [last, app, last],
+    ]) {
+      assert.deepEqual(healthOf(...events), kept);
+    }
+    const ill = Array<NodeEvent>(3).fill(check('app', failing));
+    const late = '1970-01-01T00:00:0';
+    // The instants are the seconds of the events: 3 for `app`, the first after two for the sources and the last record.
+    assert.deepEqual(healthOf(lastOf('critical', ...names), app), [
+      `${late}3.000Z`,
+      `metadata ${late}0.000Z`,
+      `ecs-agent ${late}1.000Z`,
+      `app ${late}3.000Z`,
+    ]);
+    // Ill and well again within this process, although the last record, which is read late, has it as well.
+    const again = healthOf(app, ...ill, app, app, last);
+    assert.deepEqual([again[0], again[3]], [`${late}7.000Z`, `app ${late}7.000Z`]);
+    assert.deepEqual(
+      healthOf(...ill, lastOf('critical', 'app')).filter((_, at) => at % 3 === 0),
+      [since, `app ${since}`],
+    );
   });
 
   const spot = { kind: 'spot-interruption', action: 'terminate', time: null };
