@@ -102,29 +102,38 @@ interface HoldNotes {
   recordRevision: string;
   /** The registration's revision until a watch has begun there; null afterwards. */
   unwatchedSince: string | null;
+  /** What the record may be by this hold's doing: the text that was written last, and those sent since without an answer. */
+  texts: readonly string[];
 }
 
 /** The notes of each hold, for as long as the hold is referenced. */
 export function createHoldNotes(): (hold: Hold) => HoldNotes {
   const notes = new WeakMap<Hold, HoldNotes>();
   return (hold) => {
-    const known = notes.get(hold) ?? { recordRevision: '0', unwatchedSince: null };
+    const known = notes.get(hold) ?? { recordRevision: '0', unwatchedSince: null, texts: [] };
     notes.set(hold, known);
     return known;
   };
 }
 
-/** `ended`: `Store.notHeld` over any key-value store. */
+/**
+ * `ended`: `Store.notHeld` over any key-value store. A record that this hold did not write counts as lost, too: a store that
+ * was restored from a backup has the node's presence with an earlier record, which registering replaces.
+ */
 export async function readHold(
   kv: Kv,
   hold: Hold,
+  notes: HoldNotes,
   signal: AbortSignal,
 ): Promise<{ readonly ended: NotHeld | null; readonly revision: string }> {
   const reads = keysOf(hold.registration.instanceId);
+  // An update may be carried out before or after this read, whichever is answered first.
+  const before = notes.texts;
   const { reads: seen, revision } = await kv.txn({ guards: [], puts: [], deletes: [], reads }, signal);
   const [presence = null, record = null] = seen;
   if (presence?.lease !== hold.presenceLease) return { ended: whyNotHeld(hold, presence?.value ?? null), revision };
-  return { ended: record === null ? { kind: 'lost' } : null, revision };
+  const isOwn = record !== null && [...before, ...notes.texts].includes(record.value);
+  return { ended: isOwn ? null : { kind: 'lost' }, revision };
 }
 
 /**
@@ -137,7 +146,7 @@ export async function untilNotHeld(kv: Kv, hold: Hold, notes: HoldNotes, signal:
   let since = notes.unwatchedSince;
   notes.unwatchedSince = null;
   if (since === null) {
-    const now = await readHold(kv, hold, signal);
+    const now = await readHold(kv, hold, notes, signal);
     if (now.ended !== null) return now.ended;
     since = now.revision;
   }
@@ -149,6 +158,9 @@ export async function untilNotHeld(kv: Kv, hold: Hold, notes: HoldNotes, signal:
   }
   throw new StoreError(`watch the keys of ${instanceId}: the watch ended`, { retryable: true });
 }
+
+/** Of one that is forgotten only this follows: if the store has it, the node registers again. */
+const MAX_UNANSWERED = 8;
 
 /**
  * `Store.update` over any key-value store. The guard on the record's revision is against earlier writes of the same
@@ -165,20 +177,24 @@ export async function updateRecord(
   const { instanceId } = hold.registration;
   const keys = keysOf(instanceId);
   const put = { key: keys[1], value: encodeRecord(record), lease: hold.retentionLease };
+  notes.texts = [...notes.texts.slice(-MAX_UNANSWERED), put.value];
   try {
     for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
       const guards = [holds(hold), { key: keys[1], modRevision: notes.recordRevision }];
       const result = await kv.txn({ guards, puts: [put], deletes: [], reads: keys }, signal);
       if (result.succeeded) {
         notes.recordRevision = result.revision;
+        notes.texts = [put.value];
         return { kind: 'written', revision: result.revision };
       }
       const [presence, stored] = [result.reads[0] ?? null, result.reads[1] ?? null];
       if (presence?.lease !== hold.presenceLease) return whyNotHeld(hold, presence?.value ?? null);
       notes.recordRevision = unchanged(keys[1], stored).modRevision;
       // An earlier attempt, whose answer was lost, wrote it: writing it again would be a revision without a change.
-      if (stored?.value === put.value && stored.lease === put.lease)
+      if (stored?.value === put.value && stored.lease === put.lease) {
+        notes.texts = [put.value];
         return { kind: 'written', revision: stored.modRevision };
+      }
     }
   } catch (error) {
     // The retention lease ended while the presence exists: registering creates both again.

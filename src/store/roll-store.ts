@@ -1,3 +1,4 @@
+import { encodeRecord } from '../record/codec.ts';
 import { createDrainSlots } from './drain-slots.ts';
 import { fleetPartOf, keysOf } from './keys.ts';
 import type { Kv } from './kv.ts';
@@ -22,14 +23,16 @@ export function createRollStore(kv: Kv): Store {
     register: async (registration, record, options) => {
       const outcome = await register(registration, record, options);
       if (outcome.kind === 'registered') {
-        Object.assign(notesOf(outcome.hold), { recordRevision: outcome.revision, unwatchedSince: outcome.revision });
+        const { hold, revision } = outcome;
+        const texts = [encodeRecord(record)];
+        Object.assign(notesOf(hold), { recordRevision: revision, unwatchedSince: revision, texts });
       }
       return outcome;
     },
     renew: (hold, signal) => renew(hold.presenceLease, signal),
     renewRetention: (hold, signal) => renew(hold.retentionLease, signal),
     untilNotHeld: (hold, signal) => untilNotHeld(kv, hold, notesOf(hold), signal),
-    notHeld: async (hold, signal) => (await readHold(kv, hold, signal)).ended,
+    notHeld: async (hold, signal) => (await readHold(kv, hold, notesOf(hold), signal)).ended,
     otherNodes: async (instanceId, signal) => {
       const { prefix, share } = fleetPartOf(instanceId);
       return Math.max(0, (await kv.count(prefix, signal)) - 1) * share;

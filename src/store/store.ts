@@ -47,7 +47,10 @@ export interface Store {
    */
   untilNotHeld(hold: Hold, signal: AbortSignal): Promise<NotHeld>;
 
-  /** Why the registration has ended in the store, at present; null: it has not. Writes nothing. */
+  /**
+   * Why the registration has ended in the store, at present; null: it has not. `lost` also where the record is not the one
+   * that this hold wrote last, as after a restore from a backup. Writes nothing.
+   */
   notHeld(hold: Hold, signal: AbortSignal): Promise<NotHeld | null>;
 
   /**

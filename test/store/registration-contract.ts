@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { encodeRecord } from '../../src/record/codec.ts';
 import { createRollStore } from '../../src/store/roll-store.ts';
 import { type Backend, contractWorld, gone, heldBy } from './contract-world.ts';
 import { follow } from './follow.ts';
@@ -46,6 +47,23 @@ export function describeRegistrationContract(kind: string, start: () => Promise<
       assert.deepEqual(await world.store.notHeld(hold, signal), { kind: 'lost' });
       heldBy(await register('session-b'));
       assert.deepEqual(await world.store.notHeld(hold, signal), { kind: 'superseded', by: 'session-b' });
+    });
+
+    it('takes a record that is not the one it wrote last for a lost registration, as after a restore', async () => {
+      const { hold } = heldBy(await register('session-a'));
+      const newer = { ...recordOf('session-a'), privateIpAddress: '10.0.0.7' };
+      assert.equal((await world.store.update(hold, newer, signal)).kind, 'written');
+      assert.equal(await world.store.notHeld(hold, signal), null);
+      const broken = new AbortController();
+      const watching = world.store.untilNotHeld(hold, broken.signal);
+      broken.abort(new Error('the store stopped'));
+      await assert.rejects(watching, /the store stopped/);
+      const older = { key: `v1/records/${id}`, value: encodeRecord(recordOf('session-a')), lease: hold.retentionLease };
+      await world.kv.txn({ guards: [], puts: [older], deletes: [], reads: [] }, signal);
+      assert.deepEqual(await world.store.notHeld(hold, signal), { kind: 'lost' });
+      assert.deepEqual(await world.store.untilNotHeld(hold, signal), { kind: 'lost' }, 'a watch that is begun anew');
+      await world.store.update(hold, { ...newer, privateIpAddress: '10.0.0.8' }, signal);
+      assert.equal(await world.store.notHeld(hold, signal), null);
     });
 
     it('tells a superseded session so, whatever it calls next', async () => {
