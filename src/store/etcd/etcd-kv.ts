@@ -261,6 +261,8 @@ export interface EtcdDeps {
   readonly random: () => number;
   /** Instead of the configuration's. */
   readonly requestTimeoutMs?: number;
+  /** How connections are made; default: over gRPC. A test gives a network of its own. */
+  readonly openChannel?: typeof openChannel;
 }
 
 /** A store on etcd 3.2 to 3.6, over gRPC. Opens no connection before the first call, and then one to each endpoint it uses. */
@@ -270,7 +272,7 @@ export function openEtcdKv(config: EtcdStoreConfig, deps: EtcdDeps): Kv {
   const context: EtcdContext = { user: config.credentials?.user ?? null, root, tls: config.tls };
   const endpoints = config.endpoints.map((url) => {
     const tls = url.startsWith('https:') ? (config.tls ?? { caFile: null, certFile: null, keyFile: null }) : null;
-    return { url, tls, channel: openChannel(url, tls, clock, requestTimeoutMs) };
+    return { url, tls, channel: (deps.openChannel ?? openChannel)(url, tls, clock, requestTimeoutMs) };
   });
   const history = createHistoryCheck(root);
   const client = openEtcdClient(endpoints, config.credentials, {

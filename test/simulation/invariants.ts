@@ -1,0 +1,345 @@
+import type { Agent } from './agent.ts';
+import { ELECTION_MS } from './etcd/leader.ts';
+import { reachOf } from './faults.ts';
+import { CALM_MINUTES, calmSinceMs, type Fault, isStormy } from './scenario.ts';
+import { entryDigest } from './truth.ts';
+import type { Node, Watcher, World } from './world.ts';
+
+/** How often everything is looked at. What has to be exact is looked at when it changes. */
+const SWEEP_MS = 1_000;
+/** Within this a change is seen where nothing is in its way. */
+const PROMPT_MS = 1_000;
+/** What is in nothing's way has been so for this long: a client that met trouble may still wait. */
+const CLEAR_MS = 30_000;
+/** On top of a TTL, for a node that comes back from trouble. */
+const RETURN_MS = 15_000;
+/** For a reader that comes back from trouble: the silence of a watch, a snapshot and the pauses between. */
+const READER_RETURN_MS = 60_000;
+/** A packet that was lost arrives within this. */
+const RESENT_MS = 8_000;
+
+const MAX_CALLS = 16;
+const MAX_SLEEPS = 60;
+const MAX_TIMERS_EACH = 80;
+const MAX_REQUESTS_IN_10_S = 80;
+
+interface NodeWatch {
+  readonly node: Node;
+  readonly index: number;
+  /** The agent that was on the roll, with its newest record, when it was last looked at; null: look closer. */
+  settled: Agent | null;
+  /** The presence is not that of a living agent since then; null: it is. */
+  missingSinceMs: number | null;
+  /** The presence has to be back by then; null: nothing was removed. */
+  promptUntilMs: number | null;
+  /** Agents that were seen. */
+  readonly known: Set<Agent>;
+}
+
+/** Holds the world against what rollcall promises, while it runs. The first promise that is broken ends the simulation. */
+export function watchInvariants(world: World): { readonly onFault: (fault: Fault, isOver: boolean) => void } {
+  const { scenario, scheduler, cluster, network, truth, fail } = world;
+  const { nowMs } = scheduler;
+  const { ttlMs } = scenario;
+  /** When the store was last disturbed, and each host by itself. */
+  let storeDisturbedMs = 0;
+  const disturbedMs = world.hosts.map(() => 0);
+  const lossyMs = world.hosts.map(() => Number.NEGATIVE_INFINITY);
+  /** Since when the host reaches a store that works; null: it does not. */
+  const reachSinceMs: (number | null)[] = world.hosts.map(() => 0);
+  const watches = new Map<Node, NodeWatch>();
+  const equalAtMs = new Map<Watcher, number>();
+  const sentBefore = world.hosts.map(() => 0);
+  let quiet: { readonly fromMs: number; readonly writes: number } | null = null;
+  let sweeps = 0;
+
+  const nodeWatches = world.nodes.map((node, index): NodeWatch => {
+    return { node, index, settled: null, missingSinceMs: null, promptUntilMs: null, known: new Set() };
+  });
+  for (const watch of nodeWatches) watches.set(watch.node, watch);
+  const watchOf = (node: Node) => watches.get(node) as NodeWatch;
+  const members = Array.from({ length: cluster.size }, (_, member) => member);
+  const worksWell = (member: number) => cluster.state(member) === 'up' && cluster.lagMs(member) === 0;
+  const storeIsWell = () => cluster.leader() !== null && !cluster.isImpaired() && members.every(worksWell);
+
+  /** Nothing has been in the way of the host for so long. */
+  const clearForMs = (index: number) => nowMs() - Math.max(storeDisturbedMs, disturbedMs[index] ?? 0);
+
+  /** Whether a host had trouble when it was last looked at. */
+  let isTroubled = true;
+
+  function takeInAll() {
+    isTroubled = !storeIsWell();
+    for (let index = 0; index < world.hosts.length; index += 1) takeIn(index);
+  }
+
+  function takeIn(index: number) {
+    const host = world.hosts[index];
+    if (!host) return;
+    const { name } = host;
+    const isClear = members.every((member) => network.clearSinceMs(name, member) !== null);
+    if (!isClear || host.isFrozen()) {
+      disturbedMs[index] = nowMs();
+      isTroubled = true;
+    }
+    if (!isClear) lossyMs[index] = nowMs();
+    const reaches =
+      !host.isFrozen() &&
+      cluster.leader() !== null &&
+      !cluster.isImpaired() &&
+      members.some((member) => worksWell(member) && network.clearSinceMs(name, member) !== null);
+    if (!reaches) reachSinceMs[index] = null;
+    else reachSinceMs[index] ??= nowMs();
+  }
+
+  function sweep() {
+    scheduler.after(SWEEP_MS, sweep);
+    sweeps += 1;
+    if (!storeIsWell()) storeDisturbedMs = nowMs();
+    if (isTroubled || !storeIsWell()) takeInAll();
+    for (const watch of nodeWatches) checkNode(watch);
+    for (const [index, watcher] of world.watchers.entries()) checkWatcher(watcher, world.nodes.length + index);
+    if (sweeps % 10 === 0) checkBounds();
+    checkQuiet();
+  }
+
+  /** An agent that is to be on the roll: its process moves, and it does not leave. */
+  const belongs = (agent: Agent) => agent.process.isAlive() && !agent.host.isFrozen() && !agent.isLeaving();
+
+  function checkNode(watch: NodeWatch) {
+    const { node, index, settled } = watch;
+    const { host, agents, touchedAtMs, instanceId } = node;
+    // Whatever changes that clears it.
+    if (settled && reachSinceMs[index] !== null && agents.length === 1 && agents[0] === settled) {
+      if (!settled.isLeaving() && settled.changedAtMs() < nowMs() - SWEEP_MS) return;
+    }
+    watch.settled = null;
+    const stored = truth.nodes.get(instanceId);
+    const presence = stored?.presence ?? null;
+    const canTouch = members.some((member) => cluster.state(member) !== 'down' && !network.isCut(host.name, member));
+    for (const agent of agents) {
+      if (!watch.known.has(agent)) onStart(node, index, agent, presence !== null);
+      if (canTouch && !host.isFrozen()) touchedAtMs.set(agent.session, nowMs());
+    }
+
+    if (presence !== null) {
+      const touched = touchedAtMs.get(presence.session) ?? 0;
+      const lossy = lossyMs[index] ?? 0;
+      const lateMs = lossy > touched - RESENT_MS ? RESENT_MS : 0;
+      const deadMs = nowMs() - Math.max(touched + lateMs, storeDisturbedMs, leasesRestartMs);
+      if (deadMs > ttlMs + PROMPT_MS) {
+        fail('no dead node stays present', `${host.name}: session ${presence.session} has been dead for ${deadMs} ms`);
+      }
+    }
+
+    const expected = agents.filter(belongs);
+    const own = expected.find(({ session }) => session === presence?.session);
+    if (expected.length === 0 || own) watch.missingSinceMs = null;
+    else watch.missingSinceMs ??= nowMs();
+    if (expected.length === 0) watch.promptUntilMs = null;
+    const { promptUntilMs, missingSinceMs } = watch;
+    if (promptUntilMs !== null && nowMs() > promptUntilMs && missingSinceMs !== null) {
+      fail('a living node that was removed is back within a second', `${host.name} is not back`);
+    }
+    const reachMs = reachSinceMs[index];
+    if (reachMs === null || reachMs === undefined) return;
+    const limitMs = 1.1 * ttlMs + RETURN_MS;
+    const [first] = expected;
+    if (missingSinceMs !== null && first) {
+      const forMs = nowMs() - Math.max(missingSinceMs, reachMs, first.startedAtMs);
+      if (forMs > limitMs) {
+        const { phase, trouble } = first.state();
+        fail('no living node is missing', `${host.name}: for ${forMs} ms; its agent is ${phase}, ${trouble.error}`);
+      }
+    }
+    const longAlive = expected.filter((agent) => nowMs() - Math.max(agent.startedAtMs, reachMs) > limitMs);
+    if (longAlive.length > 1) {
+      fail('one node, one registration', `${host.name}: ${longAlive.map(({ session }) => session)} all go on`);
+    }
+    if (!own) return;
+    const sinceMs = Math.max(reachMs, stored?.changedAtMs ?? 0, leasesRestartMs);
+    if (isPublished(watch, own, sinceMs) && expected.length === 1) watch.settled = own;
+  }
+
+  /** Whether the store has the agent's newest record. */
+  function isPublished({ node: { instanceId, host }, index }: NodeWatch, agent: Agent, sinceMs: number): boolean {
+    const record = truth.nodes.get(instanceId)?.record ?? null;
+    const wanted = entryDigest({ record: agent.record(), presence: null });
+    if (record !== null && entryDigest({ record, presence: null }) === wanted) return true;
+    const forMs = nowMs() - Math.max(sinceMs, agent.changedAtMs());
+    const isPrompt = clearForMs(index) > CLEAR_MS + forMs && agent.state().trouble.error === null;
+    if (forMs > (isPrompt ? PROMPT_MS + SWEEP_MS : 2 * ttlMs + RETURN_MS)) {
+      fail('a change of the record is published', `${host.name}: not within ${forMs} ms`);
+    }
+    return false;
+  }
+
+  function onStart(node: Node, index: number, agent: Agent, isPresent: boolean) {
+    const watch = watchOf(node);
+    watch.known.add(agent);
+    for (const known of watch.known) if (!known.process.isAlive()) watch.known.delete(known);
+    if (!isPresent && clearForMs(index) > CLEAR_MS) watch.promptUntilMs = agent.startedAtMs + PROMPT_MS;
+  }
+
+  /** From when all leases last began anew: a new leader adds the time of an election. */
+  let leasesRestartMs = 0;
+
+  world.onCommit = ({ changes }, by) => {
+    for (const { key, now, previous } of changes) {
+      unsettle(key);
+      const [, id] = /\/v1\/presence\/(.+)$/.exec(key) ?? [];
+      const node = id === undefined ? undefined : world.nodes.find(({ instanceId }) => instanceId === id);
+      if (!node) continue;
+      const watch = watchOf(node);
+      const { index } = watch;
+      if (now !== null) {
+        if (watch.promptUntilMs !== null && nowMs() > watch.promptUntilMs) {
+          const lateMs = nowMs() - watch.promptUntilMs;
+          fail('a living node that was removed is back within a second', `${node.host.name}: ${lateMs} ms too late`);
+        }
+        watch.promptUntilMs = null;
+        continue;
+      }
+      if (previous === null || by === node.host.name) continue;
+      const agent = node.agents.find(({ session }) => previous.value.includes(`"${session}"`));
+      if (!agent || !belongs(agent)) continue;
+      const { phase, trouble } = agent.state();
+      const isWatched = network.watching(agent.process).some(worksWell);
+      if (phase !== 'held' || trouble.error !== null || !isWatched || !storeIsWell()) continue;
+      if (nowMs() - (disturbedMs[index] ?? 0) < CLEAR_MS) continue;
+      // What is removed again and again comes back more slowly, or the agent would write at the speed of the network.
+      const removals = truth.nodes.get(node.instanceId)?.removedAtMs ?? [];
+      const isAgain = removals.length > 1 && nowMs() - (removals.at(-2) ?? 0) < ttlMs / 3 + 2 * PROMPT_MS;
+      watch.promptUntilMs = nowMs() + PROMPT_MS + (isAgain ? ttlMs / 6 : 0);
+    }
+  };
+
+  /** The node of the key is looked at closer. */
+  function unsettle(key: string) {
+    const watch = nodeWatches.find(({ node }) => key.endsWith(node.instanceId));
+    if (!watch) return;
+    touch(watch);
+    watch.settled = null;
+  }
+
+  function touch({ settled, node }: NodeWatch) {
+    if (settled?.process.isAlive()) node.touchedAtMs.set(settled.session, nowMs());
+  }
+
+  world.onLeader = () => {
+    storeDisturbedMs = nowMs();
+    leasesRestartMs = nowMs() + ELECTION_MS;
+  };
+
+  world.onEnd = ({ host, instanceId, touchedAtMs }, agent) => {
+    const end = agent.end();
+    if (end?.kind === 'broken') fail('nothing breaks', `${host.name}: ${String(end.error)}`);
+    if (end?.kind !== 'ended') return;
+    const { phase, supersededBy, hold } = end.state;
+    if (phase === 'superseded') {
+      const touched = touchedAtMs.get(supersededBy ?? '') ?? Number.NEGATIVE_INFINITY;
+      if (nowMs() - touched > 2.2 * ttlMs + RETURN_MS && nowMs() - storeDisturbedMs > 2.2 * ttlMs + RETURN_MS) {
+        fail(
+          'only a living agent supersedes',
+          `${host.name}: by ${supersededBy}, last alive ${nowMs() - touched} ms ago`,
+        );
+      }
+    }
+    const stored = truth.nodes.get(instanceId);
+    if (phase !== 'departed' || hold === null || stored?.record?.sidecar.session !== agent.session) return;
+    const { interruption } = agent.record();
+    const causes = interruption ? [interruption.kind] : ['stopped', 'restart'];
+    const cause = stored.record.departure?.cause;
+    if (stored.presence !== null || cause === undefined || !causes.includes(cause)) {
+      fail('departures keep their cause', `${host.name}: it left, and the store says ${cause ?? 'nothing'}`);
+    }
+  };
+
+  function checkWatcher(watcher: Watcher, index: number) {
+    const { reader, agent, host } = watcher;
+    if (!agent || host.isFrozen()) {
+      equalAtMs.delete(watcher);
+      return;
+    }
+    if (sweeps % 10 === 0) reader.ask(agent.registry);
+    const reachMs = reachSinceMs[index];
+    if (reachMs === null || reachMs === undefined || reader.digest() === truth.digest()) {
+      equalAtMs.set(watcher, nowMs());
+      return;
+    }
+    if (!equalAtMs.has(watcher)) equalAtMs.set(watcher, nowMs());
+    const differsForMs = nowMs() - Math.max(equalAtMs.get(watcher) ?? 0, truth.changedAtMs());
+    const isPrompt = clearForMs(index) > 2 * CLEAR_MS + differsForMs;
+    if (differsForMs > (isPrompt ? PROMPT_MS + SWEEP_MS : READER_RETURN_MS)) {
+      fail('a reader has the roll', `${host.name}: it differs for ${differsForMs} ms, cursor ${reader.cursor()}`);
+    }
+  }
+
+  function checkBounds() {
+    const processes = [
+      ...world.nodes.flatMap(({ agents }) => agents.map(({ process }) => process)),
+      ...world.watchers.flatMap(({ agent }) => (agent ? [agent.process] : [])),
+    ];
+    for (const process of processes) {
+      if (network.underWay(process) > MAX_CALLS)
+        fail('queues are bounded', `${network.underWay(process)} calls under way`);
+      if (process.sleeps() > MAX_SLEEPS) fail('timers are bounded', `${process.sleeps()} sleeps in one process`);
+    }
+    const timers = scheduler.pending() - 2 * scenario.faults.length;
+    if (timers > MAX_TIMERS_EACH * (processes.length + 10)) fail('timers are bounded', `${timers} timers are pending`);
+    for (const [index, { name }] of world.hosts.entries()) {
+      const sent = network.sent(name) - (sentBefore[index] ?? 0);
+      sentBefore[index] = network.sent(name);
+      if (sent > MAX_REQUESTS_IN_10_S) fail('retries are bounded', `${name}: ${sent} requests in 10 s`);
+    }
+  }
+
+  /** In a calm, once all have come back, no client writes anything. */
+  function checkQuiet() {
+    const inCalm = !isStormy(nowMs());
+    const settledMs = calmSinceMs(nowMs()) + 2.2 * ttlMs + 2 * READER_RETURN_MS;
+    if (!inCalm || nowMs() < settledMs || settledMs - calmSinceMs(nowMs()) > CALM_MINUTES * 60_000) {
+      quiet = null;
+      return;
+    }
+    const { writes } = cluster.counts();
+    quiet ??= { fromMs: nowMs(), writes };
+    if (writes > quiet.writes) {
+      fail(
+        'nothing is written while nothing changes',
+        `${writes - quiet.writes} writes in ${nowMs() - quiet.fromMs} ms`,
+      );
+    }
+  }
+
+  sweep();
+
+  return {
+    onFault(fault, isOver) {
+      const { kind } = fault;
+      const reach = reachOf(world, fault);
+      if (kind === 'restore' || kind === 'lose-second') leasesRestartMs = nowMs() + ELECTION_MS;
+      if (reach === 'all') {
+        storeDisturbedMs = nowMs();
+        // A leader that comes back and revokes what others renewed is no excuse.
+        if (!(kind === 'pause' && isOver)) for (const watch of watches.values()) watch.promptUntilMs = null;
+      } else if (reach !== null) {
+        const index = world.hosts.indexOf(reach);
+        disturbedMs[index] = nowMs();
+        const node = world.nodes[index];
+        if (node) watchOf(node).promptUntilMs = null;
+      }
+      takeInAll();
+      for (const watch of nodeWatches) {
+        touch(watch);
+        watch.settled = null;
+      }
+      // What was held back while the link was cut arrives now, also from a process that has ended since.
+      for (const { touchedAtMs } of world.nodes) {
+        for (const [session, atMs] of touchedAtMs) {
+          if (isOver && nowMs() - atMs < 2 * RESENT_MS) touchedAtMs.set(session, nowMs());
+        }
+      }
+    },
+  };
+}

@@ -1,0 +1,289 @@
+import { onAbort } from '../../src/lib/abort.ts';
+import { type Channel, RpcError } from '../../src/store/etcd/channel.ts';
+import type { Cluster, WatchHandle } from './etcd/cluster.ts';
+import type { Process } from './host.ts';
+import type { Scheduler } from './scheduler.ts';
+
+/** Pings of a connection that carries something find within this that it is dead. */
+export const DEAD_AFTER_MS = 9_000;
+const BASE_MS = 0.5;
+const JITTER_MS = 2;
+/** A packet that was lost is sent again after this or a few times this. */
+const RESEND_MS = 300;
+
+/** Between one host and one member. `silent`: nothing passes, and nothing says so; `refused`: connections are reset. */
+export type Cut = 'silent' | 'refused' | null;
+
+interface Link {
+  cut: Cut;
+  /** The share of messages of which a packet is lost, 0 to 1. */
+  loss: number;
+  /** Counts the cuts, so that a timer knows whether its cut is still the one. */
+  cuts: number;
+  /** What waits for the cut to end. */
+  held: (() => void)[];
+  readonly underWay: Set<Flight>;
+  /** Since when nothing disturbs it. */
+  clearSinceMs: number;
+}
+
+/** A call or a stream that has not ended. */
+interface Flight {
+  fail(error: RpcError): void;
+}
+
+export interface Network {
+  /** A connection of one process to one member, as the store's engine for etcd opens it. */
+  channel(hostName: string, process: Process, member: number): Channel;
+  cut(hostName: string, member: number, how: Cut): void;
+  setLoss(hostName: string, member: number, loss: number): void;
+  /** Every connection of a member is dead: it was stopped, or does not answer pings. */
+  hangUp(member: number): void;
+  /** Since when the link was neither cut nor lossy; null: it is now. */
+  clearSinceMs(hostName: string, member: number): number | null;
+  /** Whether nothing passes. */
+  isCut(hostName: string, member: number): boolean;
+  /** Requests of a host so far. */
+  sent(hostName: string): number;
+  /** Calls and streams of one process that have not ended. */
+  underWay(process: Process): number;
+  /** The members to which the process has a watch open. */
+  watching(process: Process): readonly number[];
+}
+
+export function createNetwork(scheduler: Scheduler, random: () => number, cluster: Cluster): Network {
+  /** Of each host, to each member. */
+  const links = new Map<string, Link[]>();
+  const running = new Map<Process, Set<number>>();
+  const counts = new Map<Process, number>();
+  const sent = new Map<string, number>();
+
+  function linkOf(hostName: string, member: number): Link {
+    let ofHost = links.get(hostName);
+    if (!ofHost) {
+      ofHost = Array.from({ length: cluster.size }, (): Link => {
+        return { cut: null, loss: 0, cuts: 0, held: [], underWay: new Set(), clearSinceMs: 0 };
+      });
+      links.set(hostName, ofHost);
+    }
+    return ofHost[member] as Link;
+  }
+
+  const count = (process: Process, by: number) => counts.set(process, (counts.get(process) ?? 0) + by);
+
+  /** When a message that is sent now arrives. */
+  function arrivalMs(link: Link): number {
+    let delayMs = BASE_MS + JITTER_MS * random();
+    while (link.loss > 0 && random() < link.loss && delayMs < 5_000) delayMs += RESEND_MS * (1 + 3 * random());
+    return scheduler.nowMs() + delayMs;
+  }
+
+  function transmit(link: Link, arrive: () => void, notBeforeMs = 0): number {
+    const atMs = Math.max(arrivalMs(link), notBeforeMs);
+    scheduler.at(atMs, () => {
+      if (link.cut === null) arrive();
+      else link.held.push(arrive);
+    });
+    return atMs;
+  }
+
+  const isDown = (member: number) => cluster.state(member) === 'down';
+
+  function call(
+    link: Link,
+    hostName: string,
+    process: Process,
+    member: number,
+    own: Set<Flight>,
+    closed: { is: boolean },
+  ): Channel['call'] {
+    return ({ path }, message, _headers, signal) =>
+      new Promise((resolve, reject) => {
+        if (signal.aborted || closed.is) {
+          reject(signal.aborted ? signal.reason : shutDown());
+          return;
+        }
+        let isOver = false;
+        const end = (settle: () => void) => {
+          if (isOver) return;
+          isOver = true;
+          link.underWay.delete(flight);
+          own.delete(flight);
+          count(process, -1);
+          aborting[Symbol.dispose]();
+          settle();
+        };
+        const flight = { fail: (error: RpcError) => process.deliver(() => end(() => reject(error))) };
+        link.underWay.add(flight);
+        own.add(flight);
+        count(process, 1);
+        sent.set(hostName, (sent.get(hostName) ?? 0) + 1);
+        const aborting = onAbort(signal, (reason) => end(() => reject(reason)));
+        if (link.cut === 'refused') {
+          scheduler.after(BASE_MS, () => flight.fail(refused()));
+          return;
+        }
+        transmit(link, () => {
+          // What its caller has given up may be carried out all the same.
+          if (isOver && random() < 0.5) return;
+          if (isDown(member)) {
+            flight.fail(refused());
+            return;
+          }
+          cluster.request(member, path, message, hostName, (answer) => {
+            transmit(link, () => {
+              if (answer instanceof RpcError) flight.fail(answer);
+              else process.deliver(() => end(() => resolve(answer)));
+            });
+          });
+        });
+      });
+  }
+
+  function stream(
+    link: Link,
+    process: Process,
+    member: number,
+    own: Set<Flight>,
+    closed: { is: boolean },
+  ): Channel['stream'] {
+    return async function* (_path, messages, _headers, signal) {
+      signal.throwIfAborted();
+      if (closed.is) throw shutDown();
+      const arrived: Buffer[] = [];
+      let failure: { readonly reason: unknown } | null = null;
+      let wake = () => {};
+      let handle: WatchHandle | null = null;
+      let isOver = false;
+      let lastMs = 0;
+      const fail = (reason: unknown) => {
+        failure ??= { reason };
+        wake();
+      };
+      const flight = { fail: (error: RpcError) => process.deliver(() => fail(error)) };
+      const close = () => {
+        if (isOver) return;
+        isOver = true;
+        link.underWay.delete(flight);
+        own.delete(flight);
+        count(process, -1);
+        running.get(process)?.delete(member);
+        // The member hears of it, or of the end of the connection.
+        handle?.close();
+      };
+      using _aborting = onAbort(signal, (reason) => {
+        close();
+        fail(reason);
+      });
+      link.underWay.add(flight);
+      own.add(flight);
+      count(process, 1);
+      const inOrder = (arrive: () => void) => {
+        lastMs = transmit(link, () => process.deliver(arrive), lastMs);
+      };
+      if (link.cut === 'refused') scheduler.after(BASE_MS, () => flight.fail(refused()));
+      else {
+        transmit(link, () => {
+          if (isOver || !process.isAlive()) return;
+          if (isDown(member)) {
+            flight.fail(refused());
+            return;
+          }
+          if (cluster.state(member) === 'paused') return;
+          running.set(process, (running.get(process) ?? new Set()).add(member));
+          handle = cluster.watch(member, messages, {
+            send(answer) {
+              if (!process.isAlive()) handle?.close();
+              else
+                inOrder(() => {
+                  arrived.push(answer);
+                  wake();
+                });
+            },
+            end: (error) => inOrder(() => fail(error ?? dropped())),
+          });
+        });
+      }
+      try {
+        for (;;) {
+          for (let answer = arrived.shift(); answer; answer = arrived.shift()) yield answer;
+          if (failure) throw (failure as { readonly reason: unknown }).reason;
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+        }
+      } finally {
+        close();
+      }
+    };
+  }
+
+  function drop(link: Link) {
+    for (const { fail } of [...link.underWay]) fail(dropped());
+  }
+
+  return {
+    channel(hostName, process, member) {
+      const link = linkOf(hostName, member);
+      const own = new Set<Flight>();
+      const closed = { is: false };
+      return {
+        call: call(link, hostName, process, member, own, closed),
+        stream: stream(link, process, member, own, closed),
+        close() {
+          closed.is = true;
+          for (const { fail } of [...own]) fail(shutDown());
+        },
+      };
+    },
+    cut(hostName, member, how) {
+      const link = linkOf(hostName, member);
+      link.cut = how;
+      link.cuts += 1;
+      const { cuts } = link;
+      if (how === null) {
+        link.clearSinceMs = scheduler.nowMs();
+        const held = link.held;
+        link.held = [];
+        for (const arrive of held) transmit(link, arrive);
+      } else if (how === 'refused') {
+        link.held = [];
+        drop(link);
+      } else {
+        scheduler.after(DEAD_AFTER_MS, () => {
+          if (link.cuts !== cuts) return;
+          link.held = [];
+          drop(link);
+        });
+      }
+    },
+    setLoss(hostName, member, loss) {
+      const link = linkOf(hostName, member);
+      link.loss = loss;
+      if (loss === 0) link.clearSinceMs = scheduler.nowMs();
+    },
+    hangUp(member) {
+      for (const ofHost of links.values()) drop(ofHost[member] as Link);
+    },
+    clearSinceMs(hostName, member) {
+      const { cut, loss, clearSinceMs } = linkOf(hostName, member);
+      return cut === null && loss === 0 ? clearSinceMs : null;
+    },
+    isCut: (hostName, member) => linkOf(hostName, member).cut !== null,
+    sent: (hostName) => sent.get(hostName) ?? 0,
+    underWay: (process) => counts.get(process) ?? 0,
+    watching: (process) => [...(running.get(process) ?? [])],
+  };
+}
+
+function refused(): RpcError {
+  return new RpcError(14, 'connect ECONNREFUSED', false, undefined);
+}
+
+function shutDown(): RpcError {
+  return new RpcError(1, 'Channel has been shut down', false, undefined);
+}
+
+function dropped(): RpcError {
+  return new RpcError(14, 'Connection dropped', true, undefined);
+}

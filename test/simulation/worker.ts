@@ -1,0 +1,33 @@
+/** One thread that simulates: takes jobs, answers each with its outcome. */
+import { parentPort } from 'node:worker_threads';
+import { REAL_PARTS } from './agent.ts';
+import { installFastAbort } from './fast-abort.ts';
+import { MUTATIONS } from './mutations.ts';
+import { type Scenario, scenarioOf } from './scenario.ts';
+import { shrink } from './shrink.ts';
+import { type Outcome, simulate } from './simulate.ts';
+
+export interface Job {
+  readonly seed: number;
+  readonly nodeHours: number;
+  /** The index of a mutation; null: the code as it is. */
+  readonly mutation: number | null;
+  /** How long a scenario that breaks a promise may be shrunk; 0: not at all. */
+  readonly shrinkMs: number;
+}
+
+export interface Answer {
+  readonly outcome: Outcome;
+  /** The shrunk scenario; null: no promise was broken. */
+  readonly scenario: Scenario | null;
+}
+
+installFastAbort();
+parentPort?.on('message', async ({ seed, nodeHours, mutation, shrinkMs }: Job) => {
+  const parts = mutation === null ? REAL_PARTS : (MUTATIONS[mutation]?.parts ?? REAL_PARTS);
+  const scenario = scenarioOf(seed, nodeHours);
+  const outcome = await simulate(scenario, parts);
+  const found = outcome.violation !== null && shrinkMs > 0 ? await shrink(scenario, parts, shrinkMs) : null;
+  const answer: Answer = { outcome, scenario: found };
+  parentPort?.postMessage(answer);
+});
