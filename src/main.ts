@@ -3,6 +3,7 @@ import './lib/stop-signals.ts';
 
 import { constants } from 'node:os';
 import { runProgram } from './cli/program.ts';
+import { openTerminal } from './cli/terminal.ts';
 import { systemClock } from './lib/clock.ts';
 import { describeError } from './lib/errors.ts';
 import { escapeOutput } from './lib/foreign-text.ts';
@@ -65,6 +66,7 @@ async function run(): Promise<number> {
     signal: abort.signal,
     boardFile: typeof __dirname === 'string' ? `${__dirname}/board.html.gz` : null,
     columns: process.stdout.columns,
+    terminal: process.stdout.isTTY ? openTerminal(process.stdout, process.env) : undefined,
     residentBytes: () => process.memoryUsage.rss(),
     self: [process.execPath, ...process.execArgv, process.argv[1] ?? ''],
   });

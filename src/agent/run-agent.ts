@@ -53,6 +53,8 @@ interface AgentDependencies {
   readonly residentBytes: () => number;
   /** Path of the built page of the fleet board. Default: this build has none. */
   readonly boardFile?: string | null;
+  /** Called with each record that is to be published. */
+  readonly onInstanceId?: (instanceId: string) => void;
 }
 
 /** Deregistration is given up after this; with the closing of the HTTP port the agent ends within 3 s. */
@@ -123,7 +125,9 @@ function openParts(config: AgentConfig, deps: AgentDependencies, identity: NodeI
   const desired = createCell<Desired | null>(null);
   const node = observeNode(config, { clock, random, log, monitor, identity, probes: deps.probes }, (record) => {
     const json = encodeRecord(record);
-    if (json !== desired.get()?.json) desired.set({ record, json });
+    if (json === desired.get()?.json) return;
+    deps.onInstanceId?.(record.ec2InstanceId);
+    desired.set({ record, json });
   });
   const ecsWork = createEcsWork(config, {
     ...{ clock, random, log, desired, leaving, session, slots: store.drainSlots, openEcs: deps.openEcs },

@@ -3,6 +3,7 @@ import {
   type AgentFlags,
   agentConfig,
   agentOptions,
+  journalOption,
   type NotifyHow,
   notifyConfig,
   notifyOption,
@@ -11,7 +12,8 @@ import { storeOptions } from '../config/store-flags.ts';
 import type { EcsSettings } from '../ecs/ecs-api.ts';
 import { createCell } from '../lib/cell.ts';
 import { openStore } from '../store/open-store.ts';
-import { type CliContext, createLog } from './context.ts';
+import { createLog, isOnJournal, type JournalHow } from './agent-log.ts';
+import type { CliContext } from './context.ts';
 
 const EXAMPLES = `
 Every flag has a variable, so a unit needs no flags:
@@ -27,12 +29,19 @@ Examples:
   rollcall agent --store sqlite:/tmp/roll.db --listen 127.0.0.1:0 \\
     --log-level debug`;
 
+interface Flags extends AgentFlags {
+  readonly notify: NotifyHow;
+  readonly journal: JournalHow;
+}
+
 export function agentCommand(context: CliContext): Command {
   const command = new Command('agent').description(
     'Publish this node and its health, and answer HTTP requests. The unit runs it on every node.',
   );
-  for (const option of [...storeOptions(), ...agentOptions(context.env), notifyOption()]) command.addOption(option);
-  return command.addHelpText('after', EXAMPLES).action(async (flags: AgentFlags & { readonly notify: NotifyHow }) => {
+  for (const option of [...storeOptions(), ...agentOptions(context.env), notifyOption(), journalOption()]) {
+    command.addOption(option);
+  }
+  return command.addHelpText('after', EXAMPLES).action(async (flags: Flags) => {
     // Loaded here, because the other commands need neither server nor logger.
     const { runAgent } = await import('../agent/run-agent.ts');
     const { openProbes } = await import('../checks/run-probes.ts');
@@ -40,7 +49,12 @@ export function agentCommand(context: CliContext): Command {
     const { openNotifyChannel } = await import('../agent/systemd.ts');
     const config = agentConfig(flags);
     const { clock, random, version, env, residentBytes, boardFile } = context;
-    const log = await createLog(flags.logLevel);
+    let instanceId: string | null = null;
+    const log = await createLog({
+      level: flags.logLevel,
+      priorities: isOnJournal(flags.journal, context.env['JOURNAL_STREAM']),
+      instanceId: () => instanceId,
+    });
     const notify = openNotifyChannel(notifyConfig(flags.notify, context.env), context);
     const leaving = createCell(false);
     const opening = new AbortController();
@@ -76,6 +90,9 @@ export function agentCommand(context: CliContext): Command {
         openEcs,
         residentBytes,
         boardFile: boardFile ?? null,
+        onInstanceId: (id: string) => {
+          instanceId = id;
+        },
       };
       await runAgent(config, dependencies, context.signal);
     } finally {

@@ -1,4 +1,4 @@
-import type { OutputFormat } from '../config/flags.ts';
+import type { ListFormat } from '../config/flags.ts';
 import type { CheckVerdict, Interruption } from '../record/record.ts';
 import { presenceState, type RollEntry } from '../record/roll.ts';
 import type { NodeSummary } from '../record/summary.ts';
@@ -9,7 +9,12 @@ const SUMMARY_FIELDS = {
   ip: { header: 'IP', value: ({ record }) => record.privateIpAddress },
   instance: { header: 'INSTANCE', value: ({ record }) => record.ec2InstanceId },
   state: { header: 'STATE', value: presenceState },
-  health: { header: 'HEALTH', value: ({ record }) => record.health.status },
+  health: {
+    header: 'HEALTH',
+    value: ({ record }) => record.health.status,
+    // The worst first.
+    rank: (status) => ['critical', 'warning', 'passing'].indexOf(status),
+  },
   arn: { header: 'CONTAINER INSTANCE ARN', value: ({ record }) => record.containerInstanceArn },
   cluster: { header: 'CLUSTER', value: ({ record }) => record.cluster },
   az: { header: 'AZ', value: ({ record }) => record.availabilityZone },
@@ -45,8 +50,9 @@ export function summaryFields(names: readonly ListFieldName[]): readonly ListFie
 }
 
 /** The columns without `--fields`. The state is shown only if absent nodes are listed too. */
-export function defaultFields(format: OutputFormat, all: boolean): readonly ListFieldName[] {
+export function defaultFields(format: ListFormat, all: boolean): readonly ListFieldName[] {
   const state: ListFieldName[] = all ? ['state'] : [];
+  if (format === 'name') return ['instance'];
   if (format === 'text') return ['ip', 'instance', ...state, 'health', 'arn'];
   return [
     'ip',

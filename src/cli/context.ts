@@ -1,4 +1,3 @@
-import type { Logger } from 'pino';
 import { isLogged, type LogLevel } from '../config/flags.ts';
 import { type StoreFlags, storeConfig } from '../config/store-flags.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -12,6 +11,7 @@ import type { NodeSummary } from '../record/summary.ts';
 import { openStore } from '../store/open-store.ts';
 import type { Store } from '../store/store.ts';
 import { StoreError } from '../store/store-errors.ts';
+import type { Terminal } from './terminal.ts';
 
 /** Everything of the process that a command may use. Only `main.ts` creates it. */
 export interface CliContext {
@@ -33,26 +33,10 @@ export interface CliContext {
   readonly boardFile?: string | null;
   /** Width of the terminal; undefined where stdout is none. */
   readonly columns?: number | undefined;
+  /** What stdout can do beside text; undefined where it is no terminal. */
+  readonly terminal?: Terminal | undefined;
   /** The command that starts this program as a child: the runtime, its flags and the script. */
   readonly self: readonly [string, ...string[]];
-}
-
-/**
- * JSON lines on stderr, which journald stores with the unit. Written synchronously, so that an agent that ends does not
- * lose its last line; at a few lines per day a buffer would save nothing.
- */
-export async function createLog(level: LogLevel): Promise<Logger> {
-  // Loaded here, because only the agent needs a logger.
-  const { pino } = await import('pino');
-  return pino(
-    {
-      level,
-      base: null,
-      timestamp: pino.stdTimeFunctions.isoTime,
-      formatters: { level: (label) => ({ level: label }) },
-    },
-    pino.destination({ fd: 2, sync: true }),
-  );
 }
 
 /** Deadline of a whole read command. A roll of 10,000 nodes takes less than a second. */

@@ -1,11 +1,11 @@
 import type { Command } from 'commander';
 import { type EcsFlags, ecsSettings } from '../config/ecs-flags.ts';
-import { isLogged, type LogLevel, type OutputFormat } from '../config/flags.ts';
+import { isLogged, type ListFormat, type LogLevel } from '../config/flags.ts';
 import type { ContainerInstance } from '../ecs/ecs-api.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { UsageError } from '../lib/errors.ts';
 import type { CliContext } from './context.ts';
-import { type ListField, renderList } from './table.ts';
+import { type ListField, renderList, sortByFields } from './table.ts';
 
 /** All columns, by their names in `--fields`. Values that the store has too have the same names. */
 const ECS_LIST_FIELDS = {
@@ -32,7 +32,8 @@ type EcsListFieldName = keyof typeof ECS_LIST_FIELDS;
 export const ECS_LIST_FIELD_NAMES = Object.keys(ECS_LIST_FIELDS) as readonly EcsListFieldName[];
 
 /** The columns without `--fields`. */
-function defaultEcsFields(format: OutputFormat, severalClusters: boolean): readonly EcsListFieldName[] {
+function defaultEcsFields(format: ListFormat, severalClusters: boolean): readonly EcsListFieldName[] {
+  if (format === 'name') return ['instance'];
   const cluster: EcsListFieldName[] = severalClusters ? ['cluster'] : [];
   if (format === 'text') return ['instance', 'status', 'connected', ...cluster, 'arn'];
   return [
@@ -64,8 +65,9 @@ function left(remaining: number, registered: number): string {
 interface EcsListFlags extends EcsFlags {
   readonly cluster?: readonly string[] | undefined;
   readonly allClusters: boolean;
-  readonly output: OutputFormat;
+  readonly output: ListFormat;
   readonly fields?: readonly string[];
+  readonly sortBy?: readonly string[];
   readonly legend: boolean;
   readonly logLevel: LogLevel;
 }
@@ -87,11 +89,16 @@ export async function listFromEcs(context: CliContext, flags: EcsListFlags, comm
         if (isLogged(flags.logLevel, 'warn')) context.stderr(unexpectedFailure(failure));
       }),
     );
-    const given = flags.fields as readonly EcsListFieldName[] | undefined;
+    const given = flags.output === 'name' ? undefined : (flags.fields as readonly EcsListFieldName[] | undefined);
     const fields = (given ?? defaultEcsFields(flags.output, clusters?.length !== 1)).map(
       (name) => ECS_LIST_FIELDS[name],
     );
-    await context.stdout(renderList(flags, [...instances].sort(byCluster), fields, ({ described }) => described));
+    const sorting = (flags.sortBy ?? []) as readonly EcsListFieldName[];
+    const sorted = sortByFields(
+      [...instances].sort(byCluster),
+      sorting.map((name) => ECS_LIST_FIELDS[name]),
+    );
+    await context.stdout(renderList(flags, sorted, fields, ({ described }) => described));
     if (instances.length === 0 && isLogged(flags.logLevel, 'warn')) {
       context.stderr(`no container instance in ${clusters?.join(', ') ?? 'any cluster'} (${api.label})`);
     }

@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import { type EcsFlags, ecsOptions } from '../config/ecs-flags.ts';
 import { type FilterFlags, filterOptions } from '../config/filter-flags.ts';
-import { isLogged, logLevelOption, type OutputFormat, outputOption } from '../config/flags.ts';
+import { isLogged, type ListFormat, logLevelOption, outputOption } from '../config/flags.ts';
 import { repeatable } from '../config/flags-without-effect.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/mass-loss-flags.ts';
 import { readOptions } from '../config/store-flags.ts';
@@ -11,11 +11,13 @@ import { instanceJson, type Roll, type RollEntry } from '../record/roll.ts';
 import type { NodeSummary } from '../record/summary.ts';
 import { defaultFields, LIST_FIELD_NAMES, LIST_FIELDS, type ListFieldName, summaryFields } from './columns.ts';
 import { type CliContext, type ReadFlags, warnOfClocks, warnOfRefused, warnOfSkipped } from './context.ts';
+import { keepNames } from './known-names.ts';
 import { ECS_LIST_FIELD_NAMES, listFromEcs } from './list-ecs.ts';
+import { type Picture, watchList } from './list-watch.ts';
 import { massLossNote } from './mass-loss-note.ts';
 import { withRoll } from './roll-reader.ts';
 import { sortByAddress } from './sort-by-address.ts';
-import { type ListField, renderList } from './table.ts';
+import { type ListField, renderList, sortByFields } from './table.ts';
 
 type Source = 'store' | 'ecs';
 
@@ -28,7 +30,7 @@ const FIELD_NAMES: Readonly<Record<Source, readonly string[]>> = { store: LIST_F
 /** These select nodes. If their variables were ignored, the list would be wrong. */
 const STORE_CHOICES = ['all', 'health', 'az', 'presence', 'selector'];
 const STORE_ONLY = [
-  ...STORE_CHOICES,
+  ...[...STORE_CHOICES, 'watch'],
   ...['agent', 'massLossShare', 'massLossCount', 'store', 'etcdCaFile', 'etcdCertFile', 'etcdKeyFile', 'etcdUser'],
   ...['etcdPasswordFile', 'etcdPassword', 'timeout'],
 ];
@@ -50,7 +52,7 @@ function sourceOptions(): Option[] {
  * Refuses flags that do not apply to the source. Variables may stay set for other commands.
  * @throws UsageError
  */
-function checkSource(command: Command, { source }: SourceFlags, fields: readonly string[] | undefined): void {
+function checkSource(command: Command, { source, fields, sortBy }: ListFlags): void {
   for (const name of source === 'ecs' ? STORE_ONLY : ECS_ONLY) {
     const from = command.getOptionValueSource(name);
     const matters = from === 'cli' || (from === 'env' && STORE_CHOICES.includes(name) && command.getOptionValue(name));
@@ -60,10 +62,14 @@ function checkSource(command: Command, { source }: SourceFlags, fields: readonly
     const advice = source === 'ecs' ? 'cannot be used with --source ecs; remove it' : 'needs --source ecs';
     throw new UsageError(`${given} ${advice}`);
   }
-  const strange = fields?.find((name) => !FIELD_NAMES[source].includes(name));
-  if (strange !== undefined) {
-    const names = FIELD_NAMES[source].join(', ');
-    throw new UsageError(`--fields: unknown column ${quote(strange)} with --source ${source}; use one of ${names}`);
+  for (const [flag, names] of [
+    ['--fields', fields],
+    ['--sort-by', sortBy],
+  ] as const) {
+    const strange = names?.find((name) => !FIELD_NAMES[source].includes(name));
+    if (strange === undefined) continue;
+    const known = FIELD_NAMES[source].join(', ');
+    throw new UsageError(`${flag}: unknown column ${quote(strange)} with --source ${source}; use one of ${known}`);
   }
 }
 
@@ -74,9 +80,11 @@ function columnNames(text: string, previous: readonly string[] = []): readonly s
 
 interface ListFlags extends ReadFlags, MassLossFlags, SourceFlags, FilterFlags {
   readonly all: boolean;
-  readonly output: OutputFormat;
+  readonly output: ListFormat;
   readonly fields?: readonly string[];
+  readonly sortBy?: readonly string[];
   readonly legend: boolean;
+  readonly watch: boolean;
 }
 
 const EXAMPLES = `
@@ -86,6 +94,8 @@ Examples:
   rollcall list --cluster demo,demo-2 --health critical
   rollcall list -l role=node,rack!=3 --az us-east-1a
   rollcall list --fields=ip,instance,arn --no-legend
+  rollcall list -o wide --sort-by health,az --watch
+  rollcall list -o name --health critical | xargs rollcall show
   rollcall list --source ecs --cluster demo
   rollcall list -o json | jq -r '.containerInstances[] |
     .ec2InstanceId + " " + .containerInstanceArn'`;
@@ -96,7 +106,7 @@ export function listCommand(context: CliContext): Command {
       'Print the roll: the present nodes, sorted by address; with --source ecs the container instances of the ECS API.',
     )
     .addOption(new Option('--all', 'also departed and lost nodes, with their state').env('ROLLCALL_ALL').default(false))
-    .addOption(outputOption())
+    .addOption(outputOption('name'))
     .addOption(
       repeatable(
         new Option(
@@ -107,6 +117,14 @@ export function listCommand(context: CliContext): Command {
           .argParser(columnNames),
       ),
     )
+    .addOption(
+      repeatable(
+        new Option('--sort-by <names>', 'sort by these columns, comma-separated; health: the worst first; default: ip')
+          .env('ROLLCALL_SORT_BY')
+          .argParser(columnNames),
+      ),
+    )
+    .addOption(new Option('--watch', 'draw the list again after each change').env('ROLLCALL_WATCH').default(false))
     .addOption(new Option('--no-legend', 'no header line').env('ROLLCALL_NO_LEGEND'))
     .addHelpText('after', EXAMPLES);
   const options = [
@@ -119,22 +137,29 @@ export function listCommand(context: CliContext): Command {
   ];
   for (const option of options) command.addOption(option);
   return command.action(async (flags: ListFlags) => {
-    checkSource(command, flags, flags.fields);
+    checkSource(command, flags);
     if (flags.source === 'ecs') return listFromEcs(context, flags, command);
     const filter = parseFilter({ ...flags, presence: flags.all ? ['all'] : (flags.presence ?? ['present']) });
-    const names =
-      (flags.fields as readonly ListFieldName[] | undefined) ?? defaultFields(flags.output, hasAbsent(filter));
-    const fewFields = flags.output === 'text' || flags.output === 'wide' ? summaryFields(names) : null;
+    const given = flags.output === 'name' ? undefined : (flags.fields as readonly ListFieldName[] | undefined);
+    const names = given ?? defaultFields(flags.output, hasAbsent(filter));
+    const isTable = flags.output === 'text' || flags.output === 'wide' || flags.output === 'name';
+    const sortNames = (flags.sortBy ?? []) as readonly ListFieldName[];
+    const fewFields = isTable ? summaryFields([...names, ...sortNames]) : null;
+    if (flags.watch) {
+      return watchList(context, flags, (roll) => drawRoll(flags, filter, roll, toFields(names), toFields(sortNames)));
+    }
     // A summary has no labels.
     if (fewFields !== null && filter.selector === null) {
       const roll = await withRoll(context, flags, 'list', (reader, signal) => reader.readSummaries(signal));
-      return printRoll(context, flags, filter, roll, fewFields, (entry) => entry);
+      const [columns, sorting] = [fewFields.slice(0, names.length), fewFields.slice(names.length)];
+      return printRoll(context, flags, filter, roll, columns, sorting, (entry) => entry);
     }
-    const fields = names.map((name) => LIST_FIELDS[name]);
     const roll = await withRoll(context, flags, 'list', (reader, signal) => reader.read(signal));
-    await printRoll(context, flags, filter, roll, fields, instanceJson);
+    await printRoll(context, flags, filter, roll, toFields(names), toFields(sortNames), instanceJson);
   });
 }
+
+const toFields = (names: readonly ListFieldName[]) => names.map((name) => LIST_FIELDS[name]);
 
 async function printRoll<R extends NodeSummary>(
   context: CliContext,
@@ -142,17 +167,36 @@ async function printRoll<R extends NodeSummary>(
   filter: RollFilter,
   roll: Roll<R>,
   fields: readonly ListField<RollEntry<R>>[],
+  sorting: readonly ListField<RollEntry<R>>[],
   json: (entry: RollEntry<R>) => unknown,
 ): Promise<void> {
   warnOfSkipped(context, flags, roll.skipped);
   warnOfRefused(context, flags, roll.entries);
+  keepNames(context, roll.entries);
   const asked = filterRoll(sortByAddress(roll.entries), { ...filter, health: null, presence: null });
-  const entries = filterRoll(asked, filter);
+  const entries = sortByFields(filterRoll(asked, filter), sorting);
   warnOfClocks(context, flags, entries);
   await context.stdout(renderList(flags, entries, fields, json, { revision: roll.revision }));
   for (const line of hints(filter, roll, entries.length)) context.stderr(line);
   const note = massLossNote(asked, massLossLimits(flags), hasAbsent(filter));
   if (note !== null && isLogged(flags.logLevel, 'warn')) context.stderr(note);
+}
+
+/** One picture of `--watch`: the list, and what would be on stderr. */
+function drawRoll(
+  flags: ListFlags,
+  filter: RollFilter,
+  roll: Roll,
+  fields: readonly ListField<RollEntry>[],
+  sorting: readonly ListField<RollEntry>[],
+): Picture {
+  const asked = filterRoll(sortByAddress(roll.entries), { ...filter, health: null, presence: null });
+  const entries = sortByFields(filterRoll(asked, filter), sorting);
+  const note = massLossNote(asked, massLossLimits(flags), hasAbsent(filter));
+  return {
+    text: renderList(flags, entries, fields, instanceJson, { revision: roll.revision }),
+    notes: [...hints(filter, roll, entries.length), ...(note === null ? [] : [note])],
+  };
 }
 
 /** Whether nodes are listed that are not present. */

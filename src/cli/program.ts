@@ -1,10 +1,12 @@
 import { Command, CommanderError } from 'commander';
+import { groupFlags } from '../config/flag-groups.ts';
 import { refuseFlagsWithoutEffect } from '../config/flags-without-effect.ts';
 import { chooseSource } from '../config/store-flags.ts';
 import { describeError, quote, RollcallError, UsageError } from '../lib/errors.ts';
 import { StoreUrlError } from '../store/store-url.ts';
 import { agentCommand } from './agent.ts';
 import { auditCommand } from './audit.ts';
+import { completionCommand } from './completion.ts';
 import type { CliContext } from './context.ts';
 import { statusCommand } from './fleet-screen.ts';
 import { healthCommand } from './health.ts';
@@ -12,6 +14,7 @@ import { listCommand } from './list.ts';
 import { placeCommand } from './place.ts';
 import { showCommand } from './show.ts';
 import { simulateCommand } from './simulate.ts';
+import { waitCommand } from './wait.ts';
 import { watchCommand } from './watch/watch-command.ts';
 
 const HELP = `
@@ -54,11 +57,13 @@ const COMMANDS = {
   list: listCommand,
   status: statusCommand,
   show: showCommand,
+  wait: waitCommand,
   watch: watchCommand,
   audit: auditCommand,
   place: placeCommand,
   health: healthCommand,
   simulate: simulateCommand,
+  completion: (context: CliContext) => completionCommand(context, () => buildProgram(context, []).commands),
 };
 
 /**
@@ -84,6 +89,7 @@ export function buildProgram(context: CliContext, args: readonly string[]): Comm
     resolveSwitchVariables(command, context);
     chooseSource(command);
     refuseFlagsWithoutEffect(command);
+    groupFlags(command);
   }
   return program;
 }

@@ -102,7 +102,7 @@ export async function withAgent<T>(
 }
 
 /** The entry of which `instanceJson` made this. */
-function entryOf({ presence, ...record }: InstanceJson): RollEntry {
+export function entryOf({ presence, ...record }: InstanceJson): RollEntry {
   const { session, since, ttlSeconds } = presence;
   const isPresent = presence.state === 'present' && session !== null && since !== null && ttlSeconds !== null;
   return { record, presence: isPresent ? { session, since, ttlSeconds } : null };
@@ -115,7 +115,7 @@ const MAX_INDEX_BYTES = 65_536;
  * The error of a request to an agent, as the user needs it. An answer that cannot be one of an agent of this version is a
  * wrong URL, or another version: the text at `/` begins with the version.
  */
-async function explainAgentError(context: CliContext, origin: string, error: unknown): Promise<unknown> {
+export async function explainAgentError(context: CliContext, origin: string, error: unknown): Promise<unknown> {
   const { AgentError } = await import('../client/types.ts');
   if (!(error instanceof AgentError)) return error;
   const { status } = error;

@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { logLevelOption, type OutputFormat, outputOption } from '../config/flags.ts';
+import { type ListFormat, logLevelOption, outputOption } from '../config/flags.ts';
 import { readOptions } from '../config/store-flags.ts';
 import { formatDuration } from '../lib/duration.ts';
 import { RollcallError, UsageError } from '../lib/errors.ts';
@@ -87,7 +87,7 @@ function title(header: string): string {
 }
 
 interface ShowFlags extends ReadFlags {
-  readonly output: OutputFormat;
+  readonly output: ListFormat;
 }
 
 const EXAMPLES = `
@@ -105,7 +105,7 @@ export function showCommand(context: CliContext): Command {
   const command = new Command('show')
     .description('Print nodes: the whole record of each, with presence and age.')
     .argument('<node...>', 'instance id or its start, address, ARN or machine id')
-    .addOption(outputOption())
+    .addOption(outputOption('name'))
     .addHelpText('after', EXAMPLES);
   for (const option of [...readOptions(), logLevelOption()]) command.addOption(option);
   return command.action(async (names: readonly string[], flags: ShowFlags) => {
@@ -148,6 +148,11 @@ async function readNamed(reader: RollReader, names: readonly string[], signal: A
 function renderNodes(flags: ShowFlags, several: boolean, { entries, revision }: Roll, nowMs: number): string {
   // The same formats as in list, so that one ROLLCALL_OUTPUT works for both. `wide` is the same as `text`.
   if (flags.output === 'ndjson') return entries.map((entry) => `${JSON.stringify(instanceJson(entry))}\n`).join('');
+  if (flags.output === 'name')
+    return renderTable(
+      null,
+      entries.map(({ record }) => [record.ec2InstanceId]),
+    );
   if (flags.output === 'json') {
     const nodes = entries.map(instanceJson);
     const [only] = nodes;

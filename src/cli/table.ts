@@ -1,10 +1,12 @@
-import type { OutputFormat } from '../config/flags.ts';
+import type { ListFormat } from '../config/flags.ts';
 import { printableLines } from '../lib/foreign-text.ts';
 
 /** A column of a list. */
 export interface ListField<Item> {
   readonly header: string;
   readonly value: (item: Item) => string | null;
+  /** Where sorting goes by another order than that of the text: smaller comes first. */
+  readonly rank?: (value: string) => number;
 }
 
 /**
@@ -42,9 +44,32 @@ export function renderTable(legend: readonly string[] | null, rows: readonly (re
   return printableLines(rendered);
 }
 
+/**
+ * Sorts by these columns, the first one first; what is unknown comes last, equal items keep their order. A number in a
+ * text counts as a number: 10.0.0.9 comes before 10.0.0.10.
+ */
+export function sortByFields<Item>(items: readonly Item[], fields: readonly ListField<Item>[]): readonly Item[] {
+  if (fields.length === 0) return items;
+  const { compare } = new Intl.Collator('en', { numeric: true });
+  const keyed = items.map((item) => ({ item, keys: fields.map(({ value }) => value(item)) }));
+  keyed.sort((a, b) => {
+    for (const [column, field] of fields.entries()) {
+      const [left = null, right = null] = [a.keys[column], b.keys[column]];
+      if (left === right) continue;
+      if (left === null) return 1;
+      if (right === null) return -1;
+      const rank = field.rank === undefined ? 0 : field.rank(left) - field.rank(right);
+      const order = rank === 0 ? compare(left, right) : rank;
+      if (order !== 0) return order;
+    }
+    return 0;
+  });
+  return keyed.map(({ item }) => item);
+}
+
 /** A list in the format of `-o`. @param json an item as JSON has it @param more members of the object of `-o json` */
 export function renderList<Item>(
-  { output, legend }: { readonly output: OutputFormat; readonly legend: boolean },
+  { output, legend }: { readonly output: ListFormat; readonly legend: boolean },
   items: readonly Item[],
   fields: readonly ListField<Item>[],
   json: (item: Item) => unknown,
@@ -53,7 +78,7 @@ export function renderList<Item>(
   if (output === 'json') return `${JSON.stringify({ containerInstances: items.map(json), ...more }, null, 2)}\n`;
   if (output === 'ndjson') return items.map((item) => `${JSON.stringify(json(item))}\n`).join('');
   const rows = items.map((item) => fields.map(({ value }) => value(item)));
-  return renderTable(legend ? fields.map(({ header }) => header) : null, rows);
+  return renderTable(legend && output !== 'name' ? fields.map(({ header }) => header) : null, rows);
 }
 
 function cellText(cell: string | null): string {

@@ -333,6 +333,16 @@ export function notifyOption(): Option {
     .choices(['auto', 'stdout', 'off']);
 }
 
+export function journalOption(): Option {
+  return new Option(
+    '--journal <how>',
+    'begin each line of the log with its priority, such as <4>, which journalctl -p warning understands; auto: where stderr is the journal',
+  )
+    .env('ROLLCALL_JOURNAL')
+    .default('auto')
+    .choices(['auto', 'on', 'off']);
+}
+
 /** Null: systemd is not notified. The values that systemd sets are used as they are, so no flag repeats them. */
 export function notifyConfig(how: NotifyHow, env: Readonly<Record<string, string | undefined>>): NotifyConfig | null {
   if (how === 'off' || (how === 'auto' && !env['NOTIFY_SOCKET'])) return null;

@@ -23,8 +23,11 @@ export function refuseFlagsWithoutEffect(command: Command): void {
     });
   }
   command.hook('preAction', () => {
+    const others = OTHER_MEANING[command.name()] ?? [];
     for (const { flags, noEffect } of [...RULES, ...(COMMAND_RULES[command.name()] ?? [])]) {
-      const named = flags.map((name) => command.options.find((option) => option.attributeName() === name));
+      const named = flags
+        .filter((name) => !others.includes(name))
+        .map((name) => command.options.find((option) => option.attributeName() === name));
       const option = named.find((each) => each && command.getOptionValueSource(each.attributeName()) === 'cli');
       const reason = option && noEffect((name) => givenValue(command, name));
       if (option && reason) throw new UsageError(`${option.long} has no effect ${reason}; leave it out`);
@@ -55,6 +58,7 @@ const inJson =
   (lacking: string): Rule['noEffect'] =>
   (given) => {
     const { value, text } = given('output');
+    if (value === 'name') return `with ${text}, which prints the ids alone`;
     return value === 'json' || value === 'ndjson' ? `with ${text}, which has no ${lacking}` : null;
   };
 
@@ -83,6 +87,7 @@ export const RULES: readonly Rule[] = [
     },
   },
   { flags: ['execTimeout', 'execRetries'], noEffect: without('exec', '--exec') },
+  { flags: ['httpTimeout', 'httpRetries', 'httpSecretFile'], noEffect: without('http', '--http') },
   { flags: ['diskWarning', 'diskCritical'], noEffect: without('disk', '--disk') },
   { flags: ['auditClusters'], noEffect: without('auditInterval', '--audit-interval') },
   { flags: ['drainMaxShare'], noEffect: without('drainOn', '--drain-on') },
@@ -106,6 +111,15 @@ export const RULES: readonly Rule[] = [
   },
 ];
 
+/** Flags that mean something else in one command than in the rules for all. */
+const OTHER_MEANING: Readonly<Record<string, readonly string[]>> = { wait: ['timeout'] };
+
+const AGENT_JUDGES: Rule = {
+  flags: ['massLossShare', 'massLossCount'],
+  noEffect: (given) =>
+    given('agent').value === undefined ? null : `with ${given('agent').text}, which has its own limits`,
+};
+
 /** Rules for one command only, where the same flag has an effect in others. */
 export const COMMAND_RULES: Readonly<Record<string, readonly Rule[]>> = {
   agent: [
@@ -115,6 +129,17 @@ export const COMMAND_RULES: Readonly<Record<string, readonly Rule[]>> = {
         ['auditInterval', 'ecsAttributes', 'drainOn'].some((name) => given(name).value)
           ? null
           : 'without --audit-interval, --ecs-attributes or --drain-on: only these use the ECS API',
+    },
+  ],
+  wait: [AGENT_JUDGES],
+  watch: [
+    AGENT_JUDGES,
+    {
+      flags: ['output'],
+      noEffect: (given) => {
+        const sender = ['exec', 'http'].find((name) => given(name).value !== undefined);
+        return sender === undefined ? null : `with ${given(sender).text}, which prints nothing`;
+      },
     },
   ],
   simulate: [

@@ -175,12 +175,15 @@ export function logLevelOption(): Option {
 }
 
 export type OutputFormat = 'text' | 'wide' | 'json' | 'ndjson';
+/** Of a list of nodes; `name`: the ids alone. */
+export type ListFormat = OutputFormat | 'name';
 
-export function outputOption(): Option {
+/** @param more formats that only some commands have */
+export function outputOption(...more: readonly 'name'[]): Option {
   return new Option('-o, --output <format>', 'output format')
     .env('ROLLCALL_OUTPUT')
     .default('text')
-    .choices(['text', 'wide', 'json', 'ndjson']);
+    .choices(['text', 'wide', 'json', 'ndjson', ...more]);
 }
 
 /** Whether a line of `severity` is written at `level`. */

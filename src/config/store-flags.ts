@@ -32,7 +32,7 @@ export function readOptions(): Option[] {
   return [agentOption(), ...storeOptions(), timeoutOption()];
 }
 
-function agentOption(): Option {
+export function agentOption(): Option {
   return new Option('--agent <url>', 'read from the HTTP port of this agent instead of the store: http://HOST:51690')
     .env('ROLLCALL_AGENT')
     .argParser(httpOrigin);

@@ -111,3 +111,29 @@ test('a wrong store URL is named with the flag or the variable that it came from
   assert.match(variable.stderr, /^rollcall show: ROLLCALL_STORE: cannot read the store URL "etcd:\/\/\*\*\*@h:x": /);
   assert.equal(variable.code, 2);
 });
+
+test('a list is sorted by columns: numbers as numbers, the worst health first, what is unknown last', async (t) => {
+  const store = await rollOf(t, ['demo10', 'demo9!', null, 'demo9']);
+  assert.equal(nodes((await listed(store, '--sort-by', 'cluster')).stdout), '1302');
+  assert.equal(nodes((await listed(store, '--sort-by', 'health,cluster')).stdout), '1302');
+  assert.equal(
+    nodes((await listed(store, '--sort-by', 'HEALTH', '-o', 'wide', '--fields', 'instance,reason')).stdout),
+    '1023',
+  );
+  const unknown = await runInProcess(['list', '--sort-by', 'ip,age']);
+  assert.equal(unknown.code, 2);
+  assert.match(
+    unknown.stderr,
+    /^rollcall list: --sort-by: unknown column "age" with --source store; use one of ip, instance, /,
+  );
+});
+
+test('-o name prints the ids alone, one a line', async (t) => {
+  const store = await rollOf(t, ['demo', 'other!']);
+  const env = { ROLLCALL_FIELDS: 'ip' };
+  const { stdout } = await runInProcess(['list', '--store', store, '-o', 'name', '--sort-by', 'health'], { env });
+  assert.equal(stdout, 'i-00000001\ni-00000000\n');
+  assert.equal((await runInProcess(['show', '--store', store, '-o', 'name', '10.0.0.1', 'i-00000000'])).stdout, stdout);
+  const idle = await runInProcess(['list', '-o', 'name', '--fields', 'ip']);
+  assert.match(idle.stderr, /--fields has no effect with -o name, which prints the ids alone; leave it out/);
+});

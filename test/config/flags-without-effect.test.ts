@@ -84,8 +84,17 @@ test('every flag that takes one value is refused when it is repeated, and no oth
   }
   assert.deepEqual(repeatable.sort(), [
     ...['agent --check-exec', 'agent --check-http', 'agent --label', 'audit --cluster', 'list --az', 'list --cluster'],
-    ...['list --fields', 'list --health', 'list --presence', 'list --selector', 'place --constraint', 'place --ports'],
+    ...[
+      'list --fields',
+      'list --health',
+      'list --presence',
+      'list --selector',
+      'list --sort-by',
+      'place --constraint',
+      'place --ports',
+    ],
     ...['status --az', 'status --cluster', 'status --health', 'status --presence', 'status --selector'],
+    ...['wait --az', 'wait --cluster', 'wait --health', 'wait --presence', 'wait --selector'],
     ...['watch --az', 'watch --cluster', 'watch --health', 'watch --presence', 'watch --selector', 'watch --types'],
   ]);
 });
@@ -103,6 +112,7 @@ const VALUES: Readonly<Record<string, string>> = {
   disk: '/',
   drainOn: 'critical',
   fields: 'ip',
+  http: 'http://h/',
   health: 'passing',
   identity: 'ec2',
   label: 'a=b',

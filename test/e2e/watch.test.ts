@@ -335,7 +335,7 @@ test('wrong usage and unusable cursor files give one line and an exit status, an
   );
   await complains([], 2, /ROLLCALL_TYPES.*unknown event type "no"/, { ROLLCALL_TYPES: 'no' });
   await complains(['--cursor', ''], 2, /--cursor.*It is empty/);
-  await complains(['--cluster', ''], 2, /--cluster.*It is empty/);
+  await complains(['--cluster', ''], 2, /--cluster.*cluster has an empty value/);
   await complains(['--exec', 'no-such-handler -x'], 2, /--exec no-such-handler: no such program on PATH \(\/.*\)/);
   await complains(['--exec', `${w.dir}/none`], 2, /none: no executable file at this path/);
   await complains(['--exec', "sh -c 'echo"], 2, /--exec.*not closed/);

@@ -1,34 +1,41 @@
+import type { CliContext } from '../../src/cli/context.ts';
 import { runProgram } from '../../src/cli/program.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import type { Finished } from './rollcall-process.ts';
 
-/** `rollcall ARGS…` in this process, so that it can read a `memory:` store of the test. Help goes to `stdout` too. */
-export async function runInProcess(
-  args: readonly string[],
-  { env = {}, columns }: { readonly env?: Record<string, string>; readonly columns?: number } = {},
-): Promise<Finished> {
-  let stdout = '';
-  let stderr = '';
-  const before = { ...process.env };
-  // commander reads variables there.
-  Object.assign(process.env, env);
-  const code = await runProgram(args, {
+/** What a command gets of a process; what it says is added to `said`. Help goes to `stdout` too. */
+export function testContext(
+  said: { stdout: string; stderr: string },
+  env: Readonly<Record<string, string>> = {},
+): CliContext {
+  return {
     env,
     version: 'test',
     clock: systemClock,
     random: Math.random,
     stdout: async (text) => {
-      stdout += text;
+      said.stdout += text;
     },
     stderr: (line) => {
-      stderr += `${line}\n`;
+      said.stderr += `${line}\n`;
     },
     onStopSignal: () => {},
     signal: new AbortController().signal,
     residentBytes: () => 0,
-    columns,
     self: [process.execPath],
-  });
+  };
+}
+
+/** `rollcall ARGS…` in this process, so that it can read a `memory:` store of the test. */
+export async function runInProcess(
+  args: readonly string[],
+  { env = {}, columns }: { readonly env?: Record<string, string>; readonly columns?: number } = {},
+): Promise<Finished> {
+  const said = { stdout: '', stderr: '' };
+  const before = { ...process.env };
+  // commander reads variables there.
+  Object.assign(process.env, env);
+  const code = await runProgram(args, { ...testContext(said, env), columns });
   process.env = before;
-  return { code, stdout, stderr };
+  return { code, ...said };
 }

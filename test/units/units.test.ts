@@ -4,7 +4,7 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { agentOptions, notifyOption } from '../../src/config/agent-flags.ts';
+import { agentOptions, journalOption, notifyOption } from '../../src/config/agent-flags.ts';
 import { storeOptions } from '../../src/config/store-flags.ts';
 import { until } from '../support/machine-time.ts';
 import { fleetFaults, settings } from './fleet-faults.ts';
@@ -173,7 +173,7 @@ test('the agent hears the cluster that ecs-agent is configured with, and nothing
 });
 
 test('every setting in the units and drop-ins exists in rollcall', async () => {
-  const options = [...storeOptions(), ...agentOptions({}), notifyOption()];
+  const options = [...storeOptions(), ...agentOptions({}), notifyOption(), journalOption()];
   // The unit's own two, for its ExecStart.
   const known = new Set([...options.map(({ envVar }) => envVar), 'ROLLCALL_IMAGE', 'ROLLCALL_DOCKER_ARGS']);
   for (const name of ['rollcall.service', 'rollcall.bu', 'etcd-tls.conf', 'no-notify.conf']) {

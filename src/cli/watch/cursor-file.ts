@@ -6,7 +6,7 @@ import { lockFile } from '../../lib/lock-file.ts';
 import { parseRevision } from '../../registry/event-source.ts';
 
 /** The position of a consumer: the store and the last finished revision. */
-export interface SavedCursor {
+interface SavedCursor {
   /** `Store.id`, because revisions of different stores cannot be compared. */
   readonly store: string;
   /** null: a snapshot was not finished; the next watch starts with a snapshot. */
@@ -132,4 +132,13 @@ async function replace(path: string, text: string): Promise<void> {
   } finally {
     await entries.close();
   }
+}
+
+/**
+ * The revision after which to continue. @param label of the store or agent that is watched
+ * @throws UsageError for a cursor of another store
+ */
+export function resumeAt({ path }: CursorFile, saved: SavedCursor, storeId: string, label: string): string | null {
+  if (saved.store === storeId) return saved.revision;
+  throw cursorRefusal(path, `it belongs to the store ${saved.store}, but ${label} is the store ${storeId}`);
 }

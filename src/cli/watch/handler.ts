@@ -1,15 +1,10 @@
-import type { LogLevel } from '../../config/flags.ts';
 import { Backoff } from '../../lib/backoff.ts';
-import type { Clock } from '../../lib/clock.ts';
 import { formatDuration } from '../../lib/duration.ts';
 import { describeError, RollcallError } from '../../lib/errors.ts';
 import { printable } from '../../lib/foreign-text.ts';
 import { type CommandResult, type CommandRun, runCommand } from '../../lib/run-command.ts';
-import { type CloudEvent, type EventFilter, eventType } from '../../record/cloud-event.ts';
-import type { RollEvent } from '../../record/events.ts';
-import { presenceState } from '../../record/roll.ts';
-import type { MassLossLimits } from '../../registry/mass-loss.ts';
-import type { StoreConfig } from '../../store/store-url.ts';
+import { type CloudEvent, eventType } from '../../record/cloud-event.ts';
+import type { HandlerConfig, WatchDeps } from './watch-config.ts';
 
 /** What to do with an event after a run of its handler. */
 type NextStep =
@@ -48,58 +43,16 @@ export function runFailure(
   return result.status === 0 ? null : `exit status ${result.status}`;
 }
 
-/** The parsed configuration of `rollcall watch`. */
-export interface WatchConfig {
-  readonly store: StoreConfig;
-  /** Start after this revision; null: after the cursor file's, or with a snapshot. */
-  readonly since: string | null;
-  readonly filter: EventFilter;
-  /** null: events are printed. */
-  readonly handler: HandlerConfig | null;
-  readonly cursorFile: string | null;
-  /** null: lost events are never held. */
-  readonly massLoss: MassLossLimits | null;
-  readonly logLevel: LogLevel;
-}
-
-/** The command that runs once for each event. */
-export interface HandlerConfig {
-  readonly argv: readonly [string, ...string[]];
-  /** Deadline of one attempt. */
-  readonly timeoutMs: number;
-  /** Attempts after the first. */
-  readonly retries: number;
-  readonly storeVariables: Readonly<Record<string, string>>;
-}
-
-/** The dependencies of `rollcall watch`. */
-export interface WatchDeps {
-  readonly clock: Clock;
-  /** Evenly distributed in [0, 1). */
-  readonly random: () => number;
-  readonly env: Readonly<Record<string, string | undefined>>;
-  /** Ends the watch. */
-  readonly signal: AbortSignal;
-  /** Writes one line for the user, unless --log-level hides this severity. */
-  readonly log: (severity: LogLevel, line: string) => void;
-}
-
 /**
  * Runs the handler for one event until it succeeds or the event is given up. In both cases the event is finished.
  * Rejects with the reason of `deps.signal`, after the handler is killed.
- * @param variables the event's variables, added to this process's environment
  */
-export async function handleEvent(
-  event: CloudEvent,
-  variables: Readonly<Record<string, string>>,
-  handler: HandlerConfig,
-  deps: WatchDeps,
-): Promise<void> {
+export async function handleEvent(event: CloudEvent, handler: HandlerConfig, deps: WatchDeps): Promise<void> {
   const { clock, random, signal, log } = deps;
   const run: CommandRun = {
     argv: handler.argv,
     stdin: `${JSON.stringify(event)}\n`,
-    env: { ...deps.env, ...handler.storeVariables, ...variables },
+    env: { ...deps.env, ...handler.storeVariables, ...handlerEnvironment(event) },
     timeoutMs: handler.timeoutMs,
     maxOutputBytes: 0,
     output: 'inherit',
@@ -144,21 +97,21 @@ const MAX_VALUE = 4_096;
  * The main fields of an event as variables. Each is always set, if only to an empty text, so that a value of this process's
  * own environment is never passed on. No flag has a variable that starts with ROLLCALL_EVENT_.
  */
-export function handlerEnvironment(event: RollEvent, { id }: Pick<CloudEvent, 'id'>): Record<string, string> {
-  const about = 'instanceId' in event ? event : null;
+export function handlerEnvironment(event: CloudEvent): Record<string, string> {
+  const about = 'record' in event.data ? event.data : null;
   // A `forgotten` event still has the node's last record.
-  const record = (about?.after ?? about?.before)?.record;
+  const record = about?.record ?? about?.previous;
   const values = {
-    TYPE: eventType(event.kind),
-    ID: id,
+    TYPE: event.type,
+    ID: event.id,
     REVISION: event.revision,
-    SNAPSHOT: String(about?.snapshot ?? event.kind === 'synced'),
-    INSTANCE_ID: about?.instanceId,
+    SNAPSHOT: String(event.snapshot ?? event.type === eventType('synced')),
+    INSTANCE_ID: event.subject,
     CLUSTER: record?.cluster,
     IP: record?.privateIpAddress,
     ARN: record?.containerInstanceArn,
     HEALTH: record?.health.status,
-    PRESENCE: about?.after ? presenceState(about.after) : undefined,
+    PRESENCE: about?.presence?.state,
     CAUSE: record?.departure?.cause,
   };
   return Object.fromEntries(

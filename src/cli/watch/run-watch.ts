@@ -1,8 +1,6 @@
 import { isLogged } from '../../config/flags.ts';
-import { abortable } from '../../lib/abort.ts';
 import { Backoff } from '../../lib/backoff.ts';
-import { describeError, RollcallError, UsageError } from '../../lib/errors.ts';
-import { findProgram } from '../../lib/find-program.ts';
+import { describeError, RollcallError } from '../../lib/errors.ts';
 import { cloudEvent, type EventFilter, filterEvent } from '../../record/cloud-event.ts';
 import type { RollEvent } from '../../record/events.ts';
 import { type EventSource, FutureRevisionError, SlowReaderError } from '../../registry/event-source.ts';
@@ -11,9 +9,10 @@ import { openStore } from '../../store/open-store.ts';
 import type { Store } from '../../store/store.ts';
 import { CompactedError, StoreError } from '../../store/store-errors.ts';
 import type { CliContext } from '../context.ts';
-import { type CursorFile, cursorRefusal, openCursorFile, type SavedCursor } from './cursor-file.ts';
+import { type CursorFile, cursorRefusal, openCursorFile, resumeAt } from './cursor-file.ts';
 import { type CursorSaver, createCursorSaver } from './cursor-saver.ts';
-import { type HandlerConfig, handleEvent, handlerEnvironment, type WatchConfig, type WatchDeps } from './handler.ts';
+import { openOutput, type WatchOutput } from './outputs.ts';
+import type { WatchConfig, WatchDeps } from './watch-config.ts';
 
 /** Waits while the store does not answer. Logs one line at the start of an outage and one at its end. */
 interface StoreRetry {
@@ -136,17 +135,23 @@ export async function runWatch(config: WatchConfig, context: CliContext): Promis
   const log: WatchDeps['log'] = (severity, line) => {
     if (isLogged(config.logLevel, severity)) context.stderr(line);
   };
-  if (config.handler) requireProgram(config.handler, env['PATH']);
+  const deps: WatchDeps = { clock, random, env, signal, log };
+  const output = await openOutput(config, context, deps);
   const cursorFile = config.cursorFile === null ? null : await openCursorFile(config.cursorFile);
   try {
+    if (config.agent !== null) {
+      const { watchAgent } = await import('./watch-agent.ts');
+      return await watchAgent(config, config.agent, cursorFile, output, context, deps);
+    }
     const store = await openStore(config.store, { clock, random, signal, create: false });
     try {
-      return await watchStore(config, store, cursorFile, context, { clock, random, env, signal, log });
+      return await watchStore(config, store, cursorFile, output, deps);
     } finally {
       await store.close();
     }
   } finally {
     cursorFile?.release();
+    await output.close();
   }
 }
 
@@ -154,11 +159,11 @@ async function watchStore(
   config: WatchConfig,
   store: Store,
   cursorFile: CursorFile | null,
-  context: CliContext,
+  output: WatchOutput,
   deps: WatchDeps,
 ): Promise<never> {
   const { clock, random, signal, log } = deps;
-  const { handler, massLoss } = config;
+  const { massLoss } = config;
   const storeRetry = createStoreRetry(deps);
   const onStep = () => storeRetry.observe(registry.status().lastError);
   const registry = createRegistry({ store, clock, random, massLoss, onStep });
@@ -171,7 +176,6 @@ async function watchStore(
       const write = (revision: string | null) => cursorFile.write({ store: storeId, revision });
       saver = createCursorSaver({ write, clock, warn: (line) => log('warn', line) });
     }
-    const deliver = handler ? handleAll(handler, storeId, deps) : printAll(context, storeId);
     return await consumeEvents({
       source: registry,
       since,
@@ -184,7 +188,8 @@ async function watchStore(
             `${store.label} is now another store: its id is ${now}, was ${storeId}; restart the watch`,
           );
         }
-        await deliver(events);
+        const nowMs = clock.wallMs();
+        await output.deliver(events.map((event) => cloudEvent(event, storeId, nowMs)));
       },
       onFinished: (cursor, delivered) => saver?.advance(cursor, delivered),
       storeRetry,
@@ -197,39 +202,4 @@ async function watchStore(
   } finally {
     await Promise.all([saver?.close(), registry.close()]);
   }
-}
-
-function resumeAt({ path }: CursorFile, saved: SavedCursor, storeId: string, label: string): string | null {
-  if (saved.store === storeId) return saved.revision;
-  throw cursorRefusal(path, `it belongs to the store ${saved.store}, but ${label} is the store ${storeId}`);
-}
-
-/** Prints JSON lines, one write per batch; resolves when the reader has taken it. */
-function printAll(context: CliContext, storeId: string): (events: readonly RollEvent[]) => Promise<void> {
-  return (events) => {
-    const nowMs = context.clock.wallMs();
-    const lines = events.map((event) => `${JSON.stringify(cloudEvent(event, storeId, nowMs))}\n`);
-    return abortable(context.stdout(lines.join('')), context.signal);
-  };
-}
-
-function handleAll(
-  handler: HandlerConfig,
-  storeId: string,
-  deps: WatchDeps,
-): (events: readonly RollEvent[]) => Promise<void> {
-  return async (events) => {
-    for (const event of events) {
-      const sent = cloudEvent(event, storeId, deps.clock.wallMs());
-      await handleEvent(sent, handlerEnvironment(event, sent), handler, deps);
-    }
-  };
-}
-
-function requireProgram({ argv: [program] }: HandlerConfig, path: string | undefined): void {
-  if (findProgram(program, path) !== null) return;
-  const where = program.includes('/')
-    ? 'no executable file at this path'
-    : `no such program on PATH (${path ?? 'not set'})`;
-  throw new UsageError(`--exec ${program}: ${where}; use the path of an executable file`);
 }

@@ -3,14 +3,14 @@ import { type FilterFlags, filterOptions } from '../../config/filter-flags.ts';
 import { durationBetween, integerBetween, logLevelOption, nonEmpty, parseCommand } from '../../config/flags.ts';
 import { repeatable } from '../../config/flags-without-effect.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from '../../config/mass-loss-flags.ts';
-import { storeConfig, storeOptions, storeVariables } from '../../config/store-flags.ts';
+import { agentOption, storeConfig, storeOptions, storeVariables } from '../../config/store-flags.ts';
 import { UsageError } from '../../lib/errors.ts';
 import { parseEventKind } from '../../record/cloud-event.ts';
 import { EVENT_KINDS, type EventKind } from '../../record/events.ts';
-import { parseFilter } from '../../record/filter.ts';
+import { FILTER_NAMES, parseFilter } from '../../record/filter.ts';
 import { parseRevision } from '../../registry/event-source.ts';
 import type { CliContext, ReadFlags } from '../context.ts';
-import type { WatchConfig } from './handler.ts';
+import type { WatchConfig } from './watch-config.ts';
 
 interface WatchFlags extends ReadFlags, MassLossFlags, FilterFlags {
   readonly since?: string;
@@ -18,34 +18,56 @@ interface WatchFlags extends ReadFlags, MassLossFlags, FilterFlags {
   readonly exec?: readonly [string, ...string[]];
   readonly execTimeout: number;
   readonly execRetries: number;
+  readonly http?: string;
+  readonly httpTimeout: number;
+  readonly httpRetries: number;
+  readonly httpSecretFile?: string;
+  readonly output?: 'text' | 'wide' | 'json' | 'ndjson';
   readonly cursor?: string;
 }
 
 const DAY_MS = 86_400_000;
 
 const HELP = `
-Prints CloudEvents, one JSON line each: first the current roll (a snapshot, then
-rollcall.roll.synced), then each change. With --exec the watch prints no events:
-the command runs once for each event, also for those of the snapshot (where
-_SNAPSHOT is true; --types chooses), in order and one at a time, without a
-shell, with the event on its stdin and in ROLLCALL_EVENT_TYPE, _ID, _REVISION,
+First the current roll (a snapshot, then rollcall.roll.synced), then changes.
+On a terminal an event is a line; the snapshot is one line. In a pipe, and with
+-o ndjson, it is a CloudEvent, one JSON line each.
+
+With --exec the command runs once for each event, also for those of the snapshot
+(where _SNAPSHOT is true; --types chooses), in order and one at a time, without
+a shell, with the event on its stdin and in ROLLCALL_EVENT_TYPE, _ID, _REVISION,
 _SNAPSHOT, _INSTANCE_ID, _CLUSTER, _IP, _ARN, _HEALTH, _PRESENCE and _CAUSE
 (empty if there is no value). Exit status 0 finishes the event; after any other,
 or a timeout, the command runs again. With --cursor, the next watch repeats
 events that were not finished.
 
+With --http each event is POSTed as a CloudEvent in structured mode, in order
+and one at a time. 2xx finishes it; 4xx gives it up, but 408, 425 and 429, which
+are tried again as 5xx and no answer are, after Retry-After. When the retries
+are used up, or the URL redirects, the watch ends, the event not finished. With
+--http-secret-file it has the headers of Standard Webhooks: webhook-id,
+webhook-timestamp, and webhook-signature, the HMAC-SHA256.
+
 Examples:
   rollcall watch --store etcd://127.0.0.1:2379
+  rollcall watch --agent http://10.113.0.22:51690 --cluster demo
   rollcall watch --types lost,departed | jq -r '.type + " " + .subject'
-  rollcall watch --since 1234 --cluster demo
+  rollcall watch --since 1234 -o ndjson
   rollcall watch --types interruption --exec '/usr/local/bin/drain --quiet' \\
     --cursor /var/lib/rollcall/drain.cursor
   rollcall watch --types lost \\
-    --exec 'sh -c "logger -t rollcall lost $ROLLCALL_EVENT_INSTANCE_ID"'`;
+    --exec 'sh -c "logger -t rollcall lost $ROLLCALL_EVENT_INSTANCE_ID"'
+  rollcall watch --types lost,departed --http https://hooks.example.com/nodes \\
+    --http-secret-file /etc/rollcall/hook.key --cursor /var/lib/rollcall/hook`;
 
 export function watchCommand(context: CliContext): Command {
   const command = new Command('watch')
-    .description('Print each change of the roll as an event, or run a command for each event.')
+    .description('Print each change of the roll as an event, run a command for it, or send it to a webhook.')
+    .addOption(
+      new Option('-o, --output <format>', 'text: a line for people; ndjson: CloudEvents; default: by the terminal')
+        .env('ROLLCALL_OUTPUT')
+        .choices(['text', 'ndjson', 'json', 'wide']),
+    )
     .addOption(
       new Option('--since <revision>', 'only events after this store revision; default: start with a snapshot')
         .env('ROLLCALL_SINCE')
@@ -71,16 +93,34 @@ export function watchCommand(context: CliContext): Command {
         .default(5)
         .argParser(integerBetween(0, 1_000)),
     )
+    .addOption(new Option('--http <url>', 'POST each event to this webhook').env('ROLLCALL_HTTP').argParser(webhookUrl))
+    .addOption(
+      new Option('--http-timeout <duration>', 'how long one attempt may take')
+        .env('ROLLCALL_HTTP_TIMEOUT')
+        .default(30_000, '30s')
+        .argParser(durationBetween(100, 300_000)),
+    )
+    .addOption(
+      new Option('--http-retries <n>', 'number of retries before the watch ends')
+        .env('ROLLCALL_HTTP_RETRIES')
+        .default(5)
+        .argParser(integerBetween(0, 1_000)),
+    )
+    .addOption(
+      new Option('--http-secret-file <path>', 'file with the key that signs each event')
+        .env('ROLLCALL_HTTP_SECRET_FILE')
+        .argParser(nonEmpty),
+    )
     .addOption(
       new Option('--cursor <file>', 'save the last finished event in this file, and continue after it when restarted')
         .env('ROLLCALL_CURSOR')
         .argParser(nonEmpty),
     )
     .addHelpText('after', HELP);
-  for (const option of [...filterOptions(), ...massLossOptions(), ...storeOptions(), logLevelOption()])
+  for (const option of [...filterOptions(), ...massLossOptions(), agentOption(), ...storeOptions(), logLevelOption()])
     command.addOption(option);
   return command.action(async (flags: WatchFlags) => {
-    const config = watchConfig(flags);
+    const config = watchConfig(flags, context.terminal !== undefined);
     // Loaded here, because only this command needs it.
     const { runWatch } = await import('./run-watch.ts');
     await runWatch(config, context);
@@ -88,12 +128,26 @@ export function watchCommand(context: CliContext): Command {
 }
 
 /** @throws UsageError */
-function watchConfig(flags: WatchFlags): WatchConfig {
+function watchConfig(flags: WatchFlags, onTerminal: boolean): WatchConfig {
+  if (flags.exec !== undefined && flags.http !== undefined) {
+    throw new UsageError('--exec and --http exclude each other; start a watch for each');
+  }
   if (flags.since !== undefined && flags.cursor !== undefined) {
     throw new UsageError(`--since ${flags.since} and --cursor ${flags.cursor} exclude each other; remove one of them`);
   }
   return {
     store: storeConfig(flags),
+    agent: flags.agent ?? null,
+    output: outputOf(flags.output, onTerminal),
+    webhook:
+      flags.http === undefined
+        ? null
+        : {
+            url: flags.http,
+            timeoutMs: flags.httpTimeout,
+            retries: flags.httpRetries,
+            secretFile: flags.httpSecretFile ?? null,
+          },
     since: flags.since ?? null,
     filter: {
       kinds: flags.types ?? null,
@@ -107,12 +161,25 @@ function watchConfig(flags: WatchFlags): WatchConfig {
             timeoutMs: flags.execTimeout,
             retries: flags.execRetries,
             // So that a handler that reads the roll uses the same store, also if a flag names it.
-            storeVariables: storeVariables(flags),
+            storeVariables: flags.agent === undefined ? storeVariables(flags) : { ROLLCALL_AGENT: flags.agent },
           },
+    filterTexts: Object.fromEntries(FILTER_NAMES.flatMap((name) => (flags[name] ? [[name, flags[name]]] : []))),
     cursorFile: flags.cursor ?? null,
     massLoss: massLossLimits(flags),
     logLevel: flags.logLevel,
   };
+}
+
+function outputOf(format: WatchFlags['output'], onTerminal: boolean): WatchConfig['output'] {
+  if (format === undefined) return onTerminal ? 'text' : 'json';
+  // The formats of a list, so that one ROLLCALL_OUTPUT works for all commands.
+  return format === 'text' || format === 'wide' ? 'text' : 'json';
+}
+
+function webhookUrl(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : null;
+  if (url !== null && /^https?:$/.test(url.protocol) && url.username === '' && url.hash === '') return url.href;
+  throw new InvalidArgumentError('Write a URL such as https://hooks.example.com/nodes, without a user.');
 }
 
 function sinceRevision(text: string): string {

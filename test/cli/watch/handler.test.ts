@@ -5,13 +5,8 @@ import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { runProgram } from '../../../src/cli/program.ts';
-import {
-  type HandlerConfig,
-  handleEvent,
-  handlerEnvironment,
-  nextStep,
-  runFailure,
-} from '../../../src/cli/watch/handler.ts';
+import { handleEvent, handlerEnvironment, nextStep, runFailure } from '../../../src/cli/watch/handler.ts';
+import type { HandlerConfig } from '../../../src/cli/watch/watch-config.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
 import { cloudEvent } from '../../../src/record/cloud-event.ts';
 import type { InstanceEvent, RollEvent } from '../../../src/record/events.ts';
@@ -89,7 +84,6 @@ describe('handle event', () => {
       run: (script, handler = {}) =>
         handleEvent(
           EVENT,
-          { ROLLCALL_EVENT_TYPE: EVENT.type },
           {
             argv: ['/bin/sh', '-c', script],
             timeoutMs: 10_000,
@@ -166,7 +160,6 @@ describe('handle event', () => {
     const w = await world(t);
     const running = handleEvent(
       EVENT,
-      {},
       { argv: ['/bin/false'], timeoutMs: 10_000, retries: 5, storeVariables: {} },
       {
         clock: systemClock,
@@ -204,7 +197,7 @@ describe('handler environment', () => {
   };
 
   function environment(event: RollEvent) {
-    return handlerEnvironment(event, cloudEvent(event, 'store-1', 0));
+    return handlerEnvironment(cloudEvent(event, 'store-1', 0));
   }
 
   test('the main fields of an event are variables', () => {

@@ -1,0 +1,83 @@
+import { Command, Option } from 'commander';
+import { type FilterFlags, filterOptions } from '../config/filter-flags.ts';
+import { durationBetween, integerBetween, isLogged, logLevelOption } from '../config/flags.ts';
+import { type MassLossFlags, massLossOptions } from '../config/mass-loss-flags.ts';
+import { agentOption, storeOptions } from '../config/store-flags.ts';
+import { DeadlineError, withDeadline } from '../lib/deadline.ts';
+import { formatDuration } from '../lib/duration.ts';
+import { describeError, RollcallError } from '../lib/errors.ts';
+import { describeUnmatched, filterRoll, parseFilter } from '../record/filter.ts';
+import type { CliContext, ReadFlags } from './context.ts';
+import { rollChanges } from './follow-roll.ts';
+
+/** `timeout` is the limit of the whole command, in ms. */
+interface WaitFlags extends Omit<ReadFlags, 'timeout'>, FilterFlags, MassLossFlags {
+  readonly count: number;
+  readonly timeout: number;
+}
+
+const HELP = `
+Ends with status 0 as soon as at least so many nodes match, present ones unless
+--presence says otherwise; with status 1 when the time is over. While the store
+or the agent does not answer it goes on trying.
+
+Examples:
+  rollcall wait --count 3 --health passing --timeout 5m
+  rollcall wait --cluster demo -l role=web --agent http://10.113.0.22:51690
+  rollcall wait --presence departed --count 1 && echo one has left`;
+
+const DAY_MS = 86_400_000;
+
+export function waitCommand(context: CliContext): Command {
+  const command = new Command('wait')
+    .description('Wait until so many nodes match.')
+    .addOption(
+      new Option('--count <n>', 'number of nodes to wait for, or more')
+        .env('ROLLCALL_COUNT')
+        .default(1)
+        .argParser(integerBetween(1, 1_000_000)),
+    )
+    .addOption(
+      new Option('--timeout <duration>', 'how long to wait')
+        .env('ROLLCALL_WAIT_TIMEOUT')
+        .default(300_000, '5m')
+        .argParser(durationBetween(100, 7 * DAY_MS)),
+    )
+    .addHelpText('after', HELP);
+  for (const option of [...filterOptions(), agentOption(), ...massLossOptions(), ...storeOptions(), logLevelOption()]) {
+    command.addOption(option);
+  }
+  return command.action(async ({ timeout, ...flags }: WaitFlags) => {
+    const matching = await waitForNodes(context, flags, timeout);
+    await context.stdout(`${matching} ${matching === 1 ? 'node matches' : 'nodes match'}\n`);
+  });
+}
+
+/** @returns how many match @throws RollcallError when the time is over, or an error that a retry cannot fix */
+async function waitForNodes(context: CliContext, flags: Omit<WaitFlags, 'timeout'>, limitMs: number): Promise<number> {
+  const filter = parseFilter({ presence: ['present'], ...flags });
+  let state = 'no answer yet';
+  let away = false;
+  const onRetry = (error: Error) => {
+    state = describeError(error);
+    if (!away && isLogged(flags.logLevel, 'warn')) context.stderr(`warning: ${state}; trying again`);
+    away = true;
+  };
+  const wait = async (signal: AbortSignal): Promise<number> => {
+    for await (const roll of rollChanges(context, flags, { signal, onRetry })) {
+      away = false;
+      const entries = roll.entries();
+      const matching = filterRoll(entries, filter).length;
+      if (matching >= flags.count) return matching;
+      const notes = describeUnmatched(entries, filter).map((note) => `; ${note}`);
+      state = `${matching} of ${flags.count} nodes match${notes.join('')}`;
+    }
+    throw new RollcallError('the events of the roll ended');
+  };
+  try {
+    return await withDeadline(context.clock, limitMs, context.signal, 'wait', wait);
+  } catch (error) {
+    if (!(error instanceof DeadlineError) || error.timeoutMs !== limitMs) throw error;
+    throw new RollcallError(`not within ${formatDuration(limitMs)}: ${state}`);
+  }
+}

@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { runProgram } from '../../src/cli/program.ts';
+import type { Terminal } from '../../src/cli/terminal.ts';
+import { until } from '../support/machine-time.ts';
+import { testContext } from '../support/run-in-process.ts';
+import { openTestRoll, type TestRoll } from '../support/test-roll.ts';
+
+const PATIENCE_MS = 30_000;
+
+/** `rollcall list --watch` in this process, until `stop`. */
+function watching(roll: TestRoll, terminal: Terminal | undefined, ...args: string[]) {
+  const said = { stdout: '', stderr: '' };
+  const ending = new AbortController();
+  const ended = runProgram(['list', '--watch', '--store', roll.url, ...args], {
+    ...testContext(said),
+    signal: ending.signal,
+    terminal,
+  });
+  return {
+    said,
+    async stop() {
+      ending.abort(new Error('ended by SIGINT'));
+      return ended;
+    },
+  };
+}
+
+test('a terminal shows the list in one place, cut to its size, and again after a change', async (t) => {
+  const roll = await openTestRoll(t);
+  for (const n of [1, 2, 3]) await roll.register(n);
+  const screens: string[] = [];
+  const terminal: Terminal = {
+    columns: () => 30,
+    rows: () => 5,
+    redraw: async (text) => void screens.push(text),
+    write: async () => assert.fail('a list has no colours'),
+  };
+  const list = watching(roll, terminal, '--cluster', 'demo,nope');
+  await until('the roll is drawn', PATIENCE_MS, () => screens.length > 0);
+  const [first = ''] = screens;
+  assert.deepEqual(
+    first.split('\n').map((line) => line.slice(0, 20)),
+    ['IP        INSTANCE  ', '10.0.0.1  i-00000001', '… 2 more', 'no node is in cluste', ''],
+  );
+  assert.ok(first.split('\n').every((line) => line.length <= 30));
+  await roll.register(0);
+  await until('the new node is drawn', PATIENCE_MS, () => screens.at(-1)?.includes('10.0.0.0') === true);
+  assert.equal(await list.stop(), 1);
+  assert.equal(list.said.stdout, '');
+});
+
+test('a pipe gets one list after the other', async (t) => {
+  const roll = await openTestRoll(t);
+  await roll.register(1);
+  const list = watching(roll, undefined, '-o', 'name', '--sort-by', 'instance');
+  await until('the first', PATIENCE_MS, () => list.said.stdout === 'i-00000001\n\n');
+  await roll.register(2);
+  await until('the second', PATIENCE_MS, () => list.said.stdout.endsWith('i-00000001\ni-00000002\n\n'));
+  await list.stop();
+});

@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { runProgram } from '../../../src/cli/program.ts';
+import type { Terminal } from '../../../src/cli/terminal.ts';
+import { startScriptedAgent } from '../../client/scripted-agent.ts';
+import { until } from '../../support/machine-time.ts';
+import { runInProcess, testContext } from '../../support/run-in-process.ts';
+import { openTestRoll } from '../../support/test-roll.ts';
+
+const PATIENCE_MS = 30_000;
+
+/** `rollcall watch` in this process, until `stop`. */
+function watching(args: readonly string[], terminal?: Terminal) {
+  const said = { stdout: '', stderr: '' };
+  const ending = new AbortController();
+  let ended = false;
+  const code = runProgram(['watch', ...args], { ...testContext(said), signal: ending.signal, terminal }).finally(() => {
+    ended = true;
+  });
+  return {
+    said,
+    code,
+    ended: () => ended,
+    events: () =>
+      said.stdout
+        .split('\n')
+        .filter(Boolean)
+        .map((line) => JSON.parse(line)),
+    async stop() {
+      ending.abort(new Error('ended by SIGINT'));
+      await code;
+    },
+  };
+}
+
+async function folder(t: TestContext): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'rollcall-watch-'));
+  t.after(() => rm(path, { recursive: true, force: true }));
+  return path;
+}
+
+test('an agent gives the same events as the store, and one cursor file serves both', async (t) => {
+  const roll = await openTestRoll(t);
+  await roll.register(1);
+  const agent = await roll.serve();
+  const direct = watching(['--store', roll.url, '--cluster', 'demo']);
+  const served = watching(['--agent', agent, '--cluster', 'demo']);
+  const synced = (watch: typeof direct) => watch.events().some(({ type }) => type === 'rollcall.roll.synced');
+  await until('both are synced', PATIENCE_MS, () => synced(direct) && synced(served));
+  await roll.register(2, { cluster: 'other' });
+  await roll.end(3);
+  await until('both have all', PATIENCE_MS, () => [direct, served].every((watch) => watch.events().length === 4));
+  const timeless = (watch: typeof direct) => watch.events().map(({ time: _, ...event }) => event);
+  assert.deepEqual(timeless(served), timeless(direct));
+  await Promise.all([direct.stop(), served.stop()]);
+
+  const cursor = ['--cursor', join(await folder(t), 'cursor')];
+  const first = watching(['--agent', agent, ...cursor]);
+  await until('it is synced', PATIENCE_MS, () => synced(first));
+  await first.stop();
+  await roll.register(4);
+  for (const [n, from] of [
+    [4, ['--store', roll.url]],
+    [5, ['--agent', agent]],
+  ] as const) {
+    const next = watching([...from, ...cursor]);
+    await until('it goes on', PATIENCE_MS, () => next.events().length > 0);
+    assert.deepEqual(
+      next.events().map(({ type, subject }) => [type, subject]),
+      [['rollcall.instance.registered', `i-0000000${n}`]],
+    );
+    await next.stop();
+    if (n === 4) await roll.register(5);
+  }
+});
+
+test('on a terminal it prints a line when it is connected and one for each event; -o ndjson prints JSON', async (t) => {
+  const roll = await openTestRoll(t);
+  await roll.register(1);
+  let screen = '';
+  const terminal: Terminal = {
+    columns: () => 80,
+    rows: () => 24,
+    redraw: async () => assert.fail('a watch does not redraw'),
+    write: async (pieces) => {
+      screen += pieces.map(({ text }) => text).join('');
+    },
+  };
+  const watch = watching(['--store', roll.url], terminal);
+  await until('it is connected', PATIENCE_MS, () =>
+    / {2}connected {5}1 nodes on the roll at revision \d+\n$/.test(screen),
+  );
+  await roll.register(2);
+  await until('the event', PATIENCE_MS, () =>
+    /^\d\d:\d\d:\d\d {2}registered {4}i-00000002 {2}10\.0\.0\.2 .*passing\n$/m.test(screen),
+  );
+  await watch.stop();
+  assert.equal(watch.said.stdout, '');
+  const json = watching(['--store', roll.url, '-o', 'ndjson'], terminal);
+  await until('it is JSON', PATIENCE_MS, () => json.events().length === 3);
+  await json.stop();
+  const idle = await runInProcess(['watch', '-o', 'text', '--exec', 'true']);
+  assert.match(idle.stderr, /--output has no effect with --exec true, which prints nothing; leave it out/);
+});
+
+test('--http posts each event; where the webhook redirects, the watch ends and the cursor has not moved', async (t) => {
+  const roll = await openTestRoll(t);
+  await roll.register(1);
+  let location: string | null = null;
+  const bodies: { type: string }[] = [];
+  const hook = await startScriptedAgent(t, async (req, res) => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of req) chunks.push(chunk as Buffer);
+    if (location !== null) return void res.writeHead(302, { Location: location }).end();
+    bodies.push(JSON.parse(Buffer.concat(chunks).toString()));
+    res.writeHead(202).end();
+  });
+  const file = join(await folder(t), 'cursor');
+  const args = ['--store', roll.url, '--http', `${hook.url}/in`, '--cursor', file];
+  const watch = watching(args);
+  await until('the snapshot is posted', PATIENCE_MS, () => bodies.some(({ type }) => type === 'rollcall.roll.synced'));
+  const saved = async () => (await readFile(file, 'utf8').catch(() => '')).trim();
+  await until('the cursor is saved', PATIENCE_MS, async () => (await saved()) !== '');
+  const before = await saved();
+  location = '/elsewhere';
+  await roll.register(2);
+  await until('the watch ends', PATIENCE_MS, watch.ended);
+  assert.equal(await watch.code, 2);
+  assert.match(
+    watch.said.stderr,
+    /^rollcall watch: --http http:\S+\/in answers HTTP 302, a redirect, which is not followed; use the URL that takes events\n$/,
+  );
+  assert.equal(await saved(), before);
+  location = null;
+  const again = watching(args);
+  await until('nothing is lost', PATIENCE_MS, () => bodies.at(-1)?.type === 'rollcall.instance.registered');
+  await again.stop();
+});
+
+test('what is no agent ends the watch with one line, and wrong flags are wrong usage', async (t) => {
+  const page = await startScriptedAgent(t, (_, res) => res.end('<html>'));
+  const odd = await runInProcess(['watch', '--agent', page.url]);
+  assert.equal(odd.code, 2);
+  assert.match(odd.stderr, /^rollcall watch: http:\S+ is not a rollcall agent: [^\n]+\n$/);
+  for (const [args, pattern] of [
+    [['--http', 'http://u@h/'], /Write a URL such as https:/],
+    [['--http', 'http://h/', '--exec', 'true'], /--exec and --http exclude each other; start a watch for each/],
+    [['--http-retries', '1'], /--http-retries has no effect without --http; leave it out/],
+    [
+      ['--http', 'http://h/', '--http-secret-file', '/nonexistent'],
+      /cannot read --http-secret-file \/nonexistent: ENOENT/,
+    ],
+    [
+      ['--agent', page.url, '--mass-loss-count', '3'],
+      /--mass-loss-count has no effect with --agent \S+, which has its own limits/,
+    ],
+  ] as const) {
+    const { code, stderr } = await runInProcess(['watch', ...args]);
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, pattern);
+    assert.equal(stderr.split('\n').length, 2);
+  }
+});
