@@ -62,25 +62,31 @@ export function parseCloudEvent(text: string): RollCloudEvent | null {
     datacontenttype: 'application/json',
     revision: field.text(from['revision'], 'revision'),
     ...(from['snapshot'] === true ? { snapshot: true } : {}),
-    data: readData(kind, field.object(from['data'], 'data')),
+    data: readData(kind, field.object(from['data'], 'data'), field.text(from['revision'], 'revision')),
   };
   // `readData` returns the data of the event's type, which the compiler cannot see.
   return event as RollCloudEvent;
 }
 
-function readData(kind: EventKind, from: Json): CloudEventData {
+function readData(kind: EventKind, from: Json, revision: string): CloudEventData {
   switch (kind) {
     case 'synced':
       return { instanceIds: field.list(from['instanceIds'], 'data.instanceIds').map(String) };
     case 'uncertain':
       return readUncertainty(from);
     case 'certain':
-      return { returned: field.number(from['returned'], 'returned'), lost: field.number(from['lost'], 'lost') };
+      return {
+        // An older agent sends none.
+        upTo: field.optionalText(from['upTo'], 'upTo') ?? revision,
+        returned: field.number(from['returned'], 'returned'),
+        lost: field.number(from['lost'], 'lost'),
+      };
     default:
       return {
         record: kind === 'forgotten' ? null : readKnownRecord(from['record']),
         previous: field.optional(from['previous'], 'previous', readKnownRecord),
         presence: kind === 'forgotten' ? null : readPresence(from['presence']),
+        ...(from['uncertain'] === true ? { uncertain: true } : {}),
       };
   }
 }

@@ -28,6 +28,8 @@ export interface InstanceData {
   readonly record: NodeRecord | null;
   readonly previous: NodeRecord | null;
   readonly presence: InstanceJson['presence'] | null;
+  /** true in a `lost` that may be the store's fault, otherwise absent: the node may return until the next `certain`. */
+  readonly uncertain?: true;
 }
 
 export interface SyncedData {
@@ -38,6 +40,8 @@ export interface SyncedData {
 export type UncertainData = Uncertainty;
 
 export interface CertainData {
+  /** Losses up to this revision are certain; for later ones another `uncertain` follows at once. */
+  readonly upTo: string;
   readonly returned: number;
   readonly lost: number;
 }
@@ -83,12 +87,13 @@ function eventData(event: RollEvent): CloudEventData {
     case 'uncertain':
       return { ...event.uncertainty };
     case 'certain':
-      return { returned: event.returned, lost: event.lost };
+      return { upTo: event.upTo, returned: event.returned, lost: event.lost };
     default:
       return {
         record: event.after?.record ?? null,
         previous: event.before?.record ?? null,
         presence: event.after ? presenceJson(event.after) : null,
+        ...(event.uncertain ? { uncertain: true } : {}),
       };
   }
 }

@@ -36,6 +36,18 @@ export interface InstanceEvent {
   readonly after: RollEntry | null;
   /** true in a snapshot: the event states what is, not what happened. */
   readonly snapshot: boolean;
+  /** Only in `lost`: the node is one of many that vanished at once, and may return. Then see the next `certain`. */
+  readonly uncertain?: UncertainLoss;
+}
+
+/** A loss that may be the store's or the network's fault. */
+export interface UncertainLoss {
+  /** The entry while the node was present last. */
+  readonly before: RollEntry;
+  /** At which the loss was seen. */
+  readonly revision: string;
+  /** A reader that resumes after this revision gets the loss again; null: only a snapshot has it. */
+  readonly after: string | null;
 }
 
 /** A snapshot is complete. Nodes that are not in `entries` are gone. */
@@ -45,22 +57,21 @@ interface SyncedEvent {
   readonly entries: readonly RollEntry[];
 }
 
-/** A mass loss: the store or the network may be what failed, so the `lost` events are held back. */
-interface UncertainEvent {
+/** A mass loss: the store or the network may be what failed. Each `lost` until `certain` is marked as uncertain. */
+export interface UncertainEvent {
   readonly kind: 'uncertain';
   readonly revision: string;
   readonly uncertainty: Uncertainty;
-  /**
-   * 0 at first. When an uncertainty follows another one at once, for nodes that vanished late, it is one more, because both
-   * may have the same revision.
-   */
+  /** 0, or one more than that of a `certain` at the same revision, so that their ids differ. */
   readonly part: number;
 }
 
-/** The uncertainty is over: the nodes that returned got no `lost`, the others are lost now. */
-interface CertainEvent {
+/** The uncertainty is over: nodes that are lost now, by a loss up to revision `upTo`, stay lost. */
+export interface CertainEvent {
   readonly kind: 'certain';
   readonly revision: string;
+  /** Later losses, less than a TTL old, are still uncertain: another `uncertain` follows at once. */
+  readonly upTo: string;
   /** As in the `uncertain` that this event ends. */
   readonly part: number;
   readonly returned: number;
@@ -76,7 +87,7 @@ export interface Uncertainty {
   readonly limitCount: number;
   /** RFC 3339. */
   readonly since: string;
-  /** RFC 3339 instant at which the nodes that have not returned become lost, unless more vanish. */
+  /** RFC 3339 instant at which nodes that have not returned count as lost for certain, unless more vanish. */
   readonly until: string;
 }
 
@@ -85,6 +96,11 @@ export interface EntryChange {
   readonly instanceId: string;
   readonly before: RollEntry | null;
   readonly after: RollEntry | null;
+}
+
+/** The entry with which the node was present, if this change ends its presence without a departure; else null. */
+export function lostPresence({ before, after }: EntryChange): RollEntry | null {
+  return before?.presence && after && presenceState(after) === 'lost' ? before : null;
 }
 
 /** The entries that are not the same object in both, sorted by id. They may still be equal by value. */

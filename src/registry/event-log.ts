@@ -1,5 +1,6 @@
 import { abortable } from '../lib/abort.ts';
 import { deferred } from '../lib/deferred.ts';
+import type { RollEvent } from '../record/events.ts';
 import { type EventBatch, SlowReaderError } from './event-source.ts';
 
 /**
@@ -9,29 +10,30 @@ import { type EventBatch, SlowReaderError } from './event-source.ts';
 export interface EventLog {
   /** Starts over at the roll of `revision`: all readers need a new snapshot. */
   restart(revision: string): void;
-  /** @param revision of the store when the batch was made: that of its events, or a later one */
-  append(revision: string, batch: EventBatch): void;
-  /** Nothing happened up to `revision`. */
-  confirm(revision: string, cursor: string | null): void;
+  /** Adds the events of these revisions, in order. A revision without events says that nothing happened up to it. */
+  append(batches: readonly RevisionEvents[]): void;
   /** The position of the next batch. */
   here(): LogPosition;
   /** A reader from this position; null: the log no longer has it, or started over since. */
   readFrom(position: LogPosition): LogReader | null;
   /** A reader of all events after `revision`, which may be ahead of the log; null: the log no longer has them all. */
   readAfter(revision: string): LogReader | null;
-  /** Whether nothing was appended before this position and the log never had a reader. False if it started over since. */
-  isUntouched(before: LogPosition): boolean;
   /** Ends all readers. */
   close(): void;
   /** Readers cut off so far. */
   slowReaders(): number;
 }
 
+export interface RevisionEvents {
+  readonly revision: string;
+  readonly events: readonly RollEvent[];
+}
+
 /** A position in the log; opaque outside of it. */
 export interface LogPosition {
   readonly generation: number;
   readonly next: number;
-  readonly cursor: string | null;
+  readonly revision: string;
 }
 
 export interface LogReader {
@@ -44,7 +46,7 @@ export interface LogReader {
   isCurrent(): boolean;
 }
 
-/** How many events the log keeps, in at most as many batches, besides what was appended last. */
+/** How many events the log keeps, besides those that were appended together with the oldest of them. */
 const KEPT = 4_096;
 
 /** Events in one batch for readers: a mass loss may have thousands. */
@@ -52,25 +54,35 @@ export const PIECE_EVENTS = 64;
 
 interface Logged {
   readonly revision: bigint;
-  /** The batch's cursor; 0: none. */
+  /** The batch's cursor. */
   readonly cursor: bigint;
   readonly batch: EventBatch;
+  /** How many events had been appended with the last of those that were appended together with this batch. */
+  readonly count: number;
+}
+
+/** What a reader needs of the log. */
+interface LogView {
+  generation(): number;
+  isClosed(): boolean;
+  /** The index of the first kept batch, counted since the log started over. */
+  first(): number;
+  kept(index: number): Logged | undefined;
+  head(): bigint;
+  /** Resolves at the next change of the log. Rejects with the reason of `signal`. */
+  changed(signal: AbortSignal): Promise<void>;
+  onCutOff(): void;
 }
 
 export function createEventLog(): EventLog {
   let generation = 0;
   let kept: Logged[] = [];
-  /** The sizes of the appended batches, the oldest first. */
-  let appended: { readonly batches: number; readonly events: number }[] = [];
-  let keptEvents = 0;
-  /** The index of the first kept batch, counted since the log started over. */
+  /** Events appended so far. */
+  let count = 0;
   let first = 0;
   /** The log has all events after this revision. */
   let floor = 0n;
   let head = 0n;
-  // 0: none.
-  let cursor = 0n;
-  let hadReaders = false;
   let closed = false;
   let slowReaders = 0;
   const waiting = new Set<() => void>();
@@ -81,111 +93,61 @@ export function createEventLog(): EventLog {
     for (const resume of woken) resume();
   }
 
-  /** Resolves at the next change of the log. Rejects with the reason of `signal`. */
-  async function changed(signal: AbortSignal): Promise<void> {
-    const { promise, resolve } = deferred<void>();
-    waiting.add(resolve);
-    try {
-      await abortable(promise, signal);
-    } finally {
-      waiting.delete(resolve);
-    }
-  }
+  const view: LogView = {
+    generation: () => generation,
+    isClosed: () => closed,
+    first: () => first,
+    kept: (index) => kept[index - first],
+    head: () => head,
+    async changed(signal) {
+      const { promise, resolve } = deferred<void>();
+      waiting.add(resolve);
+      try {
+        await abortable(promise, signal);
+      } finally {
+        waiting.delete(resolve);
+      }
+    },
+    onCutOff() {
+      slowReaders += 1;
+    },
+  };
 
-  /** Removes batches that were appended together at once, but never the newest: one huge change must not cut off all readers. */
+  /** Removes batches after which `KEPT` others were appended. One huge change must not cut off all readers. */
   function trim() {
-    for (let oldest = appended[0]; oldest && appended.length > 1; oldest = appended[0]) {
-      if (keptEvents - oldest.events < KEPT && kept.length <= KEPT) return;
-      appended.shift();
-      keptEvents -= oldest.events;
-      floor = kept[oldest.batches - 1]?.revision ?? floor;
-      kept = kept.slice(oldest.batches);
-      first += oldest.batches;
-    }
-  }
-
-  /** @param skipTo the reader has all batches up to this revision from another process */
-  function reader({ generation: born, next: from, cursor: cursorAtStart }: LogPosition, skipTo = 0n): LogReader {
-    hadReaders = true;
-    let next = from;
-    let sent = number(cursorAtStart);
-    let cutOff = false;
-
-    const isCurrent = () => {
-      if (born !== generation) return false;
-      if (next >= first) return true;
-      if (!cutOff) slowReaders += 1;
-      cutOff = true;
-      throw new SlowReaderError(
-        `events are read too slowly: only about the newest ${KEPT} are kept; ${sent === 0n ? 'begin with a snapshot' : `resume after revision ${sent}`}`,
-      );
-    };
-
-    return {
-      isCurrent,
-      async next(signal) {
-        for (;;) {
-          signal.throwIfAborted();
-          if (closed) return null;
-          if (!isCurrent()) return 'restarted';
-          for (let logged = kept[next - first]; logged; logged = kept[next - first]) {
-            next += 1;
-            if (logged.revision <= skipTo) continue;
-            if (logged.cursor < sent) return { events: logged.batch.events, cursor: cursorText(sent) };
-            sent = logged.cursor;
-            // The same object for all readers, so that its encoded text can be shared.
-            return logged.batch;
-          }
-          if (cursor > sent) {
-            sent = cursor;
-            return { events: [], cursor: cursorText(sent) };
-          }
-          await changed(signal);
-        }
-      },
-    };
+    const end = kept.findIndex((logged) => count - logged.count < KEPT);
+    floor = kept[end - 1]?.revision ?? floor;
+    first += Math.max(end, 0);
+    if (end > 0) kept.splice(0, end);
   }
 
   return {
     restart(revision) {
       generation += 1;
       kept = [];
-      appended = [];
-      keptEvents = 0;
       first = 0;
       floor = BigInt(revision);
       head = floor;
-      cursor = floor;
-      hadReaders = false;
       wake();
     },
-    append(revision, batch) {
-      head = BigInt(revision);
-      const before = cursor;
-      cursor = number(batch.cursor);
-      const pieces = cutBatch(batch, cursorText(before));
-      for (const piece of pieces) kept.push({ revision: head, cursor: number(piece.cursor), batch: piece });
-      appended.push({ batches: pieces.length, events: batch.events.length });
-      keptEvents += batch.events.length;
+    append(batches) {
+      count += batches.reduce((sum, { events }) => sum + events.length, 0);
+      for (const { revision, events } of batches) {
+        for (const piece of cutBatch(events, head, BigInt(revision))) kept.push({ ...piece, count });
+        head = BigInt(revision);
+      }
       trim();
       wake();
     },
-    confirm(revision, nextCursor) {
-      head = BigInt(revision);
-      const before = cursor;
-      cursor = number(nextCursor);
-      if (cursor > before) wake();
-    },
-    here: () => ({ generation, next: first + kept.length, cursor: cursorText(cursor) }),
-    readFrom: (position) => (position.generation === generation && position.next >= first ? reader(position) : null),
+    here: () => ({ generation, next: first + kept.length, revision: String(head) }),
+    readFrom: (position) =>
+      position.generation === generation && position.next >= first ? createReader(view, position) : null,
     readAfter(revision) {
       const sent = BigInt(revision);
       if (sent < floor) return null;
       const index = kept.findIndex((logged) => logged.revision > sent);
-      const next = first + (index < 0 ? kept.length : index);
-      return reader({ generation, next, cursor: revision }, sent > head ? sent : 0n);
+      return createReader(view, { generation, next: first + (index < 0 ? kept.length : index), revision });
     },
-    isUntouched: (before) => before.generation === generation && before.next === 0 && !hadReaders,
     close() {
       closed = true;
       wake();
@@ -194,20 +156,59 @@ export function createEventLog(): EventLog {
   };
 }
 
-/** Cuts a batch into pieces that are quick to process. Only the last piece has the batch's cursor. */
-function cutBatch({ events, cursor }: EventBatch, before: string | null): readonly EventBatch[] {
-  const pieces: EventBatch[] = [];
-  for (let from = 0; from < events.length || from === 0; from += PIECE_EVENTS) {
-    const isLast = from + PIECE_EVENTS >= events.length;
-    pieces.push({ events: events.slice(from, from + PIECE_EVENTS), cursor: isLast ? cursor : before });
+function createReader(log: LogView, { generation, next: from, revision }: LogPosition): LogReader {
+  let next = from;
+  let sent = BigInt(revision);
+  /** The reader has the events up to this revision from another process, which is ahead of this one. */
+  const skipTo = sent > log.head() ? sent : 0n;
+  let cutOff = false;
+
+  function isCurrent(): boolean {
+    if (generation !== log.generation()) return false;
+    if (next >= log.first()) return true;
+    if (!cutOff) log.onCutOff();
+    cutOff = true;
+    throw new SlowReaderError(
+      `events are read too slowly: only about the newest ${KEPT} are kept; resume after revision ${sent}`,
+    );
+  }
+
+  function take(): EventBatch | null {
+    for (let logged = log.kept(next); logged; logged = log.kept(next)) {
+      next += 1;
+      if (logged.revision <= skipTo) continue;
+      if (logged.cursor < sent) return { events: logged.batch.events, cursor: String(sent) };
+      sent = logged.cursor;
+      // The same object for all readers, so that its encoded text can be shared.
+      return logged.batch;
+    }
+    if (log.head() <= sent) return null;
+    sent = log.head();
+    return { events: [], cursor: String(sent) };
+  }
+
+  return {
+    isCurrent,
+    async next(signal) {
+      for (;;) {
+        signal.throwIfAborted();
+        if (log.isClosed()) return null;
+        if (!isCurrent()) return 'restarted';
+        const batch = take();
+        if (batch) return batch;
+        await log.changed(signal);
+      }
+    },
+  };
+}
+
+/** Cuts the events of a revision into pieces that are quick to process. Only the last piece has its cursor. */
+function cutBatch(events: readonly RollEvent[], before: bigint, revision: bigint): readonly Omit<Logged, 'count'>[] {
+  const pieces: Omit<Logged, 'count'>[] = [];
+  for (let from = 0; from < events.length; from += PIECE_EVENTS) {
+    const cursor = from + PIECE_EVENTS >= events.length ? revision : before;
+    const batch = { events: events.slice(from, from + PIECE_EVENTS), cursor: String(cursor) };
+    pieces.push({ revision, cursor, batch });
   }
   return pieces;
-}
-
-function number(cursor: string | null): bigint {
-  return cursor === null ? 0n : BigInt(cursor);
-}
-
-function cursorText(cursor: bigint): string | null {
-  return cursor === 0n ? null : String(cursor);
 }

@@ -1,16 +1,14 @@
+import type { CatchUp } from './catch-up.ts';
 import type { EventLog } from './event-log.ts';
 import type { EventBatch } from './event-source.ts';
-import type { CatchUp } from './replay.ts';
+import type { LiveRoll } from './live-roll.ts';
 import type { Beginning } from './snapshots.ts';
 
 interface EventParts {
   readonly log: EventLog;
+  readonly live: Pick<LiveRoll, 'uncertain'>;
   readonly catchUp: CatchUp;
   readonly snapshot: () => Beginning;
-  /** As in `LiveRoll`. */
-  readonly canResume: (since: string) => boolean;
-  /** As in `LiveRoll`. */
-  readonly isCaughtUp: (since: string) => boolean;
 }
 
 /**
@@ -26,8 +24,6 @@ export async function* readEvents(
 ): AsyncGenerator<EventBatch, void, undefined> {
   try {
     let resumed = since === null ? null : await resume(parts, since, signal);
-    // Events that this process receives only now may have reached the reader through another process.
-    let unsureAfter = resumed && since !== null && !parts.isCaughtUp(since) ? since : null;
     for (;;) {
       const { batches, reader } = resumed ?? parts.snapshot();
       for (const batch of batches) {
@@ -37,14 +33,9 @@ export async function* readEvents(
       }
       for (let next = await reader.next(signal); next !== 'restarted'; next = await reader.next(signal)) {
         if (next === null) return;
-        if (unsureAfter !== null) {
-          if (!parts.canResume(unsureAfter)) break;
-          if (parts.isCaughtUp(unsureAfter)) unsureAfter = null;
-        }
         yield next;
       }
       resumed = null;
-      unsureAfter = null;
     }
   } finally {
     onEnd();
@@ -53,14 +44,14 @@ export async function* readEvents(
 
 /** @returns null: the reader needs a snapshot */
 async function resume(
-  { log, catchUp, canResume }: EventParts,
+  { log, live, catchUp }: EventParts,
   since: string,
   signal: AbortSignal,
 ): Promise<Beginning | null> {
-  if (!canResume(since)) return null;
   const reader = log.readAfter(since);
-  if (reader) return { batches: [], reader };
-  const caughtUp = await catchUp.resume(since, signal);
-  // Losses may have been held since.
-  return canResume(since) ? caughtUp : null;
+  const begun = reader ? { batches: [], reader } : await catchUp.resume(since, signal);
+  const uncertain = live.uncertain();
+  if (begun === null || uncertain === null) return begun;
+  // It may have begun before `since`, or in another process.
+  return { ...begun, batches: [{ events: [uncertain], cursor: since }, ...begun.batches] };
 }

@@ -23,8 +23,8 @@ export interface EventsOptions {
 export interface EventBatch {
   readonly events: readonly RollEvent[];
   /**
-   * A reader that has processed this batch can resume after this revision: it has missed nothing up to there. It may be
-   * older than the events' own revision, while losses are held back. null: none yet, a snapshot is incomplete.
+   * A reader that has processed this batch can resume after this revision: it has missed nothing up to there. null: none
+   * yet, a snapshot is incomplete.
    */
   readonly cursor: string | null;
 }

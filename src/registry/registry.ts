@@ -4,15 +4,15 @@ import { withDeadline } from '../lib/deadline.ts';
 import { describeError, RollcallError } from '../lib/errors.ts';
 import type { Uncertainty } from '../record/events.ts';
 import type { PresenceState, Roll } from '../record/roll.ts';
-import type { Store } from '../store/store.ts';
 import { StoreError } from '../store/store-errors.ts';
+import type { Store } from '../store/store.ts';
+import { createCatchUp } from './catch-up.ts';
 import { createEventLog } from './event-log.ts';
 import { readEvents } from './event-reader.ts';
 import { type EventSource, FutureRevisionError } from './event-source.ts';
 import { createFollower, type WatchDown } from './follower.ts';
 import { createLiveRoll } from './live-roll.ts';
 import { DEFAULT_MASS_LOSS, type MassLossLimits } from './mass-loss.ts';
-import { createCatchUp } from './replay.ts';
 import { createSnapshots } from './snapshots.ts';
 
 export interface RegistryOptions {
@@ -41,8 +41,8 @@ export interface RegistryRead {
   readonly stale: boolean;
   /** A mass loss: the store or the network may be what failed; null: none. */
   readonly uncertainty: Uncertainty | null;
-  /** Nodes that are lost in `roll` and whose `lost` event is held back: they may return in a moment. */
-  readonly held: ReadonlySet<string>;
+  /** Nodes that are lost in `roll`, in a mass loss or a moment ago: they may return. */
+  readonly uncertainLosses: ReadonlySet<string>;
 }
 
 export interface RegistryStatus {
@@ -62,7 +62,8 @@ export interface RegistryStatus {
   readonly watchRestarts: number;
   /** As in `RegistryRead`. */
   readonly uncertainty: Uncertainty | null;
-  readonly heldLosses: number;
+  /** How many nodes are lost, in a mass loss or a moment ago, and may return. */
+  readonly uncertainLosses: number;
   readonly eventReaders: number;
   /** Readers of events cut off since the start of the process. */
   readonly slowReaders: number;
@@ -92,16 +93,8 @@ export function createRegistry(options: RegistryOptions): Registry {
   let identity: Promise<string> | null = null;
   const log = createEventLog();
   const live = createLiveRoll({ store, clock, random, massLoss, log });
-  const catchUp = createCatchUp({
-    store,
-    clock,
-    log,
-    roll: live.roll,
-    massLoss,
-    holdBack: live.holdBack,
-  });
-  const { canResume, isCaughtUp } = live;
-  const parts = { log, catchUp, snapshot: createSnapshots(live, log), canResume, isCaughtUp };
+  const catchUp = createCatchUp({ store, clock, log, live, massLoss });
+  const parts = { log, live, catchUp, snapshot: createSnapshots(live, log) };
   const follower = createFollower({
     store,
     clock,
@@ -109,8 +102,8 @@ export function createRegistry(options: RegistryOptions): Registry {
     live,
     idleMs,
     readTimeoutMs,
-    // Held losses are still to be sent or released: an idle time must not discard them.
-    isInUse: () => eventReaders > 0 || live.guard().held.size > 0,
+    // An idle time must not make uncertain losses certain.
+    isInUse: () => eventReaders > 0 || live.openLosses().size > 0,
     onStartOver() {
       identity = null;
     },
@@ -169,8 +162,9 @@ export function createRegistry(options: RegistryOptions): Registry {
       const view = live.view();
       if (!view) throw notKnown();
       const ageMs = follower.ageMs();
-      const { uncertainty, held } = live.guard();
-      return { roll: view.roll(), ageMs, stale: isStale(), uncertainty, held: new Set(held.keys()) };
+      const uncertainty = live.uncertain()?.uncertainty ?? null;
+      const uncertainLosses = new Set(live.openLosses().keys());
+      return { roll: view.roll(), ageMs, stale: isStale(), uncertainty, uncertainLosses };
     },
 
     async events({ since, signal }) {
@@ -191,7 +185,6 @@ export function createRegistry(options: RegistryOptions): Registry {
 
     status() {
       const view = live.view();
-      const { uncertainty, held } = live.guard();
       const lastError = follower.lastError();
       return {
         watching: follower.isWatching(),
@@ -201,8 +194,8 @@ export function createRegistry(options: RegistryOptions): Registry {
         nodes: view?.count() ?? null,
         lastError: lastError === null ? null : describeError(lastError),
         ...follower.counts(),
-        uncertainty,
-        heldLosses: held.size,
+        uncertainty: live.uncertain()?.uncertainty ?? null,
+        uncertainLosses: live.openLosses().size,
         eventReaders,
         slowReaders: log.slowReaders(),
         catchUps: catchUp.count(),

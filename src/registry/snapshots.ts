@@ -1,4 +1,4 @@
-import { diffEntry, type RollEvent } from '../record/events.ts';
+import { diffEntry } from '../record/events.ts';
 import type { Roll } from '../record/roll.ts';
 import { type EventLog, type LogPosition, type LogReader, PIECE_EVENTS } from './event-log.ts';
 import type { EventBatch } from './event-source.ts';
@@ -37,7 +37,7 @@ export function createSnapshots(live: LiveRoll, log: EventLog): () => Beginning 
     const here = log.here();
     const kept = shared(here);
     if (kept) return kept;
-    const batches = snapshotBatches(live, here.cursor);
+    const batches = snapshotBatches(live);
     last = { position: here, batches: new WeakRef(batches) };
     const begun = begin(here, batches);
     if (begun === null) throw new Error('the log has no reader for its own end');
@@ -45,23 +45,26 @@ export function createSnapshots(live: LiveRoll, log: EventLog): () => Beginning 
   };
 }
 
-/** @param cursor while losses are held back it is older than the roll's revision, or null */
-function snapshotBatches(live: LiveRoll, cursor: string | null): readonly EventBatch[] {
-  const roll = live.shown();
-  const { uncertainty, phase } = live.guard();
-  const end: RollEvent[] = [{ kind: 'synced', revision: roll.revision, entries: roll.entries }];
-  if (uncertainty && phase.kind === 'uncertain') {
-    end.unshift({ kind: 'uncertain', revision: roll.revision, uncertainty, part: phase.part });
-  }
-  return [...cutRoll(roll), { events: end, cursor }];
+function snapshotBatches(live: LiveRoll): readonly EventBatch[] {
+  const roll = live.told();
+  const uncertain = live.uncertain();
+  const { revision, entries } = roll;
+  return [
+    ...entryBatches(roll, uncertain ? live.openLosses() : new Map()),
+    { events: [...(uncertain ? [uncertain] : []), { kind: 'synced', revision, entries }], cursor: revision },
+  ];
 }
 
-function cutRoll(roll: Roll): readonly EventBatch[] {
+/** @param losses that are uncertain */
+function entryBatches({ revision, entries }: Roll, losses: ReturnType<LiveRoll['openLosses']>): readonly EventBatch[] {
   const pieces: EventBatch[] = [];
-  for (let from = 0; from < roll.entries.length; from += PIECE_EVENTS) {
-    const events = roll.entries
-      .slice(from, from + PIECE_EVENTS)
-      .flatMap((entry) => diffEntry(entry.record.ec2InstanceId, null, entry, roll.revision, true));
+  for (let from = 0; from < entries.length; from += PIECE_EVENTS) {
+    const events = entries.slice(from, from + PIECE_EVENTS).flatMap((entry) => {
+      const { ec2InstanceId } = entry.record;
+      const uncertain = losses.get(ec2InstanceId);
+      const states = diffEntry(ec2InstanceId, null, entry, revision, true);
+      return uncertain ? states.map((event) => ({ ...event, uncertain })) : states;
+    });
     pieces.push({ events, cursor: null });
   }
   return pieces;

@@ -33,7 +33,7 @@ test('a repeated event, and events about a mass loss, change nothing', () => {
   const uncertainty = { vanished: 6, nodes: 10, limitShare: 0.3, limitCount: 5, since: '', until: '' };
   const extra = [
     told({ kind: 'uncertain', revision: '4', uncertainty, part: 0 }),
-    told({ kind: 'certain', revision: '5', part: 0, returned: 6, lost: 0 }),
+    told({ kind: 'certain', revision: '5', upTo: '5', part: 0, returned: 6, lost: 0 }),
   ];
   const events = [registered(2, 1), registered(2, 1), ...extra, forgotten(6, 2), forgotten(6, 2)];
   assert.deepEqual(apply(...events), new Map([node(1)]));

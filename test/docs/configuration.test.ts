@@ -37,7 +37,7 @@ test('a page without its markers is refused, not overwritten', () => {
 
 test('the pages name only variables that exist', () => {
   const flags = allCommands().flatMap(({ options }) => options.map(({ envVar }) => envVar));
-  const event = { kind: 'certain', revision: '1', part: 0, returned: 0, lost: 0 } as const;
+  const event = { kind: 'certain', revision: '1', upTo: '1', part: 0, returned: 0, lost: 0 } as const;
   const handlers = Object.keys(handlerEnvironment(cloudEvent(event, 'store', 0)));
   // These two are for the shell of the unit.
   const known = new Set([...flags, ...handlers, 'ROLLCALL_IMAGE', 'ROLLCALL_DOCKER_ARGS']);
@@ -52,7 +52,7 @@ test('the pages name only variables that exist', () => {
 });
 
 test('docs/events.md names every variable that a handler of events gets', () => {
-  const event = { kind: 'certain', revision: '1', part: 0, returned: 0, lost: 0 } as const;
+  const event = { kind: 'certain', revision: '1', upTo: '1', part: 0, returned: 0, lost: 0 } as const;
   const given = Object.keys(handlerEnvironment(cloudEvent(event, 'store', 0)));
   const named = read('docs/events.md').match(/ROLLCALL_EVENT_[A-Z_]*[A-Z]/g) ?? [];
   assert.deepEqual([...new Set(named)].sort(), given.sort());

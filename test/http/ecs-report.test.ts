@@ -6,7 +6,7 @@ import type { RegistryStatus } from '../../src/registry/registry.ts';
 import { sampleReport } from '../support/sample-report.ts';
 
 const roll: RegistryStatus = {
-  ...{ watching: false, ageMs: null, stale: true, nodes: null, uncertainty: null, heldLosses: 0, eventReaders: 0 },
+  ...{ watching: false, ageMs: null, stale: true, nodes: null, uncertainty: null, uncertainLosses: 0, eventReaders: 0 },
   ...{ lastError: null, snapshots: 0, watchRestarts: 0, slowReaders: 0, catchUps: 0 },
 } as RegistryStatus;
 const drain = { state: 'waiting', reason: 'no slot', since: '2026-01-01T00:00:00.000Z' } as const;

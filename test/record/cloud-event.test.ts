@@ -41,7 +41,7 @@ test('a cluster’s readers get the events of a node that joins it and of one th
 });
 
 test('readers of any cluster get the events of the whole roll, a synced with their own nodes', () => {
-  const certain: RollEvent = { kind: 'certain', revision: '7', part: 0, returned: 1, lost: 0 };
+  const certain: RollEvent = { kind: 'certain', revision: '7', upTo: '7', part: 0, returned: 1, lost: 0 };
   assert.equal(filterEvent(certain, only('b')), certain);
   const synced: RollEvent = { kind: 'synced', revision: '7', entries: [entry('a'), entry(null)] };
   assert.deepEqual(filterEvent(synced, only('a')), { ...synced, entries: [entry('a')] });

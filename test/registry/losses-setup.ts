@@ -1,7 +1,8 @@
 import type { TestContext } from 'node:test';
 import type { RollEvent } from '../../src/record/events.ts';
 import { presenceState, type RollEntry } from '../../src/record/roll.ts';
-import type { EventBatch } from '../../src/registry/event-source.ts';
+import type { EventBatch, EventSource } from '../../src/registry/event-source.ts';
+import { holdLosses } from '../../src/registry/hold.ts';
 import { createRegistry, type RegistryOptions } from '../../src/registry/registry.ts';
 import { applyEvent } from '../support/apply-event.ts';
 import { fakeStore } from '../support/fake-store.ts';
@@ -18,7 +19,7 @@ export function nodes(from: number, to: number, presence: RollEntry['presence'] 
   }));
 }
 
-/** Twenty present nodes, at revision 2, and a registry that is read. */
+/** Twenty present nodes, at revision 2, and a registry with two consumers: of the facts, and of what is certain. */
 export async function setUp(t: TestContext, options: Partial<RegistryOptions> = {}) {
   const store = fakeStore();
   const clock = simulatedClock();
@@ -31,20 +32,19 @@ export async function setUp(t: TestContext, options: Partial<RegistryOptions> = 
     return started;
   };
   const consumer = await read();
+  const holding = reader(holdLosses(registry), null);
+  await clock.advance(0);
   consumer.take();
-  return { store, clock, registry, read, consumer };
+  holding.take();
+  return { store, clock, registry, read, consumer, holding };
 }
 
 /** @param known the roll that the reader has already */
-export function reader(
-  registry: ReturnType<typeof createRegistry>,
-  since: string | null,
-  known: ReadonlyMap<string, RollEntry> = new Map(),
-) {
+export function reader(source: EventSource, since: string | null, known: ReadonlyMap<string, RollEntry> = new Map()) {
   const batches: EventBatch[] = [];
   let roll = known;
   const run = async () => {
-    for await (const batch of await registry.events({ since, signal: NEVER })) {
+    for await (const batch of await source.events({ since, signal: NEVER })) {
       batches.push(batch);
       roll = batch.events.reduce(applyEvent, roll);
     }
@@ -73,10 +73,11 @@ export function slowPast(store: ReturnType<typeof fakeStore>) {
   return { store: slow, release: released.resolve };
 }
 
-/** `lost×3 synced`: kinds in order, with how often they follow one another. */
+/** `lost?×3 synced`: kinds in order, with how often they follow one another; `?` for what is uncertain. */
 function brief(events: readonly RollEvent[]): string {
   const runs: { kind: string; times: number }[] = [];
-  for (const { kind } of events) {
+  for (const event of events) {
+    const kind = 'uncertain' in event && event.uncertain ? `${event.kind}?` : event.kind;
     const last = runs.at(-1);
     if (last?.kind === kind) last.times += 1;
     else runs.push({ kind, times: 1 });

@@ -4,9 +4,9 @@ import fc from 'fast-check';
 import { massLossNote } from '../../src/cli/mass-loss-note.ts';
 import type { RollEntry } from '../../src/record/roll.ts';
 import { isMassLoss, type MassLossLimits } from '../../src/registry/mass-loss.ts';
-import { pastLosses } from '../../src/registry/replay.ts';
-import { guardDriver } from '../support/guard-driver.ts';
+import { replayChanges } from '../../src/registry/replay.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
+import { verdictDriver } from '../support/verdict-driver.ts';
 
 describe('mass loss', () => {
   /** As the flag takes it: in thousandths of a percent, divided as the flag is. */
@@ -48,7 +48,7 @@ describe('mass loss', () => {
     );
   });
 
-  test('the guard, the replay and the note of a list agree about every loss', () => {
+  test('the verdict, the replay and the note of a list agree about every loss', () => {
     const any = fc.record({ nodes: fc.integer({ min: 1, max: 60 }), lost: fc.nat(60), thousandths: percent });
     // Where formulas differ: exactly the share.
     const atLimit = fc.integer({ min: 1, max: 100 }).map((lost) => ({ nodes: 100, lost, thousandths: lost * 1_000 }));
@@ -71,7 +71,7 @@ describe('mass loss', () => {
     }));
     const gone = entries.slice(0, vanished).map(({ record }) => record.ec2InstanceId);
 
-    const follower = guardDriver(nodes, limits, () => ({ asked: 32, overdue: 0, afterMs: 10 }));
+    const follower = verdictDriver(nodes, limits, () => ({ asked: 32, overdue: 0, afterMs: 10 }));
     if (vanished > 0) follower.change(...gone.map(follower.lost));
     follower.pass(10);
 
@@ -81,10 +81,12 @@ describe('mass loss', () => {
       presence: null,
       previous: presence,
     }));
-    const past = pastLosses({ revision: '2', entries, skipped: [] }, [{ revision: '2', changes }], '1', limits);
+    const roll = { revision: '2', entries, skipped: [] };
+    const options = { limits, openLosses: new Map(), wallMs: 0 };
+    const past = replayChanges(roll, [{ revision: '2', changes }], '1', options);
     return {
       follower: follower.emitted.some(({ event }) => event.kind === 'uncertain'),
-      past: past.massLoss,
+      past: past.open.length > 0,
       note: massLossNote(entries, limits, true) !== null,
     };
   }

@@ -3,12 +3,13 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import type { Presence } from '../../src/record/record.ts';
 import type { Roll, RollEntry } from '../../src/record/roll.ts';
-import { createSlots, replayChanges, undoChanges } from '../../src/registry/replay.ts';
+import { replayChanges, undoChanges } from '../../src/registry/replay.ts';
 import type { Change, WatchBatch } from '../../src/store/read-roll.ts';
 import { diffRolls } from '../support/diff-rolls.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 
 describe('replay of changes', () => {
+  const PLAIN = { limits: null, openLosses: new Map(), wallMs: 0 };
   const PRESENCE: Presence = { session: 'session-a', since: '2026-01-01T00:00:00.000Z', ttlSeconds: 30 };
 
   function record(n: number, cluster = 'demo') {
@@ -63,7 +64,7 @@ describe('replay of changes', () => {
         const [then, now] = [rolls[from] as Roll, rolls.at(-1) as Roll];
         const later = batches.slice(from);
         assert.deepEqual(undoChanges(now, later, then.revision), then);
-        const received = replayChanges(now, later, then.revision);
+        const { batches: received } = replayChanges(now, later, then.revision, PLAIN);
         const happened = rolls
           .slice(from)
           .flatMap((roll, index) => (index ? diffRolls(rolls[from + index - 1] as Roll, roll) : []));
@@ -84,61 +85,54 @@ describe('replay of changes', () => {
     const roll = { revision: '5', entries: [{ record: record(1), presence: PRESENCE }], skipped: [] };
     assert.deepEqual(undoChanges(roll, [{ revision: '5', changes: [skipped] }], '4'), { ...roll, revision: '4' });
   });
-});
 
-describe('slots', () => {
-  const NEVER = new AbortController().signal;
+  /** Ten nodes that are present, and then what happens, a revision each. */
+  function mass(...happened: readonly (readonly [n: number, session: string | null])[]) {
+    const start = Array.from({ length: 10 }, (_, n): Step => ({ n, cluster: 'demo', session: 'a' }));
+    const { rolls, batches } = history([
+      ...start,
+      ...happened.map(([n, session]) => ({ n, cluster: 'demo', session })),
+    ]);
+    const [then, now] = [rolls[10] as Roll, rolls.at(-1) as Roll];
+    const options = { limits: { share: 0.3, count: 4 }, openLosses: new Map(), wallMs: 0 };
+    const replay = replayChanges(now, batches.slice(10), then.revision, options);
+    const told = replay.batches.flatMap(({ events }) => events);
+    const names = told.map((event) => `${event.kind}${'uncertain' in event && event.uncertain ? '?' : ''}`).join(' ');
+    return { replay, told, names, open: replay.open.map(({ instanceId }) => instanceId) };
+  }
 
-  test('at most the given number work at the same time, and all get a slot in order', async () => {
-    const slots = createSlots(2);
-    const order: number[] = [];
-    let working = 0;
-    let most = 0;
-    const work = (n: number) => async () => {
-      order.push(n);
-      working += 1;
-      most = Math.max(most, working);
-      await new Promise((resolve) => setImmediate(resolve));
-      working -= 1;
-      if (n === 1) throw new Error('failed');
-      return n;
-    };
-    const all = await Promise.allSettled([0, 1, 2, 3, 4].map((n) => slots(NEVER, work(n))));
-    assert.deepEqual([order, most], [[0, 1, 2, 3, 4], 2]);
-    assert.deepEqual(
-      all.map(({ status }) => status),
-      ['fulfilled', 'rejected', 'fulfilled', 'fulfilled', 'fulfilled'],
-    );
+  test('losses of a mass loss are uncertain from the first one until all nodes are back', () => {
+    const lost = [1, 2, 3, 4].map((n) => [n, null] as const);
+    const back = [1, 2, 3, 4].map((n) => [n, 'b'] as const);
+    const { names, told, open } = mass([0, null], [0, 'a'], ...lost, [0, null], [0, 'a'], ...back, [5, null]);
+    const uncertain =
+      'uncertain lost? lost? lost? lost? lost? recovered recovered recovered recovered recovered certain';
+    assert.equal(names, `lost recovered ${uncertain} lost`);
+    assert.deepEqual(open, []);
+    const certain = told.find(({ kind }) => kind === 'certain');
+    assert.deepEqual(certain, { kind: 'certain', revision: '44', upTo: '44', part: 0, returned: 5, lost: 0 });
   });
 
-  test('a waiter that aborts gives its turn to the next', async () => {
-    const slots = createSlots(1);
-    const busy = Promise.withResolvers<void>();
-    const gone = new AbortController();
-    const first = slots(NEVER, () => busy.promise);
-    const leaving = assert.rejects(
-      slots(gone.signal, () => assert.fail('it had left')),
-      /left/,
-    );
-    const last = slots(NEVER, async () => 'done');
-    gone.abort(new Error('left'));
-    await leaving;
-    busy.resolve();
-    await first;
-    assert.equal(await last, 'done');
+  test('nodes of a mass loss that are not back are open, each with its last present entry', () => {
+    const { names, replay, open } = mass(...[4, 3, 2, 1].map((n) => [n, null] as const), [3, 'b']);
+    assert.equal(names, 'uncertain lost? lost? lost? lost? recovered');
+    assert.deepEqual(open, [4, 2, 1].map(sampleInstanceId));
+    assert.deepEqual(replay.open[0], {
+      ...replay.open[0],
+      revision: '22',
+      before: { record: record(4), presence: { ...PRESENCE, session: 'a' } },
+    });
   });
 
-  test('a waiter that aborts just after it got the slot passes it on', async () => {
-    const slots = createSlots(1);
-    const busy = Promise.withResolvers<void>();
-    const gone = new AbortController();
-    const first = slots(NEVER, () => busy.promise);
-    const leaving = slots(gone.signal, async () => 'in time').catch((error) => error.message);
-    const last = slots(NEVER, async () => 'done');
-    busy.resolve();
-    queueMicrotask(() => gone.abort(new Error('left')));
-    await first;
-    assert.equal(await leaving, 'left');
-    assert.equal(await last, 'done');
+  test('a loss that is uncertain now is so in a replay, too', () => {
+    const { rolls, batches } = history([
+      { n: 1, cluster: 'demo', session: 'a' },
+      { n: 1, cluster: 'demo', session: null },
+    ]);
+    const before = { record: record(1), presence: { ...PRESENCE, session: 'a' } };
+    const loss = { before, revision: '4', after: '3' };
+    const options = { ...PLAIN, openLosses: new Map([[sampleInstanceId(1), loss]]) };
+    const [batch] = replayChanges(rolls[2] as Roll, batches.slice(1), '2', options).batches;
+    assert.deepEqual(batch?.events[0], { ...batch?.events[0], kind: 'lost', uncertain: loss });
   });
 });

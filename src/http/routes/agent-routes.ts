@@ -91,7 +91,7 @@ export function self(report: () => AgentReport, registry: Pick<Registry, 'status
   return () => {
     const { version, session, startedAt, record, lease, checks, interruption, sources, loops, drain, ecsAttributes } =
       report();
-    const { watching, ageMs, stale, nodes, uncertainty, heldLosses, eventReaders, lastError } = registry.status();
+    const { watching, ageMs, stale, nodes, uncertainty, uncertainLosses, eventReaders, lastError } = registry.status();
     return jsonReply({
       version,
       session,
@@ -134,7 +134,16 @@ export function self(report: () => AgentReport, registry: Pick<Registry, 'status
         lastWrite: ecsAttributes.lastWrite,
       },
       loops: loops.map(({ name, ageMs, limitMs }) => ({ name, ageMs: wholeMs(ageMs), limitMs })),
-      roll: { watching, ageMs: wholeMs(ageMs), stale, nodes, uncertainty, heldLosses, eventReaders, lastError },
+      roll: {
+        watching,
+        ageMs: wholeMs(ageMs),
+        stale,
+        nodes,
+        uncertainty,
+        heldLosses: uncertainLosses,
+        eventReaders,
+        lastError,
+      },
     });
   };
 }

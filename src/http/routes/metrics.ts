@@ -200,10 +200,10 @@ function registryMetrics(registry: RegistryStatus): readonly Metric[] {
     counter('rollcall_registry_watch_restarts_total', 'Times a running watch failed', plain(registry.watchRestarts)),
     gauge(
       'rollcall_registry_uncertain',
-      'One while lost events are held because of a mass loss',
+      'One during a mass loss, while lost events are uncertain',
       plain(registry.uncertainty ? 1 : 0),
     ),
-    gauge('rollcall_registry_held_losses', 'Nodes whose lost event is held', plain(registry.heldLosses)),
+    gauge('rollcall_registry_held_losses', 'Lost nodes that may return', plain(registry.uncertainLosses)),
     gauge('rollcall_event_readers', 'Current event readers', plain(registry.eventReaders)),
     counter(
       'rollcall_event_readers_cut_total',

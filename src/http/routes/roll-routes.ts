@@ -75,7 +75,7 @@ interface TargetGroup {
 }
 
 /**
- * @param presence `uncertain`: its lost event is held
+ * @param presence `uncertain`: it is lost and may return
  * @returns null for a node without a private address, which cannot be scraped
  */
 export function targetGroup(
@@ -113,7 +113,7 @@ function sanitized(labels: NodeRecord['labels']): Record<string, string> {
 /**
  * The nodes as scrape targets, for Prometheus' http_sd: https://prometheus.io/docs/prometheus/latest/http_sd/. Prometheus
  * replaces all its targets with each answer and keeps them after a failure. So the answer is always the full list, or a
- * 503 if the roll is not known. Nodes with a held loss stay, so that a short store outage does not end their scraping.
+ * 503 if the roll is not known. Lost nodes that may return stay, so that a short store outage does not end their scraping.
  */
 export function targets(registry: Pick<Registry, 'read'>): Handler {
   return async (request) => {
@@ -122,11 +122,11 @@ export function targets(registry: Pick<Registry, 'read'>): Handler {
     const read = await readForRoute(registry, request);
     if ('status' in read) return read;
     const { filter, port } = parsed.value;
-    const isHeld = (entry: RollEntry) => read.held.has(entry.record.ec2InstanceId);
+    const mayReturn = (entry: RollEntry) => read.uncertainLosses.has(entry.record.ec2InstanceId);
     const groups = filterRoll(read.roll.entries, { ...filter, presence: null })
-      .filter((entry) => !filter.presence || filter.presence.has(isHeld(entry) ? 'present' : presenceState(entry)))
+      .filter((entry) => !filter.presence || filter.presence.has(mayReturn(entry) ? 'present' : presenceState(entry)))
       .map((entry) =>
-        targetGroup(entry.record, isHeld(entry) ? 'uncertain' : presenceState(entry), port ?? request.port),
+        targetGroup(entry.record, mayReturn(entry) ? 'uncertain' : presenceState(entry), port ?? request.port),
       )
       .filter((group) => group !== null);
     return { status: 200, contentType: 'application/json', body: jsonList('[', groups, ']\n') };

@@ -235,7 +235,7 @@ describe('handler environment', () => {
     assert.deepEqual(Object.keys(synced), names);
     assert.equal(synced['ROLLCALL_EVENT_INSTANCE_ID'], '');
     assert.equal(synced['ROLLCALL_EVENT_SNAPSHOT'], 'true');
-    const certain = environment({ kind: 'certain', revision: '7', part: 0, returned: 1, lost: 2 });
+    const certain = environment({ kind: 'certain', revision: '7', upTo: '7', part: 0, returned: 1, lost: 2 });
     assert.deepEqual(Object.keys(certain), names);
     assert.equal(certain['ROLLCALL_EVENT_SNAPSHOT'], 'false');
   });

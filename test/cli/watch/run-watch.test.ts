@@ -19,7 +19,7 @@ describe('consume events', () => {
   const ALL = { kinds: null, nodes: EVERY_NODE };
 
   function certain(revision: string): RollEvent {
-    return { kind: 'certain', revision, part: 0, returned: 0, lost: 0 };
+    return { kind: 'certain', revision, upTo: revision, part: 0, returned: 0, lost: 0 };
   }
 
   function batch(revision: string, cursor: string | null = revision): EventBatch {

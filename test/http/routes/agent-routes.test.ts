@@ -150,7 +150,7 @@ test('/v1/self has the state of the registry and does not read the store', async
   store.commit([node(1), node(2, {}, null)]);
   await json('/v1/containerInstances');
   await clock.advance(1_500);
-  trouble.status = { uncertainty: UNCERTAINTY, heldLosses: 40, eventReaders: 3, lastError: 'refused' };
+  trouble.status = { uncertainty: UNCERTAINTY, uncertainLosses: 40, eventReaders: 3, lastError: 'refused' };
   assert.deepEqual((await json('/v1/self')).body.roll, {
     watching: true,
     ageMs: 1_500,
@@ -270,10 +270,10 @@ test('/v1/targets has the present nodes at the port of the request, or at anothe
   assert.match((await json('/v1/targets?port=0')).body.detail, /port "0" is not a port; allowed: 1 to 65535/);
 });
 
-test('/v1/targets keeps the nodes whose loss is held', async (t) => {
+test('/v1/targets keeps lost nodes that may return', async (t) => {
   const { store, trouble, json } = await setUp(t);
   store.commit([node(1), node(2, {}, null), node(3, {}, null)]);
-  trouble.read = { held: new Set([sampleInstanceId(2)]) };
+  trouble.read = { uncertainLosses: new Set([sampleInstanceId(2)]) };
   const told = async (query: string) =>
     (await json(`/v1/targets${query}`)).body.map(({ labels }: { labels: Record<string, string> }) => [
       labels['__meta_rollcall_instance_id'],
@@ -362,7 +362,7 @@ test('/metrics has every sample in base units and does not read the store', asyn
 test('/metrics has the interruption, the uncertainty and the readers', async (t) => {
   const { agent, trouble, text } = await setUp(t);
   agent.report = sampleReport({ interruption: { kind: 'maintenance', action: null, time: null } });
-  trouble.status = { uncertainty: UNCERTAINTY, heldLosses: 40, eventReaders: 3, slowReaders: 2, catchUps: 5 };
+  trouble.status = { uncertainty: UNCERTAINTY, uncertainLosses: 40, eventReaders: 3, slowReaders: 2, catchUps: 5 };
   const { text: page } = await text('/metrics');
   for (const sample of [
     'rollcall_interruption{kind="maintenance"} 1',

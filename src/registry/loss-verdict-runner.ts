@@ -1,42 +1,41 @@
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
-import type { RollEvent } from '../record/events.ts';
-import { type GuardInput, type GuardState, guardLosses, initialGuardState } from './loss-guard.ts';
+import { initialVerdict, judgeLosses, type VerdictInput, type VerdictState, type VerdictStep } from './loss-verdict.ts';
 import type { MassLossLimits } from './mass-loss.ts';
 
-interface GuardRunnerOptions {
+interface VerdictRunnerOptions {
   readonly clock: Clock;
-  /** null: every loss is sent at once. */
-  readonly limits: MassLossLimits | null;
+  readonly limits: MassLossLimits;
   /** Asks the store how many of the present nodes are overdue. */
   readonly countOverdue: (signal: AbortSignal) => Promise<{ readonly asked: number; readonly overdue: number }>;
-  /** Whether the roll is confirmed to be current. No `lost` is sent from a roll that may have changed. */
+  /** Whether the roll is confirmed to be current. No wait ends by a roll that may have changed. */
   readonly isFresh: () => boolean;
-  /** Called after each step with its events. */
-  readonly emit: (events: readonly RollEvent[]) => void;
+  readonly onStep: (step: VerdictStep) => void;
 }
 
-/** Runs the loss guard: polls the store and wakes the guard when it asks for that. */
-interface GuardRunner {
-  state(): GuardState;
-  feed(input: GuardInput): void;
-  /** The roll is confirmed to be current: the guard's time runs again, and a wake-up that waited for this happens now. */
+/** Runs the loss verdict: polls the store and wakes the verdict when it asks for that. */
+interface VerdictRunner {
+  state(): VerdictState;
+  feed(input: VerdictInput): void;
+  /** The verdict's own time, monotonic, without pauses. */
+  nowMs(): number;
+  /** The roll is confirmed to be current: time runs again, and a wake-up that waited for this happens now. */
   resume(): void;
   /**
-   * The store's state is unknown since the monotonic instant `sinceMs`: the guard's time stops there. Held nodes get
-   * their time to return while the roll shows whether they do.
+   * The store's state is unknown since the monotonic instant `sinceMs`: time stops there. Lost nodes get their time to
+   * return while the roll shows whether they do.
    */
   pause(sinceMs: number): void;
   /** Clears the state and ends a running poll. */
   reset(): void;
 }
 
-/** The guard decides without an answer long before; a poll that takes longer is given up. */
+/** The verdict is given without an answer long before; a poll that takes longer is given up. */
 const POLL_TIMEOUT_MS = 2_000;
 
-export function createGuardRunner(options: GuardRunnerOptions): GuardRunner {
-  const { clock, limits, isFresh, emit } = options;
-  let state = initialGuardState;
+export function createVerdictRunner(options: VerdictRunnerOptions): VerdictRunner {
+  const { clock, limits, isFresh, onStep } = options;
+  let state = initialVerdict;
   let running = new AbortController();
   let wake = new AbortController();
   let wakeAtMs: number | null = null;
@@ -45,18 +44,15 @@ export function createGuardRunner(options: GuardRunnerOptions): GuardRunner {
   let overslept = false;
   let polling = false;
 
-  /** The guard's own time, without pauses. `wakeAtMs` is in this time. */
-  function nowMs(): number {
-    return (pausedSinceMs ?? clock.monotonicMs()) - pausedMs;
-  }
+  const nowMs = () => (pausedSinceMs ?? clock.monotonicMs()) - pausedMs;
 
-  function feed(input: GuardInput) {
-    const step = guardLosses(state, input, { monotonicMs: nowMs(), wallMs: clock.wallMs() }, limits);
+  function feed(input: VerdictInput) {
+    const step = judgeLosses(state, input, { monotonicMs: nowMs(), wallMs: clock.wallMs() }, limits);
     state = step.state;
     wakeAtMs = step.wakeAtMs;
     sleepUntilWake();
     if (step.poll && !polling) void poll(running.signal);
-    emit(step.events);
+    onStep(step);
   }
 
   function sleepUntilWake() {
@@ -88,6 +84,7 @@ export function createGuardRunner(options: GuardRunnerOptions): GuardRunner {
   return {
     state: () => state,
     feed,
+    nowMs,
     resume() {
       if (pausedSinceMs !== null) {
         pausedMs += clock.monotonicMs() - pausedSinceMs;
@@ -110,7 +107,7 @@ export function createGuardRunner(options: GuardRunnerOptions): GuardRunner {
       pausedMs = 0;
       overslept = false;
       polling = false;
-      state = initialGuardState;
+      state = initialVerdict;
     },
   };
 }

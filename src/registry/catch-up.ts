@@ -1,0 +1,137 @@
+import type { Clock } from '../lib/clock.ts';
+import { withDeadline } from '../lib/deadline.ts';
+import { createSlots } from '../lib/slots.ts';
+import { CompactedError, StoreError } from '../store/store-errors.ts';
+import type { WatchBatch } from '../store/read-roll.ts';
+import type { Store } from '../store/store.ts';
+import type { EventLog, LogPosition } from './event-log.ts';
+import type { LiveRoll } from './live-roll.ts';
+import type { MassLossLimits } from './mass-loss.ts';
+import { type PastBatch, pastCertain, replayChanges } from './replay.ts';
+import type { Beginning } from './snapshots.ts';
+import { isConfirmation, watchBatches } from './watch-batches.ts';
+
+/** With several kB each at worst, some ten MB. Reading the roll is cheaper than reading more changes. */
+const MAX_CHANGES = 20_000;
+
+/**
+ * All changes after revision `since` up to `to`, by a watch that ends there. It also ends when the store confirms that
+ * there are no more: `to` may be a revision without a change of ours.
+ * @throws CompactedError, StoreError (also for more than 20,000 changes), or the reason of `signal`
+ */
+async function collectChanges(
+  { store, clock, timeoutMs }: { readonly store: Store; readonly clock: Clock; readonly timeoutMs: number },
+  since: string,
+  to: string,
+  signal: AbortSignal,
+): Promise<readonly WatchBatch[]> {
+  const batches: WatchBatch[] = [];
+  let count = 0;
+  let last = since;
+  for await (const batch of watchBatches(store, clock, since, timeoutMs, signal)) {
+    const revision = BigInt(batch.revision);
+    if (revision < BigInt(last)) throw new CompactedError(`${store.label}: revision ${revision} came after ${last}`);
+    if (isConfirmation(batch, last)) return batches;
+    if (revision <= BigInt(to)) {
+      batches.push(batch);
+      count += batch.changes.length;
+    }
+    if (count > MAX_CHANGES) {
+      throw new StoreError(`${store.label}: more than ${MAX_CHANGES} changes after revision ${since}`, {
+        retryable: false,
+      });
+    }
+    if (revision >= BigInt(to)) return batches;
+    last = batch.revision;
+  }
+  throw new StoreError(`${store.label}: the watch ended`, { retryable: true });
+}
+
+interface CatchUpOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly log: EventLog;
+  readonly live: Pick<LiveRoll, 'told' | 'openLosses' | 'takePast'>;
+  /** null: no loss is uncertain. */
+  readonly massLoss: MassLossLimits | null;
+}
+
+export interface CatchUp {
+  /**
+   * The events after `since`, which the log no longer has, and a reader of the log from there on. null: the store no
+   * longer has the changes, or they are too many or take too long, so a snapshot is cheaper.
+   * Rejects only with the reason of `signal`.
+   */
+  resume(since: string, signal: AbortSignal): Promise<Beginning | null>;
+  /** How often the store was asked. */
+  count(): number;
+}
+
+const CATCH_UP_TIMEOUT_MS = 10_000;
+const MAX_AT_ONCE = 2;
+
+/** The latest replay. Readers that resume at the same time, as after a restart of their agent, share it. */
+interface Past {
+  readonly since: string;
+  readonly batches: readonly PastBatch[];
+  readonly position: LogPosition;
+}
+
+export function createCatchUp({ store, clock, log, live, massLoss }: CatchUpOptions): CatchUp {
+  const slots = createSlots(MAX_AT_ONCE);
+  let last: Past | null = null;
+  let count = 0;
+
+  /** @returns null: a snapshot says better which losses are uncertain */
+  async function run(since: string, signal: AbortSignal): Promise<Past | null> {
+    count += 1;
+    // Both without waiting in between: the log has what follows this roll, from this position on.
+    const current = live.told();
+    const position = log.here();
+    const options = { store, clock, timeoutMs: CATCH_UP_TIMEOUT_MS };
+    const changes = await collectChanges(options, since, current.revision, signal);
+    const past = { limits: massLoss, openLosses: live.openLosses(), wallMs: clock.wallMs() };
+    const { batches, open } = replayChanges(current, changes, since, past);
+    if (open.length === 0) return { since, batches, position };
+    const isStillHere = log.here().next === position.next;
+    // This process may have followed the roll for too short a time to know that these nodes do not return.
+    if (!live.takePast(open)) {
+      const { revision } = position;
+      const events = [pastCertain(revision, 0, open.length)];
+      return { since, batches: [...batches, { revision, cursor: revision, events }], position };
+    }
+    // A `certain` that the log has got meanwhile is not about these losses.
+    return isStillHere ? { since, batches, position } : null;
+  }
+
+  function from(past: Past, since: string): Beginning | null {
+    const reader = log.readFrom(past.position);
+    if (reader === null || BigInt(past.since) > BigInt(since)) return null;
+    const batches = past.batches.filter((batch) => BigInt(batch.revision) > BigInt(since));
+    return { reader, batches: [...batches, { events: [], cursor: past.position.revision }] };
+  }
+
+  return {
+    count: () => count,
+    async resume(since, signal) {
+      const action = `read the changes after revision ${since} from ${store.label}`;
+      try {
+        return await withDeadline(clock, CATCH_UP_TIMEOUT_MS, signal, action, (within) =>
+          slots(within, async () => {
+            const shared = last && from(last, since);
+            if (shared) return shared;
+            const past = await run(since, within);
+            if (past === null) return null;
+            // The replay that reaches back furthest serves most of the waiting readers.
+            if (last === null || from(last, since) === null) last = past;
+            return from(past, since);
+          }),
+        );
+      } catch {
+        // After any failure a snapshot continues the stream; the follower reports a store that is away.
+        signal.throwIfAborted();
+        return null;
+      }
+    },
+  };
+}

@@ -1,0 +1,61 @@
+import { diffEntry, type EntryChange, lostPresence, type RollEvent, type UncertainLoss } from '../record/events.ts';
+import type { Roll, RollEntry } from '../record/roll.ts';
+import type { RevisionEvents } from './event-log.ts';
+import type { VerdictStep } from './loss-verdict.ts';
+import { lossMap } from './sharded-map.ts';
+
+/** Changes that wait for the verdict about a loss: one revision's, or the differences that a new snapshot brings. */
+export interface Waiting {
+  readonly revision: string;
+  readonly changes: readonly EntryChange[];
+  readonly isSnapshot: boolean;
+}
+
+/** What the verdict says about them. */
+export type Telling = Pick<VerdictStep, 'verdict' | 'losses' | 'opening' | 'closing'>;
+
+export const WITHOUT_VERDICT: Telling = { verdict: null, losses: lossMap(), opening: [], closing: [] };
+
+/**
+ * The events of the changes, as the log gets them.
+ * @param revision of the verdict's own events when nothing waits
+ */
+export function logBatches(items: readonly Waiting[], telling: Telling, revision: string): readonly RevisionEvents[] {
+  const { opening, closing } = telling;
+  const batches: { revision: string; events: RollEvent[] }[] = items.map((item) => ({
+    revision: item.revision,
+    events: item.isSnapshot ? [] : changeEvents(item, telling),
+  }));
+  const first = batches[0] ?? { revision, events: [] };
+  if (batches.length === 0) batches.push(first);
+  // `uncertain` comes before the first loss, in the same batch: a cursor between them would skip the losses.
+  first.events.unshift(...opening.map((event) => ({ ...event, revision: first.revision })));
+  batches.at(-1)?.events.push(...closing);
+  return batches;
+}
+
+function changeEvents({ revision, changes }: Waiting, { verdict, losses }: Telling): RollEvent[] {
+  return changes.flatMap((change) => {
+    const { instanceId, before, after } = change;
+    const events = diffEntry(instanceId, before, after, revision);
+    const wasPresent = lostPresence(change);
+    // A loss that the verdict is not about was taken back while it waited. It is no reason to act either.
+    const uncertain = verdict === 'uncertain' || (verdict !== null && losses.get(instanceId)?.revision !== revision);
+    if (!wasPresent || !uncertain) return events;
+    const loss: UncertainLoss = { before: wasPresent, revision, after: String(BigInt(revision) - 1n) };
+    return events.map((event) => (event.kind === 'lost' ? { ...event, uncertain: loss } : event));
+  });
+}
+
+/** The roll before these changes. */
+export function undo(roll: Roll, items: readonly Waiting[], revision: string): Roll {
+  const entries = new Map(roll.entries.map((entry) => [entry.record.ec2InstanceId, entry]));
+  for (const { changes } of items.toReversed()) {
+    for (const { instanceId, before } of changes) {
+      if (before) entries.set(instanceId, before);
+      else entries.delete(instanceId);
+    }
+  }
+  const byId = (a: RollEntry, b: RollEntry) => (a.record.ec2InstanceId < b.record.ec2InstanceId ? -1 : 1);
+  return { ...roll, revision, entries: [...entries.values()].sort(byId) };
+}
