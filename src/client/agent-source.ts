@@ -158,7 +158,7 @@ export function openHttpSource(origin: string, clock: Clock): AgentSource {
       const action = `watch the roll at ${origin}`;
       using ending = linkSignals(signal);
       try {
-        const body = await openStream(pool, request, action, clock, ending.signal);
+        const body = await openHoldingStream(pool, request, action, clock, ending.signal);
         yield* readEventStream(body, { clock, silenceMs: SILENCE_MS, action, signal: ending.signal });
       } catch (error) {
         throw publicError(action, error);
@@ -169,6 +169,19 @@ export function openHttpSource(origin: string, clock: Clock): AgentSource {
 
     close: () => pool.destroy(),
   };
+}
+
+/** An older agent does not know `uncertain=hold`, and holds uncertain losses back in every stream. */
+async function openHoldingStream(...given: Parameters<typeof openStream>): ReturnType<typeof openStream> {
+  const [pool, request, ...rest] = given;
+  try {
+    return await openStream(pool, request, ...rest);
+  } catch (error) {
+    const isOld =
+      error instanceof AgentError && error.status === 400 && /unknown parameter "uncertain"/.test(error.message);
+    if (!isOld) throw error;
+    return await openStream(pool, { ...request, hold: false }, ...rest);
+  }
 }
 
 async function openStream(
@@ -196,8 +209,8 @@ async function openStream(
   });
 }
 
-function streamQuery({ since, nodes, kinds }: StreamRequest): URLSearchParams {
-  const query = new URLSearchParams();
+function streamQuery({ since, nodes, kinds, hold }: StreamRequest): URLSearchParams {
+  const query = new URLSearchParams(hold ? { uncertain: 'hold' } : {});
   if (since !== null) query.set('since', since);
   for (const [name, texts] of Object.entries(nodes)) for (const text of texts ?? []) query.append(name, text);
   for (const kind of kinds ?? []) query.append('types', kind);

@@ -45,11 +45,12 @@ function listQuery(options: ListOptions): URLSearchParams {
 
 /** @throws UsageError with the value and what is allowed */
 function parseWatchOptions(options: WatchOptions): StreamRequest {
-  const { since = null, types } = options;
+  const { since = null, types, hold = true } = options;
   return {
     since: since === null ? null : parseSince(since),
     nodes: filterTexts(options),
     kinds: types === undefined ? null : nonEmptyList('types', types).map(eventKind),
+    hold,
   };
 }
 

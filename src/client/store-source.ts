@@ -5,6 +5,7 @@ import { UsageError } from '../lib/errors.ts';
 import { cloudEvent, filterEvent } from '../record/cloud-event.ts';
 import { describeUnmatched, filterRoll, parseFilter } from '../record/filter.ts';
 import { instanceJson } from '../record/roll.ts';
+import { holdLosses } from '../registry/hold.ts';
 import type { MassLossLimits } from '../registry/mass-loss.ts';
 import { createRegistry, type Registry } from '../registry/registry.ts';
 import { openStore } from '../store/open-store.ts';
@@ -60,11 +61,12 @@ export function openStoreSource(config: StoreConfig, options: StoreSourceOptions
       return { containerInstances, revision: roll.revision, ageMs, stale, uncertainty, skipped: roll.skipped, notes };
     },
 
-    async *stream({ since, nodes, kinds }, signal) {
+    async *stream({ since, nodes, kinds, hold }, signal) {
       const source = await registry(signal);
+      const feed = hold ? holdLosses(source) : source;
       const filter = { kinds: kinds && new Set(kinds), nodes: parseFilter(nodes) };
       let storeId = await source.storeId(signal);
-      for await (const batch of await source.events({ since, signal })) {
+      for await (const batch of await feed.events({ since, signal })) {
         // A snapshot in mid-stream may come from a store restored from a backup, which has another id.
         if (batch.cursor === null) storeId = await source.storeId(signal);
         const wallMs = clock.wallMs();

@@ -112,6 +112,11 @@ export interface WatchOptions extends FilterOptions {
    * later events, the watch starts with a snapshot: an event for each node, then `rollcall.roll.synced`.
    */
   readonly since?: string | null;
+  /**
+   * Default true: of many losses at once none is sent before `rollcall.roll.certain`, and none of a node that returned
+   * meanwhile. false: each `lost` is sent at once, with `data.uncertain` until it is certain.
+   */
+  readonly hold?: boolean;
   /** Short (`lost`) or full (`rollcall.instance.lost`). */
   readonly types?: readonly (EventKind | RollEventType)[];
   readonly signal?: AbortSignal;
@@ -135,8 +140,8 @@ export interface ConnectOptions {
   readonly user?: string;
   readonly password?: string;
   /**
-   * The limits of a mass loss, during which `lost` events are held: more than this share (0 to 1) of the nodes and at least
-   * this count. null: never held. Default 0.3 and 5. For an agent's URL the agent's setting applies.
+   * The limits of a mass loss, during which `lost` events are uncertain: more than this share (0 to 1) of the nodes and at
+   * least this count. null: none is uncertain. Default 0.3 and 5. For an agent's URL the agent's setting applies.
    */
   readonly massLoss?: MassLossLimits | null;
   /** An abort closes the client; calls in progress reject with its reason. */
@@ -164,6 +169,8 @@ export interface StreamRequest {
   readonly nodes: FilterTexts;
   /** null: all kinds. */
   readonly kinds: readonly EventKind[] | null;
+  /** Uncertain losses are held back. */
+  readonly hold: boolean;
 }
 
 export interface CloudBatch {

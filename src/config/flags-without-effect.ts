@@ -75,7 +75,7 @@ export const RULES: readonly Rule[] = [
   { flags: ['fields'], noEffect: inJson('columns') },
   { flags: ['legend'], noEffect: inJson('header line') },
   {
-    flags: ['massLossCount'],
+    flags: ['massLossCount', 'hold'],
     noEffect: (given) => (given('massLossShare').value === 'off' ? `with ${given('massLossShare').text}` : null),
   },
   {

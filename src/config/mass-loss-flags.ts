@@ -11,8 +11,8 @@ export interface MassLossFlags {
 const TEXTS = {
   events: {
     share:
-      'when more than this share of the nodes is lost at once, send "uncertain" first and hold the lost events for one more TTL; "off" sends every loss at once',
-    count: 'fewer losses than this are never held, whatever their share',
+      'when more than this share of the nodes is lost at once, send "uncertain" first and mark the lost events as uncertain until "certain", a TTL later; "off": no loss is uncertain',
+    count: 'fewer losses than this are never uncertain, whatever their share',
   },
   note: {
     share: 'when more than this share of the nodes is lost, a note says that the store may have failed; "off": no note',
@@ -22,7 +22,7 @@ const TEXTS = {
 
 /**
  * How many losses at once count as a mass loss.
- * @param use `events`: the command sends events and holds losses back; `note`: it prints the roll and a note
+ * @param use `events`: the command sends events; `note`: it prints the roll and a note
  */
 export function massLossOptions(use: keyof typeof TEXTS = 'events'): Option[] {
   const { share, count } = TEXTS[use];
@@ -38,7 +38,7 @@ export function massLossOptions(use: keyof typeof TEXTS = 'events'): Option[] {
   ];
 }
 
-/** Null: every loss is sent at once. */
+/** Null: no loss is uncertain. */
 export function massLossLimits(flags: MassLossFlags): MassLossLimits | null {
   if (flags.massLossShare === 'off') return null;
   return { share: flags.massLossShare / 100, count: flags.massLossCount };

@@ -100,20 +100,23 @@ interface EventQuery {
   /** null: start with a snapshot. */
   readonly since: string | null;
   readonly filter: EventFilter;
+  /** Uncertain losses are held back: `uncertain=hold`. */
+  readonly hold: boolean;
 }
 
 /**
- * Reads `?since=&types=`, the filters of the roll, and the header `Last-Event-ID`, which a browser's EventSource sends when it reconnects.
- * The header takes precedence over `since`, which is still in the URL then. An empty header counts as none:
+ * Reads `?since=&types=&uncertain=`, the filters of the roll, and the header `Last-Event-ID`, which a browser's EventSource
+ * sends when it reconnects. The header takes precedence over `since`, which is still in the URL then. An empty header counts as none:
  * https://html.spec.whatwg.org/multipage/server-sent-events.html
  * @param lastEventId the header's value
  */
 export function parseEventQuery(query: URLSearchParams, lastEventId: string | undefined): ParsedQuery<EventQuery> {
-  return parseQuery(query, ['since', 'types', ...FILTER_NAMES], () => {
+  return parseQuery(query, ['since', 'types', 'uncertain', ...FILTER_NAMES], () => {
     const since = readRevision('since', singleValue(query, 'since'));
     return {
       since: readRevision('Last-Event-ID', lastEventId || null) ?? since,
       filter: { kinds: readKinds(query), nodes: parseFilter(queryTexts(query)) },
+      hold: isHolding(query),
     };
   });
 }
@@ -125,6 +128,12 @@ function readRevision(name: string, text: string | null): string | null {
   throw new QueryError(
     `${name} ${quote(text)} is not a revision: a decimal number below 2^63, as in an event's id line`,
   );
+}
+
+function isHolding(query: URLSearchParams): boolean {
+  const value = singleValue(query, 'uncertain');
+  if (value !== null && value !== 'hold') throw unknownValue('uncertain', value, ['hold']);
+  return value === 'hold';
 }
 
 function readKinds(query: URLSearchParams): ReadonlySet<EventKind> | null {

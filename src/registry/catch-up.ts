@@ -1,9 +1,9 @@
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { createSlots } from '../lib/slots.ts';
-import { CompactedError, StoreError } from '../store/store-errors.ts';
 import type { WatchBatch } from '../store/read-roll.ts';
 import type { Store } from '../store/store.ts';
+import { CompactedError, StoreError } from '../store/store-errors.ts';
 import type { EventLog, LogPosition } from './event-log.ts';
 import type { LiveRoll } from './live-roll.ts';
 import type { MassLossLimits } from './mass-loss.ts';

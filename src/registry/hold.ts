@@ -57,7 +57,7 @@ async function* hold(
   }
 }
 
-export interface HoldStep {
+interface HoldStep {
   readonly held: Held;
   readonly batch: EventBatch;
 }

@@ -77,7 +77,7 @@ export interface PastLoss {
 
 export type VerdictInput =
   | {
-      /** `changes`: those of one revision. `snapshot`: from the roll that was told last to a new snapshot. */
+      /** `changes`: those of one revision. `snapshot`: from the roll at the end of the log to a new snapshot. */
       readonly kind: 'changes' | 'snapshot';
       readonly revision: string;
       readonly changes: readonly EntryChange[];
@@ -363,7 +363,7 @@ function judgeOpenLosses(
 /**
  * Tells a mass loss from a crash, because a store that fails for a moment ends the leases of healthy nodes. A loss waits,
  * 500 ms at most, until the store was asked how many other nodes are overdue. Few: it is certain. Many: `uncertain` is
- * told first, and every loss is uncertain until the nodes had a TTL to return; then `certain` is told.
+ * sent first, and every loss is uncertain until the nodes had a TTL to return; then `certain` is sent.
  */
 export function judgeLosses(
   state: VerdictState,

@@ -14,7 +14,7 @@ import { simulatedClock } from '../support/simulated-clock.ts';
 import { lost, registered, sampleEntry, synced } from './sample-events.ts';
 import { json, type ScriptedAgent, startScriptedAgent, stream } from './scripted-agent.ts';
 
-const ALL = { since: null, nodes: {}, kinds: null };
+const ALL = { since: null, nodes: {}, kinds: null, hold: false };
 const empty = {
   containerInstances: [],
   revision: '7',
@@ -123,7 +123,7 @@ test('a stream gives events, the cursor of a batch, a cursor alone, and a cleare
     ),
   );
   const seen: CloudBatch[] = [];
-  const request = { since: '5', nodes: { cluster: ['a', 'b'] }, kinds: ['lost', 'synced'] } as const;
+  const request = { since: '5', nodes: { cluster: ['a', 'b'] }, kinds: ['lost', 'synced'], hold: true } as const;
   await collect(source(t, agent).stream(request, new AbortController().signal), seen);
   assert.deepEqual(seen, [
     { events: [registered(7, 1, true)] },
@@ -133,7 +133,19 @@ test('a stream gives events, the cursor of a batch, a cursor alone, and a cleare
     { events: [], cursor: null },
     { events: [lost(10, 1)], cursor: '10' },
   ]);
-  assert.deepEqual(agent.asked, ['/v1/events?since=5&cluster=a&cluster=b&types=lost&types=synced']);
+  assert.deepEqual(agent.asked, ['/v1/events?uncertain=hold&since=5&cluster=a&cluster=b&types=lost&types=synced']);
+});
+
+test('an older agent, which holds uncertain losses in every stream, is asked again without the parameter', async (t) => {
+  const agent = await startScriptedAgent(
+    t,
+    json(400, { detail: 'unknown parameter "uncertain"; allowed: since, cluster, types' }),
+    stream(text(lost(10, 1), '10'), 'end'),
+  );
+  const seen: CloudBatch[] = [];
+  await collect(source(t, agent).stream({ ...ALL, since: '5', hold: true }, new AbortController().signal), seen);
+  assert.deepEqual(seen, [{ events: [lost(10, 1)], cursor: '10' }]);
+  assert.deepEqual(agent.asked, ['/v1/events?uncertain=hold&since=5', '/v1/events?since=5']);
 });
 
 test('a failed stream has its cause: too slow, refused, not an agent, invalid data, an invalid id', async (t) => {
@@ -215,7 +227,8 @@ test('a watch continues after its cursor when the agent restarts, is busy or dis
     if (event.cursor === '9') break;
   }
   assert.deepEqual(cursors, [null, '7', '8', '9']);
-  assert.deepEqual(agent.asked, ['/v1/events?', '/v1/events?since=7', '/v1/events?since=7', '/v1/events?since=8']);
+  const asked = ['', '&since=7', '&since=7', '&since=8'].map((since) => `/v1/events?uncertain=hold${since}`);
+  assert.deepEqual(agent.asked, asked);
   await until('the connection is closed', PATIENCE_MS, async () => (await agent.connections()) === 0);
 });
 

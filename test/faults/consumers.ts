@@ -29,16 +29,19 @@ export interface Outside {
   readonly consumers: readonly Consumer[];
 }
 
-/** Starts them on `store` and waits until each has a snapshot with the agent's node in it. */
-export async function startOutside(t: TestContext, store: string, presenceTtl = '30s'): Promise<Outside> {
+/**
+ * Starts them on `store` and waits until each has a snapshot with the agent's node in it.
+ * @param hold they hold uncertain losses back
+ */
+export async function startOutside(t: TestContext, store: string, presenceTtl = '30s', hold = false): Promise<Outside> {
   const fleet = await startFleet(t, 1);
   const [agentId = ''] = fleet.instanceIds;
   const agentArgs = ['agent', '--store', store, '--presence-ttl', presenceTtl, '--listen', '127.0.0.1:0'];
   const agent = startRollcall(t, agentArgs, await fleet.environment(1));
   const url = await agentUrl(agent);
   await until('the agent is registered', LIMIT_MS, async () => (await fetch(`${url}/readyz`)).status === 200);
-  const watch = startRollcall(t, ['watch', '--store', store]);
-  const sse = await openSse(t, `${url}/v1/events`);
+  const watch = startRollcall(t, ['watch', '--store', store, ...(hold ? ['--hold', 'on'] : [])]);
+  const sse = await openSse(t, `${url}/v1/events${hold ? '?uncertain=hold' : ''}`);
   const consumers = [
     consumer('rollcall watch', () => jsonLines(watch.stdout())),
     consumer('/v1/events', () => {

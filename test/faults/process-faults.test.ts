@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Hold } from '../../src/store/store.ts';
+import { openSse } from '../http/sse-reader.ts';
 import { startEtcd } from '../support/etcd-server.ts';
 import { until } from '../support/machine-time.ts';
 import { startRollcall } from '../support/rollcall-process.ts';
@@ -18,11 +19,11 @@ const NEVER = new AbortController().signal;
 const HELD_TTL_MS = 8_000;
 const [A, B, C] = [1, 2, 3].map(sampleInstanceId) as [string, string, string];
 
-async function setUp(t: TestContext, presenceTtl?: string) {
+async function setUp(t: TestContext, presenceTtl?: string, hold = false) {
   const etcd = await startEtcd();
   t.after(() => etcd.dispose());
   const writer = await openSampleWriter(t, etcd.endpoints);
-  return { etcd, writer, ...(await startOutside(t, etcd.clientUrl.replace('http', 'etcd'), presenceTtl)) };
+  return { etcd, writer, ...(await startOutside(t, etcd.clientUrl.replace('http', 'etcd'), presenceTtl, hold)) };
 }
 
 test('an agent paused for longer than its TTL is lost, recovers by itself, and readers miss nothing', async (t) => {
@@ -64,8 +65,10 @@ test('a watch paused for longer than the TTL continues with the events in betwee
   }
 });
 
-test('an etcd that hangs for longer than the TTL of all nodes gives uncertain, and no lost for a node that returns', async (t) => {
-  const { etcd, writer, consumers } = await setUp(t, `${HELD_TTL_MS / 1_000}s`);
+test('an etcd that hangs for longer than the TTL of all nodes gives uncertain, and no lost that is certain', async (t) => {
+  const { etcd, writer, consumers, agentUrl } = await setUp(t, `${HELD_TTL_MS / 1_000}s`, true);
+  const sse = await openSse(t, `${agentUrl}/v1/events`);
+  const facts = consumer('the facts', () => sse.told().map(({ data }) => data));
   const nodes = 8;
   const beating = new AbortController();
   const beats = Array.from({ length: nodes }, (_, n) => keepBeating(writer, n, beating.signal));
@@ -83,7 +86,14 @@ test('an etcd that hangs for longer than the TTL of all nodes gives uncertain, a
     const { entries } = await writer.store.read(NEVER);
     return entries.every(({ presence }) => presence !== null);
   });
-  await agree(consumers, writer);
+  await agree([...consumers, facts], writer);
+  await until('the facts are over', LIMIT_MS, () => facts.count('rollcall.roll.certain') === 1);
+  const losses = facts.events().filter(({ type }) => type === 'rollcall.instance.lost');
+  assert.equal(losses.length, facts.count('rollcall.instance.recovered'));
+  assert.ok(
+    losses.every(({ data }) => 'uncertain' in data && data.uncertain),
+    facts.events().map(brief).join(', '),
+  );
   for (const { name, events, count } of consumers) {
     await until(`${name} hears that it is over`, LIMIT_MS, () => count('rollcall.roll.certain') === 1);
     const told = events().map(brief);
@@ -98,7 +108,8 @@ test('a watch that is killed while losses are held sends them after its restart'
   const dir = await mkdtemp(join(tmpdir(), 'rollcall-faults-'));
   t.after(() => rm(dir, { recursive: true, force: true }));
   const nodes = Array.from({ length: 10 }, (_, n) => n);
-  const args = ['watch', '--store', etcd.clientUrl.replace('http', 'etcd'), '--cursor', join(dir, 'cursor')];
+  const store = etcd.clientUrl.replace('http', 'etcd');
+  const args = ['watch', '--store', store, '--hold', 'on', '--cursor', join(dir, 'cursor')];
   const first = startRollcall(t, args);
   const told = consumer('the first', () => jsonLines(first.stdout()));
   await until('it has begun', LIMIT_MS, () => told.count('rollcall.roll.synced') === 1);
@@ -117,9 +128,10 @@ test('a watch that is killed while losses are held sends them after its restart'
   const both = consumer('both', () => [...jsonLines(first.stdout()), ...jsonLines(second.stdout())]);
   await agree([both], writer);
   assert.equal(both.count('rollcall.instance.lost'), 7);
-  // It holds them, too, and says how things are meanwhile: its snapshot has no node as lost.
-  assert.equal(both.count('rollcall.roll.synced'), 2);
-  assert.ok(both.events().every(({ type, snapshot }) => type !== 'rollcall.instance.lost' || !snapshot));
+  // It read on from before them, and held them, too.
+  assert.equal(both.count('rollcall.roll.synced'), 1);
+  const order = both.events().map(({ type }) => type);
+  assert.ok(order.lastIndexOf('rollcall.roll.certain') < order.indexOf('rollcall.instance.lost'), order.join(', '));
 });
 
 /** A node's agent in a few lines: sends heartbeats, and registers again when its lease is gone. */

@@ -197,7 +197,7 @@ test('an invalid query is a 400 with the value, and opens no stream', async (t) 
     ['?since=x1', {}, /since "x1" is not a revision/],
     ['', { 'Last-Event-ID': 'x2' }, /Last-Event-ID "x2" is not a revision/],
     ['?types=died', {}, /types "died" is not known; allowed: registered/],
-    ['?colour=red', {}, /unknown parameter "colour"; allowed: since, /],
+    ['?colour=red', {}, /unknown parameter "colour"; allowed: since, types, uncertain/],
   ] as const) {
     const { status, headers: answered, text } = await ask(query, { headers });
     assert.deepEqual([status, answered['content-type']], [400, 'application/problem+json'], query);
@@ -388,4 +388,40 @@ test('a thousand readers get an event soon, and probes are answered meanwhile', 
     await rawExchange(server.url, 'GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n'),
     / 200 OK/,
   );
+});
+
+test('with uncertain=hold an uncertain loss comes after certain, and a reader without it gets it at once', async (t) => {
+  const { feed, url } = await setUp(t);
+  const [facts, holding] = [await openSse(t, url), await openSse(t, `${url}?uncertain=hold&since=6`)];
+  const before = entry(1);
+  const after = { ...before, presence: null };
+  const uncertain = { before, revision: '7', after: '6' };
+  const lost = {
+    kind: 'lost',
+    revision: '7',
+    instanceId: sampleInstanceId(1),
+    before,
+    after,
+    snapshot: false,
+  } as const;
+  feed.tell({ events: [{ ...lost, uncertain }], cursor: '7' });
+  feed.tell({ events: [registered(2, '8')], cursor: '8' });
+  await holding.until(() => holding.told().length === 1);
+  feed.tell({ events: [{ kind: 'certain', revision: '8', upTo: '8', part: 0, returned: 0, lost: 1 }], cursor: '8' });
+  await Promise.all([facts.until(() => facts.told().length === 3), holding.until(() => holding.told().length === 3)]);
+  const brief = (reader: typeof facts) =>
+    reader.told().map(({ data, lastEventId }) => {
+      const { id, data: about } = JSON.parse(data);
+      return `${id} ${about.uncertain ?? ''} after ${lastEventId}`;
+    });
+  assert.deepEqual(brief(facts), [
+    '7/i-00000001/lost true after 7',
+    '8/i-00000002/registered  after 8',
+    '8/certain  after 8',
+  ]);
+  assert.deepEqual(brief(holding), [
+    '8/i-00000002/registered  after ',
+    '8/certain  after 8',
+    '7/i-00000001/lost  after 8',
+  ]);
 });

@@ -7,7 +7,21 @@ describe('parse event query', () => {
   const parse = (query: string, lastEventId?: string) => parseEventQuery(new URLSearchParams(query), lastEventId);
 
   test('without parameters the reader gets a snapshot and all events', () => {
-    assert.deepEqual(parse(''), { ok: true, value: { since: null, filter: { kinds: null, nodes: EVERY_NODE } } });
+    assert.deepEqual(parse(''), {
+      ok: true,
+      value: { since: null, filter: { kinds: null, nodes: EVERY_NODE }, hold: false },
+    });
+  });
+
+  test('uncertain takes one value, hold', () => {
+    assert.equal((parse('uncertain=hold') as { value: { hold: boolean } }).value.hold, true);
+    for (const [query, detail] of [
+      ['uncertain=off', /^uncertain "off" is not known; allowed: hold$/],
+      ['uncertain=', /^uncertain has an empty value/],
+      ['uncertain=hold&uncertain=hold', /^uncertain is set more than once/],
+    ] as const) {
+      assert.match((parse(query) as { detail: string }).detail, detail);
+    }
   });
 
   test('types are accepted in short and full form, comma-separated and repeated', () => {

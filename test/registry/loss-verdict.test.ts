@@ -303,7 +303,12 @@ describe('loss verdict', () => {
     const entry = { record: sampleRecord({}), presence: { session: 's', since: '', ttlSeconds: 30 } };
     const losses = ids(2).map((instanceId) => ({ instanceId, before: entry, revision: '7' }));
     const at = (monotonicMs: number) =>
-      judgeLosses(initialVerdict, { kind: 'past', revision: '9', losses, present: 5, seenAtMs: 1_000 }, { monotonicMs, wallMs: 0 }, LIMITS);
+      judgeLosses(
+        initialVerdict,
+        { kind: 'past', revision: '9', losses, present: 5, seenAtMs: 1_000 },
+        { monotonicMs, wallMs: 0 },
+        LIMITS,
+      );
     assert.deepEqual([at(30_999).state.phase.kind, at(30_999).wakeAtMs], ['uncertain', 31_000]);
     assert.deepEqual([at(31_000).state.phase.kind, at(31_000).opening], ['rest', []]);
   });

@@ -113,6 +113,7 @@ export function handlerEnvironment(event: CloudEvent): Record<string, string> {
     HEALTH: record?.health.status,
     PRESENCE: about?.presence?.state,
     CAUSE: record?.departure?.cause,
+    UNCERTAIN: about?.uncertain ? 'true' : undefined,
   };
   return Object.fromEntries(
     Object.entries(values).map(([name, value]) => [

@@ -4,6 +4,7 @@ import { describeError, RollcallError } from '../../lib/errors.ts';
 import { cloudEvent, type EventFilter, filterEvent } from '../../record/cloud-event.ts';
 import type { RollEvent } from '../../record/events.ts';
 import { type EventSource, FutureRevisionError, SlowReaderError } from '../../registry/event-source.ts';
+import { holdLosses } from '../../registry/hold.ts';
 import { createRegistry } from '../../registry/registry.ts';
 import { openStore } from '../../store/open-store.ts';
 import type { Store } from '../../store/store.ts';
@@ -163,7 +164,7 @@ async function watchStore(
   deps: WatchDeps,
 ): Promise<never> {
   const { clock, random, signal, log } = deps;
-  const { massLoss } = config;
+  const { massLoss, hold } = config;
   const storeRetry = createStoreRetry(deps);
   const onStep = () => storeRetry.observe(registry.status().lastError);
   const registry = createRegistry({ store, clock, random, massLoss, onStep });
@@ -177,7 +178,7 @@ async function watchStore(
       saver = createCursorSaver({ write, clock, warn: (line) => log('warn', line) });
     }
     return await consumeEvents({
-      source: registry,
+      source: hold ? holdLosses(registry) : registry,
       since,
       filter: config.filter,
       async deliver(events) {

@@ -76,9 +76,9 @@ export async function watchAgent(
   }
 }
 
-function watchOptions({ filter, filterTexts }: WatchConfig): WatchOptions {
+function watchOptions({ filter, filterTexts, hold }: WatchConfig): WatchOptions {
   const kinds = filter.kinds === null ? {} : { types: [...filter.kinds] };
-  return { ...(filterTexts as WatchOptions), ...kinds };
+  return { ...(filterTexts as WatchOptions), ...kinds, hold };
 }
 
 /** Asks until the agent knows it. @throws AgentError that a retry cannot fix */

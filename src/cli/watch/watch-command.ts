@@ -24,6 +24,7 @@ interface WatchFlags extends ReadFlags, MassLossFlags, FilterFlags {
   readonly httpSecretFile?: string;
   readonly output?: 'text' | 'wide' | 'json' | 'ndjson';
   readonly cursor?: string;
+  readonly hold?: 'on' | 'off';
 }
 
 const DAY_MS = 86_400_000;
@@ -36,10 +37,17 @@ On a terminal an event is a line; the snapshot is one line. In a pipe, and with
 With --exec the command runs once for each event, also for those of the snapshot
 (where _SNAPSHOT is true; --types chooses), in order and one at a time, without
 a shell, with the event on its stdin and in ROLLCALL_EVENT_TYPE, _ID, _REVISION,
-_SNAPSHOT, _INSTANCE_ID, _CLUSTER, _IP, _ARN, _HEALTH, _PRESENCE and _CAUSE
-(empty if there is no value). Exit status 0 finishes the event; after any other,
-or a timeout, the command runs again. With --cursor, the next watch repeats
-events that were not finished.
+_SNAPSHOT, _INSTANCE_ID, _CLUSTER, _IP, _ARN, _HEALTH, _PRESENCE, _CAUSE and
+_UNCERTAIN (empty if there is no value). Exit status 0 finishes the event; after
+any other, or a timeout, the command runs again. With --cursor, the next watch
+repeats events that were not finished.
+
+When many nodes vanish at once, the store or the network may have failed, and
+not the nodes. The watch then prints rollcall.roll.uncertain, each lost event at
+once with data.uncertain, and rollcall.roll.certain a TTL later. With --exec and
+--http it holds these lost events back: it sends the loss of a node only after
+certain, and not if the node has returned. --hold off: it sends it at once, with
+data.uncertain (_UNCERTAIN) true.
 
 With --http each event is POSTed as a CloudEvent in structured mode, in order
 and one at a time. 2xx finishes it; 4xx gives it up, but 408, 425 and 429, which
@@ -116,6 +124,11 @@ export function watchCommand(context: CliContext): Command {
         .env('ROLLCALL_CURSOR')
         .argParser(nonEmpty),
     )
+    .addOption(
+      new Option('--hold <on|off>', 'of many losses at once, send none before it is certain; default: on with --exec and --http')
+        .env('ROLLCALL_HOLD')
+        .choices(['on', 'off']),
+    )
     .addHelpText('after', HELP);
   for (const option of [...filterOptions(), ...massLossOptions(), agentOption(), ...storeOptions(), logLevelOption()])
     command.addOption(option);
@@ -165,6 +178,7 @@ function watchConfig(flags: WatchFlags, onTerminal: boolean): WatchConfig {
           },
     filterTexts: Object.fromEntries(FILTER_NAMES.flatMap((name) => (flags[name] ? [[name, flags[name]]] : []))),
     cursorFile: flags.cursor ?? null,
+    hold: (flags.hold ?? (flags.exec === undefined && flags.http === undefined ? 'off' : 'on')) === 'on',
     massLoss: massLossLimits(flags),
     logLevel: flags.logLevel,
   };

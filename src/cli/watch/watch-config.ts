@@ -21,7 +21,9 @@ export interface WatchConfig {
   /** Of printed events: a line for a person, or JSON. */
   readonly output: 'text' | 'json';
   readonly cursorFile: string | null;
-  /** null: lost events are never held. */
+  /** Uncertain losses are held back until they are certain. */
+  readonly hold: boolean;
+  /** null: no loss is uncertain. */
   readonly massLoss: MassLossLimits | null;
   readonly logLevel: LogLevel;
 }

@@ -11,6 +11,7 @@ import {
   FutureRevisionError,
   SlowReaderError,
 } from '../../registry/event-source.ts';
+import { holdLosses } from '../../registry/hold.ts';
 import { parseEventQuery } from '../query.ts';
 import { type Handler, problem } from '../reply.ts';
 import { unavailable } from './roll-routes.ts';
@@ -51,13 +52,13 @@ export function events({ feed, clock, random, maxReaders = 1_000 }: EventsRouteO
     if (readers >= maxReaders) {
       return unavailable(`all ${maxReaders} event readers of this agent are in use; use another agent`, path);
     }
-    const { since, filter } = parsed.value;
+    const { since, filter, hold } = parsed.value;
     readers += 1;
     onAbort(signal, () => {
       readers -= 1;
     });
     try {
-      const batches = await feed.events({ since, signal });
+      const batches = await (hold ? holdLosses(feed) : feed).events({ since, signal });
       const eventText = await currentText(signal);
       const retryMs = RETRY_MS.least + RETRY_MS.spread * random();
       const { pieces, heartbeat } = createEventStream({

@@ -213,7 +213,13 @@ describe('handler environment', () => {
       ROLLCALL_EVENT_HEALTH: 'passing',
       ROLLCALL_EVENT_PRESENCE: 'lost',
       ROLLCALL_EVENT_CAUSE: '',
+      ROLLCALL_EVENT_UNCERTAIN: '',
     });
+  });
+
+  test('an uncertain loss says so', () => {
+    const uncertain = { before: { record, presence: null }, revision: '42', after: '41' };
+    assert.equal(environment({ ...lost, uncertain })['ROLLCALL_EVENT_UNCERTAIN'], 'true');
   });
 
   test('a departure has its cause', () => {

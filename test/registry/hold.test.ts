@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { diffEntry, type RollEvent } from '../../src/record/events.ts';
+import type { RollEntry } from '../../src/record/roll.ts';
+import type { EventBatch } from '../../src/registry/event-source.ts';
+import { type Held, holdBatch, holdLosses, NOTHING_HELD } from '../../src/registry/hold.ts';
+import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
+
+describe('hold uncertain losses', () => {
+  const NEVER = new AbortController().signal;
+
+  const present = (n: number, session = 'a'): RollEntry => ({
+    record: sampleRecord({ ec2InstanceId: sampleInstanceId(n) }),
+    presence: { session, since: '2026-01-01T00:00:00.000Z', ttlSeconds: 30 },
+  });
+  const gone = (n: number): RollEntry => ({ ...present(n), presence: null });
+  const change = (n: number, revision: number, before: RollEntry | null, after: RollEntry | null) =>
+    diffEntry(sampleInstanceId(n), before, after, String(revision));
+  const lost = (n: number, revision: number): RollEvent[] =>
+    change(n, revision, present(n), gone(n)).map((event) => ({
+      ...event,
+      uncertain: { before: present(n), revision: String(revision), after: String(revision - 1) },
+    }));
+  const certain = (revision: number, upTo = revision): RollEvent => ({
+    kind: 'certain',
+    revision: String(revision),
+    upTo: String(upTo),
+    part: 0,
+    returned: 0,
+    lost: 0,
+  });
+  const batch = (cursor: number | null, ...events: RollEvent[]): EventBatch => ({
+    events,
+    cursor: cursor === null ? null : String(cursor),
+  });
+
+  function brief({ events, cursor }: EventBatch): string {
+    const names = events.map((event) => {
+      const id = 'instanceId' in event ? `:${Number.parseInt(event.instanceId.slice(2), 16)}` : '';
+      const marks = `${'snapshot' in event && event.snapshot ? '=' : ''}${event.kind}`;
+      return `${marks}${id}${'uncertain' in event && event.uncertain ? '?' : ''}@${event.revision}`;
+    });
+    return `${names.join(' ')} → ${cursor}`;
+  }
+
+  /** What comes out of the filter, in short. */
+  async function filter(since: string | null, ...batches: EventBatch[]) {
+    const events = async function* () {
+      yield* batches;
+    };
+    const source = holdLosses({ events: async () => events() });
+    const out: string[] = [];
+    for await (const each of await source.events({ since, signal: NEVER })) out.push(brief(each));
+    return out;
+  }
+
+  test('losses come after certain, in their order and with their revisions, and the cursor waits before the first', async () => {
+    const out = await filter(
+      '5',
+      batch(7, ...lost(2, 7), ...change(9, 7, null, present(9))),
+      batch(8, ...lost(1, 8)),
+      batch(9),
+      batch(9, certain(9)),
+      batch(10, ...change(9, 10, present(9), null)),
+    );
+    assert.deepEqual(out, ['registered:9@7 → 6', 'certain@9 lost:2@7 lost:1@8 → 9', 'forgotten:9@10 → 10']);
+  });
+
+  test('a node that is back was never lost: it gets what changed', async () => {
+    const out = await filter(
+      '5',
+      batch(6, ...lost(1, 6), ...lost(2, 6), ...lost(3, 6), ...lost(4, 6)),
+      batch(7, ...change(1, 7, gone(1), present(1)), ...change(2, 7, gone(2), present(2, 'b'))),
+      batch(8, ...change(3, 8, gone(3), null)),
+      batch(9, certain(9)),
+    );
+    assert.deepEqual(out, ['registered:2@7 → 5', 'forgotten:3@8 → 5', 'certain@9 lost:4@6 → 9']);
+  });
+
+  test('of two uncertainties in a row, the first `certain` releases only its own losses', async () => {
+    const out = await filter(
+      '5',
+      batch(6, ...lost(1, 6)),
+      batch(8, ...lost(2, 8)),
+      batch(9, certain(9, 7)),
+      batch(9, certain(9)),
+    );
+    assert.deepEqual(out, ['certain@9 lost:1@6 → 7', 'certain@9 lost:2@8 → 9']);
+  });
+
+  test('a snapshot replaces what is kept, and shows uncertain losses as present', async () => {
+    const restated = (event: RollEvent) => ({ ...event, snapshot: true });
+    const states = [
+      ...diffEntry(sampleInstanceId(1), null, present(1), '20', true),
+      ...lost(2, 15).map((event) => ({ ...restated(event), before: null, revision: '20' }) as RollEvent),
+    ];
+    const synced: RollEvent = { kind: 'synced', revision: '20', entries: [present(1), gone(2)] };
+    const out = await filter(
+      '5',
+      batch(6, ...lost(1, 6)),
+      batch(null, ...states),
+      batch(20, synced),
+      batch(20, certain(20)),
+    );
+    assert.deepEqual(out, ['=registered:1@20 =registered:2@20 → null', 'synced@20 → 14', 'certain@20 lost:2@15 → 20']);
+  });
+
+  test('a snapshot of an empty roll ends what is kept', async () => {
+    const synced: RollEvent = { kind: 'synced', revision: '20', entries: [] };
+    assert.deepEqual(await filter('5', batch(6, ...lost(1, 6)), batch(20, synced), batch(21, certain(21))), [
+      'synced@20 → 20',
+      'certain@21 → 21',
+    ]);
+  });
+
+  test('while a loss is kept that only a snapshot has, there is no cursor', async () => {
+    const [event] = lost(1, 6);
+    const kept = { ...event, uncertain: { before: present(1), revision: '6', after: null } } as RollEvent;
+    assert.deepEqual(await filter('5', batch(6, kept), batch(7, ...lost(2, 7)), batch(8, certain(8))), [
+      ' → null',
+      'certain@8 lost:1@6 lost:2@7 → 8',
+    ]);
+  });
+
+  test('readers that are equally far share one state, and a batch without uncertain losses is passed as it is', () => {
+    const plain = batch(5, ...change(1, 5, null, present(1)));
+    assert.equal(holdBatch(NOTHING_HELD, plain).batch, plain);
+    const loss = batch(6, ...lost(1, 6));
+    const [first, second] = [holdBatch(NOTHING_HELD, loss), holdBatch(NOTHING_HELD, loss)];
+    assert.equal(first.held, second.held);
+    assert.notEqual(first.held, NOTHING_HELD);
+    const later = batch(7, ...change(2, 7, null, present(2)));
+    assert.equal(holdBatch(first.held, later).batch.events, later.events, 'the text of its events can be shared');
+    assert.equal(holdBatch(first.held, batch(8, certain(8))).held, NOTHING_HELD);
+  });
+
+  test('beyond 50,000 kept losses it gives up: a further one is sent at once, and marked', () => {
+    let held: Held = NOTHING_HELD;
+    for (let n = 0; n < 50_000; n += 1_000) {
+      const losses = Array.from({ length: 1_000 }, (_, m) => lost(n + m, 6)).flat();
+      held = holdBatch(held, batch(5, ...losses)).held;
+    }
+    assert.equal(held.kept.size, 50_000);
+    const step = holdBatch(held, batch(7, ...lost(50_000, 7)));
+    assert.equal(brief(step.batch), 'lost:50000?@7 → 5');
+    assert.equal(step.held.kept.size, 50_000);
+    assert.equal(holdBatch(held, batch(8, certain(8))).batch.events.length, 50_001);
+  });
+});
