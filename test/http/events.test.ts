@@ -421,7 +421,7 @@ test('with uncertain=hold an uncertain loss comes after certain, and a reader wi
   ]);
   assert.deepEqual(brief(holding), [
     '8/i-00000002/registered  after ',
-    '8/certain  after 8',
+    '8/certain  after ',
     '7/i-00000001/lost  after 8',
   ]);
 });

@@ -34,7 +34,7 @@ describe('parse event query', () => {
       kinds: new Set(['lost', 'health', 'synced']),
       nodes: { ...EVERY_NODE, cluster: new Set(['a', 'b']) },
     };
-    assert.deepEqual(value, { since: null, filter });
+    assert.deepEqual(value, { since: null, filter, hold: false });
   });
 
   test('Last-Event-ID takes precedence over since, and an empty one counts as none', () => {
@@ -72,7 +72,7 @@ describe('parse event query', () => {
       [
         'type=lost',
         undefined,
-        /^unknown parameter "type"; allowed: since, types, cluster, health, presence, az, selector$/,
+        /^unknown parameter "type"; allowed: since, types, uncertain, cluster, health, presence, az, selector$/,
       ],
     ];
     for (const [query, lastEventId, detail] of refused) {
