@@ -12,7 +12,14 @@ const PRESENCE = { session: 's', since: '2026-01-01T00:00:00.000Z', ttlSeconds: 
 async function ask(records: readonly NodeRecord[], query = '', more: Partial<RegistryRead> = {}) {
   const entries = records.map((record) => ({ record, presence: PRESENCE }));
   const roll = { revision: '7', entries, skipped: [] };
-  const read = async () => ({ roll, ageMs: 1_500, stale: false, uncertainty: null, held: new Set<string>(), ...more });
+  const read = async () => ({
+    roll,
+    ageMs: 1_500,
+    stale: false,
+    uncertainty: null,
+    uncertainLosses: new Set<string>(),
+    ...more,
+  });
   const request: RouteRequest = {
     ...{ method: 'GET', path: '/plain', params: {}, query: new URLSearchParams(query), headers: {}, port: 1 },
     signal: new AbortController().signal,
