@@ -60,8 +60,8 @@ export type NodeEvent =
   | { readonly kind: 'notices'; readonly notices: Partial<Notices>; readonly error: string | null }
   /** The node's record as an earlier agent wrote it. `checks`: the names of all checks of this agent. */
   | { readonly kind: 'last-record'; readonly record: NodeRecord | null; readonly checks: readonly string[] }
-  /** The result of a probe. */
-  | { readonly kind: 'check'; readonly name: string; readonly seen: Observation };
+  /** The result of a probe. `isSettled`: it counts at once, because it was damped where it was found. */
+  | { readonly kind: 'check'; readonly name: string; readonly seen: Observation; readonly isSettled?: boolean };
 
 export const initialNodeState: NodeState = {
   metadata: null,
@@ -99,6 +99,8 @@ function recallHealth(health: Health, checks: readonly CheckState[], last: NodeS
   return isSame ? { ...health, since: before.since } : health;
 }
 
+const UNDAMPED: Damping = { rise: 1, fall: 1 };
+
 function nextChecks(state: NodeState, event: NodeEvent, damping: Damping, nowMs: number): readonly CheckState[] {
   const checkOf = (name: string) => state.checks.find((check) => check.name === name) ?? null;
   const recalled = (name: string, check: CheckState | null) => {
@@ -113,7 +115,8 @@ function nextChecks(state: NodeState, event: NodeEvent, damping: Damping, nowMs:
   const result = checkResult(event);
   if (!result) return state.checks;
   const before = checkOf(result.name);
-  const observed = observeCheck(result.name, before, result.seen, damping, nowMs);
+  const isSettled = event.kind === 'check' && event.isSettled === true;
+  const observed = observeCheck(result.name, before, result.seen, isSettled ? UNDAMPED : damping, nowMs);
   const after = recalled(result.name, observed) ?? observed;
   return after === before ? state.checks : [...state.checks.filter((check) => check !== before), after].sort(inOrder);
 }

@@ -27,6 +27,8 @@ const FIRST_READ_LIMIT_MS = 500;
 /** Sources that the first record waits for. Without them it would say of a restarted agent's node: no ARN, no notice. */
 const FIRST_READS = { ec2: ['introspection', 'notices'], external: ['introspection'] };
 
+/** What the continuous audit says of this node. */
+const CONNECTION_CHECK = 'ecs-connection';
 /** The checks of the sources. */
 const SOURCE_CHECKS = { ec2: ['metadata', 'ecs-agent', 'notices'], external: ['metadata', 'ecs-agent'] };
 
@@ -37,6 +39,8 @@ interface NodeObserver {
   interruption(): Interruption | null;
   /** Takes in the node's record as an earlier agent wrote it, if there is one, and calls `publish`. */
   recall(record: NodeRecord | null): void;
+  /** Takes in a result of the check `ecs-connection`, and calls `publish`. */
+  observeConnection(seen: Observation): void;
   sources(): readonly SourceStatus[];
   /** Closes connections that the loops left open. */
   close(): Promise<unknown>;
@@ -122,9 +126,11 @@ export function observeNode(
       }),
     interruption: () => publishedInterruption(state, identity),
     recall(record) {
-      const checks = [...SOURCE_CHECKS[config.identity.kind], ...probes.map(({ name }) => name)];
+      const audited = config.audit ? [CONNECTION_CHECK] : [];
+      const checks = [...SOURCE_CHECKS[config.identity.kind], ...audited, ...probes.map(({ name }) => name)];
       take({ kind: 'last-record', record, checks }, null);
     },
+    observeConnection: (seen) => take({ kind: 'check', name: CONNECTION_CHECK, seen, isSettled: true }, null),
     sources: () => [...statuses.values()],
     close: sources.close,
   };

@@ -4,6 +4,7 @@ import { type Audit, type AuditConfig, fleetAudit } from '../audit/fleet-audit/f
 import type { AuditorOptions } from '../audit/fleet-audit/fleet-audit-run.ts';
 import { createAuditLog } from '../audit/fleet-audit/status.ts';
 import { sharedStoreStatus } from '../audit/fleet-status.ts';
+import type { Observation } from '../checks/check.ts';
 import type { Probe } from '../checks/probe.ts';
 import type { EcsApi, EcsSettings } from '../ecs/ecs-api.ts';
 import type { AgentReport } from '../http/agent-report.ts';
@@ -139,7 +140,8 @@ function openParts(config: AgentConfig, deps: AgentDependencies, identity: NodeI
   const storeCheck = createStoreCheck(clock, config.checks);
   const publishing = createPublishing(config, deps, monitor, desired, storeCheck, node.recall);
   const registry = openRegistry(config, deps, monitor, storeCheck);
-  const auditor = config.audit && continuousAudit(config.audit, config, deps, monitor, () => desired.get());
+  const auditor =
+    config.audit && continuousAudit(config.audit, config, deps, monitor, () => desired.get(), node.observeConnection);
   return { monitor, desired, node, ecsWork, storeCheck, publishing, registry, auditor };
 }
 
@@ -194,11 +196,12 @@ function openRegistry(
 
 /** This agent's part in the continuous audit of the fleet. */
 function continuousAudit(
-  { intervalMs, clusters }: AuditConfig,
+  { intervalMs, clusters, limits }: AuditConfig,
   { presenceTtlMs, ecs }: AgentConfig,
   deps: AgentDependencies,
   monitor: LoopMonitor,
   desired: () => Desired | null,
+  onConnection: (seen: Observation) => void,
 ): Auditor {
   const { store, clock, random, session, leaving } = deps;
   // A broken audit loop is reported with the audit's results: a failing liveness would restart the whole agent for it.
@@ -218,13 +221,17 @@ function continuousAudit(
     instanceId: () => desired()?.record.ec2InstanceId ?? null,
     ttlMs: presenceTtlMs,
     intervalMs,
+    limits,
     leaving,
     onStep(step, state) {
       auditStep();
       auditLog(step, state);
     },
+    onPollFailed: (reason) => deps.log.error(`continuous audit: connections: ${reason}; starting over`),
   };
-  const auditor = createAuditor(options, (reason) => deps.log.error(`continuous audit: ${reason}`));
+  const containerInstanceArn = () => desired()?.record.containerInstanceArn ?? null;
+  const onBroken = (reason: string) => deps.log.error(`continuous audit: ${reason}`);
+  const auditor = createAuditor(options, onBroken, { containerInstanceArn, onConnection });
   return auditor;
 }
 

@@ -76,8 +76,11 @@ export interface EcsApi {
   /** ARNs of up to 100 clusters. @param page null: the first */
   listClusters(page: string | null, signal: AbortSignal): Promise<Page>;
 
-  /** ARNs of up to 100 container instances of a cluster, in any status. @param cluster name or ARN */
-  listContainerInstances(cluster: string, page: string | null, signal: AbortSignal): Promise<Page>;
+  /**
+   * ARNs of up to 100 container instances of a cluster, in any status. @param cluster name or ARN
+   * @param filter in ECS's cluster query language; an endpoint that does not know it may answer with all
+   */
+  listContainerInstances(cluster: string, page: string | null, signal: AbortSignal, filter?: string): Promise<Page>;
 
   /** At most 100 ARNs. The result has an instance or a failure for each. */
   describeContainerInstances(cluster: string, arns: readonly string[], signal: AbortSignal): Promise<Described>;

@@ -99,3 +99,27 @@ export async function enumerateInstances(
   }
   return { clusters: names, instances };
 }
+
+/** In the cluster query language: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/cluster-query-language.html */
+const DISCONNECTED = 'agentConnected == false';
+
+/**
+ * The container instances of these clusters whose ecs-agent ECS has disconnected: one request for each cluster and page
+ * where there is none. @param clusters ARNs
+ */
+export async function disconnectedInstances(
+  api: EcsApi,
+  clusters: readonly string[],
+  signal: AbortSignal,
+): Promise<readonly ContainerInstance[]> {
+  const found: ContainerInstance[] = [];
+  for (const cluster of clusters) {
+    const list = (page: string | null) => api.listContainerInstances(cluster, page, signal, DISCONNECTED);
+    const arns = await allPages(`list the disconnected container instances of ${cluster}`, list);
+    found.push(...(await describeInstances(api, cluster, arns, signal)));
+  }
+  // One that is being registered or deregistered has no connection to lose.
+  return found.filter(
+    ({ status, agentConnected }) => !agentConnected && (status === 'ACTIVE' || status === 'DRAINING'),
+  );
+}

@@ -11,6 +11,8 @@ import type { InterruptionKind, MetadataFacts } from './record.ts';
 const OWN_CHECKS = {
   metadata: 'the node is on the roll by its instance id, and readers connect to its private address',
   'ecs-agent': 'without a registered ecs-agent no task can be placed on the node',
+  'ecs-connection':
+    'ECS starts and stops no task where it has ecs-agent disconnected; only where the continuous audit runs',
   notices: 'a node that does not hear of its interruption is not drained before it, and departs for the wrong cause',
   docker: 'without docker no task starts',
   disk: 'without space docker cannot write, so no task starts',

@@ -1,5 +1,5 @@
 import { documentKey, leaderLockKey } from './keys.ts';
-import { type KeyValue, type Kv, releaseLeases } from './kv.ts';
+import { type KeyValue, type Kv, type RangePage, releaseLeases } from './kv.ts';
 import { LeaseNotFoundError, StoreError } from './store-errors.ts';
 
 /**
@@ -13,6 +13,9 @@ export interface LeaderLocks {
   /** The lock's holder and the published documents, at one revision. Writes nothing. */
   read(lock: string, documents: readonly string[], signal: AbortSignal): Promise<LeaderLockState>;
 
+  /** The published documents whose names start with `start`: the rest of the name → text. Writes nothing. */
+  list(lock: string, start: string, signal: AbortSignal): Promise<ReadonlyMap<string, string>>;
+
   /**
    * Takes the lock if it is free. If this session holds it already, as after an answer that was lost, its term goes on.
    * Only taking a free lock writes.
@@ -23,11 +26,13 @@ export interface LeaderLocks {
   renew(term: Term, signal: AbortSignal): Promise<'renewed' | 'lost'>;
 
   /**
-   * Writes all of these documents at one revision, or none. Of two publications of one term the later one wins, even
-   * if the earlier one was rejected and the store carries it out late.
-   * @param documents name → text, `summary` among them
+   * Writes all of these documents at one revision, or none. Of two publications of one term with the same `main` the later
+   * one wins, even if the earlier one was rejected and the store carries it out late. Calls with another `main` may be made
+   * at the same time.
+   * @param documents name → text; null: it is removed. At most 120
+   * @param main the name of one of `documents`, whose text is another one in each publication; default `summary`
    */
-  publish(term: Term, documents: Documents, signal: AbortSignal): Promise<PublishOutcome>;
+  publish(term: Term, documents: Documents, signal: AbortSignal, main?: string): Promise<PublishOutcome>;
 
   /** Frees the lock, unless another session holds it. */
   resign(term: Term, signal: AbortSignal): Promise<void>;
@@ -65,7 +70,7 @@ export interface Term {
   readonly lease: string;
 }
 
-export type Documents = Readonly<Record<string, string>> & { readonly summary: string };
+export type Documents = Readonly<Record<string, string | null>>;
 
 export type CampaignOutcome =
   | { readonly kind: 'elected'; readonly term: Term }
@@ -81,8 +86,8 @@ const UNKNOWN: Holder = { session: 'unknown', instanceId: null };
 
 /** `LeaderLocks` over any key-value store. */
 export function createLeaderLocks(kv: Kv): LeaderLocks {
-  // The revision of each term's last summary, if known. Of two writes that expect the same revision only one succeeds.
-  const summaryRevisions = new WeakMap<Term, string>();
+  // The revision of each term's last main documents, if known. Of two writes that expect the same one only one succeeds.
+  const mainRevisions = new WeakMap<Term, Map<string, string>>();
   const read = (keys: readonly string[], signal: AbortSignal) =>
     kv.txn({ guards: [], puts: [], deletes: [], reads: keys }, signal);
 
@@ -103,31 +108,40 @@ export function createLeaderLocks(kv: Kv): LeaderLocks {
       return alive && seen.reads[0]?.modRevision === term.revision ? 'renewed' : 'lost';
     },
 
-    publish: async (term, documents, signal) => {
-      const [lock, summary] = [leaderLockKey(term.lock), documentKey(term.lock, 'summary')];
+    list: async (lock, start, signal) => {
+      const prefix = documentKey(lock, start);
+      const found = new Map<string, string>();
+      for (let from: string | null = prefix; from !== null; ) {
+        const page: RangePage = await kv.range({ prefix, from }, signal);
+        for (const { key, value } of page.kvs) found.set(key.slice(prefix.length), value);
+        from = page.next;
+      }
+      return found;
+    },
+
+    publish: async (term, documents, signal, main = 'summary') => {
+      const [lock, mainKey] = [leaderLockKey(term.lock), documentKey(term.lock, main)];
+      const revisions = mainRevisions.get(term) ?? new Map<string, string>();
+      mainRevisions.set(term, revisions);
       const fence = { key: lock, modRevision: term.revision };
-      const puts = Object.entries(documents).map(([name, value]) => ({
-        key: documentKey(term.lock, name),
-        value,
-        lease: '0',
-      }));
+      const entries = Object.entries(documents).map(([name, value]) => ({ key: documentKey(term.lock, name), value }));
+      const puts = entries.flatMap(({ key, value }) => (value === null ? [] : [{ key, value, lease: '0' }]));
+      const deletes = entries.filter(({ value }) => value === null).map(({ key }) => key);
       for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
-        const guards = [fence, { key: summary, modRevision: summaryRevisions.get(term) ?? '0' }];
-        const { succeeded, revision, reads } = await kv.txn(
-          { guards, puts, deletes: [], reads: [lock, summary] },
-          signal,
-        );
+        const guards = [fence, { key: mainKey, modRevision: revisions.get(main) ?? '0' }];
+        const { succeeded, revision, reads } = await kv.txn({ guards, puts, deletes, reads: [lock, mainKey] }, signal);
         if (succeeded) {
-          summaryRevisions.set(term, revision);
+          revisions.set(main, revision);
           return { kind: 'published', revision };
         }
         const [held, stored] = [reads[0] ?? null, reads[1] ?? null];
         if (held?.modRevision !== term.revision) return { kind: 'lost', by: holderOf(held) };
-        summaryRevisions.set(term, stored?.modRevision ?? '0');
+        revisions.set(main, stored?.modRevision ?? '0');
         // An earlier attempt, whose answer was lost, wrote it.
-        if (stored?.value === documents.summary) return { kind: 'published', revision: stored.modRevision };
+        if (stored !== null && stored.value === documents[main])
+          return { kind: 'published', revision: stored.modRevision };
       }
-      throw new StoreError(`publish for ${term.lock}: its summary changed before each of ${MAX_ATTEMPTS} attempts`, {
+      throw new StoreError(`publish for ${term.lock}: ${main} changed before each of ${MAX_ATTEMPTS} attempts`, {
         retryable: true,
       });
     },

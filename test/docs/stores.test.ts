@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
+import { nodeDocument, SHARED_DOCUMENT } from '../../src/audit/fleet-audit/watch-connections.ts';
 import {
   documentKey,
   drainAdmissionKey,
@@ -32,6 +33,8 @@ test('docs/stores.md names each key that rollcall writes, and no other', () => {
     drainKey('INSTANCE'),
     drainAdmissionKey('CLUSTER', 'REGION-AND-ACCOUNT'),
     leaderLockKey('audit'),
+    documentKey('audit', SHARED_DOCUMENT),
+    documentKey('audit', nodeDocument('INSTANCE')),
     ...documents.map((key, index) => (index === 0 ? key : key.slice(key.lastIndexOf('/') + 1))),
   ];
   assert.deepEqual(firstColumn('## Keys').sort(), keys.sort());

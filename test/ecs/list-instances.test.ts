@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Described, EcsApi, Page } from '../../src/ecs/ecs-api.ts';
 import { EcsError } from '../../src/ecs/ecs-errors.ts';
-import { enumerateInstances, unexpectedFailure } from '../../src/ecs/list-instances.ts';
+import { disconnectedInstances, enumerateInstances, unexpectedFailure } from '../../src/ecs/list-instances.ts';
 
 const SIGNAL = new AbortController().signal;
 const numbers = (from: number, count: number) => Array.from({ length: count }, (_, n) => String(from + n));
@@ -104,4 +104,34 @@ test('a list that never ends is an error', async () => {
     assert.equal(error.code, 'NoEnd');
     return /container instances of demo: more than 1000 pages; check/.test(error.message);
   });
+});
+
+test('the disconnected instances are those that ECS lists as such and describes as such, in service', async () => {
+  const filters: unknown[] = [];
+  const of = (arn: string, status: string, agentConnected: boolean) => ({
+    containerInstanceArn: arn,
+    status,
+    agentConnected,
+  });
+  const described = [
+    of('a', 'ACTIVE', false),
+    of('b', 'DRAINING', false),
+    of('c', 'DEREGISTERING', false),
+    of('d', 'REGISTERING', false),
+    // From an endpoint that does not know the filter, or connected again since the list.
+    of('e', 'ACTIVE', true),
+  ];
+  const part: Partial<EcsApi> = {
+    listContainerInstances: async (_, page, __, filter) => {
+      filters.push(filter);
+      return page === null ? { arns: ['a', 'b', 'c'], next: 'more' } : { arns: ['d', 'e'], next: null };
+    },
+    describeContainerInstances: async () => ({ instances: described, failures: [] }) as unknown as Described,
+  };
+  const found = await disconnectedInstances(part as EcsApi, ['demo'], SIGNAL);
+  assert.deepEqual(
+    found.map(({ containerInstanceArn }) => containerInstanceArn),
+    ['a', 'b'],
+  );
+  assert.deepEqual(filters, ['agentConnected == false', 'agentConnected == false']);
 });

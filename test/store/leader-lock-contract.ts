@@ -74,6 +74,28 @@ export function describeLeaderLockContract(kind: string, start: () => Promise<Ba
       assert.deepEqual((await store.read(signal)).skipped, [], 'the roll does not contain them');
     });
 
+    it('removes a document, lists those of a kind, and keeps publications with another main document apart', async () => {
+      const term = termOf(await campaign('a'));
+      const { publish, list } = store.leaderLocks;
+      const kinds = { 'nodes/1': 'one', 'nodes/2': 'two', 'nodes/3': 'three' };
+      const outcomes = await Promise.all([
+        publish(term, { summary: 's1' }, signal),
+        publish(term, { nodes: '1', ...kinds }, signal, 'nodes'),
+      ]);
+      assert.deepEqual(new Set(outcomes.map(({ kind }) => kind)), new Set(['published']));
+      await publish(term, { nodes: '2', 'nodes/2': null, 'nodes/3': 'third' }, signal, 'nodes');
+      const listed = await list('audit', 'nodes/', signal);
+      assert.deepEqual(
+        [...listed],
+        [
+          ['1', 'one'],
+          ['3', 'third'],
+        ],
+      );
+      assert.deepEqual((await readLock()).documents[0], 's1');
+      assert.equal((await list('audit', 'none/', signal)).size, 0);
+    });
+
     it('refuses a late publication of an earlier term and keeps that of the present term', async () => {
       const earlier = termOf(await campaign('a'));
       await untilFree();

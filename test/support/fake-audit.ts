@@ -1,4 +1,5 @@
 import type { AuditReport } from '../../src/audit/audit-report.ts';
+import type { Disconnected } from '../../src/audit/fleet-audit/connections.ts';
 import type { AuditSummary } from '../../src/audit/fleet-audit/documents.ts';
 import type { Audit } from '../../src/audit/fleet-audit/fleet.ts';
 import { emptyAuditMemory } from '../../src/audit/history.ts';
@@ -57,6 +58,7 @@ export interface FakeAudit extends Audit {
   report: Partial<AuditReport>;
   /** What each run was given to go on with. */
   readonly memories: unknown[];
+  disconnectedNow: readonly Disconnected[];
 }
 
 export function fakeAudit(clock: Clock, durationMs: number): FakeAudit {
@@ -67,6 +69,7 @@ export function fakeAudit(clock: Clock, durationMs: number): FakeAudit {
     error: null,
     report: {},
     memories: [],
+    disconnectedNow: [],
     run: async (memory, signal) => {
       const startedAt = new Date(clock.wallMs()).toISOString();
       audit.runs += 1;
@@ -83,6 +86,7 @@ export function fakeAudit(clock: Clock, durationMs: number): FakeAudit {
         audit.running -= 1;
       }
     },
+    disconnected: async () => audit.disconnectedNow,
     release: () => {
       audit.releases += 1;
     },

@@ -61,8 +61,9 @@ export function flakyStore(store: Store): FlakyStore {
       campaign: (lock, candidate, signal) =>
         through('campaign', signal, () => store.leaderLocks.campaign(lock, candidate, signal)),
       renew: (term, signal) => through('renewLock', signal, () => store.leaderLocks.renew(term, signal)),
-      publish: (term, documents, signal) =>
-        through('publish', signal, () => store.leaderLocks.publish(term, documents, signal)),
+      list: (lock, start, signal) => through('listLock', signal, () => store.leaderLocks.list(lock, start, signal)),
+      publish: (term, documents, signal, main) =>
+        through('publish', signal, () => store.leaderLocks.publish(term, documents, signal, main)),
       resign: (term, signal) => through('resign', signal, () => store.leaderLocks.resign(term, signal)),
     },
     watch: (revision, signal) => store.watch(revision, signal),

@@ -1,7 +1,9 @@
+import type { Observation } from '../../checks/check.ts';
 import { abortable } from '../../lib/abort.ts';
 import { withDeadline } from '../../lib/deadline.ts';
 import { harmless, type Task } from '../../lib/run-group.ts';
 import type { AuditReport } from '../audit-report.ts';
+import { type ConnectionDoubt, type ConnectionRead, judgeEcsConnection } from './connection-check.ts';
 import { type AuditDetails, type AuditSummary, decodeAuditSummary, decodeDetails, reportOf } from './documents.ts';
 import { initialAuditorState } from './fleet-audit-plan.ts';
 import { type AuditorOptions, LOCK, runAuditor } from './fleet-audit-run.ts';
@@ -27,13 +29,43 @@ interface AuditRead {
 
 const READ_LIMIT_MS = 3_000;
 
+/** What an agent does with its node's connection. */
+interface ConnectionUse {
+  /** Of the node's record; null: not known. */
+  readonly containerInstanceArn: () => string | null;
+  /** Called at each step of the loop with the result of the check `ecs-connection`; not before a leader has polled. */
+  readonly onConnection: (seen: Observation) => void;
+}
+
+/** An agent that has to write its record because ECS is away waits for up to so long. */
+const MAX_SPREAD_MS = 60_000;
+
 /** @param onBroken called when the loop has stopped for good, with what is true of it from then on */
-export function createAuditor(options: AuditorOptions, onBroken: (reason: string) => void): Auditor {
+export function createAuditor(
+  options: AuditorOptions,
+  onBroken: (reason: string) => void,
+  connection: ConnectionUse = { containerInstanceArn: () => null, onConnection: () => {} },
+): Auditor {
   const { clock, locks, session, ttlMs, intervalMs } = options;
   let broken: string | null = null;
   let state = initialAuditorState(ttlMs, intervalMs);
   // Of the last read, by the loop or for a reader: the status beside a report is never older than the report.
   let copy: SummaryCopy | null = null;
+  /** Of this agent's own polls, while it leads. */
+  let poll: ConnectionRead | null = null;
+  let doubt: ConnectionDoubt = { sinceMs: null };
+  const spreadMs = options.random() * MAX_SPREAD_MS;
+  const judge = () => {
+    const judged = judgeEcsConnection(doubt, {
+      read: state.leadership ? poll : state.connection,
+      containerInstanceArn: connection.containerInstanceArn(),
+      nowMs: clock.monotonicMs(),
+      presenceTtlMs: ttlMs,
+      spreadMs,
+    });
+    doubt = judged.doubt;
+    if (judged.seen) connection.onConnection(judged.seen);
+  };
   // One for all readers of the same time: a thousand readers cost the store one read.
   let reading: Promise<AuditRead> | null = null;
 
@@ -63,8 +95,15 @@ export function createAuditor(options: AuditorOptions, onBroken: (reason: string
             ...options,
             onStep: (step, next) => {
               if (next.copy !== state.copy) copy = next.copy;
+              // While its own term has seen nothing, what it read before it led is what it knows.
+              if (next.leadership && !state.leadership) poll = state.connection;
               state = next;
               options.onStep(step, next);
+              judge();
+            },
+            onPoll(read) {
+              poll = read;
+              judge();
             },
           },
           signal,

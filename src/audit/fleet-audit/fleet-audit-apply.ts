@@ -14,7 +14,9 @@ export const applyAudit: Apply<AuditorState, AuditorStep, AuditorAnswers> = {
     const copy = updateCopy(state.copy, documents[0] ?? null, end);
     // Less up to a tenth, so that the reads of a fleet spread.
     const nextReadAtMs = end.nowMs + (state.ttlMs / 3) * (1 - end.random / 10);
-    return { ...state, holder, copy, nextReadAtMs, trouble: noTrouble(state.trouble.backoff) };
+    const [, shared = null, own = null] = documents;
+    const connection = { atMs: end.nowMs, holder, shared, own };
+    return { ...state, holder, copy, connection, nextReadAtMs, trouble: noTrouble(state.trouble.backoff) };
   },
   campaign(before, { action }, outcome, { sentAtMs }) {
     const state = afterSuccess(before, action);
@@ -67,7 +69,7 @@ export const applyAudit: Apply<AuditorState, AuditorStep, AuditorAnswers> = {
     }
     const state = afterSuccess(before, action);
     const found = state.run.kind === 'ended' ? state.run.publication.found : null;
-    const copy = updateCopy(state.copy, documents.summary, end);
+    const copy = updateCopy(state.copy, documents['summary'] ?? null, end);
     const stored = found && { memory: found.memory, stored: { details: found.details, memory: found.memoryText } };
     return withLeadership({ ...state, copy, run: { kind: 'idle' } }, stored ?? {});
   },

@@ -10,6 +10,7 @@ import type {
   Term,
 } from '../../store/leader-lock.ts';
 import type { AuditMemory } from '../history.ts';
+import type { ConnectionRead } from './connection-check.ts';
 import type { AuditSummary, Publication } from './documents.ts';
 import type { SummaryCopy } from './summary-copy.ts';
 
@@ -59,6 +60,8 @@ export interface AuditorState {
   readonly holder: Holder | null;
   /** null before the first read that the store answered. */
   readonly copy: SummaryCopy | null;
+  /** As last read by an agent that does not lead; null: not read yet. */
+  readonly connection: ConnectionRead | null;
   readonly nextReadAtMs: number;
   readonly run: RunState;
   readonly nextRunAtMs: number;
@@ -107,6 +110,7 @@ export function initialAuditorState(ttlMs: number, intervalMs: number): AuditorS
     leadership: null,
     holder: null,
     copy: null,
+    connection: null,
     nextReadAtMs: Number.NEGATIVE_INFINITY,
     run: { kind: 'idle' },
     nextRunAtMs: Number.NEGATIVE_INFINITY,

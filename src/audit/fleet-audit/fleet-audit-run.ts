@@ -2,8 +2,11 @@ import { type Cell, createCell } from '../../lib/cell.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { runLoop } from '../../lib/control-loop.ts';
 import { withDeadline } from '../../lib/deadline.ts';
-import type { LeaderLocks } from '../../store/leader-lock.ts';
+import { describeError } from '../../lib/errors.ts';
+import type { LeaderLocks, Term } from '../../store/leader-lock.ts';
 import type { AuditMemory } from '../history.ts';
+import type { ConnectionRead } from './connection-check.ts';
+import { CONNECTION_LIMITS, type ConnectionLimits } from './connections.ts';
 import { type AuditSummary, publishFailure, publishResult } from './documents.ts';
 import type { Audit } from './fleet.ts';
 import { applyAudit, applyAuditFailure } from './fleet-audit-apply.ts';
@@ -16,6 +19,7 @@ import {
   lockLeaseMs,
   planAudit,
 } from './fleet-audit-plan.ts';
+import { nodeDocument, SHARED_DOCUMENT, watchConnections } from './watch-connections.ts';
 
 /** What the auditor needs; it owns none of it. */
 export interface AuditorOptions {
@@ -29,9 +33,15 @@ export interface AuditorOptions {
   /** Of the node's presence. */
   readonly ttlMs: number;
   readonly intervalMs: number;
+  /** Default: `CONNECTION_LIMITS`. */
+  readonly limits?: ConnectionLimits | undefined;
   readonly leaving: Cell<boolean>;
   /** Called before and after each call of the store, and at each wait: the loop makes progress. */
   readonly onStep: (step: AuditorStep, state: AuditorState) => void;
+  /** Called after each poll of the connections by a leader of the fleet, with what concerns its own node. */
+  readonly onPoll?: (read: ConnectionRead) => void;
+  /** Called when the polls have to start over. @param reason one line */
+  readonly onPollFailed?: (reason: string) => void;
 }
 
 /** The name of the leader lock. */
@@ -47,6 +57,7 @@ const MAX_RESIGN_MS = 1_000;
 export async function runAuditor(options: AuditorOptions, signal: AbortSignal): Promise<void> {
   const { clock, random, leaving, audit, locks, session, ttlMs, intervalMs } = options;
   const running = runBeside(options);
+  const polls = pollsBeside(options);
   let led = false;
   try {
     await runLoop<AuditorState, AuditorStep, AuditorAnswers>(
@@ -59,7 +70,11 @@ export async function runAuditor(options: AuditorOptions, signal: AbortSignal): 
           return planAudit(state, nowMs, { leaving: leaving.get(), session, instanceId, ended: running.ended() });
         },
         actions: {
-          read: (_, callSignal) => locks.read(LOCK, ['summary'], callSignal),
+          read(_, callSignal) {
+            const id = options.instanceId();
+            const own = id === null ? [] : [SHARED_DOCUMENT, nodeDocument(id)];
+            return locks.read(LOCK, ['summary', ...own], callSignal);
+          },
           campaign(_, callSignal) {
             const candidate = { session, instanceId: options.instanceId(), ttlMs: lockLeaseMs(ttlMs) };
             return locks.campaign(LOCK, candidate, callSignal);
@@ -86,15 +101,55 @@ export async function runAuditor(options: AuditorOptions, signal: AbortSignal): 
             audit.release();
           }
           led = state.leadership !== null;
+          polls.follow(state.leadership?.term ?? null);
           options.onStep(step, state);
         },
       },
       signal,
     );
   } finally {
+    polls.follow(null);
     running.stop();
     audit.release();
   }
+}
+
+/** The polls of the connections of the fleet, which go on beside the loop for as long as this agent leads. */
+function pollsBeside(options: AuditorOptions): { follow(term: Term | null): void } {
+  const { audit, locks, clock, session, limits = CONNECTION_LIMITS } = options;
+  let followed: Term | null = null;
+  let current = new AbortController();
+  const onTold = (shared: string, told: ReadonlyMap<string, string>) => {
+    const instanceId = options.instanceId();
+    const own = (instanceId && told.get(instanceId)) ?? null;
+    options.onPoll?.({ atMs: clock.monotonicMs(), holder: { session, instanceId }, shared, own });
+  };
+  return {
+    follow(term) {
+      if (term === followed) return;
+      followed = term;
+      current.abort(new Error('this agent no longer audits the fleet'));
+      current = new AbortController();
+      if (term === null) return;
+      const { signal } = current;
+      const work = { term, locks, poll: (by: AbortSignal) => audit.disconnected(by), limits, clock, onTold };
+      void (async () => {
+        // Ended by the store, whose word is that the term is over, or by the loop. A defect must not end all polls.
+        for (let isOver = false; !isOver; ) {
+          isOver = await watchConnections(work, signal).then(
+            () => true,
+            async (error: unknown) => {
+              if (!signal.aborted) options.onPollFailed?.(describeError(error));
+              return clock.sleep(limits.pollIntervalMs, signal).then(
+                () => false,
+                () => true,
+              );
+            },
+          );
+        }
+      })();
+    },
+  };
 }
 
 /** The audit that goes on beside the loop, which goes on renewing: at most one at a time. */

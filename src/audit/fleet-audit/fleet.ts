@@ -1,18 +1,21 @@
 import { clusterName } from '../../ecs/arn.ts';
 import type { EcsApi } from '../../ecs/ecs-api.ts';
-import { listClusters } from '../../ecs/list-instances.ts';
+import { disconnectedInstances, listClusters } from '../../ecs/list-instances.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { RollcallError } from '../../lib/errors.ts';
 import { presenceState, type Roll } from '../../record/roll.ts';
 import type { Store } from '../../store/store.ts';
 import type { AuditReport } from '../audit-report.ts';
 import type { AuditMemory } from '../history.ts';
+import type { ConnectionLimits, Disconnected } from './connections.ts';
 
 /** The continuous audit, as each agent that takes part is configured. */
 export interface AuditConfig {
   readonly intervalMs: number;
   /** Names or ARNs; `roll`: those of the nodes on the roll; `all`: all of the region. */
   readonly clusters: readonly string[] | 'roll' | 'all';
+  /** Of the polls of the connections. Default: `CONNECTION_LIMITS`. */
+  readonly limits?: ConnectionLimits;
 }
 
 /** The audit itself, which only the leader runs. */
@@ -21,6 +24,8 @@ export interface Audit {
     memory: AuditMemory,
     signal: AbortSignal,
   ): Promise<{ readonly report: AuditReport; readonly memory: AuditMemory }>;
+  /** The container instances whose ecs-agent ECS has disconnected now. May run beside `run`, on the same budget of requests. */
+  disconnected(signal: AbortSignal): Promise<readonly Disconnected[]>;
   /** This agent no longer leads: frees what a run opened. */
   release(): void;
 }
@@ -37,6 +42,8 @@ const REQUESTS_PER_SECOND = 2;
 /** The audit of the whole fleet. ECS's API is opened by the first run and kept until this agent no longer leads. */
 export function fleetAudit({ store, clock, openEcs }: FleetAuditDeps, clusters: AuditConfig['clusters']): Audit {
   let opened: Promise<EcsApi> | null = null;
+  /** Those that the last run compared: a poll once a minute must not read the whole roll for them. */
+  let compared: readonly string[] | null = null;
 
   const ecsApi = (): Promise<EcsApi> => {
     const opening = opened ?? openEcs(REQUESTS_PER_SECOND);
@@ -52,9 +59,21 @@ export function fleetAudit({ store, clock, openEcs }: FleetAuditDeps, clusters: 
       const { runAudit } = await import('../run-audit.ts');
       const ecs = await ecsApi();
       const asked = clusters === 'roll' ? await clustersOnRoll(await store.read(signal), ecs, signal) : clusters;
-      return runAudit({ store, ecs, clock }, { clusters: asked === 'all' ? null : asked, memory }, signal);
+      compared = asked === 'all' ? null : asked;
+      return runAudit({ store, ecs, clock }, { clusters: compared, memory }, signal);
+    },
+    disconnected: async (signal) => {
+      const ecs = await ecsApi();
+      if (clusters === 'all') compared = await listClusters(ecs, signal);
+      else if (clusters !== 'roll') compared = clusters;
+      compared ??= await clustersOnRoll(await store.read(signal), ecs, signal);
+      const instances = await disconnectedInstances(ecs, compared, signal);
+      return instances.flatMap(({ ec2InstanceId: instanceId, containerInstanceArn }) =>
+        instanceId === null ? [] : [{ instanceId, containerInstanceArn }],
+      );
     },
     release: () => {
+      compared = null;
       opened?.then((api) => api.close()).catch(() => {});
       opened = null;
     },

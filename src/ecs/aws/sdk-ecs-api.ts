@@ -131,8 +131,9 @@ export function createSdkEcsApi(sdk: Sdk, settings: EcsSettings, deps: EcsDeps):
       const command = new sdk.ListClustersCommand({ maxResults: PAGE, ...pageToken(page) });
       return send('ListClusters', command, signal, (answer) => parsePage(answer.clusterArns, answer.nextToken));
     },
-    listContainerInstances: (cluster, page, signal) => {
-      const command = new sdk.ListContainerInstancesCommand({ cluster, maxResults: PAGE, ...pageToken(page) });
+    listContainerInstances: (cluster, page, signal, filter) => {
+      const input = { cluster, maxResults: PAGE, ...pageToken(page), ...(filter === undefined ? {} : { filter }) };
+      const command = new sdk.ListContainerInstancesCommand(input);
       return send('ListContainerInstances', command, signal, (answer) =>
         parsePage(answer.containerInstanceArns, answer.nextToken),
       );

@@ -245,18 +245,24 @@ function wireCluster(world: EcsWorld, arn: string, nowMs: number): Readonly<Reco
 
 export const INSTANCE_STATUSES = ['ACTIVE', 'DRAINING', 'REGISTERING', 'DEREGISTERING', 'REGISTRATION_FAILED'] as const;
 
+/** Of the cluster query language, what rollcall uses. */
+const CONNECTED_FILTER = /^\s*agentConnected\s*==\s*(true|false)\s*$/;
+
 export const listContainerInstances: Operation = (world, input, circumstances) => {
   const cluster = requiredClusterArn(world, input, circumstances);
   const status = input.text('status');
   if (status !== undefined && !INSTANCE_STATUSES.some((one) => one === status))
     throw invalidParameter(`Invalid status: ${status}.`);
-  if (input.text('filter') !== undefined) throw invalidParameter('The simulator knows no cluster query language.');
+  const filter = input.text('filter');
+  const connected = filter === undefined ? null : CONNECTED_FILTER.exec(filter)?.[1];
+  if (connected === undefined) throw invalidParameter('The simulator knows only the filter agentConnected == BOOLEAN.');
   const listed = visibleInstances(world, cluster, circumstances.nowMs).filter(
-    (one) => one.status === (status ?? one.status),
+    (one) =>
+      one.status === (status ?? one.status) && (connected === null || one.agentConnected === (connected === 'true')),
   );
   const { items, ...next } = page(
     listed.map(({ containerInstanceArn: arn }) => [arn, arn] as const),
-    `ListContainerInstances ${cluster} ${status ?? ''}`,
+    `ListContainerInstances ${cluster} ${status ?? ''} ${connected ?? ''}`,
     input,
   );
   return { world, body: { containerInstanceArns: items, ...next } };

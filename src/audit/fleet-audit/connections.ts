@@ -1,0 +1,188 @@
+import { type Decoded, decode, FieldError, field } from '../../record/codec.ts';
+
+/**
+ * Since when ECS has ecs-agents disconnected, which ECS itself does not say: the leader of the continuous audit polls once
+ * a minute and counts by its own monotonic clock. What it knows goes through the store: one short document that every
+ * agent reads, and one for each node that is disconnected. Nothing is written while nothing changes.
+ */
+
+export interface ConnectionLimits {
+  /** From the beginning of one poll to the beginning of the next. */
+  readonly pollIntervalMs: number;
+  /** How long ECS has ecs-agent disconnected before its node is critical. */
+  readonly criticalAfterMs: number;
+}
+
+export const CONNECTION_LIMITS: ConnectionLimits = { pollIntervalMs: 60_000, criticalAfterMs: 300_000 };
+
+/** Of the disconnected container instances, so many have a document, those that are disconnected longest first. */
+const MAX_KNOWN = 2_000;
+/** Intervals: what happened between two polls that are further apart is not known. */
+const MAX_COUNTED_GAP = 2;
+/** Polls in a row: a request that ECS throttles once says nothing. */
+const MAX_FAILED_POLLS = 3;
+
+/** A container instance that ECS has disconnected. */
+export interface Disconnected {
+  readonly instanceId: string;
+  readonly containerInstanceArn: string;
+}
+
+interface Disconnection extends Disconnected {
+  /** RFC 3339, by the clock of the leader that saw it first. */
+  readonly since: string;
+  /** Counted by the monotonic clocks of the leaders, from the first poll that saw it to the last; up to `criticalAfterMs`. */
+  readonly lastedMs: number;
+}
+
+/** What a leader knows after its last poll. */
+export interface Connections {
+  /** By ARN. */
+  readonly known: ReadonlyMap<string, Disconnection>;
+  /** Of the last poll that succeeded, on the monotonic clock; null: none yet in this term. */
+  readonly polledAtMs: number | null;
+  /** Polls in a row. */
+  readonly failed: number;
+  readonly failing: Failing | null;
+}
+
+/** Why the leader cannot poll. */
+interface Failing {
+  /** RFC 3339. */
+  readonly since: string;
+  /** One line. */
+  readonly reason: string;
+}
+
+/** The instants of a poll: on the monotonic and on the wall clock. */
+interface Now {
+  readonly nowMs: number;
+  readonly wallMs: number;
+}
+
+/**
+ * What a new leader knows: what the documents of the nodes say, which it counts on from. @param texts of the nodes' documents; one
+ * that cannot be read counts anew
+ */
+export function rememberedConnections(texts: ReadonlyMap<string, string>): Connections {
+  const known = new Map<string, Disconnection>();
+  for (const [instanceId, text] of texts) {
+    const decoded = decodeNodeConnection(text);
+    for (const { containerInstanceArn, since, lastedMs } of decoded.ok ? decoded.value.registrations : []) {
+      known.set(containerInstanceArn, { instanceId, containerInstanceArn, since, lastedMs });
+    }
+  }
+  return { known, polledAtMs: null, failed: 0, failing: null };
+}
+
+/** After a poll. A disconnection that began since the last poll has lasted for no time yet; pure. */
+export function afterPoll(
+  before: Connections,
+  seen: readonly Disconnected[],
+  { nowMs, wallMs }: Now,
+  { pollIntervalMs, criticalAfterMs }: ConnectionLimits,
+): Connections {
+  const sincePollMs = before.polledAtMs === null ? 0 : Math.round(nowMs - before.polledAtMs);
+  const gapMs = Math.min(sincePollMs, MAX_COUNTED_GAP * pollIntervalMs);
+  const known = seen.map((each): Disconnection => {
+    const last = before.known.get(each.containerInstanceArn);
+    if (!last) return { ...each, since: new Date(wallMs).toISOString(), lastedMs: 0 };
+    return { ...last, ...each, lastedMs: Math.min(last.lastedMs + gapMs, criticalAfterMs) };
+  });
+  known.sort((a, b) => b.lastedMs - a.lastedMs);
+  const kept = known.slice(0, MAX_KNOWN).map((each) => [each.containerInstanceArn, each] as const);
+  return { known: new Map(kept), polledAtMs: nowMs, failed: 0, failing: null };
+}
+
+/** After a poll that failed; pure. */
+export function afterFailedPoll(before: Connections, reason: string, { wallMs }: Now): Connections {
+  const failed = before.failed + 1;
+  const failing = { since: new Date(wallMs).toISOString(), reason };
+  return { ...before, failed, failing: before.failing ?? (failed >= MAX_FAILED_POLLS ? failing : null) };
+}
+
+/** The document that every agent reads. */
+interface SharedConnections {
+  /** The session of the leader that confirmed all that the store has of this. */
+  readonly by: string;
+  /** Grows with each publication of a leader, so that no two are the same. */
+  readonly sequence: number;
+  readonly failing: Failing | null;
+}
+
+/** The document of a node, with each of its container instances: a former one may be disconnected, too. */
+interface NodeConnection {
+  readonly by: string;
+  readonly registrations: readonly {
+    readonly containerInstanceArn: string;
+    readonly since: string;
+    /** How long it has lasted, up to the time after which it is critical. */
+    readonly lastedMs: number;
+    readonly critical: boolean;
+  }[];
+}
+
+/**
+ * The documents of the nodes, by instance id: encoded `NodeConnection`s. A disconnection is written from the second poll
+ * on that saw it: healthy ecs-agents lose their connection several times an hour, for less than that.
+ */
+export function toldConnections(
+  { known }: Connections,
+  by: string,
+  { criticalAfterMs }: ConnectionLimits,
+): ReadonlyMap<string, string> {
+  const lasting = [...known.values()].filter(({ lastedMs }) => lastedMs > 0);
+  return new Map(
+    [...Map.groupBy(lasting, ({ instanceId }) => instanceId)].map(([instanceId, of]) => {
+      const registrations = of
+        .map(({ containerInstanceArn, since, lastedMs }) => {
+          return { containerInstanceArn, since, lastedMs, critical: lastedMs >= criticalAfterMs };
+        })
+        .sort((a, b) => (a.containerInstanceArn < b.containerInstanceArn ? -1 : 1));
+      return [instanceId, JSON.stringify({ schemaVersion: SCHEMA_VERSION, by, registrations })];
+    }),
+  );
+}
+
+const SCHEMA_VERSION = 1;
+
+export function encodeShared(shared: SharedConnections): string {
+  return JSON.stringify({ schemaVersion: SCHEMA_VERSION, ...shared });
+}
+
+export function decodeShared(json: string): Decoded<SharedConnections> {
+  return decode(json, (value) => {
+    const from = versioned(value);
+    return {
+      by: field.text(from['by'], 'by'),
+      sequence: field.number(from['sequence'], 'sequence'),
+      failing: field.optional(from['failing'], 'failing', (each) => ({
+        since: field.text(each['since'], 'failing.since'),
+        reason: field.text(each['reason'], 'failing.reason'),
+      })),
+    };
+  });
+}
+
+export function decodeNodeConnection(json: string): Decoded<NodeConnection> {
+  return decode(json, (value) => {
+    const from = versioned(value);
+    const registrations = field.list(from['registrations'], 'registrations').map((each) => {
+      const of = field.object(each, 'registration');
+      return {
+        containerInstanceArn: field.text(of['containerInstanceArn'], 'containerInstanceArn'),
+        since: field.text(of['since'], 'since'),
+        lastedMs: field.number(of['lastedMs'], 'lastedMs'),
+        critical: of['critical'] === true,
+      };
+    });
+    return { by: field.text(from['by'], 'by'), registrations };
+  });
+}
+
+function versioned(value: unknown): Readonly<Record<string, unknown>> {
+  const from = field.object(value, 'value');
+  const version = field.number(from['schemaVersion'], 'schemaVersion');
+  if (version !== SCHEMA_VERSION) throw new FieldError(`schemaVersion ${version} is not ${SCHEMA_VERSION}`);
+  return from;
+}

@@ -1,0 +1,152 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type ConnectionRead, judgeEcsConnection } from '../../../src/audit/fleet-audit/connection-check.ts';
+import {
+  afterFailedPoll,
+  afterPoll,
+  CONNECTION_LIMITS,
+  type Connections,
+  type Disconnected,
+  encodeShared,
+  rememberedConnections,
+  toldConnections,
+} from '../../../src/audit/fleet-audit/connections.ts';
+
+const MINUTE_MS = 60_000;
+const START_MS = Date.parse('2026-01-01T00:00:00Z');
+const at = (minute: number) => ({ nowMs: minute * MINUTE_MS, wallMs: START_MS + minute * MINUTE_MS });
+const ARN = 'arn:aws:ecs:us-east-1:123456789012:container-instance/demo/a';
+const node = { instanceId: 'i-00000001', containerInstanceArn: ARN };
+const none = rememberedConnections(new Map());
+
+/** Looks one minute apart, from `from` on: `x` disconnected, `.` connected, `!` no answer. */
+function looks(pattern: string, before: Connections = none, from = 0): Connections {
+  return [...pattern].reduce((state, look, index) => {
+    if (look === '!') return afterFailedPoll(state, 'throttled', at(from + index));
+    return afterPoll(state, look === 'x' ? [node] : [], at(from + index), CONNECTION_LIMITS);
+  }, before);
+}
+
+const told = (state: Connections, by = 'leader') =>
+  toldConnections(state, by, CONNECTION_LIMITS).get(node.instanceId) ?? null;
+const lastedOf = (state: Connections) => JSON.parse(told(state) ?? '{}').registrations?.[0].lastedMs ?? null;
+
+test('a disconnection is told from the second look on, and counted up to five minutes', () => {
+  assert.deepEqual(
+    ['x', 'xx', 'xxxxx', 'xxxxxx', 'xxxxxxxxx'].map((pattern) => lastedOf(looks(pattern))),
+    [null, 60_000, 240_000, 300_000, 300_000],
+  );
+  assert.equal(JSON.parse(told(looks('..xx')) ?? '').registrations[0].since, '2026-01-01T00:02:00.000Z');
+});
+
+test('an hour of short disconnections tells the node nothing', () => {
+  let state = none;
+  for (let minute = 0; minute < 60; minute += 1) {
+    state = looks(minute % 3 === 0 ? 'x' : '.', state, minute);
+    assert.equal(told(state), null);
+  }
+});
+
+test('what lasts is written only while it is counted, and one look that sees it connected ends it', () => {
+  const texts = ['xxxxxx', 'xxxxxxx', 'xxxxxxxxxxxx'].map((pattern) => told(looks(pattern)));
+  assert.equal(new Set(texts).size, 1);
+  assert.equal(told(looks('xxxxxxx.')), null);
+  assert.equal(lastedOf(looks('xxxxxxx.xx')), 60_000);
+});
+
+test('a new leader counts on from what the node was told, by its own clock, and not the time between', () => {
+  const remembered = rememberedConnections(new Map([[node.instanceId, told(looks('xxxx'), 'old') ?? '']]));
+  // Its monotonic clock and its wall clock are others.
+  const taken = looks('x', remembered, 5_000);
+  assert.deepEqual([lastedOf(taken), lastedOf(looks('xxx', remembered, 5_000))], [180_000, 300_000]);
+  assert.equal(JSON.parse(told(taken) ?? '').registrations[0].since, '2026-01-01T00:00:00.000Z');
+  assert.notEqual(told(taken, 'new'), told(looks('xxxx'), 'old'), 'each leader confirms it');
+  assert.equal(rememberedConnections(new Map([['i-1', '{']])).known.size, 0);
+});
+
+test('looks that fail are told after three in a row, and the time that nothing was seen in hardly counts', () => {
+  assert.equal(looks('xx!!').failing, null);
+  const failing = looks('xx!!!!!!');
+  assert.deepEqual(failing.failing, { since: '2026-01-01T00:04:00.000Z', reason: 'throttled' });
+  const after = looks('x', failing, 8);
+  assert.deepEqual([after.failing, lastedOf(after)], [null, 180_000]);
+});
+
+test('of more than 2,000 those that are disconnected longest are told', () => {
+  const crowd = Array.from({ length: 3_000 }, (_, n) => ({
+    instanceId: `i-${(n + 16).toString(16).padStart(8, '0')}`,
+    containerInstanceArn: `${ARN}${n}`,
+  }));
+  const look = (state: Connections, seen: readonly Disconnected[], minute: number) =>
+    afterPoll(state, seen, at(minute), CONNECTION_LIMITS);
+  const first = look(none, [node], 0);
+  const state = look(look(first, [...crowd, node], 1), [...crowd, node], 2);
+  assert.equal(state.known.size, 2_000);
+  assert.equal(lastedOf(state), 120_000);
+});
+
+const TTL_MS = 30_000;
+const leader = { session: 'leader', instanceId: 'i-9' };
+const shared = (failing: { since: string; reason: string } | null = null) =>
+  encodeShared({ by: 'leader', sequence: 1, failing });
+
+/** The check after reads, each at its own minute; the last one is judged a moment after it. */
+function check(
+  ...reads: readonly { minute?: number; read: Partial<ConnectionRead>; arn?: string | null; lateMs?: number }[]
+) {
+  let doubt: { readonly sinceMs: number | null } = { sinceMs: null };
+  let text: string | null = null;
+  for (const { minute = 0, read, arn = ARN, lateMs = 0 } of reads) {
+    const atMs = minute * MINUTE_MS;
+    const judged = judgeEcsConnection(doubt, {
+      read: { atMs, holder: leader, shared: shared(), own: null, ...read },
+      ...{ containerInstanceArn: arn, nowMs: atMs + lateMs, presenceTtlMs: TTL_MS, spreadMs: 30_000 },
+    });
+    doubt = judged.doubt;
+    text = judged.seen && `${judged.seen.status} ${judged.seen.reason}`.trim();
+  }
+  return text;
+}
+
+test('the check is a warning once the node is told, and critical after five minutes', () => {
+  const told4 = told(looks('xxxxx'));
+  const told5 = told(looks('xxxxxx'));
+  const since = 'ECS has ecs-agent disconnected since 2026-01-01T00:00:00.000Z';
+  assert.equal(check({ read: { shared: null } }), null);
+  assert.equal(check({ read: {} }), 'passing');
+  assert.equal(check({ read: { own: told4 } }), `warning ${since}`);
+  assert.equal(check({ read: { own: told5 } }), `critical ${since}, for more than 5m`);
+  // A former registration that lingers in ECS says nothing of the node as it is.
+  assert.equal(check({ read: { own: told5 }, arn: `${ARN}b` }), 'passing');
+  assert.equal(check({ read: { own: told5 }, arn: null }), 'passing');
+});
+
+test('what the leader of now has not confirmed is a warning at most, and says so', () => {
+  const own = told(looks('xxxxxx'));
+  const since = 'warning ECS has ecs-agent disconnected since 2026-01-01T00:00:00.000Z, as last seen; ';
+  const changing = `${since}the agent that audits has changed, and the new one has not asked ECS yet`;
+  assert.equal(check({ read: { own, holder: null } }), `${since}no agent audits now`);
+  assert.equal(check({ read: { own, holder: { session: 'new', instanceId: null } } }), changing);
+  assert.equal(check({ read: { own: told(looks('xxxxxx'), 'old') } }), changing);
+  assert.equal(check({ read: { own }, lateMs: 2 * TTL_MS + 1 }), `${since}the store has not been read since`);
+  const failing = shared({ since: '2026-01-01T00:04:00.000Z', reason: 'throttled' });
+  assert.equal(
+    check({ read: { own, shared: failing } }),
+    `${since}the auditor cannot ask ECS since 2026-01-01T00:04:00.000Z: throttled`,
+  );
+  assert.match(check({ read: { own, shared: '{' } }) ?? '', /^warning .*cannot be read/);
+  assert.match(check({ read: { own: '{' } }) ?? '', /^warning .*cannot be read/);
+});
+
+test('a node that was told nothing passes while leaders change, and warns once nothing was known for three minutes', () => {
+  const gone = { holder: null };
+  const failing = { shared: shared({ since: 'S', reason: 'throttled' }) };
+  assert.equal(check({ minute: 0, read: gone }, { minute: 3, read: gone }), 'passing');
+  assert.equal(check({ minute: 0, read: gone }, { minute: 4, read: gone }), 'warning not known: no agent audits now');
+  assert.equal(
+    check({ minute: 0, read: gone }, { minute: 4, read: failing }),
+    'warning not known: the auditor cannot ask ECS since S: throttled',
+  );
+  assert.equal(check({ minute: 0, read: gone }, { minute: 2, read: {} }, { minute: 4, read: gone }), 'passing');
+  assert.equal(check({ minute: 0, read: gone }, { minute: 4, read: gone }, { minute: 5, read: {} }), 'passing');
+});
