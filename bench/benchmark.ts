@@ -21,6 +21,8 @@ export interface BenchContext {
   readonly quick: boolean;
   /** How many agents a benchmark of a fleet runs; null: its default. */
   readonly nodes: number | null;
+  /** For how long a fleet rests; null: the default. */
+  readonly restMs: number | null;
   readonly progress: (line: string) => void;
 }
 

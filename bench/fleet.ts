@@ -9,6 +9,8 @@ import { cpuMs, openFiles } from './support/process-load.ts';
 
 const PROGRAM = fileURLToPath(new URL('./support/fleet-worker.ts', import.meta.url));
 const WORKERS = 4;
+/** Thousands of agents share a heap: with the default each small collection of garbage is soon followed by the next. */
+const WORKER_FLAGS = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=64'];
 const TTL_MS = 30_000;
 const DEFAULT_NODES = 500;
 /** Registrations and what etcd does after them are over by then. */
@@ -18,6 +20,7 @@ const EMPTY_MS = 10_000;
 const STOPPED_MS = 45_000;
 const KILLED_MS = 5_000;
 const BACK_LIMIT_MS = 240_000;
+const TELL_EVERY_MS = 15_000;
 /** How often `etcdctl` asks for a key meanwhile. */
 const ETCDCTL_EVERY_MS = 5_000;
 
@@ -28,7 +31,7 @@ export const fleet: Benchmark = {
   async run(context) {
     const { clock, signal, quick } = context;
     const nodes = context.nodes ?? (quick ? 40 : DEFAULT_NODES);
-    const restMs = quick ? 10_000 : 60_000;
+    const restMs = quick ? 10_000 : (context.restMs ?? 60_000);
     const etcd = await startBenchEtcd(context);
     const { server } = etcd;
     const empty = await measured(context, etcd, [], () => clock.sleep(EMPTY_MS, signal));
@@ -37,6 +40,7 @@ export const fleet: Benchmark = {
     const workers = startWorkers(context, etcd.url, nodes);
     const total = () => addReports(workers.map(({ report }) => report()));
     const asking = startEtcdctl(context, etcd);
+    startTelling(context, total);
 
     const start = await measured(context, etcd, workers, () =>
       until('all are registered', BACK_LIMIT_MS, () => total().held === nodes, { everyMs: 50, signal }),
@@ -161,6 +165,20 @@ function loadFigures(what: string, { wallMs, etcdCpuMs, clientsCpuMs, proposals 
   ];
 }
 
+/** Says from time to time how the fleet is, so that a run that does not end shows why. */
+function startTelling({ clock, signal, cleanup, progress }: BenchContext, total: () => FleetReport) {
+  const ended = new AbortController();
+  const run = async () => {
+    for (;;) {
+      await clock.sleep(TELL_EVERY_MS, AbortSignal.any([signal, ended.signal]));
+      const { held, beats, failedBeats, losses } = total();
+      progress(`${held} are registered; heartbeats ${beats}, failed ${failedBeats}; losses ${losses}`);
+    }
+  };
+  run().catch(() => {}); // ended
+  cleanup.after(async () => ended.abort());
+}
+
 /** Asks etcd for a key with `etcdctl`, as an operator would, until the benchmark ends. */
 function startEtcdctl({ clock, signal, cleanup }: BenchContext, { server }: BenchEtcd) {
   const ended = new AbortController();
@@ -208,7 +226,7 @@ function startWorkers(context: BenchContext, url: string, nodes: number): Worker
     const count = Math.floor((nodes * (index + 1)) / WORKERS) - first;
     let newest: FleetReport = { held: 0, confirmedAtMs: 0, registrations: 0, beats: 0, failedBeats: 0, losses: 0 };
     let rest = '';
-    const child = startChild(context, [process.execPath, PROGRAM, url, String(first), String(count), String(TTL_MS)], {
+    const child = startChild(context, [process.execPath, ...WORKER_FLAGS, PROGRAM, url, String(first), String(count), String(TTL_MS)], {
       deathWatch: true,
       onStdout: (chunk) => {
         const lines = (rest + chunk).split('\n');

@@ -30,11 +30,11 @@ try {
 if (interrupt.signal.aborted) process.exitCode = 130;
 
 async function main(args: readonly string[]): Promise<number> {
-  const { json, quick, nodes, wanted } = parseCommandLine(args);
+  const { json, quick, nodes, restMs, wanted } = parseCommandLine(args);
   const machine = await describeMachine();
   const results: BenchmarkResult[] = [];
   for (const benchmark of wanted) {
-    if (!interrupt.signal.aborted) results.push(await measure(benchmark, quick, nodes));
+    if (!interrupt.signal.aborted) results.push(await measure(benchmark, { quick, nodes, restMs }));
   }
   if (interrupt.signal.aborted) throw interrupt.signal.reason;
   const report = { machine, quick, results };
@@ -45,8 +45,7 @@ async function main(args: readonly string[]): Promise<number> {
 
 async function measure(
   { name, about, run }: Benchmark,
-  quick: boolean,
-  nodes: number | null,
+  size: Pick<BenchContext, 'quick' | 'nodes' | 'restMs'>,
 ): Promise<BenchmarkResult> {
   const cleanup = createCleanup();
   const progress = (line: string) => process.stderr.write(`${name}: ${line}\n`);
@@ -55,8 +54,7 @@ async function measure(
     random: Math.random,
     signal: interrupt.signal,
     cleanup,
-    quick,
-    nodes,
+    ...size,
     progress,
   };
   try {
@@ -73,7 +71,7 @@ function parseCommandLine(args: readonly string[]) {
   const { values, positionals } = parsed(() =>
     parseArgs({
       args: [...args],
-      options: { json: flag, quick: flag, nodes: { type: 'string' } },
+      options: { json: flag, quick: flag, nodes: { type: 'string' }, rest: { type: 'string' } },
       allowPositionals: true,
     }),
   );
@@ -83,14 +81,22 @@ function parseCommandLine(args: readonly string[]) {
     throw new UsageError(`unknown benchmark "${unknown}"; use one of ${names}`);
   }
   const wanted = BENCHMARKS.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
-  const nodes = values.nodes === undefined ? null : Number(values.nodes);
-  if (nodes !== null && !(Number.isInteger(nodes) && nodes >= 1 && nodes <= 20_000)) {
-    throw new UsageError(`--nodes ${values.nodes}: give a whole number from 1 to 20000`);
+  const nodes = wholeNumber('--nodes', values.nodes, 20_000, wanted);
+  const restSeconds = wholeNumber('--rest', values.rest, 3_600, wanted);
+  return { ...values, nodes, restMs: restSeconds === null ? null : restSeconds * 1_000, wanted };
+}
+
+/** A flag of the benchmark `fleet`. */
+function wholeNumber(flag: string, text: string | undefined, max: number, wanted: readonly Benchmark[]): number | null {
+  if (text === undefined) return null;
+  const value = Number(text);
+  if (!(Number.isInteger(value) && value >= 1 && value <= max)) {
+    throw new UsageError(`${flag} ${text}: give a whole number from 1 to ${max}`);
   }
-  if (nodes !== null && !wanted.includes(fleet)) {
-    throw new UsageError('--nodes has no effect without the benchmark fleet; leave it out');
+  if (!wanted.includes(fleet)) {
+    throw new UsageError(`${flag} has no effect without the benchmark fleet; leave it out`);
   }
-  return { ...values, nodes, wanted };
+  return value;
 }
 
 function parsed<T>(parse: () => T): T {

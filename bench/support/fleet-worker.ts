@@ -8,12 +8,36 @@ import { parseStoreUrl } from '../../src/store/store-url.ts';
 import { sampleRecord, spreadInstanceId } from '../../test/support/sample-record.ts';
 import { type FleetReport, REPORT_EVERY_MS } from './fleet-report.ts';
 
-/** fleet-worker.ts STORE-URL FIRST COUNT TTL-MS: the publishers of so many agents, with a store each, until it is ended. */
+/**
+ * fleet-worker.ts STORE-URL FIRST COUNT TTL-MS: the publishers of so many agents, with a store each, until it is ended.
+ * It starts them as fast as it can carry: on real nodes each has a processor of its own, and here none may wait in this
+ * process for so long that its calls time out.
+ */
 const [url = '', first = '0', count = '0', ttlMs = '30000'] = process.argv.slice(2);
 const none = { caFile: null, certFile: null, keyFile: null, user: null, password: null };
 const never = new AbortController().signal;
 
+/** Agents that were started and are not registered yet. */
+const MAX_STARTING = 64;
+// What fails is counted and not read.
+Error.stackTraceLimit = 0;
+
 const states: PublisherState[] = [];
+setInterval(() => {
+  const sum = (of: (state: PublisherState) => number) => states.reduce((total, state) => total + of(state), 0);
+  const report: FleetReport = {
+    held: sum(({ phase }) => (phase === 'held' ? 1 : 0)),
+    confirmedAtMs: states.reduce((first, { phase, heartbeatAtMs }) => Math.min(first, phase === 'held' ? heartbeatAtMs : 0), Number.POSITIVE_INFINITY),
+    registrations: sum(({ counts }) => counts.registrations),
+    beats: sum(({ counts }) => counts.beats),
+    failedBeats: sum(({ counts }) => counts.failedBeats),
+    losses: sum(({ counts }) => counts.losses),
+  };
+  process.stdout.write(`${JSON.stringify(report)}\n`);
+}, REPORT_EVERY_MS);
+
+let starting = 0;
+let registered = () => {};
 for (let index = 0; index < Number(count); index += 1) {
   const store = await openStore(parseStoreUrl(url, none), {
     clock: systemClock,
@@ -23,6 +47,7 @@ for (let index = 0; index < Number(count); index += 1) {
   });
   const record = sampleRecord({ ec2InstanceId: spreadInstanceId(Number(first) + index) });
   states[index] = initialPublisherState(Number(ttlMs));
+  starting += 1;
   runPublisher(
     {
       store,
@@ -34,6 +59,10 @@ for (let index = 0; index < Number(count); index += 1) {
       desired: createCell<Desired | null>({ record, json: encodeRecord(record) }),
       leaving: createCell(false),
       onStep(_, state) {
+        if (state.counts.registrations === 1 && states[index]?.counts.registrations === 0) {
+          starting -= 1;
+          registered();
+        }
         states[index] = state;
       },
     },
@@ -41,17 +70,9 @@ for (let index = 0; index < Number(count); index += 1) {
   ).catch((error: unknown) => {
     throw error;
   });
+  while (starting >= MAX_STARTING) {
+    await new Promise<void>((resolve) => {
+      registered = resolve;
+    });
+  }
 }
-
-setInterval(() => {
-  const sum = (of: (state: PublisherState) => number) => states.reduce((total, state) => total + of(state), 0);
-  const report: FleetReport = {
-    held: sum(({ phase }) => (phase === 'held' ? 1 : 0)),
-    confirmedAtMs: Math.min(...states.map(({ phase, heartbeatAtMs }) => (phase === 'held' ? heartbeatAtMs : 0))),
-    registrations: sum(({ counts }) => counts.registrations),
-    beats: sum(({ counts }) => counts.beats),
-    failedBeats: sum(({ counts }) => counts.failedBeats),
-    losses: sum(({ counts }) => counts.losses),
-  };
-  process.stdout.write(`${JSON.stringify(report)}\n`);
-}, REPORT_EVERY_MS);
