@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { decodePresence, encodePresence, encodeRecord } from '../record/codec.ts';
 import type { NodeRecord, Presence } from '../record/record.ts';
 import { keysOf, presenceKey } from './keys.ts';
@@ -70,6 +71,8 @@ interface Attempt {
  * answer was lost is found again and not done again.
  */
 export function createRegister(kv: Kv) {
+  // With it no other client of the store can compute the id of the next presence lease, and grant that for a moment only.
+  const secret = randomUUID();
   // One for each session whose registration got no answer; an agent has one session.
   const unanswered = new Map<string, Attempt>();
   let serial = 0;
@@ -80,7 +83,7 @@ export function createRegister(kv: Kv) {
     // A new id after each loss: what a store still has to end of the old lease cannot end the new one.
     serial += 1;
     const attempt = unanswered.get(name) ?? {
-      presenceLease: kv.leaseOf(`presence ${name} ${serial}`),
+      presenceLease: kv.leaseOf(`presence ${name} ${serial} ${secret}`),
       isRepeat: false,
     };
     unanswered.set(name, { ...attempt, isRepeat: true });
