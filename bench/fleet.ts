@@ -226,16 +226,20 @@ function startWorkers(context: BenchContext, url: string, nodes: number): Worker
     const count = Math.floor((nodes * (index + 1)) / WORKERS) - first;
     let newest: FleetReport = { held: 0, confirmedAtMs: 0, registrations: 0, beats: 0, failedBeats: 0, losses: 0 };
     let rest = '';
-    const child = startChild(context, [process.execPath, ...WORKER_FLAGS, PROGRAM, url, String(first), String(count), String(TTL_MS)], {
-      deathWatch: true,
-      onStdout: (chunk) => {
-        const lines = (rest + chunk).split('\n');
-        rest = lines.pop() ?? '';
-        const line = lines.at(-1);
-        if (line !== undefined) newest = JSON.parse(line);
+    const child = startChild(
+      context,
+      [process.execPath, ...WORKER_FLAGS, PROGRAM, url, String(first), String(count), String(TTL_MS)],
+      {
+        deathWatch: true,
+        onStdout: (chunk) => {
+          const lines = (rest + chunk).split('\n');
+          rest = lines.pop() ?? '';
+          const line = lines.at(-1);
+          if (line !== undefined) newest = JSON.parse(line);
+        },
+        onStderr: (chunk) => process.stderr.write(chunk),
       },
-      onStderr: (chunk) => process.stderr.write(chunk),
-    });
+    );
     return { child, report: () => newest };
   });
 }

@@ -27,7 +27,10 @@ setInterval(() => {
   const sum = (of: (state: PublisherState) => number) => states.reduce((total, state) => total + of(state), 0);
   const report: FleetReport = {
     held: sum(({ phase }) => (phase === 'held' ? 1 : 0)),
-    confirmedAtMs: states.reduce((first, { phase, heartbeatAtMs }) => Math.min(first, phase === 'held' ? heartbeatAtMs : 0), Number.POSITIVE_INFINITY),
+    confirmedAtMs: states.reduce(
+      (first, { phase, heartbeatAtMs }) => Math.min(first, phase === 'held' ? heartbeatAtMs : 0),
+      Number.POSITIVE_INFINITY,
+    ),
     registrations: sum(({ counts }) => counts.registrations),
     beats: sum(({ counts }) => counts.beats),
     failedBeats: sum(({ counts }) => counts.failedBeats),

@@ -24,8 +24,11 @@ export interface Kv {
    */
   grant(ttlMs: number, signal: AbortSignal, lease?: string): Promise<Granted>;
 
-  /** Renews the lease; false: no such lease. Writes no revision. */
-  keepAlive(lease: string, signal: AbortSignal): Promise<boolean>;
+  /**
+   * Renews the lease; false: no such lease. Writes no revision.
+   * @param limitMs by then it has asked all the servers there are; default: the store's own deadline
+   */
+  keepAlive(lease: string, signal: AbortSignal, limitMs?: number): Promise<boolean>;
 
   /** As `keepAlive`; the TTL in ms that starts anew; null: no such lease. */
   renew(lease: string, signal: AbortSignal): Promise<number | null>;

@@ -8,12 +8,15 @@ import { createHoldNotes, depart, readHold, untilNotHeld, updateRecord } from '.
 import { createRegister } from './registration.ts';
 import type { RenewOutcome, Store } from './store.ts';
 
+/** The part of a TTL within which a heartbeat has been refused by all members or has got through: less than one in three. */
+const HEARTBEAT_LIMIT = 0.3;
+
 /** The store's contract over any key-value store that has revisions and leases. */
 export function createRollStore(kv: Kv): Store {
   const notesOf = createHoldNotes();
   const register = createRegister(kv);
-  const renew = async (lease: string, signal: AbortSignal): Promise<RenewOutcome> => ({
-    kind: (await kv.keepAlive(lease, signal)) ? 'renewed' : 'lost',
+  const renew = async (lease: string, signal: AbortSignal, limitMs?: number): Promise<RenewOutcome> => ({
+    kind: (await kv.keepAlive(lease, signal, limitMs)) ? 'renewed' : 'lost',
   });
 
   return {
@@ -29,7 +32,7 @@ export function createRollStore(kv: Kv): Store {
       }
       return outcome;
     },
-    renew: (hold, signal) => renew(hold.presenceLease, signal),
+    renew: (hold, signal) => renew(hold.presenceLease, signal, hold.ttlMs * HEARTBEAT_LIMIT),
     renewRetention: (hold, signal) => renew(hold.retentionLease, signal),
     untilNotHeld: (hold, signal) => untilNotHeld(kv, hold, notesOf(hold), signal),
     notHeld: async (hold, signal) => (await readHold(kv, hold, notesOf(hold), signal)).ended,

@@ -9,7 +9,12 @@ import { startMachineTimer, TURN_MS, until } from '../support/machine-time.ts';
 import { openEtcdStore, startPublishers } from '../support/publishers.ts';
 
 const AGENTS = 20;
-const TTL_MS = 10_000;
+const TTL_MS = 5_000;
+/**
+ * A leader that resumes revokes 16 leases at a time. Where these revocations are lost, since it is none any more, it waits
+ * for 7 s and goes on with the rest, which its successor carries out: seen as a loss without a cause, up to 8 s later.
+ */
+const LATE_REVOCATIONS_MS = 8_000;
 const ROUNDS = 10;
 const MASS_LOSS = 0.3 * AGENTS;
 const never = new AbortController().signal;
@@ -73,10 +78,10 @@ async function startReader(t: TestContext, endpoints: readonly string[]) {
     /** @returns how many vanished since the last time */
     begin() {
       const { vanished } = seen;
-      [seen.longestMs, seen.vanished, told.length] = [0, 0, 0];
+      [seen.vanished, told.length] = [0, 0];
       return vanished;
     },
-    /** What happened since `begin`; no living node may have been missing for longer than a second. */
+    /** What happened since `begin`; no living node may have been missing for longer than a second since the last check. */
     check(what: string) {
       t.diagnostic(
         `${what}: ${seen.vanished} vanished, ${Math.round(seen.longestMs)} ms at the longest; told: ${told}`,
@@ -84,6 +89,7 @@ async function startReader(t: TestContext, endpoints: readonly string[]) {
       assert.deepEqual([...missing.keys()], [], 'all are back');
       assert.ok(seen.longestMs < 1_000, `${seen.longestMs} ms`);
       assert.equal(count('lost', 'lost?'), count('recovered'), 'each lost event has its recovered at once');
+      seen.longestMs = 0;
       // A mass loss is more than 30 % of the nodes.
       assert.ok(count('lost') <= MASS_LOSS, `${count('lost')} told as lost for certain`);
       if (seen.vanished > MASS_LOSS) assert.ok(count('lost?') > 0, 'the others are uncertain');
@@ -107,8 +113,8 @@ test('a leader that was paused revokes what others renewed: no node is missing f
     await sleep(TTL_MS + 2_000);
     const whilePaused = reader.begin();
     process.kill(leader.pid, 'SIGCONT');
-    // No event tells the last revocation of a leader that resumes: it may come after the leader has become a follower.
-    await sleep(3_000);
+    // No event tells the last revocation.
+    await sleep(LATE_REVOCATIONS_MS);
     await until('all are back', 30_000, reader.allAreBack);
     const vanished = reader.check(`round ${round}, ${whilePaused} vanished before the leader resumed`);
     if (whilePaused + vanished > 0) lossy += 1;

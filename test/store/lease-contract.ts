@@ -35,6 +35,13 @@ export function describeLeaseContract(kind: string, start: () => Promise<Backend
       assert.deepEqual(await world.kv.grant(90_000, signal, lease), { lease, ttlMs: 90_000 });
     });
 
+    it('takes presence leases whose ids no other process can compute', async () => {
+      const first = heldBy(await register('session-a')).hold;
+      const other = createRollStore(await world.backend.open());
+      const again = await register('session-a', { by: other, takeover: false });
+      assert.notEqual(heldBy(again).hold.presenceLease, first.presenceLease);
+    });
+
     it('keeps the retention lease of a node from one session to the next', async () => {
       const first = heldBy(await register('session-a')).hold;
       await world.store.depart(first, departureOf('session-a'), signal);

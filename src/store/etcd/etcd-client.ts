@@ -17,6 +17,8 @@ interface Attempts {
   readonly repeatable: boolean;
   /** What it needs a right for, such as `write /rollcall/v1/records/i-1`, for the message of a refusal. */
   readonly right?: string;
+  /** Where shorter than the request deadline: a heartbeat has to reach each endpoint while its lease lives. */
+  readonly limitMs?: number | undefined;
   /** Only here, for a call that belongs to a stream of this endpoint. */
   readonly only?: Endpoint;
 }
@@ -101,7 +103,7 @@ export function openEtcdClient(
   };
 
   const attempt: EtcdClient['attempt'] = async (how, signal, work) => {
-    const untilMs = clock.monotonicMs() + requestTimeoutMs;
+    const untilMs = clock.monotonicMs() + Math.min(requestTimeoutMs, how.limitMs ?? requestTimeoutMs);
     const round = how.only ? [how.only] : [...all.slice(current), ...all.slice(0, current)];
     const failed: Failure[] = [];
     for (const [index, endpoint] of round.entries()) {

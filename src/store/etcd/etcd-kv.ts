@@ -105,8 +105,8 @@ function etcdLeases(client: EtcdClient, root: string): Leases {
     });
 
   /** The TTL that starts anew; null: the lease is gone. */
-  const renew = (lease: string, signal: AbortSignal): Promise<number | null> =>
-    client.call(LEASE_KEEP_ALIVE, { id: lease }, REPEATABLE, signal, ({ id, ttl }) => {
+  const renew = (lease: string, signal: AbortSignal, limitMs?: number): Promise<number | null> =>
+    client.call(LEASE_KEEP_ALIVE, { id: lease }, { ...REPEATABLE, limitMs }, signal, ({ id, ttl }) => {
       requireAbout(lease, id);
       // Of a lease that is gone etcd says 0, its grpc-proxy -1.
       return Number(ttl) > 0 ? Number(ttl) * 1_000 : null;
@@ -128,7 +128,7 @@ function etcdLeases(client: EtcdClient, root: string): Leases {
       }
     },
 
-    keepAlive: async (lease, signal) => (await renew(lease, signal)) !== null,
+    keepAlive: async (lease, signal, limitMs) => (await renew(lease, signal, limitMs)) !== null,
     renew,
 
     remaining: async (leases, signal) => {

@@ -14,7 +14,7 @@ import {
 import { closeTestKvs, collect, never, openTestKv, putAll } from '../../support/etcd-kv.ts';
 import { type EtcdServer, startEtcd } from '../../support/etcd-server.ts';
 import { describeOnEtcds } from '../../support/etcd-versions.ts';
-import { until } from '../../support/machine-time.ts';
+import { timed, until } from '../../support/machine-time.ts';
 
 describe('auth tokens', () => {
   const endpoint = { url: 'http://a' } as Endpoint;
@@ -106,6 +106,14 @@ describeOnEtcds('endpoints', (version) => {
       assert.ok(firstMs >= 1_980 && firstMs < 4_000, `${firstMs} ms`);
       await kv.range({ prefix: '' }, never);
       assert.ok(performance.now() - startMs - firstMs < 1_900, 'the silent one was not asked again');
+    });
+
+    it('are all asked within the limit of a heartbeat, where that is shorter than the deadline', async () => {
+      const kv = openTestKv([silent.url, silent.url, server.clientUrl], {}, { requestTimeoutMs: 60_000 });
+      const { lease } = await openTestKv([server.clientUrl]).grant(60_000, never);
+      const [renewed, tookMs] = await timed(kv.keepAlive(lease, never, 1_500));
+      assert.equal(renewed, true);
+      assert.ok(tookMs < 20_000, `${tookMs} ms: the first had a share of the limit`);
     });
 
     it('are asked within one deadline in total, and the error names what each did', async () => {
