@@ -3,6 +3,7 @@
 import { ChannelImplementation } from '@grpc/grpc-js/build/src/channel.js';
 
 import { setup } from '@grpc/grpc-js/build/src/load-balancer-pick-first.js';
+import { setLogger } from '@grpc/grpc-js/build/src/logging.js';
 
 export { CallCredentials } from '@grpc/grpc-js/build/src/call-credentials.js';
 export { type Call, type StatusObject, statusOrFromValue } from '@grpc/grpc-js/build/src/call-interface.js';
@@ -21,3 +22,5 @@ export type { GrpcUri } from '@grpc/grpc-js/build/src/uri-parser.js';
 export { ChannelImplementation };
 
 setup();
+// What fails is an error of its call. Lines of grpc-js on stderr would stand between those of the agent's log.
+setLogger({});

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { constants, createServer } from 'node:http2';
+import type { AddressInfo } from 'node:net';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { systemClock } from '../../../src/lib/clock.ts';
 import { type Channel, openChannel } from '../../../src/store/etcd/channel.ts';
@@ -97,6 +99,19 @@ describe('a channel to one endpoint', () => {
     assert.ok((await again) < 10_000);
     assert.equal((await watching.stream(WATCH, [watch], {}, never).next()).done, false);
     assert.equal(proxy.connections(), 4);
+  });
+
+  it('writes nothing itself when an overloaded server hangs up on its pings', async (t) => {
+    const written = t.mock.method(console, 'error', () => {});
+    const http2 = createServer();
+    http2.on('session', (session) => {
+      session.on('stream', () => session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM, 0, Buffer.from('too_many_pings')));
+    });
+    await new Promise<void>((resolve) => http2.listen(0, '127.0.0.1', resolve));
+    t.after(() => http2.close());
+    const channel = open(`http://127.0.0.1:${(http2.address() as AddressInfo).port}`);
+    await assert.rejects(ask(channel), { name: 'RpcError' });
+    assert.equal(written.mock.callCount(), 0);
   });
 
   it('ends its calls when it is closed', async () => {
