@@ -109,6 +109,7 @@ test('a leader that was paused revokes what others renewed: no node is missing f
   let lossy = 0;
   for (let round = 1; round <= ROUNDS; round += 1) {
     const leader = await cluster.leader();
+    reader.begin();
     process.kill(leader.pid, 'SIGSTOP');
     await sleep(TTL_MS + 2_000);
     const whilePaused = reader.begin();
