@@ -18,7 +18,7 @@ interface StoreDeps {
 
 /** Connects to no etcd yet. @throws StoreError when an embedded store's file cannot be used, or the reason of the signal */
 export async function openStore(config: StoreConfig, deps: StoreDeps): Promise<Store> {
-  return createRollStore(await openKv(config, deps));
+  return createRollStore(await openKv(config, deps), `${deps.random()} ${deps.random()}`);
 }
 
 /** Each kind is loaded on use: an agent on etcd does not load SQLite, a list from SQLite does not load gRPC. */

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { decodePresence, encodePresence, encodeRecord } from '../record/codec.ts';
 import type { NodeRecord, Presence } from '../record/record.ts';
 import { keysOf, presenceKey } from './keys.ts';
@@ -69,10 +68,9 @@ interface Attempt {
  * `Store.register` over any key-value store, in as few writes as there can be: the presence lease and one transaction, and
  * the retention lease where the node has none. Both leases have ids of our own choice, so that what happened before an
  * answer was lost is found again and not done again.
+ * @param secret with it no other client of the store can compute a presence lease, and grant it for a moment only
  */
-export function createRegister(kv: Kv) {
-  // With it no other client of the store can compute the id of the next presence lease, and grant that for a moment only.
-  const secret = randomUUID();
+export function createRegister(kv: Kv, secret: string) {
   // One for each session whose registration got no answer; an agent has one session.
   const unanswered = new Map<string, Attempt>();
   let serial = 0;

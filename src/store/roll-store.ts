@@ -11,10 +11,10 @@ import type { RenewOutcome, Store } from './store.ts';
 /** The part of a TTL within which a heartbeat has been refused by all members or has got through: less than one in three. */
 const HEARTBEAT_LIMIT = 0.3;
 
-/** The store's contract over any key-value store that has revisions and leases. */
-export function createRollStore(kv: Kv): Store {
+/** The store's contract over any key-value store that has revisions and leases. @param secret see `createRegister` */
+export function createRollStore(kv: Kv, secret = ''): Store {
   const notesOf = createHoldNotes();
-  const register = createRegister(kv);
+  const register = createRegister(kv, secret);
   const renew = async (lease: string, signal: AbortSignal, limitMs?: number): Promise<RenewOutcome> => ({
     kind: (await kv.keepAlive(lease, signal, limitMs)) ? 'renewed' : 'lost',
   });

@@ -37,7 +37,7 @@ export function describeLeaseContract(kind: string, start: () => Promise<Backend
 
     it('takes presence leases whose ids no other process can compute', async () => {
       const first = heldBy(await register('session-a')).hold;
-      const other = createRollStore(await world.backend.open());
+      const other = createRollStore(await world.backend.open(), 'its own secret');
       const again = await register('session-a', { by: other, takeover: false });
       assert.notEqual(heldBy(again).hold.presenceLease, first.presenceLease);
     });
