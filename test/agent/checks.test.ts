@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import { openProbes } from '../../src/checks/run-probes.ts';
 import { until } from '../support/machine-time.ts';
 import { PATIENCE_MS } from '../support/rollcall-process.ts';
@@ -39,7 +40,8 @@ test('an operator’s command that fails is in the record after three runs, and 
     return (await status()) === 'passing' && (await world.record())?.containerInstanceArn !== null;
   });
   const records = world.records();
-  await until('the records are there', PATIENCE_MS, () => records.length > 0);
+  const isUpToDate = async () => isDeepStrictEqual(records.at(-1), await world.record());
+  await until('the writes up to now have been read', PATIENCE_MS, isUpToDate);
   const before = records.length;
 
   await rm(flag);
@@ -54,6 +56,7 @@ test('an operator’s command that fails is in the record after three runs, and 
   await until('the node is well again', PATIENCE_MS, async () => (await status()) === 'passing');
   const runs = (await app()).looks;
   await until('it ran more often', PATIENCE_MS, async () => (await app()).looks > runs + 2);
+  await until('the writes since then have been read', PATIENCE_MS, isUpToDate);
   assert.equal(records.length - before, 2);
   assert.deepEqual(
     agent.log().filter((line) => line.startsWith('check app')),
