@@ -1,6 +1,7 @@
 import type { AuditConfig } from '../audit/fleet-audit/fleet.ts';
 import type { CheckConfig } from '../checks/probe.ts';
 import type { EcsSettings } from '../ecs/ecs-api.ts';
+import type { AccessFiles } from '../http/access.ts';
 import type { MassLossLimits } from '../registry/mass-loss.ts';
 import type { IdentityConfig } from '../sources/external-instance.ts';
 import type { StoreConfig } from '../store/store-url.ts';
@@ -14,6 +15,8 @@ export interface AgentConfig {
   /** Whole seconds, more than the presence TTL. */
   readonly retentionMs: number;
   readonly listen: { readonly host: string; readonly port: number };
+  /** What keeps that port from being open to everyone. */
+  readonly access: AccessFiles;
   readonly labels: Readonly<Record<string, string>>;
   readonly identity: IdentityConfig;
   /** The cluster to assume until ecs-agent names one; null: none. */

@@ -7,6 +7,7 @@ import { sharedStoreStatus } from '../audit/fleet-status.ts';
 import type { Observation } from '../checks/check.ts';
 import type { Probe } from '../checks/probe.ts';
 import type { EcsApi, EcsSettings } from '../ecs/ecs-api.ts';
+import { describeOpenPort, openAccess } from '../http/access.ts';
 import type { AgentReport } from '../http/agent-report.ts';
 import { agentRoutes } from '../http/routes/agent-routes.ts';
 import { startHttpServer } from '../http/server.ts';
@@ -78,11 +79,15 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
   const report = () => currentReport(config, deps, identity, parts);
   const storeStatus = sharedStoreStatus(deps.store, clock);
   const { residentBytes, boardFile = null } = deps;
+  const openTo = describeOpenPort(config.listen, config.access);
   const routes = agentRoutes({
     ...{ report, registry, residentBytes, clock, random, auditor, storeStatus, boardFile },
+    notes: openTo === null ? [] : [openTo],
   });
   const onError = (error: unknown) => log.error(`answering a request failed: ${describeError(error)}`);
-  const server = await startHttpServer({ listen: config.listen, routes, clock, onError });
+  const access = await openAccess(config.access, clock);
+  const server = await startHttpServer({ listen: config.listen, routes, clock, onError, access });
+  if (openTo) log.warn(openTo);
   log.info({ url: server.url, store: deps.store.label }, `rollcall ${deps.version} answers on ${server.url}`);
   try {
     const tasks: Task<PublisherState | null>[] = [

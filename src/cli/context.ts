@@ -1,5 +1,5 @@
 import { isLogged, type LogLevel } from '../config/flags.ts';
-import { type StoreFlags, storeConfig } from '../config/store-flags.ts';
+import { type AgentAccessFlags, type StoreFlags, storeConfig } from '../config/store-flags.ts';
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { printable } from '../lib/foreign-text.ts';
@@ -46,7 +46,7 @@ const MAX_WARNINGS = 5;
 const MAX_LINE = 500;
 
 /** The flags of all commands that read the roll. */
-export interface ReadFlags extends StoreFlags {
+export interface ReadFlags extends StoreFlags, AgentAccessFlags {
   readonly logLevel: LogLevel;
   /** Origin of an agent to read from; undefined: the store. */
   readonly agent?: string;

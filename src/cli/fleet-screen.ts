@@ -65,7 +65,7 @@ async function fromAgent(context: CliContext, flags: StatusFlags, origin: string
   const { parseFleetStatus } = await import('./status-answer.ts');
   const query = new URLSearchParams();
   for (const name of FILTER_NAMES) for (const text of flags[name] ?? []) query.append(name, text);
-  return withAgent(context, origin, 'status', (agent, signal) =>
+  return withAgent(context, flags, origin, 'status', (agent, signal) =>
     agent.read(`/v1/status?${query}`, `read the status at ${origin}`, signal, parseFleetStatus),
   );
 }

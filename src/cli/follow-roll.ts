@@ -1,5 +1,5 @@
 import { type MassLossFlags, massLossLimits } from '../config/mass-loss-flags.ts';
-import { storeConfig } from '../config/store-flags.ts';
+import { type AgentAccessFlags, agentAccess, storeConfig } from '../config/store-flags.ts';
 import type { InstanceJson, RollEntry } from '../record/roll.ts';
 import type { CliContext, ReadFlags } from './context.ts';
 import { entryOf, explainAgentError } from './roll-reader.ts';
@@ -10,6 +10,8 @@ export interface FollowedRoll {
   /** All nodes, sorted by instance id; made when it is called. */
   entries(): readonly RollEntry[];
 }
+
+type FollowFlags = ReadFlags & MassLossFlags & AgentAccessFlags;
 
 interface Following {
   readonly signal: AbortSignal;
@@ -23,7 +25,7 @@ interface Following {
  */
 export async function* rollChanges(
   context: CliContext,
-  flags: ReadFlags & MassLossFlags,
+  flags: FollowFlags,
   { signal, onRetry }: Following,
 ): AsyncGenerator<FollowedRoll, void, undefined> {
   // Loaded here, because a command that prints and ends does not need it.
@@ -36,7 +38,7 @@ export async function* rollChanges(
   const instances = new Map<string, InstanceJson>();
   let complete = false;
   try {
-    for await (const event of client.watch({ signal, onRetry })) {
+    for await (const event of client.watch({ signal, onRetry, hold: false })) {
       applyEvent(instances, event);
       // A snapshot in mid-stream replaces the roll node by node; until it is whole the last one stays.
       complete = event.snapshot !== true && (complete || event.type === 'rollcall.roll.synced');
@@ -48,14 +50,17 @@ export async function* rollChanges(
     }
   } catch (error) {
     signal.throwIfAborted();
-    throw flags.agent === undefined ? error : await explainAgentError(context, flags.agent, error);
+    throw flags.agent === undefined ? error : await explainAgentError(context, agentAccess(flags), flags.agent, error);
   } finally {
     await client.close();
   }
 }
 
-async function openSource({ clock, random }: CliContext, flags: ReadFlags & MassLossFlags) {
-  if (flags.agent !== undefined) return (await import('../client/agent-source.ts')).openHttpSource(flags.agent, clock);
+async function openSource({ clock, random }: CliContext, flags: FollowFlags) {
+  if (flags.agent !== undefined) {
+    const { openHttpSource } = await import('../client/agent-source.ts');
+    return openHttpSource(flags.agent, clock, agentAccess(flags));
+  }
   const { openStoreSource } = await import('../client/store-source.ts');
   return openStoreSource(storeConfig(flags), { clock, random, massLoss: massLossLimits(flags) });
 }

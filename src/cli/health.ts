@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { Command, Option } from 'commander';
 import { listenAddress } from '../config/flags.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -8,6 +9,7 @@ import type { CliContext } from './context.ts';
 
 interface HealthFlags {
   readonly listen: { readonly host: string; readonly port: number };
+  readonly listenCertFile?: string;
 }
 
 const EXAMPLES = `
@@ -28,14 +30,19 @@ export function healthCommand(context: CliContext): Command {
         .default({ host: '127.0.0.1', port: 51_690 }, '127.0.0.1:51690')
         .argParser(listenAddress),
     )
+    .addOption(
+      new Option('--listen-cert-file <path>', 'the agent’s certificate, where its port speaks HTTPS').env(
+        'ROLLCALL_LISTEN_CERT_FILE',
+      ),
+    )
     .addHelpText('after', EXAMPLES)
-    .action(async ({ listen }: HealthFlags) => {
+    .action(async ({ listen, listenCertFile }: HealthFlags) => {
       if (listen.port === 0) {
         throw new UsageError(
           '--listen port 0 is a free port that the agent chose; set the port that is in the agent’s log',
         );
       }
-      const verdict = await readHealth(listen, context.clock, context.signal);
+      const verdict = await readHealth(listen, context.clock, context.signal, listenCertFile ?? null);
       if (!verdict.healthy) throw new RollcallError(verdict.reason);
       await context.stdout(`${verdict.reason}\n`);
     });
@@ -50,16 +57,21 @@ interface HealthVerdict {
 const LIMIT_MS = 3_000;
 const MAX_BODY_BYTES = 65_536;
 
-/** Reads `/healthz` of the agent at `listen`. An agent that does not answer is not healthy. */
+/**
+ * Reads `/healthz` of the agent at `listen`. An agent that does not answer is not healthy.
+ * @param certFile the agent's own certificate: the port speaks HTTPS, and no other certificate is accepted
+ */
 export async function readHealth(
   listen: { readonly host: string; readonly port: number },
   clock: Clock,
   signal: AbortSignal,
+  certFile: string | null = null,
 ): Promise<HealthVerdict> {
   let verdict: HealthVerdict & { readonly answered: boolean };
   const hosts = hostsToConnectTo(listen.host);
+  const scheme = certFile === null ? 'http' : 'https';
   do {
-    verdict = await askHealth(`http://${hosts.shift()}:${listen.port}`, clock, signal);
+    verdict = await askHealth(`${scheme}://${hosts.shift()}:${listen.port}`, clock, signal, certFile);
   } while (!verdict.answered && hosts.length > 0);
   return { healthy: verdict.healthy, reason: verdict.reason };
 }
@@ -68,11 +80,13 @@ async function askHealth(
   origin: string,
   clock: Clock,
   signal: AbortSignal,
+  certFile: string | null,
 ): Promise<HealthVerdict & { readonly answered: boolean }> {
   // Loaded here, because the other commands need no HTTP client.
   const { boundedRequest, openHttpPool } = await import('../lib/http-client.ts');
   const url = `${origin}/healthz`;
-  const pool = openHttpPool(origin, { connections: 1, connectTimeoutMs: LIMIT_MS });
+  const connect = certFile === null ? {} : await pinned(certFile);
+  const pool = openHttpPool(origin, { connections: 1, connectTimeoutMs: LIMIT_MS, connect });
   try {
     const { status, text } = await withDeadline(clock, LIMIT_MS, signal, `cannot read ${url}`, (inner) =>
       boundedRequest(pool, { method: 'GET', path: '/healthz', maxBytes: MAX_BODY_BYTES, signal: inner }),
@@ -89,6 +103,16 @@ async function askHealth(
     };
   } finally {
     await pool.destroy();
+  }
+}
+
+/** The certificate that the agent has is trusted, whatever its name and its authority: both are on this machine. */
+async function pinned(certFile: string) {
+  try {
+    const ca = await readFile(certFile);
+    return { ca, allowPartialTrustChain: true, checkServerIdentity: () => undefined };
+  } catch (error) {
+    throw new UsageError(`--listen-cert-file ${certFile}: ${describeError(error)}`);
   }
 }
 

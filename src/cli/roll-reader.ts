@@ -1,5 +1,7 @@
 import type { AgentSource } from '../client/agent-source.ts';
 import { isLogged } from '../config/flags.ts';
+import { type AgentAccessFlags, agentAccess } from '../config/store-flags.ts';
+import type { AgentAccess } from '../lib/agent-access.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { formatDuration } from '../lib/duration.ts';
 import { describeError, UsageError } from '../lib/errors.ts';
@@ -48,14 +50,15 @@ export async function withRoll<T>(
 
 async function readFromAgent<T>(
   context: CliContext,
-  { logLevel }: ReadFlags,
+  flags: ReadFlags,
   origin: string,
   action: string,
   read: (reader: RollReader, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   // The whole roll, so that the filters and their notes are the same as with a store.
   const everything = new URLSearchParams({ presence: 'all' });
-  return withAgent(context, origin, action, (agent, whole) => {
+  const { logLevel } = flags;
+  return withAgent(context, flags, origin, action, (agent, whole) => {
     const readAll = async (signal: AbortSignal): Promise<Roll> => {
       const { containerInstances, revision, skipped, stale, ageMs } = await agent.list(everything, signal);
       if (stale && isLogged(logLevel, 'warn')) {
@@ -84,18 +87,20 @@ async function readFromAgent<T>(
  */
 export async function withAgent<T>(
   context: CliContext,
+  flags: AgentAccessFlags,
   origin: string,
   action: string,
   ask: (agent: AgentSource, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   // Loaded here, because a command that reads the store needs no HTTP client.
   const { openHttpSource } = await import('../client/agent-source.ts');
-  const agent = openHttpSource(origin, context.clock);
+  const access = agentAccess(flags);
+  const agent = openHttpSource(origin, context.clock, access);
   try {
     return await withDeadline(context.clock, READ_DEADLINE_MS, context.signal, action, (signal) => ask(agent, signal));
   } catch (error) {
     context.signal.throwIfAborted();
-    throw await explainAgentError(context, origin, error);
+    throw await explainAgentError(context, access, origin, error);
   } finally {
     await agent.close();
   }
@@ -115,7 +120,12 @@ const MAX_INDEX_BYTES = 65_536;
  * The error of a request to an agent, as the user needs it. An answer that cannot be one of an agent of this version is a
  * wrong URL, or another version: the text at `/` begins with the version.
  */
-export async function explainAgentError(context: CliContext, origin: string, error: unknown): Promise<unknown> {
+export async function explainAgentError(
+  context: CliContext,
+  access: AgentAccess,
+  origin: string,
+  error: unknown,
+): Promise<unknown> {
   const { AgentError } = await import('../client/types.ts');
   if (!(error instanceof AgentError)) return error;
   const { status } = error;
@@ -126,7 +136,7 @@ export async function explainAgentError(context: CliContext, origin: string, err
   }
   const isOdd = status === 404 || (status === null && !error.retryable);
   if (!isOdd) return error;
-  const version = await versionAt(context, origin);
+  const version = await versionAt(context, access, origin);
   if (version === context.version) return error;
   const cause = describeError(error);
   if (version === null) {
@@ -136,11 +146,12 @@ export async function explainAgentError(context: CliContext, origin: string, err
 }
 
 /** The version in the first line of `/`; null: that is not an agent's. */
-async function versionAt({ clock, signal }: CliContext, origin: string): Promise<string | null> {
-  const { boundedRequest, openHttpPool } = await import('../lib/http-client.ts');
-  const pool = openHttpPool(origin, { connections: 1, connectTimeoutMs: EXPLAIN_LIMIT_MS });
-  const headers = { accept: 'text/plain' };
+async function versionAt({ clock, signal }: CliContext, access: AgentAccess, origin: string): Promise<string | null> {
+  const { boundedRequest } = await import('../lib/http-client.ts');
+  const { authorization, openAgentPool } = await import('../lib/agent-access.ts');
+  const pool = openAgentPool(origin, access, { connections: 1, connectTimeoutMs: EXPLAIN_LIMIT_MS });
   try {
+    const headers = { accept: 'text/plain', ...(await authorization(access)) };
     const { status, text } = await withDeadline(clock, EXPLAIN_LIMIT_MS, signal, `read ${origin}/`, (within) =>
       boundedRequest(pool, { method: 'GET', path: '/', headers, maxBytes: MAX_INDEX_BYTES, signal: within }),
     );

@@ -2,7 +2,7 @@ import { Command, Option } from 'commander';
 import { type FilterFlags, filterOptions } from '../config/filter-flags.ts';
 import { durationBetween, integerBetween, isLogged, logLevelOption } from '../config/flags.ts';
 import { type MassLossFlags, massLossOptions } from '../config/mass-loss-flags.ts';
-import { agentOption, storeOptions } from '../config/store-flags.ts';
+import { agentOptions, storeOptions } from '../config/store-flags.ts';
 import { DeadlineError, withDeadline } from '../lib/deadline.ts';
 import { formatDuration } from '../lib/duration.ts';
 import { describeError, RollcallError } from '../lib/errors.ts';
@@ -44,7 +44,13 @@ export function waitCommand(context: CliContext): Command {
         .argParser(durationBetween(100, 7 * DAY_MS)),
     )
     .addHelpText('after', HELP);
-  for (const option of [...filterOptions(), agentOption(), ...massLossOptions(), ...storeOptions(), logLevelOption()]) {
+  for (const option of [
+    ...filterOptions(),
+    ...agentOptions(),
+    ...massLossOptions(),
+    ...storeOptions(),
+    logLevelOption(),
+  ]) {
     command.addOption(option);
   }
   return command.action(async ({ timeout, ...flags }: WaitFlags) => {

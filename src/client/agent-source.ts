@@ -1,8 +1,9 @@
 import { linkSignals } from '../lib/abort.ts';
+import { type AgentAccess, authorization, OPEN_ACCESS, openAgentPool } from '../lib/agent-access.ts';
 import type { Clock } from '../lib/clock.ts';
 import { DeadlineError, withDeadline } from '../lib/deadline.ts';
 import { describeError, quote, RollcallError } from '../lib/errors.ts';
-import { BodyTooLargeError, boundedRequest, boundedText, type HttpPool, openHttpPool } from '../lib/http-client.ts';
+import { BodyTooLargeError, boundedRequest, boundedText, type HttpPool } from '../lib/http-client.ts';
 import { FieldError, field } from '../record/codec.ts';
 import { FutureRevisionError, parseRevision, SlowReaderError } from '../registry/event-source.ts';
 import { createSseParser, type SseBlock, SseTooLargeError } from './sse.ts';
@@ -128,13 +129,15 @@ export interface AgentSource extends RollSource {
   read<T>(path: string, action: string, signal: AbortSignal, parse: (text: string) => T): Promise<T>;
 }
 
-/** Reads from an agent's HTTP port. @param origin such as `http://127.0.0.1:51690` */
-export function openHttpSource(origin: string, clock: Clock): AgentSource {
-  const pool = openHttpPool(origin, { connections: MAX_CONNECTIONS, connectTimeoutMs: CONNECT_TIMEOUT_MS });
+/** Reads from an agent's HTTP port. @param origin such as `http://127.0.0.1:51690` @param access of one that is not open */
+export function openHttpSource(origin: string, clock: Clock, access: AgentAccess = OPEN_ACCESS): AgentSource {
+  const limits = { connections: MAX_CONNECTIONS, connectTimeoutMs: CONNECT_TIMEOUT_MS };
+  const pool = openAgentPool(origin, access, limits);
 
   const read: AgentSource['read'] = async (path, action, signal, parse) => {
     try {
-      const answer = await boundedRequest(pool, { method: 'GET', path, maxBytes: MAX_LIST_BYTES, signal });
+      const headers = await authorization(access);
+      const answer = await boundedRequest(pool, { method: 'GET', path, headers, maxBytes: MAX_LIST_BYTES, signal });
       if (answer.status !== 200) throw refusedError(action, answer);
       return parse(answer.text);
     } catch (error) {
@@ -158,7 +161,8 @@ export function openHttpSource(origin: string, clock: Clock): AgentSource {
       const action = `watch the roll at ${origin}`;
       using ending = linkSignals(signal);
       try {
-        const body = await openHoldingStream(pool, request, action, clock, ending.signal);
+        const authorized = await authorization(access);
+        const body = await openHoldingStream(pool, request, authorized, action, clock, ending.signal);
         yield* readEventStream(body, { clock, silenceMs: SILENCE_MS, action, signal: ending.signal });
       } catch (error) {
         throw publicError(action, error);
@@ -187,12 +191,13 @@ async function openHoldingStream(...given: Parameters<typeof openStream>): Retur
 async function openStream(
   pool: HttpPool,
   request: StreamRequest,
+  authorized: Readonly<Record<string, string>>,
   action: string,
   clock: Clock,
   signal: AbortSignal,
 ): Promise<AsyncIterable<Buffer>> {
   const path = `/v1/events?${streamQuery(request)}`;
-  const headers = { accept: 'text/event-stream' };
+  const headers = { accept: 'text/event-stream', ...authorized };
   return withDeadline(clock, STREAM_ANSWER_MS, signal, action, async () => {
     // Not the deadline's signal, because the stream lasts longer than the deadline.
     const response = await pool.request({ method: 'GET', path, headers, signal });

@@ -1,4 +1,5 @@
 import { linkSignals, onAbort } from '../lib/abort.ts';
+import type { AgentAccess } from '../lib/agent-access.ts';
 import { type Clock, systemClock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { quote, RollcallError, UsageError } from '../lib/errors.ts';
@@ -149,35 +150,46 @@ export function createClient(source: RollSource, deps: ClientDeps): RollcallClie
 }
 
 type Target =
-  | { readonly kind: 'agent'; readonly origin: string }
+  | { readonly kind: 'agent'; readonly origin: string; readonly access: AgentAccess }
   | { readonly kind: 'store'; readonly config: StoreConfig; readonly massLoss: MassLossLimits | null };
 
 /** @throws UsageError */
 function parseTarget(url: string, options: ConnectOptions): Target {
   const { caFile = null, certFile = null, keyFile = null, user = null, password = null, massLoss } = options;
-  const settings = { caFile, certFile, keyFile, user, password };
-  if (/^https?:/i.test(url)) {
-    const given = Object.entries({ ...settings, massLoss: massLoss ?? null }).find(([, value]) => value !== null);
-    if (given) throw new UsageError(`connect to ${url}: ${given[0]} is for a store URL; remove it for an agent’s URL`);
-    return { kind: 'agent', origin: parseOrigin(url) };
+  const { token = null, tokenFile = null } = options;
+  const isAgent = /^https?:/i.test(url);
+  const foreign = isAgent ? { user, password, massLoss: massLoss ?? null } : { token, tokenFile };
+  const given = Object.entries(foreign).find(([, value]) => value !== null);
+  if (given) {
+    const [right, wrong] = isAgent ? ['a store URL', 'an agent’s URL'] : ['an agent’s URL', 'a store URL'];
+    throw new UsageError(`connect to ${shownUrl(url)}: ${given[0]} is for ${right}; remove it for ${wrong}`);
   }
   if ((certFile === null) !== (keyFile === null))
     throw new UsageError('one of certFile and keyFile is missing; set both');
+  if (isAgent) {
+    if (token !== null && tokenFile !== null) throw new UsageError('token and tokenFile are both set; remove one');
+    return { kind: 'agent', origin: parseOrigin(url), access: { caFile, certFile, keyFile, token, tokenFile } };
+  }
   if (massLoss) requireLimits(massLoss);
   return {
     kind: 'store',
-    config: parseStoreUrl(url, settings),
+    config: parseStoreUrl(url, { caFile, certFile, keyFile, user, password }),
     massLoss: massLoss === undefined ? DEFAULT_MASS_LOSS : massLoss,
   };
 }
 
 function parseOrigin(url: string): string {
   const parsed = URL.canParse(url) ? new URL(url) : null;
-  // Agents have neither TLS nor users. A path or query would be ignored, so it is refused.
-  const isOrigin = parsed?.protocol === 'http:' && parsed.href === `${parsed.origin}/`;
-  if (parsed && isOrigin) return parsed.origin;
-  const shown = url.replace(/\/\/.*@/s, '//***@');
-  throw new UsageError(`cannot read the agent URL "${shown}": use http://HOST:PORT, such as http://127.0.0.1:51690`);
+  // Agents have no users. A path or query would be ignored, so it is refused.
+  if (parsed && parsed.href === `${parsed.origin}/`) return parsed.origin;
+  throw new UsageError(
+    `cannot read the agent URL "${shownUrl(url)}": use http://HOST:PORT or https://HOST:PORT, such as http://127.0.0.1:51690`,
+  );
+}
+
+/** Without what may be a password. */
+function shownUrl(url: string): string {
+  return url.replace(/\/\/.*@/s, '//***@');
 }
 
 function requireLimits({ share, count }: MassLossLimits): void {
@@ -188,7 +200,7 @@ function requireLimits({ share, count }: MassLossLimits): void {
 
 /**
  * A client of the roll at `url`: a store (`etcd://HOST:2379[,HOST…][/PREFIX]`, `etcds://…`, `sqlite:PATH`) or an agent
- * (`http://HOST:PORT`). Both give the same results. An agent uses one watch of the store for all its clients.
+ * (`http://HOST:PORT`, `https://…`). Both give the same results. An agent uses one watch of the store for all its clients.
  * Connects at the first call. @throws UsageError for an invalid URL or option
  */
 export function connect(url: string, options: ConnectOptions = {}): RollcallClient {
@@ -197,7 +209,7 @@ export function connect(url: string, options: ConnectOptions = {}): RollcallClie
   const random = Math.random;
   const source =
     target.kind === 'agent'
-      ? openHttpSource(target.origin, clock)
+      ? openHttpSource(target.origin, clock, target.access)
       : openStoreSource(target.config, { clock, random, massLoss: target.massLoss });
   return createClient(source, { clock, random, signal: options.signal });
 }

@@ -132,10 +132,13 @@ export interface RollWatch extends AsyncIterableIterator<WatchedEvent, void, und
 }
 
 export interface ConnectOptions {
-  /** PEM files for `etcds://`. They are read for each connection, so that replaced files are used. */
+  /** PEM files for `etcds://` and `https://`. They are read for each connection, so that replaced files are used. */
   readonly caFile?: string;
   readonly certFile?: string;
   readonly keyFile?: string;
+  /** The token that an agent asks for, or a file with it, which is read for each request. */
+  readonly token?: string;
+  readonly tokenFile?: string;
   /** The etcd user; both take precedence over those in the URL. */
   readonly user?: string;
   readonly password?: string;

@@ -188,6 +188,33 @@ function nameOfCluster(text: string): string {
 
 const HOUR_MS = 3_600_000;
 
+/** What keeps the HTTP port from being open to everyone. */
+function listenAccessOptions(): Option[] {
+  return [
+    new Option(
+      '--listen-cert-file <path>',
+      'PEM file of the certificate (with its chain) that the port speaks HTTPS with',
+    )
+      .env('ROLLCALL_LISTEN_CERT_FILE')
+      .argParser(nonEmpty),
+    new Option('--listen-key-file <path>', 'PEM file of that certificate’s key')
+      .env('ROLLCALL_LISTEN_KEY_FILE')
+      .argParser(nonEmpty),
+    new Option(
+      '--listen-client-ca-file <path>',
+      'PEM file of the CA whose client certificates are let in; /healthz needs none',
+    )
+      .env('ROLLCALL_LISTEN_CLIENT_CA_FILE')
+      .argParser(nonEmpty),
+    new Option(
+      '--listen-token-file <path>',
+      'file with the tokens that are let in, one a line; /healthz and the page of the board need none',
+    )
+      .env('ROLLCALL_LISTEN_TOKEN_FILE')
+      .argParser(nonEmpty),
+  ];
+}
+
 /** @param env AWS's own variables are defaults and keep their meaning; a ROLLCALL_… variable outranks them */
 export function agentOptions(env: Readonly<Record<string, string | undefined>>): Option[] {
   const onIpv6 = env['AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE']?.toLowerCase() === 'ipv6';
@@ -207,6 +234,7 @@ export function agentOptions(env: Readonly<Record<string, string | undefined>>):
       .env('ROLLCALL_LISTEN')
       .default({ host: '127.0.0.1', port: 51_690 }, '127.0.0.1:51690')
       .argParser(listenAddress),
+    ...listenAccessOptions(),
     repeatable(
       new Option('--label <key=value>', 'a label of this node; repeatable, or comma-separated')
         .env('ROLLCALL_LABEL')
@@ -262,6 +290,10 @@ export interface AgentFlags
   readonly presenceTtl: number;
   readonly retention: number;
   readonly listen: { readonly host: string; readonly port: number };
+  readonly listenCertFile?: string;
+  readonly listenKeyFile?: string;
+  readonly listenClientCaFile?: string;
+  readonly listenTokenFile?: string;
   readonly label: Readonly<Record<string, string>>;
   readonly metadataEndpoint: string;
   readonly metadataInterval: number;
@@ -280,6 +312,18 @@ function metadataOrigin(text: string): string {
   } catch (error) {
     throw new UsageError(`AWS_EC2_METADATA_SERVICE_ENDPOINT "${text}": ${describeError(error)}`);
   }
+}
+
+/** @throws UsageError */
+function listenAccess(flags: AgentFlags): AgentConfig['access'] {
+  const { listenCertFile = null, listenKeyFile = null, listenClientCaFile = null, listenTokenFile = null } = flags;
+  if ((listenCertFile === null) !== (listenKeyFile === null)) {
+    throw new UsageError('one of --listen-cert-file and --listen-key-file is missing; set both');
+  }
+  return {
+    ...{ certFile: listenCertFile, keyFile: listenKeyFile },
+    ...{ clientCaFile: listenClientCaFile, tokenFile: listenTokenFile },
+  };
 }
 
 /** @throws UsageError for values that are valid alone but not together */
@@ -302,6 +346,7 @@ export function agentConfig(flags: AgentFlags): AgentConfig {
     presenceTtlMs: flags.presenceTtl,
     retentionMs: flags.retention,
     listen: flags.listen,
+    access: listenAccess(flags),
     labels: flags.label,
     identity: identityConfig(flags),
     cluster: flags.cluster ?? null,

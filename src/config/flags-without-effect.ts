@@ -72,6 +72,10 @@ export const RULES: readonly Rule[] = [
       return value === undefined ? null : `with ${text}, which is asked instead of the store`;
     },
   },
+  {
+    flags: ['agentTokenFile', 'agentCaFile', 'agentCertFile', 'agentKeyFile'],
+    noEffect: without('agent', '--agent'),
+  },
   { flags: ['fields'], noEffect: inJson('columns') },
   { flags: ['legend'], noEffect: inJson('header line') },
   {
@@ -86,6 +90,7 @@ export const RULES: readonly Rule[] = [
       return isEtcd || given('source').value === 'ecs' ? null : `with ${text}, which is not etcd`;
     },
   },
+  { flags: ['listenKeyFile', 'listenClientCaFile'], noEffect: without('listenCertFile', '--listen-cert-file') },
   { flags: ['execTimeout', 'execRetries'], noEffect: without('exec', '--exec') },
   { flags: ['httpTimeout', 'httpRetries', 'httpSecretFile'], noEffect: without('http', '--http') },
   { flags: ['diskWarning', 'diskCritical'], noEffect: without('disk', '--disk') },

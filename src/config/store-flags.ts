@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { type Command, Option } from 'commander';
+import type { AgentAccess } from '../lib/agent-access.ts';
 import { describeError, UsageError } from '../lib/errors.ts';
 import { parseStoreUrl, type StoreConfig } from '../store/store-url.ts';
 import { durationBetween, httpOrigin } from './flags.ts';
@@ -29,13 +30,45 @@ export function storeOptions(): Option[] {
 
 /** The flags of a command that reads the roll, from the store or from an agent, and ends. */
 export function readOptions(): Option[] {
-  return [agentOption(), ...storeOptions(), timeoutOption()];
+  return [...agentOptions(), ...storeOptions(), timeoutOption()];
 }
 
-export function agentOption(): Option {
-  return new Option('--agent <url>', 'read from the HTTP port of this agent instead of the store: http://HOST:51690')
-    .env('ROLLCALL_AGENT')
-    .argParser(httpOrigin);
+/** Which agent is read, and how a command gets into one that is not open to everyone. */
+export function agentOptions(): Option[] {
+  return [
+    new Option('--agent <url>', 'read from the HTTP port of this agent instead of the store: http://HOST:51690')
+      .env('ROLLCALL_AGENT')
+      .argParser(httpOrigin),
+    new Option('--agent-token-file <path>', 'file with the token that the agent asks for').env(
+      'ROLLCALL_AGENT_TOKEN_FILE',
+    ),
+    new Option('--agent-ca-file <path>', 'PEM file of the CA that signed the agent’s certificate').env(
+      'ROLLCALL_AGENT_CA_FILE',
+    ),
+    new Option('--agent-cert-file <path>', 'PEM file of our client certificate for the agent').env(
+      'ROLLCALL_AGENT_CERT_FILE',
+    ),
+    new Option('--agent-key-file <path>', 'PEM file of that certificate’s key').env('ROLLCALL_AGENT_KEY_FILE'),
+  ];
+}
+
+export interface AgentAccessFlags {
+  readonly agentTokenFile?: string;
+  readonly agentCaFile?: string;
+  readonly agentCertFile?: string;
+  readonly agentKeyFile?: string;
+}
+
+/** @throws UsageError */
+export function agentAccess(flags: AgentAccessFlags): AgentAccess {
+  const { agentTokenFile = null, agentCaFile = null, agentCertFile = null, agentKeyFile = null } = flags;
+  if ((agentCertFile === null) !== (agentKeyFile === null)) {
+    throw new UsageError('one of --agent-cert-file and --agent-key-file is missing; set both');
+  }
+  return {
+    ...{ caFile: agentCaFile, certFile: agentCertFile, keyFile: agentKeyFile },
+    ...{ token: null, tokenFile: agentTokenFile },
+  };
 }
 
 /** Makes a flag outrank the variable of the other: --store that of --agent. A variable of --agent outranks one of --store. */

@@ -43,6 +43,11 @@ export function jsonReply(value: unknown): Reply {
   return { status: 200, contentType: 'application/json', body: `${JSON.stringify(value)}\n` };
 }
 
+/** @param host an address without brackets, or a name */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host);
+}
+
 interface ProblemOptions {
   /** The path of the request. */
   readonly instance?: string;

@@ -1,11 +1,11 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type RequestListener, STATUS_CODES } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener, type Server, STATUS_CODES } from 'node:http';
+import type { Server as TlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Clock } from '../lib/clock.ts';
 import { describeError, RollcallError } from '../lib/errors.ts';
-import { problem, type Reply, type RouteRequest, type Routes, sendHeartbeats, sendReply } from './reply.ts';
-
-const LOOPBACK_V4 = /^127(?:\.\d{1,3}){3}$/;
+import type { Access } from './access.ts';
+import { isLoopback, problem, type Reply, type RouteRequest, type Routes, sendHeartbeats, sendReply } from './reply.ts';
 
 /**
  * True if a request with this `Host` header may be answered. A server on a loopback address answers only loopback names,
@@ -17,10 +17,6 @@ export function hostAllowed(listenHost: string, hostHeader: string | undefined):
   if (!isLoopback(listenHost) || hostHeader === undefined) return true;
   const match = /^(\[[^\]]*\]|[^:]*)(?::\d*)?$/.exec(hostHeader.trim().toLowerCase());
   return match?.[1] !== undefined && isLoopback(match[1].replace(/^\[(.*)\]$/, '$1'));
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || LOOPBACK_V4.test(host);
 }
 
 /** Limits that protect the node from one client, and from all clients together. */
@@ -64,13 +60,15 @@ type Answer = (req: IncomingMessage, signal: AbortSignal) => Promise<Reply>;
  * Creates the function that routes requests, with the errors that are the same for all paths (400, 404, 405, 413, 414,
  * 421). @param listenHost see `hostAllowed`
  */
-function createAnswer(routes: Routes, listenHost: string, limits: ServerLimits): Answer {
+function createAnswer(routes: Routes, listenHost: string, limits: ServerLimits, access: Access | null): Answer {
   const parsed = Object.entries(routes).map(([path, handler]) => ({ segments: path.split('/'), handler }));
 
   return async (req, signal) => {
     const path = pathOf(req);
     const refused = refuseRequest(req, path, listenHost, limits);
     if (refused) return refused;
+    const unknown = access?.refuse(req, path);
+    if (unknown) return unknown;
     const asked = decodePath(path);
     if (!asked) return problem(400, 'the path is not valid percent-encoding', { instance: path });
     const found = parsed.find(({ segments }) => matches(segments, asked));
@@ -182,6 +180,8 @@ export interface HttpServerOptions {
   /** Called with an unexpected error of a handler; the client gets a 500 without details. */
   readonly onError: (error: unknown) => void;
   readonly limits?: Partial<ServerLimits>;
+  /** Who is let in, and the certificates of the port; default: everyone, without TLS. */
+  readonly access?: Access | null;
 }
 
 interface HttpServer {
@@ -191,14 +191,39 @@ interface HttpServer {
   close(): Promise<void>;
 }
 
+async function createListener(
+  access: Access | null,
+  limits: ServerLimits,
+  onRequest: RequestListener,
+): Promise<Server | TlsServer> {
+  const settings = {
+    maxHeaderSize: limits.maxHeaderBytes,
+    headersTimeout: limits.headersTimeoutMs,
+    requestTimeout: limits.requestTimeoutMs,
+    keepAliveTimeout: limits.keepAliveTimeoutMs,
+    connectionsCheckingInterval: limits.checkIntervalMs,
+  };
+  const pems = access?.tls();
+  if (!pems) return createServer(settings, onRequest);
+  const https = await import('node:https');
+  // A connection without a client certificate is not refused in the handshake: it may ask for /healthz.
+  const tls = {
+    ...pems,
+    requestCert: pems.ca !== undefined,
+    rejectUnauthorized: false,
+    minVersion: 'TLSv1.2',
+  } as const;
+  return https.createServer({ ...settings, ...tls, handshakeTimeout: limits.headersTimeoutMs }, onRequest);
+}
+
 /**
  * A read-only HTTP server: GET and HEAD, no bodies, every error an RFC 9457 problem.
  * @throws RollcallError if it cannot listen on the address
  */
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
-  const { listen, routes, clock, onError } = options;
+  const { listen, routes, clock, onError, access = null } = options;
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
-  const answer = createAnswer(routes, listen.host, limits);
+  const answer = createAnswer(routes, listen.host, limits, access);
   const answering = new WeakSet<Socket>();
   const streams = new Set<AbortController>();
 
@@ -235,20 +260,16 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
       });
   };
 
-  const server = createServer(
-    {
-      maxHeaderSize: limits.maxHeaderBytes,
-      headersTimeout: limits.headersTimeoutMs,
-      requestTimeout: limits.requestTimeoutMs,
-      keepAliveTimeout: limits.keepAliveTimeoutMs,
-      connectionsCheckingInterval: limits.checkIntervalMs,
-    },
-    onRequest,
-  );
+  const server = await createListener(access, limits, onRequest);
   server.on('checkContinue', onRequest); // otherwise node:http asks for the body, which is then refused
   server.maxConnections = limits.maxConnections;
   server.maxRequestsPerSocket = limits.maxRequestsPerSocket;
   server.timeout = limits.socketIdleMs;
+  const following = new AbortController();
+  if (access) {
+    const renew = (pems: object) => 'setSecureContext' in server && (server as TlsServer).setSecureContext(pems);
+    access.follow(renew, onError, following.signal).catch(onError);
+  }
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
     // During an answer, these bytes would become part of it.
     if (socket.writable && !answering.has(socket)) socket.write(clientErrorAnswer(error.code));
@@ -261,13 +282,15 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     server.listen(listen.host === '::' ? { port: listen.port } : listen);
     await once(server, 'listening');
   } catch (error) {
+    following.abort();
     throw listenError(`${host}:${listen.port}`, error, 'choose another with --listen HOST:PORT');
   }
   server.on('error', onError);
 
   return {
-    url: `http://${host}:${(server.address() as AddressInfo).port}`,
+    url: `${access?.tls() ? 'https' : 'http'}://${host}:${(server.address() as AddressInfo).port}`,
     async close() {
+      following.abort();
       if (!server.listening) return;
       const grace = new AbortController();
       const closed = once(server, 'close').then(() => grace.abort());

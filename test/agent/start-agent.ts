@@ -7,6 +7,7 @@ import { runAgent } from '../../src/agent/run-agent.ts';
 import type { Audit } from '../../src/audit/fleet-audit/fleet.ts';
 import type { Probe } from '../../src/checks/probe.ts';
 import type { EcsApi, EcsSettings } from '../../src/ecs/ecs-api.ts';
+import { NO_ACCESS_FILES } from '../../src/http/access.ts';
 import { createCell } from '../../src/lib/cell.ts';
 import { type Clock, systemClock } from '../../src/lib/clock.ts';
 import type { NodeRecord } from '../../src/record/record.ts';
@@ -59,6 +60,7 @@ export async function startWorld(t: TestContext) {
         presenceTtlMs: 6_000,
         retentionMs: 86_400_000,
         listen: { host: '127.0.0.1', port: 0 },
+        access: NO_ACCESS_FILES,
         labels: {},
         identity: { kind: 'ec2' },
         cluster: null,

@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { Page } from 'playwright-core';
 import { sharedStoreStatus } from '../../src/audit/fleet-status.ts';
+import { NO_ACCESS_FILES, openAccess } from '../../src/http/access.ts';
 import { agentRoutes } from '../../src/http/routes/agent-routes.ts';
 import { startHttpServer } from '../../src/http/server.ts';
 import { systemClock } from '../../src/lib/clock.ts';
@@ -126,7 +130,7 @@ function recordOf(n: number, status: 'passing' | 'warning' | 'critical', reason:
 }
 
 /** An agent in this process, with so many nodes in a store of its own. */
-async function startRoll(t: TestContext, count: number) {
+async function startRoll(t: TestContext, count: number, tokenFile: string | null = null) {
   const config = { kind: 'memory', label: 'memory:', name: t.name } as const;
   const store = await openStore(config, { clock: systemClock, random: Math.random, signal, create: true });
   const holds: Hold[] = [];
@@ -153,6 +157,7 @@ async function startRoll(t: TestContext, count: number) {
     }),
     clock: systemClock,
     onError: (error) => t.diagnostic(String(error)),
+    access: await openAccess({ ...NO_ACCESS_FILES, tokenFile }, systemClock),
   });
   t.after(async () => {
     await server.close();
@@ -245,5 +250,27 @@ test('without JavaScript there is a plain table', async (t) => {
   await page.waitForURL('**/plain');
   assert.equal(await page.locator('tbody tr').count(), 3);
   assert.match(await page.locator('body').innerText(), /onerror="window\.hacked=1"/);
+  assert.deepEqual(complaints, []);
+});
+
+test('where a token is needed the board asks for it once, and the tab keeps it', async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), 'rollcall-board-'));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  const token = 'a-token-of-the-fleet-0123456789';
+  await writeFile(join(dir, 'token'), token);
+  const { url } = await startRoll(t, 3, join(dir, 'token'));
+  const browser = await startBrowser(t);
+  const { page, complaints } = await openPage(browser, url);
+  await page.goto(url);
+  const asked = page.locator('.gate input');
+  await asked.fill('not-the-token-0123456789');
+  await page.locator('.gate button').click();
+  await page.locator('.gate [role=alert]').waitFor();
+  await asked.fill(token);
+  await page.locator('.gate button').click();
+  await tiles(page, { present: 3 });
+  await page.reload();
+  await tiles(page, { present: 3 });
+  assert.equal(await page.locator('button.api').innerText(), 'copy as curl');
   assert.deepEqual(complaints, []);
 });

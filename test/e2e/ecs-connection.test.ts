@@ -5,6 +5,7 @@ import pino from 'pino';
 import type { AgentConfig } from '../../src/agent/agent-config.ts';
 import { runAgent } from '../../src/agent/run-agent.ts';
 import { openEcsApi } from '../../src/ecs/open-ecs-api.ts';
+import { NO_ACCESS_FILES } from '../../src/http/access.ts';
 import { createCell } from '../../src/lib/cell.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { openStore } from '../../src/store/open-store.ts';
@@ -34,6 +35,7 @@ async function startFleet(t: TestContext) {
   const start = async ({ node, imdsEndpoint, introspectionEndpoint }: (typeof ecs.simulator.nodes)[number]) => {
     const config: AgentConfig = {
       ...{ store: stores, presenceTtlMs: 4_000, retentionMs: 86_400_000, listen: { host: '127.0.0.1', port: 0 } },
+      access: NO_ACCESS_FILES,
       ...{ labels: {}, identity: { kind: 'ec2' }, cluster: null, machineIdFile: '/nonexistent', allowImdsV1: false },
       ...{ metadataEndpoint: imdsEndpoint, metadataIntervalMs: 5_000, noticeIntervalMs: 5_000 },
       ...{ introspectionEndpoint, introspectionIntervalMs: 500, massLoss: null, ecsAttributes: false },

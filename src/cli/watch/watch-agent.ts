@@ -37,7 +37,7 @@ export async function watchAgent(
     if (away) log('info', 'note: the agent answers again');
     away = false;
   };
-  const agent = openHttpSource(origin, clock);
+  const agent = openHttpSource(origin, clock, config.access);
   const client = createClient(agent, { clock, random, signal: undefined });
   try {
     // Only a cursor needs the store's id before the first event: its revision means nothing in another store.
@@ -68,7 +68,8 @@ export async function watchAgent(
     }
   } catch (error) {
     signal.throwIfAborted();
-    if (!(error instanceof FutureRevisionError && cursorFile)) throw await explainAgentError(context, origin, error);
+    if (!(error instanceof FutureRevisionError && cursorFile))
+      throw await explainAgentError(context, config.access, origin, error);
     const cause = `its revision ${error.since} is ahead of the store’s, ${error.current}, as after a restored backup`;
     throw cursorRefusal(cursorFile.path, cause);
   } finally {

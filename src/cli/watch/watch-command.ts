@@ -3,7 +3,7 @@ import { type FilterFlags, filterOptions } from '../../config/filter-flags.ts';
 import { durationBetween, integerBetween, logLevelOption, nonEmpty, parseCommand } from '../../config/flags.ts';
 import { repeatable } from '../../config/flags-without-effect.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from '../../config/mass-loss-flags.ts';
-import { agentOption, storeConfig, storeOptions, storeVariables } from '../../config/store-flags.ts';
+import { agentAccess, agentOptions, storeConfig, storeOptions, storeVariables } from '../../config/store-flags.ts';
 import { UsageError } from '../../lib/errors.ts';
 import { parseEventKind } from '../../record/cloud-event.ts';
 import { EVENT_KINDS, type EventKind } from '../../record/events.ts';
@@ -125,12 +125,21 @@ export function watchCommand(context: CliContext): Command {
         .argParser(nonEmpty),
     )
     .addOption(
-      new Option('--hold <on|off>', 'of many losses at once, send none before it is certain; default: on with --exec and --http')
+      new Option(
+        '--hold <on|off>',
+        'of many losses at once, send none before it is certain; default: on with --exec and --http',
+      )
         .env('ROLLCALL_HOLD')
         .choices(['on', 'off']),
     )
     .addHelpText('after', HELP);
-  for (const option of [...filterOptions(), ...massLossOptions(), agentOption(), ...storeOptions(), logLevelOption()])
+  for (const option of [
+    ...filterOptions(),
+    ...massLossOptions(),
+    ...agentOptions(),
+    ...storeOptions(),
+    logLevelOption(),
+  ])
     command.addOption(option);
   return command.action(async (flags: WatchFlags) => {
     const config = watchConfig(flags, context.terminal !== undefined);
@@ -151,6 +160,7 @@ function watchConfig(flags: WatchFlags, onTerminal: boolean): WatchConfig {
   return {
     store: storeConfig(flags),
     agent: flags.agent ?? null,
+    access: agentAccess(flags),
     output: outputOf(flags.output, onTerminal),
     webhook:
       flags.http === undefined

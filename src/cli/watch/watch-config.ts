@@ -1,4 +1,5 @@
 import type { LogLevel } from '../../config/flags.ts';
+import type { AgentAccess } from '../../lib/agent-access.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { EventFilter } from '../../record/cloud-event.ts';
 import type { FilterTexts } from '../../record/filter.ts';
@@ -10,6 +11,7 @@ export interface WatchConfig {
   readonly store: StoreConfig;
   /** Origin of the agent that is watched instead of the store; null: the store. */
   readonly agent: string | null;
+  readonly access: AgentAccess;
   /** Start after this revision; null: after the cursor file's, or with a snapshot. */
   readonly since: string | null;
   readonly filter: EventFilter;

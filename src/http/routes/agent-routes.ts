@@ -25,13 +25,25 @@ interface AgentRouteDeps {
   readonly auditor?: Pick<Auditor, 'status' | 'read'> | null;
   /** What the store says beside the roll. Never rejects but with the reason of its signal. */
   readonly storeStatus: (signal: AbortSignal) => Promise<StoreStatus>;
+  /** What `/v1/status` is to say of this agent, one line each; default none. */
+  readonly notes?: readonly string[];
   /** Path of the built page of the board; default null: this build has none. */
   readonly boardFile?: string | null;
 }
 
 /** All paths of the agent's HTTP port. */
 export function agentRoutes(deps: AgentRouteDeps): Routes {
-  const { report, registry, residentBytes, clock, random, auditor = null, storeStatus, boardFile = null } = deps;
+  const {
+    report,
+    registry,
+    residentBytes,
+    clock,
+    random,
+    auditor = null,
+    storeStatus,
+    boardFile = null,
+    notes = [],
+  } = deps;
   const routes: Routes = {
     '/': boardPage(
       boardFile,
@@ -44,7 +56,7 @@ export function agentRoutes(deps: AgentRouteDeps): Routes {
     '/healthz': healthz(report),
     '/readyz': readyz(report),
     '/v1/self': self(report, registry),
-    '/v1/status': status(registry, storeStatus),
+    '/v1/status': status(registry, storeStatus, notes),
     '/v1/containerInstances': containerInstances(registry),
     '/v1/containerInstances/:id': containerInstance(registry),
     '/v1/events': events({ feed: registry, clock, random }),

@@ -137,13 +137,14 @@ export function targets(registry: Pick<Registry, 'read'>): Handler {
 export function status(
   registry: Pick<Registry, 'read'>,
   readStore: (signal: AbortSignal) => Promise<StoreStatus>,
+  ofAgent: readonly string[],
 ): Handler {
   return async (request) => {
     const parsed = parseStatusQuery(request.query);
     if (!parsed.ok) return problem(400, parsed.detail, { instance: request.path });
     const [read, store] = await Promise.all([readForRoute(registry, request), readStore(request.signal)]);
     if ('status' in read) return read;
-    const notes = [...store.notes, ...describeUnmatched(read.roll.entries, parsed.value)];
+    const notes = [...ofAgent, ...store.notes, ...describeUnmatched(read.roll.entries, parsed.value)];
     return jsonReply(fleetStatus(read, { ...store, notes }, parsed.value));
   };
 }

@@ -1,0 +1,184 @@
+import assert from 'node:assert/strict';
+import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, type TestContext, test } from 'node:test';
+import { readHealth } from '../../src/cli/health.ts';
+import { connect } from '../../src/client/connect.ts';
+import type { ConnectOptions } from '../../src/client/types.ts';
+import { type AccessFiles, describeOpenPort, NO_ACCESS_FILES, openAccess } from '../../src/http/access.ts';
+import { jsonReply } from '../../src/http/reply.ts';
+import { startHttpServer } from '../../src/http/server.ts';
+import { type AgentAccess, authorization, OPEN_ACCESS, openAgentPool } from '../../src/lib/agent-access.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import { boundedRequest } from '../../src/lib/http-client.ts';
+import { type EtcdCerts, makeEtcdCerts } from '../support/etcd-certs.ts';
+import { simulatedClock } from '../support/simulated-clock.ts';
+
+const TOKEN = 'a-token-of-the-fleet-0123456789';
+const ROLL = { containerInstances: [], revision: '7', ageMs: 0, stale: false, uncertainty: null, skipped: [] };
+const { signal } = new AbortController();
+let certs: EtcdCerts;
+before(async () => {
+  certs = await makeEtcdCerts();
+});
+after(() => certs.dispose());
+
+/** A server of three paths with the access of these files, and a clock for the time between two reads of them. */
+async function serve(t: TestContext, files: Partial<AccessFiles>) {
+  const clock = simulatedClock();
+  const errors: string[] = [];
+  const page = () => ({ status: 200, contentType: 'text/plain', body: 'yes' });
+  const server = await startHttpServer({
+    listen: { host: '127.0.0.1', port: 0 },
+    routes: { '/': page, '/healthz': page, '/v1/self': page, '/v1/containerInstances': () => jsonReply(ROLL) },
+    clock,
+    onError: (error) => errors.push(String(error)),
+    access: await openAccess({ ...NO_ACCESS_FILES, ...files }, clock),
+  });
+  // The grace of a close is by the clock, which stands still.
+  t.after(async () => {
+    const closed = server.close();
+    await clock.advance(1_000);
+    await closed;
+  });
+  const ask = async (path: string, access: Partial<AgentAccess> = {}) => {
+    const whole = { ...OPEN_ACCESS, ...access };
+    const pool = openAgentPool(server.url, whole, { connections: 1, connectTimeoutMs: 5_000 });
+    try {
+      const headers = await authorization(whole);
+      return await boundedRequest(pool, { method: 'GET', path, headers, maxBytes: 10_000, signal });
+    } finally {
+      await pool.destroy();
+    }
+  };
+  return { url: server.url, ask, clock, errors };
+}
+
+async function folder(t: TestContext) {
+  const dir = await mkdtemp(join(tmpdir(), 'rollcall-access-'));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+test('a token is asked for, except at /healthz and for the page of the board', async (t) => {
+  const tokenFile = join(await folder(t), 'token');
+  await writeFile(tokenFile, `${TOKEN}\n`);
+  const { url, ask } = await serve(t, { tokenFile });
+  assert.match(url, /^http:/);
+  assert.equal((await ask('/healthz')).status, 200);
+  assert.equal((await ask('/')).status, 200);
+  const refused = await ask('/v1/self');
+  assert.equal(refused.status, 401);
+  assert.equal(refused.headers['www-authenticate'], 'Bearer realm="rollcall"');
+  assert.equal(refused.headers['content-type'], 'application/problem+json');
+  assert.match(JSON.parse(refused.text).detail, /^a token is needed; send one of the agent’s --listen-token-file/);
+  assert.match((await ask('/v1/self', { token: 'another-token-0123456789' })).text, /this token is not known/);
+  assert.equal((await ask('/v1/self', { token: TOKEN })).status, 200);
+  assert.equal((await ask('/v1/self', { tokenFile })).status, 200);
+  // A reader without a token does not learn which paths there are.
+  assert.equal((await ask('/v1/other')).status, 401);
+  assert.equal((await ask('/v1/%73elf')).status, 401);
+});
+
+test('a token that replaces another is let in within 5 s; one that cannot be read changes nothing', async (t) => {
+  const tokenFile = join(await folder(t), 'token');
+  await writeFile(tokenFile, TOKEN);
+  const { ask, clock, errors } = await serve(t, { tokenFile });
+  const next = 'the-next-token-0123456789';
+  await writeFile(tokenFile, `${next}\n${TOKEN}\n`);
+  const turn = async () => {
+    await clock.advance(5_000);
+    // Reading a file takes as long as it does, whatever the clock says.
+    for (let tries = 0; tries < 200; tries += 1) await new Promise((resolve) => setImmediate(resolve));
+  };
+  await turn();
+  assert.equal((await ask('/v1/self', { token: next })).status, 200);
+  assert.equal((await ask('/v1/self', { token: TOKEN })).status, 200);
+  await writeFile(tokenFile, 'short');
+  await turn();
+  await turn();
+  assert.equal((await ask('/v1/self', { token: next })).status, 200);
+  assert.equal(errors.length, 1, errors.join());
+  assert.match(errors[0] ?? '', /holds a token of 5 characters; at least 16 are needed/);
+});
+
+test('over HTTPS the server has its certificate, and takes up another', async (t) => {
+  const dir = await folder(t);
+  const [certFile, keyFile] = [join(dir, 'cert'), join(dir, 'key')];
+  await copyFile(certs.server.certFile, certFile);
+  await copyFile(certs.server.keyFile, keyFile);
+  const { url, ask, clock } = await serve(t, { certFile, keyFile });
+  assert.match(url, /^https:/);
+  assert.equal((await ask('/v1/self', { caFile: certs.caFile })).status, 200);
+  await assert.rejects(ask('/v1/self'), /certificate/);
+  await assert.rejects(ask('/v1/self', { caFile: certs.otherCaFile }), /certificate/);
+  await assert.rejects(ask('/v1/self', { caFile: join(dir, 'none') }), /cannot read the CA file .*none: /);
+  const { port } = new URL(url);
+  const at = { host: '127.0.0.1', port: Number(port) };
+  assert.deepEqual((await readHealth(at, systemClock, signal, certFile)).healthy, true);
+  assert.deepEqual((await readHealth(at, systemClock, signal, certs.client.certFile)).healthy, false);
+  // The client's pair is another certificate of the same authority, without this server's name.
+  await copyFile(certs.client.certFile, certFile);
+  await copyFile(certs.client.keyFile, keyFile);
+  for (let tries = 0; tries < 50; tries += 1) {
+    await clock.advance(5_000);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  assert.deepEqual((await readHealth(at, systemClock, signal, certs.client.certFile)).healthy, true);
+});
+
+test('a client certificate of the authority is asked for, except at /healthz', async (t) => {
+  const { ask } = await serve(t, { ...certs.server, clientCaFile: certs.caFile });
+  const { caFile } = certs;
+  assert.equal((await ask('/healthz', { caFile })).status, 200);
+  const refused = await ask('/', { caFile });
+  assert.equal(refused.status, 403);
+  assert.match(refused.text, /a client certificate is needed/);
+  assert.equal((await ask('/v1/self', { caFile, ...certs.foreignClient })).status, 403);
+  assert.equal((await ask('/v1/self', { caFile, ...certs.client })).status, 200);
+});
+
+test('files that cannot be used are refused at the start', async (t) => {
+  const dir = await folder(t);
+  const clock = simulatedClock();
+  const empty = join(dir, 'empty');
+  await writeFile(empty, '\n');
+  const open = (files: Partial<AccessFiles>) => openAccess({ ...NO_ACCESS_FILES, ...files }, clock);
+  await assert.rejects(open({ tokenFile: empty }), /the token file .*empty holds no token; at least 16 are needed/);
+  await assert.rejects(open({ tokenFile: join(dir, 'none') }), /listen: cannot read the token file .*none: /);
+  const mixed = { certFile: certs.server.certFile, keyFile: certs.client.keyFile };
+  await assert.rejects(open(mixed), /cannot be used: .*key values mismatch/);
+});
+
+test('a port that every host reaches without a token is named; loopback is not', () => {
+  const open = { host: '::', port: 51_690 };
+  assert.match(describeOpenPort(open, NO_ACCESS_FILES) ?? '', /^this agent listens on all addresses, port 51690 and/);
+  assert.equal(describeOpenPort(open, { ...NO_ACCESS_FILES, tokenFile: 'x' }), null);
+  assert.equal(describeOpenPort({ host: '127.0.0.1', port: 1 }, NO_ACCESS_FILES), null);
+  // TLS alone keeps nothing from reading.
+  assert.notEqual(describeOpenPort({ host: '10.0.0.1', port: 1 }, { ...NO_ACCESS_FILES, ...certs.server }), null);
+});
+
+test('the client gets in with a token, over TLS, with a certificate, and says why it does not', async (t) => {
+  const tokenFile = join(await folder(t), 'token');
+  await writeFile(tokenFile, TOKEN);
+  const { url } = await serve(t, { ...certs.server, clientCaFile: certs.caFile, tokenFile });
+  const revision = async (options: ConnectOptions) => {
+    const client = connect(url, options);
+    try {
+      return (await client.list()).revision;
+    } finally {
+      await client.close();
+    }
+  };
+  const { caFile } = certs;
+  assert.equal(await revision({ caFile, ...certs.client, tokenFile }), '7');
+  assert.equal(await revision({ caFile, ...certs.client, token: TOKEN }), '7');
+  await assert.rejects(revision({ caFile, token: TOKEN }), /HTTP 403: a client certificate is needed/);
+  await assert.rejects(revision({ caFile, ...certs.client }), /HTTP 401: a token is needed/);
+  await assert.rejects(revision({ ...certs.client, token: TOKEN }), /certificate/);
+  assert.throws(() => connect(url, { token: TOKEN, tokenFile }), /token and tokenFile are both set; remove one/);
+  assert.throws(() => connect('etcd://127.0.0.1', { token: TOKEN }), /token is for an agent’s URL/);
+  assert.throws(() => connect(url, { user: 'me' }), /user is for a store URL/);
+});
