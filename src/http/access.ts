@@ -62,8 +62,9 @@ interface Loaded {
   readonly tokens: readonly Buffer[] | null;
 }
 
-/** @throws RollcallError for a file that cannot be used */
-export async function openAccess(files: AccessFiles, clock: Pick<Clock, 'sleep'>): Promise<Access> {
+/** @returns null where no file is set: there is nothing to check or to read anew @throws RollcallError for a file that cannot be used */
+export async function openAccess(files: AccessFiles, clock: Pick<Clock, 'sleep'>): Promise<Access | null> {
+  if (Object.values(files).every((path) => path === null)) return null;
   const { createSecureContext } = await import('node:tls');
   const load = async (): Promise<Loaded> => {
     const tls = await loadPems(files);

@@ -13,7 +13,9 @@ import { type AgentAccess, authorization, OPEN_ACCESS, openAgentPool } from '../
 import { systemClock } from '../../src/lib/clock.ts';
 import { boundedRequest } from '../../src/lib/http-client.ts';
 import { type EtcdCerts, makeEtcdCerts } from '../support/etcd-certs.ts';
-import { simulatedClock } from '../support/simulated-clock.ts';
+import { until } from '../support/machine-time.ts';
+import { PATIENCE_MS } from '../support/rollcall-process.ts';
+import { type SimulatedClock, simulatedClock } from '../support/simulated-clock.ts';
 
 const TOKEN = 'a-token-of-the-fleet-0123456789';
 const ROLL = { containerInstances: [], revision: '7', ageMs: 0, stale: false, uncertainty: null, skipped: [] };
@@ -55,6 +57,14 @@ async function serve(t: TestContext, files: Partial<AccessFiles>) {
   return { url: server.url, ask, clock, errors };
 }
 
+/** The files are read each 5 s of the clock; how long a read takes, it does not say. */
+function later(clock: SimulatedClock, what: string, condition: () => Promise<boolean> | boolean): Promise<number> {
+  return until(what, PATIENCE_MS, async () => {
+    await clock.advance(5_000);
+    return condition();
+  });
+}
+
 async function folder(t: TestContext) {
   const dir = await mkdtemp(join(tmpdir(), 'rollcall-access-'));
   t.after(() => rm(dir, { recursive: true, force: true }));
@@ -87,17 +97,11 @@ test('a token that replaces another is let in within 5 s; one that cannot be rea
   const { ask, clock, errors } = await serve(t, { tokenFile });
   const next = 'the-next-token-0123456789';
   await writeFile(tokenFile, `${next}\n${TOKEN}\n`);
-  const turn = async () => {
-    await clock.advance(5_000);
-    // Reading a file takes as long as it does, whatever the clock says.
-    for (let tries = 0; tries < 200; tries += 1) await new Promise((resolve) => setImmediate(resolve));
-  };
-  await turn();
-  assert.equal((await ask('/v1/self', { token: next })).status, 200);
+  await later(clock, 'the next token is let in', async () => (await ask('/v1/self', { token: next })).status === 200);
   assert.equal((await ask('/v1/self', { token: TOKEN })).status, 200);
   await writeFile(tokenFile, 'short');
-  await turn();
-  await turn();
+  await later(clock, 'the error is reported', () => errors.length > 0);
+  await clock.advance(5_000);
   assert.equal((await ask('/v1/self', { token: next })).status, 200);
   assert.equal(errors.length, 1, errors.join());
   assert.match(errors[0] ?? '', /holds a token of 5 characters; at least 16 are needed/);
@@ -121,11 +125,9 @@ test('over HTTPS the server has its certificate, and takes up another', async (t
   // The client's pair is another certificate of the same authority, without this server's name.
   await copyFile(certs.client.certFile, certFile);
   await copyFile(certs.client.keyFile, keyFile);
-  for (let tries = 0; tries < 50; tries += 1) {
-    await clock.advance(5_000);
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-  assert.deepEqual((await readHealth(at, systemClock, signal, certs.client.certFile)).healthy, true);
+  await later(clock, 'the other certificate is served', async () => {
+    return (await readHealth(at, systemClock, signal, certs.client.certFile)).healthy;
+  });
 });
 
 test('a client certificate of the authority is asked for, except at /healthz', async (t) => {
