@@ -4,8 +4,7 @@ import { type Observation, reasonFrom } from './check.ts';
 const MEANINGS: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'connection refused',
   ECONNRESET: 'the connection was closed before an answer',
-  UND_ERR_SOCKET: 'the connection was closed before an answer',
-  UND_ERR_CONNECT_TIMEOUT: 'no connection',
+  CONNECT_TIMEOUT: 'no connection',
   ENOTFOUND: 'no such host',
   EAI_AGAIN: 'the name cannot be resolved',
   EHOSTUNREACH: 'no route',

@@ -1,4 +1,3 @@
-import newConnector from 'undici/lib/core/connect.js';
 import type { Clock } from '../lib/clock.ts';
 import { boundedRequest, openHttpPool } from '../lib/http-client.ts';
 import type { Observation } from './check.ts';
@@ -19,10 +18,10 @@ const MAX_DOCKER_BYTES = 4_096;
 /** Checks that docker answers its ping: https://docs.docker.com/reference/api/engine/version/v1.43/#tag/System/operation/SystemPing */
 export function dockerProbe(options: DockerProbeOptions): OpenProbe {
   const { socketPath, intervalMs, timeoutMs, clock } = options;
-  const connect = newConnector({ socketPath, timeout: timeoutMs });
-  const pool = openHttpPool('http://docker', { connections: 1, connectTimeoutMs: timeoutMs, connect });
+  const pool = openHttpPool('http://docker', { connections: 1, connectTimeoutMs: timeoutMs, socketPath });
   const ask = async (signal: AbortSignal): Promise<Observation> => {
-    // A new connection for each run, for the same reasons.
+    // A new connection for each run, as for a check by HTTP: a kept one would not show that docker no longer accepts
+    // any, and would fail if docker closes it at the same moment.
     const headers = { connection: 'close' };
     const request = { method: 'GET', path: '/_ping', headers, maxBytes: MAX_DOCKER_BYTES, signal } as const;
     const { status, text } = await boundedRequest(pool, request);

@@ -1,5 +1,5 @@
 import type { Clock } from '../lib/clock.ts';
-import { openHttpPool } from '../lib/http-client.ts';
+import { BodyTooLargeError, boundedText, openHttpPool, statusOf } from '../lib/http-client.ts';
 import { type Observation, reasonFrom } from './check.ts';
 import { criticalOnFailure } from './connection-failure.ts';
 import { type HttpCheckConfig, type OpenProbe, runWithin } from './probe.ts';
@@ -26,9 +26,11 @@ export function httpProbe(options: HttpProbeOptions): OpenProbe {
     // fail if the server closes it at the same moment.
     const headers = { connection: 'close', 'user-agent': 'rollcall' };
     const path = `${url.pathname}${url.search}`;
-    const response = await pool.request({ method: 'GET', path, headers, signal });
-    await response.body.dump({ limit: MAX_BODY_BYTES, signal });
-    return judgeStatus(response.statusCode, where);
+    const answer = await pool.request({ method: 'GET', path, headers, signal });
+    await boundedText(answer, MAX_BODY_BYTES).catch((error: unknown) => {
+      if (!(error instanceof BodyTooLargeError)) throw error;
+    });
+    return judgeStatus(statusOf(answer), where);
   };
   return {
     name: check.name,

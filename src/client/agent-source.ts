@@ -3,7 +3,7 @@ import { type AgentAccess, authorization, OPEN_ACCESS, openAgentPool } from '../
 import type { Clock } from '../lib/clock.ts';
 import { DeadlineError, withDeadline } from '../lib/deadline.ts';
 import { describeError, quote, RollcallError } from '../lib/errors.ts';
-import { BodyTooLargeError, boundedRequest, boundedText, type HttpPool } from '../lib/http-client.ts';
+import { BodyTooLargeError, boundedRequest, boundedText, type HttpPool, statusOf } from '../lib/http-client.ts';
 import { FieldError, field } from '../record/codec.ts';
 import { FutureRevisionError, parseRevision, SlowReaderError } from '../registry/event-source.ts';
 import { createSseParser, type SseBlock, SseTooLargeError } from './sse.ts';
@@ -200,14 +200,13 @@ async function openStream(
   const headers = { accept: 'text/event-stream', ...authorized };
   return withDeadline(clock, STREAM_ANSWER_MS, signal, action, async () => {
     // Not the deadline's signal, because the stream lasts longer than the deadline.
-    const response = await pool.request({ method: 'GET', path, headers, signal });
-    const body = response.body as AsyncIterable<Buffer>;
-    if (response.statusCode !== 200) {
-      const text = await boundedText(body, MAX_PROBLEM_BYTES);
-      throw refusedError(action, { status: response.statusCode, headers: response.headers, text });
+    const answer = await pool.request({ method: 'GET', path, headers, signal });
+    if (statusOf(answer) !== 200) {
+      const text = await boundedText(answer, MAX_PROBLEM_BYTES);
+      throw refusedError(action, { status: statusOf(answer), headers: answer.headers, text });
     }
-    const type = String(response.headers['content-type']);
-    if (type.startsWith('text/event-stream')) return body;
+    const type = String(answer.headers['content-type']);
+    if (type.startsWith('text/event-stream')) return answer;
     throw new AgentError(`${action}: the answer has content type ${type}; use the URL of a rollcall agent`, {
       retryable: false,
     });

@@ -1,9 +1,8 @@
 import { readFile } from 'node:fs/promises';
-import newConnector from 'undici/lib/core/connect.js';
 import { describeError, RollcallError } from './errors.ts';
 import { type HttpPool, openHttpPool } from './http-client.ts';
 
-/** How a client gets into an agent that is not open to everyone. Files are read anew for each connection or request. */
+/** How a client gets into an agent that is not open to everyone. Files are read anew for each request. */
 export interface AgentAccess {
   /** PEM of the authority of the agent's certificate; null: the authorities that Node knows. */
   readonly caFile: string | null;
@@ -25,16 +24,7 @@ interface AgentPoolOptions {
 
 /** `openHttpPool` for an agent, over TLS for an `https:` origin. */
 export function openAgentPool(origin: string, access: AgentAccess, options: AgentPoolOptions): HttpPool {
-  if (!origin.startsWith('https:')) return openHttpPool(origin, options);
-  return openHttpPool(origin, {
-    ...options,
-    connect(target, callback) {
-      readPems(access).then(
-        (pems) => newConnector({ ...pems, allowH2: false, timeout: options.connectTimeoutMs })(target, callback),
-        (error: Error) => callback(error, null),
-      );
-    },
-  });
+  return openHttpPool(origin, { ...options, tls: () => readPems(access) });
 }
 
 /** The header that carries the token; none without one. @throws RollcallError when the file cannot be read */

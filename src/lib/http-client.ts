@@ -1,34 +1,127 @@
-import type { buildConnector, Dispatcher } from 'undici';
-import request from 'undici/lib/api/api-request.js';
-import BaseDispatcher from 'undici/lib/dispatcher/dispatcher.js';
-import Pool from 'undici/lib/dispatcher/pool.js';
+import { Agent, type ClientRequest, type IncomingMessage, request as requestPlain } from 'node:http';
+import { request as requestTls, Agent as TlsAgent } from 'node:https';
+import type { Socket } from 'node:net';
+import { urlToHttpOptions } from 'node:url';
 import { onAbort } from './abort.ts';
 import { deferred } from './deferred.ts';
 
-// As undici's index does: gives every dispatcher its `request`. undici-deep.d.ts says why the index is not used.
-Object.assign(BaseDispatcher.prototype, { request });
+/** Keep-alive connections to one origin, HTTP/1.1. It never follows redirects and reads no proxy variables. */
+export interface HttpPool {
+  /**
+   * Resolves with the head of the answer. The caller reads the body or destroys it; `signal` ends that, too.
+   * @throws the system's connection errors, NoConnectionError, or the signal's reason
+   */
+  request(request: HttpRequest): Promise<IncomingMessage>;
+  /** Closes all connections; requests under way fail. */
+  destroy(): Promise<void>;
+}
 
-export type HttpPool = Pool;
+/** As PEM. */
+interface TlsPems {
+  readonly ca?: Buffer;
+  readonly cert?: Buffer;
+  readonly key?: Buffer;
+}
 
 interface HttpPoolOptions {
   /** Most sockets to this origin at the same time. */
   readonly connections: number;
   /** Limit of the TCP and TLS handshakes together; a shorter deadline of the caller also ends them. */
   readonly connectTimeoutMs: number;
-  /** A connector, or TLS options. */
-  readonly connect?: buildConnector.connector | buildConnector.BuildOptions;
+  /** For an `https:` origin: what is trusted and who asks; asked for each request, so that files can be replaced. */
+  readonly tls?: () => Promise<TlsPems>;
+  /** A unix socket, to which it connects instead of the origin's host. */
+  readonly socketPath?: string;
 }
 
-/** A pool of keep-alive connections to one origin, HTTP/1.1. It never follows redirects and reads no proxy variables. */
-export function openHttpPool(origin: string, { connections, connectTimeoutMs, connect }: HttpPoolOptions): HttpPool {
-  return new Pool(origin, {
-    connections,
-    pipelining: 1,
-    allowH2: false,
-    connect: typeof connect === 'function' ? connect : { ...connect, timeout: connectTimeoutMs },
-    // The callers have deadlines; a streamed answer (events) may be silent for long.
-    headersTimeout: 0,
-    bodyTimeout: 0,
+interface HttpRequest {
+  /** Both may be sent twice: where the server closes a kept connection just then, the request goes out again. */
+  readonly method: 'GET' | 'PUT';
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly signal: AbortSignal;
+}
+
+/** No connection within the pool's limit. */
+export class NoConnectionError extends Error {
+  override readonly name = 'NoConnectionError';
+  readonly code = 'CONNECT_TIMEOUT';
+}
+
+export function openHttpPool(origin: string, options: HttpPoolOptions): HttpPool {
+  const { connections, connectTimeoutMs, tls, socketPath } = options;
+  const url = new URL(origin);
+  const isTls = url.protocol === 'https:';
+  const limits = { keepAlive: true, maxSockets: connections };
+  // It keeps connections apart by their PEMs.
+  const agent = isTls ? new TlsAgent(limits) : new Agent(limits);
+  const open = isTls ? requestTls : requestPlain;
+  const target = {
+    ...urlToHttpOptions(url),
+    agent,
+    timeout: connectTimeoutMs,
+    ...(socketPath === undefined ? {} : { socketPath }),
+  };
+  const underWay = new Set<ClientRequest>();
+
+  const send = async (request: HttpRequest, attempt: number): Promise<IncomingMessage> => {
+    const { method, path, headers, signal } = request;
+    const head = deferred<IncomingMessage>();
+    const pems = isTls && tls ? await tls() : {};
+    signal.throwIfAborted();
+    const call = open({ ...target, ...pems, method, path, headers: { ...headers } });
+    let body: IncomingMessage | null = null;
+    underWay.add(call);
+    const aborting = onAbort(signal, (reason) => {
+      head.reject(reason);
+      (body ?? call).destroy(reason as Error);
+    });
+    call.once('close', () => {
+      aborting[Symbol.dispose]();
+      underWay.delete(call);
+    });
+    limitConnecting(call, isTls ? 'secureConnect' : 'connect');
+    call.once('response', (answer) => {
+      body = answer;
+      head.resolve(answer);
+    });
+    // After the head, too: without a listener the error would end the process. The body has it as well.
+    call.on('error', head.reject);
+    call.end();
+    try {
+      return await head.promise;
+    } catch (error) {
+      const wasClosed = call.reusedSocket && (error as NodeJS.ErrnoException).code === 'ECONNRESET';
+      if (signal.aborted || !wasClosed || attempt > connections) throw error;
+    }
+    return send(request, attempt + 1);
+  };
+
+  return {
+    request: async (request) => {
+      request.signal.throwIfAborted();
+      return send(request, 1);
+    },
+    destroy: async () => {
+      for (const call of underWay) call.destroy();
+      agent.destroy();
+    },
+  };
+}
+
+/** Of the socket, inactivity in any state: a connection that was made may be silent for longer. */
+function limitConnecting(call: ClientRequest, connected: 'connect' | 'secureConnect'): void {
+  let isConnecting = true;
+  call.once('socket', (socket: Socket) => {
+    isConnecting = socket.connecting;
+    // A kept one: listeners would gather on it.
+    if (!isConnecting) return;
+    socket.once(connected, () => {
+      isConnecting = false;
+    });
+  });
+  call.on('timeout', () => {
+    if (isConnecting) call.destroy(new NoConnectionError('no connection in time'));
   });
 }
 
@@ -40,90 +133,50 @@ export class BodyTooLargeError extends Error {
   }
 }
 
-interface BoundedRequest {
-  readonly method: 'GET' | 'PUT' | 'POST';
-  readonly path: string;
-  readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: string | Buffer;
-  /** Most body bytes to read. */
-  readonly maxBytes: number;
-  readonly signal: AbortSignal;
-}
-
-type Headers = Readonly<Record<string, string | string[] | undefined>>;
-
-interface BoundedAnswer {
-  readonly status: number;
-  readonly headers: Headers;
-  readonly trailers: Headers;
-  readonly body: Buffer;
-}
-
 export interface BoundedResponse {
   readonly status: number;
-  readonly headers: Headers;
+  readonly headers: IncomingMessage['headers'];
   readonly text: string;
 }
 
-/** `boundedAnswer` with the body as UTF-8 text. */
-export async function boundedRequest(pool: HttpPool, request: BoundedRequest): Promise<BoundedResponse> {
-  const { status, headers, body } = await boundedAnswer(pool, request);
-  return { status, headers, text: body.toString('utf8') };
+/**
+ * One request with its whole answer as UTF-8 text.
+ * @param maxBytes most body bytes to read
+ * @throws BodyTooLargeError above `maxBytes`, what `request` throws, or the signal's reason
+ */
+export async function boundedRequest(
+  pool: HttpPool,
+  { maxBytes, ...request }: HttpRequest & { readonly maxBytes: number },
+): Promise<BoundedResponse> {
+  const answer = await pool.request(request);
+  try {
+    return { status: statusOf(answer), headers: answer.headers, text: await boundedText(answer, maxBytes) };
+  } catch (error) {
+    request.signal.throwIfAborted();
+    throw error;
+  }
+}
+
+export function statusOf({ statusCode = 0 }: IncomingMessage): number {
+  return statusCode;
 }
 
 /**
- * One request with its whole answer. Without a stream: the answer for 10,000 nodes arrives in 600 pieces.
- * @throws BodyTooLargeError above `maxBytes`, undici's connection errors, or the signal's reason
+ * The rest of a body as UTF-8 text. By events: the answer for 10,000 nodes comes in 600 pieces.
+ * @throws BodyTooLargeError above `maxBytes`, or the body's error
  */
-async function boundedAnswer(pool: HttpPool, request: BoundedRequest): Promise<BoundedAnswer> {
-  const { method, path, headers, body, maxBytes, signal } = request;
-  signal.throwIfAborted();
-  const answer = deferred<BoundedAnswer>();
-  const head: { status: number; headers: Headers } = { status: 0, headers: {} };
+export async function boundedText(body: IncomingMessage, maxBytes: number): Promise<string> {
+  const text = deferred<string>();
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
-  let controller: Dispatcher.DispatchController | null = null;
-  using _aborting = onAbort(signal, () => {
-    controller?.abort(signal.reason);
-    answer.reject(signal.reason);
-  });
-  pool.dispatch(
-    { method, path, headers: { ...headers }, ...(body === undefined ? {} : { body }) },
-    {
-      onRequestStart(started) {
-        // It may have waited for a connection until after the abort.
-        if (signal.aborted) started.abort(signal.reason);
-        else controller = started;
-      },
-      onResponseStart(_, statusCode, responseHeaders) {
-        head.status = statusCode;
-        head.headers = responseHeaders;
-      },
-      onResponseData(receiving, chunk) {
-        sizeBytes += chunk.length;
-        if (sizeBytes > maxBytes) receiving.abort(new BodyTooLargeError(maxBytes));
-        else chunks.push(chunk);
-      },
-      onResponseEnd(_, trailers) {
-        answer.resolve({ ...head, trailers, body: Buffer.concat(chunks) });
-      },
-      onResponseError(_, error) {
-        answer.reject(error);
-      },
-    },
-  );
-  return await answer.promise;
-}
-
-/** The rest of a body as UTF-8 text. @throws BodyTooLargeError above `maxBytes`, or the stream's error */
-export async function boundedText(body: AsyncIterable<Buffer>, maxBytes: number): Promise<string> {
-  const chunks: Buffer[] = [];
-  let sizeBytes = 0;
-  for await (const chunk of body) {
+  body.on('data', (chunk: Buffer) => {
     sizeBytes += chunk.length;
-    // Leaving the loop destroys the body and its connection.
-    if (sizeBytes > maxBytes) throw new BodyTooLargeError(maxBytes);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
+    if (sizeBytes > maxBytes) body.destroy(new BodyTooLargeError(maxBytes));
+    else chunks.push(chunk);
+  });
+  body.once('end', () => text.resolve(Buffer.concat(chunks).toString('utf8')));
+  body.once('error', text.reject);
+  // It may have been destroyed before there was a listener.
+  if (body.destroyed) text.reject(body.errored ?? new Error('the connection was closed'));
+  return await text.promise;
 }

@@ -70,13 +70,13 @@ export async function readWithin<T>(read: SourceRead, work: (signal: AbortSignal
 
 function requestError(read: SourceRead, cause: unknown): SourceError {
   const { action, hostPort } = read;
-  // No `cause`: the message already has the cause's text, and undici's inner causes only repeat it.
+  // No `cause`: the message already has the cause's text.
   if (cause instanceof DeadlineError) return read.onTimeout?.() ?? new SourceError(cause.message);
   const code = errorCode(cause);
   if (code === 'ECONNREFUSED') {
     return new SourceError(`connection refused at ${hostPort}: ${read.refusedMeans}`, { unreachable: true });
   }
-  if (code === 'UND_ERR_CONNECT_TIMEOUT') {
+  if (code === 'CONNECT_TIMEOUT') {
     return new SourceError(`${action}: no connection to ${hostPort}; check that the address is right and reachable`, {
       unreachable: true,
     });

@@ -88,7 +88,7 @@ test('a list that is refused, invalid or not answered rejects with one line', as
     [json(404, 'what?'), /^list the roll at http:\S+: HTTP 404$/, false],
     [json(200, { containerInstances: 1 }), /: cannot read the answer: skipped: expected a list$/, false],
     [(_, res) => res.end('<html>'), /: cannot read the answer: Unexpected token/, false],
-    [(_, res) => res.destroy(), /: other side closed|ECONNRESET/, true],
+    [(_, res) => res.destroy(), /: socket hang up$/, true],
   ];
   for (const [answer, message, retryable] of cases) {
     const agent = await startScriptedAgent(t, answer);

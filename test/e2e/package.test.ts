@@ -105,16 +105,8 @@ test('the list of licences names each package that the client has parts of, with
     assert.equal(packages[`node_modules/${name}`]?.license, licence, row);
   }
   // What is in there without doubt.
-  for (const [name, mark] of [
-    ['undici', 'UND_ERR_SOCKET'],
-    ['@grpc/grpc-js', 'grpc-node-js/'],
-  ] as const) {
-    assert.equal(
-      bundle.includes(mark),
-      rows.some((row) => row.startsWith(`| ${name} |`)),
-      name,
-    );
-  }
+  assert.ok(bundle.includes('grpc-node-js/'));
+  assert.ok(rows.some((row) => row.startsWith('| @grpc/grpc-js |')));
   assert.match(page, /Apache License\n/);
   assert.match(page, /The above copyright notice and this permission notice shall be included/);
 });

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage, request } from 'node:http';
 import { connect } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
 import { systemClock } from '../../src/lib/clock.ts';
-import { openHttpPool } from '../../src/lib/http-client.ts';
 import { type Simulator, type SimulatorOptions, startSimulator } from '../../src/simulator/simulator.ts';
 import { timed } from '../support/machine-time.ts';
 
@@ -28,25 +28,10 @@ function nodeOf(simulator: Simulator, index = 0) {
 }
 
 async function ask(url: string, method = 'GET', body?: string, headers: Readonly<Record<string, string>> = {}) {
-  const { origin, pathname, search } = new URL(url);
-  const pool = openHttpPool(origin, { connections: 1, connectTimeoutMs: 1_000 });
-  try {
-    const response = await pool.request({
-      path: pathname + search,
-      method: method as 'GET',
-      body: body ?? null,
-      headers,
-    });
-    const text = await response.body.text();
-    return {
-      status: response.statusCode,
-      type: String(response.headers['content-type']),
-      text,
-      headers: response.headers,
-    };
-  } finally {
-    await pool.destroy();
-  }
+  const call = request(url, { method, headers, agent: false }).end(body);
+  const [answer] = (await once(call, 'response')) as [IncomingMessage];
+  const type = String(answer.headers['content-type']);
+  return { status: answer.statusCode ?? 0, type, text: await text(answer), headers: answer.headers };
 }
 
 const refused = (url: string) => assert.rejects(ask(url), { code: 'ECONNREFUSED' });

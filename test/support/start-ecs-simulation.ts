@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { systemClock } from '../../src/lib/clock.ts';
-import { openHttpPool } from '../../src/lib/http-client.ts';
 import { ecsEnvironment } from '../../src/simulator/ecs/ecs-server.ts';
 import { type Simulator, type SimulatorOptions, startSimulator } from '../../src/simulator/simulator.ts';
 
@@ -24,17 +23,15 @@ export async function startEcsSimulation(
   t.after(() => simulator.close());
   const endpoint = simulator.ecsEndpoint;
   assert.ok(endpoint !== null);
-  const pool = openHttpPool(simulator.controlUrl, { connections: 4, connectTimeoutMs: 5_000 });
-  t.after(() => pool.destroy());
   return {
     endpoint,
     env: ecsEnvironment(endpoint),
     simulator,
     control: async (method, path, body) => {
       const sent = body === undefined ? null : JSON.stringify(body);
-      const response = await pool.request({ method, path, body: sent });
-      const text = await response.body.text();
-      assert.equal(response.statusCode, 200, `${method} ${path}: ${text}`);
+      const response = await fetch(new URL(path, simulator.controlUrl), { method, body: sent });
+      const text = await response.text();
+      assert.equal(response.status, 200, `${method} ${path}: ${text}`);
       return JSON.parse(text) as never;
     },
   };

@@ -20,8 +20,8 @@ export async function explainEndpoint(
   limitMs: number,
 ): Promise<string | null> {
   try {
-    const connect = tls === null ? {} : await loadTls(tls, clock);
-    const pool = openHttpPool(url, { connections: 1, connectTimeoutMs: limitMs, connect });
+    const pems = tls === null ? {} : await loadTls(tls, clock);
+    const pool = openHttpPool(url, { connections: 1, connectTimeoutMs: limitMs, tls: pems });
     try {
       const { status, text } = await withDeadline(clock, limitMs, new AbortController().signal, url, (signal) =>
         boundedRequest(pool, { method: 'GET', path: '/version', maxBytes: MAX_BODY_BYTES, signal }),

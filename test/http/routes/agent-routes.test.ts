@@ -62,7 +62,7 @@ async function setUp(t: TestContext) {
   });
   const pool = openHttpPool(server.url, { connections: 4, connectTimeoutMs: 1_000 });
   t.after(async () => {
-    await pool.close();
+    await pool.destroy();
     await server.close();
     await registry.close();
     assert.deepEqual(errors, []);
