@@ -35,8 +35,8 @@ RUN set -eu; \
 RUN set -eu; \
     export NODE_COMPILE_CACHE=/usr/lib/rollcall/compiled; \
     mkdir -m 777 "root$NODE_COMPILE_CACHE"; \
-    chroot --userspec=65532:65532 root /usr/bin/node --disable-warning=ExperimentalWarning --max-opt=1 --no-wasm-tier-up \
-      --no-wasm-dynamic-tiering --max-semi-space-size=1 --optimize-for-size /usr/lib/rollcall/rollcall.cjs agent \
+    chroot --userspec=65532:65532 root /usr/bin/node --disable-warning=ExperimentalWarning --max-semi-space-size=1 \
+      /usr/lib/rollcall/rollcall.cjs agent \
       --store etcd://127.0.0.1:1 --metadata-endpoint http://127.0.0.1:1 --introspection-endpoint http://127.0.0.1:1 \
       --listen 127.0.0.1:0 2>agent.log & \
     pid=$!; \
@@ -58,9 +58,8 @@ COPY --from=build /build/root/ /
 USER 65532:65532
 ENV NODE_COMPILE_CACHE=/usr/lib/rollcall/compiled
 # The runtime is PID 1 and handles the signals. Small before fast, as scripts/rollcall starts it from a checkout.
-ENTRYPOINT ["/usr/bin/node", "--disable-warning=ExperimentalWarning", "--max-opt=1", "--no-wasm-tier-up", \
-            "--no-wasm-dynamic-tiering", "--max-semi-space-size=1", "--optimize-for-size", \
+ENTRYPOINT ["/usr/bin/node", "--disable-warning=ExperimentalWarning", "--max-semi-space-size=1", \
             "/usr/lib/rollcall/rollcall.cjs"]
 CMD ["agent"]
 HEALTHCHECK --interval=60s --timeout=10s --start-period=30s --retries=3 \
-  CMD ["/usr/bin/node", "--max-opt=1", "/usr/lib/rollcall/rollcall.cjs", "health"]
+  CMD ["/usr/bin/node", "/usr/lib/rollcall/rollcall.cjs", "health"]

@@ -1,4 +1,3 @@
-import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import type { AgentReport } from '../http/agent-report.ts';
 import { abortable } from '../lib/abort.ts';
@@ -171,6 +170,7 @@ export function notifyByProgram(
 ): (assignments: readonly string[], signal: AbortSignal) => Promise<void> {
   return (assignments, signal) =>
     withDeadline(clock, LIMIT_MS, signal, program, async (inner) => {
+      const { execFile } = await import('node:child_process'); // not needed where no unit started the agent
       await promisify(execFile)(program, [...assignments], { signal: inner, killSignal: 'SIGKILL' });
     });
 }

@@ -10,8 +10,8 @@ import type { RollEntry, SkippedKey } from '../record/roll.ts';
 import type { NodeSummary } from '../record/summary.ts';
 import { openStore } from '../store/open-store.ts';
 import type { Store } from '../store/store.ts';
-import { StoreError } from '../store/store-errors.ts';
 import type { Terminal } from './terminal.ts';
+import { readTwice } from '../store/store-errors.ts';
 
 /** Everything of the process that a command may use. Only `main.ts` creates it. */
 export interface CliContext {
@@ -52,10 +52,7 @@ export interface ReadFlags extends StoreFlags, AgentAccessFlags {
   readonly agent?: string;
 }
 
-/**
- * Opens an existing store, reads, and closes it. A read that fails for a reason that may pass is done once more, and then
- * begins at another member of etcd: while a new leader is elected each member may refuse once, or let its time run out.
- */
+/** Opens an existing store, reads, a second time if need be, and closes it. */
 export async function readFromStore<T>(
   context: CliContext,
   flags: StoreFlags,
@@ -68,11 +65,7 @@ export async function readFromStore<T>(
   try {
     const limitMs = Math.max(deadlineMs, flags.timeout ?? 0);
     return await withDeadline(clock, limitMs, context.signal, action, (signal) =>
-      read(store, signal).catch((error) => {
-        signal.throwIfAborted();
-        if (!(error instanceof StoreError) || !error.retryable) throw error;
-        return read(store, signal);
-      }),
+      readTwice(() => read(store, signal), signal),
     );
   } finally {
     await store.close();

@@ -10,6 +10,7 @@ import type { MassLossLimits } from '../registry/mass-loss.ts';
 import { createRegistry, type Registry } from '../registry/registry.ts';
 import { openStore } from '../store/open-store.ts';
 import type { Store } from '../store/store.ts';
+import { readTwice } from '../store/store-errors.ts';
 import type { StoreConfig } from '../store/store-url.ts';
 import type { RollCloudEvent, RollSource } from './types.ts';
 
@@ -55,7 +56,8 @@ export function openStoreSource(config: StoreConfig, options: StoreSourceOptions
     async list(query, signal) {
       const parsed = parseRollQuery(query);
       if (!parsed.ok) throw new UsageError(parsed.detail);
-      const { roll, ageMs, stale, uncertainty } = await (await registry(signal)).read(signal);
+      const source = await registry(signal);
+      const { roll, ageMs, stale, uncertainty } = await readTwice(() => source.read(signal), signal);
       const containerInstances = filterRoll(roll.entries, parsed.value).map(instanceJson);
       const notes = describeUnmatched(roll.entries, parsed.value);
       return { containerInstances, revision: roll.revision, ageMs, stale, uncertainty, skipped: roll.skipped, notes };

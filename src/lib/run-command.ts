@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import type { Readable } from 'node:stream';
 import type { Clock } from './clock.ts';
 import { DeadlineError, withDeadline } from './deadline.ts';
@@ -141,6 +141,8 @@ type Started = ChildProcess & { readonly pid: number };
 async function startChild(run: CommandRun): Promise<Started> {
   const [program, ...args] = run.argv;
   const out = run.output === 'inherit' ? 'inherit' : 'pipe';
+  // Loaded here, because most agents run no command.
+  const { spawn } = await import('node:child_process');
   try {
     const within = run.startWithin ?? ((start) => start());
     const child = within(() =>

@@ -13,6 +13,20 @@ export class StoreError extends RollcallError {
   }
 }
 
+/**
+ * Reads once more where a read fails for a reason that may pass, and then begins at another member of etcd: while a new
+ * leader is elected each member may refuse once, or let its time run out.
+ */
+export async function readTwice<T>(read: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!(error instanceof StoreError) || !error.retryable) throw error;
+    return await read();
+  }
+}
+
 /** The store no longer has the changes after the revision asked for: read a new snapshot. */
 export class CompactedError extends StoreError {
   override readonly name = 'CompactedError';
