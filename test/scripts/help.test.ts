@@ -13,7 +13,7 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 /** rollcall's own help comes from the program, which has to be built first. */
 const OF_THE_PROGRAM = 'rollcall';
 
-test('every script explains itself in a fresh checkout, without setting it up', async (t) => {
+test('every script explains itself on 80 columns in a fresh checkout, without setting it up', async (t) => {
   const checkout = await mkdtemp(join(tmpdir(), 'rollcall-help-'));
   t.after(() => rm(checkout, { recursive: true }));
   await cp(`${ROOT}/scripts`, `${checkout}/scripts`, { recursive: true });
@@ -24,6 +24,11 @@ test('every script explains itself in a fresh checkout, without setting it up', 
       const { stdout, stderr } = await run(`${checkout}/scripts/${name}`, [flag], { timeout: 60_000 });
       assert.match(stdout, new RegExp(`^Usage: scripts/${name}\\b`), name);
       assert.equal(stderr, '', name);
+      assert.deepEqual(
+        stdout.split('\n').filter((line) => [...line].length > 80),
+        [],
+        name,
+      );
     }
   }
   assert.deepEqual(await readdir(checkout), ['scripts']);
