@@ -10,8 +10,8 @@ import type { RollEntry, SkippedKey } from '../record/roll.ts';
 import type { NodeSummary } from '../record/summary.ts';
 import { openStore } from '../store/open-store.ts';
 import type { Store } from '../store/store.ts';
-import type { Terminal } from './terminal.ts';
 import { readTwice } from '../store/store-errors.ts';
+import type { Terminal } from './terminal.ts';
 
 /** Everything of the process that a command may use. Only `main.ts` creates it. */
 export interface CliContext {
