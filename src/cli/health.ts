@@ -85,8 +85,8 @@ async function askHealth(
   // Loaded here, because the other commands need no HTTP client.
   const { boundedRequest, openHttpPool } = await import('../lib/http-client.ts');
   const url = `${origin}/healthz`;
-  const connect = certFile === null ? {} : await pinned(certFile);
-  const pool = openHttpPool(origin, { connections: 1, connectTimeoutMs: LIMIT_MS, connect });
+  const trust = certFile === null ? {} : await pinned(certFile);
+  const pool = openHttpPool(origin, { connections: 1, connectTimeoutMs: LIMIT_MS, tls: async () => trust });
   try {
     const { status, text } = await withDeadline(clock, LIMIT_MS, signal, `cannot read ${url}`, (inner) =>
       boundedRequest(pool, { method: 'GET', path: '/healthz', maxBytes: MAX_BODY_BYTES, signal: inner }),

@@ -2,7 +2,7 @@ import { Command, Option } from 'commander';
 import { type FilterFlags, filterOptions } from '../config/filter-flags.ts';
 import { durationBetween, integerBetween, isLogged, logLevelOption } from '../config/flags.ts';
 import { type MassLossFlags, massLossOptions } from '../config/mass-loss-flags.ts';
-import { agentOptions, storeOptions } from '../config/store-flags.ts';
+import { agentReadOptions, storeOptions } from '../config/store-flags.ts';
 import { DeadlineError, withDeadline } from '../lib/deadline.ts';
 import { formatDuration } from '../lib/duration.ts';
 import { describeError, RollcallError } from '../lib/errors.ts';
@@ -46,7 +46,7 @@ export function waitCommand(context: CliContext): Command {
     .addHelpText('after', HELP);
   for (const option of [
     ...filterOptions(),
-    ...agentOptions(),
+    ...agentReadOptions(),
     ...massLossOptions(),
     ...storeOptions(),
     logLevelOption(),

@@ -30,11 +30,11 @@ export function storeOptions(): Option[] {
 
 /** The flags of a command that reads the roll, from the store or from an agent, and ends. */
 export function readOptions(): Option[] {
-  return [...agentOptions(), ...storeOptions(), timeoutOption()];
+  return [...agentReadOptions(), ...storeOptions(), timeoutOption()];
 }
 
 /** Which agent is read, and how a command gets into one that is not open to everyone. */
-export function agentOptions(): Option[] {
+export function agentReadOptions(): Option[] {
   return [
     new Option('--agent <url>', 'read from the HTTP port of this agent instead of the store: http://HOST:51690')
       .env('ROLLCALL_AGENT')

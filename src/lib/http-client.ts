@@ -1,6 +1,7 @@
 import { Agent, type ClientRequest, type IncomingMessage, request as requestPlain } from 'node:http';
 import { request as requestTls, Agent as TlsAgent } from 'node:https';
 import type { Socket } from 'node:net';
+import type { PeerCertificate } from 'node:tls';
 import { urlToHttpOptions } from 'node:url';
 import { onAbort } from './abort.ts';
 import { deferred } from './deferred.ts';
@@ -16,11 +17,15 @@ export interface HttpPool {
   destroy(): Promise<void>;
 }
 
-/** As PEM. */
-interface TlsPems {
+interface TlsTrust {
+  /** These three as PEM. */
   readonly ca?: Buffer;
   readonly cert?: Buffer;
   readonly key?: Buffer;
+  /** A certificate in `ca` is trusted also where it is not an authority's. */
+  readonly allowPartialTrustChain?: boolean;
+  /** In place of the check of the certificate’s name; an error refuses it. */
+  readonly checkServerIdentity?: (host: string, certificate: PeerCertificate) => Error | undefined;
 }
 
 interface HttpPoolOptions {
@@ -29,16 +34,17 @@ interface HttpPoolOptions {
   /** Limit of the TCP and TLS handshakes together; a shorter deadline of the caller also ends them. */
   readonly connectTimeoutMs: number;
   /** For an `https:` origin: what is trusted and who asks; asked for each request, so that files can be replaced. */
-  readonly tls?: () => Promise<TlsPems>;
+  readonly tls?: () => Promise<TlsTrust>;
   /** A unix socket, to which it connects instead of the origin's host. */
   readonly socketPath?: string;
 }
 
 interface HttpRequest {
-  /** Both may be sent twice: where the server closes a kept connection just then, the request goes out again. */
-  readonly method: 'GET' | 'PUT';
+  /** Each may be sent twice: where the server closes a kept connection just then, the request goes out again. */
+  readonly method: 'GET' | 'PUT' | 'POST';
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string | Buffer;
   readonly signal: AbortSignal;
 }
 
@@ -53,7 +59,7 @@ export function openHttpPool(origin: string, options: HttpPoolOptions): HttpPool
   const url = new URL(origin);
   const isTls = url.protocol === 'https:';
   const limits = { keepAlive: true, maxSockets: connections };
-  // It keeps connections apart by their PEMs.
+  // It gives a connection only to requests with the same PEMs.
   const agent = isTls ? new TlsAgent(limits) : new Agent(limits);
   const open = isTls ? requestTls : requestPlain;
   const target = {
@@ -65,11 +71,11 @@ export function openHttpPool(origin: string, options: HttpPoolOptions): HttpPool
   const underWay = new Set<ClientRequest>();
 
   const send = async (request: HttpRequest, attempt: number): Promise<IncomingMessage> => {
-    const { method, path, headers, signal } = request;
+    const { method, path, headers, body: sent, signal } = request;
     const head = deferred<IncomingMessage>();
-    const pems = isTls && tls ? await tls() : {};
+    const trust = isTls && tls ? await tls() : {};
     signal.throwIfAborted();
-    const call = open({ ...target, ...pems, method, path, headers: { ...headers } });
+    const call = open({ ...target, ...trust, method, path, headers: { ...headers } });
     let body: IncomingMessage | null = null;
     underWay.add(call);
     const aborting = onAbort(signal, (reason) => {
@@ -87,7 +93,7 @@ export function openHttpPool(origin: string, options: HttpPoolOptions): HttpPool
     });
     // After the head, too: without a listener the error would end the process. The body has it as well.
     call.on('error', head.reject);
-    call.end();
+    call.end(sent);
     try {
       return await head.promise;
     } catch (error) {

@@ -82,7 +82,7 @@ export function createReader(
     if (!covered && cursor !== null && epoch === truth.epoch()) {
       const missing = truth.changesBetween(Number(cursor), Number(next))?.find((change) => !told.has(change));
       if (missing)
-        fail('every change is told or covered', `${name}: ${missing} is not told between ${cursor} and ${next}`);
+        fail('every change is an event or covered', `${name}: ${missing} is not told between ${cursor} and ${next}`);
     }
     cursor = next;
     covered = false;

@@ -58,7 +58,7 @@ function whatHappened(kind: EventKind, { data, revision }: CloudEvent): string {
   if (record === null) return previous === null ? '' : 'its last record is no longer kept';
   switch (kind) {
     case 'lost':
-      return `last ${record.health.status}`;
+      return `last ${record.health.status}${data.uncertain ? ', uncertain' : ''}`;
     case 'departed':
       return record.departure?.cause ?? '';
     case 'interruption':

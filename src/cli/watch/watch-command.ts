@@ -3,7 +3,7 @@ import { type FilterFlags, filterOptions } from '../../config/filter-flags.ts';
 import { durationBetween, integerBetween, logLevelOption, nonEmpty, parseCommand } from '../../config/flags.ts';
 import { repeatable } from '../../config/flags-without-effect.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from '../../config/mass-loss-flags.ts';
-import { agentAccess, agentOptions, storeConfig, storeOptions, storeVariables } from '../../config/store-flags.ts';
+import { agentAccess, agentReadOptions, storeConfig, storeOptions, storeVariables } from '../../config/store-flags.ts';
 import { UsageError } from '../../lib/errors.ts';
 import { parseEventKind } from '../../record/cloud-event.ts';
 import { EVENT_KINDS, type EventKind } from '../../record/events.ts';
@@ -136,7 +136,7 @@ export function watchCommand(context: CliContext): Command {
   for (const option of [
     ...filterOptions(),
     ...massLossOptions(),
-    ...agentOptions(),
+    ...agentReadOptions(),
     ...storeOptions(),
     logLevelOption(),
   ])

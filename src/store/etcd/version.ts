@@ -19,9 +19,9 @@ export async function explainEndpoint(
   clock: Clock,
   limitMs: number,
 ): Promise<string | null> {
+  const trust = async () => (tls === null ? {} : loadTls(tls, clock));
   try {
-    const pems = tls === null ? {} : await loadTls(tls, clock);
-    const pool = openHttpPool(url, { connections: 1, connectTimeoutMs: limitMs, tls: pems });
+    const pool = openHttpPool(url, { connections: 1, connectTimeoutMs: limitMs, tls: trust });
     try {
       const { status, text } = await withDeadline(clock, limitMs, new AbortController().signal, url, (signal) =>
         boundedRequest(pool, { method: 'GET', path: '/version', maxBytes: MAX_BODY_BYTES, signal }),

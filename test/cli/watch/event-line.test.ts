@@ -71,6 +71,14 @@ test('a snapshot is one line, when it is complete; a mass loss says how many', (
   );
 });
 
+test('a loss that may be the store’s fault says so', () => {
+  const [lost] = diffEntry(ID, node(), node({}, false), '7');
+  assert.ok(lost);
+  const event = cloudEvent(lost, 'store', 0);
+  const [line] = pieces({ ...event, data: { ...event.data, uncertain: true } as CloudEvent['data'] });
+  assert.equal(line, about('lost', 'last passing, uncertain'));
+});
+
 test('text of a record is one line and cannot control the terminal', () => {
   const [line] = shown(node(), node(ill('critical', `\u001b[2J\n${'x'.repeat(1_000)}`)));
   assert.ok(!line.includes('\u001b') && line.indexOf('\n') === line.length - 1);

@@ -13,7 +13,7 @@ import { type CloudEvent, cloudEvent } from '../../../src/record/cloud-event.ts'
 import { startScriptedAgent } from '../../client/scripted-agent.ts';
 
 const EVENT: CloudEvent = cloudEvent(
-  { kind: 'certain', revision: '7', part: 0, returned: 1, lost: 0 } as never,
+  { kind: 'certain', revision: '7', upTo: '7', part: 0, returned: 1, lost: 0 } as never,
   'store',
   0,
 );
