@@ -1,4 +1,5 @@
 import { printable } from '../lib/foreign-text.ts';
+import type { KeptDifference } from '../record/difference.ts';
 import type { Uncertainty } from '../record/events.ts';
 import type { InstanceJson } from '../record/roll.ts';
 import { type BoardNode, boardNode } from './nodes.ts';
@@ -16,7 +17,8 @@ export interface EventJson {
     readonly previous?: Omit<InstanceJson, 'presence'> | null;
     readonly presence?: InstanceJson['presence'] | null;
     readonly instanceIds?: readonly string[];
-  } & Partial<Uncertainty> & { readonly returned?: number; readonly lost?: number };
+  } & Partial<Uncertainty> &
+    Partial<KeptDifference> & { readonly returned?: number; readonly lost?: number };
 }
 
 /** The body of `/v1/containerInstances`. */
@@ -79,10 +81,10 @@ export function createBoardRoll(): BoardRoll {
 
     apply(event) {
       const { type, subject, data } = event;
-      const kind = type.replace(/^rollcall\.(instance|roll)\./, '');
+      const kind = type.replace(/^rollcall\.(instance|roll|audit)\./, '');
       roll.version += 1;
       roll.revision = event.revision;
-      if (subject !== undefined) {
+      if (subject !== undefined && type.startsWith('rollcall.instance.')) {
         if (data.record && data.presence) {
           const lostAt = event.snapshot ? null : event.time;
           nodes.set(subject, boardNode({ ...data.record, presence: data.presence }, lostAt));
@@ -102,8 +104,8 @@ export function createBoardRoll(): BoardRoll {
 }
 
 function eventLine(event: EventJson, kind: string): EventLine {
-  const { record, previous } = event.data;
-  const known = record ?? previous;
+  const { record, previous, containerInstanceArn } = event.data;
+  const known = record ?? previous ?? (containerInstanceArn === undefined ? null : event.data);
   return {
     id: event.id,
     kind,
@@ -115,8 +117,12 @@ function eventLine(event: EventJson, kind: string): EventLine {
   };
 }
 
-function describeEvent(kind: string, { record, previous, vanished, nodes, returned, lost }: EventJson['data']): string {
-  switch (kind) {
+function describeEvent(event: string, data: EventJson['data']): string {
+  const { record, previous, vanished, nodes, returned, lost, kind, reason } = data;
+  switch (event) {
+    case 'difference':
+    case 'resolved':
+      return `${kind}: ${reason}`;
     case 'health': {
       const worst = record?.health.checks.find(({ status }) => status === record.health.status);
       const why = record?.health.status === 'passing' || !worst ? '' : `, ${worst.name}: ${worst.reason}`;

@@ -1,5 +1,12 @@
 import { RollcallError } from '../lib/errors.ts';
-import type { CertainData, CloudEvent, InstanceData, SyncedData, UncertainData } from '../record/cloud-event.ts';
+import type {
+  AuditData,
+  CertainData,
+  CloudEvent,
+  InstanceData,
+  SyncedData,
+  UncertainData,
+} from '../record/cloud-event.ts';
 import type { EventKind, InstanceEventKind, Uncertainty } from '../record/events.ts';
 import type { FilterTexts } from '../record/filter.ts';
 import type { HealthStatus, NodeRecord } from '../record/record.ts';
@@ -14,6 +21,8 @@ export type RollEventData = {
   readonly 'rollcall.roll.synced': SyncedData;
   readonly 'rollcall.roll.uncertain': UncertainData;
   readonly 'rollcall.roll.certain': CertainData;
+  readonly 'rollcall.audit.difference': AuditData;
+  readonly 'rollcall.audit.resolved': AuditData;
 };
 export type RollEventType = keyof RollEventData;
 
@@ -33,7 +42,9 @@ export interface ForgottenData extends InstanceData {
 export type RollCloudEvent = { readonly [Type in RollEventType]: OfType<Type> }[RollEventType];
 
 type OfType<Type extends RollEventType> = Omit<CloudEvent, 'type' | 'subject' | 'data'> &
-  (Type extends `rollcall.instance.${string}` ? { readonly subject: string } : { readonly subject?: never }) & {
+  (Type extends `rollcall.instance.${string}`
+    ? { readonly subject: string }
+    : { readonly subject?: Type extends `rollcall.audit.${string}` ? string : never }) & {
     readonly type: Type;
     readonly data: RollEventData[Type];
   };

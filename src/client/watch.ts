@@ -91,6 +91,8 @@ export function applyEvent(instances: Map<string, InstanceJson>, event: RollClou
     }
     case 'rollcall.roll.uncertain':
     case 'rollcall.roll.certain':
+    case 'rollcall.audit.difference':
+    case 'rollcall.audit.resolved':
       return; // these do not change a node
     default:
       instances.set(event.subject, { ...event.data.record, presence: event.data.presence });

@@ -1,5 +1,6 @@
 import { type CloudEventData, eventType, parseEventKind } from '../record/cloud-event.ts';
 import { FieldError, field, readRecord } from '../record/codec.ts';
+import { readDifference } from '../record/difference.ts';
 import type { EventKind, Uncertainty } from '../record/events.ts';
 import { type NodeRecord, SCHEMA_VERSION } from '../record/record.ts';
 import { type InstanceJson, PRESENCE_STATES, type SkippedKey } from '../record/roll.ts';
@@ -57,7 +58,7 @@ export function parseCloudEvent(text: string): RollCloudEvent | null {
     id: field.text(from['id'], 'id'),
     source: field.text(from['source'], 'source'),
     type: eventType(kind),
-    ...(isRoll ? {} : { subject: field.text(from['subject'], 'subject') }),
+    ...(isRoll || from['subject'] === undefined ? {} : { subject: field.text(from['subject'], 'subject') }),
     time: field.text(from['time'], 'time'),
     datacontenttype: 'application/json',
     revision: field.text(from['revision'], 'revision'),
@@ -81,6 +82,9 @@ function readData(kind: EventKind, from: Json, revision: string): CloudEventData
         returned: field.number(from['returned'], 'returned'),
         lost: field.number(from['lost'], 'lost'),
       };
+    case 'difference':
+    case 'resolved':
+      return readDifference(from);
     default:
       return {
         record: kind === 'forgotten' ? null : readKnownRecord(from['record']),

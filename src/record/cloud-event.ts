@@ -1,4 +1,12 @@
-import { EVENT_KINDS, type EventKind, INSTANCE_EVENT_KINDS, type RollEvent, type Uncertainty } from './events.ts';
+import type { KeptDifference } from './difference.ts';
+import {
+  AUDIT_EVENT_KINDS,
+  EVENT_KINDS,
+  type EventKind,
+  INSTANCE_EVENT_KINDS,
+  type RollEvent,
+  type Uncertainty,
+} from './events.ts';
 import { acceptsAll, matchesFilter, type RollFilter } from './filter.ts';
 import type { NodeRecord } from './record.ts';
 import { type InstanceJson, presenceJson, type RollEntry } from './roll.ts';
@@ -10,7 +18,7 @@ export interface CloudEvent {
   readonly id: string;
   readonly source: string;
   readonly type: string;
-  /** The instance id; absent in events about the whole roll. */
+  /** The instance id, or of a difference without one the ARN; absent in events about the whole roll. */
   readonly subject?: string;
   /** RFC 3339 instant at which the sending process saw it. */
   readonly time: string;
@@ -22,7 +30,10 @@ export interface CloudEvent {
   readonly data: CloudEventData;
 }
 
-export type CloudEventData = InstanceData | SyncedData | UncertainData | CertainData;
+export type CloudEventData = InstanceData | SyncedData | UncertainData | CertainData | AuditData;
+
+/** The difference between the roll and ECS. */
+export type AuditData = KeptDifference;
 
 export interface InstanceData {
   readonly record: NodeRecord | null;
@@ -47,15 +58,17 @@ export interface CertainData {
 }
 
 const INSTANCE_KINDS: ReadonlySet<string> = new Set(INSTANCE_EVENT_KINDS);
+const AUDIT_KINDS: ReadonlySet<string> = new Set(AUDIT_EVENT_KINDS);
 
 /** Such as `rollcall.instance.lost`, `rollcall.roll.synced`. */
 export function eventType(kind: RollEvent['kind']): string {
-  return `rollcall.${INSTANCE_KINDS.has(kind) ? 'instance' : 'roll'}.${kind}`;
+  return `rollcall.${INSTANCE_KINDS.has(kind) ? 'instance' : AUDIT_KINDS.has(kind) ? 'audit' : 'roll'}.${kind}`;
 }
 
 /** @param storeId as of `Store.id` @param wallMs ms since the epoch */
 export function cloudEvent(event: RollEvent, storeId: string, wallMs: number): CloudEvent {
-  const about = 'instanceId' in event ? { subject: event.instanceId } : {};
+  const subject = 'instanceId' in event ? event.instanceId : 'difference' in event ? subjectOf(event.difference) : null;
+  const about = subject === null ? {} : { subject };
   return {
     specversion: '1.0',
     id: eventId(event),
@@ -70,7 +83,16 @@ export function cloudEvent(event: RollEvent, storeId: string, wallMs: number): C
   };
 }
 
+/** Without an instance id, what ECS calls it. */
+function subjectOf({ instanceId, containerInstanceArn }: KeptDifference): string | null {
+  return instanceId ?? containerInstanceArn;
+}
+
 function eventId(event: RollEvent): string {
+  if ('difference' in event) {
+    const { revision, key, kind, snapshot } = event;
+    return `${revision}/${key.slice(key.indexOf('/') + 1)}/${kind}${snapshot ? '/snapshot' : ''}`;
+  }
   if (!('instanceId' in event)) {
     const part = 'part' in event && event.part > 0 ? `/${event.part}` : '';
     return `${event.revision}/${event.kind}${part}`;
@@ -86,6 +108,9 @@ function eventData(event: RollEvent): CloudEventData {
       return { instanceIds: event.entries.map((entry) => entry.record.ec2InstanceId) };
     case 'uncertain':
       return { ...event.uncertainty };
+    case 'difference':
+    case 'resolved':
+      return event.difference;
     case 'certain':
       return { upTo: event.upTo, returned: event.returned, lost: event.lost };
     default:
@@ -119,6 +144,11 @@ export function filterEvent(event: RollEvent, { kinds, nodes }: EventFilter): Ro
   if (acceptsAll(nodes)) return event;
   const within = (entry: RollEntry | null) => entry !== null && matchesFilter(entry, nodes);
   if (event.kind === 'synced') return { ...event, entries: event.entries.filter(within) };
+  if ('difference' in event) {
+    const { cluster } = event.difference;
+    // It is of a node that may be in no view of the roll: only its cluster can be compared.
+    return nodes.cluster === null || (cluster !== null && nodes.cluster.has(cluster)) ? event : null;
+  }
   if (!('instanceId' in event)) return event;
   return within(event.before) || within(event.after) ? event : null;
 }

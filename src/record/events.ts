@@ -1,4 +1,5 @@
 import { isDeepStrictEqual as same } from 'node:util';
+import type { KeptDifference } from './difference.ts';
 import type { DepartureCause } from './record.ts';
 import { presenceState, type Roll, type RollEntry } from './roll.ts';
 
@@ -19,11 +20,14 @@ export type InstanceEventKind = (typeof INSTANCE_EVENT_KINDS)[number];
 /** The events of the whole roll: `rollcall.roll.…`. */
 const ROLL_EVENT_KINDS = ['synced', 'uncertain', 'certain'] as const;
 
-export const EVENT_KINDS = [...INSTANCE_EVENT_KINDS, ...ROLL_EVENT_KINDS] as const;
+/** The events of the continuous audit: `rollcall.audit.…`. A difference to ECS was found, or is no more. */
+export const AUDIT_EVENT_KINDS = ['difference', 'resolved'] as const;
+
+export const EVENT_KINDS = [...INSTANCE_EVENT_KINDS, ...ROLL_EVENT_KINDS, ...AUDIT_EVENT_KINDS] as const;
 export type EventKind = (typeof EVENT_KINDS)[number];
 
 /** An event: a change, or in a snapshot a state. `revision` is the store's, a decimal number as text. */
-export type RollEvent = InstanceEvent | SyncedEvent | UncertainEvent | CertainEvent;
+export type RollEvent = InstanceEvent | SyncedEvent | UncertainEvent | CertainEvent | AuditEvent;
 
 /** `before` and `after` differ; to apply the event to a roll, replace the entry with `after`. */
 export interface InstanceEvent {
@@ -48,6 +52,45 @@ export interface UncertainLoss {
   readonly revision: string;
   /** A reader that resumes after this revision gets the loss again; null: only a snapshot has it. */
   readonly after: string | null;
+}
+
+export interface AuditEvent {
+  readonly kind: (typeof AUDIT_EVENT_KINDS)[number];
+  readonly revision: string;
+  /** The key of the difference in the store, which names it. */
+  readonly key: string;
+  /** In `resolved`, as it was last. */
+  readonly difference: KeptDifference;
+  readonly snapshot: boolean;
+}
+
+/**
+ * The events of one revision's changes to the differences. One whose reason alone changed is none: it is still the same.
+ * @param changes of other things are left out
+ */
+export function auditEvents(
+  changes: readonly (DifferenceChange | { readonly kind: unknown })[],
+  revision: string,
+): readonly AuditEvent[] {
+  return changes.flatMap((change): AuditEvent[] => {
+    if (!isDifferenceChange(change)) return [];
+    const { key, difference, previous } = change;
+    const about = { revision, key, snapshot: false };
+    if (difference && !previous) return [{ ...about, kind: 'difference', difference }];
+    if (previous && !difference) return [{ ...about, kind: 'resolved', difference: previous }];
+    return [];
+  });
+}
+
+interface DifferenceChange {
+  readonly kind: 'difference';
+  readonly key: string;
+  readonly difference: KeptDifference | null;
+  readonly previous: KeptDifference | null;
+}
+
+function isDifferenceChange(change: { readonly kind: unknown }): change is DifferenceChange {
+  return change.kind === 'difference';
 }
 
 /** A snapshot is complete. Nodes that are not in `entries` are gone. */

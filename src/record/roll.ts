@@ -1,3 +1,4 @@
+import type { KeptDifference } from './difference.ts';
 import type { NodeRecord, Presence } from './record.ts';
 import type { NodeSummary } from './summary.ts';
 
@@ -22,6 +23,8 @@ export interface Roll<R extends NodeSummary = NodeRecord> {
   readonly revision: string;
   readonly entries: readonly RollEntry<R>[];
   readonly skipped: readonly SkippedKey[];
+  /** Differences to ECS that the continuous audit found, by key; absent: none. */
+  readonly differences?: ReadonlyMap<string, KeptDifference>;
 }
 
 /** A presence counts more than a departure: an agent is registered now. */

@@ -1,5 +1,5 @@
 import type { Clock } from '../lib/clock.ts';
-import { entryChanges, type UncertainEvent, type UncertainLoss } from '../record/events.ts';
+import { auditEvents, entryChanges, type UncertainEvent, type UncertainLoss } from '../record/events.ts';
 import { presenceState, type Roll } from '../record/roll.ts';
 import type { WatchBatch } from '../store/read-roll.ts';
 import type { Store } from '../store/store.ts';
@@ -129,7 +129,7 @@ export function createLiveRoll({ store, clock, random, massLoss, log }: LiveRoll
       upToDate = true;
       waiting = [];
       if (changes) {
-        take({ revision: roll.revision, changes, isSnapshot: true });
+        take({ revision: roll.revision, changes, audit: [], isSnapshot: true });
       } else {
         based = true;
         basedAtMs = runner.nowMs();
@@ -142,7 +142,8 @@ export function createLiveRoll({ store, clock, random, massLoss, log }: LiveRoll
       const changes = requireView().apply(batch);
       if (changes === null) return false;
       if (confirmed) upToDate = true;
-      take({ revision: batch.revision, changes, isSnapshot: false });
+      const audit = auditEvents(batch.changes, batch.revision);
+      take({ revision: batch.revision, changes, audit, isSnapshot: false });
       confirmFresh();
       return true;
     },

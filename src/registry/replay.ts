@@ -1,4 +1,12 @@
-import { diffEntry, type EntryChange, lostPresence, type RollEvent, type UncertainLoss } from '../record/events.ts';
+import {
+  type AuditEvent,
+  auditEvents,
+  diffEntry,
+  type EntryChange,
+  lostPresence,
+  type RollEvent,
+  type UncertainLoss,
+} from '../record/events.ts';
 import type { NodeRecord, Presence } from '../record/record.ts';
 import { presenceState, type Roll, type RollEntry } from '../record/roll.ts';
 import type { WatchBatch } from '../store/read-roll.ts';
@@ -49,6 +57,7 @@ interface ReplayOptions {
 interface PastStep {
   readonly revision: string;
   readonly changes: readonly EntryChange[];
+  readonly audit: readonly AuditEvent[];
   readonly present: number;
 }
 
@@ -66,17 +75,18 @@ export function replayChanges(
   const view = createView(undoChanges(roll, batches, since));
   const steps = batches.map((batch): PastStep => {
     const changes = view.apply(batch) ?? [];
-    return { revision: batch.revision, changes, present: view.count().present };
+    const audit = auditEvents(batch.changes, batch.revision);
+    return { revision: batch.revision, changes, audit, present: view.count().present };
   });
   const { spans, open } = massLossSpans(steps, limits);
   let span: MassLossSpan | undefined;
-  const events = steps.map(({ revision, changes }, index): RollEvent[] => {
+  const events = steps.map(({ revision, changes, audit }, index): RollEvent[] => {
     const begun = spans.find(({ first }) => first === index);
     span = begun ?? span;
     const told = changes.flatMap((change) => pastEvents(change, revision, span !== undefined, openLosses));
     const ended = span?.last === index ? [pastCertain(revision, span.returned)] : [];
     if (ended.length > 0) span = undefined;
-    return [...(begun && limits ? [pastUncertain(revision, begun, limits, wallMs)] : []), ...told, ...ended];
+    return [...(begun && limits ? [pastUncertain(revision, begun, limits, wallMs)] : []), ...told, ...audit, ...ended];
   });
   const replayed = steps.map(({ revision }, index) => ({ revision, cursor: revision, events: events[index] ?? [] }));
   return { batches: replayed.filter((batch) => batch.events.length > 0), open };

@@ -1,3 +1,4 @@
+import type { KeptDifference } from '../record/difference.ts';
 import type { EntryChange } from '../record/events.ts';
 import type { NodeRecord, Presence } from '../record/record.ts';
 import { type PresenceState, presenceState, type Roll, type RollEntry, type SkippedKey } from '../record/roll.ts';
@@ -32,6 +33,7 @@ interface NodeView {
 export function createView(snapshot: Roll): View {
   const nodes = new Map<string, NodeView>(snapshot.entries.map((entry) => [entry.record.ec2InstanceId, entry]));
   const skipped = new Map<string, SkippedKey>(snapshot.skipped.map((key) => [key.key, key]));
+  let differences: ReadonlyMap<string, KeptDifference> = snapshot.differences ?? new Map();
   let revision = snapshot.revision;
   let entries: readonly RollEntry[] | null = snapshot.entries;
   // Updated with each change, because every batch asks for the counts.
@@ -75,6 +77,15 @@ export function createView(snapshot: Roll): View {
           skipped.delete(change.key);
           continue;
         }
+        if (change.kind === 'difference') {
+          // Few, and seldom: a copy, since the rolls that this returned do not change.
+          const next = new Map(differences);
+          if (change.difference) next.set(change.key, change.difference);
+          else next.delete(change.key);
+          differences = next;
+          skipped.delete(change.key);
+          continue;
+        }
         const { instanceId } = change;
         if (!before.has(instanceId)) before.set(instanceId, entryOf(instanceId));
         if (change.kind === 'record') {
@@ -98,7 +109,8 @@ export function createView(snapshot: Roll): View {
 
     roll() {
       entries ??= [...nodes.values()].filter(hasRecord).sort(byInstanceId);
-      return { revision, entries, skipped: [...skipped.values(), ...orphans(nodes, skipped)] };
+      const known = differences.size > 0 ? { differences } : {};
+      return { revision, entries, skipped: [...skipped.values(), ...orphans(nodes, skipped)], ...known };
     },
 
     revision: () => revision,

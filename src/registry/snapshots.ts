@@ -1,4 +1,4 @@
-import { diffEntry } from '../record/events.ts';
+import { type AuditEvent, diffEntry } from '../record/events.ts';
 import type { Roll } from '../record/roll.ts';
 import { type EventLog, type LogPosition, type LogReader, PIECE_EVENTS } from './event-log.ts';
 import type { EventBatch } from './event-source.ts';
@@ -51,6 +51,7 @@ function snapshotBatches(live: LiveRoll): readonly EventBatch[] {
   const { revision, entries } = roll;
   return [
     ...entryBatches(roll, uncertain ? live.openLosses() : new Map()),
+    ...differenceBatches(roll),
     { events: [...(uncertain ? [uncertain] : []), { kind: 'synced', revision, entries }], cursor: revision },
   ];
 }
@@ -68,4 +69,13 @@ function entryBatches({ revision, entries }: Roll, losses: ReturnType<LiveRoll['
     pieces.push({ events, cursor: null });
   }
   return pieces;
+}
+
+/** The differences to ECS that stand. */
+function differenceBatches({ revision, differences }: Roll): readonly EventBatch[] {
+  if (!differences) return [];
+  const events = [...differences].map(([key, difference]): AuditEvent => {
+    return { kind: 'difference', revision, key, difference, snapshot: true };
+  });
+  return [{ events, cursor: null }];
 }

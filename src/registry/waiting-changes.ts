@@ -1,4 +1,11 @@
-import { diffEntry, type EntryChange, lostPresence, type RollEvent, type UncertainLoss } from '../record/events.ts';
+import {
+  type AuditEvent,
+  diffEntry,
+  type EntryChange,
+  lostPresence,
+  type RollEvent,
+  type UncertainLoss,
+} from '../record/events.ts';
 import type { Roll, RollEntry } from '../record/roll.ts';
 import type { RevisionEvents } from './event-log.ts';
 import type { VerdictStep } from './loss-verdict.ts';
@@ -8,6 +15,8 @@ import { lossMap } from './sharded-map.ts';
 export interface Waiting {
   readonly revision: string;
   readonly changes: readonly EntryChange[];
+  /** Of the continuous audit: they wait with the changes, so that the log stays in order. */
+  readonly audit: readonly AuditEvent[];
   readonly isSnapshot: boolean;
 }
 
@@ -24,7 +33,7 @@ export function logBatches(items: readonly Waiting[], telling: Telling, revision
   const { opening, closing } = telling;
   const batches: { revision: string; events: RollEvent[] }[] = items.map((item) => ({
     revision: item.revision,
-    events: item.isSnapshot ? [] : changeEvents(item, telling),
+    events: item.isSnapshot ? [] : [...changeEvents(item, telling), ...item.audit],
   }));
   const first = batches[0] ?? { revision, events: [] };
   if (batches.length === 0) batches.push(first);

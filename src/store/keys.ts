@@ -8,6 +8,9 @@ export const RECORDS = `${ROOT}records/`;
 
 const PRESENCES = `${ROOT}presence/`;
 
+/** Differences between the roll and ECS, one key for each: below `ROOT`, since each is an event of the roll. */
+export const DIFFERENCES = `${ROOT}differences/`;
+
 /**
  * Leader locks, their documents and drain claims: not part of the roll. Outside `ROOT`, so that readers of the roll are
  * not sent up to 1 MB of them, and earlier versions do not report them as foreign keys.
@@ -20,6 +23,11 @@ export function recordKey(instanceId: string): string {
 
 export function presenceKey(instanceId: string): string {
   return `${PRESENCES}${instanceId}`;
+}
+
+/** @param id without a slash, the same for one difference for as long as it lasts */
+export function differenceKey(kind: string, id: string): string {
+  return `${DIFFERENCES}${kind}/${id}`;
 }
 
 /** The two keys of a node's registration. */
@@ -64,10 +72,12 @@ export function fleetPartOf(instanceId: string): { readonly prefix: string; read
 
 type ParsedKey =
   | { readonly kind: 'record' | 'presence'; readonly instanceId: string }
+  | { readonly kind: 'difference' }
   | { readonly kind: 'foreign'; readonly reason: string };
 
 /** What a key below `ROOT` stands for. */
 export function parseKey(key: string): ParsedKey {
+  if (key.startsWith(DIFFERENCES)) return { kind: 'difference' };
   const kind = key.startsWith(RECORDS) ? 'record' : key.startsWith(PRESENCES) ? 'presence' : null;
   if (kind === null) return { kind: 'foreign', reason: 'neither a record nor a presence' };
   const instanceId = key.slice(kind === 'record' ? RECORDS.length : PRESENCES.length);

@@ -1,4 +1,4 @@
-import { documentKey, leaderLockKey } from './keys.ts';
+import { DIFFERENCES, documentKey, leaderLockKey } from './keys.ts';
 import { type KeyValue, type Kv, type RangePage, releaseLeases } from './kv.ts';
 import { LeaseNotFoundError, StoreError } from './store-errors.ts';
 
@@ -29,10 +29,12 @@ export interface LeaderLocks {
    * Writes all of these documents at one revision, or none. Of two publications of one term with the same `main` the later
    * one wins, even if the earlier one was rejected and the store carries it out late. Calls with another `main` may be made
    * at the same time.
-   * @param documents name → text; null: it is removed. At most 120
-   * @param main the name of one of `documents`, whose text is another one in each publication; default `summary`
+   * @param documents name → text; null: it is removed. At most 120 with the differences
    */
-  publish(term: Term, documents: Documents, signal: AbortSignal, main?: string): Promise<PublishOutcome>;
+  publish(term: Term, documents: Documents, signal: AbortSignal, more?: PublishOptions): Promise<PublishOutcome>;
+
+  /** The differences that are kept: key → text. Writes nothing. */
+  differences(signal: AbortSignal): Promise<ReadonlyMap<string, string>>;
 
   /** Frees the lock, unless another session holds it. */
   resign(term: Term, signal: AbortSignal): Promise<void>;
@@ -72,6 +74,13 @@ export interface Term {
 
 export type Documents = Readonly<Record<string, string | null>>;
 
+interface PublishOptions {
+  /** The name of one of the documents, whose text is another one in each publication; default `summary`. */
+  readonly main?: string;
+  /** Written with the documents: keys of `differenceKey` → text; null: it is removed. */
+  readonly differences?: Readonly<Record<string, string | null>>;
+}
+
 export type CampaignOutcome =
   | { readonly kind: 'elected'; readonly term: Term }
   | { readonly kind: 'taken'; readonly by: Holder };
@@ -108,23 +117,20 @@ export function createLeaderLocks(kv: Kv): LeaderLocks {
       return alive && seen.reads[0]?.modRevision === term.revision ? 'renewed' : 'lost';
     },
 
-    list: async (lock, start, signal) => {
+    list(lock, start, signal) {
       const prefix = documentKey(lock, start);
-      const found = new Map<string, string>();
-      for (let from: string | null = prefix; from !== null; ) {
-        const page: RangePage = await kv.range({ prefix, from }, signal);
-        for (const { key, value } of page.kvs) found.set(key.slice(prefix.length), value);
-        from = page.next;
-      }
-      return found;
+      return rangeOf(kv, prefix, prefix, signal);
     },
 
-    publish: async (term, documents, signal, main = 'summary') => {
+    differences: (signal) => rangeOf(kv, DIFFERENCES, '', signal),
+
+    publish: async (term, documents, signal, { main = 'summary', differences = {} } = {}) => {
       const [lock, mainKey] = [leaderLockKey(term.lock), documentKey(term.lock, main)];
       const revisions = mainRevisions.get(term) ?? new Map<string, string>();
       mainRevisions.set(term, revisions);
       const fence = { key: lock, modRevision: term.revision };
       const entries = Object.entries(documents).map(([name, value]) => ({ key: documentKey(term.lock, name), value }));
+      entries.push(...Object.entries(differences).map(([key, value]) => ({ key, value })));
       const puts = entries.flatMap(({ key, value }) => (value === null ? [] : [{ key, value, lease: '0' }]));
       const deletes = entries.filter(({ value }) => value === null).map(({ key }) => key);
       for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
@@ -152,6 +158,17 @@ export function createLeaderLocks(kv: Kv): LeaderLocks {
       releaseLeases(kv, [lease]);
     },
   };
+}
+
+/** All keys with the prefix, without `cut` in front of them. */
+async function rangeOf(kv: Kv, prefix: string, cut: string, signal: AbortSignal): Promise<ReadonlyMap<string, string>> {
+  const found = new Map<string, string>();
+  for (let from: string | null = prefix; from !== null; ) {
+    const page: RangePage = await kv.range({ prefix, from }, signal);
+    for (const { key, value } of page.kvs) found.set(key.slice(cut.length), value);
+    from = page.next;
+  }
+  return found;
 }
 
 async function campaign(kv: Kv, lock: string, candidate: Candidate, signal: AbortSignal): Promise<CampaignOutcome> {

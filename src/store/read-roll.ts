@@ -1,5 +1,6 @@
 import { linkSignals } from '../lib/abort.ts';
 import { type Decoded, decodePresence, decodeRecord } from '../record/codec.ts';
+import { decodeDifference, type KeptDifference } from '../record/difference.ts';
 import type { NodeRecord, Presence } from '../record/record.ts';
 import type { Roll, RollEntry, SkippedKey } from '../record/roll.ts';
 import { decodeSummary, decodeWrittenPresence, type NodeSummary } from '../record/summary.ts';
@@ -25,6 +26,13 @@ export type Change =
       readonly instanceId: string;
       readonly presence: Presence | null;
       readonly previous: Presence | null;
+    }
+  /** A difference of the continuous audit. */
+  | {
+      readonly kind: 'difference';
+      readonly key: string;
+      readonly difference: KeptDifference | null;
+      readonly previous: KeptDifference | null;
     }
   | { readonly kind: 'skipped'; readonly skipped: SkippedKey }
   /** A foreign key was deleted. */
@@ -61,6 +69,7 @@ interface RollCollector<R extends NodeSummary> {
 export function collectRoll<R extends NodeSummary>(decoders: Decoders<R>): RollCollector<R> {
   const records: R[] = [];
   const presences: { readonly instanceId: string; readonly presence: Presence }[] = [];
+  const differences = new Map<string, KeptDifference>();
   const unreadableRecords = new Set<string>();
   const skipped: SkippedKey[] = [];
   let skippedCount = 0;
@@ -74,6 +83,10 @@ export function collectRoll<R extends NodeSummary>(decoders: Decoders<R>): RollC
     const parsed = parseKey(key);
     if (parsed.kind === 'foreign') {
       skip(key, parsed.reason);
+    } else if (parsed.kind === 'difference') {
+      const decoded = decodeDifference(value);
+      if (decoded.ok) differences.set(key, decoded.value);
+      else skip(key, decoded.reason);
     } else if (parsed.kind === 'record') {
       const decoded = decoders.record(parsed.instanceId, value);
       if (decoded.ok) {
@@ -117,7 +130,7 @@ export function collectRoll<R extends NodeSummary>(decoders: Decoders<R>): RollC
       const entries = merge();
       const more = skippedCount - skipped.length;
       if (more > 0) skipped.push({ key: ROOT, reason: `${more} more keys that cannot be read` });
-      return { revision, entries, skipped };
+      return { revision, entries, skipped, ...(differences.size > 0 ? { differences } : {}) };
     },
   };
 }
@@ -239,6 +252,11 @@ function interpretEvent({ key, value, previous }: KvEvent): Change[] {
   const parsed = parseKey(key);
   if (parsed.kind === 'foreign')
     return [value === null ? { kind: 'unskipped', key } : skippedChange(key, parsed.reason)];
+  if (parsed.kind === 'difference') {
+    const now = readable(key, value, decodeDifference);
+    const { value: before } = readable(key, previous, decodeDifference);
+    return [{ kind: 'difference', key, difference: now.value, previous: before }, ...now.skipped];
+  }
   const { instanceId } = parsed;
   if (parsed.kind === 'record') {
     const now = readable(key, value, (json) => decodeRecord(instanceId, json));

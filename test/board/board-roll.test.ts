@@ -78,6 +78,22 @@ test('an uncertainty lasts until it is certain, and says its numbers', () => {
   assert.equal(roll.uncertainty, null);
 });
 
+test('what the audit finds about a node is a line, and leaves the node as it is', () => {
+  const roll = rollOf(1);
+  const instanceId = sampleInstanceId(1);
+  const difference = {
+    ...{ kind: 'mismatch' as const, instanceId, cluster: 'demo', containerInstanceArn: 'arn:x', since: null },
+    ...{ privateIpAddress: '10.0.0.9', reason: 'another ARN' },
+  };
+  roll.apply(sent({ kind: 'difference', key: 'k', revision: '8', difference, snapshot: false }));
+  assert.equal(roll.nodes.get(instanceId)?.mood, 'passing');
+  const [line] = roll.lines;
+  assert.deepEqual(
+    [line?.kind, line?.instanceId, line?.address, line?.cluster, line?.text],
+    ['difference', instanceId, '10.0.0.9', 'demo', 'mismatch: another ARN'],
+  );
+});
+
 test('the lines are bounded', () => {
   const roll = rollOf(1);
   for (let revision = 8; revision < 1_000; revision += 1) roll.apply(lost(1, String(revision)));

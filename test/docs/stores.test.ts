@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { nodeDocument, SHARED_DOCUMENT } from '../../src/audit/fleet-audit/watch-connections.ts';
 import {
+  differenceKey,
   documentKey,
   drainAdmissionKey,
   drainKey,
@@ -30,6 +31,7 @@ test('docs/stores.md names each key that rollcall writes, and no other', () => {
   const keys = [
     recordKey('INSTANCE'),
     presenceKey('INSTANCE'),
+    differenceKey('KIND', 'INSTANCE:ID'),
     drainKey('INSTANCE'),
     drainAdmissionKey('CLUSTER', 'REGION-AND-ACCOUNT'),
     leaderLockKey('audit'),

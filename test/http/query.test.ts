@@ -60,7 +60,7 @@ describe('parse event query', () => {
       [
         'types=died',
         undefined,
-        /^types "died" is not known; allowed: registered, .*forgotten, synced, uncertain, certain$/,
+        /^types "died" is not known; allowed: registered, .*forgotten, synced, uncertain, certain, difference, resolved$/,
       ],
       ['types=lost,', undefined, /^types has an empty value/],
       ['cluster=', undefined, /^cluster has an empty value/],

@@ -80,10 +80,10 @@ export function describeLeaderLockContract(kind: string, start: () => Promise<Ba
       const kinds = { 'nodes/1': 'one', 'nodes/2': 'two', 'nodes/3': 'three' };
       const outcomes = await Promise.all([
         publish(term, { summary: 's1' }, signal),
-        publish(term, { nodes: '1', ...kinds }, signal, 'nodes'),
+        publish(term, { nodes: '1', ...kinds }, signal, { main: 'nodes' }),
       ]);
       assert.deepEqual(new Set(outcomes.map(({ kind }) => kind)), new Set(['published']));
-      await publish(term, { nodes: '2', 'nodes/2': null, 'nodes/3': 'third' }, signal, 'nodes');
+      await publish(term, { nodes: '2', 'nodes/2': null, 'nodes/3': 'third' }, signal, { main: 'nodes' });
       const listed = await list('audit', 'nodes/', signal);
       assert.deepEqual(
         [...listed],

@@ -73,7 +73,15 @@ export function fakeStore(label = 'fake:'): FakeStore {
     renewRetention: unused,
     update: unused,
     depart: unused,
-    leaderLocks: { read: unused, list: unused, campaign: unused, renew: unused, publish: unused, resign: unused },
+    leaderLocks: {
+      read: unused,
+      list: unused,
+      differences: unused,
+      campaign: unused,
+      renew: unused,
+      publish: unused,
+      resign: unused,
+    },
     drainSlots: { read: unused, list: unused, take: unused, replace: unused, renew: unused, giveBack: unused },
     close: async () => {},
 

@@ -62,8 +62,9 @@ export function flakyStore(store: Store): FlakyStore {
         through('campaign', signal, () => store.leaderLocks.campaign(lock, candidate, signal)),
       renew: (term, signal) => through('renewLock', signal, () => store.leaderLocks.renew(term, signal)),
       list: (lock, start, signal) => through('listLock', signal, () => store.leaderLocks.list(lock, start, signal)),
-      publish: (term, documents, signal, main) =>
-        through('publish', signal, () => store.leaderLocks.publish(term, documents, signal, main)),
+      publish: (term, documents, signal, more) =>
+        through('publish', signal, () => store.leaderLocks.publish(term, documents, signal, more)),
+      differences: (signal) => through('differences', signal, () => store.leaderLocks.differences(signal)),
       resign: (term, signal) => through('resign', signal, () => store.leaderLocks.resign(term, signal)),
     },
     watch: (revision, signal) => store.watch(revision, signal),

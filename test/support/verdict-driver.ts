@@ -187,7 +187,7 @@ export function verdictDriver(size: number, limits: MassLossLimits, pollAnswer: 
   const change = (...entries: readonly (readonly [string, RollEntry | null])[]) => {
     const changes = put(entries);
     noteLosses(changes);
-    waiting.push({ revision: String(revision), changes, isSnapshot: false });
+    waiting.push({ revision: String(revision), changes, audit: [], isSnapshot: false });
     step({ kind: 'changes', revision: String(revision), changes, present: present() });
   };
 
@@ -234,7 +234,7 @@ export function verdictDriver(size: number, limits: MassLossLimits, pollAnswer: 
         return before === after ? [] : [{ instanceId, before, after }];
       });
       noteLosses([...real].map(([instanceId, after]) => ({ instanceId, after })));
-      waiting = [{ revision: String(revision), changes, isSnapshot: true }];
+      waiting = [{ revision: String(revision), changes, audit: [], isSnapshot: true }];
       step({ kind: 'snapshot', revision: String(revision), changes, present: present() });
     },
     /** Lets time pass in which the store is away. */

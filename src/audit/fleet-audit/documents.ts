@@ -9,6 +9,8 @@ import {
 } from '../audit-report.ts';
 import { type AuditMemory, encodeMemory } from '../history.ts';
 
+import { type FoundDifferences, findDifferences } from './kept-differences.ts';
+
 /** The short document that every agent of the fleet reads every few seconds: how the last audit ended, and its counts. */
 export interface AuditSummary {
   /** The leader's: from the beginning of one audit to the beginning of the next. */
@@ -173,7 +175,12 @@ export function reportOf(
 export interface Publication {
   readonly summary: string;
   /** null: the audit failed, and the details in the store stay. */
-  readonly found: { readonly details: string; readonly memoryText: string; readonly memory: AuditMemory } | null;
+  readonly found: {
+    readonly details: string;
+    readonly memoryText: string;
+    readonly memory: AuditMemory;
+    readonly differences: FoundDifferences;
+  } | null;
 }
 
 interface RunContext {
@@ -199,7 +206,10 @@ export function publishResult(report: AuditReport, memory: AuditMemory, context:
     result: { by, startedAt, finishedAt, revision, clusters, agreeing, elsewhere, differences },
   });
   const details = encodeDetails(boundDetails(report));
-  return { summary, found: { details, memoryText: encodeMemory(memory), memory } };
+  return {
+    summary,
+    found: { details, memoryText: encodeMemory(memory), memory, differences: findDifferences(report) },
+  };
 }
 
 /** What is written after an audit that failed: the cause, beside the last result, which stays. */

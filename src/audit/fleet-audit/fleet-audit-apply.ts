@@ -4,6 +4,7 @@ import { DeadlineError } from '../../lib/deadline.ts';
 import { StoreError } from '../../store/store-errors.ts';
 import { decodeMemory } from '../history.ts';
 import type { AuditFailure, AuditorAnswers, AuditorState, AuditorStep } from './fleet-audit-plan.ts';
+import { withChanges } from './kept-differences.ts';
 import { ageMs, updateCopy } from './summary-copy.ts';
 
 const RETRY_MS = 300_000;
@@ -23,7 +24,12 @@ export const applyAudit: Apply<AuditorState, AuditorStep, AuditorAnswers> = {
     if (outcome.kind === 'taken') return { ...state, holder: outcome.by };
     // When a term that goes on was confirmed last is not known here: it is renewed first.
     const confirmed = { confirmedAtMs: sentAtMs, nextRenewAtMs: sentAtMs };
-    const leadership = { term: outcome.term, ...confirmed, memory: null, stored: { details: null, memory: null } };
+    const leadership = {
+      term: outcome.term,
+      ...confirmed,
+      memory: null,
+      stored: { details: null, memory: null, differences: new Map() },
+    };
     const counts = { ...state.counts, elections: state.counts.elections + 1 };
     return { ...state, leadership, run: { kind: 'idle' }, counts };
   },
@@ -33,7 +39,7 @@ export const applyAudit: Apply<AuditorState, AuditorStep, AuditorAnswers> = {
     const nextRenewAtMs = sentAtMs + (term.ttlMs / 3) * (1 - random / 10);
     return withLeadership(afterSuccess(before, action), { confirmedAtMs: sentAtMs, nextRenewAtMs });
   },
-  'read-memory'(before, { action }, { documents }, end) {
+  'read-memory'(before, { action }, { documents, differences }, end) {
     const state = afterSuccess(before, action);
     const [summary = null, details = null, memoryText = null] = documents;
     const copy = updateCopy(state.copy, summary, end);
@@ -41,7 +47,7 @@ export const applyAudit: Apply<AuditorState, AuditorStep, AuditorAnswers> = {
     const pauseMs = copy.summary?.lastRun.error ? retryAfterMs(state) : state.intervalMs;
     const nextRunAtMs = end.nowMs + (copy.lastRun ? pauseMs - ageMs(copy.lastRun, end.nowMs) : state.ttlMs);
     const memory = decodeMemory(memoryText, copy.summary?.result?.finishedAt ?? null);
-    const stored = { details, memory: memoryText };
+    const stored = { details, memory: memoryText, differences };
     return withLeadership({ ...state, copy, nextRunAtMs }, { memory, stored });
   },
   run: (state, _, __, { nowMs }) => ({
@@ -62,7 +68,7 @@ export const applyAudit: Apply<AuditorState, AuditorStep, AuditorAnswers> = {
       counts: { ...counts, failures: { ...counts.failures, [cause]: counts.failures[cause] + 1 } },
     };
   },
-  publish(before, { action, documents }, outcome, end) {
+  publish(before, { action, documents, differences: changes }, outcome, end) {
     if (outcome.kind === 'lost') {
       const counts = { ...before.counts, refused: before.counts.refused + 1 };
       return { ...leadershipOver(before, end.nowMs), counts };
@@ -70,7 +76,11 @@ export const applyAudit: Apply<AuditorState, AuditorStep, AuditorAnswers> = {
     const state = afterSuccess(before, action);
     const found = state.run.kind === 'ended' ? state.run.publication.found : null;
     const copy = updateCopy(state.copy, documents['summary'] ?? null, end);
-    const stored = found && { memory: found.memory, stored: { details: found.details, memory: found.memoryText } };
+    const differences = withChanges(before.leadership?.stored.differences ?? new Map(), changes);
+    const stored = found && {
+      memory: found.memory,
+      stored: { details: found.details, memory: found.memoryText, differences },
+    };
     return withLeadership({ ...state, copy, run: { kind: 'idle' } }, stored ?? {});
   },
   resign(state, _, __, { nowMs }) {

@@ -12,6 +12,7 @@ import type {
 import type { AuditMemory } from '../history.ts';
 import type { ConnectionRead } from './connection-check.ts';
 import type { AuditSummary, Publication } from './documents.ts';
+import { differenceChanges } from './kept-differences.ts';
 import type { SummaryCopy } from './summary-copy.ts';
 
 /** Why an audit failed, for a metric: each of AWS's many error codes is one of these. */
@@ -22,7 +23,7 @@ export type AuditFailure = (typeof AUDIT_FAILURES)[number];
 export type AuditorStep =
   | (Why & { readonly action: 'read' | 'campaign' })
   | (Why & { readonly action: 'renew' | 'read-memory' | 'resign'; readonly term: Term })
-  | (Why & { readonly action: 'publish'; readonly term: Term; readonly documents: Documents })
+  | (Why & { readonly action: 'publish'; readonly term: Term } & Written)
   /** Asks nothing: an audit begins, and goes on beside the loop. */
   | (Why & { readonly action: 'run'; readonly memory: AuditMemory; readonly last: AuditSummary | null })
   /** Asks nothing: takes the audit that has ended. */
@@ -31,13 +32,20 @@ export type AuditorStep =
   | (Why & { readonly action: 'step-down' })
   | Wait;
 
+/** What a publication writes; of documents and differences only what is not in the store yet. */
+interface Written {
+  readonly documents: Documents;
+  /** By key; null: it is removed. */
+  readonly differences: Readonly<Record<string, string | null>>;
+}
+
 type Why = { readonly reason: string };
 
 export interface AuditorAnswers {
   readonly read: LeaderLockState;
   readonly campaign: CampaignOutcome;
   readonly renew: 'renewed' | 'lost';
-  readonly 'read-memory': LeaderLockState;
+  readonly 'read-memory': LeaderLockState & { readonly differences: ReadonlyMap<string, string> };
   readonly publish: PublishOutcome;
   readonly resign: unknown;
   readonly run: unknown;
@@ -87,7 +95,12 @@ export interface Leadership {
   /** null: what earlier leaders remembered has not been read yet. */
   readonly memory: AuditMemory | null;
   /** What the store has, as text; null: nothing. */
-  readonly stored: { readonly details: string | null; readonly memory: string | null };
+  readonly stored: {
+    readonly details: string | null;
+    readonly memory: string | null;
+    /** Those that are kept, by key. */
+    readonly differences: ReadonlyMap<string, string>;
+  };
 }
 
 type RunState =
@@ -191,7 +204,7 @@ export function planAudit(state: AuditorState, nowMs: number, input: AuditPlanIn
   const { term, memory, nextRenewAtMs } = leadership;
   if (nowMs >= nextRenewAtMs) return { action: 'renew', term, reason: 'a renewal is due' };
   if (run.kind === 'ended') {
-    return { action: 'publish', term, documents: changed(run.publication, leadership), reason: 'an audit ended' };
+    return { action: 'publish', term, ...changed(run.publication, leadership), reason: 'an audit ended' };
   }
   if (failedRuns >= MAX_FAILED_RUNS) {
     return {
@@ -210,10 +223,11 @@ export function planAudit(state: AuditorState, nowMs: number, input: AuditPlanIn
 }
 
 /** What the store has already is not written again. */
-function changed({ summary, found }: Publication, { stored }: Leadership): Documents {
-  return {
+function changed({ summary, found }: Publication, { stored }: Leadership): Written {
+  const documents = {
     summary,
     ...(found && found.details !== stored.details ? { details: found.details } : {}),
     ...(found && found.memoryText !== stored.memory ? { memory: found.memoryText } : {}),
   };
+  return { documents, differences: found ? differenceChanges(stored.differences, found.differences) : {} };
 }

@@ -80,8 +80,12 @@ export async function runAuditor(options: AuditorOptions, signal: AbortSignal): 
             return locks.campaign(LOCK, candidate, callSignal);
           },
           renew: ({ term }, callSignal) => locks.renew(term, callSignal),
-          'read-memory': (_, callSignal) => locks.read(LOCK, ['summary', 'details', 'memory'], callSignal),
-          publish: ({ term, documents }, callSignal) => locks.publish(term, documents, callSignal),
+          async 'read-memory'(_, callSignal) {
+            const read = await locks.read(LOCK, ['summary', 'details', 'memory'], callSignal);
+            return { ...read, differences: await locks.differences(callSignal) };
+          },
+          publish: ({ term, documents, differences }, callSignal) =>
+            locks.publish(term, documents, callSignal, { differences }),
           resign: ({ term }, callSignal) => locks.resign(term, callSignal),
           run: async ({ memory, last }) => running.start(memory, last),
           collect: async () => running.stop(),

@@ -68,7 +68,7 @@ export async function watchConnections(options: WatchConnectionsOptions, signal:
     const nodes = changed.map(([instanceId, value]) => [nodeDocument(instanceId), value] as const);
     const documents = { [SHARED_DOCUMENT]: text, ...Object.fromEntries(nodes) };
     const outcome = await retried('publish the connections', (callSignal) =>
-      locks.publish(term, documents, callSignal, SHARED_DOCUMENT),
+      locks.publish(term, documents, callSignal, { main: SHARED_DOCUMENT }),
     );
     if (outcome.kind === 'lost') return false;
     for (const [instanceId, value] of changed) {

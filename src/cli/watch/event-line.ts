@@ -1,5 +1,5 @@
 import { printable } from '../../lib/foreign-text.ts';
-import { type CloudEvent, type InstanceData, parseEventKind } from '../../record/cloud-event.ts';
+import { type CloudEvent, parseEventKind } from '../../record/cloud-event.ts';
 import type { EventKind } from '../../record/events.ts';
 import type { NodeRecord } from '../../record/record.ts';
 import type { Piece } from '../terminal.ts';
@@ -7,6 +7,7 @@ import type { Piece } from '../terminal.ts';
 /** What `rollcall watch` prints of an event on a terminal: columns, with the kind of event in its colour. */
 const COLOURS: Partial<Record<EventKind, NonNullable<Piece['colour']>>> = {
   lost: 'red',
+  difference: 'red',
   uncertain: 'red',
   departed: 'yellow',
   interruption: 'yellow',
@@ -14,6 +15,7 @@ const COLOURS: Partial<Record<EventKind, NonNullable<Piece['colour']>>> = {
   restarted: 'green',
   recovered: 'green',
   certain: 'green',
+  resolved: 'green',
   updated: 'grey',
   forgotten: 'grey',
   synced: 'grey',
@@ -31,16 +33,17 @@ export function terminalLine(event: CloudEvent, time: string): readonly Piece[] 
   const kind = parseEventKind(event.type);
   if (kind === undefined || (event.snapshot === true && kind !== 'synced')) return [];
   const { data } = event;
-  const columns = [...('record' in data ? nodeColumns(event.subject ?? '', data) : []), whatHappened(kind, event)];
+  const columns = [...nodeColumns(event), whatHappened(kind, event)];
   const text = printable(columns.filter((column) => column !== '').join('  ')).slice(0, MAX_LINE_CHARS);
   const shown = kind === 'synced' ? 'connected' : kind;
   const colour = kind === 'health' ? healthColour(data) : COLOURS[kind];
   return [{ text: `${time}  ` }, { text: shown.padEnd(KIND_CHARS), colour }, { text: `  ${text}\n` }];
 }
 
-function nodeColumns(instanceId: string, { record, previous }: InstanceData): readonly string[] {
-  const known = record ?? previous;
-  return [instanceId, (known?.privateIpAddress ?? '-').padEnd(15), known?.cluster ?? '-'];
+function nodeColumns({ subject = '', data }: CloudEvent): readonly string[] {
+  const known = 'record' in data ? (data.record ?? data.previous) : 'kind' in data ? data : undefined;
+  if (known === undefined) return [];
+  return [subject, (known?.privateIpAddress ?? '-').padEnd(15), known?.cluster ?? '-'];
 }
 
 function healthColour(data: CloudEvent['data']): Piece['colour'] {
@@ -54,6 +57,7 @@ function whatHappened(kind: EventKind, { data, revision }: CloudEvent): string {
     return `${data.vanished} of ${data.nodes} nodes vanished at once; the store or the network may be what failed`;
   }
   if ('returned' in data) return `${data.returned} returned, ${data.lost} lost`;
+  if ('kind' in data) return `${data.kind}: ${data.reason}`;
   const { record, previous } = data;
   if (record === null) return previous === null ? '' : 'its last record is no longer kept';
   switch (kind) {

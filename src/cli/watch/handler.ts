@@ -99,6 +99,7 @@ const MAX_VALUE = 4_096;
  */
 export function handlerEnvironment(event: CloudEvent): Record<string, string> {
   const about = 'record' in event.data ? event.data : null;
+  const found = 'kind' in event.data ? event.data : null;
   // A `forgotten` event still has the node's last record.
   const record = about?.record ?? about?.previous;
   const values = {
@@ -106,14 +107,16 @@ export function handlerEnvironment(event: CloudEvent): Record<string, string> {
     ID: event.id,
     REVISION: event.revision,
     SNAPSHOT: String(event.snapshot ?? event.type === eventType('synced')),
-    INSTANCE_ID: event.subject,
-    CLUSTER: record?.cluster,
-    IP: record?.privateIpAddress,
-    ARN: record?.containerInstanceArn,
+    INSTANCE_ID: found ? found.instanceId : event.subject,
+    CLUSTER: record?.cluster ?? found?.cluster,
+    IP: record?.privateIpAddress ?? found?.privateIpAddress,
+    ARN: record?.containerInstanceArn ?? found?.containerInstanceArn,
     HEALTH: record?.health.status,
     PRESENCE: about?.presence?.state,
     CAUSE: record?.departure?.cause,
     UNCERTAIN: about?.uncertain ? 'true' : undefined,
+    DIFFERENCE: found?.kind,
+    REASON: found?.reason,
   };
   return Object.fromEntries(
     Object.entries(values).map(([name, value]) => [

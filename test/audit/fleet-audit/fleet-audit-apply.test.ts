@@ -27,11 +27,12 @@ const leadership: Leadership = {
   confirmedAtMs: 0,
   nextRenewAtMs: 0,
   memory: emptyAuditMemory,
-  stored: { details: null, memory: null },
+  stored: { details: null, memory: null, differences: new Map() },
 };
 const initial = initialAuditorState(TTL_MS, INTERVAL_MS);
 const leading: AuditorState = { ...initial, leadership };
-const found = { details: 'd', memoryText: 'm', memory: emptyAuditMemory };
+const noDifferences = { wanted: new Map(), undecided: new Set<string>() };
+const found = { details: 'd', memoryText: 'm', memory: emptyAuditMemory, differences: noDifferences };
 const read = { action: 'read', reason } as const;
 const campaign = { action: 'campaign', reason } as const;
 const renew = { action: 'renew', term, reason } as const;
@@ -56,7 +57,7 @@ test('of a term that is won only the time of the request is certain: it is renew
 });
 
 test('only the success of the call that failed ends the trouble, or the end of the leadership', () => {
-  const publish = { action: 'publish', term, documents: { summary: '{}' }, reason } as const;
+  const publish = { action: 'publish', term, documents: { summary: '{}' }, differences: {}, reason } as const;
   const failing = failedAt(leading, publish);
   assert.deepEqual(
     [failing.trouble.error, failing.trouble.action, failing.trouble.retryAtMs],
@@ -82,7 +83,7 @@ test('only the success of the call that failed ends the trouble, or the end of t
 test('a new leader goes on with the memory, and audits an interval after the last audit began here or elsewhere', () => {
   const readMemory = { action: 'read-memory', term, reason } as const;
   const after = (...documents: (string | null)[]) =>
-    applyAudit['read-memory'](leading, readMemory, view(...documents), end);
+    applyAudit['read-memory'](leading, readMemory, { ...view(...documents), differences: new Map([['k', 'v']]) }, end);
   const first = after(null, null, null);
   assert.deepEqual(
     [first.nextRunAtMs, first.leadership?.memory],
@@ -94,7 +95,11 @@ test('a new leader goes on with the memory, and audits an interval after the las
   const memory = { sightings: { 'ghost x': { firstAt: at, lastAt: at, audits: 1 } } };
   const taken = after(encodeAuditSummary(good), 'd', encodeMemory(memory));
   assert.deepEqual([taken.nextRunAtMs, taken.leadership?.memory], [NOW_MS + INTERVAL_MS - 60_000, memory]);
-  assert.equal(taken.leadership?.stored.details, 'd');
+  assert.deepEqual(taken.leadership?.stored, {
+    details: 'd',
+    memory: encodeMemory(memory),
+    differences: new Map([['k', 'v']]),
+  });
   const failed = { ...good, lastRun: { ...good.lastRun, error: 'denied' } };
   assert.equal(after(encodeAuditSummary(failed), null, null).nextRunAtMs, NOW_MS + 300_000 - 60_000);
 });
@@ -118,9 +123,15 @@ test('an audit that failed is repeated sooner than the next is due, and counted 
 test('what the store took is what it has; a result that it refused is counted, and the leadership is over', () => {
   const summary = encodeAuditSummary(sampleSummary(WALL_MS));
   const ended: AuditorState = { ...leading, run: { kind: 'ended', publication: { summary, found } } };
-  const publish = { action: 'publish', term, documents: { summary, details: 'd' }, reason } as const;
+  const publish = {
+    action: 'publish',
+    term,
+    documents: { summary, details: 'd' },
+    differences: { a: '1' },
+    reason,
+  } as const;
   const after = applyAudit.publish(ended, publish, { kind: 'published', revision: '9' }, end);
-  assert.deepEqual(after.leadership?.stored, { details: 'd', memory: 'm' });
+  assert.deepEqual(after.leadership?.stored, { details: 'd', memory: 'm', differences: new Map([['a', '1']]) });
   assert.deepEqual([after.run, after.copy?.text], [{ kind: 'idle' }, summary]);
   const refused = applyAudit.publish(ended, publish, { kind: 'lost', by: other }, end);
   assert.deepEqual([refused.leadership, refused.run, refused.counts.refused], [null, { kind: 'idle' }, 1]);

@@ -17,7 +17,7 @@ const leadership: Leadership = {
   confirmedAtMs: NOW - 1_000,
   nextRenewAtMs: NOW + 4_000,
   memory: emptyAuditMemory,
-  stored: { details: null, memory: null },
+  stored: { details: null, memory: null, differences: new Map() },
 };
 const initial = initialAuditorState(TTL, 300_000);
 const following: AuditorState = {

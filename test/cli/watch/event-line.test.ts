@@ -79,6 +79,22 @@ test('a loss that may be the store’s fault says so', () => {
   assert.equal(line, about('lost', 'last passing, uncertain'));
 });
 
+test('a difference that the audit found has its kind and reason', () => {
+  const difference = {
+    ...{
+      kind: 'ghost' as const,
+      instanceId: ID,
+      cluster: 'demo',
+      containerInstanceArn: 'arn:x',
+      privateIpAddress: null,
+    },
+    ...{ since: '2026-01-01T00:00:00Z', reason: 'in ECS, not on the roll' },
+  };
+  const event = { kind: 'difference' as const, key: 'x', revision: '7', snapshot: false, difference };
+  const [line] = pieces(cloudEvent(event, 'store', 0));
+  assert.match(line, /difference .*i-.* demo .*ghost: in ECS, not on the roll/);
+});
+
 test('text of a record is one line and cannot control the terminal', () => {
   const [line] = shown(node(), node(ill('critical', `\u001b[2J\n${'x'.repeat(1_000)}`)));
   assert.ok(!line.includes('\u001b') && line.indexOf('\n') === line.length - 1);

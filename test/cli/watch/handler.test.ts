@@ -214,6 +214,8 @@ describe('handler environment', () => {
       ROLLCALL_EVENT_PRESENCE: 'lost',
       ROLLCALL_EVENT_CAUSE: '',
       ROLLCALL_EVENT_UNCERTAIN: '',
+      ROLLCALL_EVENT_DIFFERENCE: '',
+      ROLLCALL_EVENT_REASON: '',
     });
   });
 
@@ -244,6 +246,20 @@ describe('handler environment', () => {
     const certain = environment({ kind: 'certain', revision: '7', upTo: '7', part: 0, returned: 1, lost: 2 });
     assert.deepEqual(Object.keys(certain), names);
     assert.equal(certain['ROLLCALL_EVENT_SNAPSHOT'], 'false');
+  });
+
+  test('a ghost has what is needed to end it', () => {
+    const difference = {
+      ...{ kind: 'ghost' as const, instanceId: 'i-0000000a', cluster: 'demo', privateIpAddress: null, since: null },
+      ...{ containerInstanceArn: 'arn:aws:ecs:x', reason: 'never on the roll' },
+    } as const;
+    const found = environment({ kind: 'difference', revision: '7', key: 'k', difference, snapshot: true });
+    assert.deepEqual(
+      ['TYPE', 'INSTANCE_ID', 'CLUSTER', 'ARN', 'DIFFERENCE', 'REASON', 'SNAPSHOT'].map(
+        (name) => found[`ROLLCALL_EVENT_${name}`],
+      ),
+      ['rollcall.audit.difference', 'i-0000000a', 'demo', 'arn:aws:ecs:x', 'ghost', 'never on the roll', 'true'],
+    );
   });
 
   test('values are cut to a safe length and have no control characters', () => {

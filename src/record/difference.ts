@@ -1,0 +1,51 @@
+import { isIP } from 'node:net';
+import { isWord, printable } from '../lib/foreign-text.ts';
+import { type Decoded, decode, FieldError, field, INSTANCE_ID } from './codec.ts';
+
+/** Differences between the roll and ECS that the store keeps while they last, so that they are events. */
+export const KEPT_DIFFERENCE_KINDS = ['ghost', 'stray', 'mismatch'] as const;
+type KeptDifferenceKind = (typeof KEPT_DIFFERENCE_KINDS)[number];
+
+/** One difference, as the continuous audit wrote it. Its agent is another node: every field is checked on reading. */
+export interface KeptDifference {
+  readonly kind: KeptDifferenceKind;
+  /** null: ECS has no instance id for it. */
+  readonly instanceId: string | null;
+  readonly cluster: string | null;
+  readonly containerInstanceArn: string | null;
+  readonly privateIpAddress: string | null;
+  /** RFC 3339; null: not known. */
+  readonly since: string | null;
+  /** One line. */
+  readonly reason: string;
+}
+
+export function encodeDifference(difference: KeptDifference): string {
+  const { kind, instanceId, cluster, containerInstanceArn, privateIpAddress, since, reason } = difference;
+  return JSON.stringify({ kind, instanceId, cluster, containerInstanceArn, privateIpAddress, since, reason });
+}
+
+export function decodeDifference(json: string): Decoded<KeptDifference> {
+  return decode(json, readDifference);
+}
+
+const MAX_REASON_CHARACTERS = 1_000;
+
+/** @throws FieldError */
+export function readDifference(value: unknown): KeptDifference {
+  const from = field.object(value, 'difference');
+  const one = (name: string, accepts: (text: string) => boolean) => {
+    const text = field.optionalText(from[name], name);
+    if (text !== null && !accepts(text)) throw new FieldError(`${name}: not what it should be`);
+    return text;
+  };
+  return {
+    kind: field.oneOf(KEPT_DIFFERENCE_KINDS, from['kind'], 'kind'),
+    instanceId: one('instanceId', (text) => INSTANCE_ID.test(text)),
+    cluster: one('cluster', isWord),
+    containerInstanceArn: one('containerInstanceArn', isWord),
+    privateIpAddress: one('privateIpAddress', (text) => isIP(text) !== 0),
+    since: one('since', (text) => Number.isFinite(Date.parse(text)) && isWord(text)),
+    reason: printable(field.text(from['reason'], 'reason')).slice(0, MAX_REASON_CHARACTERS),
+  };
+}
