@@ -2,19 +2,6 @@
 import { parseArgs } from 'node:util';
 import { runJobs } from './pool.ts';
 
-const HELP = `Usage: scripts/simulate-fleet [--node-hours N] [--seed S] [--threads N] [--each HOURS] [--keep-going]
-
-Runs fleets of real publishers and registries in simulated time, on a simulated etcd and network with faults of all
-kinds, and checks every promise at each step. Everything follows from the seed: the same seed is the same run.
-
-  --node-hours N  how many node-hours to simulate, 1 to 100000000 (default: 1000)
-  --seed S        the first seed; each scenario takes the next one (default: a random one)
-  --each HOURS    about how many node-hours one scenario has, 1 to 10000 (default: 100)
-  --threads N     simulations at a time, 1 to 64 (default: one for each core)
-  --keep-going    goes on after a broken promise
-
-A broken promise is printed with its seed and the smallest scenario that was found for it, as JSON. Exit status 1 then.`;
-
 function number(name: string, text: string | undefined, fallback: number, min: number, max: number): number {
   if (text === undefined) return fallback;
   const value = Number(text);
@@ -38,7 +25,6 @@ function readFlags() {
         each: { type: 'string' },
         threads: { type: 'string' },
         'keep-going': { type: 'boolean' },
-        help: { type: 'boolean', short: 'h' },
       },
     }).values;
   } catch (error) {
@@ -47,10 +33,6 @@ function readFlags() {
 }
 
 const flags = readFlags();
-if (flags.help) {
-  process.stdout.write(`${HELP}\n`);
-  process.exit(0);
-}
 const nodeHours = number('node-hours', flags['node-hours'], 1_000, 1, 100_000_000);
 const firstSeed = number('seed', flags.seed, Math.floor(Math.random() * 1e9), 0, 2 ** 32);
 const each = number('each', flags.each, 100, 1, 10_000);
