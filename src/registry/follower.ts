@@ -248,7 +248,7 @@ export function createFollower(options: FollowerOptions): Follower {
 
   function down(): WatchDown | null {
     const downMs = clock.monotonicMs() - upAtMs;
-    return session === null || downMs <= WATCH_DOWN_MS ? null : { downMs: Math.round(downMs), error: lastError };
+    return session === null || downMs <= WATCH_DOWN_MS ? null : { downMs: Math.ceil(downMs), error: lastError };
   }
 
   /** A silent watch makes no step, so this looks at the clock. Resolves when `signal` aborts. */
