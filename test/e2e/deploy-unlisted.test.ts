@@ -113,14 +113,20 @@ test('undeploy waits until ecs-agent has stopped on every machine, and names whe
   assert.match(unseen.stderr(), /not stopped: 10\.113\.0\.24 .*: fleet no longer lists it/);
 
   w.fleet.deaf.clear();
-  w.fleet.state.putMachines(w.fleet.machines);
+  // One that fleet lists, and of which it shows no unit's state: no news of ecs-agent's end.
+  w.fleet.state.putMachines([...w.fleet.machines, { id: 'c'.repeat(32), ip: '10.113.0.99' }]);
   const waiting = w.fleet.start('undeploy', ['--store', w.store, '--yes']);
   await until('it waits', PATIENCE_MS, () => waiting.stderr().includes('waiting for 10.113.0.24'));
   w.fleet.slow.clear();
   assert.equal(await waiting.ended, 0, waiting.stderr());
   assert.match(
     lastLine(waiting.stderr()),
-    /done: amazon-ecs-agent\.service stopped on all 2 machines, and gone from fleet; fleet did not have rollcall\.service$/,
+    /done: amazon-ecs-agent\.service stopped where fleet shows a state of them, amazon-ecs-agent\.service not seen on 10\.113\.0\.99, and gone from fleet; fleet did not have rollcall\.service$/,
+  );
+  assert.match(waiting.stderr(), /has stopped where fleet shows a state of it; not seen on 10\.113\.0\.99$/m);
+  assert.match(
+    waiting.stderr(),
+    /note: amazon-ecs-agent\.service was not seen on 10\.113\.0\.99: fleet showed no state/,
   );
 });
 
@@ -135,7 +141,8 @@ test('nodes of other clusters on the same roll are no part of the fleet', async 
   );
   assert.equal(record.cluster, 'demo');
   const other = { ...record, ec2InstanceId: 'i-00000009', cluster: 'other', machineId: 'f'.repeat(32) };
-  await w.etcd.etcdctl('put', '/rollcall/v1/records/i-00000009', JSON.stringify(other));
+  const put = (node: object) => w.etcd.etcdctl('put', '/rollcall/v1/records/i-00000009', JSON.stringify(node));
+  await put(other);
   await w.etcd.etcdctl(
     'put',
     '/rollcall/v1/presence/i-00000009',
@@ -145,6 +152,16 @@ test('nodes of other clusters on the same roll are no part of the fleet', async 
   assert.equal(gone.code, 0, gone.stderr);
   assert.match(gone.stderr, /note: 1 node of another cluster is present on this roll/);
   assert.match(lastLine(gone.stderr), /^scripts\/undeploy: done: /);
+
+  // Of a node without a cluster it is not known whose it is: neither done, nor advice to stop what may be another fleet's.
+  await put({ ...other, cluster: null });
+  const possibly = await w.undeploy();
+  assert.equal(possibly.code, 1, possibly.stderr);
+  assert.match(possibly.stderr, /note: .*: i-00000009 is present on the roll, .*; it is possibly another fleet's/);
+  assert.match(
+    lastLine(possibly.stderr),
+    /10\.113\.0\.\d+; possibly another fleet's, .*: check which fleet each belongs to$/,
+  );
 });
 
 test('a replacement says how many nodes restart at once, and why not one after the other', async (t) => {

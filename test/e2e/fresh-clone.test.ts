@@ -51,8 +51,8 @@ async function clone(t: TestContext, version: string) {
   await cloneCheckout(join(dir, 'checkout'));
   await mkdir(join(dir, 'bin'));
   const node = version === OLD_NODE.forNpm ? join(VERSIONS, 'node_modules/node-old/bin/node') : process.execPath;
-  const npm = join(VERSIONS, `node_modules/npm-${version}/bin/npm-cli.js`);
-  await writeFile(join(dir, 'bin/npm'), `#!/bin/sh\nexec '${node}' '${npm}' "$@"\n`, { mode: 0o755 });
+  const cli = join(VERSIONS, `node_modules/npm-${version}/bin/npm-cli.js`);
+  await writeFile(join(dir, 'bin/npm'), `#!/bin/sh\nexec '${node}' '${cli}' "$@"\n`, { mode: 0o755 });
 
   const path = (name: string) => join(dir, 'checkout', name);
   /** In a process group of its own, as a terminal starts it. */
@@ -72,7 +72,11 @@ async function clone(t: TestContext, version: string) {
     const ended: Promise<Ended> = once(child, 'close').then(([code]) => ({ code, ...output }));
     return { pid: child.pid ?? 0, ended, stderr: () => output.stderr };
   };
-  return { dir, path, start, run: (...parameters: Parameters<typeof start>) => start(...parameters).ended };
+  const npm = async (...args: string[]) => {
+    const env = { ...process.env, npm_config_cache: cache };
+    return (await run(join(dir, 'bin/npm'), args, { cwd: path('.'), env, maxBuffer: 10_000_000 })).stdout;
+  };
+  return { dir, path, npm, start, run: (...parameters: Parameters<typeof start>) => start(...parameters).ended };
 }
 type Clone = Awaited<ReturnType<typeof clone>>;
 
@@ -156,6 +160,13 @@ for (const [index, [what, prepare]] of Object.entries(BEFORE).entries()) {
     }
     const installed = (await stat(path('node_modules/.package-lock.json'))).ino;
 
+    if (version === OLD_NODE.forNpm) {
+      await rm(path('dist'), { recursive: true });
+      const packed = await checkout.npm('pack', '--json');
+      for (const file of ['dist/client.js', 'dist/types/client/client.d.ts', 'docs/events.md']) {
+        assert.ok(packed.includes(`"${file}"`), packed);
+      }
+    }
     const lint = await checkout.run('scripts/test lint');
     assert.equal(lint.code, 0, lint.stdout + lint.stderr);
     if (index === 0) {

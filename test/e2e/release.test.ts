@@ -115,6 +115,10 @@ test('a release is made up to the push, without docker and with it, and taken ba
       const { code, stdout, stderr } = await release(NEXT, '--no-image');
       assert.equal(code, 0, stderr);
       assert.match(stderr, /^scripts\/release: no image was built, as --no-image says$/m);
+      assert.match(
+        stderr,
+        /^scripts\/release: the package's repository is a placeholder, .* set "repository" in pack/m,
+      );
       assert.equal(await git('log', '-1', '--format=%s %P'), `release: set the version to ${NEXT} ${start}`);
       assert.equal(await git('status', '--porcelain'), '');
       assert.equal(await git('cat-file', '-t', `v${NEXT}`), 'tag');
