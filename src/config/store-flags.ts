@@ -127,9 +127,18 @@ function readPassword(path: string): string {
 
 /** The same settings as variables, for a child process. */
 export function storeVariables(flags: StoreFlags): Record<string, string> {
-  const given = storeOptions().map(
-    (option) => [option.envVar, flags[option.attributeName() as Exclude<keyof StoreFlags, 'timeout'>]] as const,
-  );
+  return variablesOf(storeOptions(), flags);
+}
+
+/** Where a command reads from, as variables for a child process: the agent or, whatever the environment says, the store. */
+export function sourceVariables(flags: StoreFlags & AgentAccessFlags & { readonly agent?: string }) {
+  if (flags.agent !== undefined) return variablesOf(agentReadOptions(), flags);
+  return { ...storeVariables(flags), ROLLCALL_AGENT: '' };
+}
+
+function variablesOf(options: readonly Option[], flags: object): Record<string, string> {
+  const values = flags as Readonly<Record<string, string | undefined>>;
+  const given = options.map((option) => [option.envVar, values[option.attributeName()]] as const);
   return Object.fromEntries(
     given.filter((pair): pair is [string, string] => pair[0] !== undefined && pair[1] !== undefined),
   );

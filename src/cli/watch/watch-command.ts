@@ -3,7 +3,7 @@ import { type FilterFlags, filterOptions } from '../../config/filter-flags.ts';
 import { durationBetween, integerBetween, logLevelOption, nonEmpty, parseCommand } from '../../config/flags.ts';
 import { repeatable } from '../../config/flags-without-effect.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from '../../config/mass-loss-flags.ts';
-import { agentAccess, agentReadOptions, storeConfig, storeOptions, storeVariables } from '../../config/store-flags.ts';
+import { agentAccess, agentReadOptions, sourceVariables, storeConfig, storeOptions } from '../../config/store-flags.ts';
 import { UsageError } from '../../lib/errors.ts';
 import { parseEventKind } from '../../record/cloud-event.ts';
 import { EVENT_KINDS, type EventKind } from '../../record/events.ts';
@@ -37,10 +37,11 @@ On a terminal an event is a line; the snapshot is one line. In a pipe, and with
 With --exec the command runs once for each event, also for those of the snapshot
 (where _SNAPSHOT is true; --types chooses), in order and one at a time, without
 a shell, with the event on its stdin and in ROLLCALL_EVENT_TYPE, _ID, _REVISION,
-_SNAPSHOT, _INSTANCE_ID, _CLUSTER, _IP, _ARN, _HEALTH, _PRESENCE, _CAUSE and
-_UNCERTAIN (empty if there is no value). Exit status 0 finishes the event; after
-any other, or a timeout, the command runs again. With --cursor, the next watch
-repeats events that were not finished.
+_SNAPSHOT, _INSTANCE_ID, _CLUSTER, _IP, _ARN, _HEALTH, _PRESENCE, _CAUSE,
+_UNCERTAIN, and of the audit _DIFFERENCE and _REASON (empty if there is no
+value). Exit status 0 finishes the event; after any other, or a timeout, the
+command runs again. With --cursor, the next watch repeats events that were not
+finished.
 
 When many nodes vanish at once, the store or the network may have failed, and
 not the nodes. The watch then prints rollcall.roll.uncertain, each lost event at
@@ -183,8 +184,8 @@ function watchConfig(flags: WatchFlags, onTerminal: boolean): WatchConfig {
             argv: flags.exec,
             timeoutMs: flags.execTimeout,
             retries: flags.execRetries,
-            // So that a handler that reads the roll uses the same store, also if a flag names it.
-            storeVariables: flags.agent === undefined ? storeVariables(flags) : { ROLLCALL_AGENT: flags.agent },
+            // So that a handler that reads the roll uses the same source, also if a flag names it.
+            storeVariables: sourceVariables(flags),
           },
     filterTexts: Object.fromEntries(FILTER_NAMES.flatMap((name) => (flags[name] ? [[name, flags[name]]] : []))),
     cursorFile: flags.cursor ?? null,
