@@ -17,6 +17,7 @@ export interface EventJson {
     readonly previous?: Omit<InstanceJson, 'presence'> | null;
     readonly presence?: InstanceJson['presence'] | null;
     readonly instanceIds?: readonly string[];
+    readonly uncertain?: true;
   } & Partial<Uncertainty> &
     Partial<KeptDifference> & { readonly returned?: number; readonly lost?: number };
 }
@@ -110,7 +111,7 @@ function eventLine(event: EventJson, kind: string): EventLine {
     id: event.id,
     kind,
     time: event.time,
-    instanceId: event.subject ?? null,
+    instanceId: containerInstanceArn === undefined ? (event.subject ?? null) : (event.data.instanceId ?? null),
     address: known?.privateIpAddress ? printable(known.privateIpAddress) : null,
     cluster: known?.cluster ? printable(known.cluster) : null,
     text: printable(describeEvent(kind, event.data)),
@@ -122,7 +123,7 @@ function describeEvent(event: string, data: EventJson['data']): string {
   switch (event) {
     case 'difference':
     case 'resolved':
-      return `${kind}: ${reason}`;
+      return `${kind}: ${reason}${data.instanceId === null ? `, ${data.containerInstanceArn}` : ''}`;
     case 'health': {
       const worst = record?.health.checks.find(({ status }) => status === record.health.status);
       const why = record?.health.status === 'passing' || !worst ? '' : `, ${worst.name}: ${worst.reason}`;
@@ -135,7 +136,7 @@ function describeEvent(event: string, data: EventJson['data']): string {
         ? [record.interruption.kind, record.interruption.action].filter(Boolean).join(' ')
         : 'notice withdrawn';
     case 'lost':
-      return previous ? `last ${previous.health.status}` : '';
+      return `${previous ? `last ${previous.health.status}` : ''}${data.uncertain ? ', uncertain' : ''}`;
     case 'uncertain':
       return `${vanished} of ${nodes} nodes vanished at once`;
     case 'certain':

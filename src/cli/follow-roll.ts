@@ -1,4 +1,3 @@
-import { type MassLossFlags, massLossLimits } from '../config/mass-loss-flags.ts';
 import { type AgentAccessFlags, agentAccess, storeConfig } from '../config/store-flags.ts';
 import type { InstanceJson, RollEntry } from '../record/roll.ts';
 import type { CliContext, ReadFlags } from './context.ts';
@@ -11,7 +10,7 @@ export interface FollowedRoll {
   entries(): readonly RollEntry[];
 }
 
-type FollowFlags = ReadFlags & MassLossFlags & AgentAccessFlags;
+type FollowFlags = ReadFlags & AgentAccessFlags;
 
 interface Following {
   readonly signal: AbortSignal;
@@ -62,5 +61,6 @@ async function openSource({ clock, random }: CliContext, flags: FollowFlags) {
     return openHttpSource(flags.agent, clock, agentAccess(flags));
   }
   const { openStoreSource } = await import('../client/store-source.ts');
-  return openStoreSource(storeConfig(flags), { clock, random, massLoss: massLossLimits(flags) });
+  // What is followed is the facts.
+  return openStoreSource(storeConfig(flags), { clock, random, massLoss: null });
 }

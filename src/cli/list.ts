@@ -32,7 +32,7 @@ const STORE_CHOICES = ['all', 'health', 'az', 'presence', 'selector'];
 const STORE_ONLY = [
   ...[...STORE_CHOICES, 'watch'],
   ...['agent', 'massLossShare', 'massLossCount', 'store', 'etcdCaFile', 'etcdCertFile', 'etcdKeyFile', 'etcdUser'],
-  ...['etcdPasswordFile', 'etcdPassword', 'timeout'],
+  ...['etcdPasswordFile', 'etcdPassword', 'timeout', 'agentTokenFile', 'agentCaFile', 'agentCertFile', 'agentKeyFile'],
 ];
 const ECS_ONLY = ['allClusters', 'region', 'profile'];
 

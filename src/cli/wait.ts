@@ -1,7 +1,6 @@
 import { Command, Option } from 'commander';
 import { type FilterFlags, filterOptions } from '../config/filter-flags.ts';
 import { durationBetween, integerBetween, isLogged, logLevelOption } from '../config/flags.ts';
-import { type MassLossFlags, massLossOptions } from '../config/mass-loss-flags.ts';
 import { agentReadOptions, storeOptions } from '../config/store-flags.ts';
 import { DeadlineError, withDeadline } from '../lib/deadline.ts';
 import { formatDuration } from '../lib/duration.ts';
@@ -11,7 +10,7 @@ import type { CliContext, ReadFlags } from './context.ts';
 import { rollChanges } from './follow-roll.ts';
 
 /** `timeout` is the limit of the whole command, in ms. */
-interface WaitFlags extends Omit<ReadFlags, 'timeout'>, FilterFlags, MassLossFlags {
+interface WaitFlags extends Omit<ReadFlags, 'timeout'>, FilterFlags {
   readonly count: number;
   readonly timeout: number;
 }
@@ -44,13 +43,7 @@ export function waitCommand(context: CliContext): Command {
         .argParser(durationBetween(100, 7 * DAY_MS)),
     )
     .addHelpText('after', HELP);
-  for (const option of [
-    ...filterOptions(),
-    ...agentReadOptions(),
-    ...massLossOptions(),
-    ...storeOptions(),
-    logLevelOption(),
-  ]) {
+  for (const option of [...filterOptions(), ...agentReadOptions(), ...storeOptions(), logLevelOption()]) {
     command.addOption(option);
   }
   return command.action(async ({ timeout, ...flags }: WaitFlags) => {

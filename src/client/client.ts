@@ -3,6 +3,7 @@
 export { DeadlineError } from '../lib/deadline.ts';
 export { RollcallError, UsageError } from '../lib/errors.ts';
 export type {
+  AuditData,
   CertainData,
   InstanceData,
   SyncedData,

@@ -320,6 +320,10 @@ function listenAccess(flags: AgentFlags): AgentConfig['access'] {
   if ((listenCertFile === null) !== (listenKeyFile === null)) {
     throw new UsageError('one of --listen-cert-file and --listen-key-file is missing; set both');
   }
+  // No reader could show a certificate on a port that speaks HTTP.
+  if (listenClientCaFile !== null && listenCertFile === null) {
+    throw new UsageError('--listen-client-ca-file needs --listen-cert-file and --listen-key-file; set them');
+  }
   return {
     ...{ certFile: listenCertFile, keyFile: listenKeyFile },
     ...{ clientCaFile: listenClientCaFile, tokenFile: listenTokenFile },

@@ -5,7 +5,7 @@ const MIN_FLAGS = 12;
 
 /** Headings of the help, by the names of the parsed flags; the first that matches. */
 const GROUPS: readonly (readonly [heading: string, names: RegExp])[] = [
-  ['The store:', /^(store|etcd|agent$)/],
+  ['The store:', /^(store|etcd|agent($|[A-Z]))/],
   ['Which nodes:', /^(all|health|az|presence|selector|count)$/],
   ['What is printed:', /^(output|fields|sortBy|legend|watch|logLevel|journal|why)$/],
   ['Leases and HTTP:', /^(presenceTtl|retention|listen|notify)/],
@@ -22,7 +22,7 @@ const OWN: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   list: { cluster: 'Which nodes:', timeout: 'The store:' },
   status: { cluster: 'Which nodes:', timeout: 'The store:' },
   watch: { cluster: 'Which nodes:', types: 'Which nodes:', since: 'Which nodes:' },
-  wait: { cluster: 'Which nodes:' },
+  wait: { cluster: 'Which nodes:', timeout: 'Which nodes:' },
   audit: { cluster: 'ECS:', timeout: 'The store:' },
   place: { cluster: 'ECS:', timeout: 'The store:', count: 'Options:' },
 };

@@ -80,7 +80,11 @@ export const RULES: readonly Rule[] = [
   { flags: ['legend'], noEffect: inJson('header line') },
   {
     flags: ['massLossCount', 'hold'],
-    noEffect: (given) => (given('massLossShare').value === 'off' ? `with ${given('massLossShare').text}` : null),
+    // An agent has limits of its own.
+    noEffect: (given) =>
+      given('massLossShare').value === 'off' && given('agent').value === undefined
+        ? `with ${given('massLossShare').text}`
+        : null,
   },
   {
     flags: ['timeout'],
@@ -119,12 +123,6 @@ export const RULES: readonly Rule[] = [
 /** Flags that mean something else in one command than in the rules for all. */
 const OTHER_MEANING: Readonly<Record<string, readonly string[]>> = { wait: ['timeout'] };
 
-const AGENT_JUDGES: Rule = {
-  flags: ['massLossShare', 'massLossCount'],
-  noEffect: (given) =>
-    given('agent').value === undefined ? null : `with ${given('agent').text}, which has its own limits`,
-};
-
 /** Rules for one command only, where the same flag has an effect in others. */
 export const COMMAND_RULES: Readonly<Record<string, readonly Rule[]>> = {
   agent: [
@@ -136,9 +134,12 @@ export const COMMAND_RULES: Readonly<Record<string, readonly Rule[]>> = {
           : 'without --audit-interval, --ecs-attributes or --drain-on: only these use the ECS API',
     },
   ],
-  wait: [AGENT_JUDGES],
   watch: [
-    AGENT_JUDGES,
+    {
+      flags: ['massLossShare', 'massLossCount'],
+      noEffect: (given) =>
+        given('agent').value === undefined ? null : `with ${given('agent').text}, which has its own limits`,
+    },
     {
       flags: ['output'],
       noEffect: (given) => {
