@@ -82,9 +82,15 @@ export function openHttpPool(origin: string, options: HttpPoolOptions): HttpPool
       head.reject(reason);
       (body ?? call).destroy(reason as Error);
     });
+    call.once('upgrade', (_answer, socket) => {
+      socket.destroy();
+      head.reject(new Error('the answer is HTTP 101, which was not asked for'));
+    });
     call.once('close', () => {
       aborting[Symbol.dispose]();
       underWay.delete(call);
+      // No effect once there is an answer.
+      head.reject(new Error('the connection was closed without an answer'));
     });
     limitConnecting(call, isTls ? 'secureConnect' : 'connect');
     call.once('response', (answer) => {

@@ -214,8 +214,8 @@ export function encodeRecord(record: NodeRecord): string {
 /** Characters. A record has some 2,000; one of a million would hold up the process that parses it for a second. */
 export const MAX_VALUE_LENGTH = 65_536;
 
-/** As `decode`, for the values of nodes. */
-function decodeBounded<T>(json: string, read: (value: unknown) => T): Decoded<T> {
+/** As `decode`, for values that others write. */
+export function decodeBounded<T>(json: string, read: (value: unknown) => T): Decoded<T> {
   if (json.length <= MAX_VALUE_LENGTH) return decode(json, read);
   return { ok: false, reason: `${json.length} characters: more than ${MAX_VALUE_LENGTH}` };
 }

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import { isWord, printable } from '../lib/foreign-text.ts';
-import { type Decoded, decode, FieldError, field, INSTANCE_ID } from './codec.ts';
+import { type Decoded, decodeBounded, FieldError, field, INSTANCE_ID } from './codec.ts';
 
 /** Differences between the roll and ECS that the store keeps while they last, so that they are events. */
 export const KEPT_DIFFERENCE_KINDS = ['ghost', 'stray', 'mismatch'] as const;
@@ -20,13 +20,16 @@ export interface KeptDifference {
   readonly reason: string;
 }
 
+/** More are not read: twice what an audit keeps. */
+export const MAX_DIFFERENCES = 1_000;
+
 export function encodeDifference(difference: KeptDifference): string {
   const { kind, instanceId, cluster, containerInstanceArn, privateIpAddress, since, reason } = difference;
   return JSON.stringify({ kind, instanceId, cluster, containerInstanceArn, privateIpAddress, since, reason });
 }
 
 export function decodeDifference(json: string): Decoded<KeptDifference> {
-  return decode(json, readDifference);
+  return decodeBounded(json, readDifference);
 }
 
 const MAX_REASON_CHARACTERS = 1_000;

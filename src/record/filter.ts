@@ -48,8 +48,17 @@ export function parseFilter(texts: FilterTexts): RollFilter {
     health: known('health', HEALTH_STATUSES, texts.health),
     presence: presence?.has('all') ? null : (presence as ReadonlySet<PresenceState> | null),
     az: setOf(valuesOf('az', texts.az)),
-    selector: valuesOf('selector', texts.selector)?.map(labelTerm) ?? null,
+    selector: labelTerms(valuesOf('selector', texts.selector)),
   };
+}
+
+/** Each costs a look at each node. */
+const MAX_TERMS = 32;
+
+function labelTerms(texts: readonly string[] | null): readonly LabelTerm[] | null {
+  if (texts === null) return null;
+  if (texts.length > MAX_TERMS) throw new FilterError(`selector has ${texts.length} conditions; at most ${MAX_TERMS}`);
+  return texts.map(labelTerm);
 }
 
 /** The values of a criterion, each of which is set; null: it is not given. @throws FilterError */
@@ -156,7 +165,7 @@ export function describeUnmatched(entries: readonly RollEntry<Filtered>[], filte
   return [
     ...missing('in cluster', 'clusters', filter.cluster, () => entries.map(({ record }) => record.cluster)),
     ...missing('in zone', 'zones', filter.az, () => entries.map(({ record }) => record.availabilityZone)),
-    ...(filter.selector ?? []).flatMap((term) => missingLabel(entries, term)),
+    ...missingLabels(entries, filter.selector ?? []),
   ];
 }
 
@@ -168,20 +177,31 @@ function missing(
 ): readonly string[] {
   if (asked === null) return [];
   const there = new Set(present().filter((value) => value !== null));
-  return [...asked]
-    .filter((value) => !there.has(value))
-    .map((value) => `no node is ${what} ${quote(value)}; ${thereAre(plural, there)}`);
+  const unknown = [...asked].filter((value) => !there.has(value));
+  if (unknown.length === 0) return [];
+  const named = thereAre(plural, there);
+  return unknown.map((value) => `no node is ${what} ${quote(value)}; ${named}`);
 }
 
 /** A condition that a label is absent or another is met by a roll without the label. */
-function missingLabel(entries: readonly RollEntry<Filtered>[], term: LabelTerm): readonly string[] {
-  if (term.kind === 'differs' || term.kind === 'absent') return [];
-  const keys = new Set(entries.flatMap(({ record }) => Object.keys(record.labels ?? {})));
-  if (!keys.has(term.key)) return [`no node has the label ${quote(term.key)}; ${thereAre('labels', keys)}`];
-  if (term.kind === 'exists') return [];
-  const there = new Set(entries.flatMap(({ record }) => record.labels?.[term.key] ?? []));
-  if (there.has(term.value)) return [];
-  return [`no node has the label ${term.key}=${quote(term.value)}; ${thereAre('values', there)}`];
+function missingLabels(entries: readonly RollEntry<Filtered>[], terms: readonly LabelTerm[]): readonly string[] {
+  const asked = terms.filter(({ kind }) => kind === 'equals' || kind === 'exists');
+  if (asked.length === 0) return [];
+  const valuesByKey = new Map<string, Set<string>>();
+  for (const { record } of entries) {
+    for (const [key, value] of Object.entries(record.labels ?? {})) {
+      const values = valuesByKey.get(key);
+      if (values) values.add(value);
+      else valuesByKey.set(key, new Set([value]));
+    }
+  }
+  const labels = thereAre('labels', new Set(valuesByKey.keys()));
+  return asked.flatMap((term) => {
+    const values = valuesByKey.get(term.key);
+    if (!values) return [`no node has the label ${quote(term.key)}; ${labels}`];
+    if (term.kind !== 'equals' || values.has(term.value)) return [];
+    return [`no node has the label ${term.key}=${quote(term.value)}; ${thereAre('values', values)}`];
+  });
 }
 
 const MAX_NAMED = 10;

@@ -1,4 +1,4 @@
-import type { KeptDifference } from '../record/difference.ts';
+import { type KeptDifference, MAX_DIFFERENCES } from '../record/difference.ts';
 import type { EntryChange } from '../record/events.ts';
 import type { NodeRecord, Presence } from '../record/record.ts';
 import { type PresenceState, presenceState, type Roll, type RollEntry, type SkippedKey } from '../record/roll.ts';
@@ -79,6 +79,7 @@ export function createView(snapshot: Roll): View {
         }
         if (change.kind === 'difference') {
           // Few, and seldom: a copy, since the rolls that this returned do not change.
+          if (change.difference && !differences.has(change.key) && differences.size >= MAX_DIFFERENCES) continue;
           const next = new Map(differences);
           if (change.difference) next.set(change.key, change.difference);
           else next.delete(change.key);

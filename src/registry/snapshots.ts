@@ -77,5 +77,9 @@ function differenceBatches({ revision, differences }: Roll): readonly EventBatch
   const events = [...differences].map(([key, difference]): AuditEvent => {
     return { kind: 'difference', revision, key, difference, snapshot: true };
   });
-  return [{ events, cursor: null }];
+  const pieces = Math.ceil(events.length / PIECE_EVENTS);
+  return Array.from({ length: pieces }, (_, n) => ({
+    events: events.slice(n * PIECE_EVENTS, (n + 1) * PIECE_EVENTS),
+    cursor: null,
+  }));
 }

@@ -70,6 +70,9 @@ export function fleetPartOf(instanceId: string): { readonly prefix: string; read
   return { prefix: recordKey(instanceId.slice(0, start + PART_DIGITS)), share: 16 ** PART_DIGITS };
 }
 
+/** KIND/INSTANCE:CONTAINER-INSTANCE */
+const DIFFERENCE_NAME = /^(?:ghost|stray|mismatch)\/[\w.:-]{1,200}$/;
+
 type ParsedKey =
   | { readonly kind: 'record' | 'presence'; readonly instanceId: string }
   | { readonly kind: 'difference' }
@@ -77,7 +80,10 @@ type ParsedKey =
 
 /** What a key below `ROOT` stands for. */
 export function parseKey(key: string): ParsedKey {
-  if (key.startsWith(DIFFERENCES)) return { kind: 'difference' };
+  if (key.startsWith(DIFFERENCES)) {
+    if (DIFFERENCE_NAME.test(key.slice(DIFFERENCES.length))) return { kind: 'difference' };
+    return { kind: 'foreign', reason: 'not named after a difference' };
+  }
   const kind = key.startsWith(RECORDS) ? 'record' : key.startsWith(PRESENCES) ? 'presence' : null;
   if (kind === null) return { kind: 'foreign', reason: 'neither a record nor a presence' };
   const instanceId = key.slice(kind === 'record' ? RECORDS.length : PRESENCES.length);

@@ -1,6 +1,6 @@
 import { linkSignals } from '../lib/abort.ts';
 import { type Decoded, decodePresence, decodeRecord } from '../record/codec.ts';
-import { decodeDifference, type KeptDifference } from '../record/difference.ts';
+import { decodeDifference, type KeptDifference, MAX_DIFFERENCES } from '../record/difference.ts';
 import type { NodeRecord, Presence } from '../record/record.ts';
 import type { Roll, RollEntry, SkippedKey } from '../record/roll.ts';
 import { decodeSummary, decodeWrittenPresence, type NodeSummary } from '../record/summary.ts';
@@ -85,8 +85,9 @@ export function collectRoll<R extends NodeSummary>(decoders: Decoders<R>): RollC
       skip(key, parsed.reason);
     } else if (parsed.kind === 'difference') {
       const decoded = decodeDifference(value);
-      if (decoded.ok) differences.set(key, decoded.value);
-      else skip(key, decoded.reason);
+      if (!decoded.ok) skip(key, decoded.reason);
+      else if (differences.size >= MAX_DIFFERENCES) skip(key, `more than ${MAX_DIFFERENCES} differences`);
+      else differences.set(key, decoded.value);
     } else if (parsed.kind === 'record') {
       const decoded = decoders.record(parsed.instanceId, value);
       if (decoded.ok) {

@@ -132,3 +132,14 @@ test('a host that accepts no connection is given up after the limit', async (t) 
   await assert.rejects(get(), NoConnectionError);
   await pool.destroy();
 });
+
+test('an answer of HTTP 101 is a failure', async (t) => {
+  const server = createTcpServer((socket) => {
+    socket.end('HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n');
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => server.close());
+  const { get } = poolOf(t, `http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  const signal = AbortSignal.timeout(PATIENCE_MS);
+  await assert.rejects(get('/', { signal }), /the answer is HTTP 101, which was not asked for/);
+});

@@ -81,8 +81,22 @@ describe('parse and apply', () => {
   });
 });
 
+test('a selector has at most 32 conditions', () => {
+  assert.equal(refusal({ selector: [Array(33).fill('q').join()] }), 'selector has 33 conditions; at most 32');
+});
+
 describe('a value that no node has is named with those there are', () => {
   const unmatched = (texts: FilterTexts, entries = ENTRIES) => describeUnmatched(entries, parseFilter(texts));
+
+  test('a label may have a name that every object has', () => {
+    const [entry] = ENTRIES;
+    assert.ok(entry);
+    const labels = { constructor: 'a' } as unknown as Record<string, string>;
+    const entries = [...ENTRIES, { ...entry, record: { ...entry.record, labels } }];
+    assert.deepEqual(unmatched({ selector: ['constructor=b'] }, entries), [
+      'no node has the label constructor="b"; values: a',
+    ]);
+  });
 
   test('clusters, zones, keys and values of labels', () => {
     assert.deepEqual(

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { shortId } from '../../ecs/arn.ts';
 import { encodeDifference, KEPT_DIFFERENCE_KINDS, type KeptDifference } from '../../record/difference.ts';
 import { differenceKey } from '../../store/keys.ts';
@@ -18,7 +19,7 @@ export function findDifferences({ differences, notes, finishedAt }: AuditReport)
     const kind = KEPT_DIFFERENCE_KINDS.find((each) => each === difference.kind);
     if (kind === undefined) continue;
     // The first audit that finds it may not know since when it has been so.
-    const kept: KeptDifference = { ...difference, kind, since: difference.since ?? finishedAt };
+    const kept: KeptDifference = { ...bounded(difference), kind, since: difference.since ?? finishedAt };
     wanted.set(keyOf(difference), encodeDifference(kept));
   }
   const undecided = notes.filter(({ kind }) => isUndecided(kind)).map(({ instanceId }) => instanceId ?? '-');
@@ -29,8 +30,29 @@ function keyOf({ kind, instanceId, containerInstanceArn }: Difference): string {
   // An instance may have several container instances, and a ghost may have no instance id.
   return differenceKey(
     kind,
-    `${instanceId ?? '-'}:${containerInstanceArn === null ? '-' : shortId(containerInstanceArn)}`,
+    `${instanceId ?? '-'}:${containerInstanceArn === null ? '-' : keyWord(containerInstanceArn)}`,
   );
+}
+
+/** A stray's ARN is what the node wrote in its record. The key becomes the id of an event, and so a header and a line. */
+function keyWord(containerInstanceArn: string): string {
+  const id = shortId(containerInstanceArn);
+  return /^[\w-]{1,64}$/.test(id) ? id : createHash('sha256').update(id).digest('hex').slice(0, 32);
+}
+
+/** All of one audit go into one transaction: etcd refuses more than 1.5 MiB. ECS's own are far shorter. */
+const MAX_ARN_CHARS = 512;
+const MAX_CLUSTER_CHARS = 255;
+const MAX_REASON_CHARS = 1_000;
+
+function bounded(difference: Difference): Difference {
+  const { cluster, containerInstanceArn, reason } = difference;
+  return {
+    ...difference,
+    cluster: (cluster ?? '').length <= MAX_CLUSTER_CHARS ? cluster : null,
+    containerInstanceArn: (containerInstanceArn ?? '').length <= MAX_ARN_CHARS ? containerInstanceArn : null,
+    reason: reason.slice(0, MAX_REASON_CHARS),
+  };
 }
 
 /** Each is sent to every watcher of the roll, and read with it. */

@@ -59,7 +59,7 @@ export async function handleEvent(event: CloudEvent, handler: HandlerConfig, dep
     clock,
     signal,
   };
-  const about = `event ${event.id} (${event.type}${event.subject ? ` of ${event.subject}` : ''})`;
+  const about = printable(`event ${event.id} (${event.type}${event.subject ? ` of ${event.subject}` : ''})`);
   for (let number = 1; ; number += 1) {
     const failure = await runHandler(run);
     const after = nextStep({ failure, number, retries: handler.retries, random: random() });

@@ -2,6 +2,7 @@ import { type AgentSource, openHttpSource } from '../../client/agent-source.ts';
 import { createClient } from '../../client/connect.ts';
 import type { WatchOptions } from '../../client/types.ts';
 import { Backoff } from '../../lib/backoff.ts';
+import { DeadlineError, withDeadline } from '../../lib/deadline.ts';
 import { describeError, RollcallError } from '../../lib/errors.ts';
 import { field } from '../../record/codec.ts';
 import { FutureRevisionError } from '../../registry/event-source.ts';
@@ -14,6 +15,7 @@ import type { WatchConfig, WatchDeps } from './watch-config.ts';
 
 const FIRST_RETRY_MS = 500;
 const MAX_RETRY_MS = 10_000;
+const READ_MS = 20_000;
 
 /**
  * As a watch of the store, over an agent's HTTP port: the same events, with the same ids, so a cursor file works for both.
@@ -89,14 +91,18 @@ async function readStoreId(
   { clock, random, signal }: WatchDeps,
   onRetry: (error: unknown) => void,
 ): Promise<string> {
+  const action = `read the id of the store at ${origin}`;
   for (let backoff = new Backoff(FIRST_RETRY_MS, MAX_RETRY_MS); ; backoff = backoff.next()) {
     try {
-      const id = await agent.read('/v1/status', `read the id of the store at ${origin}`, signal, storeIdOf);
+      const id = await withDeadline(clock, READ_MS, signal, action, (within) =>
+        agent.read('/v1/status', action, within, storeIdOf),
+      );
       if (id !== null) return id;
       onRetry(new RollcallError(`the agent at ${origin} does not know the id of its store yet`));
     } catch (error) {
       signal.throwIfAborted();
-      if (!(error instanceof RollcallError) || !error.retryable) throw error;
+      const mayPass = error instanceof DeadlineError || (error instanceof RollcallError && error.retryable);
+      if (!mayPass) throw error;
       onRetry(error);
     }
     await clock.sleep(backoff.delayMs(random()), signal);

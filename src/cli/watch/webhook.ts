@@ -1,4 +1,4 @@
-import { createHmac } from 'node:crypto';
+import { createHash, createHmac } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { withDeadline } from '../../lib/deadline.ts';
 import { formatDuration } from '../../lib/duration.ts';
@@ -63,9 +63,11 @@ export function readSecret(path: string): Buffer {
  */
 export function webhookHeaders(id: string, body: string, wallMs: number, key: Buffer | null): Record<string, string> {
   const timestamp = String(Math.floor(wallMs / 1_000));
-  const named = { 'webhook-id': id, 'webhook-timestamp': timestamp };
+  // Of another agent it is foreign text, which a header may not have.
+  const name = /^[\x21-\x7e]{1,256}$/.test(id) ? id : createHash('sha256').update(id).digest('hex');
+  const named = { 'webhook-id': name, 'webhook-timestamp': timestamp };
   if (key === null) return named;
-  const signature = createHmac('sha256', key).update(`${id}.${timestamp}.${body}`).digest('base64');
+  const signature = createHmac('sha256', key).update(`${name}.${timestamp}.${body}`).digest('base64');
   return { ...named, 'webhook-signature': `v1,${signature}` };
 }
 
@@ -92,7 +94,7 @@ export function openWebhook({ url, timeoutMs, retries, secretFile }: WebhookConf
   return {
     async send(event) {
       const body = JSON.stringify(event);
-      const about = `event ${event.id} (${event.type}${event.subject ? ` of ${event.subject}` : ''})`;
+      const about = printable(`event ${event.id} (${event.type}${event.subject ? ` of ${event.subject}` : ''})`);
       for (let number = 1; ; number += 1) {
         const headers = webhookHeaders(
           event.id,

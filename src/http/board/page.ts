@@ -4,6 +4,7 @@ import { problem } from '../reply.ts';
 /** The fleet board as `scripts/build.mjs` made it: one HTML file, compressed, with its script and style within. */
 interface BoardFile {
   readonly gzipped: Buffer;
+  readonly html: Buffer;
   readonly policy: string;
 }
 
@@ -20,9 +21,8 @@ export function boardPage(path: string | null, otherwise: Handler): Handler {
     if (!wantsValue(headers.accept, 'text/html')) return varying(await otherwise(request));
     reading ??= readBoard(path);
     try {
-      const { gzipped, policy } = await reading;
+      const { gzipped, html, policy } = await reading;
       const plain = !wantsValue(headers['accept-encoding']?.toString(), 'gzip');
-      const { gunzipSync } = await import('node:zlib');
       return varying({
         status: 200,
         contentType: 'text/html; charset=utf-8',
@@ -31,7 +31,7 @@ export function boardPage(path: string | null, otherwise: Handler): Handler {
           'Content-Security-Policy': policy,
           ...(plain ? {} : { 'Content-Encoding': 'gzip' }),
         },
-        body: plain ? gunzipSync(gzipped) : gzipped,
+        body: plain ? html : gzipped,
       });
     } catch {
       reading = null;
@@ -69,7 +69,8 @@ export async function contentPolicy(html: string): Promise<string> {
 async function readBoard(path: string): Promise<BoardFile> {
   const [{ readFile }, { gunzipSync }] = await Promise.all([import('node:fs/promises'), import('node:zlib')]);
   const gzipped = await readFile(path);
-  return { gzipped, policy: await contentPolicy(gunzipSync(gzipped).toString('utf8')) };
+  const html = gunzipSync(gzipped);
+  return { gzipped, html, policy: await contentPolicy(html.toString('utf8')) };
 }
 
 /** Whether a header names the value, and not with the quality 0. A wildcard does not count: curl sends one. */

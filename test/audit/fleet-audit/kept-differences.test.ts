@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import type { Difference, Note } from '../../../src/audit/audit-report.ts';
 import { differenceChanges, findDifferences, withChanges } from '../../../src/audit/fleet-audit/kept-differences.ts';
 import { decodeDifference } from '../../../src/record/difference.ts';
+import { parseKey } from '../../../src/store/keys.ts';
 import { sampleAuditReport } from '../../support/fake-audit.ts';
 
 const ARN = 'arn:aws:ecs:us-east-1:123456789012:container-instance/demo/';
@@ -53,6 +54,28 @@ test('a difference stays while an audit cannot tell', () => {
   const stored = withChanges(none, differenceChanges(none, find([difference(1), difference(2)])));
   const unsure: Note = { ...difference(1), kind: 'changing' };
   assert.deepEqual(Object.values(differenceChanges(stored, find([], [unsure]))), [null]);
+});
+
+test('a key is a word, and a difference is small, whatever a node writes in its record', () => {
+  const long = 'x'.repeat(60_000);
+  const { wanted } = find([
+    difference(1, { kind: 'stray', containerInstanceArn: `${ARN}ł` }),
+    difference(2, { kind: 'stray', containerInstanceArn: `${ARN}${long}`, cluster: long, reason: long }),
+  ]);
+  for (const [key, text] of wanted) {
+    assert.match(key, /^v1\/differences\/stray\/i-0000000[12]:[0-9a-f]{32}$/);
+    assert.deepEqual(parseKey(key), { kind: 'difference' });
+    assert.ok(text.length < 2_000, `${text.length} characters`);
+    assert.equal(decodeDifference(text).ok, true);
+  }
+  assert.equal(wanted.size, 2);
+});
+
+test('a key that no audit writes is foreign, and a value that is too large is not parsed', () => {
+  for (const name of ['stray/i-1:\u001b[2J', 'x/i-1:1', `ghost/${'x'.repeat(300)}`, '']) {
+    assert.equal(parseKey(`v1/differences/${name}`).kind, 'foreign', name);
+  }
+  assert.equal(decodeDifference(JSON.stringify({ ...difference(1), reason: 'x'.repeat(70_000) })).ok, false);
 });
 
 test('of very many 100 are written by one audit, and 500 are kept', () => {
