@@ -71,7 +71,7 @@ test('the package is alone in a project: no dependency, no program, under 3 MB, 
   const pages = ['CHANGELOG.md', 'CONTRIBUTING.md', 'README.md', 'SECURITY.md'];
   assert.deepEqual(top, [...pages, 'LICENSE', 'dist', 'docs', 'package.json'].sort());
   const dist = (await readdir(join(installed, 'dist'))).toSorted();
-  assert.deepEqual(dist, ['client.THIRD-PARTY.md', 'client.js', 'client.js.LEGAL.txt', 'types']);
+  assert.deepEqual(dist, ['client.THIRD-PARTY.md', 'client.js', 'types']);
   assert.deepEqual(
     (await readdir(join(installed, 'dist/types'), { recursive: true })).filter((name) => /\.(?<!\.d\.)ts$/.test(name)),
     [],
@@ -199,6 +199,9 @@ export function describe(event: WatchedEvent): string | null {
       return event.data.instanceIds.join();
     case 'rollcall.roll.uncertain':
       return String(event.data.vanished / event.data.nodes);
+    case 'rollcall.audit.difference':
+    case 'rollcall.audit.resolved':
+      return (event.data.instanceId ?? '') + event.data.reason;
     case 'rollcall.roll.certain':
       // @ts-expect-error: it is about no instance
       return event.data.record;
