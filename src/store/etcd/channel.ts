@@ -138,13 +138,19 @@ export function openChannel(url: string, tls: EtcdTls | null, clock: Clock, conn
   async function* stream(path: string, messages: readonly Buffer[], headers: Headers, signal: AbortSignal) {
     signal.throwIfAborted();
     let asked = deferred<Buffer | null>();
+    // Kept, because the end may come right after a message, before the loop below waits for the next one.
+    const end: { status: StatusObject | null } = { status: null };
+    const endAsked = () => {
+      if (end.status?.code === OK) asked.resolve(null);
+      else if (end.status !== null) asked.reject(rpcError(end.status));
+    };
     const call = begin(
       path,
       headers,
       (message) => asked.resolve(message),
       (status) => {
-        if (status.code === OK) asked.resolve(null);
-        else asked.reject(rpcError(status));
+        end.status = status;
+        endAsked();
       },
     );
     // A reader that leaves between two answers never comes back to the `finally` below.
@@ -161,6 +167,7 @@ export function openChannel(url: string, tls: EtcdTls | null, clock: Clock, conn
         if (answer === null) return;
         asked = deferred();
         asked.promise.catch(() => {}); // as above
+        endAsked();
         yield answer;
         signal.throwIfAborted();
       }
