@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
+import { DIFFERENCE_KINDS } from '../../src/audit/audit-report.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { startWorld } from '../agent/start-agent.ts';
 import { fakeAgentEcs } from '../support/fake-agent-ecs.ts';
@@ -51,12 +52,45 @@ test('docs/prometheus.md has each metric of an agent with its labels, and no oth
   assert.deepEqual(documented(), await page());
 });
 
-test('the alerts of docs/prometheus.md ask for metrics that there are', () => {
-  const alerts = /^```yaml\n(.*?)^```$/ms.exec(PAGE)?.[1] ?? '';
-  const asked = alerts.match(/rollcall_\w+/g) ?? [];
-  assert.ok(asked.length >= 5, alerts);
-  assert.deepEqual(
-    asked.filter((metric) => !(metric in documented())),
-    [],
-  );
+const ALERTS = await readFile(new URL('../../deploy/prometheus/alerts.yml', import.meta.url), 'utf8');
+const DASHBOARD = await readFile(new URL('../../deploy/grafana/rollcall.json', import.meta.url), 'utf8');
+/** What Prometheus itself adds to a sample, or the relabeling of docs/prometheus.md does. */
+const ADDED = ['job', 'instance', 'cluster'];
+
+/** Metrics that an expression asks for, each with the labels that it selects by. */
+function asked(text: string): readonly { readonly metric: string; readonly labels: readonly string[] }[] {
+  const selectors = text.matchAll(/\b((?:rollcall|process)_\w+)(?:\{([^{}]*)\})?/g);
+  return [...selectors].map(([, metric = '', labels = '']) => ({
+    metric,
+    labels: labels.match(/\w+(?=[!=]~?"|=")/g) ?? [],
+  }));
+}
+
+const unknownTo = (table: Readonly<Record<string, string>>, text: string) =>
+  asked(text).filter(({ metric, labels }) => {
+    const known = table[metric]?.split(',').concat(ADDED);
+    return !known || labels.some((label) => !known.includes(label));
+  });
+
+test('the alerts and the dashboard ask for metrics and labels that there are', () => {
+  const expressions = {
+    alerts: (ALERTS.match(/(?<=^ *expr: ).*$/gm) ?? []).join('\n'),
+    dashboard: JSON.stringify(JSON.parse(DASHBOARD)).replaceAll('\\"', '"'),
+  };
+  for (const [name, text] of Object.entries(expressions)) {
+    assert.ok(asked(text).length >= 15, name);
+    assert.deepEqual(unknownTo(documented(), text), [], name);
+  }
+  assert.deepEqual(unknownTo(documented(), 'rollcall_gone + rollcall_drain_state{job="a",stat!~"b"}'), [
+    { metric: 'rollcall_gone', labels: [] },
+    { metric: 'rollcall_drain_state', labels: ['job', 'stat'] },
+  ]);
+});
+
+test('docs/prometheus.md names each alert, and each difference of an audit has one', () => {
+  const alerts = ALERTS.match(/(?<=- alert: )\w+/g) ?? [];
+  const named = PAGE.match(/(?<=^\| `)Rollcall\w+/gm);
+  assert.deepEqual(named, alerts);
+  const audited = ALERTS.match(/(?<=rollcall_audit_nodes\{result=")\w+/g);
+  assert.deepEqual(audited, [...DIFFERENCE_KINDS]);
 });

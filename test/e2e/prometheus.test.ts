@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { sharedStoreStatus } from '../../src/audit/fleet-status.ts';
 import { agentRoutes } from '../../src/http/routes/agent-routes.ts';
 import { startHttpServer } from '../../src/http/server.ts';
@@ -12,7 +13,7 @@ import { openStore } from '../../src/store/open-store.ts';
 import type { Hold } from '../../src/store/store.ts';
 import { freePorts } from '../support/etcd-ports.ts';
 import { until } from '../support/machine-time.ts';
-import { checkMetrics, checkRules, startPrometheus } from '../support/prometheus-server.ts';
+import { checkMetrics, promtool, startPrometheus } from '../support/prometheus-server.ts';
 import { PATIENCE_MS } from '../support/rollcall-process.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 import { sampleReport } from '../support/sample-report.ts';
@@ -126,17 +127,56 @@ test('promtool accepts the page of metrics', async (t) => {
   assert.match(await checkMetrics('# TYPE wrong counter\nwrong 1\n'), /wrong/);
 });
 
-test('promtool accepts the alerts of docs/prometheus.md', async (t) => {
-  const page = await readFile(new URL('../../docs/prometheus.md', import.meta.url), 'utf8');
-  const alerts = /^```yaml\n(.*?)^```$/ms.exec(page)?.[1] ?? '';
+const deployed = (name: string) => fileURLToPath(new URL(`../../deploy/${name}`, import.meta.url));
+
+async function ruleFile(t: TestContext): Promise<(text: string) => Promise<string>> {
   const dir = await mkdtemp(join(tmpdir(), 'rollcall-rules-'));
   t.after(() => rm(dir, { recursive: true, force: true }));
-  const check = async (text: string) => {
-    await writeFile(join(dir, 'rules.yml'), text);
-    return checkRules(join(dir, 'rules.yml'));
+  return async (text) => {
+    await writeFile(join(dir, 'alerts.yml'), text);
+    return join(dir, 'alerts.yml');
   };
-  const { code, output } = await check(alerts);
+}
+
+test('promtool accepts the alerts, and each fires when it must and not before', async (t) => {
+  const alerts = await readFile(deployed('prometheus/alerts.yml'), 'utf8');
+  const tests = await readFile(deployed('prometheus/alerts.test.yml'), 'utf8');
+  const { code, output } = await promtool(['check', 'rules', deployed('prometheus/alerts.yml')]);
   assert.equal(code, 0, output);
-  assert.match(output, /SUCCESS: 8 rules found/);
-  assert.equal((await check(alerts.replace('max(', 'max)'))).code, 1);
+  const tried = await promtool(['test', 'rules', deployed('prometheus/alerts.test.yml')]);
+  assert.equal(tried.code, 0, tried.output);
+  const names = alerts.match(/(?<=- alert: )\w+/g) ?? [];
+  assert.ok(names.length > 10);
+  const quiet = [...tests.matchAll(/alertname: (\w+), exp_alerts: \[\]/g)].map(([, name]) => name);
+  const firing = [...tests.matchAll(/alertname: (\w+)\n +exp_alerts:\n +- exp_labels/g)].map(([, name]) => name);
+  assert.deepEqual({ quiet, firing }, { quiet: names, firing: names });
+
+  // An alert that never fires, and one that always does, are found.
+  const write = await ruleFile(t);
+  for (const wrong of ['rollcall_registry_uncertain) == 2', 'rollcall_registry_uncertain) >= 0']) {
+    const path = await write(alerts.replace('rollcall_registry_uncertain) == 1', wrong));
+    const copy = path.replace('alerts.yml', 'alerts.test.yml');
+    await writeFile(copy, tests);
+    const { code: status, output: said } = await promtool(['test', 'rules', copy]);
+    assert.equal(status, 1, said);
+    assert.match(said, /RollcallManyVanished/);
+  }
+});
+
+test('promtool accepts each expression of the dashboard', async (t) => {
+  const dashboard = JSON.parse(await readFile(deployed('grafana/rollcall.json'), 'utf8'));
+  const panels: { readonly title: string; readonly targets?: readonly { readonly expr: string }[] }[] =
+    dashboard.panels;
+  const expressions = panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr));
+  assert.ok(expressions.length >= 30);
+  const rules = expressions.map((expr, n) => ({
+    record: `panel:${n}`,
+    expr: expr.replaceAll('$__rate_interval', '5m'),
+  }));
+  const write = await ruleFile(t);
+  const check = async (list: object[]) =>
+    promtool(['check', 'rules', await write(JSON.stringify({ groups: [{ name: 'dashboard', rules: list }] }))]);
+  const { code, output } = await check(rules);
+  assert.equal(code, 0, output);
+  assert.equal((await check([...rules, { record: 'panel:wrong', expr: 'max(' }])).code, 1);
 });

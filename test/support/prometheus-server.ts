@@ -72,10 +72,10 @@ export function checkMetrics(page: string): Promise<string> {
   });
 }
 
-/** The exit status of `promtool check rules` on a file, and what it says. */
-export function checkRules(path: string): Promise<{ readonly code: number | null; readonly output: string }> {
+/** The exit status of promtool, and what it says. */
+export function promtool(args: readonly string[]): Promise<{ readonly code: number | null; readonly output: string }> {
   return new Promise((resolve) => {
-    const child = execFile('promtool', ['check', 'rules', path], (_, stdout, stderr) =>
+    const child = execFile('promtool', [...args], (_, stdout, stderr) =>
       resolve({ code: child.exitCode, output: `${stdout}${stderr}` }),
     );
   });
