@@ -12,6 +12,7 @@ const IDLE_AFTER_MS = 3_000;
 const COLD_LIMIT = { relation: 'under', value: 1_000 } as const;
 const WARM_LIMIT = { relation: 'under', value: 100 } as const;
 const ETCDCTL_LIMIT = { relation: 'at most', value: 0.5 } as const;
+const GZIP = { 'accept-encoding': 'gzip' };
 const VIEW_LIMIT = { relation: 'at most', value: 3_000 } as const;
 
 /** What serving a large roll over HTTP costs an agent. */
@@ -39,6 +40,8 @@ export const http: Benchmark = {
     const probes = probe(context, `${agent.url}/healthz`);
     const warm: number[] = [];
     for (let read = 0; read < reads; read += 1) warm.push((await timedGet(context, url, connection)).wholeMs);
+    const zipped: TimedGet[] = [];
+    for (let read = 0; read < reads; read += 1) zipped.push(await timedGet(context, url, connection, GZIP));
     const probed = await probes.stop();
     const read = await memoryOf(agent.pid);
     const ratios: number[] = [];
@@ -52,6 +55,17 @@ export const http: Benchmark = {
       plainFigure('cold, first byte', 'ms', cold.firstMs),
       plainFigure('warm, median', 'ms', quantile(warm, 0.5)),
       { name: 'warm, p99', unit: 'ms', measured: quantile(warm, 0.99), limit: WARM_LIMIT, peer: null },
+      {
+        name: 'warm, gzip, p99',
+        unit: 'ms',
+        measured: quantile(
+          zipped.map(({ wholeMs }) => wholeMs),
+          0.99,
+        ),
+        limit: WARM_LIMIT,
+        peer: null,
+      },
+      plainFigure('body, gzip', 'MB', (zipped[0]?.bytes ?? Number.NaN) / 1e6),
       {
         name: 'warm, against etcdctl, median ratio',
         unit: 'times',
@@ -79,10 +93,15 @@ interface TimedGet {
 }
 
 /** A GET that counts its body and does not keep it, so that the client is not the slow part. */
-function timedGet({ clock, signal }: BenchContext, url: string, agent: Agent): Promise<TimedGet> {
+function timedGet(
+  { clock, signal }: BenchContext,
+  url: string,
+  agent: Agent,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<TimedGet> {
   const sentMs = clock.monotonicMs();
   return new Promise((resolve, reject) => {
-    const request = get(url, { agent, signal }, (answer) => {
+    const request = get(url, { agent, signal, headers }, (answer) => {
       let bytes = 0;
       let firstMs = Number.NaN;
       answer.on('data', (chunk: Buffer) => {

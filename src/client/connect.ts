@@ -1,3 +1,4 @@
+import { parseListQuery } from '../http/query.ts';
 import { linkSignals, onAbort } from '../lib/abort.ts';
 import type { AgentAccess } from '../lib/agent-access.ts';
 import { type Clock, systemClock } from '../lib/clock.ts';
@@ -36,11 +37,16 @@ function filterTexts(options: FilterOptions): FilterTexts {
   }
 }
 
-/** The filters as a query of `/v1/containerInstances`. @throws UsageError */
+/** The options as a query of `/v1/containerInstances`. @throws UsageError */
 function listQuery(options: ListOptions): URLSearchParams {
   const query = new URLSearchParams();
   for (const [name, texts = []] of Object.entries(filterTexts(options)))
     for (const text of texts) query.append(name, text);
+  const { limit, after = null } = options;
+  if (limit !== undefined) query.set('limit', String(limit));
+  if (after !== null) query.set('after', after);
+  const parsed = parseListQuery(query);
+  if (!parsed.ok) throw new UsageError(parsed.detail);
   return query;
 }
 

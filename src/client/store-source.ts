@@ -1,4 +1,4 @@
-import { parseRollQuery } from '../http/query.ts';
+import { pageOf, parseListQuery } from '../http/query.ts';
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { UsageError } from '../lib/errors.ts';
@@ -54,13 +54,16 @@ export function openStoreSource(config: StoreConfig, options: StoreSourceOptions
     label: config.label,
 
     async list(query, signal) {
-      const parsed = parseRollQuery(query);
+      const parsed = parseListQuery(query);
       if (!parsed.ok) throw new UsageError(parsed.detail);
       const source = await registry(signal);
       const { roll, ageMs, stale, uncertainty } = await readTwice(() => source.read(signal), signal);
-      const containerInstances = filterRoll(roll.entries, parsed.value).map(instanceJson);
-      const notes = describeUnmatched(roll.entries, parsed.value);
-      return { containerInstances, revision: roll.revision, ageMs, stale, uncertainty, skipped: roll.skipped, notes };
+      const { filter, page } = parsed.value;
+      const { entries, next } = pageOf(filterRoll(roll.entries, filter), page);
+      const containerInstances = entries.map(instanceJson);
+      const notes = describeUnmatched(roll.entries, filter);
+      const { revision, skipped } = roll;
+      return { containerInstances, revision, ageMs, stale, uncertainty, skipped, notes, next };
     },
 
     async *stream({ since, nodes, kinds, hold }, signal) {

@@ -94,6 +94,10 @@ export interface FilterOptions {
 }
 
 export interface ListOptions extends FilterOptions {
+  /** At most so many nodes, 1 to 10,000, in the order of their ids; default all. */
+  readonly limit?: number;
+  /** Only nodes whose instance id comes after this one: the `next` of the page before. */
+  readonly after?: string | null;
   readonly signal?: AbortSignal;
   /** Default 10,000. */
   readonly timeoutMs?: number;
@@ -114,6 +118,8 @@ export interface RollList {
   readonly skipped: readonly SkippedKey[];
   /** A line for each cluster, zone and label asked for that no node has, with those there are. */
   readonly notes: readonly string[];
+  /** More nodes follow than `limit` lets in: the `after` of the next page; null: these are all. */
+  readonly next: string | null;
 }
 
 /** With filters, the watch has the events with which a node enters, changes within, or leaves what they accept. */

@@ -118,8 +118,9 @@ export function parseRollList(text: string): RollList {
     stale: from['stale'] === true,
     uncertainty: field.optional(from['uncertainty'], 'uncertainty', readUncertainty),
     skipped,
-    // Older agents do not send it.
+    // Older agents do not send these.
     notes: from['notes'] === undefined ? [] : field.list(from['notes'], 'notes').map(String),
+    next: field.optionalText(from['next'], 'next'),
   };
 }
 

@@ -1,7 +1,9 @@
 import { quote } from '../lib/errors.ts';
 import { type EventFilter, parseEventKind } from '../record/cloud-event.ts';
+import { INSTANCE_ID } from '../record/codec.ts';
 import { EVENT_KINDS, type EventKind } from '../record/events.ts';
 import { FILTER_NAMES, FilterError, type FilterTexts, parseFilter, type RollFilter } from '../record/filter.ts';
+import type { RollEntry } from '../record/roll.ts';
 import { parseRevision } from '../registry/event-source.ts';
 
 /** The query is invalid. The message names the value and what is allowed. */
@@ -53,6 +55,53 @@ function emptyValue(name: string): QueryError {
 
 function allowedValues(names: readonly string[]): string {
   return `allowed: ${names.join(', ')}`;
+}
+
+/** One page of the nodes in the order of their ids. */
+interface Page {
+  /** At most so many nodes; null: all. */
+  readonly limit: number | null;
+  /** Only nodes whose id comes after this one, which need not be on the roll; null: from the first. */
+  readonly after: string | null;
+}
+
+interface ListQuery {
+  readonly filter: RollFilter;
+  readonly page: Page;
+}
+
+const MAX_LIMIT = 10_000;
+
+/** Reads the parameters of `/v1/containerInstances`: the filters of the roll, `limit` and `after`. */
+export function parseListQuery(query: URLSearchParams): ParsedQuery<ListQuery> {
+  return parseQuery(query, [...FILTER_NAMES, 'limit', 'after'], () => ({
+    filter: readRollFilter(query),
+    page: { limit: readLimit(query), after: readAfter(query) },
+  }));
+}
+
+function readLimit(query: URLSearchParams): number | null {
+  const text = singleValue(query, 'limit');
+  if (text === null) return null;
+  const limit = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  if (limit >= 1 && limit <= MAX_LIMIT) return limit;
+  throw new QueryError(`limit ${quote(text)} is not a number of nodes; allowed: 1 to ${MAX_LIMIT}`);
+}
+
+function readAfter(query: URLSearchParams): string | null {
+  const text = singleValue(query, 'after');
+  if (text === null || INSTANCE_ID.test(text)) return text;
+  throw new QueryError(`after ${quote(text)} is not an instance id; allowed: i- or mi- and 8 to 32 hex digits`);
+}
+
+/** @param entries sorted by id @returns the page, and the `after` of the next one; null: it was the last */
+export function pageOf(
+  entries: readonly RollEntry[],
+  { limit, after }: Page,
+): { readonly entries: readonly RollEntry[]; readonly next: string | null } {
+  const rest = after === null ? entries : entries.filter(({ record }) => record.ec2InstanceId > after);
+  if (limit === null || rest.length <= limit) return { entries: rest, next: null };
+  return { entries: rest.slice(0, limit), next: rest[limit - 1]?.record.ec2InstanceId ?? null };
 }
 
 /** Reads the filters of the roll. Without `presence` it is `present`, as in `rollcall list`; `presence=all` has no filter. */

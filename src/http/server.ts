@@ -5,7 +5,8 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { Clock } from '../lib/clock.ts';
 import { describeError, RollcallError } from '../lib/errors.ts';
 import type { Access } from './access.ts';
-import { isLoopback, problem, type Reply, type RouteRequest, type Routes, sendHeartbeats, sendReply } from './reply.ts';
+import { isLoopback, problem, type Reply, type RouteRequest, type Routes } from './reply.ts';
+import { sendHeartbeats, sendReply } from './send-reply.ts';
 
 /**
  * True if a request with this `Host` header may be answered. A server on a loopback address answers only loopback names,

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
-import { jsonReply, problem, type Reply, sendReply } from '../http/reply.ts';
+import { jsonReply, problem, type Reply } from '../http/reply.ts';
+import { sendReply } from '../http/send-reply.ts';
 import { hostAllowed } from '../http/server.ts';
 import { describeError, UsageError } from '../lib/errors.ts';
 import { answerEcsControl } from './ecs/ecs-control.ts';

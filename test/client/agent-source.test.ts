@@ -23,6 +23,7 @@ const empty = {
   uncertainty: null,
   skipped: [],
   notes: [],
+  next: null,
 };
 
 function client(t: TestContext, agent: ScriptedAgent) {

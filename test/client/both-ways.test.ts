@@ -118,6 +118,8 @@ test('a list is the same from the store and from an agent, with every filter', a
     [{ health: 'critical' }, 0],
     [{ az: 'us-east-1a' }, 1],
     [{ selector: 'role=node,!gpu', cluster: ['demo', 'nowhere'] }, 1],
+    [{ presence: 'all', limit: 2 }, 2],
+    [{ presence: 'all', limit: 2, after: sampleInstanceId(2) }, 1],
   ] as const;
   for (const [options, count] of cases) {
     const { ageMs: _, ...direct } = await clients.store.list(options);
@@ -125,12 +127,17 @@ test('a list is the same from the store and from an agent, with every filter', a
     assert.deepEqual(served, direct);
     assert.equal(direct.containerInstances.length, count, JSON.stringify(options));
     assert.equal(direct.stale, false);
+    assert.equal(direct.next, 'limit' in options && !('after' in options) ? sampleInstanceId(2) : null);
   }
   await assert.rejects(
     clients.store.list({ health: 'bad' as 'passing' }),
     /health "bad" is not known; allowed: passing/,
   );
   await assert.rejects(clients.agent.list({ az: '' }), /az has an empty value/);
+  for (const client of Object.values(clients)) {
+    await assert.rejects(client.list({ limit: 0 }), /limit "0" is not a number of nodes; allowed: 1 to 10000/);
+    await assert.rejects(client.list({ after: 'demo' }), /after "demo" is not an instance id/);
+  }
 });
 
 test('a snapshot and later events are the same from the store and from an agent, and give the roll', async (t) => {

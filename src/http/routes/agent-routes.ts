@@ -8,6 +8,7 @@ import { StoreError } from '../../store/store-errors.ts';
 import type { AgentReport } from '../agent-report.ts';
 import { boardPage } from '../board/page.ts';
 import { plainTable } from '../board/plain.ts';
+import { createRollTag } from '../entity-tag.ts';
 import { type Handler, jsonReply, problem, type Routes } from '../reply.ts';
 import { events } from './event-stream.ts';
 import { metrics } from './metrics.ts';
@@ -44,6 +45,7 @@ export function agentRoutes(deps: AgentRouteDeps): Routes {
     boardFile = null,
     notes = [],
   } = deps;
+  const rollTag = createRollTag(() => report().session);
   const routes: Routes = {
     '/': boardPage(
       boardFile,
@@ -57,10 +59,10 @@ export function agentRoutes(deps: AgentRouteDeps): Routes {
     '/readyz': readyz(report),
     '/v1/self': self(report, registry),
     '/v1/status': status(registry, storeStatus, notes),
-    '/v1/containerInstances': containerInstances(registry),
+    '/v1/containerInstances': containerInstances(registry, rollTag),
     '/v1/containerInstances/:id': containerInstance(registry),
     '/v1/events': events({ feed: registry, clock, random }),
-    '/v1/targets': targets(registry),
+    '/v1/targets': targets(registry, rollTag),
     '/v1/audit': audit(auditor),
     '/metrics': metrics(report, registry, residentBytes, auditor),
   };

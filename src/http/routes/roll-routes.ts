@@ -7,7 +7,8 @@ import type { NodeRecord } from '../../record/record.ts';
 import { instanceJson, type PresenceState, presenceState, type RollEntry } from '../../record/roll.ts';
 import type { Registry, RegistryRead } from '../../registry/registry.ts';
 import { StoreError } from '../../store/store-errors.ts';
-import { parseRollQuery, parseStatusQuery, parseTargetsQuery } from '../query.ts';
+import { entityTag, type RollTag } from '../entity-tag.ts';
+import { pageOf, parseListQuery, parseStatusQuery, parseTargetsQuery } from '../query.ts';
 import { type Handler, jsonList, jsonReply, problem, type Reply, type RouteRequest } from '../reply.ts';
 
 /** In seconds. The registry retries the store within 5 s, so an earlier request is useless. */
@@ -31,20 +32,44 @@ export function unavailable(detail: string, path: string): Reply {
   return problem(503, detail, { instance: path, headers: RETRY_AFTER });
 }
 
-/** The filtered roll; in an outage the last known one, with its age and `"stale":true`. */
-export function containerInstances(registry: Pick<Registry, 'read'>): Handler {
+/**
+ * The filtered roll, or a page of it; in an outage the last known one, with its age and `"stale":true`. Its tag leaves out
+ * the age, which is below 15 s in each answer that has a tag: a stale one has none, so that its reader sees the age.
+ */
+export function containerInstances(registry: Pick<Registry, 'read'>, rollTag: RollTag): Handler {
   return async (request) => {
-    const parsed = parseRollQuery(request.query);
-    if (!parsed.ok) return problem(400, parsed.detail, { instance: request.path });
+    const { path, query } = request;
+    const parsed = parseListQuery(query);
+    if (!parsed.ok) return problem(400, parsed.detail, { instance: path });
     const read = await readForRoute(registry, request);
     if ('status' in read) return read;
     const { roll, ageMs, stale, uncertainty } = read;
-    const entries = filterRoll(roll.entries, parsed.value);
-    const notes = describeUnmatched(roll.entries, parsed.value);
-    const rest = JSON.stringify({ revision: roll.revision, ageMs, stale, uncertainty, skipped: roll.skipped, notes });
-    const body = jsonList('{"containerInstances":[', entries, `],${rest.slice(1)}\n`, instanceJson);
-    return { status: 200, contentType: 'application/json', body };
+    const { filter, page } = parsed.value;
+    const { entries, next } = pageOf(filterRoll(roll.entries, filter), page);
+    const notes = describeUnmatched(roll.entries, filter);
+    const meta = { revision: roll.revision, stale, uncertainty, skipped: roll.skipped, notes, next };
+    const rest = JSON.stringify({ ...meta, ageMs });
+    return {
+      status: 200,
+      contentType: 'application/json',
+      headers: next === null ? {} : { Link: nextLink(path, query, next) },
+      body: jsonList('{"containerInstances":[', entries, `],${rest.slice(1)}\n`, instanceJson),
+      ...(stale ? {} : { etag: rollTag(roll.entries, [query.toString(), meta]) }),
+    };
   };
+}
+
+/** RFC 8288. @param next the `after` of the next page */
+function nextLink(path: string, query: URLSearchParams, next: string): string {
+  const following = new URLSearchParams(query);
+  following.set('after', next);
+  return `<${path}?${following}>; rel="next"`;
+}
+
+/** An answer that is made whole, with a tag of what it says but for its age. A stale one has none, as that of the roll. */
+function taggedReply<T extends { readonly stale: boolean; readonly ageMs: number }>(value: T): Reply {
+  const { ageMs: _, ...content } = value;
+  return { ...jsonReply(value), ...(value.stale ? {} : { etag: entityTag(content) }) };
 }
 
 /** One node by its instance id, with any presence. */
@@ -60,7 +85,7 @@ export function containerInstance(registry: Pick<Registry, 'read'>): Handler {
     if ('status' in read) return read;
     const { roll, ageMs, stale } = read;
     const entry = roll.entries.find(({ record }) => record.ec2InstanceId === id);
-    if (entry) return jsonReply({ containerInstance: instanceJson(entry), revision: roll.revision, ageMs, stale });
+    if (entry) return taggedReply({ containerInstance: instanceJson(entry), revision: roll.revision, ageMs, stale });
     const detail = `${id} is not on the roll at revision ${roll.revision}`;
     // On a stale roll a missing node may be registered by now, so a 404 could be wrong.
     return stale ? unavailable(`${detail}, which is ${ageMs} ms old`, instance) : problem(404, detail, { instance });
@@ -115,7 +140,7 @@ function sanitized(labels: NodeRecord['labels']): Record<string, string> {
  * replaces all its targets with each answer and keeps them after a failure. So the answer is always the full list, or a
  * 503 if the roll is not known. Lost nodes that may return stay, so that a short store outage does not end their scraping.
  */
-export function targets(registry: Pick<Registry, 'read'>): Handler {
+export function targets(registry: Pick<Registry, 'read'>, rollTag: RollTag): Handler {
   return async (request) => {
     const parsed = parseTargetsQuery(request.query);
     if (!parsed.ok) return problem(400, parsed.detail, { instance: request.path });
@@ -129,7 +154,8 @@ export function targets(registry: Pick<Registry, 'read'>): Handler {
         targetGroup(entry.record, mayReturn(entry) ? 'uncertain' : presenceState(entry), port ?? request.port),
       )
       .filter((group) => group !== null);
-    return { status: 200, contentType: 'application/json', body: jsonList('[', groups, ']\n') };
+    const etag = rollTag(read.roll.entries, [request.query.toString(), request.port, [...read.uncertainLosses].sort()]);
+    return { status: 200, contentType: 'application/json', body: jsonList('[', groups, ']\n'), etag };
   };
 }
 
@@ -145,6 +171,6 @@ export function status(
     const [read, store] = await Promise.all([readForRoute(registry, request), readStore(request.signal)]);
     if ('status' in read) return read;
     const notes = [...ofAgent, ...store.notes, ...describeUnmatched(read.roll.entries, parsed.value)];
-    return jsonReply(fleetStatus(read, { ...store, notes }, parsed.value));
+    return taggedReply(fleetStatus(read, { ...store, notes }, parsed.value));
   };
 }

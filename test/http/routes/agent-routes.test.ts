@@ -1,83 +1,13 @@
 import assert from 'node:assert/strict';
-import { type TestContext, test } from 'node:test';
-import { sharedStoreStatus } from '../../../src/audit/fleet-status.ts';
-import type { AgentReport } from '../../../src/http/agent-report.ts';
-import { agentRoutes } from '../../../src/http/routes/agent-routes.ts';
-import { startHttpServer } from '../../../src/http/server.ts';
-import { systemClock } from '../../../src/lib/clock.ts';
-import { boundedRequest, openHttpPool } from '../../../src/lib/http-client.ts';
-import type { RollEntry } from '../../../src/record/roll.ts';
+import { test } from 'node:test';
 import { instanceJson } from '../../../src/record/roll.ts';
-import {
-  createRegistry,
-  type Registry,
-  type RegistryRead,
-  type RegistryStatus,
-} from '../../../src/registry/registry.ts';
-import { fakeStore } from '../../support/fake-store.ts';
-import { sampleInstanceId, sampleRecord } from '../../support/sample-record.ts';
+import { sampleInstanceId } from '../../support/sample-record.ts';
 import { sampleLease, sampleReport } from '../../support/sample-report.ts';
-import { simulatedClock } from '../../support/simulated-clock.ts';
 import { openSse } from '../sse-reader.ts';
-
-const UNCERTAINTY = {
-  vanished: 40,
-  nodes: 100,
-  limitShare: 0.3,
-  limitCount: 5,
-  since: '2026-01-01T00:00:00.000Z',
-  until: '2026-01-01T00:00:30.000Z',
-};
-const PRESENCE = { session: 'session-a', since: '2026-01-01T00:00:00.000Z', ttlSeconds: 30 };
-
-function node(n: number, overrides = {}, presence: RollEntry['presence'] = PRESENCE): RollEntry {
-  return { record: sampleRecord({ ec2InstanceId: sampleInstanceId(n), ...overrides }), presence };
-}
-
-async function setUp(t: TestContext) {
-  const store = fakeStore();
-  const clock = simulatedClock();
-  const registry = createRegistry({ store, clock, random: () => 0.5 });
-  // Values that a registry has only during a mass loss; other tests create one.
-  const trouble: { read: Partial<RegistryRead>; status: Partial<RegistryStatus> } = { read: {}, status: {} };
-  const troubled: Registry = {
-    ...registry,
-    read: async (signal) => ({ ...(await registry.read(signal)), ...trouble.read }),
-    status: () => ({ ...registry.status(), ...trouble.status }),
-  };
-  const agent: { report: AgentReport } = { report: sampleReport() };
-  const errors: unknown[] = [];
-  const server = await startHttpServer({
-    listen: { host: '127.0.0.1', port: 0 },
-    routes: agentRoutes({
-      report: () => agent.report,
-      registry: troubled,
-      residentBytes: () => 12_345_678,
-      clock,
-      random: () => 0.5,
-      storeStatus: sharedStoreStatus(store, clock),
-    }),
-    clock: systemClock,
-    onError: (error) => errors.push(error),
-  });
-  const pool = openHttpPool(server.url, { connections: 4, connectTimeoutMs: 1_000 });
-  t.after(async () => {
-    await pool.destroy();
-    await server.close();
-    await registry.close();
-    assert.deepEqual(errors, []);
-  });
-  const text = (path: string) =>
-    boundedRequest(pool, { method: 'GET', path, maxBytes: 50_000_000, signal: new AbortController().signal });
-  const json = async (path: string) => {
-    const answer = await text(path);
-    return { status: answer.status, headers: answer.headers, body: JSON.parse(answer.text) };
-  };
-  return { store, clock, agent, trouble, text, json, url: server.url };
-}
+import { node, startAgentRoutes, UNCERTAINTY } from './start-agent-routes.ts';
 
 test('/healthz is ok while all loops keep their limits, also in a store outage', async (t) => {
-  const { agent, json } = await setUp(t);
+  const { agent, json } = await startAgentRoutes(t);
   agent.report = sampleReport({
     lease: sampleLease({ state: 'unregistered', believedGood: false, lastError: 'connection refused' }),
     loops: [{ name: 'publisher', ageMs: 60_000, limitMs: 60_000 }],
@@ -87,7 +17,7 @@ test('/healthz is ok while all loops keep their limits, also in a store outage',
 });
 
 test('/healthz names the stuck loops and no others', async (t) => {
-  const { agent, json } = await setUp(t);
+  const { agent, json } = await startAgentRoutes(t);
   agent.report = sampleReport({
     loops: [
       { name: 'publisher', ageMs: 60_000.7, limitMs: 60_000 },
@@ -102,7 +32,7 @@ test('/healthz names the stuck loops and no others', async (t) => {
 });
 
 test('/readyz is ok only while the lease is held and believed good, else it has the reason', async (t) => {
-  const { agent, json } = await setUp(t);
+  const { agent, json } = await startAgentRoutes(t);
   assert.deepEqual((await json('/readyz')).body, { status: 'ready' });
   const bad = [
     { state: 'held', believedGood: false },
@@ -119,7 +49,7 @@ test('/readyz is ok only while the lease is held and believed good, else it has 
 });
 
 test('/v1/self has the whole state of the agent, in whole milliseconds', async (t) => {
-  const { agent, json } = await setUp(t);
+  const { agent, json } = await startAgentRoutes(t);
   const interruption = { kind: 'spot-interruption', action: 'terminate', time: '2026-01-01T00:02:00.000Z' };
   const report = sampleReport({ interruption });
   agent.report = report;
@@ -146,7 +76,7 @@ test('/v1/self has the whole state of the agent, in whole milliseconds', async (
 });
 
 test('/v1/self has the state of the registry and does not read the store', async (t) => {
-  const { store, clock, trouble, json } = await setUp(t);
+  const { store, clock, trouble, json } = await startAgentRoutes(t);
   store.commit([node(1), node(2, {}, null)]);
   await json('/v1/containerInstances');
   await clock.advance(1_500);
@@ -165,25 +95,25 @@ test('/v1/self has the state of the registry and does not read the store', async
 });
 
 test('/v1/containerInstances has the present nodes with revision and age', async (t) => {
-  const { store, json } = await setUp(t);
+  const { store, json } = await startAgentRoutes(t);
   const key = { key: 'v1/records/junk', reason: 'foreign' };
   store.skipped = [key];
   store.commit([node(1), node(2, {}, null), node(3)]);
   const { status, headers, body } = await json('/v1/containerInstances');
   assert.deepEqual([status, headers['content-type']], [200, 'application/json']);
   const containerInstances = [instanceJson(node(1)), instanceJson(node(3))];
-  const rest = { revision: '2', ageMs: 0, stale: false, uncertainty: null, skipped: [key], notes: [] };
+  const rest = { revision: '2', ageMs: 0, stale: false, uncertainty: null, skipped: [key], notes: [], next: null };
   assert.deepEqual(body, { containerInstances, ...rest });
 });
 
 test('/v1/containerInstances has the uncertainty of a mass loss', async (t) => {
-  const { trouble, json } = await setUp(t);
+  const { trouble, json } = await startAgentRoutes(t);
   trouble.read = { uncertainty: UNCERTAINTY };
   assert.deepEqual((await json('/v1/containerInstances')).body.uncertainty, UNCERTAINTY);
 });
 
 test('/v1/containerInstances filters, and an empty list is valid JSON', async (t) => {
-  const { store, json } = await setUp(t);
+  const { store, json } = await startAgentRoutes(t);
   store.commit([node(1), node(2, { cluster: 'other' }), node(3, {}, null)]);
   const ids = async (query: string) =>
     (await json(`/v1/containerInstances?${query}`)).body.containerInstances.map(
@@ -199,7 +129,7 @@ test('/v1/containerInstances filters, and an empty list is valid JSON', async (t
 });
 
 test('ten thousand nodes are one complete answer', async (t) => {
-  const { store, json } = await setUp(t);
+  const { store, json } = await startAgentRoutes(t);
   store.commit(Array.from({ length: 10_000 }, (_, n) => node(n)));
   const { body } = await json('/v1/containerInstances');
   assert.equal(body.containerInstances.length, 10_000);
@@ -207,7 +137,7 @@ test('ten thousand nodes are one complete answer', async (t) => {
 });
 
 test('/v1/containerInstances/{id} is one node with any presence, 404 or 400', async (t) => {
-  const { store, json } = await setUp(t);
+  const { store, json } = await startAgentRoutes(t);
   store.commit([node(1), node(2, {}, null)]);
   const path = '/v1/containerInstances';
   const lost = await json(`${path}/${sampleInstanceId(2)}`);
@@ -225,7 +155,7 @@ test('/v1/containerInstances/{id} is one node with any presence, 404 or 400', as
 });
 
 test('in an outage the last known roll is stale with its age, and an unknown node is not a 404', async (t) => {
-  const { store, clock, json } = await setUp(t);
+  const { store, clock, json } = await startAgentRoutes(t);
   store.commit([node(1)]);
   await json('/v1/containerInstances');
   await clock.advance(0);
@@ -239,7 +169,7 @@ test('in an outage the last known roll is stale with its age, and an unknown nod
 });
 
 test('if no roll is known the answer is a 503 with the cause, never an empty list', async (t) => {
-  const { store, json } = await setUp(t);
+  const { store, json } = await startAgentRoutes(t);
   store.mode = 'down';
   for (const path of [
     '/v1/containerInstances',
@@ -254,7 +184,7 @@ test('if no roll is known the answer is a 503 with the cause, never an empty lis
 });
 
 test('/v1/targets has the present nodes at the port of the request, or at another', async (t) => {
-  const { store, json, url } = await setUp(t);
+  const { store, json, url } = await startAgentRoutes(t);
   assert.deepEqual((await json('/v1/targets')).body, []);
   store.commit([node(1, { privateIpAddress: '10.0.0.1' }), node(2, { privateIpAddress: null }), node(3, {}, null)]);
   const { status, headers, body } = await json('/v1/targets');
@@ -271,7 +201,7 @@ test('/v1/targets has the present nodes at the port of the request, or at anothe
 });
 
 test('/v1/targets keeps lost nodes that may return', async (t) => {
-  const { store, trouble, json } = await setUp(t);
+  const { store, trouble, json } = await startAgentRoutes(t);
   store.commit([node(1), node(2, {}, null), node(3, {}, null)]);
   trouble.read = { uncertainLosses: new Set([sampleInstanceId(2)]) };
   const told = async (query: string) =>
@@ -290,7 +220,7 @@ test('/v1/targets keeps lost nodes that may return', async (t) => {
 });
 
 test('/v1/targets uses the last known roll in an outage', async (t) => {
-  const { store, clock, json } = await setUp(t);
+  const { store, clock, json } = await startAgentRoutes(t);
   store.commit([node(1)]);
   await json('/v1/targets');
   store.mode = 'down';
@@ -299,7 +229,7 @@ test('/v1/targets uses the last known roll in an outage', async (t) => {
 });
 
 test('/metrics has every sample in base units and does not read the store', async (t) => {
-  const { store, text } = await setUp(t);
+  const { store, text } = await startAgentRoutes(t);
   const { status, headers, text: page } = await text('/metrics');
   assert.deepEqual([status, headers['content-type']], [200, 'text/plain; version=0.0.4; charset=utf-8']);
   assert.deepEqual(store.calls, { read: 0, watch: 0 });
@@ -360,7 +290,7 @@ test('/metrics has every sample in base units and does not read the store', asyn
 });
 
 test('/metrics has the interruption, the uncertainty and the readers', async (t) => {
-  const { agent, trouble, text } = await setUp(t);
+  const { agent, trouble, text } = await startAgentRoutes(t);
   agent.report = sampleReport({ interruption: { kind: 'maintenance', action: null, time: null } });
   trouble.status = { uncertainty: UNCERTAINTY, uncertainLosses: 40, eventReaders: 3, slowReaders: 2, catchUps: 5 };
   const { text: page } = await text('/metrics');
@@ -378,7 +308,7 @@ test('/metrics has the interruption, the uncertainty and the readers', async (t)
 });
 
 test('/v1/events follows the roll: a snapshot, then each change', async (t) => {
-  const { store, url, json } = await setUp(t);
+  const { store, url, json } = await startAgentRoutes(t);
   store.commit([node(1)]);
   const reader = await openSse(t, `${url}/v1/events`);
   await reader.until(() => reader.told().length === 2);
@@ -399,7 +329,7 @@ test('/v1/events follows the roll: a snapshot, then each change', async (t) => {
 });
 
 test('/metrics has the nodes of the roll only while it is watched', async (t) => {
-  const { store, clock, text, json } = await setUp(t);
+  const { store, clock, text, json } = await startAgentRoutes(t);
   store.commit([node(1), node(2, {}, null)]);
   await json('/v1/containerInstances');
   const page = async () => (await text('/metrics')).text;
@@ -411,7 +341,7 @@ test('/metrics has the nodes of the roll only while it is watched', async (t) =>
 });
 
 test('/ lists the paths', async (t) => {
-  const { text } = await setUp(t);
+  const { text } = await startAgentRoutes(t);
   const { status, text: page } = await text('/');
   assert.equal(status, 200);
   assert.match(page, /^rollcall 0\.1\.0\n/);
