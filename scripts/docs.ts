@@ -1,11 +1,12 @@
 /**
- * Writes the tables of docs/configuration.md from the declarations of the flags: npm run docs. What stands outside the
- * two markers is written by hand and stays.
+ * Writes the tables of docs/configuration.md from the declarations of the flags, and docs/schema/ from the contract of the
+ * HTTP port: npm run docs. What stands outside the two markers is written by hand and stays.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Command, Option } from 'commander';
 import { buildProgram } from '../src/cli/program.ts';
+import { schemaDocument } from '../src/http/contract/answer-schemas.ts';
 import { systemClock } from '../src/lib/clock.ts';
 
 const PAGE = fileURLToPath(new URL('../docs/configuration.md', import.meta.url));
@@ -101,4 +102,15 @@ export function withTables(page: string, tables: string): string {
   return `${before}${BEGIN}\n${tables}\n${END}${after}`;
 }
 
-if (import.meta.main) writeFileSync(PAGE, withTables(readFileSync(PAGE, 'utf8'), flagTables(allCommands())));
+/** The files of docs/schema/ by name. */
+export function schemaFiles(): Readonly<Record<string, string>> {
+  const json = (name: 'Record' | 'Event') => `${JSON.stringify(schemaDocument(name), null, 2)}\n`;
+  return { 'record.json': json('Record'), 'event.json': json('Event') };
+}
+
+const SCHEMAS = new URL('../docs/schema/', import.meta.url);
+
+if (import.meta.main) {
+  writeFileSync(PAGE, withTables(readFileSync(PAGE, 'utf8'), flagTables(allCommands())));
+  for (const [name, text] of Object.entries(schemaFiles())) writeFileSync(new URL(name, SCHEMAS), text);
+}

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { contractOf, schemaOf } from '../support/contract.ts';
 import { until } from '../support/machine-time.ts';
-import { agentUrl, CLEAN_ENV, PATIENCE_MS, startFleet, startRollcall } from '../support/rollcall-process.ts';
+import { agentUrl, CLEAN_ENV, getJson, PATIENCE_MS, startFleet, startRollcall } from '../support/rollcall-process.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const EXAMPLE = join(ROOT, 'examples/watch.mjs');
@@ -42,6 +44,13 @@ test('the example follows real agents from the store and over HTTP, and ends at 
       ({ ok }) => ok,
     ),
   );
+
+  const contract = contractOf((await getJson(`${url}/openapi.json`)).body);
+  for (const path of ['/v1/containerInstances?presence=all', '/v1/self', '/v1/status', '/v1/targets', '/healthz']) {
+    assert.equal((await contract.answer(url, path)).status, 200, path);
+  }
+  const isRecord = schemaOf(JSON.parse(await readFile(join(ROOT, 'docs/schema/record.json'), 'utf8')));
+  isRecord((await getJson(`${url}/v1/self`)).body.record);
 
   const examples = [startExample(t, store), startExample(t, url)];
   const told = async (line: string) => {

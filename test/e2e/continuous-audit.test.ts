@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { systemClock } from '../../src/lib/clock.ts';
 import { StoreError } from '../../src/store/store-errors.ts';
 import { startWorld } from '../agent/start-agent.ts';
+import { contractOf } from '../support/contract.ts';
 import { fakeAudit } from '../support/fake-audit.ts';
 import { until } from '../support/machine-time.ts';
 import { getJson, PATIENCE_MS } from '../support/rollcall-process.ts';
@@ -58,6 +59,8 @@ test('an agent with --audit-interval audits, reports the result, and releases it
   assert.equal(body.leader.session, body.by.session);
   assert.deepEqual([body.report.agreeing, body.report.differences[0].kind, body.report.omitted], [20, 'ghost', {}]);
   assert.ok(body.ageMs < PATIENCE_MS);
+  const contract = contractOf((await getJson(`${url}/openapi.json`)).body);
+  assert.equal((await contract.answer(url, '/v1/audit')).status, 200);
 
   await until('the next one', PATIENCE_MS, () => audit.runs > 2);
   const metrics = await text(`${url}/metrics`);

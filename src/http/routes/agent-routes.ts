@@ -8,7 +8,7 @@ import { StoreError } from '../../store/store-errors.ts';
 import type { AgentReport } from '../agent-report.ts';
 import { boardPage } from '../board/page.ts';
 import { plainTable } from '../board/plain.ts';
-import { createRollTag } from '../entity-tag.ts';
+import { createRollTag, entityTag } from '../entity-tag.ts';
 import { type Handler, jsonReply, problem, type Routes } from '../reply.ts';
 import { events } from './event-stream.ts';
 import { metrics } from './metrics.ts';
@@ -64,6 +64,7 @@ export function agentRoutes(deps: AgentRouteDeps): Routes {
     '/v1/events': events({ feed: registry, clock, random }),
     '/v1/targets': targets(registry, rollTag),
     '/v1/audit': audit(auditor),
+    '/openapi.json': contract(() => report().version),
     '/metrics': metrics(report, registry, residentBytes, auditor),
   };
   return routes;
@@ -79,6 +80,15 @@ function healthz(report: () => AgentReport): Handler {
       ({ name, ageMs, limitMs }) => `loop ${name} made no step for ${ageMs} ms, its limit is ${limitMs} ms`,
     );
     return problem(503, detail.join('; '), { instance: path, extension: { loops } });
+  };
+}
+
+/** The contract of this port. It is made when it is first asked for: an agent that is not asked keeps none. */
+function contract(version: () => string): Handler {
+  return async () => {
+    const { openApiDocument } = await import('../contract/openapi.ts');
+    const reply = jsonReply(openApiDocument(version()));
+    return { ...reply, etag: entityTag(reply.body) };
   };
 }
 
