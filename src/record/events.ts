@@ -52,6 +52,14 @@ export interface UncertainLoss {
   readonly revision: string;
   /** A reader that resumes after this revision gets the loss again; null: only a snapshot has it. */
   readonly after: string | null;
+  /** Shared by all copies of the loss. */
+  readonly fate?: LossFate;
+}
+
+/** What became of an uncertain loss: known to its process before a reader that is behind has read so far. */
+interface LossFate {
+  /** `lost`: for certain. `returned`: or departed, or forgotten; a later event says it. null: not known yet. */
+  decided: 'lost' | 'returned' | null;
 }
 
 export interface AuditEvent {

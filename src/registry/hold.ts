@@ -1,10 +1,4 @@
-import {
-  type CertainEvent,
-  diffEntry,
-  type InstanceEvent,
-  type RollEvent,
-  type UncertainLoss,
-} from '../record/events.ts';
+import { diffEntry, type InstanceEvent, type RollEvent, type UncertainLoss } from '../record/events.ts';
 import { presenceState, type RollEntry } from '../record/roll.ts';
 import type { EventBatch, EventSource } from './event-source.ts';
 import { type LossMap, lossMap } from './sharded-map.ts';
@@ -14,7 +8,9 @@ import { type LossMap, lossMap } from './sharded-map.ts';
  * - an uncertain `lost` is kept until `certain`, and sent right after it;
  * - a node that returns first was never lost for the consumer: it gets only what changed, if anything did;
  * - a snapshot shows such a node as it was while it was present;
- * - the cursor stays before the first loss that is kept, so a consumer that resumes gets it again.
+ * - the cursor stays before the first loss that is kept, so a consumer that resumes gets it again;
+ * - a consumer that is behind gets a loss before its `certain`, and its cursor moves, as soon as the loss is decided.
+ *   Otherwise a slow consumer that is started again and again would begin at the same loss forever.
  * After `certain` and after a `synced` the consumer has the roll, with the kept nodes as they were. Beyond
  * `MAX_KEPT_LOSSES` it gives up: a further loss is sent at once, and still marked as uncertain.
  */
@@ -34,13 +30,18 @@ interface KeptLoss {
 /** An immutable value. */
 export interface Held {
   readonly kept: LossMap<KeptLoss>;
-  /** The revision to resume after so that all kept losses come again; null: only a snapshot has one of them. */
-  readonly resumeAfter: string | null;
+  /**
+   * The revision to resume after so that all kept losses come again whose fate is not known, or an earlier one. null: only
+   * a snapshot has one of them; undefined: there are none.
+   */
+  readonly resumeAfter: string | null | undefined;
   /** Inside a snapshot, before its `synced`. */
   readonly inSnapshot: boolean;
+  /** The revision at which it was looked last what became of the kept losses. */
+  readonly lookedAt: string;
 }
 
-export const NOTHING_HELD: Held = { kept: lossMap(), resumeAfter: null, inSnapshot: false };
+export const NOTHING_HELD: Held = { kept: lossMap(), resumeAfter: undefined, inSnapshot: false, lookedAt: '0' };
 const IN_SNAPSHOT: Held = { ...NOTHING_HELD, inSnapshot: true };
 
 async function* hold(
@@ -68,8 +69,9 @@ const steps = new WeakMap<EventBatch, { readonly from: Held; readonly step: Hold
 export function holdBatch(from: Held, batch: EventBatch): HoldStep {
   const known = steps.get(batch);
   if (known?.from === from) return known.step;
-  let held = from;
-  const events: RollEvent[] = [];
+  const looked = lookAtFates(from, batch);
+  const events = [...looked.events];
+  let { held } = looked;
   for (const event of batch.events) {
     const next = holdEvent(held, event);
     held = next.held;
@@ -83,13 +85,26 @@ export function holdBatch(from: Held, batch: EventBatch): HoldStep {
   return step;
 }
 
-/** Before the first kept loss. */
-function heldCursor({ kept, resumeAfter }: Held, cursor: string | null): string | null {
-  if (kept.size === 0 || cursor === null) return cursor;
-  return resumeAfter === null ? null : earlier(resumeAfter, cursor);
+/** Kept losses for each revision since the last look: looking at each of 10,000 for each batch would be quadratic. */
+const LOOK_PACE = 64n;
+
+function lookAtFates(held: Held, { events, cursor }: EventBatch): Passed {
+  const { kept, inSnapshot, lookedAt } = held;
+  if (kept.size === 0 || inSnapshot || cursor === null) return { held, events: [] };
+  if ((BigInt(cursor) - BigInt(lookedAt)) * LOOK_PACE < BigInt(kept.size)) return { held, events: [] };
+  // Readers that are up to date get losses after their `certain`, so the others do if it comes now.
+  if (events.some(({ kind }) => kind === 'certain')) return { held, events: [] };
+  const { held: left, events: lost } = release(held, ({ fate }) => fate?.decided === 'lost');
+  return { held: left.kept.size === 0 ? left : { ...left, lookedAt: cursor }, events: lost };
 }
 
-function earlier(a: string, b: string): string {
+/** Before the first kept loss. */
+function heldCursor({ resumeAfter }: Held, cursor: string | null): string | null {
+  return cursor === null || resumeAfter === undefined ? cursor : earlier(resumeAfter, cursor);
+}
+
+function earlier(a: string | null, b: string | null): string | null {
+  if (a === null || b === null) return null;
   return BigInt(a) < BigInt(b) ? a : b;
 }
 
@@ -99,7 +114,10 @@ interface Passed {
 }
 
 function holdEvent(held: Held, event: RollEvent): Passed {
-  if (event.kind === 'certain') return release(held, event);
+  if (event.kind === 'certain') {
+    const { held: left, events } = release(held, (loss) => isCertain(loss, BigInt(event.upTo)));
+    return { held: left, events: [event, ...events] };
+  }
   // Without a snapshot before it the roll is empty.
   if (event.kind === 'synced') return { held: held.inSnapshot ? outside(held) : NOTHING_HELD, events: [event] };
   if (!('instanceId' in event)) return { held, events: [event] };
@@ -109,8 +127,8 @@ function holdEvent(held: Held, event: RollEvent): Passed {
 }
 
 /** The same kept losses, outside of a snapshot. */
-function outside({ kept, resumeAfter }: Held): Held {
-  return kept.size === 0 ? NOTHING_HELD : { kept, resumeAfter, inSnapshot: false };
+function outside(held: Held): Held {
+  return held.kept.size === 0 ? NOTHING_HELD : { ...held, inSnapshot: false };
 }
 
 function keep(held: Held, event: InstanceEvent, loss: UncertainLoss): Passed {
@@ -121,12 +139,13 @@ function keep(held: Held, event: InstanceEvent, loss: UncertainLoss): Passed {
 }
 
 function withLoss(held: Held, instanceId: string, each: KeptLoss): Held {
-  const { after } = each.loss;
-  let resumeAfter = after;
-  if (held.kept.size > 0 && after !== null) {
-    resumeAfter = held.resumeAfter === null ? null : earlier(held.resumeAfter, after);
-  }
-  return { ...held, kept: held.kept.with(instanceId, each), resumeAfter };
+  return { ...held, kept: held.kept.with(instanceId, each), resumeAfter: before(held.resumeAfter, each.loss) };
+}
+
+/** `resumeAfter`, or the revision before `loss` if that is earlier. */
+function before(resumeAfter: Held['resumeAfter'], { after, fate }: UncertainLoss): Held['resumeAfter'] {
+  if (fate?.decided === 'returned') return resumeAfter;
+  return resumeAfter === undefined ? after : earlier(resumeAfter, after);
 }
 
 function pass(held: Held, event: InstanceEvent): Passed {
@@ -140,15 +159,21 @@ function pass(held: Held, event: InstanceEvent): Passed {
   return { held: outside(left), events: diffEntry(instanceId, known.loss.before, after, revision) };
 }
 
-/** Sends the losses that are certain now, in the order in which they happened. */
-function release(held: Held, event: CertainEvent): Passed {
+function isCertain({ revision, fate }: UncertainLoss, upTo: bigint): boolean {
+  return fate?.decided === 'lost' || (fate?.decided !== 'returned' && BigInt(revision) <= upTo);
+}
+
+/** Sends the losses that are due, in the order in which they happened. */
+function release(held: Held, isDue: (loss: UncertainLoss) => boolean): Passed {
   const due: (readonly [string, KeptLoss])[] = [];
-  let left: Held = NOTHING_HELD;
+  let resumeAfter: Held['resumeAfter'];
   for (const [instanceId, each] of held.kept) {
-    if (BigInt(each.loss.revision) <= BigInt(event.upTo)) due.push([instanceId, each]);
-    else left = withLoss(left, instanceId, each);
+    if (isDue(each.loss)) due.push([instanceId, each]);
+    else resumeAfter = before(resumeAfter, each.loss);
   }
+  let kept = due.length === held.kept.size ? NOTHING_HELD.kept : held.kept;
+  if (kept.size > 0) for (const [instanceId] of due) kept = kept.without(instanceId);
   due.sort(([idA, a], [idB, b]) => Number(BigInt(a.loss.revision) - BigInt(b.loss.revision)) || (idA < idB ? -1 : 1));
-  const lost = due.flatMap(([instanceId, { loss, now }]) => diffEntry(instanceId, loss.before, now, loss.revision));
-  return { held: left, events: [event, ...lost] };
+  const events = due.flatMap(([instanceId, { loss, now }]) => diffEntry(instanceId, loss.before, now, loss.revision));
+  return { held: kept.size === 0 ? NOTHING_HELD : { ...held, kept, resumeAfter }, events };
 }

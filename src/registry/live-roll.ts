@@ -153,14 +153,23 @@ export function createLiveRoll({ store, clock, random, massLoss, log }: LiveRoll
     },
     takePast(losses) {
       const now = new Map(told().entries.map((entry) => [entry.record.ec2InstanceId, entry]));
-      const stillLost = losses.filter(({ instanceId }) => {
+      const isStillLost = ({ instanceId, revision }: PastLoss) => {
         const entry = now.get(instanceId);
-        return entry && presenceState(entry) === 'lost';
-      });
+        const open = runner.state().open.get(instanceId);
+        // A loss that a snapshot brought, and so has no revision to resume after, may be this one.
+        const isOther = open !== undefined && open.revision !== revision && open.after !== null;
+        return entry !== undefined && presenceState(entry) === 'lost' && !isOther;
+      };
+      const stillLost = losses.filter(isStillLost);
       const { present } = requireView().count();
       const revision = requireView().revision();
       if (massLoss !== null) runner.feed({ kind: 'past', revision, losses: stillLost, present, seenAtMs: basedAtMs });
-      return runner.state().phase.kind === 'uncertain';
+      const { phase, open } = runner.state();
+      for (const loss of losses) {
+        if (!isStillLost(loss)) Object.assign(loss.fate ?? {}, { decided: 'returned' });
+        else if (!open.has(loss.instanceId)) Object.assign(loss.fate ?? {}, { decided: 'lost' });
+      }
+      return phase.kind === 'uncertain';
     },
     isBased: () => based,
     view: () => view,

@@ -1,6 +1,13 @@
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
-import { initialVerdict, judgeLosses, type VerdictInput, type VerdictState, type VerdictStep } from './loss-verdict.ts';
+import {
+  decideFates,
+  initialVerdict,
+  judgeLosses,
+  type VerdictInput,
+  type VerdictState,
+  type VerdictStep,
+} from './loss-verdict.ts';
 import type { MassLossLimits } from './mass-loss.ts';
 
 interface VerdictRunnerOptions {
@@ -48,6 +55,7 @@ export function createVerdictRunner(options: VerdictRunnerOptions): VerdictRunne
 
   function feed(input: VerdictInput) {
     const step = judgeLosses(state, input, { monotonicMs: nowMs(), wallMs: clock.wallMs() }, limits);
+    decideFates(state.open, input, step);
     state = step.state;
     wakeAtMs = step.wakeAtMs;
     sleepUntilWake();

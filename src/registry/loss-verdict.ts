@@ -69,10 +69,8 @@ export const initialVerdict: VerdictState = {
 };
 
 /** A node that was lost before this process followed the roll, in a mass loss, and is lost still. */
-export interface PastLoss {
+export interface PastLoss extends UncertainLoss {
   readonly instanceId: string;
-  readonly before: RollEntry;
-  readonly revision: string;
 }
 
 export type VerdictInput =
@@ -151,7 +149,7 @@ function takeChanges(
     const before = lostPresence(change);
     if (before) {
       const dueAtMs = dueAt(before, nowMs);
-      open = open.with(instanceId, { before, revision, after, dueAtMs });
+      open = open.with(instanceId, { before, revision, after, fate: { decided: null }, dueAtMs });
       lastDueMs = Math.max(lastDueMs, dueAtMs);
     } else if (open.has(instanceId) && (change.after === null || presenceState(change.after) !== 'lost')) {
       open = open.without(instanceId);
@@ -167,10 +165,10 @@ function takePast(
   nowMs: number,
 ): VerdictState {
   let { open, lastDueMs } = state;
-  for (const { instanceId, before, revision: lostAt } of losses) {
-    const dueAtMs = dueAt(before, seenAtMs);
+  for (const { instanceId, ...loss } of losses) {
+    const dueAtMs = dueAt(loss.before, seenAtMs);
     if (dueAtMs <= nowMs || open.has(instanceId)) continue;
-    open = open.with(instanceId, { before, revision: lostAt, after: String(BigInt(lostAt) - 1n), dueAtMs });
+    open = open.with(instanceId, { ...loss, dueAtMs });
     lastDueMs = Math.max(lastDueMs, dueAtMs);
   }
   return { ...state, open, lastDueMs, revision, present };
@@ -379,4 +377,19 @@ export function judgeLosses(
   const isPastMassLoss = input.kind === 'past' && taken.open.size > state.open.size;
   if (isPastMassLoss) return becomeUncertain(taken, taken.open.size, now, limits);
   return judgeOpenLosses(taken, input, now, limits);
+}
+
+/** Says of each loss that ends with this step what became of it. @param open the losses before the step */
+export function decideFates(open: VerdictState['open'], input: VerdictInput, step: VerdictStep): void {
+  if (input.kind === 'changes' || input.kind === 'snapshot') {
+    for (const { instanceId } of input.changes) {
+      const { fate } = open.get(instanceId) ?? {};
+      if (fate && step.losses.get(instanceId)?.fate !== fate) fate.decided = 'returned';
+    }
+  }
+  const certain = step.closing.find((event) => event.kind === 'certain');
+  if (!certain || certain.lost === 0) return;
+  for (const { revision, fate } of open.values()) {
+    if (fate && fate.decided === null && BigInt(revision) <= BigInt(certain.upTo)) fate.decided = 'lost';
+  }
 }

@@ -78,12 +78,16 @@ export function replayChanges(
     const audit = auditEvents(batch.changes, batch.revision);
     return { revision: batch.revision, changes, audit, present: view.count().present };
   });
-  const { spans, open } = massLossSpans(steps, limits);
+  const { spans, open, losses } = massLossSpans(steps, limits, openLosses);
   let span: MassLossSpan | undefined;
   const events = steps.map(({ revision, changes, audit }, index): RollEvent[] => {
     const begun = spans.find(({ first }) => first === index);
     span = begun ?? span;
-    const told = changes.flatMap((change) => pastEvents(change, revision, span !== undefined, openLosses));
+    const told = changes.flatMap((change) => {
+      const loss = losses.get(change);
+      const isUncertain = span !== undefined || loss === openLosses.get(change.instanceId);
+      return pastEvents(change, revision, isUncertain ? loss : undefined);
+    });
     const ended = span?.last === index ? [pastCertain(revision, span.returned)] : [];
     if (ended.length > 0) span = undefined;
     return [...(begun && limits ? [pastUncertain(revision, begun, limits, wallMs)] : []), ...told, ...audit, ...ended];
@@ -102,8 +106,13 @@ interface MassLossSpan {
   readonly returned: number;
 }
 
-function massLossSpans(steps: readonly PastStep[], limits: MassLossLimits | null) {
+function massLossSpans(
+  steps: readonly PastStep[],
+  limits: MassLossLimits | null,
+  openLosses: ReplayOptions['openLosses'],
+) {
   const spans: MassLossSpan[] = [];
+  const losses = new Map<EntryChange, UncertainLoss>();
   /** Lost nodes in the order of their losses. */
   const gone = new Map<string, PastLoss & { readonly index: number }>();
   let open = null as MassLossSpan | null;
@@ -111,9 +120,15 @@ function massLossSpans(steps: readonly PastStep[], limits: MassLossLimits | null
     for (const change of changes) {
       const { instanceId, after } = change;
       const before = lostPresence(change);
-      if (before) gone.set(instanceId, { instanceId, before, revision, index });
-      else if (gone.has(instanceId) && (after === null || presenceState(after) !== 'lost')) {
+      const lost = gone.get(instanceId);
+      if (before) {
+        const now = openLosses.get(instanceId);
+        const loss = now?.revision === revision ? now : pastLoss(before, revision);
+        gone.set(instanceId, { ...loss, instanceId, index });
+        losses.set(change, loss);
+      } else if (lost && (after === null || presenceState(after) !== 'lost')) {
         gone.delete(instanceId);
+        if (lost.fate) lost.fate.decided = 'returned';
         if (open && after?.presence) open = { ...open, returned: open.returned + 1 };
       }
     }
@@ -126,21 +141,21 @@ function massLossSpans(steps: readonly PastStep[], limits: MassLossLimits | null
       open = null;
     }
   }
-  return { spans: open ? [...spans, open] : spans, open: open ? [...gone.values()] : [] };
+  return { spans: open ? [...spans, open] : spans, open: open ? [...gone.values()] : [], losses };
 }
 
+function pastLoss(before: RollEntry, revision: string): UncertainLoss {
+  return { before, revision, after: String(BigInt(revision) - 1n), fate: { decided: null } };
+}
+
+/** @param loss the change is one that is uncertain */
 function pastEvents(
-  change: EntryChange,
+  { instanceId, before, after }: EntryChange,
   revision: string,
-  isMassLossThen: boolean,
-  openLosses: ReplayOptions['openLosses'],
+  loss: UncertainLoss | undefined,
 ): readonly RollEvent[] {
-  const { instanceId } = change;
-  const events = diffEntry(instanceId, change.before, change.after, revision);
-  const before = lostPresence(change);
-  if (!before || !(isMassLossThen || openLosses.get(instanceId)?.revision === revision)) return events;
-  const uncertain = { before, revision, after: String(BigInt(revision) - 1n) };
-  return events.map((event) => (event.kind === 'lost' ? { ...event, uncertain } : event));
+  const events = diffEntry(instanceId, before, after, revision);
+  return loss ? events.map((event) => (event.kind === 'lost' ? { ...event, uncertain: loss } : event)) : events;
 }
 
 function pastUncertain(

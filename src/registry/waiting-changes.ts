@@ -48,10 +48,11 @@ function changeEvents({ revision, changes }: Waiting, { verdict, losses }: Telli
     const { instanceId, before, after } = change;
     const events = diffEntry(instanceId, before, after, revision);
     const wasPresent = lostPresence(change);
+    const open = losses.get(instanceId);
+    const isOpen = open?.revision === revision;
+    if (!wasPresent || verdict === null || (verdict === 'certain' && isOpen)) return events;
     // A loss that the verdict is not about was taken back while it waited. It is no reason to act either.
-    const uncertain = verdict === 'uncertain' || (verdict !== null && losses.get(instanceId)?.revision !== revision);
-    if (!wasPresent || !uncertain) return events;
-    const loss: UncertainLoss = { before: wasPresent, revision, after: String(BigInt(revision) - 1n) };
+    const loss: UncertainLoss = isOpen ? open : { before: wasPresent, revision, after: String(BigInt(revision) - 1n) };
     return events.map((event) => (event.kind === 'lost' ? { ...event, uncertain: loss } : event));
   });
 }

@@ -301,7 +301,7 @@ describe('loss verdict', () => {
 
   test('losses of a replay are uncertain for as long as they are not known to be a TTL old', () => {
     const entry = { record: sampleRecord({}), presence: { session: 's', since: '', ttlSeconds: 30 } };
-    const losses = ids(2).map((instanceId) => ({ instanceId, before: entry, revision: '7' }));
+    const losses = ids(2).map((instanceId) => ({ instanceId, before: entry, revision: '7', after: '6' }));
     const at = (monotonicMs: number) =>
       judgeLosses(
         initialVerdict,

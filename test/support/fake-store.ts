@@ -13,6 +13,7 @@ export interface FakeStore extends Store {
   commit(put: readonly RollEntry[], removed?: readonly string[]): void;
   /** One revision with exactly these changes, whatever the entries. */
   emit(changes: readonly Change[]): void;
+  revision(): string;
   /** Another client writes to the same store. */
   foreign(): void;
   /** An empty batch to all watchers. */
@@ -170,6 +171,7 @@ export function fakeStore(label = 'fake:'): FakeStore {
       emit(changes);
     },
     emit,
+    revision: () => String(revision),
     foreign() {
       revision += 1;
     },

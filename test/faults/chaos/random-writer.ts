@@ -25,8 +25,8 @@ interface Node {
   busy: boolean;
 }
 
-/** What becomes of a node without heartbeats, by the label of that name. */
-const FATES = { stays: [300, 600], lost: [2, 600], forgotten: [2, 3] } as const;
+/** What becomes of a node without heartbeats, by the label of that name: TTL and retention in seconds. */
+const FATES = { stays: [3_600, 7_200], lost: [2, 600], forgotten: [2, 3] } as const;
 type Fate = keyof typeof FATES;
 
 const RETRY_MS = 50;
