@@ -4,20 +4,20 @@ import { createSlots } from '../lib/slots.ts';
 import type { WatchBatch } from '../store/read-roll.ts';
 import type { Store } from '../store/store.ts';
 import { CompactedError, StoreError } from '../store/store-errors.ts';
-import type { EventLog, LogPosition } from './event-log.ts';
+import { type EventLog, estimateBytes, KEPT_BYTES, type LogPosition } from './event-log.ts';
 import type { LiveRoll } from './live-roll.ts';
 import type { MassLossLimits } from './mass-loss.ts';
 import { type PastBatch, pastCertain, replayChanges } from './replay.ts';
 import type { Beginning } from './snapshots.ts';
 import { isConfirmation, watchBatches } from './watch-batches.ts';
 
-/** With several kB each at worst, some ten MB. Reading the roll is cheaper than reading more changes. */
+/** Reading the roll is cheaper than reading more changes, or more bytes of them than the log keeps. */
 const MAX_CHANGES = 20_000;
 
 /**
  * All changes after revision `since` up to `to`, by a watch that ends there. It also ends when the store confirms that
  * there are no more: `to` may be a revision without a change of ours.
- * @throws CompactedError, StoreError (also for more than 20,000 changes), or the reason of `signal`
+ * @throws CompactedError, StoreError (also for more than 20,000 changes or 32 MiB), or the reason of `signal`
  */
 async function collectChanges(
   { store, clock, timeoutMs }: { readonly store: Store; readonly clock: Clock; readonly timeoutMs: number },
@@ -27,6 +27,7 @@ async function collectChanges(
 ): Promise<readonly WatchBatch[]> {
   const batches: WatchBatch[] = [];
   let count = 0;
+  let bytes = 0;
   let last = since;
   for await (const batch of watchBatches(store, clock, since, timeoutMs, signal)) {
     const revision = BigInt(batch.revision);
@@ -35,11 +36,10 @@ async function collectChanges(
     if (revision <= BigInt(to)) {
       batches.push(batch);
       count += batch.changes.length;
+      for (const each of batch.changes) bytes += each.kind === 'record' ? estimateBytes(each.record, each.previous) : 0;
     }
-    if (count > MAX_CHANGES) {
-      throw new StoreError(`${store.label}: more than ${MAX_CHANGES} changes after revision ${since}`, {
-        retryable: false,
-      });
+    if (count > MAX_CHANGES || bytes > KEPT_BYTES) {
+      throw new StoreError(`${store.label}: too many changes after revision ${since}`, { retryable: false });
     }
     if (revision >= BigInt(to)) return batches;
     last = batch.revision;

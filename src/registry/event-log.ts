@@ -1,6 +1,7 @@
 import { abortable } from '../lib/abort.ts';
 import { deferred } from '../lib/deferred.ts';
 import type { RollEvent } from '../record/events.ts';
+import type { NodeRecord } from '../record/record.ts';
 import { type EventBatch, SlowReaderError } from './event-source.ts';
 
 /**
@@ -46,8 +47,24 @@ export interface LogReader {
   isCurrent(): boolean;
 }
 
-/** How many events the log keeps, besides those that were appended together with the oldest of them. */
+/** How many events the log keeps, and how many bytes, besides those that were appended together with the oldest of them. */
 const KEPT = 4_096;
+/** Records of 2 kB reach the number first, those of the greatest size, 64 kB, the bytes: after 256 events. */
+export const KEPT_BYTES = 32 * 1_024 * 1_024;
+
+const recordBytes = new WeakMap<NodeRecord, number>();
+
+/** About what keeping these records takes: the length of their JSON. */
+export function estimateBytes(...records: readonly (NodeRecord | null | undefined)[]): number {
+  let sum = 0;
+  for (const record of records) {
+    if (!record) continue;
+    const bytes = recordBytes.get(record) ?? JSON.stringify(record).length;
+    recordBytes.set(record, bytes);
+    sum += bytes;
+  }
+  return sum;
+}
 
 /** Events in one batch for readers: a mass loss may have thousands. */
 export const PIECE_EVENTS = 64;
@@ -57,8 +74,9 @@ interface Logged {
   /** The batch's cursor. */
   readonly cursor: bigint;
   readonly batch: EventBatch;
-  /** How many events had been appended with the last of those that were appended together with this batch. */
+  /** How many events, and bytes, had been appended with the last of those that were appended together with this batch. */
   readonly count: number;
+  readonly bytes: number;
 }
 
 /** What a reader needs of the log. */
@@ -77,8 +95,9 @@ interface LogView {
 export function createEventLog(): EventLog {
   let generation = 0;
   let kept: Logged[] = [];
-  /** Events appended so far. */
+  /** Appended so far. */
   let count = 0;
+  let bytes = 0;
   let first = 0;
   /** The log has all events after this revision. */
   let floor = 0n;
@@ -113,9 +132,9 @@ export function createEventLog(): EventLog {
     },
   };
 
-  /** Removes batches after which `KEPT` others were appended. One huge change must not cut off all readers. */
+  /** Removes batches after which enough others were appended. One huge change must not cut off all readers. */
   function trim() {
-    const end = kept.findIndex((logged) => count - logged.count < KEPT);
+    const end = kept.findIndex((logged) => count - logged.count < KEPT && bytes - logged.bytes < KEPT_BYTES);
     floor = kept[end - 1]?.revision ?? floor;
     first += Math.max(end, 0);
     if (end > 0) kept.splice(0, end);
@@ -131,9 +150,13 @@ export function createEventLog(): EventLog {
       wake();
     },
     append(batches) {
-      count += batches.reduce((sum, { events }) => sum + events.length, 0);
+      for (const { events } of batches) {
+        count += events.length;
+        for (const event of events)
+          bytes += 'after' in event ? estimateBytes(event.before?.record, event.after?.record) : 0;
+      }
       for (const { revision, events } of batches) {
-        for (const piece of cutBatch(events, head, BigInt(revision))) kept.push({ ...piece, count });
+        for (const piece of cutBatch(events, head, BigInt(revision))) kept.push({ ...piece, count, bytes });
         head = BigInt(revision);
       }
       trim();
@@ -169,7 +192,7 @@ function createReader(log: LogView, { generation, next: from, revision }: LogPos
     if (!cutOff) log.onCutOff();
     cutOff = true;
     throw new SlowReaderError(
-      `events are read too slowly: only about the newest ${KEPT} are kept; resume after revision ${sent}`,
+      `events are read too slowly: only about the newest ${KEPT} are kept, fewer of large records; resume after revision ${sent}`,
     );
   }
 
@@ -203,8 +226,12 @@ function createReader(log: LogView, { generation, next: from, revision }: LogPos
 }
 
 /** Cuts the events of a revision into pieces that are quick to process. Only the last piece has its cursor. */
-function cutBatch(events: readonly RollEvent[], before: bigint, revision: bigint): readonly Omit<Logged, 'count'>[] {
-  const pieces: Omit<Logged, 'count'>[] = [];
+function cutBatch(
+  events: readonly RollEvent[],
+  before: bigint,
+  revision: bigint,
+): readonly Omit<Logged, 'count' | 'bytes'>[] {
+  const pieces: Omit<Logged, 'count' | 'bytes'>[] = [];
   for (let from = 0; from < events.length; from += PIECE_EVENTS) {
     const cursor = from + PIECE_EVENTS >= events.length ? revision : before;
     const batch = { events: events.slice(from, from + PIECE_EVENTS), cursor: String(cursor) };

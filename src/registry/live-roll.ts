@@ -3,7 +3,7 @@ import { auditEvents, entryChanges, type UncertainEvent, type UncertainLoss } fr
 import { presenceState, type Roll } from '../record/roll.ts';
 import type { WatchBatch } from '../store/read-roll.ts';
 import type { Store } from '../store/store.ts';
-import type { EventLog } from './event-log.ts';
+import { type EventLog, estimateBytes, KEPT_BYTES } from './event-log.ts';
 import type { PastLoss } from './loss-verdict.ts';
 import { createVerdictRunner } from './loss-verdict-runner.ts';
 import type { MassLossLimits } from './mass-loss.ts';
@@ -53,7 +53,7 @@ export interface LiveRoll {
 
 /** A roll confirmed within this time counts as current: little changes meanwhile, so a verdict is a little later at most. */
 const FRESH_MS = 1_000;
-/** Changes that wait for a verdict; more end the waiting. */
+/** Changes that wait for a verdict; more, or more bytes than the log keeps, end the waiting. */
 const MAX_WAITING = 10_000;
 /** How many nodes one poll asks about. */
 const SAMPLE = 32;
@@ -68,6 +68,7 @@ export function createLiveRoll({ store, clock, random, massLoss, log }: LiveRoll
   let confirmedAtMs = 0;
   /** In the view, and not in the log. */
   let waiting: Waiting[] = [];
+  let waitingBytes = 0;
 
   const runner = createVerdictRunner({
     clock,
@@ -94,13 +95,17 @@ export function createLiveRoll({ store, clock, random, massLoss, log }: LiveRoll
     } else if (waiting.length === 1) {
       tell(WITHOUT_VERDICT);
     }
-    if (waiting.length > MAX_WAITING) runner.feed({ kind: 'full' });
+    for (const { before, after } of waiting.length > 0 ? changes : []) {
+      waitingBytes += estimateBytes(before?.record, after?.record);
+    }
+    if (waiting.length > MAX_WAITING || waitingBytes > KEPT_BYTES) runner.feed({ kind: 'full' });
   }
 
   /** Moves what waits to the log. */
   function tell(telling: Telling) {
     const items = waiting;
     waiting = [];
+    waitingBytes = 0;
     const batches = logBatches(items, telling, requireView().revision());
     // The snapshot has the nodes and the uncertainty itself.
     if (items[0]?.isSnapshot) log.restart(items[0].revision);
