@@ -42,7 +42,7 @@ interface StatusStore {
 interface StatusDrain {
   readonly ec2InstanceId: string;
   readonly cluster: string | null;
-  /** `claimed`, `asked`, `drained` or `overruled`; null: written by another version. */
+  /** `claimed`, `asked`, `drained`, `activating`, `overruled` or `manual`; null: written by another version. */
   readonly phase: string | null;
   readonly reason: string;
   /** RFC 3339; null: not known. */

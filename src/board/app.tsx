@@ -26,6 +26,9 @@ interface AppProps {
   readonly onToken: (token: string) => void;
 }
 
+/** Phases of a drain in which ECS has the node DRAINING, or is asked for it. */
+const DRAINING = ['asked', 'drained', 'activating', 'manual'];
+
 export function App(props: AppProps) {
   const { feed, roll, view, nowMs, onView, onCopy } = props;
   // The map is changed in place; its version says when.
@@ -35,7 +38,9 @@ export function App(props: AppProps) {
   const draining = useMemo(
     () =>
       new Set(
-        feed.drains?.filter(({ phase }) => phase === 'asked' || phase === 'drained').map((each) => each.ec2InstanceId),
+        feed.drains
+          ?.filter(({ phase }) => phase !== null && DRAINING.includes(phase))
+          .map((each) => each.ec2InstanceId),
       ),
     [feed.drains],
   );

@@ -8,6 +8,7 @@ import { agentCommand } from './agent.ts';
 import { auditCommand } from './audit.ts';
 import { completionCommand } from './completion.ts';
 import type { CliContext } from './context.ts';
+import { drainCommand, undrainCommand } from './drain.ts';
 import { statusCommand } from './fleet-screen.ts';
 import { healthCommand } from './health.ts';
 import { listCommand } from './list.ts';
@@ -61,6 +62,8 @@ const COMMANDS = {
   watch: watchCommand,
   audit: auditCommand,
   place: placeCommand,
+  drain: drainCommand,
+  undrain: undrainCommand,
   health: healthCommand,
   simulate: simulateCommand,
   completion: (context: CliContext) => completionCommand(context, () => buildProgram(context, []).commands),

@@ -130,8 +130,8 @@ export function showCommand(context: CliContext): Command {
   });
 }
 
-/** @throws UsageError */
-function refuseName(found: ReturnType<typeof findNode>): void {
+/** @throws UsageError for a text that names no node, or several */
+export function refuseName(found: ReturnType<typeof findNode>): void {
   if (found.kind === 'refused') throw new UsageError(found.refusal);
 }
 

@@ -84,14 +84,18 @@ export function ecsWriteOptions(): Option[] {
       .env('ROLLCALL_DRAIN_CRITICAL_AFTER')
       .default(300_000, '5m')
       .argParser(durationBetween(10_000, 24 * 3_600_000)),
-    new Option(
-      '--drain-max-share <percent>',
-      'share of a cluster’s present nodes that may drain at the same time; one node always may',
-    )
-      .env('ROLLCALL_DRAIN_MAX_SHARE')
-      .default(10, '10%')
-      .argParser(percentBetween(1, 100)),
+    drainMaxShareOption(),
   ];
+}
+
+export function drainMaxShareOption(): Option {
+  return new Option(
+    '--drain-max-share <percent>',
+    'share of a cluster’s present nodes that may drain at the same time; one node always may',
+  )
+    .env('ROLLCALL_DRAIN_MAX_SHARE')
+    .default(10, '10%')
+    .argParser(percentBetween(1, 100));
 }
 
 /** Null: nothing is drained. */

@@ -2,7 +2,7 @@ import { clusterScope, mayShareScope } from '../ecs/arn.ts';
 import type { NodeRecord } from '../record/record.ts';
 import type { Roll } from '../record/roll.ts';
 import { DRAINS, drainAdmissionKey, drainKey } from './keys.ts';
-import { type KeyValue, type Kv, type RangePage, releaseLeases } from './kv.ts';
+import { type Guard, type KeyValue, type Kv, type RangePage, releaseLeases } from './kv.ts';
 import { readRoll, WHOLE } from './read-roll.ts';
 import { LeaseNotFoundError } from './store-errors.ts';
 
@@ -31,16 +31,18 @@ export interface DrainSlots {
   /** Renews the claim's lease; false: the claim is gone. Writes no revision. */
   renew(held: HeldClaim, signal: AbortSignal): Promise<boolean>;
 
-  /** Does nothing when the stored claim is no longer the one in `held`. */
-  giveBack(held: HeldClaim, signal: AbortSignal): Promise<void>;
+  /** False: it did nothing, because the stored claim is no longer the one in `held`. */
+  giveBack(held: HeldClaim, signal: AbortSignal): Promise<boolean>;
 }
 
 /**
  * - `claimed`: the node has a slot; ECS was not asked yet. - `asked`: the node was ACTIVE and ECS is being asked to drain
  * it; if it is DRAINING now, rollcall caused that. - `drained`: ECS drains it because rollcall asked. - `overruled`:
  * something other than rollcall set it ACTIVE again; the claim uses no slot, and only records that until the cause is over.
+ * - `activating`: its agent is asking ECS to make it ACTIVE again. - `manual`: an operator drained it with `rollcall
+ * drain`; its agent leaves it alone until `rollcall undrain`.
  */
-const CLAIM_PHASES = ['claimed', 'asked', 'drained', 'overruled'] as const;
+const CLAIM_PHASES = ['claimed', 'asked', 'drained', 'overruled', 'activating', 'manual'] as const;
 
 /** The value of `coordination/v1/drains/<instanceId>`. */
 export interface DrainClaim {
@@ -67,8 +69,8 @@ export interface HeldClaim {
 interface SlotRequest {
   readonly instanceId: string;
   readonly claim: DrainClaim;
-  /** Percent of the cluster's present nodes, 0 to 100. */
-  readonly maxSharePercent: number;
+  /** Percent of the cluster's present nodes, 0 to 100; null: take a slot however many are taken. */
+  readonly maxSharePercent: number | null;
 }
 
 export type TakeOutcome =
@@ -186,6 +188,8 @@ async function readClaims(kv: Kv, signal: AbortSignal): Promise<readonly StoredC
 
 /** The default retention: after a restart, however late, an agent still knows that rollcall drained its node. */
 const CLAIM_TTL_MS = 86_400_000;
+/** An agent without --drain-on does not renew an operator's claim. */
+const MANUAL_CLAIM_TTL_MS = 7 * CLAIM_TTL_MS;
 
 /**
  * How long one agent may take to count and claim, and how long "no slot is free" stays in the lock unless its holder asks
@@ -207,6 +211,8 @@ async function takeSlot(kv: Kv, request: SlotRequest, signal: AbortSignal): Prom
   const seen = await kv.txn({ guards: [], puts: [], deletes: [], reads: [own, lockKey] }, signal);
   const held = heldClaim(instanceId, seen.reads[0] ?? null);
   if (held) return { kind: 'taken', held };
+  const ownGuard = { key: own, modRevision: seen.reads[0]?.modRevision ?? '0' };
+  if (maxSharePercent === null) return writeClaim(kv, request, [ownGuard], [], signal);
   const stored = seen.reads[1] ?? null;
   const state = stored && decodeAdmission(stored.value);
   const ours = state?.by === claim.session;
@@ -233,14 +239,25 @@ async function takeSlot(kv: Kv, request: SlotRequest, signal: AbortSignal): Prom
     if (value !== stored?.value) await kv.txn({ guards: [mine], puts, deletes: [], reads: [] }, signal);
     return { kind: 'full', reason: room.reason, keepsLockMs: ADMISSION_TTL_MS };
   }
-  const slot = await kv.grant(CLAIM_TTL_MS, signal);
-  const put = { key: own, value: encodeClaim(claim), lease: slot.lease };
   // Both guards: the lock is still held, and a claim of this node that appeared meanwhile is not overwritten.
-  const guards = [mine, { key: own, modRevision: seen.reads[0]?.modRevision ?? '0' }];
-  const written = await kv.txn({ guards, puts: [put], deletes: [lockKey], reads: [] }, signal);
-  releaseLeases(kv, written.succeeded ? [kept.lease] : [kept.lease, slot.lease]);
-  if (!written.succeeded) return { kind: 'busy' };
-  return { kind: 'taken', held: { instanceId, claim, lease: slot.lease, revision: written.revision } };
+  const outcome = await writeClaim(kv, request, [mine, ownGuard], [lockKey], signal);
+  releaseLeases(kv, [kept.lease]);
+  return outcome;
+}
+
+/** A claim on a lease of its own. */
+async function writeClaim(
+  kv: Kv,
+  { instanceId, claim }: SlotRequest,
+  guards: readonly Guard[],
+  deletes: readonly string[],
+  signal: AbortSignal,
+): Promise<TakeOutcome> {
+  const { lease } = await kv.grant(claim.phase === 'manual' ? MANUAL_CLAIM_TTL_MS : CLAIM_TTL_MS, signal);
+  const puts = [{ key: drainKey(instanceId), value: encodeClaim(claim), lease }];
+  const { succeeded, revision } = await kv.txn({ guards, puts, deletes, reads: [] }, signal);
+  if (!succeeded) releaseLeases(kv, [lease]);
+  return succeeded ? { kind: 'taken', held: { instanceId, claim, lease, revision } } : { kind: 'busy' };
 }
 
 interface AdmissionLock {
@@ -317,6 +334,7 @@ export function createDrainSlots(kv: Kv): DrainSlots {
       const guards = [{ key, modRevision: held.revision }];
       const result = await kv.txn({ guards, puts: [], deletes: [key], reads: [] }, signal);
       if (result.succeeded) releaseLeases(kv, [held.lease]);
+      return result.succeeded;
     },
   };
 }

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import type { DrainConfig } from '../../src/agent/drain/cause.ts';
 import type { Probe } from '../../src/checks/probe.ts';
+import { drainByHand, planHandDrain, planHandUndrain, undrainByHand } from '../../src/cli/drain-by-hand.ts';
+import { systemClock } from '../../src/lib/clock.ts';
 import { startWorld } from '../agent/start-agent.ts';
 import { denied, fakeAgentEcs, noAnswer } from '../support/fake-agent-ecs.ts';
 import { flakyStore } from '../support/flaky-store.ts';
@@ -188,4 +190,75 @@ test('a node outside EC2, which has no notices, is active again when it was not 
   status = 'passing';
   await until('it is active again', PATIENCE_MS, async () => (await state()) === 'idle');
   assert.equal([...ecs.instances.values()][0]?.status, 'ACTIVE');
+});
+
+/** `rollcall drain` and `undrain` of the node, on the store and the ECS of its agent. */
+function operatorOf({ world, ecs, arn }: Awaited<ReturnType<typeof start>>) {
+  const target = { instanceId: world.instanceId, arn, cluster: 'demo' };
+  const deps = { slots: world.store.drainSlots, ecs, clock: systemClock };
+  const held = () => deps.slots.read(world.instanceId, signal);
+  const facts = async () => ({ claim: await held(), status: ecs.status(arn) ?? '', force: false });
+  return {
+    async drain() {
+      const known = await facts();
+      const plan = planHandDrain({ ...known, room: { free: true, reason: '' } });
+      assert.ok(plan.kind === 'drain', plan.kind);
+      const claim = {
+        phase: 'manual' as const,
+        arn,
+        cluster: 'demo',
+        reason: 'by hand',
+        since: 's',
+        session: 'operator',
+      };
+      await drainByHand(deps, target, plan, known.claim, { claim, maxSharePercent: 100 }, signal);
+    },
+    async undrain() {
+      const known = await facts();
+      const plan = planHandUndrain({ ...known, record: (await world.record()) ?? assert.fail() });
+      assert.ok(plan.kind === 'undrain', plan.kind);
+      await undrainByHand(deps, target, plan, known.claim, signal);
+    },
+  };
+}
+
+test('a drain by hand outlives the cause for which the agent had drained, and a new cause', async (t) => {
+  const node = await start(t);
+  const { world, ecs, arn, claim, state, agent } = node;
+  const operator = operatorOf(node);
+  await world.setNotices(spot);
+  await until('it drains', PATIENCE_MS, async () => (await state()) === 'draining');
+  await operator.drain();
+  await world.setNotices({ spot: null });
+  await until('the agent leaves it alone', PATIENCE_MS, async () => (await state()) === 'left-alone');
+  assert.equal((await agent.self()).drain.reason, 'by hand');
+  await world.setNotices(spot);
+  await until('the cause is known', PATIENCE_MS, async () => Boolean((await world.record())?.interruption));
+  await world.setNotices({ spot: null });
+  await until('the cause is over', PATIENCE_MS, async () => (await world.record())?.interruption === null);
+  assert.deepEqual([ecs.status(arn), (await claim())?.phase, await state()], ['DRAINING', 'manual', 'left-alone']);
+  await operator.undrain();
+  assert.deepEqual([ecs.status(arn), await claim()], ['ACTIVE', null]);
+  assert.deepEqual(
+    ecs.calls.filter((call) => call !== 'describe'),
+    ['DRAINING', 'ACTIVE'],
+  );
+});
+
+test('an undrain by hand outlives the cause, and the agent drains for the next one', async (t) => {
+  const node = await start(t);
+  const { world, ecs, arn, claim, state, startAgent, agent } = node;
+  await world.setNotices(spot);
+  await until('it drains', PATIENCE_MS, async () => (await state()) === 'draining');
+  await operatorOf(node).undrain();
+  assert.deepEqual([ecs.status(arn), (await claim())?.phase], ['ACTIVE', 'overruled']);
+  // The next agent reads the claim; this one would read ECS only after minutes.
+  await agent.leave();
+  const next = await startAgent();
+  await until('it leaves it alone', PATIENCE_MS, async () => (await next.self()).drain.state === 'left-alone');
+  await world.setNotices({ spot: null });
+  await until('the claim is gone', PATIENCE_MS, async () => (await claim()) === null);
+  await world.setNotices(spot);
+  await until('it drains', PATIENCE_MS, async () => (await next.self()).drain.state === 'draining');
+  assert.equal(ecs.status(arn), 'DRAINING');
 });

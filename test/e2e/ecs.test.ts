@@ -38,7 +38,7 @@ async function startFleet(t: TestContext) {
   await until('the simulator is up', LIMIT_MS, () => running.stdout().includes('Ctrl-C'));
   const address = (pattern: RegExp) => pattern.exec(running.stdout())?.[1] ?? '';
   const controlUrl = address(/(http:\S+)\/nodes/);
-  const env = { ...ecsEnvironment(address(/^ECS: (http:[^;]+);/m)), ROLLCALL_STORE: store };
+  const env = { ...ecsEnvironment(address(/^ECS: (http:[^;]+);/m)), ROLLCALL_STORE: store, ROLLCALL_TIMEOUT: '30s' };
   const control = async (method: string, path: string, body?: unknown) => {
     const answer = await fetch(`${controlUrl}${path}`, {
       method,
@@ -132,6 +132,39 @@ test('a fleet with ECS: both lists, attributes, drain, placement, both audits, a
       others.map(({ state }) => state),
       Array(5).fill('idle'),
     );
+  });
+
+  await t.test('a node is drained and undrained by hand, within the share of its cluster', async () => {
+    const inEcs = async (id: string) => (await fleet.inEcs(id)).status;
+    const dry = await fleet.run('drain', steady, '--dry-run');
+    assert.deepEqual([dry.code, await inEcs(steady)], [0, 'ACTIVE'], dry.stderr);
+    assert.match(dry.stdout, /would be drained; 0 of 1 drain slots of demo are taken\n$/);
+    // Found by its address, too; and its agent, which drains only for a notice, leaves it alone.
+    const address = /\(([\d.]+), demo\)/.exec(dry.stdout)?.[1] ?? '';
+    const drain = await fleet.run('drain', address, '--reason', 'kernel update');
+    assert.deepEqual([drain.code, drain.stderr, await inEcs(steady)], [0, '', 'DRAINING']);
+    assert.match(drain.stdout, /DRAINING until rollcall undrain; 1 of 1 drain slots of demo are taken\n$/);
+    assert.match((await fleet.run('status')).stdout, /manual for \S+: drained by hand: kernel update/);
+    assert.match((await fleet.run('drain', steady)).stdout, /it is drained by hand already\n$/);
+
+    const refused = await fleet.run('drain', drained);
+    assert.deepEqual([refused.code, refused.stdout, await inEcs(drained)], [1, '', 'ACTIVE']);
+    const holder = `1 of 1 drain slots of demo are taken: ${steady}; undrain one of them, or use --force`;
+    assert.match(refused.stderr, new RegExp(`^rollcall drain: ${drained} \\(.*, demo\\): ${holder}\\n$`));
+    assert.equal((await fleet.run('drain', drained, '--force')).code, 0);
+    assert.equal(await inEcs(drained), 'DRAINING');
+
+    assert.match((await fleet.run('undrain', drained, '--dry-run')).stdout, /would be made ACTIVE/);
+    for (const id of [drained, steady]) {
+      const undrain = await fleet.run('undrain', id);
+      assert.match(undrain.stdout, /: ACTIVE; its drain slot is free\n$/, undrain.stderr);
+      assert.equal(await inEcs(id), 'ACTIVE');
+    }
+    assert.match((await fleet.run('undrain', steady)).stdout, /ECS has it ACTIVE, and it holds no drain slot\n$/);
+    const unknown = await fleet.run('drain', 'i-0123456789abcdef0');
+    assert.deepEqual([unknown.code, unknown.stdout], [1, '']);
+    assert.match(unknown.stderr, /^rollcall drain: i-0123456789abcdef0 is not on the roll at [^\n]+\n$/);
+    assert.equal((await fleet.run('undrain', 'no node')).code, 2);
   });
 
   await t.test('tasks are started where there is room', async () => {

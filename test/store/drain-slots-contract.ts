@@ -181,8 +181,19 @@ export function describeDrainSlotsContract(kind: string, start: () => Promise<Pi
       assert.equal(drained?.lease, held.lease);
       assert.deepEqual(await store.drainSlots.read(sampleInstanceId(0), signal), drained);
       assert.equal(await store.drainSlots.replace(held, { ...held.claim, phase: 'overruled' }, signal), null);
-      await store.drainSlots.giveBack(held, signal);
+      assert.equal(await store.drainSlots.giveBack(held, signal), false);
       assert.deepEqual(await store.drainSlots.read(sampleInstanceId(0), signal), drained);
+    });
+
+    it('takes a slot whatever the share where none is named, but no claim of another', async () => {
+      await register(2);
+      heldBy(await take(0));
+      assert.equal((await take(1)).kind, 'full');
+      const claim = claimOf(1, { phase: 'manual' });
+      const request = { instanceId: sampleInstanceId(1), claim, maxSharePercent: null };
+      assert.equal(heldBy(await store.drainSlots.take(request, signal)).claim.phase, 'manual');
+      const other = { ...request, claim: { ...claim, session: 'another' } };
+      assert.equal(heldBy(await store.drainSlots.take(other, signal)).claim.session, claim.session);
     });
 
     it('does not count an overruled claim', async () => {

@@ -10,13 +10,16 @@ const STEP_BACK_MS = 3_000;
 
 /** The state after each answer; pure. */
 export const applyDrain: Apply<DrainState, DrainStep, DrainAnswers> = {
-  'read-claim': (state, _, claim, { nowMs }) =>
-    // Its age is not known: it is renewed at once.
-    ({ ...withoutLastError(state), claim, renewAtMs: nowMs }),
+  'read-claim': (state, _, claim, { nowMs }) => {
+    // The age of a lease that this process has not renewed is not known: it is renewed at once.
+    const isKnown = claim !== null && claim.lease === state.claim?.lease;
+    return { ...withoutLastError(state), claim, claimReadAtMs: nowMs, renewAtMs: isKnown ? state.renewAtMs : nowMs };
+  },
   take(before, _, outcome, end) {
     const state = withoutLastError(before);
     if (outcome.kind === 'taken') {
-      return { ...recovered(state), claim: outcome.held, renewAtMs: renewAtMs(end), status: null };
+      const times = { claimReadAtMs: end.nowMs, renewAtMs: renewAtMs(end) };
+      return { ...recovered(state), claim: outcome.held, ...times, status: null };
     }
     if (outcome.kind === 'full' && outcome.keepsLockMs !== null) {
       // In time to keep the admission lock, and no sooner than the other agents come: each try reads the roll.
@@ -50,10 +53,11 @@ export const applyDrain: Apply<DrainState, DrainStep, DrainAnswers> = {
     ...withoutLastError(state),
     ...(alive ? { renewAtMs: renewAtMs(end) } : { claim: undefined }),
   }),
-  'give-back'(before, { leaveAlone, reason }, _, { nowMs, random }) {
+  'give-back'(before, { leaveAlone, reason }, done, { nowMs, random }) {
     const state = withoutLastError(before);
     const trouble = { ...state.trouble, retryAtMs: nowMs + STEP_BACK_MS * (1 + random) };
-    const nothing = { claim: null, status: null, drainDenied: false, activatedArn: null };
+    // Replaced by an operator meanwhile: what is stored now is read.
+    const nothing = { claim: done ? null : undefined, status: null, drainDenied: false, activatedArn: null };
     return { ...state, ...nothing, leftAloneArn: leaveAlone ?? state.leftAloneArn, trouble, pauseReason: reason };
   },
   forget: (state) => ({ ...state, leftAloneArn: null }),

@@ -14,7 +14,11 @@ export type DrainStep = Why &
     | { readonly action: 'read-claim'; readonly instanceId: string }
     | { readonly action: 'take'; readonly instanceId: string; readonly place: Place; readonly cause: string }
     | { readonly action: 'describe' | 'drain' | 'activate'; readonly place: Place }
-    | { readonly action: 'mark'; readonly held: HeldClaim; readonly as: 'asked' | 'drained' | 'overruled' }
+    | {
+        readonly action: 'mark';
+        readonly held: HeldClaim;
+        readonly as: 'asked' | 'drained' | 'overruled' | 'activating';
+      }
     | { readonly action: 'give-back' | 'renew'; readonly held: HeldClaim; readonly leaveAlone?: string }
     /** Asks nothing: what was left alone for a cause that is over is not remembered for the next cause. */
     | { readonly action: 'forget' }
@@ -30,7 +34,8 @@ export interface DrainAnswers {
   readonly mark: HeldClaim | null;
   /** False: the claim is gone. */
   readonly renew: boolean;
-  readonly 'give-back': unknown;
+  /** False: the claim is gone, or another by now. */
+  readonly 'give-back': boolean;
   readonly forget: unknown;
 }
 
@@ -41,6 +46,8 @@ export interface DrainState {
   /** null: this node has none; undefined: not known. */
   readonly claim: HeldClaim | null | undefined;
   readonly renewAtMs: number;
+  /** When the claim was last read. */
+  readonly claimReadAtMs: number;
   /** The container instance's status as ECS described it last; null: not read, or too old by what happened since. */
   readonly status: { readonly arn: string; readonly text: string; readonly atMs: number } | null;
   /** ECS refused the last request to drain, so that it did not drain. */
@@ -65,6 +72,7 @@ const REFUSED = new Backoff(300_000, 1_800_000);
 export const initialDrainState: DrainState = {
   claim: undefined,
   renewAtMs: Number.POSITIVE_INFINITY,
+  claimReadAtMs: Number.NEGATIVE_INFINITY,
   status: null,
   drainDenied: false,
   activatedArn: null,
@@ -78,6 +86,8 @@ export const initialDrainState: DrainState = {
 export const FRESH_MS = 10_000;
 /** How often the status of a drained node is read: an operator may make it active, and its slot is then for another. */
 export const READ_AGAIN_MS = 300_000;
+/** How often an operator's claim is read: it ends without a word to this agent. */
+export const READ_MANUAL_MS = 30_000;
 const LONGEST_WAIT_MS = 3_600_000;
 
 export interface DrainInput {
@@ -112,9 +122,8 @@ export function planDrain(state: DrainState, nowMs: number, { node, cause, leavi
     ),
   });
   const { claim, trouble, refusal } = state;
-  const drained = claim?.claim.phase === 'drained';
   const stands = cause.kind === 'stands';
-  const phase: DrainPhase = drained ? 'draining' : stands ? 'waiting' : 'idle';
+  const phase = (claim && HELD_PHASES[claim.claim.phase]) ?? (stands ? 'waiting' : 'idle');
   if (leaving) return wait(phase, 'the agent ends; a drained node stays drained');
   if (!node) return wait('idle', 'the instance id is not known yet');
   if (cause.kind === 'over' && state.leftAloneArn !== null) {
@@ -137,6 +146,16 @@ export function planDrain(state: DrainState, nowMs: number, { node, cause, leavi
   return { action: 'take', instanceId: node.instanceId, place, cause: cause.reason, phase, reason: cause.reason };
 }
 
+/** What a claim alone says of this node; null: whether a cause stands decides. */
+const HELD_PHASES: Readonly<Record<HeldClaim['claim']['phase'], DrainPhase | null>> = {
+  claimed: null,
+  asked: null,
+  drained: 'draining',
+  activating: 'draining',
+  overruled: 'left-alone',
+  manual: 'left-alone',
+};
+
 function planHeld(
   state: DrainState,
   held: HeldClaim,
@@ -147,8 +166,7 @@ function planHeld(
 ): DrainStep {
   const { claim } = held;
   const { renewAtMs, refusal } = state;
-  const phase: DrainPhase =
-    claim.phase === 'drained' ? 'draining' : claim.phase === 'overruled' ? 'left-alone' : 'waiting';
+  const phase = HELD_PHASES[claim.phase] ?? 'waiting';
   // Whatever else is not known: a claim that is not renewed frees a slot of a node that is still drained.
   if (nowMs >= renewAtMs) return { action: 'renew', held, phase, reason: 'the claim is to be renewed' };
   if (!place) return wait(phase, 'ecs-agent has not registered this node yet', renewAtMs);
@@ -159,11 +177,16 @@ function planHeld(
     if (cause.kind === 'over') return { action: 'give-back', held, phase: 'idle', reason: 'the cause is over' };
     return wait(phase, 'something other than rollcall made this node active again', renewAtMs);
   }
+  if (claim.phase === 'manual') {
+    const readAtMs = state.claimReadAtMs + READ_MANUAL_MS;
+    if (nowMs < readAtMs) return wait(phase, claim.reason, Math.min(renewAtMs, readAtMs));
+    return { action: 'read-claim', instanceId: held.instanceId, phase, reason: claim.reason };
+  }
   const status = state.status?.arn === place.arn ? state.status : null;
   const fresh = status !== null && nowMs <= status.atMs + FRESH_MS;
   if (nowMs < refusal.retryAtMs) {
     const reason = refusalReason(refusal);
-    const begun = claim.phase === 'drained' || (claim.phase === 'asked' && !state.drainDenied);
+    const begun = phase === 'draining' || (claim.phase === 'asked' && !state.drainDenied);
     if (!begun) return { action: 'give-back', held, phase: cause.kind === 'stands' ? 'waiting' : 'idle', reason };
     return wait(phase, reason, Math.min(refusal.retryAtMs, renewAtMs));
   }
@@ -176,6 +199,9 @@ function planHeld(
   if (cause.kind === 'over') {
     if (!fresh) return describe;
     if (claim.phase !== 'claimed' && status.text === 'DRAINING') {
+      // In the store before ECS is asked: an operator who drains this node in the meantime is not undone.
+      if (claim.phase !== 'activating')
+        return { action: 'mark', held, as: 'activating', phase, reason: 'the cause is over' };
       return { action: 'activate', place, phase, reason: 'the cause is over' };
     }
     return {
@@ -185,9 +211,10 @@ function planHeld(
       reason: `the cause is over, and ECS has this node ${status.text}`,
     };
   }
-  if (claim.phase === 'drained') {
+  if (phase === 'draining') {
     if (!status || nowMs >= status.atMs + READ_AGAIN_MS) return describe;
-    if (status.text === 'ACTIVE' && state.activatedArn === place.arn) {
+    const activating = claim.phase === 'activating';
+    if (status.text === 'ACTIVE' && (activating || state.activatedArn === place.arn)) {
       // A cause that came back meanwhile is another: for it a slot has to be free.
       const after: DrainPhase = cause.kind === 'stands' ? 'waiting' : 'idle';
       return { action: 'give-back', held, phase: after, reason: 'the cause was over, and this node is ACTIVE again' };
@@ -196,6 +223,8 @@ function planHeld(
       const reason = 'something other than rollcall made this node active again';
       return { action: 'mark', held, as: 'overruled', phase: 'left-alone', reason };
     }
+    if (activating && status.text === 'DRAINING')
+      return { action: 'mark', held, as: 'drained', phase, reason: claim.reason };
     return wait(phase, claim.reason, Math.min(renewAtMs, status.atMs + READ_AGAIN_MS));
   }
   if (!fresh) return describe;

@@ -122,12 +122,26 @@ test('after a refusal ECS is not asked for minutes, longer each time until it ta
 
 test('a slot that is given back is for others first; what is left alone is remembered until its cause is over', () => {
   const before = state({ claim: held('claimed'), drainDenied: true, activatedArn: place.arn });
-  const after = applyDrain['give-back'](before, { ...giveBack, leaveAlone: place.arn }, undefined, end);
+  const after = applyDrain['give-back'](before, { ...giveBack, leaveAlone: place.arn }, true, end);
   assert.deepEqual(
     [after.claim, after.status, after.drainDenied, after.activatedArn, after.leftAloneArn],
     [null, null, false, null, place.arn],
   );
   assert.deepEqual([after.trouble.retryAtMs, after.pauseReason], [NOW_MS + 4_500, 'r']);
-  assert.equal(applyDrain['give-back'](after, giveBack, undefined, end).leftAloneArn, place.arn);
+  assert.equal(applyDrain['give-back'](after, giveBack, true, end).leftAloneArn, place.arn);
   assert.equal(applyDrain.forget(after, { ...why, action: 'forget' }, undefined, end).leftAloneArn, null);
+});
+
+test('a claim that an operator replaced is read again, and a lease that this process renews is not renewed at each reading', () => {
+  assert.equal(applyDrain['give-back'](state(), giveBack, true, end).claim, null);
+  assert.equal(applyDrain['give-back'](state(), giveBack, false, end).claim, undefined);
+  const known = applyDrain['read-claim'](
+    state({ claim: held('manual'), renewAtMs: 7 }),
+    readClaim,
+    held('manual'),
+    end,
+  );
+  assert.deepEqual([known.renewAtMs, known.claimReadAtMs], [7, NOW_MS]);
+  const strange = applyDrain['read-claim'](state({ renewAtMs: 7 }), readClaim, held('manual'), end);
+  assert.equal(strange.renewAtMs, NOW_MS);
 });

@@ -8,6 +8,7 @@ import {
   initialDrainState,
   planDrain,
   READ_AGAIN_MS,
+  READ_MANUAL_MS,
 } from '../../../src/agent/drain/drain-plan.ts';
 import type { DrainClaim, HeldClaim } from '../../../src/store/drain-slots.ts';
 
@@ -66,7 +67,7 @@ const table: readonly [string, Partial<DrainState>, Partial<DrainInput>, string]
     { cause: undecided },
     'give-back idle',
   ],
-  ['asked, DRAINING, over', { claim: held('asked'), ...seen('DRAINING') }, { cause: over }, 'activate waiting'],
+  ['asked, DRAINING, over', { claim: held('asked'), ...seen('DRAINING') }, { cause: over }, 'mark waiting'],
   ['asked by an agent before, the status not read', { claim: held('asked') }, {}, 'describe waiting'],
   ['a slot, DRAINING, never asked', { claim: held('claimed'), ...seen('DRAINING') }, {}, 'give-back left-alone'],
   [
@@ -109,7 +110,7 @@ const table: readonly [string, Partial<DrainState>, Partial<DrainInput>, string]
     { cause: over },
     'describe draining',
   ],
-  ['drained, over, DRAINING', { claim: held('drained'), ...seen('DRAINING') }, { cause: over }, 'activate draining'],
+  ['drained, over, DRAINING', { claim: held('drained'), ...seen('DRAINING') }, { cause: over }, 'mark draining'],
   ['drained, over, ACTIVE already', { claim: held('drained'), ...seen('ACTIVE') }, { cause: over }, 'give-back idle'],
   ['drained, over, gone from ECS', { claim: held('drained'), ...seen('MISSING') }, { cause: over }, 'give-back idle'],
   ['drained, over, refused', { claim: held('drained'), ...refused }, { cause: over }, 'wait draining'],
@@ -151,6 +152,26 @@ const table: readonly [string, Partial<DrainState>, Partial<DrainInput>, string]
     'wait draining',
   ],
   ['drained, renewal due', { claim: held('drained'), renewAtMs: NOW_MS }, {}, 'renew draining'],
+  [
+    'activating, over, DRAINING',
+    { claim: held('activating'), ...seen('DRAINING') },
+    { cause: over },
+    'activate draining',
+  ],
+  ['activating, over, ACTIVE', { claim: held('activating'), ...seen('ACTIVE') }, { cause: over }, 'give-back idle'],
+  ['activating, ACTIVE, a cause again', { claim: held('activating'), ...seen('ACTIVE') }, {}, 'give-back waiting'],
+  ['activating, DRAINING, a cause again', { claim: held('activating'), ...seen('DRAINING') }, {}, 'mark draining'],
+  ['activating, refused', { claim: held('activating'), ...refused }, { cause: over }, 'wait draining'],
+  ['drained by hand, a cause', { claim: held('manual'), claimReadAtMs: NOW_MS }, {}, 'wait left-alone'],
+  ['drained by hand, no cause', { claim: held('manual'), claimReadAtMs: NOW_MS }, { cause: over }, 'wait left-alone'],
+  [
+    'drained by hand, read a while ago',
+    { claim: held('manual'), claimReadAtMs: NOW_MS - READ_MANUAL_MS },
+    {},
+    'read-claim left-alone',
+  ],
+  ['drained by hand, renewal due', { claim: held('manual'), renewAtMs: NOW_MS }, {}, 'renew left-alone'],
+  ['drained by hand, registered anew', { claim: held('manual', 'arn:0') }, {}, 'give-back idle'],
   ['overruled, the cause stands', { claim: held('overruled') }, {}, 'wait left-alone'],
   ['overruled, the cause over', { claim: held('overruled') }, { cause: over }, 'give-back idle'],
 ];

@@ -1,0 +1,207 @@
+import { Command, Option } from 'commander';
+import { drainMaxShareOption } from '../config/agent-flags.ts';
+import { type EcsFlags, ecsOptions, ecsSettings } from '../config/ecs-flags.ts';
+import { logLevelOption, nonEmpty } from '../config/flags.ts';
+import { storeOptions, timeoutOption } from '../config/store-flags.ts';
+import type { EcsApi } from '../ecs/ecs-api.ts';
+import { RollcallError } from '../lib/errors.ts';
+import { printable } from '../lib/foreign-text.ts';
+import { findNode } from '../record/find-nodes.ts';
+import type { RollEntry } from '../record/roll.ts';
+import { decideRoom } from '../store/drain-slots.ts';
+import type { Store } from '../store/store.ts';
+import { type CliContext, type ReadFlags, readFromStore } from './context.ts';
+import { drainByHand, planHandDrain, planHandUndrain, readStatus, undrainByHand } from './drain-by-hand.ts';
+import { refuseName } from './show.ts';
+
+interface UndrainFlags extends ReadFlags, EcsFlags {
+  readonly dryRun: boolean;
+  readonly force: boolean;
+}
+
+interface DrainFlags extends UndrainFlags {
+  readonly drainMaxShare: number;
+  readonly reason?: string;
+}
+
+/** Of the whole command: the wait for the admission lock, and ECS's answers with the SDK's retries. */
+const DEADLINE_MS = 180_000;
+const MAX_REASON = 200;
+
+const NODE_HELP = `
+NODE is an instance id or a start of it that no other node has, an address, the
+ARN of the container instance, or a machine id. The command needs the store,
+which has the drain slots, and AWS credentials that may call
+ecs:DescribeContainerInstances and ecs:UpdateContainerInstancesState.`;
+
+const DRAIN_HELP = `${NODE_HELP}
+
+A drain takes one of the cluster's drain slots, as agents with --drain-on do,
+and is refused while none is free. The node stays DRAINING until
+rollcall undrain: its agent leaves it alone. The slot is held for 7 days, and
+longer if the agent has --drain-on, which renews it.
+
+Examples:
+  rollcall drain i-0abc1234def567890 --reason 'kernel update' --dry-run
+  rollcall drain 10.113.0.23 --region us-east-1
+  rollcall status   # names the nodes that hold slots`;
+
+const UNDRAIN_HELP = `${NODE_HELP}
+
+The node is ACTIVE again, and its drain slot is free. Also for a node that its
+own agent drained: the agent leaves it alone until the cause is over.
+
+Examples:
+  rollcall undrain i-0abc1234def567890
+  rollcall undrain 10.113.0.23 --dry-run`;
+
+export function drainCommand(context: CliContext): Command {
+  const command = new Command('drain')
+    .description('Drain a node by hand, within the share of its cluster that may drain at the same time.')
+    .argument('<node>', 'instance id or its start, address, ARN or machine id')
+    .addOption(drainMaxShareOption())
+    .addOption(
+      new Option('--reason <text>', 'why, for the other operators: in status and in /v1/self')
+        .env('ROLLCALL_REASON')
+        .argParser(nonEmpty),
+    )
+    .addHelpText('after', DRAIN_HELP);
+  for (const option of commonOptions('drain although no slot is free')) command.addOption(option);
+  return command.action((name: string, flags: DrainFlags) =>
+    withNode(context, flags, name, 'drain', (target, store, ecs, signal) =>
+      drain(context, flags, target, store, ecs, signal),
+    ),
+  );
+}
+
+export function undrainCommand(context: CliContext): Command {
+  const command = new Command('undrain')
+    .description('Make a drained node ACTIVE again and give its drain slot back.')
+    .argument('<node>', 'instance id or its start, address, ARN or machine id')
+    .addHelpText('after', UNDRAIN_HELP);
+  for (const option of commonOptions('although its agent asks ECS to drain it at this moment'))
+    command.addOption(option);
+  return command.action((name: string, flags: UndrainFlags) =>
+    withNode(context, flags, name, 'undrain', (target, store, ecs, signal) =>
+      undrain(context, flags, target, store, ecs, signal),
+    ),
+  );
+}
+
+function commonOptions(force: string): Option[] {
+  return [
+    new Option('--force', force).env('ROLLCALL_FORCE').default(false),
+    new Option('--dry-run', 'say what would happen, and change nothing').env('ROLLCALL_DRY_RUN').default(false),
+    ...storeOptions(),
+    timeoutOption(),
+    ...ecsOptions(),
+    logLevelOption(),
+  ];
+}
+
+/** The node on the roll, as a container instance. */
+interface Target {
+  readonly instanceId: string;
+  readonly arn: string;
+  readonly cluster: string;
+  readonly label: string;
+  readonly entry: RollEntry;
+}
+
+type Act = (target: Target, store: Store, ecs: EcsApi, signal: AbortSignal) => Promise<string>;
+
+async function withNode(
+  context: CliContext,
+  flags: UndrainFlags,
+  name: string,
+  action: 'drain' | 'undrain',
+  act: Act,
+): Promise<void> {
+  refuseName(findNode([], name));
+  const { openEcsApi } = await import('../ecs/open-ecs-api.ts');
+  const ecs = await openEcsApi(ecsSettings(flags), context);
+  try {
+    const run = async (store: Store, signal: AbortSignal) => {
+      const { entries } = await store.read(signal, { hurry: true });
+      const target = targetOf(findNode(entries, name), name, store.label);
+      try {
+        return `${target.label}: ${await act(target, store, ecs, signal)}`;
+      } catch (error) {
+        if (!(error instanceof RefusedError)) throw error;
+        throw new RollcallError(`${target.label}: ${error.message}`);
+      }
+    };
+    await context.stdout(`${printable(await readFromStore(context, flags, action, run, DEADLINE_MS))}\n`);
+  } finally {
+    ecs.close();
+  }
+}
+
+/** The node cannot be drained or undrained now; the message lacks the node. */
+class RefusedError extends RollcallError {
+  override readonly name = 'RefusedError';
+}
+
+function targetOf(found: ReturnType<typeof findNode>, name: string, label: string): Target {
+  refuseName(found);
+  if (found.kind !== 'found') {
+    throw new RollcallError(`${name} is not on the roll at ${label}; rollcall list --all prints all nodes`);
+  }
+  const { ec2InstanceId, containerInstanceArn, cluster, privateIpAddress } = found.entry.record;
+  if (containerInstanceArn === null || cluster === null) {
+    throw new RollcallError(`${ec2InstanceId} is no container instance: ecs-agent has not registered it yet`);
+  }
+  const node = `${ec2InstanceId} (${privateIpAddress ?? 'no address'}, ${cluster})`;
+  return { instanceId: ec2InstanceId, arn: containerInstanceArn, cluster, label: node, entry: found.entry };
+}
+
+/** Of a plan that changes nothing. @throws RefusedError */
+function withoutChange({ kind, reason }: { readonly kind: 'refuse' | 'nothing'; readonly reason: string }): string {
+  if (kind === 'refuse') throw new RefusedError(reason);
+  return reason;
+}
+
+async function drain(
+  { clock, random }: CliContext,
+  { force, dryRun, drainMaxShare, reason }: DrainFlags,
+  target: Target,
+  { drainSlots: slots, ...store }: Store,
+  ecs: EcsApi,
+  signal: AbortSignal,
+): Promise<string> {
+  const { instanceId, arn, cluster } = target;
+  const held = await slots.read(instanceId, signal);
+  const others = (await slots.list(signal)).filter((each) => each.instanceId !== instanceId);
+  const room = decideRoom({ arn, cluster }, others, await store.read(signal), drainMaxShare);
+  const plan = planHandDrain({ claim: held, status: await readStatus(ecs, target, signal), room, force });
+  if (plan.kind !== 'drain') return withoutChange(plan);
+  if (dryRun) return `would be drained; ${room.reason}`;
+  const claim = {
+    ...{ phase: 'manual' as const, arn, cluster, since: new Date(clock.wallMs()).toISOString() },
+    reason: printable(['drained by hand', reason].filter(Boolean).join(': ')).slice(0, MAX_REASON),
+    session: `by-hand-${Math.floor(random() * 2 ** 48).toString(16)}`,
+  };
+  const request = { claim, maxSharePercent: force ? null : drainMaxShare };
+  await drainByHand({ slots, ecs, clock }, target, plan, held, request, signal);
+  return `DRAINING until rollcall undrain; ${room.taken + 1} of ${room.slots} drain slots of ${cluster} are taken`;
+}
+
+async function undrain(
+  { clock }: CliContext,
+  { force, dryRun }: UndrainFlags,
+  target: Target,
+  { drainSlots: slots }: Store,
+  ecs: EcsApi,
+  signal: AbortSignal,
+): Promise<string> {
+  const held = await slots.read(target.instanceId, signal);
+  const status = await readStatus(ecs, target, signal);
+  const plan = planHandUndrain({ claim: held, status, force, record: target.entry.record });
+  if (plan.kind !== 'undrain') return withoutChange(plan);
+  if (dryRun) return 'would be made ACTIVE and give its drain slot back';
+  await undrainByHand({ slots, ecs, clock }, target, plan, held, signal);
+  const now = plan.askEcs ? 'ACTIVE' : `ECS has it ${status}`;
+  if (plan.claim === 'none') return `${now}; it held no drain slot`;
+  const left = plan.claim === 'overrule' ? '; its agent leaves it alone until the cause is over' : '';
+  return `${now}; its drain slot is free${left}`;
+}
