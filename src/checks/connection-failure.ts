@@ -4,7 +4,6 @@ import { type Observation, reasonFrom } from './check.ts';
 const MEANINGS: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'connection refused',
   ECONNRESET: 'the connection was closed before an answer',
-  CONNECT_TIMEOUT: 'no connection',
   ENOTFOUND: 'no such host',
   EAI_AGAIN: 'the name cannot be resolved',
   EHOSTUNREACH: 'no route',

@@ -18,7 +18,7 @@ const MAX_DOCKER_BYTES = 4_096;
 /** Checks that docker answers its ping: https://docs.docker.com/reference/api/engine/version/v1.43/#tag/System/operation/SystemPing */
 export function dockerProbe(options: DockerProbeOptions): OpenProbe {
   const { socketPath, intervalMs, timeoutMs, clock } = options;
-  const pool = openHttpPool('http://docker', { connections: 1, connectTimeoutMs: timeoutMs, socketPath });
+  const pool = openHttpPool('http://docker', { connections: 1, socketPath });
   const ask = async (signal: AbortSignal): Promise<Observation> => {
     // A new connection for each run, as for a check by HTTP: a kept one would not show that docker no longer accepts
     // any, and would fail if docker closes it at the same moment.

@@ -20,7 +20,7 @@ export function httpProbe(options: HttpProbeOptions): OpenProbe {
   const url = new URL(check.url);
   // Without the query, because it may contain a secret and every reader sees the record.
   const where = `${url.host}${url.pathname}`;
-  const pool = openHttpPool(url.origin, { connections: 1, connectTimeoutMs: timeoutMs });
+  const pool = openHttpPool(url.origin, { connections: 1 });
   const ask = async (signal: AbortSignal): Promise<Observation> => {
     // A new connection for each run: a kept one would not show that the server no longer accepts connections, and would
     // fail if the server closes it at the same moment.

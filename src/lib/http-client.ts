@@ -31,8 +31,8 @@ interface TlsTrust {
 interface HttpPoolOptions {
   /** Most sockets to this origin at the same time. */
   readonly connections: number;
-  /** Limit of the TCP and TLS handshakes together; a shorter deadline of the caller also ends them. */
-  readonly connectTimeoutMs: number;
+  /** Limit of the TCP and TLS handshakes together, shorter than the deadline of the caller, which ends them, too; default none. */
+  readonly connectTimeoutMs?: number;
   /** For an `https:` origin: what is trusted and who asks; asked for each request, so that files can be replaced. */
   readonly tls?: () => Promise<TlsTrust>;
   /** A unix socket, to which it connects instead of the origin's host. */
@@ -65,7 +65,7 @@ export function openHttpPool(origin: string, options: HttpPoolOptions): HttpPool
   const target = {
     ...urlToHttpOptions(url),
     agent,
-    timeout: connectTimeoutMs,
+    ...(connectTimeoutMs === undefined ? {} : { timeout: connectTimeoutMs }),
     ...(socketPath === undefined ? {} : { socketPath }),
   };
   const underWay = new Set<ClientRequest>();

@@ -63,7 +63,8 @@ export function createIntrospectionReader(options: IntrospectionReaderOptions): 
   const { clock, timeoutMs = 1_000 } = options;
   const endpoint = new URL(options.endpoint);
   const hostPort = `${endpoint.hostname}:${endpoint.port || 80}`;
-  const pool = openHttpPool(endpoint.origin, { connections: 1, connectTimeoutMs: timeoutMs });
+  // Shorter than the deadline, so that the two do not take turns in the error.
+  const pool = openHttpPool(endpoint.origin, { connections: 1, connectTimeoutMs: timeoutMs * 0.75 });
   // ecs-agent opens this port only after it has registered: not registered, crashed and not installed look the same.
   const refusedMeans = 'ecs-agent is not running or not registered yet';
 

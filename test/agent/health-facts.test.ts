@@ -11,7 +11,8 @@ const INSTANCE_ID = 'i-0123456789abcdef0';
 
 /** An agent on a node whose EC2 metadata has these values; a number is a status. */
 async function startOn(t: TestContext, values: Readonly<Record<string, string | number>>) {
-  const world = await startWorld(t);
+  // A leaf has half a second, and so two: a busy machine is no leaf that hangs.
+  const world = await startWorld(t, scaledClock(0.25));
   const all: Readonly<Record<string, string | number>> = {
     'meta-data/instance-id': INSTANCE_ID,
     'meta-data/local-ipv4': '172.16.0.9',
@@ -23,9 +24,7 @@ async function startOn(t: TestContext, values: Readonly<Record<string, string | 
     else if (typeof value === 'number') res.writeHead(value).end();
     else res.end(value);
   });
-  // A leaf has half a second, and so two: a busy machine is no leaf that hangs.
-  const clock = scaledClock(0.25);
-  const agent = await world.startAgent({ clock, config: { metadataEndpoint: imds.endpoint } });
+  const agent = await world.startAgent({ config: { metadataEndpoint: imds.endpoint } });
   const record = async () => (await world.store.readOne(INSTANCE_ID, never)).entry?.record ?? assert.fail('no record');
   const status = async (name: string) => (await record()).health.checks.find((check) => check.name === name)?.status;
   await until('ecs-agent was read', PATIENCE_MS, async () => (await status('ecs-agent')) === 'passing');

@@ -76,7 +76,8 @@ test('a notice stays while IMDS cannot be read, without a write, and goes when i
 });
 
 test('an agent that starts on a node with a notice registers with it, and writes once, also where the notice comes last', async (t) => {
-  const world = await startWorld(t);
+  // The half second for which it waits for a first read of the notices is two and a half: a busy machine is not late.
+  const world = await startWorld(t, scaledClock(0.2));
   const imds = await startRawServer(t, (req, res) => {
     const path = req.url?.replace(/^\/latest\/(meta-data\/)?/, '') ?? '';
     if (path === 'api/token') res.end('TOKEN');
@@ -86,9 +87,7 @@ test('an agent that starts on a node with a notice registers with it, and writes
     else res.writeHead(404).end();
   });
   const records = world.records();
-  // The half second for which it waits for a first read of the notices is two and a half: a busy machine is not late.
-  const clock = scaledClock(0.2);
-  const agent = await world.startAgent({ clock, config: { metadataEndpoint: imds.endpoint } });
+  const agent = await world.startAgent({ config: { metadataEndpoint: imds.endpoint } });
   const reads = await agent.reads('notices');
   await until('it has read more', PATIENCE_MS, async () => (await agent.reads('notices')) > reads + 1);
   assert.equal(records.length, 1);

@@ -18,12 +18,15 @@ import { until } from '../support/machine-time.ts';
 import { getJson, PATIENCE_MS } from '../support/rollcall-process.ts';
 import { seededRandom } from '../support/seeded-random.ts';
 
-/** A simulated node and the store that agents of one test share. */
-export async function startWorld(t: TestContext) {
+/**
+ * A simulated node and the store that agents of one test share. The store's leases and the agents' heartbeats go by the same
+ * `clock`.
+ */
+export async function startWorld(t: TestContext, worldClock: Clock = systemClock) {
   const stop = new AbortController();
   const simulator = await startSimulator({ nodes: 1, basePort: 0, cluster: 'demo', seed: 's', clock: systemClock });
   const config = { kind: 'memory', label: 'memory:', name: randomUUID() } as const;
-  const options = { clock: systemClock, random: seededRandom(1), create: true, signal: stop.signal };
+  const options = { clock: worldClock, random: seededRandom(1), create: true, signal: stop.signal };
   const store = await openStore(config, options);
   const [first] = simulator.nodes;
   assert.ok(first);
@@ -54,7 +57,7 @@ export async function startWorld(t: TestContext) {
     setFault: (faults: Parameters<typeof simulator.setFault>[1]) => simulator.setFault(instanceId, faults),
     /** An agent in this process, registered unless its network says otherwise. */
     async startAgent(options: StartOptions = {}) {
-      const { clock = systemClock, probes = [], network = flakyStore(store), openEcs = neverAsked } = options;
+      const { clock = worldClock, probes = [], network = flakyStore(store), openEcs = neverAsked } = options;
       const config: AgentConfig = {
         store: { kind: 'memory', label: 'memory:', name: 'unused' },
         presenceTtlMs: 6_000,

@@ -17,8 +17,8 @@ const EVENT: CloudEvent = cloudEvent(
   'store',
   0,
 );
-/** So that the limit of an attempt can be told from a pause before a retry. */
-const TIMEOUT_MS = 1_234;
+/** So that the limit of an attempt can be told from a pause before a retry; no machine is so slow that it passes. */
+const TIMEOUT_MS = 123_456;
 
 interface Got {
   readonly headers: Readonly<Record<string, unknown>>;
