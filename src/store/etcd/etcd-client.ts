@@ -54,6 +54,11 @@ export interface EtcdClient {
   ): Promise<T>;
   /** Later calls start at another endpoint than this one. */
   avoid(endpoint: Endpoint): void;
+  /**
+   * Aborts, with a retryable `StoreError`, once a call failed there and got its answer from another endpoint. For streams,
+   * which learn of a member that hangs by an unanswered ping only: up to 9 s later.
+   */
+  untilLeft(endpoint: Endpoint): AbortSignal;
 }
 
 interface ClientDeps {
@@ -89,6 +94,13 @@ export function openEtcdClient(
     if (all[current] === endpoint) current = (current + 1) % all.length;
   };
 
+  const stays = new Map(all.map((endpoint) => [endpoint, new AbortController()]));
+  const leave = (endpoint: Endpoint) => {
+    const stay = stays.get(endpoint);
+    stays.set(endpoint, new AbortController());
+    stay?.abort(new StoreError(`etcd at ${endpoint.url}: a call went to another endpoint`, { retryable: true }));
+  };
+
   const withToken = async <T>(endpoint: Endpoint, work: (headers: Headers) => Promise<T>): Promise<T> => {
     if (tokens === null) return work({});
     const token = await tokens.get(endpoint);
@@ -115,6 +127,7 @@ export function openEtcdClient(
           withToken(endpoint, (headers) => work(endpoint, headers, shareSignal)),
         );
         if (!how.only) current = all.indexOf(endpoint);
+        for (const failure of failed) leave(failure.endpoint);
         return result;
       } catch (thrown) {
         signal.throwIfAborted();
@@ -131,6 +144,7 @@ export function openEtcdClient(
   return {
     attempt,
     avoid,
+    untilLeft: (endpoint) => (stays.get(endpoint) ?? new AbortController()).signal,
     call: ({ path, stream = false, request, response }, query, how, signal, read) => {
       const message = request.encode(query);
       return attempt(how, signal, async (endpoint, headers, attemptSignal) => {

@@ -80,7 +80,7 @@ const CLOSED = new Error('the watch was closed');
 /** A watch that etcd has confirmed. It reads on only when the next answer is asked for. */
 export interface WatchStream {
   readonly endpoint: Endpoint;
-  /** Aborts when the watch's caller does, and on `close`. */
+  /** Aborts when the watch's caller does, when calls leave its endpoint, and on `close`. */
   readonly signal: AbortSignal;
   /** The next answer; null when etcd ended the stream. */
   next(): Promise<WatchAnswer | null>;
@@ -106,20 +106,20 @@ export function openWatchStream(
       : keys.map((key) => ({ key: root + key, startRevision }));
   const requests = creates.map((createRequest) => WatchRequest.encode({ createRequest }));
   return client.attempt({ repeatable: true, right: `read ${root}` }, signal, (endpoint, headers, openSignal) =>
-    open(endpoint, root, requests, headers, signal, openSignal),
+    open(endpoint, root, requests, headers, [signal, client.untilLeft(endpoint)], openSignal),
   );
 }
 
-/** @param lifeSignal ends the stream at any time @param openSignal ends it only until it is confirmed */
+/** @param lifeSignals end the stream at any time @param openSignal ends it only until it is confirmed */
 async function open(
   endpoint: Endpoint,
   root: string,
   requests: readonly Buffer[],
   headers: Readonly<Record<string, string>>,
-  lifeSignal: AbortSignal,
+  lifeSignals: readonly AbortSignal[],
   openSignal: AbortSignal,
 ): Promise<WatchStream> {
-  const life = linkSignals(lifeSignal);
+  const life = linkSignals(...lifeSignals);
   using _opening = onAbort(openSignal, (reason) => life.abort(reason));
   const close = () => {
     life[Symbol.dispose]();

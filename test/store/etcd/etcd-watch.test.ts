@@ -11,7 +11,7 @@ import { type FakeCall, startFakeGrpc, startGrpcProxy, startTcpProxy } from '../
 import { closeTestKvs, collect, never, openTestKv, putAll, putBytes } from '../../support/etcd-kv.ts';
 import { type EtcdServer, startEtcd } from '../../support/etcd-server.ts';
 import { describeOnEtcds } from '../../support/etcd-versions.ts';
-import { until } from '../../support/machine-time.ts';
+import { timed, until } from '../../support/machine-time.ts';
 import { scaledClock } from '../../support/scaled-clock.ts';
 
 const keysOf = (batches: readonly KvBatch[]) => batches.flatMap(({ events }) => events.map(({ key }) => key));
@@ -21,6 +21,8 @@ function answerRange(call: FakeCall, revision: string): void {
   call.send(RANGE.response.encode({ header: { revision } }));
   call.end(0);
 }
+
+const WATCHERS = 'etcd_debugging_mvcc_watcher_total';
 
 describeOnEtcds('a watch', (version) => {
   let server: EtcdServer;
@@ -35,6 +37,30 @@ describeOnEtcds('a watch', (version) => {
     kv = openTestKv(server.endpoints);
     return kv;
   };
+
+  it('ends as soon as a call has left its endpoint, which hangs, for another that answers', async () => {
+    const proxy = await startTcpProxy(server.clientUrl);
+    const moving = openTestKv([proxy.url, server.clientUrl]);
+    const revision = await putAll(moving, { a: '1' });
+    const { lease } = await moving.grant(60_000, never);
+    const ends = [moving.watchKeys(['a'], revision, never), moving.watch(revision, never)].map(async (watch) => {
+      for await (const _ of watch);
+    });
+    const ended = Promise.allSettled(ends);
+    await until('both watches are there', 10_000, async () => (await server.metric(WATCHERS)) >= 2);
+    proxy.freeze();
+    const [moved, movedMs] = await timed(moving.keepAlive(lease, never, 1_000));
+    assert.ok(moved && movedMs < 2_000, `${movedMs} ms`);
+    // An unanswered ping would tell after 9 s.
+    const [results, tookMs] = await timed(ended);
+    assert.ok(tookMs < 1_000, `${tookMs} ms`);
+    for (const result of results) {
+      assert.equal(result.status, 'rejected');
+      assert.deepEqual([result.reason.name, result.reason.retryable], ['StoreError', true]);
+      assert.match(result.reason.message, new RegExp(`^etcd at ${proxy.url}: a call went to another endpoint$`));
+    }
+    await proxy.close();
+  });
 
   it('brings each revision whole and in order, with what was there before', async () => {
     const start = await putAll(open(), { 'a/1': 'one' });
