@@ -16,8 +16,12 @@ export interface Impostor {
 }
 
 /** Accepts connections and says nothing. */
-export function startSilentServer(): Promise<Impostor> {
-  return listen(createServer());
+export async function startSilentServer(): Promise<Impostor & { readonly connections: () => number }> {
+  let connections = 0;
+  const server = createServer(() => {
+    connections += 1;
+  });
+  return { ...(await listen(server)), connections: () => connections };
 }
 
 /** Answers HTTP/1.1 as `handler` does. */

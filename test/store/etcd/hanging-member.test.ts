@@ -8,6 +8,7 @@ import { connect } from '../../../src/client/connect.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
 import { ecsEnvironment } from '../../../src/simulator/ecs/ecs-server.ts';
 import { openStore } from '../../../src/store/open-store.ts';
+import type { Store } from '../../../src/store/store.ts';
 import { parseStoreUrl } from '../../../src/store/store-url.ts';
 import { arnOf, ecsOf, startEcsEndpoint } from '../../support/ecs-endpoint.ts';
 import { type EtcdCluster, startEtcdCluster } from '../../support/etcd-cluster.ts';
@@ -30,8 +31,14 @@ const MAX_RESIDENT_KB = 300_000;
 /** So that a process that grows without end takes nothing else along. Node reserves much and uses little of it. */
 const MAX_DATA_BYTES = 2_000_000_000;
 const NODES = 40;
+/**
+ * Of lists beside a silent member, on each etcd. The other commands run once in each of four situations and two orders on
+ * each of three etcds: 24 times, but six times in one situation.
+ */
 const TRIES = 20;
 const AT_ONCE = 5;
+
+const PLACE = ['place', '--cluster', 'demo', '--cpu', '1', '--memory', '1'];
 
 /** Where a process begins in the list of endpoints. */
 const ORDERS = { 'the hanging one first': 0, 'the good one first': 0.999 } as const;
@@ -49,7 +56,8 @@ function start(t: TestContext, random: number, args: readonly string[], env: Rea
     output.residentKb = Math.max(output.residentKb, residentKb(child));
     if (output.residentKb > 2 * MAX_RESIDENT_KB) child.kill('SIGKILL');
   }, 20);
-  const ended = once(child, 'exit').then(([code]) => code as number | null);
+  // Not `exit`: what was written may be read later.
+  const ended = once(child, 'close').then(([code]) => code as number | null);
   void ended.then(() => clearInterval(sampling));
   t.after(async () => {
     child.kill('SIGKILL');
@@ -101,26 +109,40 @@ async function endsAtOnce({ child, output, ended }: ReturnType<typeof start>) {
 const settings = { caFile: null, certFile: null, keyFile: null, user: null, password: null };
 
 async function writeNodes(endpoints: readonly string[]) {
-  const config = parseStoreUrl(storeUrl(endpoints), settings);
+  // Only preparation: a busy machine may take its time.
+  const config = { ...parseStoreUrl(storeUrl(endpoints), settings), callTimeoutMs: 60_000 };
   const store = await openStore(config, { clock: systemClock, random: Math.random, signal: never, create: true });
-  for (let n = 0; n < NODES; n += 1) {
-    const instanceId = sampleInstanceId(n);
-    const record = sampleRecord({ ec2InstanceId: instanceId, containerInstanceArn: arnOf('demo', n) });
-    const registration = {
-      instanceId,
-      session: 's',
-      since: '2026-01-01T00:00:00Z',
-      ttlMs: 3_600_000,
-      retentionMs: 7_200_000,
-    };
-    await store.register(registration, record, { takeover: true, signal: never });
-  }
+  for (let n = 0; n < NODES; n += 1) await register(store, n, 's');
   await store.close();
+}
+
+function register(store: Store, n: number, session: string) {
+  const instanceId = sampleInstanceId(n);
+  const record = sampleRecord({ ec2InstanceId: instanceId, containerInstanceArn: arnOf('demo', n) });
+  const times = { since: '2026-01-01T00:00:00Z', ttlMs: 3_600_000, retentionMs: 7_200_000 };
+  return store.register({ instanceId, session, ...times }, record, { takeover: true, signal: never });
 }
 
 function storeUrl(endpoints: readonly string[]): string {
   return `etcd://${endpoints.map((url) => url.replace('http://', '')).join(',')}`;
 }
+
+it('a command whose store never answers ends at once by SIGTERM', async (t) => {
+  const ecs = await startEcsEndpoint(t, ecsOf({ demo: NODES }));
+  const fleet = await startFleet(t, 1);
+  const env = { ...(await fleet.environment(1)), ...ecsEnvironment(ecs.url), ROLLCALL_LISTEN: '127.0.0.1:0' };
+  const commands = [
+    ...[['list'], ['show', sampleInstanceId(0)], ['audit', '--cluster', 'demo'], PLACE],
+    ...[['status'], ['wait', '--count', '1'], ['watch'], ['agent']],
+  ];
+  for (const args of commands) {
+    const silent = await startSilentServer();
+    const command = start(t, 0, args, { ...env, ROLLCALL_STORE: storeUrl([silent.url]) });
+    await until(`${args[0]} asks the store`, ANSWER_MS, () => silent.connections() > 0);
+    await endsAtOnce(command);
+    await silent.close();
+  }
+});
 
 describe('a member that hangs beside good ones', { concurrency: true }, () => {
   describeOnEtcds('beside good ones', hangingMember);
@@ -177,16 +199,18 @@ function hangingMember(version: EtcdVersion): void {
           const ecs = await startEcsEndpoint(t, ecsOf({ demo: NODES }));
           const env = { ...ecsEnvironment(ecs.url), ROLLCALL_STORE: store };
           const last = sampleInstanceId(NODES - 1);
-          const place = ['place', '--cluster', 'demo', '--cpu', '1', '--memory', '1'];
-          const [shown, audited, placed] = await Promise.all([
+          const [shown, audited, placed, status] = await Promise.all([
             run(t, random, ['show', last], env),
             run(t, random, ['audit', '--cluster', 'demo'], env),
-            run(t, random, place, env),
+            run(t, random, PLACE, env),
+            run(t, random, ['status'], env),
+            run(t, random, ['wait', '--count', String(NODES)], env),
             list(t, random, store),
           ]);
           assert.match(shown, new RegExp(last));
           assert.match(audited, /\b40\b/);
           assert.match(placed, /container-instance\/demo\//);
+          assert.match(status, /\b40\b/);
         });
 
         it(`${order}: watch has the snapshot in time, and ends when it is stopped`, async (t) => {
