@@ -121,6 +121,8 @@ export function openChannel(url: string, tls: EtcdTls | null, clock: Clock, conn
       };
       const call = begin(path, headers, onMessage, (status) => {
         aborting[Symbol.dispose]();
+        // A stream whose answer is there was cancelled here: an error for it would be a fortieth of a heartbeat's time.
+        if (isStream && answer !== null) return;
         if (status.code !== OK) reject(rpcError(status));
         else if (answer !== null) resolve(answer);
         else reject(new RpcError(UNIMPLEMENTED, 'the call ended without an answer', true, undefined));
