@@ -1,11 +1,11 @@
-// Writes the client's type declarations to dist/types: its own and those it refers to, and no others, since a consumer's
+// Writes the clients' type declarations to dist/types: its own and those it refers to, and no others, since a consumer's
 // compiler reads them all. Needs the packages of test/.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 const NEXT = 'dist/next-types';
-const ENTRY = 'client/client.d.ts';
+const ENTRIES = ['client/client.d.ts', 'client/client-http.d.ts'];
 
 rmSync(NEXT, { recursive: true, force: true });
 const all = `${NEXT}/all`;
@@ -16,7 +16,7 @@ const { stdout } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.client.json
 });
 
 const seen = new Set();
-const queue = [ENTRY];
+const queue = [...ENTRIES];
 for (const file of queue) {
   if (seen.has(file)) continue;
   seen.add(file);

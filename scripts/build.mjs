@@ -30,7 +30,7 @@ const common = {
 };
 
 rmSync(NEXT, { recursive: true, force: true });
-const [program, sdk, client, board, style] = await Promise.all([
+const [program, sdk, client, httpClient, board, style] = await Promise.all([
   build({
     ...common,
     entryPoints: ['src/main.ts'],
@@ -63,6 +63,14 @@ const [program, sdk, client, board, style] = await Promise.all([
   }),
   build({
     ...common,
+    entryPoints: ['src/client/client-http.ts'],
+    outfile: `${NEXT}/client-http.js`,
+    format: 'esm',
+    target: 'node20',
+    minify: true,
+  }),
+  build({
+    ...common,
     entryPoints: ['src/board/main.tsx'],
     outdir: NEXT,
     write: false,
@@ -92,14 +100,13 @@ const inputsOf = (...builds) =>
     .flatMap(({ inputs }) => Object.entries(inputs).filter(([, { bytesInOutput }]) => bytesInOutput > 0))
     .map(([path]) => path);
 writeFileSync(`${NEXT}/THIRD-PARTY.md`, thirdPartyPage(inputsOf(program, sdk, board)));
-writeFileSync(`${NEXT}/client.THIRD-PARTY.md`, thirdPartyPage(inputsOf(client)));
+writeFileSync(`${NEXT}/client.THIRD-PARTY.md`, thirdPartyPage(inputsOf(client, httpClient)));
 
 // A build that is cut short must not leave half a bundle that is newer than its sources: what scripts/setup looks at,
 // the program, comes last. Declarations of an earlier client are of no use beside it.
 rmSync('dist/types', { recursive: true, force: true });
-const files = ['THIRD-PARTY.md', 'client.THIRD-PARTY.md', 'board.html.gz', 'client.js', SDK, 'rollcall.cjs'].flatMap(
-  (name) => [`${name}.LEGAL.txt`, name],
-);
+const made = ['THIRD-PARTY.md', 'client.THIRD-PARTY.md', 'board.html.gz', 'client-http.js', 'client.js', SDK];
+const files = [...made, 'rollcall.cjs'].flatMap((name) => [`${name}.LEGAL.txt`, name]);
 for (const name of files.filter((name) => existsSync(`${NEXT}/${name}`))) {
   renameSync(`${NEXT}/${name}`, `dist/${name}`);
 }

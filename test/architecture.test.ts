@@ -36,6 +36,7 @@ const TIME: Exceptions = {
 const WIRING: Exceptions = {
   'main.ts': /^(Math\.random|systemClock)$/,
   'client/connect.ts': /^(Math\.random|systemClock)$/,
+  'client/connect-http.ts': /^(Math\.random|systemClock)$/,
   'board/main.tsx': /^Math\.random$/,
   'lib/clock.ts': /^systemClock$/,
   // The session of an agent must be like no other, in tests too.

@@ -1,5 +1,6 @@
 import type { Clock } from '../lib/clock.ts';
-import { BodyTooLargeError, boundedText, openHttpPool, statusOf } from '../lib/http-client.ts';
+import { BodyTooLargeError } from '../lib/errors.ts';
+import { boundedText, openHttpPool, statusOf } from '../lib/http-client.ts';
 import { type Observation, reasonFrom } from './check.ts';
 import { criticalOnFailure } from './connection-failure.ts';
 import { type HttpCheckConfig, type OpenProbe, runWithin } from './probe.ts';

@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import type { FleetStatus } from '../audit/fleet-status.ts';
+import type { FleetStatus } from '../audit/fleet-answer.ts';
 import { type FilterFlags, filterOptions } from '../config/filter-flags.ts';
 import { isLogged, logLevelOption, type OutputFormat, outputOption } from '../config/flags.ts';
 import { readOptions } from '../config/store-flags.ts';
@@ -62,7 +62,7 @@ async function fromStore(context: CliContext, flags: StatusFlags): Promise<Fleet
 }
 
 async function fromAgent(context: CliContext, flags: StatusFlags, origin: string): Promise<FleetStatus> {
-  const { parseFleetStatus } = await import('./status-answer.ts');
+  const { parseFleetStatus } = await import('../client/status-answer.ts');
   const query = new URLSearchParams();
   for (const name of FILTER_NAMES) for (const text of flags[name] ?? []) query.append(name, text);
   return withAgent(context, flags, origin, 'status', (agent, signal) =>

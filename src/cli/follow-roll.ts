@@ -29,7 +29,7 @@ export async function* rollChanges(
 ): AsyncGenerator<FollowedRoll, void, undefined> {
   // Loaded here, because a command that prints and ends does not need it.
   const [{ createClient }, { applyEvent }] = await Promise.all([
-    import('../client/connect.ts'),
+    import('../client/create-client.ts'),
     import('../client/watch.ts'),
   ]);
   const { clock, random } = context;
@@ -57,7 +57,7 @@ export async function* rollChanges(
 
 async function openSource({ clock, random }: CliContext, flags: FollowFlags) {
   if (flags.agent !== undefined) {
-    const { openHttpSource } = await import('../client/agent-source.ts');
+    const { openHttpSource } = await import('../client/http-source.ts');
     return openHttpSource(flags.agent, clock, agentAccess(flags));
   }
   const { openStoreSource } = await import('../client/store-source.ts');

@@ -93,7 +93,7 @@ export async function withAgent<T>(
   ask: (agent: AgentSource, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   // Loaded here, because a command that reads the store needs no HTTP client.
-  const { openHttpSource } = await import('../client/agent-source.ts');
+  const { openHttpSource } = await import('../client/http-source.ts');
   const access = agentAccess(flags);
   const agent = openHttpSource(origin, context.clock, access);
   try {
@@ -126,7 +126,7 @@ export async function explainAgentError(
   origin: string,
   error: unknown,
 ): Promise<unknown> {
-  const { AgentError } = await import('../client/types.ts');
+  const { AgentError, OWN_URL } = await import('../client/types.ts');
   if (!(error instanceof AgentError)) return error;
   const { status } = error;
   if (status !== null && status >= 300 && status < 400) {
@@ -138,7 +138,7 @@ export async function explainAgentError(
   if (!isOdd) return error;
   const version = await versionAt(context, access, origin);
   if (version === context.version) return error;
-  const cause = describeError(error);
+  const cause = describeError(error).replace(`; ${OWN_URL}`, '');
   if (version === null) {
     return new UsageError(`${origin} is not a rollcall agent: ${cause}; use http://HOST:PORT of an agent’s --listen`);
   }

@@ -1,14 +1,32 @@
 import { linkSignals } from '../lib/abort.ts';
-import { type AgentAccess, authorization, OPEN_ACCESS, openAgentPool } from '../lib/agent-access.ts';
 import type { Clock } from '../lib/clock.ts';
 import { DeadlineError, withDeadline } from '../lib/deadline.ts';
-import { describeError, quote, RollcallError } from '../lib/errors.ts';
-import { BodyTooLargeError, boundedRequest, boundedText, type HttpPool, statusOf } from '../lib/http-client.ts';
+import { BodyTooLargeError, describeError, quote, RollcallError, UsageError } from '../lib/errors.ts';
 import { FieldError, field } from '../record/codec.ts';
 import { FutureRevisionError, parseRevision, SlowReaderError } from '../registry/event-source.ts';
 import { createSseParser, type SseBlock, SseTooLargeError } from './sse.ts';
-import { AgentError, type CloudBatch, type RollSource, type StreamRequest } from './types.ts';
+import { AgentError, type CloudBatch, OWN_URL, type RollSource, type StreamRequest } from './types.ts';
 import { parseCloudEvent, parseRollList } from './wire.ts';
+
+/** How an agent is asked: by Node's own client or by `fetch`. */
+export interface AgentTransport {
+  /**
+   * Resolves with the head of the answer to a GET, whatever its status; a redirect is not followed. Rejects with the error of
+   * the connection, with an error of the caller's own, or with any once `signal` is aborted, which also ends the body.
+   */
+  get(path: string, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<AgentAnswer>;
+  close(): Promise<void>;
+}
+
+/** The body is read once, one way or the other. */
+export interface AgentAnswer {
+  readonly status: number;
+  /** @param name in lower case */
+  header(name: string): string | null;
+  /** Rejects with a `BodyTooLargeError`, or with the error of the connection. */
+  text(maxBytes: number): Promise<string>;
+  readonly chunks: AsyncIterable<Uint8Array>;
+}
 
 /** A `synced` event has the ids of all nodes: 0.25 MB for 10,000. */
 const MAX_EVENT_CHARS = 8 * 1024 * 1024;
@@ -27,7 +45,7 @@ interface EventStreamOptions {
  * @throws DeadlineError, SlowReaderError, FieldError or SseTooLargeError for invalid data, or the error of the body
  */
 async function* readEventStream(
-  body: AsyncIterable<Buffer>,
+  body: AsyncIterable<Uint8Array>,
   options: EventStreamOptions,
 ): AsyncGenerator<CloudBatch, void, void> {
   const { clock, silenceMs, action, signal } = options;
@@ -66,30 +84,29 @@ function errorDetail(data: string): string {
   return field.optionalText(detail, 'detail') ?? 'the agent ended the stream';
 }
 
-/** An answer with an error status. */
-interface RefusedAnswer {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
-  readonly text: string;
-}
-
 /** The limit of a `Retry-After` that is respected. */
 const MAX_RETRY_AFTER_MS = 30_000;
 /** Statuses after which a retry may succeed: timeout, too early, too many requests. So may any 5xx. */
 const PASSING = [408, 425, 429];
 
 /** The error for an answer other than 200, with the `detail` of its problem body (RFC 9457). */
-function refusedError(action: string, answer: RefusedAnswer): AgentError | FutureRevisionError {
-  const { status, headers, text } = answer;
-  const problem = problemOf(text);
+async function refusedError(action: string, answer: AgentAnswer): Promise<AgentError | FutureRevisionError> {
+  const { status } = answer;
+  const problem = problemOf(await answer.text(MAX_PROBLEM_BYTES));
   const { since, current } = problem;
   if (status === 400 && isRevision(since) && isRevision(current)) return new FutureRevisionError(since, current);
-  const detail = typeof problem['detail'] === 'string' ? `: ${problem['detail']}` : '';
-  return new AgentError(`${action}: HTTP ${status}${detail}`, {
+  const retryable = status >= 500 || PASSING.includes(status);
+  return new AgentError(`${action}: HTTP ${status}${refusal(status, problem['detail'], retryable)}`, {
     status,
-    retryable: status >= 500 || PASSING.includes(status),
-    retryAfterMs: retryAfterHeaderMs(headers['retry-after']),
+    retryable,
+    retryAfterMs: retryAfterHeaderMs(answer.header('retry-after')),
   });
+}
+
+function refusal(status: number, detail: unknown, retryable: boolean): string {
+  if (typeof detail === 'string') return `: ${detail}`;
+  if (status >= 300 && status < 400) return `, a redirect, which is not followed; ${OWN_URL}`;
+  return retryable ? '' : `; ${OWN_URL}`;
 }
 
 function problemOf(text: string): Readonly<Record<string, unknown>> {
@@ -106,19 +123,16 @@ function isRevision(value: unknown): value is string {
 }
 
 /** Parses the header's seconds. Agents do not send the form with a date. */
-function retryAfterHeaderMs(header: string | string[] | undefined): number {
-  return /^\d{1,6}$/.test(String(header)) ? Math.min(Number(header) * 1_000, MAX_RETRY_AFTER_MS) : 0;
+function retryAfterHeaderMs(header: string | null): number {
+  return /^\d{1,6}$/.test(header ?? '') ? Math.min(Number(header) * 1_000, MAX_RETRY_AFTER_MS) : 0;
 }
 
 /** 10,000 nodes are 12 MB. */
 const MAX_LIST_BYTES = 128 * 1024 * 1024;
 const MAX_PROBLEM_BYTES = 64 * 1024;
-const CONNECT_TIMEOUT_MS = 5_000;
 /** The agent answers a stream after it has read the roll (up to 3 s) and the store's id (up to 10 s). */
 const STREAM_ANSWER_MS = 20_000;
 const SILENCE_MS = 30_000;
-/** Each watch uses one connection. */
-const MAX_CONNECTIONS = 128;
 
 /** An agent: the source of a client, and whatever else it answers. */
 export interface AgentSource extends RollSource {
@@ -129,17 +143,13 @@ export interface AgentSource extends RollSource {
   read<T>(path: string, action: string, signal: AbortSignal, parse: (text: string) => T): Promise<T>;
 }
 
-/** Reads from an agent's HTTP port. @param origin such as `http://127.0.0.1:51690` @param access of one that is not open */
-export function openHttpSource(origin: string, clock: Clock, access: AgentAccess = OPEN_ACCESS): AgentSource {
-  const limits = { connections: MAX_CONNECTIONS, connectTimeoutMs: CONNECT_TIMEOUT_MS };
-  const pool = openAgentPool(origin, access, limits);
-
+/** Reads from an agent's HTTP port. @param origin such as `http://127.0.0.1:51690` */
+export function createAgentSource(origin: string, clock: Clock, transport: AgentTransport): AgentSource {
   const read: AgentSource['read'] = async (path, action, signal, parse) => {
     try {
-      const headers = await authorization(access);
-      const answer = await boundedRequest(pool, { method: 'GET', path, headers, maxBytes: MAX_LIST_BYTES, signal });
-      if (answer.status !== 200) throw refusedError(action, answer);
-      return parse(answer.text);
+      const answer = await transport.get(path, {}, signal);
+      if (answer.status !== 200) throw await refusedError(action, answer);
+      return parse(await answer.text(MAX_LIST_BYTES));
     } catch (error) {
       throw publicError(action, error);
     }
@@ -161,8 +171,7 @@ export function openHttpSource(origin: string, clock: Clock, access: AgentAccess
       const action = `watch the roll at ${origin}`;
       using ending = linkSignals(signal);
       try {
-        const authorized = await authorization(access);
-        const body = await openHoldingStream(pool, request, authorized, action, clock, ending.signal);
+        const body = await openHoldingStream(transport, request, action, clock, ending.signal);
         yield* readEventStream(body, { clock, silenceMs: SILENCE_MS, action, signal: ending.signal });
       } catch (error) {
         throw publicError(action, error);
@@ -171,45 +180,39 @@ export function openHttpSource(origin: string, clock: Clock, access: AgentAccess
       }
     },
 
-    close: () => pool.destroy(),
+    close: () => transport.close(),
   };
 }
 
 /** An older agent does not know `uncertain=hold`, and holds uncertain losses back in every stream. */
 async function openHoldingStream(...given: Parameters<typeof openStream>): ReturnType<typeof openStream> {
-  const [pool, request, ...rest] = given;
+  const [transport, request, ...rest] = given;
   try {
-    return await openStream(pool, request, ...rest);
+    return await openStream(transport, request, ...rest);
   } catch (error) {
     const isOld =
       error instanceof AgentError && error.status === 400 && /unknown parameter "uncertain"/.test(error.message);
     if (!isOld) throw error;
-    return await openStream(pool, { ...request, hold: false }, ...rest);
+    return await openStream(transport, { ...request, hold: false }, ...rest);
   }
 }
 
 async function openStream(
-  pool: HttpPool,
+  transport: AgentTransport,
   request: StreamRequest,
-  authorized: Readonly<Record<string, string>>,
   action: string,
   clock: Clock,
   signal: AbortSignal,
-): Promise<AsyncIterable<Buffer>> {
+): Promise<AsyncIterable<Uint8Array>> {
   const path = `/v1/events?${streamQuery(request)}`;
-  const headers = { accept: 'text/event-stream', ...authorized };
+  const headers = { accept: 'text/event-stream' };
   return withDeadline(clock, STREAM_ANSWER_MS, signal, action, async () => {
     // Not the deadline's signal, because the stream lasts longer than the deadline.
-    const answer = await pool.request({ method: 'GET', path, headers, signal });
-    if (statusOf(answer) !== 200) {
-      const text = await boundedText(answer, MAX_PROBLEM_BYTES);
-      throw refusedError(action, { status: statusOf(answer), headers: answer.headers, text });
-    }
-    const type = String(answer.headers['content-type']);
-    if (type.startsWith('text/event-stream')) return answer;
-    throw new AgentError(`${action}: the answer has content type ${type}; use the URL of a rollcall agent`, {
-      retryable: false,
-    });
+    const answer = await transport.get(path, headers, signal);
+    if (answer.status !== 200) throw await refusedError(action, answer);
+    const type = answer.header('content-type') ?? 'none';
+    if (type.startsWith('text/event-stream')) return answer.chunks;
+    throw new AgentError(`${action}: the answer has content type ${quote(type)}; ${OWN_URL}`, { retryable: false });
   });
 }
 
@@ -229,6 +232,21 @@ function publicError(action: string, error: unknown): unknown {
     error instanceof SyntaxError ||
     error instanceof BodyTooLargeError ||
     error instanceof SseTooLargeError;
-  const text = isJunk ? `cannot read the answer: ${describeError(error)}` : describeError(error);
+  const text = isJunk ? `cannot read the answer: ${describeError(error)}; ${OWN_URL}` : describeError(error);
   return new AgentError(`${action}: ${text}`, { retryable: !isJunk, cause: error });
+}
+
+/** @throws UsageError */
+export function parseOrigin(url: string): string {
+  const parsed = URL.canParse(url) ? new URL(url) : null;
+  // Agents have no users. A path or query would be ignored, so it is refused.
+  if (parsed && /^https?:$/.test(parsed.protocol) && parsed.href === `${parsed.origin}/`) return parsed.origin;
+  throw new UsageError(
+    `cannot read the agent URL "${shownUrl(url)}": use http://HOST:PORT or https://HOST:PORT, such as http://127.0.0.1:51690`,
+  );
+}
+
+/** Without what may be a password. */
+export function shownUrl(url: string): string {
+  return url.replace(/\/\/.*@/s, '//***@');
 }

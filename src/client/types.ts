@@ -93,14 +93,17 @@ export interface FilterOptions {
   readonly selector?: string | readonly string[];
 }
 
-export interface ListOptions extends FilterOptions {
+export interface CallOptions {
+  readonly signal?: AbortSignal;
+  /** Default 10,000. */
+  readonly timeoutMs?: number;
+}
+
+export interface ListOptions extends FilterOptions, CallOptions {
   /** At most so many nodes, 1 to 10,000, in the order of their ids; default all. */
   readonly limit?: number;
   /** Only nodes whose instance id comes after this one: the `next` of the page before. */
   readonly after?: string | null;
-  readonly signal?: AbortSignal;
-  /** Default 10,000. */
-  readonly timeoutMs?: number;
 }
 
 /** The body of `/v1/containerInstances`. */
@@ -198,6 +201,9 @@ export interface CloudBatch {
   /** The cursor after the batch is handled; null: a snapshot is not complete; absent: unchanged. */
   readonly cursor?: string | null;
 }
+
+/** The next step where something else than an agent answers: the end of an `AgentError`. */
+export const OWN_URL = 'use the URL of a rollcall agent';
 
 /** The agent did not answer, refused the request, or sent an invalid answer. */
 export class AgentError extends RollcallError {

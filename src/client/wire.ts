@@ -7,7 +7,7 @@ import { type InstanceJson, PRESENCE_STATES, type SkippedKey } from '../record/r
 import type { RollCloudEvent, RollList } from './types.ts';
 
 /** Parses a node in an agent's JSON. @throws FieldError */
-function readInstance(value: unknown): InstanceJson {
+export function readInstance(value: unknown): InstanceJson {
   const from = field.object(value, 'instance');
   return { ...readKnownRecord(from), presence: readPresence(from['presence']) };
 }

@@ -34,6 +34,14 @@ export class SupersededError extends RollcallError {
   override readonly exitCode = 3;
 }
 
+/** The answer is larger than the caller's limit; the connection was closed without reading the rest. */
+export class BodyTooLargeError extends Error {
+  override readonly name = 'BodyTooLargeError';
+  constructor(maxBytes: number) {
+    super(`the answer is larger than ${maxBytes} bytes`);
+  }
+}
+
 /** One line for any thrown value: the message and its causes, outermost first, without a stack trace. At most 500 characters each, 5 deep. */
 export function describeError(error: unknown): string {
   const parts: string[] = [];

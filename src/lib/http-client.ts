@@ -5,6 +5,7 @@ import type { PeerCertificate } from 'node:tls';
 import { urlToHttpOptions } from 'node:url';
 import { onAbort } from './abort.ts';
 import { deferred } from './deferred.ts';
+import { BodyTooLargeError } from './errors.ts';
 
 /** Keep-alive connections to one origin, HTTP/1.1. It never follows redirects and reads no proxy variables. */
 export interface HttpPool {
@@ -135,14 +136,6 @@ function limitConnecting(call: ClientRequest, connected: 'connect' | 'secureConn
   call.on('timeout', () => {
     if (isConnecting) call.destroy(new NoConnectionError('no connection in time'));
   });
-}
-
-/** The answer is larger than the caller's limit; the connection was closed without reading the rest. */
-export class BodyTooLargeError extends Error {
-  override readonly name = 'BodyTooLargeError';
-  constructor(maxBytes: number) {
-    super(`the answer is larger than ${maxBytes} bytes`);
-  }
 }
 
 export interface BoundedResponse {

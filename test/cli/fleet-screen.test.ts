@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import type { FleetStatus } from '../../src/audit/fleet-answer.ts';
 import { encodeAuditSummary } from '../../src/audit/fleet-audit/documents.ts';
 import { LOCK } from '../../src/audit/fleet-audit/fleet-audit-run.ts';
-import type { FleetStatus } from '../../src/audit/fleet-status.ts';
 import { renderStatus } from '../../src/cli/fleet-screen.ts';
 import { json, startScriptedAgent } from '../client/scripted-agent.ts';
 import { runInProcess } from '../support/run-in-process.ts';

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { sharedStoreStatus } from '../../src/audit/fleet-status.ts';
 import { connect } from '../../src/client/connect.ts';
+import { connectHttp } from '../../src/client/connect-http.ts';
 import type { RollcallClient, WatchedEvent, WatchOptions } from '../../src/client/types.ts';
 import { applyEvent } from '../../src/client/watch.ts';
 import { agentRoutes } from '../../src/http/routes/agent-routes.ts';
@@ -44,7 +45,8 @@ async function world(t: TestContext) {
     clock: systemClock,
     onError: (error) => assert.fail(String(error)),
   });
-  const clients = { store: connect(url), agent: connect(server.url) };
+  const byFetch = connectHttp(server.url);
+  const clients = { store: connect(url), agent: connect(server.url), fetch: byFetch };
   t.after(async () => {
     await Promise.all(Object.values(clients).map((client) => client.close()));
     await registry.close();
@@ -56,6 +58,7 @@ async function world(t: TestContext) {
     sampleRecord({ ec2InstanceId: sampleInstanceId(n), ...overrides });
   return {
     store,
+    byFetch,
     clients,
     record,
     async register(n: number, overrides: Partial<NodeRecord> = {}): Promise<Hold> {
@@ -92,15 +95,17 @@ async function take(
 const timeless = (events: readonly WatchedEvent[]) => events.map(({ time: _, ...event }) => event);
 
 async function takeBoth(
-  clients: Record<'store' | 'agent', RollcallClient>,
+  clients: Record<'store' | 'agent' | 'fetch', RollcallClient>,
   count: number,
   options?: WatchOptions,
 ): Promise<WatchedEvent[]> {
-  const [direct, served] = await Promise.all([
+  const [direct, served, fetched] = await Promise.all([
     take(clients.store, count, options),
     take(clients.agent, count, options),
+    take(clients.fetch, count, options),
   ]);
   assert.deepEqual(timeless(served), timeless(direct));
+  assert.deepEqual(timeless(fetched), timeless(direct));
   return direct;
 }
 
@@ -125,6 +130,8 @@ test('a list is the same from the store and from an agent, with every filter', a
     const { ageMs: _, ...direct } = await clients.store.list(options);
     const { ageMs: __, ...served } = await clients.agent.list(options);
     assert.deepEqual(served, direct);
+    const { ageMs: ___, ...fetched } = await clients.fetch.list(options);
+    assert.deepEqual(fetched, direct);
     assert.equal(direct.containerInstances.length, count, JSON.stringify(options));
     assert.equal(direct.stale, false);
     assert.equal(direct.next, 'limit' in options && !('after' in options) ? sampleInstanceId(2) : null);
@@ -138,6 +145,23 @@ test('a list is the same from the store and from an agent, with every filter', a
     await assert.rejects(client.list({ limit: 0 }), /limit "0" is not a number of nodes; allowed: 1 to 10000/);
     await assert.rejects(client.list({ after: 'demo' }), /after "demo" is not an instance id/);
   }
+});
+
+test('by fetch there are also one node and the status', async (t) => {
+  const { byFetch, register, record } = await world(t);
+  await register(1);
+  await register(2, { cluster: 'other' });
+  const one = await byFetch.get(sampleInstanceId(1));
+  assert.ok(one);
+  const { presence, ...known } = one.containerInstance;
+  assert.deepEqual([known, presence.state, one.stale], [record(1), 'present', false]);
+  assert.equal(await byFetch.get(sampleInstanceId(9)), null);
+  await assert.rejects(byFetch.get('10.0.0.1'), /^UsageError: "10.0.0.1" is not an instance id/);
+  assert.equal((await byFetch.status()).nodes.present, 2);
+  assert.equal((await byFetch.status({ cluster: 'other' })).nodes.present, 1);
+  await assert.rejects(byFetch.status({ health: 'bad' as 'passing' }), /health "bad" is not known/);
+  await byFetch.close();
+  await assert.rejects(byFetch.status(), /^RollcallError: the client of \S+ is closed$/);
 });
 
 test('a snapshot and later events are the same from the store and from an agent, and give the roll', async (t) => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { getEventListeners } from 'node:events';
 import { test } from 'node:test';
-import { createClient } from '../../src/client/connect.ts';
+import { createClient } from '../../src/client/create-client.ts';
 import type { WatchedEvent, WatchOptions } from '../../src/client/types.ts';
 import { AgentError } from '../../src/client/types.ts';
 import { DeadlineError } from '../../src/lib/deadline.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -69,11 +69,22 @@ test('the package is alone in a project: no dependency, no program, under 3 MB, 
   assert.ok(bytes < MAX_UNPACKED_BYTES, `${bytes} bytes`);
   const top = (await readdir(installed)).toSorted();
   const pages = ['CHANGELOG.md', 'CONTRIBUTING.md', 'README.md', 'SECURITY.md'];
-  assert.deepEqual(top, [...pages, 'LICENSE', 'dist', 'docs', 'package.json'].sort());
+  assert.deepEqual(top, [...pages, 'LICENSE', 'deploy', 'dist', 'docs', 'package.json'].sort());
   const dist = (await readdir(join(installed, 'dist'))).toSorted();
-  assert.deepEqual(dist, ['client.THIRD-PARTY.md', 'client.js', 'types']);
+  assert.deepEqual(dist, ['client-http.js', 'client.THIRD-PARTY.md', 'client.js', 'types']);
   assert.deepEqual(
     (await readdir(join(installed, 'dist/types'), { recursive: true })).filter((name) => /\.(?<!\.d\.)ts$/.test(name)),
+    [],
+  );
+});
+
+test('the client by HTTP alone is one file under 60 kB with no store, no gRPC and no HTTP client of Node in it', async () => {
+  const text = await readFile(join(project, 'node_modules/rollcall/dist/client-http.js'), 'utf8');
+  assert.ok(text.length < 60_000, `${text.length} characters`);
+  const modules = [...text.matchAll(/(?:from|import|import\(|require\()\s*["']([^"']+)["']/g)].map(([, name]) => name);
+  assert.ok(modules.length > 0, 'the pattern finds imports');
+  assert.deepEqual(
+    modules.filter((name) => !/^node:(net|timers\/promises|util)$/.test(name ?? '')),
     [],
   );
 });
@@ -111,15 +122,21 @@ test('the list of licences names each package that the client has parts of, with
   assert.match(page, /The above copyright notice and this permission notice shall be included/);
 });
 
-test('the example follows an agent by its URL on each Node', async (t) => {
+test('the example follows an agent by its URL on each Node, by either entry', async (t) => {
   const fleet = await startFleet(t, 2);
   const store = `sqlite:${join(fleet.dir, 'roll.db')}`;
   const start = async (n: number) => startRollcall(t, ['agent', '--store', store], await fleet.environment(n));
   const url = await agentUrl(await start(1));
   await until('it is ready', PATIENCE_MS, async () => (await fetch(`${url}/readyz`)).ok);
-  await cp(join(ROOT, 'examples/watch.mjs'), join(project, 'watch.mjs'));
-  const followers = Object.keys(NODES).map((major) => {
-    const { child, pid } = startOwned(t, [nodeOf(major), join(project, 'watch.mjs'), url], CLEAN_ENV, 'KILL');
+  const example = await readFile(join(ROOT, 'examples/watch.mjs'), 'utf8');
+  await writeFile(join(project, 'watch.mjs'), example);
+  await writeFile(join(project, 'watch-http.mjs'), example.replace("'rollcall/client'", "'rollcall/client/http'"));
+  const both = Object.keys(NODES).flatMap((major) => [
+    { major, script: 'watch.mjs' },
+    { major, script: 'watch-http.mjs' },
+  ]);
+  const followers = both.map(({ major, script }) => {
+    const { child, pid } = startOwned(t, [nodeOf(major), join(project, script), url], CLEAN_ENV, 'KILL');
     const output = { text: '' };
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output.text += chunk));
     const ended = new Promise<number | null>((resolve) => child.on('exit', resolve));
@@ -167,7 +184,7 @@ for (const [module, moduleResolution] of [
     const tsc = join(ROOT, 'test/node_modules/typescript/bin/tsc');
     await run(process.execPath, [tsc, '-p', project]).catch((error) => assert.fail(error.stdout));
     const { stdout } = await run(process.execPath, [join(project, 'consumer.ts')], { env: CLEAN_ENV, timeout: 60_000 });
-    assert.equal(stdout, 'UsageError AgentError true\n');
+    assert.equal(stdout, 'UsageError AgentError true\nAgentError UsageError\n');
   });
 }
 
@@ -186,6 +203,7 @@ test('the program says that an older Node is too old for it', async () => {
 /** What the types promise: each event narrows by its type, and a wrong use does not compile. */
 const CONSUMER = `
 import { AgentError, applyEvent, connect, type InstanceJson, UsageError, type WatchedEvent } from 'rollcall/client';
+import { connect as connectHttp, type FleetStatus, type HttpClient } from 'rollcall/client/http';
 
 export function describe(event: WatchedEvent): string | null {
   switch (event.type) {
@@ -233,4 +251,13 @@ const refused: unknown = await client.list({ presence: 'all' }).catch((error: un
 await client.close();
 const names = [thrown, refused].map((error) => (error instanceof Error ? error.name : 'none'));
 console.log(...names, thrown instanceof UsageError && refused instanceof AgentError && refused.retryable);
+
+const http: HttpClient = connectHttp('http://127.0.0.1:9', { token: async () => 'secret', fetch });
+const counted = http.status({ cluster: 'demo' }).then((status: FleetStatus) => status.nodes.present);
+const gone = await counted.catch((error: unknown) => error);
+const wrong = await http.get('x').then((one) => one?.containerInstance.health.status, (error: unknown) => error);
+// @ts-expect-error: it reads no store
+connectHttp('http://127.0.0.1:9', { caFile: 'ca.pem' });
+await http.close();
+console.log(...[gone, wrong].map((error) => (error instanceof Error ? error.name : 'none')));
 `;

@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
-import { BodyTooLargeError, boundedRequest, NoConnectionError, openHttpPool } from '../../src/lib/http-client.ts';
+import { BodyTooLargeError } from '../../src/lib/errors.ts';
+import { boundedRequest, NoConnectionError, openHttpPool } from '../../src/lib/http-client.ts';
 import { until } from '../support/machine-time.ts';
 
 const PATIENCE_MS = 10_000;

@@ -1,5 +1,6 @@
-import { type AgentSource, openHttpSource } from '../../client/agent-source.ts';
-import { createClient } from '../../client/connect.ts';
+import type { AgentSource } from '../../client/agent-source.ts';
+import { createClient } from '../../client/create-client.ts';
+import { openHttpSource } from '../../client/http-source.ts';
 import type { WatchOptions } from '../../client/types.ts';
 import { Backoff } from '../../lib/backoff.ts';
 import { DeadlineError, withDeadline } from '../../lib/deadline.ts';

@@ -1,9 +1,9 @@
 import { DIFFERENCE_KINDS } from '../audit/audit-report.ts';
-import type { FleetStatus } from '../audit/fleet-status.ts';
-import { readUncertainty } from '../client/wire.ts';
+import type { FleetStatus } from '../audit/fleet-answer.ts';
 import { field } from '../record/codec.ts';
 import { HEALTH_STATUSES } from '../record/record.ts';
 import type { NodeCounts, StatusNode } from '../record/roll-status.ts';
+import { readUncertainty } from './wire.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 

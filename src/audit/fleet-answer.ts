@@ -1,0 +1,51 @@
+import type { Uncertainty } from '../record/events.ts';
+import type { RollStatus } from '../record/roll-status.ts';
+import type { DifferenceKind } from './audit-report.ts';
+
+/** One answer to "how is the fleet": the body of `/v1/status` and of `rollcall status -o json`. */
+export interface FleetStatus extends RollStatus {
+  readonly revision: string;
+  /** The roll is at most this old. */
+  readonly ageMs: number;
+  /** True if the roll may have changed since, because the store does not answer. */
+  readonly stale: boolean;
+  readonly uncertainty: Uncertainty | null;
+  readonly store: StatusStore;
+  /** Nodes that rollcall drains, or that were made active again by something else; null: not known. */
+  readonly drains: readonly StatusDrain[] | null;
+  /** The continuous audit; null: it never ran, or is not known. */
+  readonly audit: StatusAudit | null;
+  /** One line for each part that could not be read. */
+  readonly notes: readonly string[];
+}
+
+interface StatusStore {
+  /** Without its password. */
+  readonly url: string;
+  /** As in the `source` of events; null: not known. */
+  readonly id: string | null;
+  readonly version: string | null;
+  readonly members: readonly string[] | null;
+  readonly leader: string | null;
+}
+
+interface StatusDrain {
+  readonly ec2InstanceId: string;
+  readonly cluster: string | null;
+  /** `claimed`, `asked`, `drained`, `activating`, `overruled` or `manual`; null: written by another version. */
+  readonly phase: string | null;
+  readonly reason: string;
+  /** RFC 3339; null: not known. */
+  readonly since: string | null;
+}
+
+export interface StatusAudit {
+  /** The agent that audits at present; null: none, or it does not know its id. */
+  readonly leader: string | null;
+  /** RFC 3339 instant of the last result; null: no audit has succeeded yet. */
+  readonly finishedAt: string | null;
+  /** Why the last audit failed; null: it succeeded. */
+  readonly error: string | null;
+  readonly agreeing: number;
+  readonly differences: Readonly<Record<DifferenceKind, number>>;
+}

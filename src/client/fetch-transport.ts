@@ -1,0 +1,57 @@
+import { BodyTooLargeError } from '../lib/errors.ts';
+import type { AgentAnswer, AgentTransport } from './agent-source.ts';
+
+/** What a fetch rejects with has the cause as its own. */
+const causeOf = (error: unknown) => (error instanceof Error && error.cause ? error.cause : error);
+
+/**
+ * Asks an agent by `fetch`, which decompresses, keeps connections, and trusts what its process trusts.
+ * @param token asked for at each request; null: the agent needs none
+ */
+export function fetchTransport(
+  origin: string,
+  ask: typeof fetch,
+  token: (() => string | Promise<string>) | null,
+): AgentTransport {
+  return {
+    async get(path, headers, signal) {
+      const authorized = token === null ? headers : { ...headers, authorization: `Bearer ${await token()}` };
+      // An abort of the signal ends the body as well.
+      const answer = await ask(`${origin}${path}`, { headers: authorized, redirect: 'manual', signal }).catch(
+        (error: unknown) => {
+          throw causeOf(error);
+        },
+      );
+      const chunks = chunksOf(answer);
+      return {
+        status: answer.status,
+        header: (name) => answer.headers.get(name),
+        text: (maxBytes) => limitedText(chunks, maxBytes),
+        chunks,
+      } satisfies AgentAnswer;
+    },
+    // Nothing of it stays open: the process ends though fetch keeps connections for a few seconds.
+    close: async () => {},
+  };
+}
+
+async function* chunksOf({ body }: Response): AsyncGenerator<Uint8Array, void, undefined> {
+  if (body === null) return;
+  try {
+    for await (const chunk of body) yield chunk;
+  } catch (error) {
+    throw causeOf(error);
+  }
+}
+
+async function limitedText(chunks: AsyncIterable<Uint8Array>, maxBytes: number): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = '';
+  let sizeBytes = 0;
+  for await (const chunk of chunks) {
+    sizeBytes += chunk.length;
+    if (sizeBytes > maxBytes) throw new BodyTooLargeError(maxBytes);
+    text += decoder.decode(chunk, { stream: true });
+  }
+  return text + decoder.decode();
+}

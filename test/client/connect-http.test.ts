@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { connectHttp as connect } from '../../src/client/connect-http.ts';
+import { AgentError } from '../../src/client/types.ts';
+import { json, startScriptedAgent } from './scripted-agent.ts';
+
+const LIST = {
+  containerInstances: [],
+  revision: '7',
+  ageMs: 12,
+  stale: false,
+  uncertainty: null,
+  skipped: [],
+  notes: [],
+  next: null,
+};
+
+test('a token is sent with each request, and may change between two', async (t) => {
+  const seen: (string | undefined)[] = [];
+  const agent = await startScriptedAgent(t, (req, res) => {
+    seen.push(req.headers.authorization);
+    json(200, LIST)(req, res);
+  });
+  let turn = 0;
+  const turning = async () => {
+    turn += 1;
+    return `turn ${turn}`;
+  };
+  for (const token of ['fixed', turning]) {
+    const client = connect(agent.url, { token });
+    await client.list();
+    await client.list();
+    await client.close();
+  }
+  assert.deepEqual(seen, ['Bearer fixed', 'Bearer fixed', 'Bearer turn 1', 'Bearer turn 2']);
+});
+
+test('another fetch is asked with the whole URL, and its failure has its cause', async () => {
+  const asked: string[] = [];
+  const client = connect('https://agent.example:51690', {
+    fetch: async (input) => {
+      asked.push(String(input));
+      throw new TypeError('fetch failed', { cause: new Error('self-signed certificate') });
+    },
+  });
+  await assert.rejects(client.list(), (error: AgentError) => {
+    assert.equal(error.message, 'list the roll at https://agent.example:51690: self-signed certificate');
+    return error instanceof AgentError && error.retryable;
+  });
+  assert.deepEqual(asked, ['https://agent.example:51690/v1/containerInstances?']);
+});
+
+test('a 404 of something else than an agent is no unknown node', async (t) => {
+  const other = await startScriptedAgent(t, json(404, { detail: 'no such page' }));
+  const client = connect(other.url);
+  t.after(() => client.close());
+  await assert.rejects(client.get('i-00000001'), /^AgentError: read i-00000001 at http:\S+: HTTP 404: no such page$/);
+});
+
+test('a URL of anything but an agent is refused at once', () => {
+  for (const url of [
+    'etcd://10.0.0.1:2379',
+    'http://host/path',
+    'http://me:secret@host',
+    'ftp://host',
+    'nonsense',
+    '',
+  ]) {
+    assert.throws(
+      () => connect(url),
+      (error: Error) =>
+        error.name === 'UsageError' &&
+        /^cannot read the agent URL/.test(error.message) &&
+        !/secret/.test(error.message),
+      url,
+    );
+  }
+});
