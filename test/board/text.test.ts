@@ -55,10 +55,29 @@ test('all text of the board has the contrast of WCAG AA on what it can stand on,
         assert.ok(contrast(colour(text), colour(ground)) >= 4.5, `${text} ${ground}`);
     }
     assert.ok(contrast(colour('accent'), colour('page')) >= 4.5, 'the button of the token form');
-    for (const square of ['warning', 'critical', 'lost']) {
-      // https://www.w3.org/TR/WCAG22/#non-text-contrast, of what needs a look
-      const ratio = contrast(colour(square), colour('panel'));
-      assert.ok(ratio >= (square === 'warning' ? 2 : 3), `${square}: ${ratio.toFixed(2)}`);
+    // https://www.w3.org/TR/WCAG22/#non-text-contrast
+    for (const edge of ['passing-edge', 'warning-edge', 'critical', 'lost', 'departed']) {
+      for (const ground of ['page', 'panel', 'raised']) {
+        const ratio = contrast(colour(edge), colour(ground));
+        assert.ok(ratio >= 3, `${edge} on ${ground}: ${ratio.toFixed(2)}`);
+      }
     }
+  }
+});
+
+test('each square has a fill or an edge of a colour that stands out', () => {
+  const css = readFileSync(new URL('../../src/board/board.css', import.meta.url), 'utf8');
+  for (const [state, colour] of [
+    ['passing', 'passing-edge'],
+    ['warning', 'warning-edge'],
+    ['critical', 'critical'],
+    ['lost', 'lost'],
+    ['departed', 'departed'],
+  ] as const) {
+    const rule = new RegExp(`\\ni\\.${state} \\{([^}]*)\\}`).exec(css)?.[1] ?? '';
+    const drawn =
+      state === 'critical' ? /background: var\(--critical\)/ : /box-shadow: inset 0 0 0 [12]px var\(--([\w-]+)\)/;
+    assert.match(rule, drawn, state);
+    if (state !== 'critical') assert.equal(drawn.exec(rule)?.[1], colour);
   }
 });
