@@ -126,7 +126,7 @@ describe('one concept a file', () => {
     ]);
   });
 
-  test('there is none of them', () => assert.deepEqual(misshapen(SRC), []));
+  test('there are none', () => assert.deepEqual(misshapen(SRC), []));
 
   test('two files of one name, in different folders, are found', () => {
     const broken = new Map(['a/plan.ts', 'b/plan.ts', 'b/run.ts'].map((path) => [path, '']));

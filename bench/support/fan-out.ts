@@ -14,7 +14,7 @@ export async function fanOutMs(context: BenchContext, etcd: BenchEtcd): Promise<
   return Math.max(0, withWatches - without) / (WATCHES * REGISTRATIONS);
 }
 
-/** etcd's processor time for some registrations, until so many watches of the roll have been told all of them. */
+/** etcd's processor time for some registrations, until so many watches of the roll have got all of them. */
 async function registrationsMs(
   context: BenchContext,
   etcd: BenchEtcd,

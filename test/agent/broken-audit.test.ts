@@ -41,7 +41,7 @@ test('a continuous audit whose loop broke is reported, gives up leadership, and 
   assert.equal((await world.record())?.departure?.cause, 'stopped');
 });
 
-test('an audit that not even its failure can be told of breaks its loop, not the process', async (t) => {
+test('an audit whose failure cannot even be described breaks its loop, not the process', async (t) => {
   const world = await startWorld(t);
   const audit = fakeAudit(systemClock, 10);
   audit.error = Object.defineProperty(new Error(), 'message', {

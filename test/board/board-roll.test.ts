@@ -56,7 +56,7 @@ test('a forgotten node leaves; a list that is read again keeps since when a node
   assert.equal(roll.nodes.get(sampleInstanceId(1))?.since, '2026-01-01T00:00:05.000Z');
 });
 
-test('a snapshot is no news, and what is not in it is gone', () => {
+test('a snapshot is no event, and what is not in it is gone', () => {
   const roll = rollOf(1, 2);
   const instanceId = sampleInstanceId(3);
   roll.apply(sent({ kind: 'registered', revision: '9', instanceId, before: null, after: entry(3), snapshot: true }));

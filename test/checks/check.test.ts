@@ -36,7 +36,7 @@ describe('observe check', () => {
     assert.equal(observeCheck('x', null, bad, { rise: 2, fall: 1 }, 0).status, 'critical');
   });
 
-  test('a bad verdict of the last record stands until a look says otherwise, and one bad look confirms it', () => {
+  test('a bad verdict of the last record stands until a result says otherwise, and one failure confirms it', () => {
     const last = { name: 'x', status: 'critical', reason: 'full', since: '2026-01-01T00:00:00.000Z' } as const;
     const sinceMs = Date.parse(last.since);
     const kept = recallCheck(null, last);

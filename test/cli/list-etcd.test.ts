@@ -40,7 +40,7 @@ describeOnEtcds('list on an etcd that it cannot use is an error', (version) => {
     const as = (user: string, password: string, path = '') =>
       storeUrl(guarded.clientUrl, 'etcd').replace('://', `://${user}:${password}@`) + path;
     await fails(storeUrl(guarded.clientUrl), /demands a user and password: give them with --etcd-user/);
-    await fails(as('nobody', 'x'), /authentication failed for user "nobody": check the user and password/);
+    await fails(as('unknown', 'x'), /authentication failed for user "unknown": check the user and password/);
     await fails(as(ETCD_LIMITED.user, 'wrong'), /authentication failed for user "node"/);
     const right = /permission denied for user "node": it has no right to read \/other\/v1\/; give its role that right/;
     await fails(as(ETCD_LIMITED.user, ETCD_LIMITED.password, '/other'), right);

@@ -106,7 +106,7 @@ describe('ecs write options', () => {
 describe('identity options', () => {
   function config(...args: string[]) {
     const command = new Command().exitOverride().configureOutput({ outputError: () => {} });
-    // A developer's own variables are none of this test's.
+    // A developer's own variables do not belong to this test.
     for (const option of identityOptions()) command.addOption(Object.assign(option, { envVar: undefined }));
     return identityConfig(command.parse(args, { from: 'user' }).opts<IdentityFlags>());
   }

@@ -24,14 +24,14 @@ async function sides(t: TestContext, entries: readonly RollEntry[], instances: r
   const deps = { clock: systemClock, random: Math.random, signal, create: true };
   const store = await openStore({ kind: 'sqlite', label: 'sqlite', path }, deps);
   for (const { record, presence } of entries) {
-    const seat = {
+    const registration = {
       instanceId: record.ec2InstanceId,
       session: 's',
       since: '2026-01-01T00:00:00.000Z',
       ttlMs: 3_600_000,
       retentionMs: 86_400_000,
     };
-    const outcome = await store.register(seat, { ...record, departure: null }, { takeover: true, signal });
+    const outcome = await store.register(registration, { ...record, departure: null }, { takeover: true, signal });
     assert.ok(outcome.kind === 'registered');
     if (presence === null) await store.depart(outcome.hold, record, signal);
   }

@@ -68,7 +68,7 @@ test('wrong usage is one line with the flag or variable, the value and what is a
 test('an unusable embedded store is one line with the path and the cause; status 1, nothing changed', async () => {
   const dir = await mkdtemp(join(tmpdir(), 'rollcall-bad-'));
   try {
-    await writeFile(join(dir, 'notes.txt'), 'not a database, and dear to somebody\n'.repeat(50));
+    await writeFile(join(dir, 'notes.txt'), 'not a database, and not to be lost\n'.repeat(50));
     await complains(['list', '--store', `sqlite:${dir}/none.db`], 1, /none\.db.*(no such file|does not exist)/i);
     await complains(['agent', '--store', `sqlite:${dir}`], 1, new RegExp(dir));
     await complains(['agent', '--store', 'sqlite:/proc/none/roll.db'], 1, /\/proc\/none/);

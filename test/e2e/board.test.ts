@@ -138,8 +138,8 @@ async function startRoll(t: TestContext, count: number, tokenFile: string | null
     const status = n === 1 || n % 50 === 0 ? 'critical' : n % 25 === 0 ? 'warning' : 'passing';
     const record = recordOf(n, status, status === 'passing' ? '' : n === 1 ? HOSTILE : '9 % free');
     const { ec2InstanceId: instanceId, registeredAt: since } = record;
-    const seat = { instanceId, session: `s${n}`, since, ttlMs: 600_000, retentionMs: 3_600_000 };
-    const outcome = await store.register(seat, record, { takeover: true, signal });
+    const registration = { instanceId, session: `s${n}`, since, ttlMs: 600_000, retentionMs: 3_600_000 };
+    const outcome = await store.register(registration, record, { takeover: true, signal });
     assert.ok(outcome.kind === 'registered');
     holds.push(outcome.hold);
   }

@@ -55,7 +55,7 @@ test('the example follows real agents from the store and over HTTP, and ends at 
   const examples = [startExample(t, store), startExample(t, url)];
   const told = async (line: string) => {
     for (const { output } of examples) {
-      await until(`"${line}" is told`, PATIENCE_MS, () => {
+      await until(`"${line}" has come`, PATIENCE_MS, () => {
         assert.doesNotMatch(output.stderr, /Error:/);
         return `\n${output.stdout}`.includes(`\n${line}`);
       });

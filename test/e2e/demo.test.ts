@@ -18,7 +18,7 @@ async function processesWith(text: string): Promise<string[]> {
   return lines.filter((line) => line.includes(text));
 }
 
-/** The first of three free ports in a row: somebody else may show the demo on this machine, at its own ports. */
+/** The first of three free ports in a row: the demo may run a second time on this machine, at its own ports. */
 async function threeFreePorts(): Promise<number> {
   for (;;) {
     const [first = 0, , third] = await freePorts(3);

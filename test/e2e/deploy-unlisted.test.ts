@@ -113,7 +113,7 @@ test('undeploy waits until ecs-agent has stopped on every machine, and names whe
   assert.match(unseen.stderr(), /not stopped: 10\.113\.0\.24 .*: fleet no longer lists it/);
 
   w.fleet.deaf.clear();
-  // One that fleet lists, and of which it shows no unit's state: no news of ecs-agent's end.
+  // One that fleet lists, and of which it shows no unit's state: not whether ecs-agent has ended.
   w.fleet.state.putMachines([...w.fleet.machines, { id: 'c'.repeat(32), ip: '10.113.0.99' }]);
   const waiting = w.fleet.start('undeploy', ['--store', w.store, '--yes']);
   await until('it waits', PATIENCE_MS, () => waiting.stderr().includes('waiting for 10.113.0.24'));

@@ -49,9 +49,9 @@ for (const version of ['0.11.8', '1.0.0']) {
       replacing.join('\n'),
     );
 
-    const farewell = await w.undeploy('--dry-run');
-    assert.equal(farewell.code, 0, farewell.stderr);
-    assert.match(farewell.stdout, /would stop rollcall\.service/);
+    const undeployed = await w.undeploy('--dry-run');
+    assert.equal(undeployed.code, 0, undeployed.stderr);
+    assert.match(undeployed.stdout, /would stop rollcall\.service/);
     assert.deepEqual(changes(await w.fleet.calls()), []);
 
     const gone = await w.undeploy();

@@ -39,7 +39,7 @@ test('a spot notice drains the node, and its end makes the node active again', a
   assert.match((await claim())?.reason ?? '', /^spot-interruption terminate/);
   await world.setNotices({ spot: null });
   await until('it is active again', PATIENCE_MS, async () => ecs.status(arn) === 'ACTIVE' && (await claim()) === null);
-  await until('it is told', PATIENCE_MS, async () => (await state()) === 'idle');
+  await until('the state is idle', PATIENCE_MS, async () => (await state()) === 'idle');
   assert.deepEqual(ecs.calls, ['describe', 'DRAINING', 'ACTIVE']);
   assert.ok(agent.log().some((line) => line.startsWith('drain: draining: spot-interruption')));
 });
@@ -60,9 +60,9 @@ test('a node that is critical for long drains, and is active again when it was n
 test('without a free slot the agent waits without calling ECS, and drains when a slot is free', async (t) => {
   const { world, ecs, agent, state } = await start(t);
   const other = { ...(await world.record()), ec2InstanceId: 'i-00000001' };
-  const seat = { instanceId: 'i-00000001', session: 's', since: '2026-01-01T00:00:00Z', ttlMs: 600_000 };
+  const registration = { instanceId: 'i-00000001', session: 's', since: '2026-01-01T00:00:00Z', ttlMs: 600_000 };
   const record = other as NonNullable<Awaited<ReturnType<typeof world.record>>>;
-  await world.store.register({ ...seat, retentionMs: 3_600_000 }, record, { takeover: true, signal });
+  await world.store.register({ ...registration, retentionMs: 3_600_000 }, record, { takeover: true, signal });
   const claim = { phase: 'drained' as const, arn: 'other', cluster: 'demo', reason: 'r', since: 's', session: 's' };
   const taken = await world.store.drainSlots.take({ instanceId: 'i-00000001', claim, maxSharePercent: 1 }, signal);
   assert.ok(taken.kind === 'taken');

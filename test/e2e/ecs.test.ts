@@ -10,7 +10,7 @@ import { getJson, type Running, rollcall, startRollcall } from '../support/rollc
 const LIMIT_MS = 90_000;
 
 const SETTINGS = {
-  // Six agents on a busy machine beat late, and nobody is to be lost here.
+  // Six agents on a busy machine send heartbeats late, and no node is to be lost here.
   ROLLCALL_PRESENCE_TTL: '15s',
   ROLLCALL_NOTICE_INTERVAL: '1s',
   ROLLCALL_DOCKER_SOCKET: 'off',

@@ -128,7 +128,7 @@ function assertFigures(stderr: string, measured: { readonly download: number; re
     [Number(download), measured.download],
     [Number(disk), measured.disk],
   ] as const) {
-    assert.ok(is <= told * 1.1 && is >= told * 0.75, `${told} MB are told, ${is} MB are measured`);
+    assert.ok(is <= told * 1.1 && is >= told * 0.75, `${told} MB are announced, ${is} MB are measured`);
   }
 }
 

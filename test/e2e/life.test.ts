@@ -86,7 +86,7 @@ test('of three agents one is killed and lost, one is stopped and departed, and b
   await w.expect(all(w.ids, 'present'), PATIENCE_MS);
 });
 
-test('a restart is told apart from a shutdown: by its cause, or by the return', async (t) => {
+test('a restart differs from a shutdown: by its cause, or by the return', async (t) => {
   const w = await world(t, 1);
   const first = await w.start(1);
   await w.expect(all(w.ids, 'present'), PATIENCE_MS);
@@ -105,12 +105,12 @@ test('a restart is told apart from a shutdown: by its cause, or by the return', 
   first.child.kill('SIGUSR2');
   assert.equal((await first.ended).code, 0);
   const second = await w.start(1);
-  await until('the restart is told', PATIENCE_MS, () => told().length === 2);
+  await until('the restart is an event', PATIENCE_MS, () => told().length === 2);
   // As fleet replaces a unit: a stop, and a start soon after it.
   second.child.kill('SIGTERM');
   assert.equal((await second.ended).code, 0);
   await w.start(1);
-  await until('the second one is told', PATIENCE_MS, () => told().length === 4);
+  await until('the second one is an event', PATIENCE_MS, () => told().length === 4);
   assert.deepEqual(told(), ['departed restart', 'restarted -', 'departed stopped', 'restarted -']);
 });
 
@@ -119,7 +119,7 @@ test('in an etcd outage longer than the TTL every agent keeps running, and the r
   const agents = await Promise.all([1, 2, 3].map((n) => w.start(n)));
   await w.expect(all(w.ids, 'present'), PATIENCE_MS);
   const urls = await Promise.all(agents.map(agentUrl));
-  // Somebody reads the roll before the outage, so that the agent has one to tell of in it.
+  // A reader reads the roll before the outage, so that the agent has one to tell of in it.
   await fetch(`${urls[0]}/v1/containerInstances`);
 
   await w.etcd.stop();

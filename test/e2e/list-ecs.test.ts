@@ -79,9 +79,9 @@ test('an instance deleted during the list is left out, and an empty cluster give
     `i-00000002  DRAINING  false  ${arnOf('demo', 2)}\n`,
   );
   endpoint.answer = () => ({ containerInstanceArns: [] });
-  const nobody = await rollcall(args, env);
+  const none = await rollcall(args, env);
   assert.deepEqual(
-    [nobody.code, nobody.stderr],
+    [none.code, none.stderr],
     [0, `no container instance in demo (ECS in us-east-1 at ${endpoint.url})\n`],
   );
 });

@@ -92,14 +92,14 @@ async function startWorld(t: TestContext, more: Parameters<typeof startEcs>[1] =
   };
   for (const n of [1, 2, 3, 4]) {
     const { record } = sampleEntry(n, n === 4 ? { health: critical } : {});
-    const seat = {
+    const registration = {
       instanceId: record.ec2InstanceId,
       session: 's',
       since: '2026-01-01T00:00:00.000Z',
       ttlMs: 120_000,
       retentionMs: 240_000,
     };
-    assert.equal((await store.register(seat, record, { takeover: true, signal: NEVER })).kind, 'registered');
+    assert.equal((await store.register(registration, record, { takeover: true, signal: NEVER })).kind, 'registered');
   }
   const sizes = [4_096, 1_024, 2_048, 8_192, 8_192];
   const instances = sizes.map((memoryMiB, index) => wireInstance(index + 1, memoryMiB));

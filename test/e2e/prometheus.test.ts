@@ -49,8 +49,8 @@ async function fleet(t: TestContext) {
       await registry.close();
     });
     const { ec2InstanceId: instanceId, registeredAt: since } = record;
-    const seat = { instanceId, session: `session-${n}`, since, ttlMs: 60_000, retentionMs: 120_000 };
-    const outcome = await store.register(seat, record, { takeover: true, signal });
+    const registration = { instanceId, session: `session-${n}`, since, ttlMs: 60_000, retentionMs: 120_000 };
+    const outcome = await store.register(registration, record, { takeover: true, signal });
     assert.ok(outcome.kind === 'registered');
     holds.push(outcome.hold);
   }

@@ -42,7 +42,7 @@ async function runBlock(script: string): Promise<{ code: number | null; output: 
   const kill = () => {
     try {
       process.kill(-(child.pid ?? 0), 'SIGKILL');
-    } catch {} // nobody of the group is left
+    } catch {} // no process of the group is left
   };
   process.once('exit', kill);
   const timer = setTimeout(kill, BLOCK_LIMIT_MS);
@@ -55,7 +55,7 @@ async function runBlock(script: string): Promise<{ code: number | null; output: 
 }
 
 /**
- * The block with its ports, 21000 to 21999, moved to a thousand that no other run on this machine has: whoever holds the
+ * The block with its ports, 21000 to 21999, moved to a thousand that no other run on this machine has: the one that holds the
  * last port of a thousand has all of it.
  */
 async function withOwnPorts(t: TestContext, script: string): Promise<string> {

@@ -78,7 +78,7 @@ test('a release is made up to the push, without docker and with it, and taken ba
   await addEntry('Something new.');
   const start = await git('rev-parse', 'HEAD');
 
-  await t.test('what stops it is told before anything is changed', async () => {
+  await t.test('what stops it is printed before anything is changed', async () => {
     const refused = async (args: readonly string[], code: number, reason: RegExp) => {
       const ended = await release(...args);
       assert.match(lastLine(ended.stderr), reason);

@@ -15,7 +15,7 @@ import { PATIENCE_MS } from '../support/rollcall-process.ts';
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const NODE = `node_modules/node-linux-${process.arch}/bin/node`;
 const BIOME = `test/node_modules/@biomejs/cli-linux-${process.arch}/biome`;
-const NOBODY = 65_534;
+const NOBODY_UID = 65_534;
 
 interface Options {
   /** What `npm ci` does, in bash, after it has removed what was there; `bring` puts the packages in place, `$root` is the checkout. */
@@ -93,9 +93,9 @@ ${ci}`,
   return { dir, path, lines, start, setup };
 }
 
-/** In front of a command: without the right to write what is somebody else's. */
+/** In front of a command: without the right to write the files of another user. */
 const unprivileged =
-  process.getuid?.() === 0 ? ['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups'] : [];
+  process.getuid?.() === 0 ? ['setpriv', `--reuid=${NOBODY_UID}`, `--regid=${NOBODY_UID}`, '--clear-groups'] : [];
 
 const hasEnded = (pid: number) => !existsSync(`/proc/${pid}`);
 
@@ -217,7 +217,7 @@ npm error syscall write
 npm error nospc There appears to be insufficient space on your system to finish.`,
     /no space left on the disk: make room \(\d+ MB in /,
   ],
-  'npm 11, a file of somebody else': [
+  'npm 11, a file of another user': [
     `npm error code EACCES
 npm error path /srv/rollcall/node_modules/@esbuild
 npm error Error: EACCES: permission denied, rmdir '/srv/rollcall/node_modules/@esbuild'`,
@@ -364,8 +364,8 @@ test('a missing npm is named', async (t) => {
   assert.ok(!existsSync(path('node_modules')));
 });
 
-/** Makes all of it nobody's, who runs the setup then. */
+/** Makes all of it owned by the user that runs the setup then. */
 async function giveAway(dir: string): Promise<void> {
-  await chown(dir, NOBODY, NOBODY);
-  for (const name of await readdir(dir, { recursive: true })) await chown(join(dir, name), NOBODY, NOBODY);
+  await chown(dir, NOBODY_UID, NOBODY_UID);
+  for (const name of await readdir(dir, { recursive: true })) await chown(join(dir, name), NOBODY_UID, NOBODY_UID);
 }

@@ -56,8 +56,8 @@ async function world(t: TestContext, kind: 'etcd' | 'sqlite'): Promise<World> {
       const instanceId = sampleInstanceId(n);
       const record = sampleRecord({ ec2InstanceId: instanceId, ...overrides });
       const since = '2026-01-01T00:00:00.000Z';
-      const seat = { instanceId, session: 'session-a', since, ttlMs, retentionMs: 86_400_000 };
-      const outcome = await store.register(seat, record, { takeover: true, signal: NEVER });
+      const registration = { instanceId, session: 'session-a', since, ttlMs, retentionMs: 86_400_000 };
+      const outcome = await store.register(registration, record, { takeover: true, signal: NEVER });
       assert.ok(outcome.kind === 'registered');
       return { hold: outcome.hold, record };
     },

@@ -45,10 +45,10 @@ describe('pacer', () => {
     const turns: [string, number][] = [];
     const take = (name: string, by = signal) => turn(by).then(() => turns.push([name, clock.monotonicMs() - startMs]));
     await take('first');
-    const impatient = new AbortController();
-    const givenUp = assert.rejects(take('impatient', impatient.signal), /gave up/);
+    const gone = new AbortController();
+    const givenUp = assert.rejects(take('gone', gone.signal), /gave up/);
     await clock.advance(100);
-    impatient.abort(new Error('gave up'));
+    gone.abort(new Error('gave up'));
     await givenUp;
     const others = Promise.all([take('second'), take('third')]);
     await clock.advance(2_000);

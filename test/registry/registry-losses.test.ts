@@ -61,7 +61,7 @@ test('while a loss waits for its verdict, everything after it waits, a new reade
   assert.equal((await registry.read(NEVER)).uncertainLosses.size, 0);
 });
 
-test('many losses are told as uncertain; behind the filter nodes that return within a TTL were never lost', async (t) => {
+test('many losses are sent as uncertain; behind the filter nodes that return within a TTL were never lost', async (t) => {
   const { store, clock, registry, consumer, holding } = await setUp(t);
   store.commit(nodes(0, 10, null));
   await clock.advance(0);
@@ -84,7 +84,7 @@ test('many losses are told as uncertain; behind the filter nodes that return wit
   assert.deepEqual([registry.status().uncertainty, registry.status().uncertainLosses], [null, 0]);
 });
 
-test('readers that start while it is uncertain are told so: lost nodes are marked, and behind the filter they are present', async (t) => {
+test('readers that start while it is uncertain hear so: lost nodes are marked, and behind the filter they are present', async (t) => {
   const { store, clock } = await setUp(t);
   const registry = createRegistry({ store, clock, random: () => 0.5 });
   t.after(() => registry.close());

@@ -44,7 +44,7 @@ function world() {
     n % 2 ? createConsumer(holdLosses, heldCheck) : createConsumer((agent) => agent, factsCheck),
   );
 
-  /** Each change after one cursor and up to the next is told exactly once, at its revision and in order. */
+  /** Each change after one cursor and up to the next is sent exactly once, at its revision and in order. */
   function factsCheck(told: readonly RollEvent[], from: bigint, to: bigint): string[] {
     const ids = told.map(nameOf);
     const due = happened.filter((each) => BigInt(each.revision) > from && BigInt(each.revision) <= to);
@@ -267,7 +267,7 @@ const act = fc.oneof(
   },
 );
 
-test('from any cursor, after any events, a reader ends with the store’s roll, is told each fact once, and behind the filter no mass loss early', async () => {
+test('from any cursor, after any events, a reader ends with the store’s roll, gets each fact once, and behind the filter no mass loss early', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(act, { maxLength: 40, size: 'max' }), async (acts) => {
       const { store, clock, nodes, agents, consumers, move, pass, compact, restart } = world();

@@ -18,7 +18,7 @@ export interface Reader {
   ask(registry: Registry): void;
   /** Of the roll that its events amount to; null: it has none yet. */
   digest(): number | null;
-  /** The revision up to which it was told everything. */
+  /** The revision up to which it got everything. */
   cursor(): string | null;
 }
 
@@ -36,7 +36,7 @@ export function createReader(
   let digest = 0;
   let synced = false;
   let cursor: string | null = null;
-  /** `revision id` of what was told since the cursor. */
+  /** `revision id` of what came since the cursor. */
   let told = new Set<string>();
   let covered = false;
   let epoch = truth.epoch();

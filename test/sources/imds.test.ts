@@ -176,9 +176,9 @@ test('a read that times out does not abort the shared token request', async (t) 
     release = () => res.end(`TOKEN-${number}`);
   });
   const client = openClient(t, server.endpoint);
-  const impatient = failure(client.get(ID, signal, 30));
+  const early = failure(client.get(ID, signal, 30));
   const patient = client.get(ID, signal);
-  await impatient;
+  await early;
   release?.();
   assert.equal(await patient, 'i-0123456789abcdef0');
   assert.equal(server.issued(), 1);

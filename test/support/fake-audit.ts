@@ -49,7 +49,7 @@ export function sampleSummary(endedAtMs: number, overrides: Partial<AuditSummary
   return { intervalMs: 300_000, lastRun, result: { ...result, differences }, ...overrides };
 }
 
-/** An audit that takes `durationMs` and finds what it is told to. */
+/** An audit that takes `durationMs` and finds what its options say. */
 export interface FakeAudit extends Audit {
   runs: number;
   running: number;

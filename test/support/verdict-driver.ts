@@ -227,7 +227,7 @@ export function verdictDriver(size: number, limits: MassLossLimits, pollAnswer: 
       const departure = { cause: 'stopped', at: '2026-01-01T01:00:00Z' } as const;
       return [id, { record: sampleRecord({ ec2InstanceId: id, departure }), presence: null }];
     },
-    /** As after a gap: feeds the differences between the roll that was told and the store's. */
+    /** As after a gap: feeds the differences between the roll that was sent and the store's. */
     snapshot: () => {
       const ids = new Set([...facts.keys(), ...real.keys()]);
       const changes = [...ids].flatMap((instanceId) => {

@@ -31,7 +31,7 @@ const told = (state: Connections, by = 'leader') =>
   toldConnections(state, by, CONNECTION_LIMITS).get(node.instanceId) ?? null;
 const lastedOf = (state: Connections) => JSON.parse(told(state) ?? '{}').registrations?.[0].lastedMs ?? null;
 
-test('a disconnection is told from the second look on, and counted up to five minutes', () => {
+test('a disconnection is published from the second poll on, and counted up to five minutes', () => {
   assert.deepEqual(
     ['x', 'xx', 'xxxxx', 'xxxxxx', 'xxxxxxxxx'].map((pattern) => lastedOf(looks(pattern))),
     [null, 60_000, 240_000, 300_000, 300_000],
@@ -54,7 +54,7 @@ test('what lasts is written only while it is counted, and one look that sees it 
   assert.equal(lastedOf(looks('xxxxxxx.xx')), 60_000);
 });
 
-test('a new leader counts on from what the node was told, by its own clock, and not the time between', () => {
+test('a new leader counts on from what the node has read, by its own clock, and not the time between', () => {
   const remembered = rememberedConnections(new Map([[node.instanceId, told(looks('xxxx'), 'old') ?? '']]));
   // Its monotonic clock and its wall clock are others.
   const taken = looks('x', remembered, 5_000);
@@ -64,7 +64,7 @@ test('a new leader counts on from what the node was told, by its own clock, and 
   assert.equal(rememberedConnections(new Map([['i-1', '{']])).known.size, 0);
 });
 
-test('looks that fail are told after three in a row, and the time that nothing was seen in hardly counts', () => {
+test('polls that fail are published after three in a row, and the time that nothing was seen in hardly counts', () => {
   assert.equal(looks('xx!!').failing, null);
   const failing = looks('xx!!!!!!');
   assert.deepEqual(failing.failing, { since: '2026-01-01T00:04:00.000Z', reason: 'throttled' });
@@ -72,7 +72,7 @@ test('looks that fail are told after three in a row, and the time that nothing w
   assert.deepEqual([after.failing, lastedOf(after)], [null, 180_000]);
 });
 
-test('of more than 2,000 those that are disconnected longest are told', () => {
+test('of more than 2,000 those that are disconnected longest are published', () => {
   const crowd = Array.from({ length: 3_000 }, (_, n) => ({
     instanceId: `i-${(n + 16).toString(16).padStart(8, '0')}`,
     containerInstanceArn: `${ARN}${n}`,
@@ -108,7 +108,7 @@ function check(
   return text;
 }
 
-test('the check is a warning once the node is told, and critical after five minutes', () => {
+test('the check is a warning once the node has read of it, and critical after five minutes', () => {
   const told4 = told(looks('xxxxx'));
   const told5 = told(looks('xxxxxx'));
   const since = 'ECS has ecs-agent disconnected since 2026-01-01T00:00:00.000Z';
@@ -138,7 +138,7 @@ test('what the leader of now has not confirmed is a warning at most, and says so
   assert.match(check({ read: { own: '{' } }) ?? '', /^warning .*cannot be read/);
 });
 
-test('a node that was told nothing passes while leaders change, and warns once nothing was known for three minutes', () => {
+test('a node that has read nothing passes while leaders change, and warns once nothing was known for three minutes', () => {
   const gone = { holder: null };
   const failing = { shared: shared({ since: 'S', reason: 'throttled' }) };
   assert.equal(check({ minute: 0, read: gone }, { minute: 3, read: gone }), 'passing');

@@ -151,7 +151,7 @@ test('while ECS throttles every look the nodes are warnings that say so, and aft
   assert.deepEqual([first.seen?.status, second.seen?.status], ['critical', 'passing']);
 });
 
-test('a store that is away loses nothing of the count, and a mass of 250 nodes is told in pieces', async (t) => {
+test('a store that is away loses nothing of the count, and a mass of 250 nodes is published in pieces', async (t) => {
   const { clock, ecs, leader, first } = await fleet(t);
   ecs.disconnected = Array.from({ length: 250 }, (_, n) => `i-${(n + 256).toString(16).padStart(8, '0')}`);
   ecs.disconnected.push(first.instanceId);

@@ -17,7 +17,7 @@ const EVENT: CloudEvent = cloudEvent(
   'store',
   0,
 );
-/** So that the limit of an attempt can be told from a pause before a retry; no machine is so slow that it passes. */
+/** So that the limit of an attempt differs from a pause before a retry; no machine is so slow that it passes. */
 const TIMEOUT_MS = 123_456;
 
 interface Got {

@@ -23,8 +23,8 @@ describeOnEtcds('what a registration costs etcd', (version) => {
 
   const record = (session: string) => sampleRecord({ sidecar: { version: '1', session } });
   const register = async (session: string, takeover = true): Promise<Hold> => {
-    const seat = { instanceId: record(session).ec2InstanceId, session, since: '2026-01-01T00:00:00Z' };
-    const registration = { ...seat, ttlMs: 30_000, retentionMs: 86_400_000 };
+    const own = { instanceId: record(session).ec2InstanceId, session, since: '2026-01-01T00:00:00Z' };
+    const registration = { ...own, ttlMs: 30_000, retentionMs: 86_400_000 };
     const outcome = await store.register(registration, record(session), { takeover, signal: never });
     assert.ok(outcome.kind === 'registered', outcome.kind);
     return outcome.hold;
