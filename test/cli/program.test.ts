@@ -2,22 +2,43 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import { allCommands } from '../../scripts/docs.ts';
+import { buildProgram } from '../../src/cli/program.ts';
 import { SCRIPT } from '../support/rollcall-process.ts';
+import { testContext } from '../support/run-in-process.ts';
 
 const tooLong = (text: string, width: number) => text.split('\n').filter((line) => [...line].length > width);
-const help = (args: readonly string[], columns?: string) =>
-  execFileSync(SCRIPT, args, {
-    encoding: 'utf8',
-    env: { PATH: process.env['PATH'], ...(columns === undefined ? {} : { COLUMNS: columns }) },
+
+/** @param name of a command; undefined: the program */
+function help(name: string | undefined, env: Record<string, string>): string {
+  const program = buildProgram(testContext({ stdout: '', stderr: '' }, env), name === undefined ? [] : [name]);
+  const command = name === undefined ? program : program.commands[0];
+  let text = '';
+  command?.configureOutput({
+    writeOut: (part) => {
+      text += part;
+    },
   });
+  command?.outputHelp();
+  return text;
+}
 
 test('help fits a terminal of 80 columns, and is never wider than 100', () => {
-  for (const args of [['--help'], ...allCommands().map((command) => [command.name(), '--help'])]) {
-    for (const columns of [undefined, '80']) {
-      assert.deepEqual(tooLong(help(args, columns), 80), [], `${args.join(' ')} with COLUMNS ${columns}`);
+  for (const name of [undefined, ...allCommands().map((command) => command.name())]) {
+    for (const env of [{}, { COLUMNS: '80' }]) {
+      const text = help(name, env);
+      assert.match(text, /^Usage: rollcall /);
+      assert.deepEqual(tooLong(text, 80), [], `${name} with ${JSON.stringify(env)}`);
     }
-    const wide = help(args, '200');
-    assert.deepEqual(tooLong(wide, 100), [], args.join(' '));
-    assert.ok(args[0] === '--help' || tooLong(wide, 80).length > 0, `${args.join(' ')} uses the room`);
+    const wide = help(name, { COLUMNS: '200' });
+    assert.deepEqual(tooLong(wide, 100), [], name);
+    assert.ok(name === undefined || tooLong(wide, 80).length > 0, `${name} uses the room`);
+  }
+});
+
+test('the program prints this help', () => {
+  for (const env of [{}, { COLUMNS: '200' }]) {
+    const options = { encoding: 'utf8', env: { PATH: process.env['PATH'], ...env } } as const;
+    assert.equal(execFileSync(SCRIPT, ['list', '--help'], options), help('list', env));
+    assert.equal(execFileSync(SCRIPT, ['--help'], options), help(undefined, env));
   }
 });

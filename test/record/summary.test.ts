@@ -12,6 +12,7 @@ import {
 import type { Presence } from '../../src/record/record.ts';
 import { decodeSummary, decodeWrittenPresence, type NodeSummary } from '../../src/record/summary.ts';
 import { anyRecord, plain, text } from '../support/any-record.ts';
+import { fewerInQuickRun } from '../support/quick-run.ts';
 import { sampleRecord } from '../support/sample-record.ts';
 
 /** The fields of a summary and the refused fields, or why there is none. */
@@ -55,7 +56,7 @@ describe('a summary', () => {
       fc.property(record, damage, (original, how) =>
         hasSameSummary(original.ec2InstanceId, damaged(encodeRecord(original), how)),
       ),
-      { numRuns: 3_000 },
+      { numRuns: fewerInQuickRun(3_000) },
     );
   });
 

@@ -89,8 +89,10 @@ describe('read roll', () => {
     const range: Kv['range'] = async (query) => {
       queries.push(query);
       const { prefix, from = prefix, to = '\uffff', limit = pageSize } = query;
-      const rest = kvs.filter(({ key }) => key.startsWith(prefix) && key >= from && key < to);
       const size = Math.min(limit, pageSize);
+      const first = kvs.findIndex(({ key }) => key.startsWith(prefix) && key >= from);
+      const rest =
+        first < 0 ? [] : kvs.slice(first, first + size + 1).filter(({ key }) => key.startsWith(prefix) && key < to);
       if (query.revision !== undefined) keysRead.push(...rest.slice(0, size).map(({ key }) => key));
       return { revision: query.revision ?? '7', kvs: rest.slice(0, size), next: rest[size]?.key ?? null };
     };

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-export const TURN_MS = 20;
+export const TURN_MS = 40;
 const CORES = availableParallelism();
 
 /**
