@@ -1,5 +1,3 @@
-import { deferred } from './deferred.ts';
-
 /**
  * Calls `act` with the signal's reason when `signal` aborts, or at once if it has aborted already. Disposing removes the
  * listener. Dispose at the end of the work: otherwise a signal that lives longer keeps the work reachable.
@@ -13,11 +11,23 @@ export function onAbort(signal: AbortSignal | undefined, act: (reason: unknown) 
 }
 
 /** Settles as `work` does, or rejects with the signal's reason when `signal` aborts first. The work itself is not stopped. */
-export async function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const outcome = deferred<T>();
-  using _aborting = onAbort(signal, outcome.reject);
-  work.then(outcome.resolve, outcome.reject);
-  return await outcome.promise;
+export function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    if (signal.aborted) abort();
+    else signal.addEventListener('abort', abort, { once: true });
+    const end = () => signal.removeEventListener('abort', abort);
+    work.then(
+      (value) => {
+        end();
+        resolve(value);
+      },
+      (error: unknown) => {
+        end();
+        reject(error);
+      },
+    );
+  });
 }
 
 /** Rejects with the signal's reason when `signal` aborts; never resolves. */

@@ -1,4 +1,4 @@
-import { abortable, onAbort } from './abort.ts';
+import { abortable } from './abort.ts';
 import type { Clock } from './clock.ts';
 
 /**
@@ -42,13 +42,14 @@ export async function sleepUnlessChanged(
   const woken = new AbortController();
   const wake = () => woken.abort(WOKEN);
   const stops = cells.map((cell) => cell.onChange(wake));
-  using _aborting = onAbort(signal, wake);
+  signal.addEventListener('abort', wake, { once: true });
   try {
     await clock.sleep(delayMs, woken.signal);
   } catch (error) {
     if (!woken.signal.aborted) throw error;
   } finally {
     for (const stop of stops) stop();
+    signal.removeEventListener('abort', wake);
   }
   signal.throwIfAborted();
 }

@@ -1,6 +1,5 @@
-import { linkSignals } from './abort.ts';
 import type { Backoff } from './backoff.ts';
-import { type Cell, sleepUnlessChanged } from './cell.ts';
+import { type Cell, createCell, sleepUnlessChanged } from './cell.ts';
 import type { Clock } from './clock.ts';
 import { withDeadline } from './deadline.ts';
 import { describeError } from './errors.ts';
@@ -113,7 +112,7 @@ export interface ControlLoop<State, Step extends AnyStep, Answers extends Record
   /** A call that takes longer has failed, even if it ignores its signal. */
   limitMs(call: Call<Step>): number;
   /** Each `set` of one ends a wait, and may end a call: see `yields`. */
-  readonly wakeUps: readonly Pick<Cell<unknown>, 'onChange'>[];
+  readonly wakeUps: readonly WakeUp[];
   /**
    * Asked at each wake-up during a call: true when a more urgent step is waiting for its end. The call is aborted then;
    * it neither failed nor succeeded, and `plan` is asked again. Default: no call yields.
@@ -135,7 +134,24 @@ export async function runLoop<State, Step extends AnyStep, Answers extends Recor
   loop: ControlLoop<State, Step, Answers>,
   signal: AbortSignal,
 ): Promise<State> {
-  const { clock, random, wakeUps } = loop;
+  // One listener at each cell for as long as the loop runs, and not two for each step.
+  const woken = createCell(null);
+  const stops = loop.wakeUps.map((cell) => cell.onChange(() => woken.set(null)));
+  try {
+    return await carryOutAll(loop, woken, signal);
+  } finally {
+    for (const stop of stops) stop();
+  }
+}
+
+type WakeUp = Pick<Cell<unknown>, 'onChange'>;
+
+async function carryOutAll<State, Step extends AnyStep, Answers extends Record<Call<Step>['action'], unknown>>(
+  loop: ControlLoop<State, Step, Answers>,
+  woken: WakeUp,
+  signal: AbortSignal,
+): Promise<State> {
+  const { clock, random } = loop;
   let state = loop.initial;
   for (;;) {
     signal.throwIfAborted();
@@ -143,13 +159,13 @@ export async function runLoop<State, Step extends AnyStep, Answers extends Recor
     loop.onStep(step, state);
     if (isDone(step)) return state;
     if (isWait(step)) {
-      await sleepUnlessChanged(clock, step.untilMs - clock.monotonicMs(), wakeUps, signal);
+      await sleepUnlessChanged(clock, step.untilMs - clock.monotonicMs(), [woken], signal);
       continue;
     }
     const call = step as Call<Step>;
     const action: keyof Answers = call.action as Call<Step>['action'];
     const sentAtMs = clock.monotonicMs();
-    const outcome = await carryOut(loop, call, action, signal);
+    const outcome = await carryOut(loop, call, action, woken, signal);
     if (outcome.kind === 'yielded') continue;
     const end = { sentAtMs, nowMs: clock.monotonicMs(), wallMs: clock.wallMs(), random: random() };
     state =
@@ -171,18 +187,23 @@ async function carryOut<State, Step extends AnyStep, Answers extends Record<Call
   loop: ControlLoop<State, Step, Answers>,
   call: Call<Step>,
   action: keyof Answers,
+  woken: WakeUp,
   signal: AbortSignal,
 ): Promise<Outcome<Answers[keyof Answers]>> {
   const outlives = loop.outlivesAbort?.(call) ?? false;
-  using ending = linkSignals(outlives ? undefined : signal);
-  const stops = loop.wakeUps.map((cell) =>
-    cell.onChange(() => {
-      if (loop.yields?.(call)) ending.abort(YIELDED);
-    }),
-  );
+  const ending = new AbortController();
+  const wake = () => {
+    if (loop.yields?.(call)) ending.abort(YIELDED);
+  };
+  const stop = woken.onChange(wake);
   try {
-    const answer = await withDeadline(loop.clock, loop.limitMs(call), ending.signal, call.action, (callSignal) =>
-      loop.actions[action](call as Call<Step> & { action: typeof action }, callSignal),
+    const answer = await withDeadline(
+      loop.clock,
+      loop.limitMs(call),
+      outlives ? new AbortController().signal : signal,
+      call.action,
+      (callSignal) => loop.actions[action](call as Call<Step> & { action: typeof action }, callSignal),
+      ending,
     );
     return { kind: 'answered', answer };
   } catch (error) {
@@ -190,7 +211,7 @@ async function carryOut<State, Step extends AnyStep, Answers extends Record<Call
     if (!outlives) signal.throwIfAborted();
     return { kind: 'failed', error };
   } finally {
-    for (const stop of stops) stop();
+    stop();
   }
 }
 

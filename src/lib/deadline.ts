@@ -1,4 +1,4 @@
-import { abortable, linkSignals } from './abort.ts';
+import { abortable } from './abort.ts';
 import type { Clock } from './clock.ts';
 
 /** The reason of a signal that `withDeadline` aborted. `timeoutMs` is the limit that was exceeded. */
@@ -17,6 +17,8 @@ const WORK_ENDED = new Error('the work ended before its deadline');
 /**
  * Runs `work` with a signal that aborts when `signal` does or when `timeoutMs` has passed, whichever is first, and
  * settles at that moment even when `work` ignores its signal.
+ * Every call of the store passes here, so this creates as little as it can.
+ * @param ending of the signal that `work` gets: a caller that has a reason of its own may abort it, too
  * @throws DeadlineError naming `action`, or the reason of `signal`
  */
 export async function withDeadline<T>(
@@ -25,9 +27,11 @@ export async function withDeadline<T>(
   signal: AbortSignal,
   action: string,
   work: (signal: AbortSignal) => Promise<T>,
+  ending = new AbortController(),
 ): Promise<T> {
   signal.throwIfAborted();
-  using ending = linkSignals(signal);
+  const abort = () => ending.abort(signal.reason);
+  signal.addEventListener('abort', abort, { once: true });
   const timer = new AbortController();
   clock.sleep(timeoutMs, timer.signal).then(
     () => ending.abort(new DeadlineError(action, timeoutMs)),
@@ -36,6 +40,7 @@ export async function withDeadline<T>(
   try {
     return await abortable(work(ending.signal), ending.signal);
   } finally {
+    signal.removeEventListener('abort', abort);
     timer.abort(WORK_ENDED);
   }
 }

@@ -166,9 +166,8 @@ export function plan(
     // A write that is refused does not hold up a heartbeat.
     if (isPausing && trouble.action === 'renew') return retryLater;
     // An etcd that comes back starts all leases again: only where one is gone there is something to write.
-    const silent = `no confirmed heartbeat for ${formatDuration(nowMs - state.heartbeatAtMs)}`;
     const reason = leaseOverdue(state, nowMs)
-      ? `${silent}: asking whether the presence lease still exists`
+      ? `no confirmed heartbeat for ${formatDuration(nowMs - state.heartbeatAtMs)}: asking whether the presence lease still exists`
       : 'a heartbeat is due';
     return { action: 'renew', hold, reason };
   }
@@ -326,6 +325,6 @@ function retentionRenewalIntervalMs({ registration }: Hold, random: number): num
 
 function count(state: PublisherState, more: Partial<LeaseCounts>): LeaseCounts {
   const counts: Record<keyof LeaseCounts, number> = { ...state.counts };
-  for (const [name, by] of Object.entries(more) as [keyof LeaseCounts, number][]) counts[name] += by;
+  for (const name in more) counts[name as keyof LeaseCounts] += more[name as keyof LeaseCounts] ?? 0;
   return counts;
 }

@@ -101,8 +101,11 @@ export function openEtcdClient(
     stay?.abort(new StoreError(`etcd at ${endpoint.url}: a call went to another endpoint`, { retryable: true }));
   };
 
-  const withToken = async <T>(endpoint: Endpoint, work: (headers: Headers) => Promise<T>): Promise<T> => {
-    if (tokens === null) return work({});
+  const withToken = async <T>(
+    tokens: AuthTokens,
+    endpoint: Endpoint,
+    work: (headers: Headers) => Promise<T>,
+  ): Promise<T> => {
     const token = await tokens.get(endpoint);
     try {
       return await work(tokenHeaders(token));
@@ -124,7 +127,9 @@ export function openEtcdClient(
       if (shareMs < 1) break;
       try {
         const result = await withDeadline(clock, shareMs, signal, endpoint.url, (shareSignal) =>
-          withToken(endpoint, (headers) => work(endpoint, headers, shareSignal)),
+          tokens === null
+            ? work(endpoint, NO_HEADERS, shareSignal)
+            : withToken(tokens, endpoint, (headers) => work(endpoint, headers, shareSignal)),
         );
         if (!how.only) current = all.indexOf(endpoint);
         for (const failure of failed) leave(failure.endpoint);
@@ -239,6 +244,8 @@ async function authenticate(
   }
 }
 
+const NO_HEADERS: Headers = {};
+
 function tokenHeaders(token: string | null): Headers {
-  return token === null ? {} : { token };
+  return token === null ? NO_HEADERS : { token };
 }

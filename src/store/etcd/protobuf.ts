@@ -106,8 +106,8 @@ function encodeFields({ byName }: Table, value: Readonly<Record<string, unknown>
 
 function encodeField(parts: Buffer[], { id, kind }: NamedField, value: unknown, evenEmpty: boolean): void {
   if (kind === 'int64' || kind === 'flag') {
-    const number = BigInt(value as string | boolean);
-    if (number !== 0n) parts.push(varint(id * 8), varint(number));
+    const text = kind === 'flag' ? String(Number(value)) : (value as string);
+    if (Number(text) !== 0) parts.push(varint(id * 8), varint64(text));
     return;
   }
   const bytes =
@@ -121,13 +121,29 @@ function encodeField(parts: Buffer[], { id, kind }: NamedField, value: unknown, 
     parts.push(varint(id * 8 + 2), varint(bytes.length), bytes);
 }
 
-function varint(value: number | bigint): Buffer {
+/** Of a number from 0 to 2^53 - 1. */
+function varint(value: number): Buffer {
   const bytes: number[] = [];
-  let rest = BigInt.asUintN(64, BigInt(value));
-  for (; rest > 0x7fn; rest >>= 7n) bytes.push(Number(rest & 0x7fn) | 0x80);
-  bytes.push(Number(rest));
+  let rest = value;
+  for (; rest > 0x7f; rest = Math.floor(rest / 128)) bytes.push((rest % 128) | 0x80);
+  bytes.push(rest);
   return Buffer.from(bytes);
 }
+
+/** Of decimal text. A lease id, in every heartbeat, has more digits than a number holds. */
+function varint64(text: string): Buffer {
+  const number = Number(text);
+  if (number >= 0 && Number.isSafeInteger(number)) return varint(number);
+  const value = BigInt.asUintN(64, BigInt(text));
+  const bytes: number[] = [];
+  // Its low 49 bits are seven bytes of a varint, and the rest is a number of its own.
+  for (let low = Number(value & LOW_BITS), n = 0; n < 7; n += 1, low = Math.floor(low / 128)) {
+    bytes.push((low % 128) | 0x80);
+  }
+  return Buffer.concat([Buffer.from(bytes), varint(Number(value >> 49n))]);
+}
+
+const LOW_BITS = 2n ** 49n - 1n;
 
 /** Of one list in one message: an empty element takes two bytes on the wire and a hundred in memory. */
 const MAX_ELEMENTS = 200_000;
@@ -207,9 +223,13 @@ function fieldCursor(message: Buffer): FieldCursor {
     const start = at;
     const value = number();
     if (Number.isSafeInteger(value)) return String(value);
-    let exact = 0n;
-    for (let index = at - 1; index >= start; index -= 1) exact = (exact << 7n) | BigInt((message[index] ?? 0) & 0x7f);
-    return String(BigInt.asIntN(64, exact));
+    // In two numbers, each exact: the first seven bytes, and the rest.
+    let [low, high] = [0, 0];
+    for (let index = at - 1; index >= start + 7; index -= 1) high = high * 128 + ((message[index] ?? 0) & 0x7f);
+    for (let index = Math.min(at, start + 7) - 1; index >= start; index -= 1) {
+      low = low * 128 + ((message[index] ?? 0) & 0x7f);
+    }
+    return String(BigInt.asIntN(64, (BigInt(high) << 49n) | BigInt(low)));
   };
   /** Moves behind a length-delimited value and answers where it starts. */
   const pass = (): number => {
