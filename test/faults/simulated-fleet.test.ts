@@ -2,11 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { MUTATIONS } from '../simulation/mutations.ts';
 import { runJobs } from '../simulation/pool.ts';
+import { nodeHoursOf, scenarioOf } from '../simulation/scenario.ts';
 
 /** The same ones each time; scripts/simulate-fleet has all the others. */
 const SEED = Number(process.env['ROLLCALL_TEST_SEED'] ?? 200);
-const NODE_HOURS = 1_400;
-const EACH = 30;
+const NODE_HOURS = 20_000;
+const EACH = 150;
 /** A busy machine simulates less in this time, and says how much it was. */
 const LIMIT_MS = 175_000;
 const SHRINK_MS = 60_000;
@@ -19,7 +20,7 @@ test('whole fleets keep every promise in simulated time, whatever fails', { time
   await runJobs(
     () => {
       if (begun >= NODE_HOURS || performance.now() > untilMs) return null;
-      begun += EACH;
+      begun += nodeHoursOf(scenarioOf(seed, EACH));
       return { seed: seed++, nodeHours: EACH, mutation: null, shrinkMs: SHRINK_MS };
     },
     (job, { outcome: { violation, nodeHours }, scenario }) => {
@@ -39,7 +40,7 @@ test('whole fleets keep every promise in simulated time, whatever fails', { time
 });
 
 /** A mutation that is not found by then is not found. */
-const SEEDS_EACH = 12;
+const SEEDS_EACH = 24;
 const SMALL = 20;
 
 test('each of these ways to break the code is found', { timeout: 600_000 }, async (t) => {

@@ -1,8 +1,13 @@
-import { type Desired, initialPublisherState, type PublisherState } from '../../src/agent/publisher/publisher-plan.ts';
+import {
+  type Desired,
+  departureCause,
+  initialPublisherState,
+  type PublisherState,
+} from '../../src/agent/publisher/publisher-plan.ts';
 import { runPublisher } from '../../src/agent/publisher/publisher-run.ts';
 import { createCell } from '../../src/lib/cell.ts';
 import { encodeRecord } from '../../src/record/codec.ts';
-import type { NodeRecord } from '../../src/record/record.ts';
+import type { DepartureCause, NodeRecord } from '../../src/record/record.ts';
 import { createRegistry, type Registry } from '../../src/registry/registry.ts';
 import { openEtcdKv } from '../../src/store/etcd/etcd-kv.ts';
 import { createRollStore } from '../../src/store/roll-store.ts';
@@ -42,6 +47,8 @@ export interface Agent {
   /** It deregisters and ends, once its host moves. */
   leave(restarting: boolean): void;
   isLeaving(): boolean;
+  /** Why it was to leave when it was told to; null: it was not told. */
+  causeToLeave(): DepartureCause | null;
   /** Null: its process runs, or was killed. */
   end(): AgentEnd | null;
 }
@@ -67,6 +74,7 @@ export function startAgent(options: AgentOptions): Agent {
   const registry = openRegistry(options, store, process);
   const leaving = createCell(false);
   let restarting = false;
+  let causeToLeave: DepartureCause | null = null;
   let changedAtMs = nowMs();
   let state = initialPublisherState(ttlMs);
   let end: AgentEnd | null = null;
@@ -98,9 +106,11 @@ export function startAgent(options: AgentOptions): Agent {
     leave: (again) =>
       process.deliver(() => {
         restarting = again;
+        causeToLeave ??= departureCause(record, again);
         leaving.set(true);
       }),
     isLeaving: () => leaving.get(),
+    causeToLeave: () => causeToLeave,
     end: () => end,
   };
   const finish = (ended: AgentEnd) => {

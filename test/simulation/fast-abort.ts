@@ -9,7 +9,9 @@ const EVENT = { type: 'abort' };
 class FastSignal {
   aborted = false;
   reason: unknown = undefined;
-  #listeners: Set<Listener> | null = null;
+  // Most have one listener at a time, and a set costs more than all else here.
+  #first: Listener | null = null;
+  #more: Set<Listener> | null = null;
 
   throwIfAborted(): void {
     if (this.aborted) throw this.reason;
@@ -17,23 +19,29 @@ class FastSignal {
 
   /** As all of our listeners want it: once. */
   addEventListener(_type: 'abort', listener: Listener): void {
-    if (this.aborted) return;
-    this.#listeners ??= new Set();
-    this.#listeners.add(listener);
+    if (this.aborted || listener === this.#first) return;
+    if (this.#first === null && this.#more === null) {
+      this.#first = listener;
+      return;
+    }
+    this.#more ??= new Set();
+    this.#more.add(listener);
   }
 
   removeEventListener(_type: 'abort', listener: Listener): void {
-    this.#listeners?.delete(listener);
+    if (listener === this.#first) this.#first = null;
+    else if (this.#more?.delete(listener) && this.#more.size === 0) this.#more = null;
   }
 
   fire(reason: unknown): void {
     if (this.aborted) return;
     this.aborted = true;
     this.reason = reason;
-    const listeners = this.#listeners;
-    this.#listeners = null;
-    if (listeners === null) return;
-    for (const listener of listeners) listener(EVENT);
+    const [first, more] = [this.#first, this.#more];
+    this.#first = null;
+    this.#more = null;
+    first?.(EVENT);
+    if (more !== null) for (const listener of more) listener(EVENT);
   }
 
   static abort(reason: unknown): FastSignal {

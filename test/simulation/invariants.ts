@@ -23,6 +23,9 @@ const MAX_SLEEPS = 60;
 const MAX_TIMERS_EACH = 80;
 const MAX_REQUESTS_IN_10_S = 80;
 
+/** One sweep in so many looks at settled nodes: what changes them says so, and this is for what would not. */
+const FULL_SWEEPS = 10;
+
 interface NodeWatch {
   readonly node: Node;
   readonly index: number;
@@ -65,11 +68,12 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
   /** Nothing has been in the way of the host for so long. */
   const clearForMs = (index: number) => nowMs() - Math.max(storeDisturbedMs, disturbedMs[index] ?? 0);
 
-  /** Whether a host had trouble when it was last looked at. */
-  let isTroubled = true;
+  /** Hosts that had trouble when they were last looked at. */
+  const troubled = new Set<number>();
+  let wasWell = false;
 
   function takeInAll() {
-    isTroubled = !storeIsWell();
+    wasWell = storeIsWell();
     for (let index = 0; index < world.hosts.length; index += 1) takeIn(index);
   }
 
@@ -80,7 +84,9 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
     const isClear = members.every((member) => network.clearSinceMs(name, member) !== null);
     if (!isClear || host.isFrozen()) {
       disturbedMs[index] = nowMs();
-      isTroubled = true;
+      troubled.add(index);
+    } else {
+      troubled.delete(index);
     }
     if (!isClear) lossyMs[index] = nowMs();
     const reaches =
@@ -88,16 +94,25 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
       cluster.leader() !== null &&
       !cluster.isImpaired() &&
       members.some((member) => worksWell(member) && network.clearSinceMs(name, member) !== null);
-    if (!reaches) reachSinceMs[index] = null;
-    else reachSinceMs[index] ??= nowMs();
+    if (reaches) {
+      reachSinceMs[index] ??= nowMs();
+      return;
+    }
+    reachSinceMs[index] = null;
+    const watch = nodeWatches[index];
+    if (watch) unsettleOne(watch);
   }
 
   function sweep() {
     scheduler.after(SWEEP_MS, sweep);
     sweeps += 1;
-    if (!storeIsWell()) storeDisturbedMs = nowMs();
-    if (isTroubled || !storeIsWell()) takeInAll();
-    for (const watch of nodeWatches) checkNode(watch);
+    const isWell = storeIsWell();
+    if (!isWell) storeDisturbedMs = nowMs();
+    // The trouble of a host begins and ends with a fault, which looks at all of them.
+    if (!isWell || !wasWell) takeInAll();
+    else for (const index of troubled) takeIn(index);
+    const isFull = sweeps % FULL_SWEEPS === 0;
+    for (const watch of nodeWatches) if (isFull || watch.settled === null) checkNode(watch);
     for (const [index, watcher] of world.watchers.entries()) checkWatcher(watcher, world.nodes.length + index);
     if (sweeps % 10 === 0) checkBounds();
     checkQuiet();
@@ -217,7 +232,10 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
   /** The node of the key is looked at closer. */
   function unsettle(key: string) {
     const watch = nodeWatches.find(({ node }) => key.endsWith(node.instanceId));
-    if (!watch) return;
+    if (watch) unsettleOne(watch);
+  }
+
+  function unsettleOne(watch: NodeWatch) {
     touch(watch);
     watch.settled = null;
   }
@@ -231,7 +249,9 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
     leasesRestartMs = nowMs() + ELECTION_MS;
   };
 
-  world.onEnd = ({ host, instanceId, touchedAtMs }, agent) => {
+  world.onEnd = (node, agent) => {
+    const { host, instanceId, touchedAtMs } = node;
+    watchOf(node).settled = null;
     const end = agent.end();
     if (end?.kind === 'broken') fail('nothing breaks', `${host.name}: ${String(end.error)}`);
     if (end?.kind !== 'ended') return;
@@ -250,7 +270,9 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
     const { interruption } = agent.record();
     const causes = interruption ? [interruption.kind] : ['stopped', 'restart'];
     const cause = stored.record.departure?.cause;
-    if (stored.presence !== null || cause === undefined || !causes.includes(cause)) {
+    // A departure that was sent stays as it is, whatever is announced before its answer.
+    const isKept = cause !== undefined && (causes.includes(cause) || cause === agent.causeToLeave());
+    if (stored.presence !== null || !isKept) {
       fail('departures keep their cause', `${host.name}: it left, and the store says ${cause ?? 'nothing'}`);
     }
   };
@@ -330,10 +352,7 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
         if (node) watchOf(node).promptUntilMs = null;
       }
       takeInAll();
-      for (const watch of nodeWatches) {
-        touch(watch);
-        watch.settled = null;
-      }
+      for (const watch of nodeWatches) unsettleOne(watch);
       // What was held back while the link was cut arrives now, also from a process that has ended since.
       for (const { touchedAtMs } of world.nodes) {
         for (const [session, atMs] of touchedAtMs) {

@@ -110,15 +110,16 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
           link.underWay.delete(flight);
           own.delete(flight);
           count(process, -1);
-          aborting[Symbol.dispose]();
+          signal.removeEventListener('abort', abort);
           settle();
         };
+        const abort = () => end(() => reject(signal.reason));
         const flight = { fail: (error: RpcError) => process.deliver(() => end(() => reject(error))) };
         link.underWay.add(flight);
         own.add(flight);
         count(process, 1);
         sent.set(hostName, (sent.get(hostName) ?? 0) + 1);
-        const aborting = onAbort(signal, (reason) => end(() => reject(reason)));
+        signal.addEventListener('abort', abort, { once: true });
         if (link.cut === 'refused') {
           scheduler.after(BASE_MS, () => flight.fail(refused()));
           return;

@@ -50,7 +50,7 @@ const KINDS = {
   slow: 2,
   full: 1,
   'move-leader': 3,
-  compact: 3,
+  compact: 6,
   'delete-key': 4,
   'lose-second': 1,
   restore: 1,
@@ -60,14 +60,22 @@ export type FaultKind = keyof typeof KINDS;
 export const LEADER = -1;
 export const READERS = 1_000;
 
-/** Faults come for so long, and then none for as long as it takes to see that all is well again. */
+/**
+ * Faults come for so long, and then none for longer than it takes to see that all is well again. With a hundred nodes this is
+ * about one fault in two node-hours, some hundred times what a real fleet has.
+ */
 const STORM_MINUTES = 20;
-export const CALM_MINUTES = 10;
+export const CALM_MINUTES = 40;
 const MEAN_GAP_MS = 25_000;
 
 /** Whether faults may begin at this instant. */
 export function isStormy(atMs: number): boolean {
   return (atMs / 60_000) % (STORM_MINUTES + CALM_MINUTES) < STORM_MINUTES;
+}
+
+/** How many node-hours it has. */
+export function nodeHoursOf({ nodes, minutes }: Scenario): number {
+  return (nodes * minutes) / 60;
 }
 
 /** Since when no fault may be under way, at this instant in a calm. */
@@ -76,18 +84,22 @@ export function calmSinceMs(atMs: number): number {
   return Math.floor(atMs / round) * round + STORM_MINUTES * 60_000;
 }
 
-/** Mostly longer than the default: a heartbeat is most of what a node-hour costs. */
-const TTLS_MS = [10, 30, 30, 60, 120, 120, 180, 300].map((seconds) => seconds * 1_000);
+const TTLS_MS = [10, 15, 30, 30, 30, 60, 60, 60, 120, 300].map((seconds) => seconds * 1_000);
 
-/** @param nodeHours about how long; a scenario has at least one storm and one calm */
+/**
+ * @param nodeHours about how long with a TTL of 60 s. With others in proportion: a scenario has about as many heartbeats as
+ * any other. It has at least one storm and one calm
+ */
 export function scenarioOf(seed: number, nodeHours: number): Scenario {
   const random = seededRandom(seed);
-  const nodes = 5 + Math.floor(random() ** 0.5 * 55);
+  const ttlMs = TTLS_MS[Math.floor(random() * TTLS_MS.length)] as number;
+  const hours = (nodeHours * ttlMs) / 60_000;
+  // What does not depend on their number, such as the readers, costs less for each of many.
+  const nodes = Math.min(5 + Math.floor(random() ** 0.5 * (ttlMs < 30_000 ? 45 : 245)), Math.max(8, Math.round(hours)));
   const round = STORM_MINUTES + CALM_MINUTES;
-  const minutes = Math.max(1, Math.round((nodeHours * 60) / nodes / round)) * round;
+  const minutes = Math.max(1, Math.round((hours * 60) / nodes / round)) * round;
   const members = random() < 0.25 ? 1 : 3;
   const readers = 2;
-  const ttlMs = TTLS_MS[Math.floor(random() * TTLS_MS.length)] as number;
   const faults: Fault[] = [];
   const weights = Object.entries(KINDS) as [FaultKind, number][];
   const total = weights.reduce((sum, [, weight]) => sum + weight, 0);
@@ -107,7 +119,7 @@ export function scenarioOf(seed: number, nodeHours: number): Scenario {
       kind: draw(),
       atMs: Math.round(atMs),
       forMs: Math.round(Math.max(1_000, Math.min(random() * long * ttlMs, longest))),
-      host: random() < 0.1 ? READERS + Math.floor(random() * readers) : Math.floor(random() * nodes),
+      host: random() < 0.2 ? READERS + Math.floor(random() * readers) : Math.floor(random() * nodes),
       member: random() < 0.5 ? LEADER : Math.floor(random() * members),
       force: random(),
     };

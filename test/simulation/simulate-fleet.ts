@@ -1,6 +1,7 @@
 /** `scripts/simulate-fleet`: whole fleets in simulated time, until so many node-hours are over or a promise is broken. */
 import { parseArgs } from 'node:util';
 import { runJobs } from './pool.ts';
+import { nodeHoursOf, scenarioOf } from './scenario.ts';
 
 function number(name: string, text: string | undefined, fallback: number, min: number, max: number): number {
   if (text === undefined) return fallback;
@@ -55,7 +56,7 @@ const timer = setInterval(progress, PROGRESS_MS);
 await runJobs(
   () => {
     if (begun >= nodeHours) return null;
-    begun += each;
+    begun += nodeHoursOf(scenarioOf(seed, each));
     return { seed: seed++, nodeHours: each, mutation: null, shrinkMs: SHRINK_MS };
   },
   (job, { outcome, scenario }) => {

@@ -3,7 +3,7 @@ import { LEASE_KEEP_ALIVE } from '../../../src/store/etcd/rpc.ts';
 import type { Scheduler } from '../scheduler.ts';
 import { type Data, emptyData, type Revision, type Write } from './data.ts';
 import { createLessor, ELECTION_MS } from './leader.ts';
-import { answer, isWrite } from './requests.ts';
+import { answer, isWrite, keptLease } from './requests.ts';
 import { createWatches, type WatchHandle, type WatchSink } from './watches.ts';
 
 export type { WatchHandle } from './watches.ts';
@@ -320,7 +320,7 @@ export function createCluster(
 
 /** null: it does not believe in this lease any more. */
 function keptAlive(message: Buffer, beliefs: ReadonlyMap<string, number>): Buffer | null {
-  const { id } = LEASE_KEEP_ALIVE.request.decode(message);
+  const id = keptLease(message);
   return beliefs.has(id) ? LEASE_KEEP_ALIVE.response.encode({ id, ttl: '1' }) : null;
 }
 

@@ -35,8 +35,8 @@ export function isWrite(path: string, message: Buffer): boolean {
 export function answer(path: string, message: Buffer, context: RequestContext): Buffer {
   switch (path) {
     case LEASE_KEEP_ALIVE.path: {
-      const { id } = LEASE_KEEP_ALIVE.request.decode(message);
-      return LEASE_KEEP_ALIVE.response.encode({ id, ttl: String(context.lessor.renew(id)) });
+      const id = keptLease(message);
+      return keptAnswer(id, context.lessor.renew(id));
     }
     case RANGE.path:
       return range(RANGE.request.decode(message), context);
@@ -65,6 +65,31 @@ export function answer(path: string, message: Buffer, context: RequestContext): 
     default:
       throw new RpcError(12, `unknown method ${path}`, true, undefined);
   }
+}
+
+/** Of heartbeats and their answers, which are nearly all that is sent, the same few come again and again. */
+const MAX_KNOWN = 10_000;
+const keptLeases = new Map<string, string>();
+const keptAnswers = new Map<string, Buffer>();
+
+/** The lease that a heartbeat names. */
+export function keptLease(message: Buffer): string {
+  return known(keptLeases, message.toString('latin1'), () => LEASE_KEEP_ALIVE.request.decode(message).id);
+}
+
+function keptAnswer(id: string, ttlSeconds: number): Buffer {
+  return known(keptAnswers, `${id} ${ttlSeconds}`, () => {
+    return LEASE_KEEP_ALIVE.response.encode({ id, ttl: String(ttlSeconds) });
+  });
+}
+
+function known<T>(map: Map<string, T>, key: string, make: () => T): T {
+  const before = map.get(key);
+  if (before !== undefined) return before;
+  if (map.size >= MAX_KNOWN) map.clear();
+  const made = make();
+  map.set(key, made);
+  return made;
 }
 
 function header(data: Data) {
