@@ -8,6 +8,7 @@ import { runPublisher } from '../../src/agent/publisher/publisher-run.ts';
 import { createCell } from '../../src/lib/cell.ts';
 import { encodeRecord } from '../../src/record/codec.ts';
 import type { DepartureCause, NodeRecord } from '../../src/record/record.ts';
+import { holdLosses } from '../../src/registry/hold.ts';
 import { createRegistry, type Registry } from '../../src/registry/registry.ts';
 import { openEtcdKv } from '../../src/store/etcd/etcd-kv.ts';
 import { createRollStore } from '../../src/store/roll-store.ts';
@@ -25,9 +26,10 @@ export interface Parts {
   readonly createRegistry: typeof createRegistry;
   readonly createRollStore: typeof createRollStore;
   readonly openEtcdKv: typeof openEtcdKv;
+  readonly holdLosses: typeof holdLosses;
 }
 
-export const REAL_PARTS: Parts = { runPublisher, createRegistry, createRollStore, openEtcdKv };
+export const REAL_PARTS: Parts = { runPublisher, createRegistry, createRollStore, openEtcdKv, holdLosses };
 
 /** One agent's process: publisher and registry over a store of its own, as `rollcall agent` has them. */
 export interface Agent {
@@ -172,5 +174,5 @@ export function openStore({ parts, network, host, random, members }: StoreOption
 
 /** The read side, as `rollcall watch` and every agent have it. */
 export function openRegistry(options: StoreOptions, store: Store, process: Process): Registry {
-  return options.parts.createRegistry({ store, clock: process.clock, random: options.random, massLoss: null });
+  return options.parts.createRegistry({ store, clock: process.clock, random: options.random });
 }

@@ -279,7 +279,11 @@ function restored(world: World, fault: Fault): undefined {
   for (let member = 0; member < world.cluster.size; member += 1) world.network.hangUp(member);
   world.cluster.restore(data);
   // As docs/events.md has it: a consumer that does not run while a store is restored is started without its cursor.
-  for (const { agent, reader } of world.watchers) if (agent === null) reader.forgetCursor();
+  for (const { agent, reader, held } of world.watchers) {
+    if (agent !== null) continue;
+    reader.forgetCursor();
+    held.forgetCursor();
+  }
   return undefined;
 }
 

@@ -48,6 +48,7 @@ function ofRegistry(
 
 const MISSING = 'no living node is missing';
 const PROMPT = 'a living node that was removed is back within a second';
+const NO_EARLY_LOSS = 'no loss that may be taken back is acted on';
 const FOLDS = 'events fold to the roll';
 
 /** Each is a fault that a change of the code could bring, at the part that has the code. */
@@ -148,6 +149,32 @@ export const MUTATIONS: readonly Mutation[] = [
     what: 'retries do not pause',
     breaks: ['retries are bounded'],
     parts: ofPublisher((options, signal) => [{ ...options, random: () => 0 }, signal]),
+  },
+  {
+    what: 'uncertain losses are not held back',
+    breaks: [NO_EARLY_LOSS],
+    parts: { ...REAL_PARTS, holdLosses: (source) => source },
+  },
+  {
+    what: 'losses that were held back are not sent when they are certain',
+    breaks: ['a consumer that holds losses back has the roll'],
+    parts: {
+      ...REAL_PARTS,
+      holdLosses: (source) => {
+        const held = REAL_PARTS.holdLosses(source);
+        return {
+          events: async (options) => {
+            const batches = await held.events(options);
+            return (async function* () {
+              for await (const batch of batches) {
+                const from = batch.events.findIndex(({ kind }) => kind === 'certain');
+                yield from < 0 ? batch : { ...batch, events: batch.events.slice(0, from + 1) };
+              }
+            })();
+          },
+        };
+      },
+    },
   },
   {
     what: 'a loss is not told',

@@ -40,7 +40,7 @@ const KINDS = {
   cut: 5,
   refuse: 2,
   loss: 4,
-  'cut-all': 2,
+  'cut-all': 4,
   // Of the store.
   'stop-member': 3,
   'stop-store': 2,

@@ -3,6 +3,7 @@ import { seededRandom } from '../support/seeded-random.ts';
 import { type Agent, openRegistry, openStore, type Parts, startAgent } from './agent.ts';
 import { type Cluster, createCluster } from './etcd/cluster.ts';
 import type { Revision } from './etcd/data.ts';
+import { createHeldReader, type HeldReader } from './held-reader.ts';
 import { createHost, type Host } from './host.ts';
 import { createNetwork, type Network } from './network.ts';
 import { createReader, type Reader } from './reader.ts';
@@ -26,6 +27,7 @@ export interface Node {
 export interface Watcher {
   readonly host: Host;
   readonly reader: Reader;
+  readonly held: HeldReader;
   agent: { readonly process: Agent['process']; readonly registry: Agent['registry'] } | null;
 }
 
@@ -87,7 +89,8 @@ export function createWorld(scenario: Scenario, parts: Parts): World {
   });
   const watchers = Array.from({ length: scenario.readers }, (_, n): Watcher => {
     const host = createHost(`reader-${n}`, scheduler);
-    return { host, reader: createReader(`reader ${n}`, truth, nowMs, fail), agent: null };
+    const held = createHeldReader(`held reader ${n}`, parts.holdLosses, fail);
+    return { host, reader: createReader(`reader ${n}`, truth, nowMs, fail), held, agent: null };
   });
   let sessions = 0;
   const common = { parts, network, members, ttlMs, nowMs };
@@ -130,6 +133,7 @@ export function createWorld(scenario: Scenario, parts: Parts): World {
       const registry = openRegistry(options, openStore(options, process), process);
       watcher.agent = { process, registry };
       watcher.reader.follow(registry, process);
+      watcher.held.follow(registry, process);
     },
     fail,
     violation: () => violation,
