@@ -49,7 +49,7 @@ export interface Agent {
   /** It deregisters and ends, once its host moves. */
   leave(restarting: boolean): void;
   isLeaving(): boolean;
-  /** Why it was to leave when it was told to; null: it was not told. */
+  /** The cause of its departure at the time of `leave`; null: it does not leave. */
   causeToLeave(): DepartureCause | null;
   /** Null: its process runs, or was killed. */
   end(): AgentEnd | null;

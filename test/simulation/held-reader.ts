@@ -45,7 +45,7 @@ export function createHeldReader(
   hold: typeof holdLosses,
   fail: (invariant: string, text: string) => void,
 ): HeldReader {
-  /** What the consumer was told, and the facts that the filter got. */
+  /** The roll by the events that the consumer got, and by those that the filter got. */
   const told = createRoll();
   const facts = createRoll();
   /** Losses that the filter may keep, with the revision at which each was seen. */
