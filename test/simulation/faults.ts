@@ -1,4 +1,5 @@
 import { type Agent, PREFIX } from './agent.ts';
+import { drain, lead } from './coordination.ts';
 import type { Data } from './etcd/data.ts';
 import type { Host } from './host.ts';
 import { DEAD_AFTER_MS } from './network.ts';
@@ -194,6 +195,8 @@ const BEGIN: Readonly<Record<FaultKind, Begin>> = {
     }
     return undefined;
   },
+  drain: coordinate(drain),
+  lead: coordinate(lead),
   cut: cut('silent', 'one'),
   refuse: cut('refused', 'one'),
   'cut-all': cut('silent', 'some'),
@@ -273,6 +276,21 @@ const BEGIN: Readonly<Record<FaultKind, Begin>> = {
   restore: restored,
 };
 
+/** A few agents at a time want the same. */
+function coordinate(work: typeof drain): Begin {
+  return (world, fault) => {
+    let isOver = false;
+    for (let n = 0; n < 3; n += 1) {
+      const agent = world.nodes[(fault.host + n) % world.nodes.length]?.agents[0];
+      if (!agent || agent.isLeaving()) continue;
+      work(agent, () => isOver).catch((error: unknown) => world.fail('nothing breaks', String(error)));
+    }
+    return () => {
+      isOver = true;
+    };
+  };
+}
+
 function restored(world: World, fault: Fault): undefined {
   const data = kept.get(fault);
   if (!data) return undefined;
@@ -291,6 +309,8 @@ function restored(world: World, fault: Fault): undefined {
 export function reachOf(world: World, { kind, host, force }: Fault): Host | 'all' | null {
   switch (kind) {
     case 'change':
+    case 'drain':
+    case 'lead':
     case 'compact':
       return null;
     case 'delete-key':

@@ -46,6 +46,14 @@ function ofRegistry(
   return { ...REAL_PARTS, createRegistry: make };
 }
 
+/** What writes keys that start so is not guarded. */
+function withoutGuards(start: string): Parts {
+  return ofKv((kv) => ({
+    txn: (txn, signal) =>
+      kv.txn(txn.puts.some(({ key }) => key.startsWith(start)) ? { ...txn, guards: [] } : txn, signal),
+  }));
+}
+
 const MISSING = 'no living node is missing';
 const PROMPT = 'a living node that was removed is back within a second';
 const NO_EARLY_LOSS = 'no loss that may be taken back is acted on';
@@ -149,6 +157,16 @@ export const MUTATIONS: readonly Mutation[] = [
     what: 'retries do not pause',
     breaks: ['retries are bounded'],
     parts: ofPublisher((options, signal) => [{ ...options, random: () => 0 }, signal]),
+  },
+  {
+    what: 'drain slots are counted and taken without a lock',
+    breaks: ['drain slots are never above the share'],
+    parts: withoutGuards('coordination/v1/drain'),
+  },
+  {
+    what: 'results are published without the fence of the lock',
+    breaks: ['only the leader’s results are taken'],
+    parts: withoutGuards('coordination/v1/simulated/summary'),
   },
   {
     what: 'uncertain losses are not held back',

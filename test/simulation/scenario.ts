@@ -36,6 +36,9 @@ const KINDS = {
   'jump-wall': 3,
   drift: 1,
   change: 8,
+  // No faults: what agents agree on through the store.
+  drain: 4,
+  lead: 4,
   // Of the network.
   cut: 5,
   refuse: 2,

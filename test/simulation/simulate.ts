@@ -1,4 +1,5 @@
 import { type Parts, REAL_PARTS } from './agent.ts';
+import { watchCoordination } from './coordination.ts';
 import { scheduleFaults } from './faults.ts';
 import { watchInvariants } from './invariants.ts';
 import type { Scenario } from './scenario.ts';
@@ -29,9 +30,11 @@ export async function simulate(scenario: Scenario, parts: Parts = REAL_PARTS): P
   for (const watcher of world.watchers) world.startWatcher(watcher);
   let revisions = 0;
   const { onCommit } = world;
+  const onCoordination = watchCoordination(world);
   world.onCommit = (revision, by) => {
     revisions += 1;
     onCommit(revision, by);
+    onCoordination(revision);
   };
   try {
     await scheduler.run(scenario.minutes * 60_000, () => {
