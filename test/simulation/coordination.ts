@@ -59,17 +59,25 @@ export async function drain(agent: Agent, isOver: () => boolean): Promise<void> 
   }
 }
 
+/** Those that lead, or want to: the calls of one term are made one after another. */
+const candidates = new WeakMap<Agent, { number: number; busy: boolean }>();
+
 /** The agent wants to lead until `isOver`, and publishes numbered results while it does. */
 export async function lead(agent: Agent, isOver: () => boolean): Promise<void> {
   const { session, instanceId, process } = agent;
   const { leaderLocks } = agent.store;
-  for (let number = 1; !isOver(); ) {
+  const candidate = candidates.get(agent) ?? { number: 0, busy: false };
+  if (candidate.busy) return;
+  candidate.busy = true;
+  candidates.set(agent, candidate);
+  while (!isOver()) {
     const won = await attempt(agent, (signal) =>
       leaderLocks.campaign(LOCK, { session, instanceId, ttlMs: LOCK_TTL_MS }, signal),
     );
     let leads = won?.kind === 'elected';
     while (won?.kind === 'elected' && leads && !isOver()) {
-      const summary = `${session} ${number++}`;
+      candidate.number += 1;
+      const summary = `${session} ${candidate.number}`;
       const published = await attempt(agent, (signal) => leaderLocks.publish(won.term, { summary }, signal));
       const renewed = await attempt(agent, (signal) => leaderLocks.renew(won.term, signal));
       leads = published?.kind !== 'lost' && renewed !== 'lost';
@@ -78,6 +86,7 @@ export async function lead(agent: Agent, isOver: () => boolean): Promise<void> {
     if (won?.kind === 'elected' && leads) await attempt(agent, (signal) => leaderLocks.resign(won.term, signal));
     await process.clock.sleep(PAUSE_MS, never);
   }
+  candidate.busy = false;
 }
 
 /** Holds what agents agree on through the store against the truth. @returns what hears of each revision */

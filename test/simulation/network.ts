@@ -80,11 +80,13 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
 
   function transmit(link: Link, arrive: () => void, notBeforeMs = 0): number {
     const atMs = Math.max(arrivalMs(link), notBeforeMs);
-    scheduler.at(atMs, () => {
-      if (link.cut === null) arrive();
-      else link.held.push(arrive);
-    });
+    scheduler.at(atMs, () => pass(link, arrive));
     return atMs;
+  }
+
+  function pass(link: Link, arrive: () => void) {
+    if (link.cut === null) arrive();
+    else link.held.push(arrive);
   }
 
   const isDown = (member: number) => cluster.state(member) === 'down';
@@ -246,7 +248,8 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
         link.clearSinceMs = scheduler.nowMs();
         const held = link.held;
         link.held = [];
-        for (const arrive of held) transmit(link, arrive);
+        // At once and in their order, since what is sent from now on takes longer.
+        for (const arrive of held) scheduler.after(0, () => pass(link, arrive));
       } else if (how === 'refused') {
         link.held = [];
         drop(link);
