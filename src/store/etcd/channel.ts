@@ -73,23 +73,17 @@ export function openChannel(url: string, tls: EtcdTls | null, clock: Clock, conn
   const dial = createDial(url, tls, { clock, connectTimeoutMs, isReady });
   const channel = new ChannelImplementation(dial.target, dial.credentials, { ...CHANNEL_OPTIONS, ...dial.options });
   const underWay = new Set<Call>();
+  let isClosed = false;
 
-  const rpcError = ({ code, details }: Pick<StatusObject, 'code' | 'details'>): RpcError => {
+  const rpcError = ({ code, details }: StatusObject): RpcError => {
     const sent = !/^(No connection established|Name resolution failed)/.test(details);
     const reason = /Last error: (?:Error: )?(.*?)(?: \(\d{4}-\S+\))?\. Resolution note/.exec(details)?.[1] ?? details;
     return new RpcError(code, reason, sent, sent ? undefined : dial.lastError());
   };
 
-  /**
-   * Not by grpc-js's `Client`: for each call that makes interceptors, a Node stream or an error with a stack, a third of
-   * what a heartbeat costs. @returns the call, of which no message is read yet
-   */
-  const begin = (
-    path: string,
-    headers: Headers,
-    onMessage: (message: Buffer) => void,
-    onEnd: (status: StatusObject) => void,
-  ): Call => {
+  // Not by grpc-js's `Client`: for each call that makes interceptors, a Node stream or an error with a stack, a third of
+  // what a heartbeat costs.
+  const begin: Begin = (path, headers, onMessage, onEnd) => {
     if (isClosed) throw new RpcError(CANCELLED, 'the channel is closed', false, undefined);
     const call = channel.createCall(path, Number.POSITIVE_INFINITY, null, null, null);
     underWay.add(call);
@@ -101,89 +95,18 @@ export function openChannel(url: string, tls: EtcdTls | null, clock: Clock, conn
       },
       onReceiveStatus: (status) => {
         underWay.delete(call);
-        onEnd(status);
+        onEnd(status.code === OK ? null : () => rpcError(status));
       },
     });
     return call;
   };
-  let isClosed = false;
-
-  const one = ({ path, stream: isStream }: Method, message: Buffer, headers: Headers, signal: AbortSignal) =>
-    new Promise<Buffer>((resolve, reject) => {
-      let answer: Buffer | null = null;
-      const onMessage = (bytes: Buffer) => {
-        answer ??= bytes;
-        if (!isStream) return;
-        // The other side would go on listening.
-        aborting[Symbol.dispose]();
-        resolve(bytes);
-        cancel(call);
-      };
-      const call = begin(path, headers, onMessage, (status) => {
-        aborting[Symbol.dispose]();
-        // A stream whose answer is there was cancelled here: an error for it would be a fortieth of a heartbeat's time.
-        if (isStream && answer !== null) return;
-        if (status.code !== OK) reject(rpcError(status));
-        else if (answer !== null) resolve(answer);
-        else reject(new RpcError(UNIMPLEMENTED, 'the call ended without an answer', true, undefined));
-      });
-      const aborting = onAbort(signal, (reason) => {
-        reject(reason);
-        cancel(call);
-      });
-      call.startRead();
-      call.sendMessageWithContext({}, message);
-      // Not of a stream: etcd's grpc-proxy hangs up on a client that will say no more, before it has answered.
-      if (!isStream) call.halfClose();
-    });
-
-  async function* stream(path: string, messages: readonly Buffer[], headers: Headers, signal: AbortSignal) {
-    signal.throwIfAborted();
-    let asked = deferred<Buffer | null>();
-    // Kept, because the end may come right after a message, before the loop below waits for the next one.
-    const end: { status: StatusObject | null } = { status: null };
-    const endAsked = () => {
-      if (end.status?.code === OK) asked.resolve(null);
-      else if (end.status !== null) asked.reject(rpcError(end.status));
-    };
-    const call = begin(
-      path,
-      headers,
-      (message) => asked.resolve(message),
-      (status) => {
-        end.status = status;
-        endAsked();
-      },
-    );
-    // A reader that leaves between two answers never comes back to the `finally` below.
-    using _aborting = onAbort(signal, (reason) => {
-      asked.reject(reason);
-      cancel(call);
-    });
-    asked.promise.catch(() => {}); // it may fail while nothing reads
-    sendAll(call, messages);
-    try {
-      for (;;) {
-        call.startRead();
-        const answer = await asked.promise;
-        if (answer === null) return;
-        asked = deferred();
-        asked.promise.catch(() => {}); // as above
-        endAsked();
-        yield answer;
-        signal.throwIfAborted();
-      }
-    } finally {
-      cancel(call);
-    }
-  }
 
   return {
     call: async (method, message, headers, signal) => {
       signal.throwIfAborted();
-      return one(method, message, headers, signal);
+      return callOnce(begin, method, message, headers, signal);
     },
-    stream,
+    stream: (path, messages, headers, signal) => exchange(begin, path, messages, headers, signal),
     close: () => {
       isClosed = true;
       for (const call of underWay) cancel(call);
@@ -191,6 +114,97 @@ export function openChannel(url: string, tls: EtcdTls | null, clock: Clock, conn
       dial.close();
     },
   };
+}
+
+/** Begins a call, of which no message is read yet. @param onEnd gets what makes the error; null: it ended well */
+type Begin = (
+  path: string,
+  headers: Headers,
+  onMessage: (message: Buffer) => void,
+  onEnd: (failure: (() => RpcError) | null) => void,
+) => Call;
+
+function callOnce(
+  begin: Begin,
+  { path, stream: isStream }: Method,
+  message: Buffer,
+  headers: Headers,
+  signal: AbortSignal,
+): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    let answer: Buffer | null = null;
+    const onMessage = (bytes: Buffer) => {
+      answer ??= bytes;
+      if (!isStream) return;
+      // The other side would go on listening.
+      aborting[Symbol.dispose]();
+      resolve(bytes);
+      cancel(call);
+    };
+    const call = begin(path, headers, onMessage, (failure) => {
+      aborting[Symbol.dispose]();
+      // A stream whose answer is there was cancelled above: an error for it would be a fortieth of a heartbeat's time.
+      if (isStream && answer !== null) return;
+      if (failure !== null) reject(failure());
+      else if (answer !== null) resolve(answer);
+      else reject(new RpcError(UNIMPLEMENTED, 'the call ended without an answer', true, undefined));
+    });
+    const aborting = onAbort(signal, (reason) => {
+      reject(reason);
+      cancel(call);
+    });
+    call.startRead();
+    call.sendMessageWithContext({}, message);
+    // Not of a stream: etcd's grpc-proxy hangs up on a client that will say no more, before it has answered.
+    if (!isStream) call.halfClose();
+  });
+}
+
+async function* exchange(
+  begin: Begin,
+  path: string,
+  messages: readonly Buffer[],
+  headers: Headers,
+  signal: AbortSignal,
+): AsyncIterableIterator<Buffer> {
+  signal.throwIfAborted();
+  let asked = deferred<Buffer | null>();
+  // Kept, because the end may come right after a message, before the loop below waits for the next one.
+  const end: { failure?: (() => RpcError) | null } = {};
+  const endAsked = () => {
+    if (end.failure === null) asked.resolve(null);
+    else if (end.failure !== undefined) asked.reject(end.failure());
+  };
+  const call = begin(
+    path,
+    headers,
+    (message) => asked.resolve(message),
+    (failure) => {
+      end.failure = failure;
+      endAsked();
+    },
+  );
+  // A reader that leaves between two answers never comes back to the `finally` below.
+  using _aborting = onAbort(signal, (reason) => {
+    asked.reject(reason);
+    cancel(call);
+  });
+  asked.promise.catch(() => {}); // it may fail while nothing reads
+  sendAll(call, messages);
+  try {
+    for (;;) {
+      call.startRead();
+      const answer = await asked.promise;
+      if (answer === null) return;
+      asked = deferred();
+      asked.promise.catch(() => {}); // as above
+      endAsked();
+      yield answer;
+      signal.throwIfAborted();
+    }
+  } finally {
+    cancel(call);
+  }
 }
 
 /** https://grpc.io/docs/guides/status-codes/ */

@@ -1,6 +1,6 @@
 import type { Clock } from '../../lib/clock.ts';
 import type { Kv, KvBatch } from '../kv.ts';
-import { CompactedError } from '../store-errors.ts';
+import { CompactedError, type StoreError } from '../store-errors.ts';
 import type { EtcdClient } from './etcd-client.ts';
 import { type EtcdContext, isAnswerTooLarge, JunkAnswerError, judge, replaced } from './etcd-errors.ts';
 import { checkFreshness, type Freshness, type HistoryCheck, type WatchProgress } from './freshness.ts';
@@ -110,9 +110,7 @@ export function etcdWatch(client: EtcdClient, { clock, context, history }: Watch
       signal.throwIfAborted();
       // Etcds before 3.4 cannot cut an answer in parts, and the same one would come again.
       if (isAnswerTooLarge(error)) throw overtaken(stream.endpoint.url, progress.received, 'is more than one answer');
-      const verdict = judge(error, stream.endpoint.url, context, `read ${context.root}`);
-      if (verdict.elsewhere) client.avoid(stream.endpoint);
-      throw verdict.error;
+      throw judged(client, context, stream, error);
     } finally {
       stream.close();
     }
@@ -132,13 +130,18 @@ export function etcdWatchKeys(client: EtcdClient, context: EtcdContext): Kv['wat
       }
     } catch (error) {
       signal.throwIfAborted();
-      const verdict = judge(error, stream.endpoint.url, context, `read ${context.root}`);
-      if (verdict.elsewhere) client.avoid(stream.endpoint);
-      throw verdict.error;
+      throw judged(client, context, stream, error);
     } finally {
       stream.close();
     }
   };
+}
+
+/** What the reader of a watch gets for `error`; the next watch starts elsewhere where that may help. */
+function judged(client: EtcdClient, context: EtcdContext, { endpoint }: WatchStream, error: unknown): StoreError {
+  const verdict = judge(error, endpoint.url, context, `read ${context.root}`);
+  if (verdict.elsewhere) client.avoid(endpoint);
+  return verdict.error;
 }
 
 /** Whether what was seen at `revision` is there: a revision of the same number may be of another history. */

@@ -76,23 +76,6 @@ const TxnResponse = message({
   responses: [3, message({ responseRange: [1, message({ kvs: [2, KeyValue, 'repeated'] })] }), 'repeated'],
 });
 
-const LeaseGrantRequest = message({ ttl: [1, 'int64'], id: [2, 'int64'] });
-const LeaseGrantResponse = message({ id: [2, 'int64'], ttl: [3, 'int64'] });
-const LeaseRevokeRequest = message({ id: [1, 'int64'] });
-const LeaseKeepAliveRequest = message({ id: [1, 'int64'] });
-const LeaseKeepAliveResponse = message({ id: [2, 'int64'], ttl: [3, 'int64'] });
-/** From etcd 3.1. */
-const LeaseTimeToLiveRequest = message({ id: [1, 'int64'], keys: [2, 'flag'] });
-const LeaseTimeToLiveResponse = message({
-  id: [2, 'int64'],
-  ttl: [3, 'int64'],
-  grantedTtl: [4, 'int64'],
-  keys: [5, 'bytes', 'repeated'],
-});
-
-const AuthenticateRequest = message({ name: [1, 'text'], password: [2, 'text'] });
-const AuthenticateResponse = message({ token: [2, 'text'] });
-
 const Event = message({
   /** 0: put, 1: delete. */
   type: [1, 'int64'],
@@ -128,42 +111,46 @@ export const WatchResponse = message({
 });
 export const WATCH = '/etcdserverpb.Watch/Watch';
 
-/** Calls with one answer. `stream`: a method of streams, of which one message each way is used. */
-export const RANGE = { path: '/etcdserverpb.KV/Range', request: RangeRequest, response: RangeResponse };
-export const TXN = { path: '/etcdserverpb.KV/Txn', request: TxnRequest, response: TxnResponse };
-export const LEASE_GRANT = {
-  path: '/etcdserverpb.Lease/LeaseGrant',
-  request: LeaseGrantRequest,
-  response: LeaseGrantResponse,
-};
-export const LEASE_REVOKE = {
-  path: '/etcdserverpb.Lease/LeaseRevoke',
-  request: LeaseRevokeRequest,
-  response: message({}),
-};
-export const LEASE_KEEP_ALIVE = {
-  path: '/etcdserverpb.Lease/LeaseKeepAlive',
-  request: LeaseKeepAliveRequest,
-  response: LeaseKeepAliveResponse,
-  stream: true,
-};
-export const LEASE_TIME_TO_LIVE = {
-  path: '/etcdserverpb.Lease/LeaseTimeToLive',
-  request: LeaseTimeToLiveRequest,
-  response: LeaseTimeToLiveResponse,
-};
-export const MEMBER_LIST = {
-  path: '/etcdserverpb.Cluster/MemberList',
-  request: message({}),
-  response: message({ members: [2, message({ id: [1, 'int64'], name: [2, 'text'] }), 'repeated'] }),
-};
-export const STATUS = {
-  path: '/etcdserverpb.Maintenance/Status',
-  request: message({}),
-  response: message({ version: [2, 'text'], leader: [4, 'int64'] }),
-};
-export const AUTHENTICATE = {
-  path: '/etcdserverpb.Auth/Authenticate',
-  request: AuthenticateRequest,
-  response: AuthenticateResponse,
-};
+/** A call with one answer. @param stream a method of streams, of which one message each way is used */
+const method = <Q, A>(path: string, request: Q, response: A, stream = false) => ({
+  path: `/etcdserverpb.${path}`,
+  request,
+  response,
+  stream,
+});
+
+export const RANGE = method('KV/Range', RangeRequest, RangeResponse);
+export const TXN = method('KV/Txn', TxnRequest, TxnResponse);
+export const LEASE_GRANT = method(
+  'Lease/LeaseGrant',
+  message({ ttl: [1, 'int64'], id: [2, 'int64'] }),
+  message({ id: [2, 'int64'], ttl: [3, 'int64'] }),
+);
+export const LEASE_REVOKE = method('Lease/LeaseRevoke', message({ id: [1, 'int64'] }), message({}));
+export const LEASE_KEEP_ALIVE = method(
+  'Lease/LeaseKeepAlive',
+  message({ id: [1, 'int64'] }),
+  message({ id: [2, 'int64'], ttl: [3, 'int64'] }),
+  true,
+);
+/** From etcd 3.1. */
+export const LEASE_TIME_TO_LIVE = method(
+  'Lease/LeaseTimeToLive',
+  message({ id: [1, 'int64'], keys: [2, 'flag'] }),
+  message({ id: [2, 'int64'], ttl: [3, 'int64'], grantedTtl: [4, 'int64'], keys: [5, 'bytes', 'repeated'] }),
+);
+export const MEMBER_LIST = method(
+  'Cluster/MemberList',
+  message({}),
+  message({ members: [2, message({ id: [1, 'int64'], name: [2, 'text'] }), 'repeated'] }),
+);
+export const STATUS = method(
+  'Maintenance/Status',
+  message({}),
+  message({ version: [2, 'text'], leader: [4, 'int64'] }),
+);
+export const AUTHENTICATE = method(
+  'Auth/Authenticate',
+  message({ name: [1, 'text'], password: [2, 'text'] }),
+  message({ token: [2, 'text'] }),
+);
