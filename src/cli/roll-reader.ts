@@ -4,7 +4,7 @@ import { type AgentAccessFlags, agentAccess } from '../config/store-flags.ts';
 import type { AgentAccess } from '../lib/agent-access.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { formatDuration } from '../lib/duration.ts';
-import { describeError, UsageError } from '../lib/errors.ts';
+import { describeError, RollcallError, UsageError } from '../lib/errors.ts';
 import type { InstanceJson, Roll, RollEntry } from '../record/roll.ts';
 import type { NodeSummary } from '../record/summary.ts';
 import { type CliContext, READ_DEADLINE_MS, type ReadFlags, readFromStore } from './context.ts';
@@ -134,6 +134,10 @@ export async function explainAgentError(
       `${origin} answers with a redirect (HTTP ${status}), which is not followed; use the agent’s own URL`,
     );
   }
+  if (status === 401 || status === 403) {
+    const flags = status === 401 ? '--agent-token-file' : '--agent-cert-file and --agent-key-file';
+    return new RollcallError(`${describeError(error)}; see ${flags}`);
+  }
   const isOdd = status === 404 || (status === null && !error.retryable);
   if (!isOdd) return error;
   const version = await versionAt(context, access, origin);
@@ -142,7 +146,9 @@ export async function explainAgentError(
   if (version === null) {
     return new UsageError(`${origin} is not a rollcall agent: ${cause}; use http://HOST:PORT of an agent’s --listen`);
   }
-  return new UsageError(`the agent at ${origin} is rollcall ${version}, this is ${context.version}: ${cause}`);
+  return new UsageError(
+    `the agent at ${origin} is rollcall ${version}, this is ${context.version}: ${cause}; upgrade the older one`,
+  );
 }
 
 /** The version in the first line of `/`; null: that is not an agent's. */

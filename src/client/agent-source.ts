@@ -232,9 +232,36 @@ function publicError(action: string, error: unknown): unknown {
     error instanceof SyntaxError ||
     error instanceof BodyTooLargeError ||
     error instanceof SseTooLargeError;
-  const text = isJunk ? `cannot read the answer: ${describeError(error)}; ${OWN_URL}` : describeError(error);
-  return new AgentError(`${action}: ${text}`, { retryable: !isJunk, cause: error });
+  const code = String((error as { code?: unknown } | null)?.code);
+  if (NO_TLS.includes(code)) {
+    // Without its cause: OpenSSL's text names lines of its source.
+    return new AgentError(`${action}: the port does not speak TLS; use http://`, { retryable: true });
+  }
+  const advice = Object.hasOwn(ADVICE, code) ? `; ${ADVICE[code]}` : '';
+  const what = isJunk ? `cannot read the answer: ${describeError(error)}; ${OWN_URL}` : describeError(error) + advice;
+  return new AgentError(`${action}: ${what}`, { retryable: !isJunk, cause: error });
 }
+
+const NO_TLS = ['EPROTO', 'ERR_SSL_WRONG_VERSION_NUMBER'];
+const CHECK_ADDRESS = 'check the address, and that no firewall is between';
+const TRUST = 'trust its authority with --agent-ca-file, caFile or NODE_EXTRA_CA_CERTS';
+
+/** The next step by the code of the error, from Node's own client and from `fetch`. */
+const ADVICE: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'check that an agent listens there',
+  ENOTFOUND: 'check the name of the host',
+  EAI_AGAIN: 'check the name of the host',
+  EHOSTUNREACH: CHECK_ADDRESS,
+  ENETUNREACH: CHECK_ADDRESS,
+  ETIMEDOUT: CHECK_ADDRESS,
+  CONNECT_TIMEOUT: CHECK_ADDRESS,
+  UND_ERR_CONNECT_TIMEOUT: CHECK_ADDRESS,
+  DEPTH_ZERO_SELF_SIGNED_CERT: TRUST,
+  SELF_SIGNED_CERT_IN_CHAIN: TRUST,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: TRUST,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: TRUST,
+  ERR_TLS_CERT_ALTNAME_INVALID: 'use a name that is in its certificate',
+};
 
 /** @throws UsageError */
 export function parseOrigin(url: string): string {

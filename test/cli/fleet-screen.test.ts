@@ -93,7 +93,7 @@ describe('rollcall status', () => {
     assert.equal(code, 2);
     assert.match(
       stderr,
-      /^rollcall status: the agent at http:\S+ is rollcall 0\.0\.9, this is test: .*HTTP 404: unknown path\n$/,
+      /^rollcall status: the agent at http:\S+ is rollcall 0\.0\.9, this is test: .*HTTP 404: unknown path; upgrade the older one\n$/,
     );
     const odd = await startScriptedAgent(t, json(200, { nodes: {} }));
     assert.match(

@@ -100,7 +100,12 @@ describe('an --agent that is of no use is one line', () => {
       'URL answers with a redirect (HTTP 302), which is not followed; use the agent’s own URL',
     ]);
     assert.equal(page.asked.length, 2, 'the page was not asked by the redirect');
-    assert.match(String(await list('http://127.0.0.1:1')), /^1,list the roll at URL: .*ECONNREFUSED/);
+    assert.match(
+      String(await list('http://127.0.0.1:1')),
+      /^1,list the roll at URL: .*ECONNREFUSED 127.0.0.1:1; check that an agent listens there$/,
+    );
+    const tls = page.url.replace('http:', 'https:');
+    assert.match(String(await list(tls)), /^1,list the roll at URL: the port does not speak TLS; use http:\/\/$/);
     for (const url of ['10.0.0.1:51690', 'http://h/path', 'ftp://h'])
       assert.match(String((await runInProcess(['list', '--agent', url])).stderr), /Write an address such as http:/);
   });
@@ -109,8 +114,18 @@ describe('an --agent that is of no use is one line', () => {
     const other = await startScriptedAgent(t, json(200, { nodes: [] }), (_, res) => res.end('rollcall 9.1.0\n\n/\n'));
     assert.match(
       String(await list(other.url)),
-      /^2,the agent at URL is rollcall 9\.1\.0, this is test: .*cannot read the answer/,
+      /^2,the agent at URL is rollcall 9\.1\.0, this is test: .*cannot read the answer: .*; upgrade the older one$/,
     );
+  });
+
+  test('an agent that asks for a token or a certificate has the flag for it', async (t) => {
+    for (const [status, flags] of [
+      [401, '--agent-token-file'],
+      [403, '--agent-cert-file and --agent-key-file'],
+    ] as const) {
+      const closed = await startScriptedAgent(t, json(status, { detail: 'it is needed' }));
+      assert.deepEqual(await list(closed.url), [1, `list the roll at URL: HTTP ${status}: it is needed; see ${flags}`]);
+    }
   });
 
   test('an agent that has no roll yet says why', async (t) => {

@@ -50,6 +50,22 @@ test('another fetch is asked with the whole URL, and its failure has its cause',
   assert.deepEqual(asked, ['https://agent.example:51690/v1/containerInstances?']);
 });
 
+test('a connection that fails names the next step', async () => {
+  for (const [code, step] of [
+    ['ENOTFOUND', '; check the name of the host'],
+    ['UND_ERR_CONNECT_TIMEOUT', '; check the address, and that no firewall is between'],
+    ['SELF_SIGNED_CERT_IN_CHAIN', '; trust its authority with --agent-ca-file, caFile or NODE_EXTRA_CA_CERTS'],
+    ['EOTHER', ''],
+  ] as const) {
+    const client = connect('http://agent.example:51690', {
+      fetch: async () => {
+        throw new TypeError('fetch failed', { cause: Object.assign(new Error('no way'), { code }) });
+      },
+    });
+    await assert.rejects(client.list(), { message: `list the roll at http://agent.example:51690: no way${step}` });
+  }
+});
+
 test('a 404 of something else than an agent is no unknown node', async (t) => {
   const other = await startScriptedAgent(t, json(404, { detail: 'no such page' }));
   const client = connect(other.url);
