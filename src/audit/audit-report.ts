@@ -1,4 +1,5 @@
 import type { ContainerInstance } from '../ecs/ecs-api.ts';
+import type { Finding } from '../record/difference.ts';
 import type { NodeRecord } from '../record/record.ts';
 import type { RollEntry } from '../record/roll.ts';
 
@@ -23,19 +24,6 @@ export const NOTE_KINDS = [
   'changing',
 ] as const;
 export type NoteKind = (typeof NOTE_KINDS)[number];
-
-interface Finding {
-  /** null if ECS has no instance id for it. */
-  readonly instanceId: string | null;
-  readonly cluster: string | null;
-  /** From ECS; for a node that is only on the roll, from its record. */
-  readonly containerInstanceArn: string | null;
-  readonly privateIpAddress: string | null;
-  /** Known to be so since (RFC 3339); null: unknown. */
-  readonly since: string | null;
-  /** One line for the user. It has no value that changes with time. */
-  readonly reason: string;
-}
 
 /** A node or container instance that differs between the store and ECS, in two comparisons. */
 export interface Difference extends Finding {

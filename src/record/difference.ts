@@ -6,18 +6,23 @@ import { type Decoded, decodeBounded, FieldError, field, INSTANCE_ID } from './c
 export const KEPT_DIFFERENCE_KINDS = ['ghost', 'stray', 'mismatch'] as const;
 type KeptDifferenceKind = (typeof KEPT_DIFFERENCE_KINDS)[number];
 
-/** One difference, as the continuous audit wrote it. Its agent is another node: every field is checked on reading. */
-export interface KeptDifference {
-  readonly kind: KeptDifferenceKind;
-  /** null: ECS has no instance id for it. */
+/** What an audit says of one node or container instance. */
+export interface Finding {
+  /** null if ECS has no instance id for it. */
   readonly instanceId: string | null;
   readonly cluster: string | null;
+  /** From ECS; for a node that is only on the roll, from its record. */
   readonly containerInstanceArn: string | null;
   readonly privateIpAddress: string | null;
-  /** RFC 3339; null: not known. */
+  /** Known to be so since (RFC 3339); null: unknown. */
   readonly since: string | null;
-  /** One line. */
+  /** One line for the user. It has no value that changes with time. */
   readonly reason: string;
+}
+
+/** One difference, as the continuous audit wrote it. Its agent is another node: every field is checked on reading. */
+export interface KeptDifference extends Finding {
+  readonly kind: KeptDifferenceKind;
 }
 
 /** More are not read: twice what an audit keeps. */
