@@ -54,6 +54,8 @@ export interface UncertainLoss {
   readonly after: string | null;
   /** Shared by all copies of the loss. */
   readonly fate?: LossFate;
+  /** From a replay: another process may have sent the loss as certain before the node returned. */
+  readonly isPast?: true;
 }
 
 /** What became of an uncertain loss: known to its process before a reader that is behind has read so far. */

@@ -6,7 +6,8 @@ import { type LossMap, lossMap } from './sharded-map.ts';
 /**
  * Holds uncertain losses back, for consumers that act on a `lost`. The stream is that of `source`, but:
  * - an uncertain `lost` is kept until `certain`, and sent right after it;
- * - a node that returns first was never lost for the consumer: it gets only what changed, if anything did;
+ * - a node that returns first was never lost for the consumer: it gets only what changed, if anything did, or the
+ *   `recovered` when the consumer was away meanwhile, because it may have been sent the loss before;
  * - a snapshot shows such a node as it was while it was present;
  * - the cursor stays before the first loss that is kept, so a consumer that resumes gets it again;
  * - a consumer that is behind gets a loss before its `certain`, and its cursor moves, as soon as the loss is decided.
@@ -156,7 +157,9 @@ function pass(held: Held, event: InstanceEvent): Passed {
     return { held: { ...held, kept: held.kept.with(instanceId, { ...known, now: after }) }, events: [] };
   }
   const left = { ...held, kept: held.kept.without(instanceId) };
-  return { held: outside(left), events: diffEntry(instanceId, known.loss.before, after, revision) };
+  // A consumer that resumes may have been sent the loss before, and ended before its cursor moved.
+  const events = known.loss.isPast ? [event] : diffEntry(instanceId, known.loss.before, after, revision);
+  return { held: outside(left), events };
 }
 
 function isCertain({ revision, fate }: UncertainLoss, upTo: bigint): boolean {

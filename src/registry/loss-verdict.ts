@@ -142,7 +142,11 @@ function takeChanges(
     // What waits was not told, so it is among the changes if it is so still.
     const told = phase.kind === 'uncertain' ? open : initialVerdict.open;
     open = initialVerdict.open;
-    for (const [instanceId, loss] of told) open = open.with(instanceId, { ...loss, revision, after });
+    for (const [instanceId, loss] of told) {
+      // In their order, so that one that is due does not wait for a later one.
+      const lostAt = BigInt(loss.revision) < BigInt(revision) ? loss.revision : revision;
+      open = open.with(instanceId, { ...loss, revision: lostAt, after });
+    }
   }
   for (const change of changes) {
     const { instanceId } = change;

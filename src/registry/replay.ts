@@ -79,9 +79,10 @@ export function replayChanges(
     return { revision: batch.revision, changes, audit, present: view.count().present };
   });
   const { spans, open, losses } = massLossSpans(steps, limits, openLosses);
+  const beginnings = new Map(spans.map((span) => [span.first, span]));
   let span: MassLossSpan | undefined;
   const events = steps.map(({ revision, changes, audit }, index): RollEvent[] => {
-    const begun = spans.find(({ first }) => first === index);
+    const begun = beginnings.get(index);
     span = begun ?? span;
     const told = changes.flatMap((change) => {
       const loss = losses.get(change);
@@ -145,7 +146,7 @@ function massLossSpans(
 }
 
 function pastLoss(before: RollEntry, revision: string): UncertainLoss {
-  return { before, revision, after: String(BigInt(revision) - 1n), fate: { decided: null } };
+  return { before, revision, after: String(BigInt(revision) - 1n), fate: { decided: null }, isPast: true };
 }
 
 /** @param loss the change is one that is uncertain */

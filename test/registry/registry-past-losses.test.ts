@@ -132,7 +132,8 @@ test('the same when all have returned: it is over in the past already', async (t
   const [facts, holding] = [process.facts('2'), process.holding('2')];
   await w.clock.advance(0);
   assert.equal(kindsOf(facts), 'uncertain lost?×10 recovered×10 certain');
-  assert.equal(kindsOf(holding), 'uncertain certain');
+  // It may have been sent the losses by another process, and have ended before its cursor moved.
+  assert.equal(kindsOf(holding), 'uncertain recovered×10 certain');
 });
 
 test('while the past is read, what happens meanwhile is not missed, and a `certain` about others is not about it', async (t) => {
