@@ -79,117 +79,101 @@ interface Logged {
   readonly bytes: number;
 }
 
-/** What a reader needs of the log. */
-interface LogView {
-  generation(): number;
-  isClosed(): boolean;
+interface LogState {
+  generation: number;
+  kept: Logged[];
   /** The index of the first kept batch, counted since the log started over. */
-  first(): number;
-  kept(index: number): Logged | undefined;
-  head(): bigint;
-  /** Resolves at the next change of the log. Rejects with the reason of `signal`. */
-  changed(signal: AbortSignal): Promise<void>;
-  onCutOff(): void;
+  first: number;
+  /** Appended so far. */
+  count: number;
+  bytes: number;
+  /** The log has all events after this revision. */
+  floor: bigint;
+  head: bigint;
+  closed: boolean;
+  slowReaders: number;
+  /** Readers that wait for the next change of the log. */
+  readonly waiting: Set<() => void>;
 }
 
 export function createEventLog(): EventLog {
-  let generation = 0;
-  let kept: Logged[] = [];
-  /** Appended so far. */
-  let count = 0;
-  let bytes = 0;
-  let first = 0;
-  /** The log has all events after this revision. */
-  let floor = 0n;
-  let head = 0n;
-  let closed = false;
-  let slowReaders = 0;
-  const waiting = new Set<() => void>();
-
-  function wake() {
-    const woken = [...waiting];
-    waiting.clear();
-    for (const resume of woken) resume();
-  }
-
-  const view: LogView = {
-    generation: () => generation,
-    isClosed: () => closed,
-    first: () => first,
-    kept: (index) => kept[index - first],
-    head: () => head,
-    async changed(signal) {
-      const { promise, resolve } = deferred<void>();
-      waiting.add(resolve);
-      try {
-        await abortable(promise, signal);
-      } finally {
-        waiting.delete(resolve);
-      }
-    },
-    onCutOff() {
-      slowReaders += 1;
-    },
+  const log: LogState = {
+    generation: 0,
+    kept: [],
+    first: 0,
+    count: 0,
+    bytes: 0,
+    floor: 0n,
+    head: 0n,
+    closed: false,
+    slowReaders: 0,
+    waiting: new Set(),
   };
 
-  /** Removes batches after which enough others were appended. One huge change must not cut off all readers. */
-  function trim() {
-    const end = kept.findIndex((logged) => count - logged.count < KEPT && bytes - logged.bytes < KEPT_BYTES);
-    floor = kept[end - 1]?.revision ?? floor;
-    first += Math.max(end, 0);
-    if (end > 0) kept.splice(0, end);
+  function wake() {
+    const woken = [...log.waiting];
+    log.waiting.clear();
+    for (const resume of woken) resume();
   }
 
   return {
     restart(revision) {
-      generation += 1;
-      kept = [];
-      first = 0;
-      floor = BigInt(revision);
-      head = floor;
+      const floor = BigInt(revision);
+      Object.assign(log, { generation: log.generation + 1, kept: [], first: 0, floor, head: floor });
       wake();
     },
     append(batches) {
-      for (const { events } of batches) {
-        count += events.length;
-        for (const event of events)
-          bytes += 'after' in event ? estimateBytes(event.before?.record, event.after?.record) : 0;
+      for (const event of batches.flatMap(({ events }) => events)) {
+        log.count += 1;
+        log.bytes += 'after' in event ? estimateBytes(event.before?.record, event.after?.record) : 0;
       }
+      const { count, bytes } = log;
       for (const { revision, events } of batches) {
-        for (const piece of cutBatch(events, head, BigInt(revision))) kept.push({ ...piece, count, bytes });
-        head = BigInt(revision);
+        for (const piece of cutBatch(events, log.head, BigInt(revision))) log.kept.push({ ...piece, count, bytes });
+        log.head = BigInt(revision);
       }
-      trim();
+      trim(log);
       wake();
     },
-    here: () => ({ generation, next: first + kept.length, revision: String(head) }),
+    here: () => ({ generation: log.generation, next: log.first + log.kept.length, revision: String(log.head) }),
     readFrom: (position) =>
-      position.generation === generation && position.next >= first ? createReader(view, position) : null,
+      position.generation === log.generation && position.next >= log.first ? createReader(log, position) : null,
     readAfter(revision) {
+      const { generation, kept, first, floor } = log;
       const sent = BigInt(revision);
       if (sent < floor) return null;
       const index = kept.findIndex((logged) => logged.revision > sent);
-      return createReader(view, { generation, next: first + (index < 0 ? kept.length : index), revision });
+      return createReader(log, { generation, next: first + (index < 0 ? kept.length : index), revision });
     },
     close() {
-      closed = true;
+      log.closed = true;
       wake();
     },
-    slowReaders: () => slowReaders,
+    slowReaders: () => log.slowReaders,
   };
 }
 
-function createReader(log: LogView, { generation, next: from, revision }: LogPosition): LogReader {
+/** Removes batches after which enough others were appended. One huge change must not cut off all readers. */
+function trim(log: LogState) {
+  const { count, bytes, kept } = log;
+  const end = kept.findIndex((logged) => count - logged.count < KEPT && bytes - logged.bytes < KEPT_BYTES);
+  if (end <= 0) return;
+  log.floor = kept[end - 1]?.revision ?? log.floor;
+  log.first += end;
+  kept.splice(0, end);
+}
+
+function createReader(log: LogState, { generation, next: from, revision }: LogPosition): LogReader {
   let next = from;
   let sent = BigInt(revision);
   /** The reader has the events up to this revision from another process, which is ahead of this one. */
-  const skipTo = sent > log.head() ? sent : 0n;
+  const skipTo = sent > log.head ? sent : 0n;
   let cutOff = false;
 
   function isCurrent(): boolean {
-    if (generation !== log.generation()) return false;
-    if (next >= log.first()) return true;
-    if (!cutOff) log.onCutOff();
+    if (generation !== log.generation) return false;
+    if (next >= log.first) return true;
+    if (!cutOff) log.slowReaders += 1;
     cutOff = true;
     throw new SlowReaderError(
       `events are read too slowly: only about the newest ${KEPT} are kept, fewer of large records; resume after revision ${sent}`,
@@ -197,7 +181,7 @@ function createReader(log: LogView, { generation, next: from, revision }: LogPos
   }
 
   function take(): EventBatch | null {
-    for (let logged = log.kept(next); logged; logged = log.kept(next)) {
+    for (let logged = log.kept[next - log.first]; logged; logged = log.kept[next - log.first]) {
       next += 1;
       if (logged.revision <= skipTo) continue;
       if (logged.cursor < sent) return { events: logged.batch.events, cursor: String(sent) };
@@ -205,8 +189,8 @@ function createReader(log: LogView, { generation, next: from, revision }: LogPos
       // The same object for all readers, so that its encoded text can be shared.
       return logged.batch;
     }
-    if (log.head() <= sent) return null;
-    sent = log.head();
+    if (log.head <= sent) return null;
+    sent = log.head;
     return { events: [], cursor: String(sent) };
   }
 
@@ -215,11 +199,13 @@ function createReader(log: LogView, { generation, next: from, revision }: LogPos
     async next(signal) {
       for (;;) {
         signal.throwIfAborted();
-        if (log.isClosed()) return null;
+        if (log.closed) return null;
         if (!isCurrent()) return 'restarted';
         const batch = take();
         if (batch) return batch;
-        await log.changed(signal);
+        const { promise, resolve } = deferred<void>();
+        log.waiting.add(resolve);
+        await abortable(promise, signal).finally(() => log.waiting.delete(resolve));
       }
     },
   };

@@ -10,116 +10,6 @@ import { CompactedError, StoreError } from '../store/store-errors.ts';
 import type { LiveRoll } from './live-roll.ts';
 import { watchBatches } from './watch-batches.ts';
 
-interface FollowOptions {
-  readonly store: Store;
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly signal: AbortSignal;
-  /** Limit of one snapshot. */
-  readonly snapshotTimeoutMs: number;
-  /** A watch without a batch for this long is started again. More than the 10 s at which a store confirms. */
-  readonly silenceMs: number;
-}
-
-/** Gets the roll: first a snapshot, then batches without a gap; after a compaction a new snapshot. */
-interface RollObserver {
-  /** @param askedAtMs monotonic instant of the request: the roll is at least that recent */
-  onSnapshot(roll: Roll, askedAtMs: number): void;
-  /** @returns false when the batch does not fit the observer's roll: a new snapshot follows */
-  onBatch(batch: WatchBatch): boolean;
-  /** Snapshot or watch failed; a retry follows. */
-  onBroken(error: unknown): void;
-}
-
-const FIRST_RETRY_MS = 200;
-const MAX_RETRY_MS = 5_000;
-
-/** Follows the roll until `signal` aborts, through every failure of the store: resolves then, and never rejects. */
-async function followRoll(options: FollowOptions, observer: RollObserver): Promise<void> {
-  const { store, clock, random, signal } = options;
-  let backoff = new Backoff(FIRST_RETRY_MS, MAX_RETRY_MS);
-  // The last revision that the observer has completely; null: it needs a snapshot.
-  let revision: string | null = null;
-  while (!signal.aborted) {
-    try {
-      revision ??= await readSnapshot(options, observer);
-      for await (const batch of watchBatches(store, clock, revision, options.silenceMs, signal)) {
-        signal.throwIfAborted();
-        const fits = BigInt(batch.revision) >= BigInt(revision) && observer.onBatch(batch);
-        // Also if the store was restored from a backup, which sets its revisions back.
-        if (!fits)
-          throw new CompactedError(`watch the roll at ${store.label}: revision ${batch.revision} does not fit`);
-        revision = batch.revision;
-        backoff = backoff.reset();
-      }
-      throw new StoreError(`watch the roll at ${store.label}: the watch ended`, { retryable: true });
-    } catch (error) {
-      if (signal.aborted) return;
-      if (error instanceof CompactedError) revision = null;
-      observer.onBroken(error);
-    }
-    await clock.sleep(backoff.delayMs(random()), signal).catch(() => {}); // aborted: the loop's condition ends it
-    backoff = backoff.next();
-  }
-}
-
-async function readSnapshot(options: FollowOptions, observer: RollObserver): Promise<string> {
-  const { store, clock, signal, snapshotTimeoutMs } = options;
-  const askedAtMs = clock.monotonicMs();
-  const roll = await withDeadline(clock, snapshotTimeoutMs, signal, `read the roll from ${store.label}`, (within) =>
-    store.read(within),
-  );
-  signal.throwIfAborted();
-  observer.onSnapshot(roll, askedAtMs);
-  return roll.revision;
-}
-
-interface SessionOptions {
-  readonly clock: Clock;
-  /** Follows the store until its signal aborts. Never rejects. */
-  readonly follow: (signal: AbortSignal, firstOutcome: () => void) => Promise<void>;
-  /** Monotonic instant at which the session becomes idle; asked again then. */
-  readonly idleAtMs: () => number;
-  readonly onEnd: () => void;
-}
-
-/** One watch of the store, from the first reader until it is idle. */
-interface Session {
-  readonly startedAtMs: number;
-  /** Resolves when the first snapshot came or failed, or the session ended. */
-  readonly firstOutcome: Promise<void>;
-  /** Resolves when everything that runs has ended. */
-  end(): Promise<void>;
-}
-
-function startSession({ clock, follow, idleAtMs, onEnd }: SessionOptions): Session {
-  const controller = new AbortController();
-  const { signal } = controller;
-  const firstOutcome = deferred<void>();
-  const end = () => {
-    if (signal.aborted) return;
-    controller.abort();
-    firstOutcome.resolve();
-    onEnd();
-  };
-  const endWhenIdle = async () => {
-    for (let restMs = idleAtMs() - clock.monotonicMs(); restMs > 0; restMs = idleAtMs() - clock.monotonicMs()) {
-      if (signal.aborted) return;
-      await clock.sleep(restMs, signal).catch(() => {}); // ended already: the loop sees it
-    }
-    end();
-  };
-  const ended = Promise.all([follow(signal, firstOutcome.resolve), endWhenIdle()]);
-  return {
-    startedAtMs: clock.monotonicMs(),
-    firstOutcome: firstOutcome.promise,
-    async end() {
-      end();
-      await ended;
-    },
-  };
-}
-
 interface FollowerOptions {
   readonly store: Store;
   readonly clock: Clock;
@@ -137,9 +27,6 @@ interface FollowerOptions {
   /** The watch has been without a confirmation for longer than `WATCH_DOWN_MS`, or, with null, has one again. Once for each. */
   readonly onWatch: (down: WatchDown | null) => void;
 }
-
-/** A watch of a healthy store is confirmed every 10 s. */
-const WATCH_DOWN_MS = 15_000;
 
 export interface WatchDown {
   /** Since the last confirmation, or the start of the watch. */
@@ -171,14 +58,23 @@ interface Follower {
   close(): Promise<void>;
 }
 
-/** Longer than readers wait: a slow store's snapshot is still worth having for the next reader. */
-const SNAPSHOT_TIMEOUT_MS = 15_000;
-const WATCH_SILENCE_MS = 30_000;
+/** One watch of the store, from the first reader until it is idle. */
+interface Session {
+  readonly controller: AbortController;
+  readonly startedAtMs: number;
+  /** Resolves when the first snapshot came or failed, or the session ended. */
+  readonly firstOutcome: ReturnType<typeof deferred<void>>;
+  /** Resolves when everything that runs has ended. */
+  readonly ended: Promise<unknown>;
+}
+
+/** A watch of a healthy store is confirmed every 10 s. */
+const WATCH_DOWN_MS = 15_000;
 /** How soon it is noticed that a watch is up again. */
 const DOWN_LOOK_MS = 1_000;
 
 export function createFollower(options: FollowerOptions): Follower {
-  const { store, clock, random, live, idleMs, readTimeoutMs, isInUse, onStartOver, onStep, onWatch } = options;
+  const { store, clock, live, idleMs, readTimeoutMs, isInUse, onStartOver, onStep, onWatch } = options;
   let session: Session | null = null;
   let closed = false;
   let neededAtMs = 0;
@@ -206,44 +102,40 @@ export function createFollower(options: FollowerOptions): Follower {
     // The steps stood still since the previous watch ended.
     onStep();
     live.restart();
-    upAtMs = clock.monotonicMs();
-    return startSession({
-      clock,
-      follow: (signal, firstOutcome) => Promise.all([follow(signal, firstOutcome), observe(signal)]).then(() => {}),
-      idleAtMs: () => (isInUse() ? clock.monotonicMs() : neededAtMs) + idleMs,
-      onEnd() {
-        session = null;
-        isLive = false;
-        live.stop();
+    const [controller, firstOutcome] = [new AbortController(), deferred<void>()];
+    const startedAtMs = clock.monotonicMs();
+    upAtMs = startedAtMs;
+    const observer: RollObserver = {
+      onSnapshot(roll, askedAtMs) {
+        live.onSnapshot(roll);
+        snapshots += 1;
+        confirmed(askedAtMs);
+        firstOutcome.resolve();
       },
-    });
+      onBatch(batch) {
+        confirmed(clock.monotonicMs());
+        return live.onBatch(batch);
+      },
+      onBroken(error) {
+        live.onBroken();
+        if (isLive) watchRestarts += 1;
+        isLive = false;
+        lastError = error;
+        if (error instanceof CompactedError) onStartOver();
+        onStep();
+        firstOutcome.resolve();
+      },
+    };
+    const ended = Promise.all([followRoll(options, observer, controller.signal), attend(controller.signal)]);
+    return { controller, startedAtMs, firstOutcome, ended };
   }
 
-  function follow(signal: AbortSignal, firstOutcome: () => void): Promise<void> {
-    return followRoll(
-      { store, clock, random, signal, snapshotTimeoutMs: SNAPSHOT_TIMEOUT_MS, silenceMs: WATCH_SILENCE_MS },
-      {
-        onSnapshot(roll, askedAtMs) {
-          live.onSnapshot(roll);
-          snapshots += 1;
-          confirmed(askedAtMs);
-          firstOutcome();
-        },
-        onBatch(batch) {
-          confirmed(clock.monotonicMs());
-          return live.onBatch(batch);
-        },
-        onBroken(error) {
-          live.onBroken();
-          if (isLive) watchRestarts += 1;
-          isLive = false;
-          lastError = error;
-          if (error instanceof CompactedError) onStartOver();
-          onStep();
-          firstOutcome();
-        },
-      },
-    );
+  function end() {
+    session?.controller.abort();
+    session?.firstOutcome.resolve();
+    session = null;
+    isLive = false;
+    live.stop();
   }
 
   function down(): WatchDown | null {
@@ -251,28 +143,18 @@ export function createFollower(options: FollowerOptions): Follower {
     return session === null || downMs <= WATCH_DOWN_MS ? null : { downMs: Math.ceil(downMs), error: lastError };
   }
 
-  /** A silent watch makes no step, so this looks at the clock. Resolves when `signal` aborts. */
-  async function observe(signal: AbortSignal): Promise<void> {
+  /** Ends the session when it is idle, and says when its watch is down: a silent one makes no step. */
+  async function attend(signal: AbortSignal): Promise<void> {
     let reported: WatchDown | null = null;
     while (!signal.aborted) {
+      const nowMs = clock.monotonicMs();
+      const idleInMs = (isInUse() ? nowMs : neededAtMs) + idleMs - nowMs;
+      if (idleInMs <= 0) return end();
       const now = down();
       if ((now === null) !== (reported === null)) onWatch(now);
       reported = now;
-      const restMs = now === null ? upAtMs + WATCH_DOWN_MS + 1 - clock.monotonicMs() : DOWN_LOOK_MS;
-      await clock.sleep(Math.max(restMs, 1), signal).catch(() => {}); // aborted: the loop's condition ends it
-    }
-  }
-
-  /** Waits for the first outcome, at most until `readTimeoutMs` after the start of the session. */
-  async function awaitFirst({ startedAtMs, firstOutcome }: Session, signal: AbortSignal): Promise<void> {
-    const restMs = startedAtMs + readTimeoutMs - clock.monotonicMs();
-    if (restMs <= 0) return;
-    const action = `read the roll from ${store.label}`;
-    try {
-      await withDeadline(clock, restMs, signal, action, () => firstOutcome);
-    } catch (error) {
-      if (!(error instanceof DeadlineError)) throw error;
-      lastError ??= new DeadlineError(action, readTimeoutMs);
+      const lookInMs = now === null ? upAtMs + WATCH_DOWN_MS + 1 - nowMs : DOWN_LOOK_MS;
+      await clock.sleep(Math.max(Math.min(idleInMs, lookInMs), 1), signal).catch(() => {}); // aborted: the loop ends
     }
   }
 
@@ -281,7 +163,15 @@ export function createFollower(options: FollowerOptions): Follower {
       signal.throwIfAborted();
       touch();
       if (!closed) session ??= start();
-      if (session && !isEnough()) await awaitFirst(session, signal);
+      const restMs = session === null ? 0 : session.startedAtMs + readTimeoutMs - clock.monotonicMs();
+      if (session && restMs > 0 && !isEnough()) {
+        const { promise } = session.firstOutcome;
+        const action = `read the roll from ${store.label}`;
+        await withDeadline(clock, restMs, signal, action, () => promise).catch((error) => {
+          if (!(error instanceof DeadlineError)) throw error;
+          lastError ??= new DeadlineError(action, readTimeoutMs);
+        });
+      }
       if (closed) throw new RollcallError('read the roll: this process is stopping');
     },
     touch,
@@ -293,7 +183,67 @@ export function createFollower(options: FollowerOptions): Follower {
     counts: () => ({ snapshots, watchRestarts }),
     async close() {
       closed = true;
-      await session?.end();
+      const last = session?.ended;
+      if (last) end();
+      await last;
     },
   };
+}
+
+/** Gets the roll: first a snapshot, then batches without a gap; after a compaction a new snapshot. */
+interface RollObserver {
+  /** @param askedAtMs monotonic instant of the request: the roll is at least that recent */
+  onSnapshot(roll: Roll, askedAtMs: number): void;
+  /** @returns false when the batch does not fit the observer's roll: a new snapshot follows */
+  onBatch(batch: WatchBatch): boolean;
+  /** Snapshot or watch failed; a retry follows. */
+  onBroken(error: unknown): void;
+}
+
+type RollSource = Pick<FollowerOptions, 'store' | 'clock' | 'random'>;
+
+const FIRST_RETRY_MS = 200;
+const MAX_RETRY_MS = 5_000;
+/** Longer than readers wait: a slow store's snapshot is still worth having for the next reader. */
+const SNAPSHOT_TIMEOUT_MS = 15_000;
+/** A watch without a batch for this long is started again. More than the 10 s at which a store confirms. */
+const WATCH_SILENCE_MS = 30_000;
+
+/** Follows the roll until `signal` aborts, through every failure of the store: resolves then, and never rejects. */
+async function followRoll(source: RollSource, observer: RollObserver, signal: AbortSignal): Promise<void> {
+  const { store, clock, random } = source;
+  let backoff = new Backoff(FIRST_RETRY_MS, MAX_RETRY_MS);
+  // The last revision that the observer has completely; null: it needs a snapshot.
+  let revision: string | null = null;
+  while (!signal.aborted) {
+    try {
+      revision ??= await readSnapshot(source, observer, signal);
+      for await (const batch of watchBatches(store, clock, revision, WATCH_SILENCE_MS, signal)) {
+        signal.throwIfAborted();
+        const fits = BigInt(batch.revision) >= BigInt(revision) && observer.onBatch(batch);
+        // Also if the store was restored from a backup, which sets its revisions back.
+        if (!fits)
+          throw new CompactedError(`watch the roll at ${store.label}: revision ${batch.revision} does not fit`);
+        revision = batch.revision;
+        backoff = backoff.reset();
+      }
+      throw new StoreError(`watch the roll at ${store.label}: the watch ended`, { retryable: true });
+    } catch (error) {
+      if (signal.aborted) return;
+      if (error instanceof CompactedError) revision = null;
+      observer.onBroken(error);
+    }
+    await clock.sleep(backoff.delayMs(random()), signal).catch(() => {}); // aborted: the loop's condition ends it
+    backoff = backoff.next();
+  }
+}
+
+async function readSnapshot({ store, clock }: RollSource, observer: RollObserver, signal: AbortSignal) {
+  const askedAtMs = clock.monotonicMs();
+  const roll = await withDeadline(clock, SNAPSHOT_TIMEOUT_MS, signal, `read the roll from ${store.label}`, (within) =>
+    store.read(within),
+  );
+  signal.throwIfAborted();
+  observer.onSnapshot(roll, askedAtMs);
+  return roll.revision;
 }

@@ -8,7 +8,7 @@ import type { PastLoss } from './loss-verdict.ts';
 import { createVerdictRunner } from './loss-verdict-runner.ts';
 import type { MassLossLimits } from './mass-loss.ts';
 import { createView, type View } from './roll-view.ts';
-import { logBatches, type Telling, undo, type Waiting, WITHOUT_VERDICT } from './waiting-changes.ts';
+import { logBatches, type Telling, undo, type Waiting } from './waiting-changes.ts';
 import { isConfirmation } from './watch-batches.ts';
 
 interface LiveRollOptions {
@@ -88,16 +88,9 @@ export function createLiveRoll({ store, clock, random, massLoss, log }: LiveRoll
   function take(item: Waiting) {
     const { revision, changes, isSnapshot } = item;
     waiting.push(item);
-    if (massLoss === null) return tell(WITHOUT_VERDICT);
-    if (changes.length > 0 || isSnapshot) {
-      const { present } = requireView().count();
-      runner.feed({ kind: isSnapshot ? 'snapshot' : 'changes', revision, changes, present });
-    } else if (waiting.length === 1) {
-      tell(WITHOUT_VERDICT);
-    }
-    for (const { before, after } of waiting.length > 0 ? changes : []) {
-      waitingBytes += estimateBytes(before?.record, after?.record);
-    }
+    for (const { before, after } of changes) waitingBytes += estimateBytes(before?.record, after?.record);
+    const { present } = requireView().count();
+    runner.feed({ kind: isSnapshot ? 'snapshot' : 'changes', revision, changes, present });
     if (waiting.length > MAX_WAITING || waitingBytes > KEPT_BYTES) runner.feed({ kind: 'full' });
   }
 
@@ -168,7 +161,7 @@ export function createLiveRoll({ store, clock, random, massLoss, log }: LiveRoll
       const stillLost = losses.filter(isStillLost);
       const { present } = requireView().count();
       const revision = requireView().revision();
-      if (massLoss !== null) runner.feed({ kind: 'past', revision, losses: stillLost, present, seenAtMs: basedAtMs });
+      runner.feed({ kind: 'past', revision, losses: stillLost, present, seenAtMs: basedAtMs });
       const { phase, open } = runner.state();
       for (const loss of losses) {
         if (!isStillLost(loss)) Object.assign(loss.fate ?? {}, { decided: 'returned' });

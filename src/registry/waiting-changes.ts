@@ -9,7 +9,6 @@ import {
 import type { Roll, RollEntry } from '../record/roll.ts';
 import type { RevisionEvents } from './event-log.ts';
 import type { VerdictStep } from './loss-verdict.ts';
-import { lossMap } from './sharded-map.ts';
 
 /** Changes that wait for the verdict about a loss: one revision's, or the differences that a new snapshot brings. */
 export interface Waiting {
@@ -22,8 +21,6 @@ export interface Waiting {
 
 /** What the verdict says about them. */
 export type Telling = Pick<VerdictStep, 'verdict' | 'losses' | 'opening' | 'closing'>;
-
-export const WITHOUT_VERDICT: Telling = { verdict: null, losses: lossMap(), opening: [], closing: [] };
 
 /**
  * The events of the changes, as the log gets them.
