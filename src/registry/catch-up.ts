@@ -11,7 +11,7 @@ import { type PastBatch, pastCertain, replayChanges } from './replay.ts';
 import type { Beginning } from './snapshots.ts';
 import { isConfirmation, watchBatches } from './watch-batches.ts';
 
-/** Reading the roll is cheaper than reading more changes, or more bytes of them than the log keeps. */
+/** Reading the roll is cheaper than reading more changes, or more bytes of records than the log keeps. */
 const MAX_CHANGES = 20_000;
 
 /**
@@ -36,7 +36,8 @@ async function collectChanges(
     if (revision <= BigInt(to)) {
       batches.push(batch);
       count += batch.changes.length;
-      for (const each of batch.changes) bytes += each.kind === 'record' ? estimateBytes(each.record, each.previous) : 0;
+      for (const each of batch.changes)
+        bytes += each.kind === 'record' ? estimateBytes(each.record ?? each.previous) : 0;
     }
     if (count > MAX_CHANGES || bytes > KEPT_BYTES) {
       throw new StoreError(`${store.label}: too many changes after revision ${since}`, { retryable: false });

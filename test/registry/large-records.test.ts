@@ -33,7 +33,7 @@ test('the log keeps fewer events of large records, and cuts off a reader that is
 
 for (const [changes, what] of [
   [100, 'updated'],
-  [300, 'registered'],
+  [600, 'registered'],
 ] as const) {
   test(`a reader with ${changes} changes of 60 kB behind it begins with ${what}`, async (t) => {
     const { store, clock } = await setUp(t);
