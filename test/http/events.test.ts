@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { connect } from 'node:net';
 import { type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type EventsRouteOptions, events } from '../../src/http/routes/event-stream.ts';
 import { type HttpServerOptions, startHttpServer } from '../../src/http/server.ts';
 import { systemClock } from '../../src/lib/clock.ts';
@@ -70,7 +71,7 @@ async function setUp(t: TestContext, { route = {}, limits = {} }: Options = {}) 
 
 /** Waits until a condition of the server holds; the test's timeout is the limit. */
 async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
+  while (!condition()) await sleep(2);
 }
 
 test('an event has its type, its CloudEvent on one line, and the cursor after the last event of a batch', async (t) => {

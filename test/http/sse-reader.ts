@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
 import type { TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface Told {
   readonly type: string;
@@ -46,7 +47,7 @@ export async function openSse(t: TestContext, url: string, headers: Record<strin
     lastEventId: () => parseSse(text).lastEventId,
     ended: () => ended,
     async until(condition) {
-      while (!condition()) await new Promise((resolve) => setImmediate(resolve));
+      while (!condition()) await sleep(2);
     },
     leave: () => req.destroy(),
   };
