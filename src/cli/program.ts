@@ -8,6 +8,7 @@ import { agentCommand } from './agent.ts';
 import { auditCommand } from './audit.ts';
 import { completionCommand } from './completion.ts';
 import type { CliContext } from './context.ts';
+import { dnsCommand } from './dns/dns-command.ts';
 import { drainCommand, undrainCommand } from './drain.ts';
 import { statusCommand } from './fleet-screen.ts';
 import { healthCommand } from './health.ts';
@@ -60,6 +61,7 @@ const COMMANDS = {
   show: showCommand,
   wait: waitCommand,
   watch: watchCommand,
+  dns: dnsCommand,
   audit: auditCommand,
   place: placeCommand,
   drain: drainCommand,

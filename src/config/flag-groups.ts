@@ -7,7 +7,7 @@ const MIN_FLAGS = 12;
 const GROUPS: readonly (readonly [heading: string, names: RegExp])[] = [
   ['The store:', /^(store|etcd|agent($|[A-Z]))/],
   ['Which nodes:', /^(all|health|az|presence|selector|count)$/],
-  ['What is printed:', /^(output|fields|sortBy|legend|watch|logLevel|journal|why)$/],
+  ['What is printed:', /^(output|fields|sortBy|legend|watch|logLevel|format|zone|byLabel|srv|ttl|file|journal|why)$/],
   ['Leases and HTTP:', /^(presenceTtl|retention|listen|notify)/],
   ['Checks of this node:', /^(check|disk|docker)/],
   ['Many losses at once:', /^(massLoss|hold$)/],
@@ -22,6 +22,7 @@ const OWN: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   list: { cluster: 'Which nodes:', timeout: 'The store:' },
   status: { cluster: 'Which nodes:', timeout: 'The store:' },
   watch: { cluster: 'Which nodes:', types: 'Which nodes:', since: 'Which nodes:' },
+  dns: { cluster: 'Which nodes:', timeout: 'The store:' },
   wait: { cluster: 'Which nodes:', timeout: 'Which nodes:' },
   audit: { cluster: 'ECS:', timeout: 'The store:' },
   place: { cluster: 'ECS:', timeout: 'The store:', count: 'Options:' },

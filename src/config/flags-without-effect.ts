@@ -121,7 +121,10 @@ export const RULES: readonly Rule[] = [
 ];
 
 /** Flags that mean something else in one command than in the rules for all. */
-const OTHER_MEANING: Readonly<Record<string, readonly string[]>> = { wait: ['timeout'] };
+const OTHER_MEANING: Readonly<Record<string, readonly string[]>> = {
+  wait: ['timeout'],
+  drain: ['drainMaxShare'],
+};
 
 /** Rules for one command only, where the same flag has an effect in others. */
 export const COMMAND_RULES: Readonly<Record<string, readonly Rule[]>> = {
@@ -147,6 +150,13 @@ export const COMMAND_RULES: Readonly<Record<string, readonly Rule[]>> = {
         return sender === undefined ? null : `with ${given(sender).text}, which prints nothing`;
       },
     },
+  ],
+  dns: [
+    {
+      flags: ['srv', 'ttl'],
+      noEffect: (given) => (given('format').value === 'hosts' ? 'with --format hosts, which has names alone' : null),
+    },
+    { flags: ['massLossShare', 'massLossCount'], noEffect: without('file', '--file') },
   ],
   simulate: [
     {

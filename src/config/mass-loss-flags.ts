@@ -14,6 +14,11 @@ const TEXTS = {
       'when more than this share of the nodes is lost at once, send "uncertain" first and mark the lost events as uncertain until "certain", a TTL later; "off": no loss is uncertain',
     count: 'fewer losses than this are never uncertain, whatever their share',
   },
+  names: {
+    share:
+      'when more than this share of the nodes is lost at once, they keep their names until the loss is certain, a TTL later; "off": no loss is uncertain',
+    count: 'fewer losses than this end names at once, whatever their share',
+  },
   note: {
     share: 'when more than this share of the nodes is lost, a note says that the store may have failed; "off": no note',
     count: 'fewer losses than this get no note, whatever their share',
@@ -22,7 +27,7 @@ const TEXTS = {
 
 /**
  * How many losses at once count as a mass loss.
- * @param use `events`: the command sends events; `note`: it prints the roll and a note
+ * @param use `events`: the command sends events; `names`: it names nodes; `note`: it prints the roll and a note
  */
 export function massLossOptions(use: keyof typeof TEXTS = 'events'): Option[] {
   const { share, count } = TEXTS[use];

@@ -83,7 +83,9 @@ test('every flag that takes one value is refused when it is repeated, and no oth
     }
   }
   assert.deepEqual(repeatable.sort(), [
-    ...['agent --check-exec', 'agent --check-http', 'agent --label', 'audit --cluster', 'list --az', 'list --cluster'],
+    ...['agent --check-exec', 'agent --check-http', 'agent --label', 'audit --cluster'],
+    ...['dns --az', 'dns --by-label', 'dns --cluster', 'dns --health', 'dns --presence', 'dns --selector', 'dns --srv'],
+    ...['list --az', 'list --cluster'],
     ...[
       'list --fields',
       'list --health',
@@ -108,6 +110,8 @@ const VALUES: Readonly<Record<string, string>> = {
   checkExec: 'a=/bin/true',
   checkHttp: 'a=http://127.0.0.1:1/',
   constraint: 'a==b',
+  srv: 'http=80',
+  byLabel: 'role',
   cpu: '1',
   disk: '/',
   drainOn: 'critical',

@@ -1,8 +1,8 @@
 import { accessSync, constants, readFileSync, realpathSync, statSync } from 'node:fs';
-import { open, rename } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { describeError, quote, RollcallError, UsageError } from '../../lib/errors.ts';
 import { lockFile } from '../../lib/lock-file.ts';
+import { replaceFile } from '../../lib/replace-file.ts';
 import { parseRevision } from '../../registry/event-source.ts';
 
 /** The position of a consumer: the store and the last finished revision. */
@@ -73,7 +73,12 @@ export async function openCursorFile(given: string): Promise<CursorFile> {
     );
   }
   try {
-    return { path: given, saved: read(path, given), write: (cursor) => replace(path, encodeCursor(cursor)), release };
+    return {
+      path: given,
+      saved: read(path, given),
+      write: (cursor) => replaceFile(path, encodeCursor(cursor)),
+      release,
+    };
   } catch (error) {
     release();
     throw error;
@@ -112,26 +117,6 @@ function read(path: string, given: string): SavedCursor | null {
   const cursor = parseCursor(readFileSync(path, 'utf8'));
   if ('refusal' in cursor) throw cursorRefusal(given, cursor.refusal);
   return cursor;
-}
-
-async function replace(path: string, text: string): Promise<void> {
-  const folder = dirname(path);
-  // A fixed name, because the lock allows one writer. A file left by a crash is overwritten.
-  const next = join(folder, `.${basename(path)}.next`);
-  const file = await open(next, 'w', 0o644);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(next, path);
-  const entries = await open(folder, 'r');
-  try {
-    await entries.sync(); // so that the rename survives a power cut
-  } finally {
-    await entries.close();
-  }
 }
 
 /**

@@ -1,0 +1,82 @@
+import { accessSync, constants, readFileSync, realpathSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { describeError, RollcallError, UsageError } from '../../lib/errors.ts';
+import { lockFile } from '../../lib/lock-file.ts';
+import { replaceFile } from '../../lib/replace-file.ts';
+import { type DnsNames, MADE_BY } from './dns-names.ts';
+
+/** Makes the text of the file. @param last the text that the file has; '' where there is none */
+export type RenderDns = (names: DnsNames, last: string) => string;
+
+/** `kept`: the file has names, and no node would be in the new one. */
+type DnsWrite = 'written' | 'unchanged' | 'kept';
+
+/** A file of names, locked by this process until `release`. */
+export interface DnsFile {
+  /** Whether the file had names when it was opened. */
+  readonly hadNames: boolean;
+  /**
+   * Replaces the file where its names change, atomically. A file with names is never replaced by one without.
+   * @throws RollcallError when the file cannot be written
+   */
+  update(names: DnsNames): Promise<DnsWrite>;
+  release(): void;
+}
+
+/** 100,000 nodes with some names each. */
+const MAX_BYTES = 64 * 1024 * 1024;
+
+/**
+ * Locks and reads the file, if it exists, and checks that it can be replaced.
+ * @throws UsageError for a file that `rollcall dns` has not made; RollcallError if another process holds the lock
+ */
+export async function openDnsFile(given: string, render: RenderDns): Promise<DnsFile> {
+  const refuse = (cause: string) => new UsageError(`file ${given}: ${cause}`);
+  const attempt = async <T>(action: () => T | Promise<T>): Promise<T> => {
+    try {
+      return await action();
+    } catch (error) {
+      throw refuse(`${describeError(error)}; use a file in an existing, writable folder`);
+    }
+  };
+  const path = await attempt(() => replaceable(given));
+  const release = await attempt(() => lockFile(`${path}.lock`));
+  if (release === null) throw new RollcallError(`file ${given}: another rollcall dns keeps it current`);
+  try {
+    let last = await attempt(() => (statSync(path, { throwIfNoEntry: false }) ? readFileSync(path, 'utf8') : ''));
+    if (last !== '' && !(last.split('\n', 1)[0] ?? '').endsWith(MADE_BY)) {
+      throw refuse('it was not made by rollcall dns; remove it, or name another file');
+    }
+    const nameless = render({ nodes: [], leftOut: [] }, last);
+    return {
+      hadNames: last !== '' && last !== nameless,
+      async update(names) {
+        const hasNames = last !== '' && last !== render({ nodes: [], leftOut: [] }, last);
+        if (names.nodes.length === 0 && hasNames) return 'kept';
+        const text = render(names, last);
+        if (text === last) return 'unchanged';
+        try {
+          await replaceFile(path, text);
+        } catch (error) {
+          throw new RollcallError(`cannot write ${given}: ${describeError(error)}`);
+        }
+        last = text;
+        return 'written';
+      },
+      release,
+    };
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+/** A symbolic link is resolved, so that the link itself is not replaced. */
+function replaceable(given: string): string {
+  const stats = statSync(given, { throwIfNoEntry: false });
+  if (stats && !stats.isFile()) throw new Error('it is not a file');
+  if (stats && stats.size > MAX_BYTES) throw new Error(`it has more than ${MAX_BYTES} bytes`);
+  const path = stats ? realpathSync(given) : given;
+  accessSync(dirname(path), constants.W_OK);
+  return path;
+}

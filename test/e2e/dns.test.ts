@@ -1,0 +1,104 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { Resolver } from 'node:dns/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { promisify } from 'node:util';
+import { storeConfig } from '../../src/config/store-flags.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import { openStore } from '../../src/store/open-store.ts';
+import { freePorts } from '../support/etcd-ports.ts';
+import { startEtcd } from '../support/etcd-server.ts';
+import { until } from '../support/machine-time.ts';
+import { startOwned } from '../support/owned-process.ts';
+import { PATIENCE_MS, startRollcall } from '../support/rollcall-process.ts';
+import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
+
+const { signal } = new AbortController();
+const ZONE = 'rollcall.internal';
+
+/** Knot DNS with the zone file, as an operator would set it up. */
+async function startNameServer(t: TestContext, dir: string, zoneFile: string) {
+  const [port = 0] = await freePorts(1);
+  const config = join(dir, 'knot.conf');
+  await mkdir(join(dir, 'db'));
+  const zone = `zone:\n  - domain: ${ZONE}\n    file: ${zoneFile}\n    zonefile-sync: -1\n    journal-content: none\n`;
+  const server = `server:\n  rundir: ${dir}\n  listen: 127.0.0.1@${port}\n`;
+  await writeFile(
+    config,
+    `${server}database:\n  storage: ${dir}/db\nlog:\n  - target: stderr\n    any: warning\n${zone}`,
+  );
+  const knot = startOwned(t, ['knotd', '--config', config], process.env);
+  let said = '';
+  for (const stream of [knot.child.stdout, knot.child.stderr]) stream.on('data', (chunk) => (said += chunk));
+  const resolver = new Resolver({ timeout: 2_000, tries: 2 });
+  resolver.setServers([`127.0.0.1:${port}`]);
+  const answers = async <T>(ask: Promise<readonly T[]>) => [...(await ask.catch(() => []))];
+  return {
+    said: () => said,
+    addresses: async (name: string) => (await answers(resolver.resolve4(`${name}.${ZONE}`))).sort().join(' '),
+    services: async (name: string) =>
+      (await answers(resolver.resolveSrv(`${name}.${ZONE}`)))
+        .map((each) => `${each.name}:${each.port}`)
+        .sort()
+        .join(' '),
+    reload: () => promisify(execFile)('knotc', ['--config', config, '--blocking', 'zone-reload', ZONE]),
+  };
+}
+
+test('a name server answers with the nodes of the zone file, which follows the roll and outlives the store', async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), 'rollcall-dns-'));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  const etcd = await startEtcd();
+  t.after(() => etcd.dispose());
+  const url = etcd.clientUrl.replace('http', 'etcd');
+  const store = await openStore(storeConfig({ store: url }), {
+    ...{ clock: systemClock, random: Math.random, create: true, signal },
+  });
+  t.after(() => store.close());
+  const register = async (n: number, role: string) => {
+    const ec2InstanceId = sampleInstanceId(n);
+    const record = sampleRecord({ ec2InstanceId, privateIpAddress: `10.0.0.${n}`, labels: { role } });
+    const registration = { instanceId: ec2InstanceId, session: 's', since: record.registeredAt, ttlMs: 600_000 };
+    const outcome = await store.register({ ...registration, retentionMs: 1_200_000 }, record, {
+      takeover: true,
+      signal,
+    });
+    assert.equal(outcome.kind, 'registered');
+  };
+  await register(1, 'web');
+  await register(2, 'web');
+  await register(3, 'not_a_name');
+
+  const file = join(dir, `${ZONE}.zone`);
+  const args = ['dns', '--watch', '--file', file, '--format', 'zone', '--by-label', 'role', '--srv', 'http=8080'];
+  const dns = startRollcall(t, args, { ROLLCALL_STORE: url });
+  const zone = () => readFile(file, 'utf8').catch(() => '');
+  await until('the zone is there', PATIENCE_MS, async () => (await zone()).includes('10.0.0.3'));
+  assert.match(dns.stderr(), /^warning: left out: i-00000003: label role="not_a_name" is not a DNS name/);
+
+  const server = await startNameServer(t, dir, file);
+  await until('it serves', PATIENCE_MS, async () => (await server.addresses('i-00000001')) === '10.0.0.1').catch(() =>
+    assert.fail(server.said()),
+  );
+  assert.equal(await server.addresses('web.role'), '10.0.0.1 10.0.0.2');
+  assert.equal(await server.services('_http._tcp.web.role'), `i-00000001.${ZONE}:8080 i-00000002.${ZONE}:8080`);
+  assert.equal((await server.services('_http._tcp')).split(' ').length, 3);
+
+  await register(4, 'web');
+  await until('the zone has it', PATIENCE_MS, async () => (await zone()).includes('10.0.0.4'));
+  await server.reload();
+  await until('it is served', PATIENCE_MS, async () => (await server.addresses('web.role')).endsWith('10.0.0.4'));
+
+  const last = await zone();
+  await etcd.stop();
+  await until('it says so', PATIENCE_MS, () =>
+    dns.stderr().includes(`${file} stays as it is: the store does not answer`),
+  );
+  assert.equal(await zone(), last);
+  assert.equal(server.said(), '');
+  dns.child.kill('SIGTERM');
+  await dns.ended;
+});
