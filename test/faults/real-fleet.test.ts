@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { runRealFleet } from './real-fleet.ts';
 
 /** Shorter than `scripts/simulate-fleet --real`, which sets them. */
-const SECONDS = Number(process.env['ROLLCALL_REAL_SECONDS'] ?? 60);
+const SECONDS = Number(process.env['ROLLCALL_REAL_SECONDS'] ?? 45);
 const AGENTS = Number(process.env['ROLLCALL_REAL_AGENTS'] ?? 10);
 const SEED = Number(process.env['ROLLCALL_TEST_SEED'] ?? Math.floor(Math.random() * 1e9));
 

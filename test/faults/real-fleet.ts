@@ -2,7 +2,15 @@ import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type EtcdCluster, startEtcdCluster } from '../support/etcd-cluster.ts';
 import { startMachineTimer, TURN_MS, until } from '../support/machine-time.ts';
-import { agentUrl, getJson, type Running, rollStates, startFleet, startRollcall } from '../support/rollcall-process.ts';
+import {
+  agentUrl,
+  getJson,
+  type Running,
+  rollcall,
+  rollStates,
+  startFleet,
+  startRollcall,
+} from '../support/rollcall-process.ts';
 import { seededRandom } from '../support/seeded-random.ts';
 import { agree, type Consumer, consumer, jsonLines } from './consumers.ts';
 import { openSampleWriter } from './sample-writer.ts';
@@ -80,6 +88,8 @@ export async function runRealFleet(t: TestContext, { agents, seconds, seed, note
   const watch = startRollcall(t, ['watch', '--store', store, '--hold', 'off']);
   const told = consumer('rollcall watch', () => jsonLines(watch.stdout()));
   const all = async () => Object.values(await rollStates(store)).filter((state) => state === 'present').length;
+  const wellOnes = ['list', '--health', 'passing', '--fields', 'instance', '--no-legend', '--store', store];
+  const well = async () => (await rollcall(wellOnes)).stdout.split('\n').filter(Boolean).length;
   await until('all are on the roll', 120_000, async () => (await all()) === agents);
 
   const violations: string[] = [];
@@ -192,7 +202,8 @@ export async function runRealFleet(t: TestContext, { agents, seconds, seed, note
   }
   await Promise.all(running);
   // In the end all are back, every reader has the store's roll, and nothing is written while nothing changes.
-  await until('all are on the roll', 60_000, async () => (await all()) === agents);
+  // The last change of a node is that of its health, once its ecs-agent was seen to be well again and again.
+  await until('all are well', 120_000, async () => (await well()) === agents, { everyMs: SAMPLE_MS });
   await agree([told], await openSampleWriter(t, cluster.endpoints));
   const revisionOf = async () => (await getJson(`${url}/v1/containerInstances`)).body.revision as string;
   const before = await revisionOf();
