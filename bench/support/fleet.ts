@@ -34,7 +34,9 @@ export async function startBenchEtcd({ clock, random, cleanup }: BenchContext): 
     url,
     open: async (prefix = '') => {
       const { signal } = new AbortController();
-      const store = await openStore(parseStoreUrl(`${url}${prefix}`, none), { clock, random, signal, create: false });
+      // What prepares a benchmark may take its time on a busy machine.
+      const config = { ...parseStoreUrl(`${url}${prefix}`, none), callTimeoutMs: 30_000 };
+      const store = await openStore(config, { clock, random, signal, create: false });
       cleanup.after(() => store.close());
       return store;
     },
