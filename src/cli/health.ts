@@ -15,7 +15,8 @@ interface HealthFlags {
 const EXAMPLES = `
 For an image's HEALTHCHECK and for scripts on the node. Exit status: 0 while the
 agent's loops make progress, else 1. A store outage does not make the agent
-unhealthy; /readyz says whether the node is on the roll.
+unhealthy; /readyz says whether the node is on the roll. There is no --agent:
+ask the agent of another host with curl http://HOST:51690/healthz.
 
 Examples:
   rollcall health
