@@ -27,10 +27,11 @@ for (const [kind, notices, action, cause] of cases) {
     const agent = await world.startAgent();
     assert.equal((await world.record())?.interruption, null);
     await world.setNotices(notices);
-    await until('the notice is published', PATIENCE_MS, async () => (await world.record())?.interruption !== null);
+    // A read under way may see only one of two notices, and the next the more urgent.
+    await until('it is published', PATIENCE_MS, async () => (await world.record())?.interruption?.kind === kind);
     const announced = await world.record();
-    assert.deepEqual([announced?.interruption?.kind, String(announced?.interruption?.action)], [kind, action]);
-    assert.equal(agent.log().filter((line) => line.startsWith('EC2 notice: ')).length, 1);
+    assert.equal(String(announced?.interruption?.action), action);
+    assert.equal(agent.log().filter((line) => line.startsWith(`EC2 notice: ${kind}`)).length, 1);
     await agent.leave();
     const departed = await world.record();
     assert.equal(departed?.departure?.cause, cause);
