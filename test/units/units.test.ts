@@ -210,6 +210,17 @@ test('every file embedded by the Butane file exists', async () => {
   for (const file of embedded) assert.ok((await read(file)).length > 0);
 });
 
+test('the example for Terraform replaces just the files that the Butane file has values in, and all of these', async () => {
+  const example = await read('../examples/terraform/main.tf');
+  const values = (text: string) => text.match(/(?:ECS_CLUSTER|AWS_REGION|ROLLCALL_IMAGE|ROLLCALL_STORE)(?==)/g);
+  const butane = await read('rollcall.bu');
+  assert.deepEqual(
+    [...example.matchAll(/^ +"(\/\S+)" += "/gm)].map(([, path]) => path),
+    [...butane.matchAll(/- path: (\S+)/g)].map(([, path]) => path),
+  );
+  assert.deepEqual(values(example), values(butane));
+});
+
 test('ecs-agent has the host’s network, and its ports are closed to other hosts while it runs', async (t) => {
   const dir = await mkdtemp(join(tmpdir(), 'rollcall-unit-'));
   t.after(() => rm(dir, { recursive: true, force: true }));
