@@ -250,7 +250,7 @@ export function agentOptions(env: Readonly<Record<string, string | undefined>>):
     new Option('--metadata-endpoint <url>', 'EC2 metadata service; also AWS_EC2_METADATA_SERVICE_ENDPOINT')
       .env('ROLLCALL_METADATA_ENDPOINT')
       .default(imds)
-      .argParser(httpOrigin),
+      .argParser(readMetadataOrigin),
     new Option('--metadata-interval <duration>', 'how often EC2 metadata is read')
       .env('ROLLCALL_METADATA_INTERVAL')
       .default(60_000, '1m')
@@ -261,7 +261,7 @@ export function agentOptions(env: Readonly<Record<string, string | undefined>>):
     new Option('--introspection-endpoint <url>', 'address of ecs-agent’s introspection API')
       .env('ROLLCALL_INTROSPECTION_ENDPOINT')
       .default('http://127.0.0.1:51678')
-      .argParser(httpOrigin),
+      .argParser(httpOrigin('http://127.0.0.1:51678')),
     new Option('--introspection-interval <duration>', 'how often ecs-agent’s introspection API is read')
       .env('ROLLCALL_INTROSPECTION_INTERVAL')
       .default(10_000, '10s')
@@ -309,10 +309,12 @@ export interface AgentFlags
   readonly logLevel: LogLevel;
 }
 
+const readMetadataOrigin = httpOrigin('http://169.254.169.254');
+
 /** Commander does not parse a default, and this default may come from AWS's variable. */
 function metadataOrigin(text: string): string {
   try {
-    return httpOrigin(text);
+    return readMetadataOrigin(text);
   } catch (error) {
     throw new UsageError(`AWS_EC2_METADATA_SERVICE_ENDPOINT "${text}": ${describeError(error)}`);
   }

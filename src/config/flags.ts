@@ -42,12 +42,14 @@ export function nonEmpty(text: string): string {
   return text;
 }
 
-/** `http://HOST[:PORT]`, as an origin without a trailing slash. */
-export function httpOrigin(text: string): string {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  const isOrigin = url && /^https?:$/.test(url.protocol) && url.pathname === '/' && !url.search && !url.username;
-  if (!isOrigin) throw new InvalidArgumentError('Write an address such as http://127.0.0.1:51678, without a path.');
-  return url.origin;
+/** `http://HOST[:PORT]`, as an origin without a trailing slash. @param example for the error */
+export function httpOrigin(example: string): (text: string) => string {
+  return (text) => {
+    const url = URL.canParse(text) ? new URL(text) : undefined;
+    const isOrigin = url && /^https?:$/.test(url.protocol) && url.pathname === '/' && !url.search && !url.username;
+    if (!isOrigin) throw new InvalidArgumentError(`Write an address such as ${example}, without a path.`);
+    return url.origin;
+  };
 }
 
 /** `HOST:PORT`, `[IPv6]:PORT` or `:PORT` (all addresses). Port 0 takes a free port. */

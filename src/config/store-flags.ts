@@ -38,7 +38,7 @@ export function agentReadOptions(): Option[] {
   return [
     new Option('--agent <url>', 'read from the HTTP port of this agent instead of the store: http://HOST:51690')
       .env('ROLLCALL_AGENT')
-      .argParser(httpOrigin),
+      .argParser(httpOrigin('http://127.0.0.1:51690')),
     new Option('--agent-token-file <path>', 'file with the token that the agent asks for').env(
       'ROLLCALL_AGENT_TOKEN_FILE',
     ),
