@@ -18,8 +18,8 @@ complete -o default -F _rollcall rollcall
 # rollcall completion zsh >"\${fpath[1]}/_rollcall"
 _rollcall() {
   local -a candidates
-  candidates=(\${(f)"$(rollcall completion candidates -- "\${words[@]:1:CURRENT-1}" 2>/dev/null)"})
-  (( \${#candidates} )) && compadd -S '' -- $candidates || _files
+  candidates=(\${(f)"$(rollcall completion candidates -- "\${(@)words[2,CURRENT]}" 2>/dev/null)"})
+  (( \${#candidates} )) && compadd -- $candidates || _files
 }
 if [ "$funcstack[1]" = _rollcall ]; then _rollcall "$@"; else compdef _rollcall rollcall; fi
 `,

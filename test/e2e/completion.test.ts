@@ -47,3 +47,18 @@ test('bash completes commands, flags and their values', async (t) => {
   assert.ok((await complete('rollcall', 'list', '--hea')).includes('--health'));
   assert.deepEqual(await complete('rollcall', 'list', '--health', 'cri'), ['critical']);
 });
+
+test('zsh completes commands, flags and their values', async (t) => {
+  const { dir, run } = await installed(t, 'zsh');
+  // Completion itself needs a terminal; what it calls here prints what it gets.
+  const stand = 'compdef() { :; }; compadd() { shift $@[(i)--]; print -rl -- $@; }; _files() { print files; }';
+  const complete = async (...words: readonly string[]) => {
+    const script = `${stand}; source ${dir}/_rollcall; words=(${words.join(' ')}); CURRENT=${words.length}; _rollcall`;
+    return (await run('zsh', ['-f', '-c', script])).trim().split('\n');
+  };
+  assert.deepEqual(await complete('rollcall', 'und'), ['undrain']);
+  assert.ok((await complete('rollcall', 'list', '--hea')).includes('--health'));
+  assert.deepEqual(await complete('rollcall', 'list', '--health', 'cri'), ['critical']);
+  assert.deepEqual(await complete('rollcall', 'list', '--health', "''"), ['passing', 'warning', 'critical']);
+  assert.deepEqual(await complete('rollcall', 'agent', '--listen-token-file', '/'), ['files']);
+});
