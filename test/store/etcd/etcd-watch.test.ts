@@ -34,7 +34,8 @@ describeOnEtcds('a watch', (version) => {
   after(() => server.dispose());
 
   const open = () => {
-    kv = openTestKv(server.endpoints);
+    // A busy machine may take seconds for what prepares a test.
+    kv = openTestKv(server.endpoints, {}, { requestTimeoutMs: 30_000 });
     return kv;
   };
 
