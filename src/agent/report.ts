@@ -117,7 +117,7 @@ export function attributesReport(step: AttributesStep, state: AttributesState): 
 export interface StoreCheck {
   /** Call it with each step of the publisher. */
   onStep(step: Step, state: PublisherState): void;
-  /** Call it when the watch of the roll is down, or, with null, up again. */
+  /** Call it when the watch of the roll is down, or, with null, up again or not needed any more. */
   onWatch(down: WatchDown | null): void;
   /** Null before the first answer. */
   watched(): WatchedCheck | null;

@@ -192,7 +192,7 @@ function openRegistry(
   const onStep = monitor.track('registry', REGISTRY_LIMIT_MS, () => registry.status().watching);
   const onWatch = (down: WatchDown | null) => {
     storeCheck.onWatch(down);
-    if (down === null) log.info('the watch of the roll is up again');
+    if (down === null) log.info('the watch of the roll is up again, or no longer needed');
     else log.warn(describeWatchDown(down));
   };
   const registry = createRegistry({ store, clock, random, massLoss, onStep, onWatch });

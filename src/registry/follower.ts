@@ -24,7 +24,7 @@ interface FollowerOptions {
   /** The roll is read again because its changes are missing: it may be another store. */
   readonly onStartOver: () => void;
   readonly onStep: () => void;
-  /** The watch has been without a confirmation for longer than `WATCH_DOWN_MS`, or, with null, has one again. Once for each. */
+  /** The watch has been without a confirmation for longer than `WATCH_DOWN_MS`, or, with null, has one again or is not needed any more. Once for each. */
   readonly onWatch: (down: WatchDown | null) => void;
 }
 
@@ -71,7 +71,7 @@ interface Session {
 /** A watch of a healthy store is confirmed every 10 s. */
 const WATCH_DOWN_MS = 15_000;
 /** How soon it is noticed that a watch is up again. */
-const DOWN_LOOK_MS = 1_000;
+const DOWN_POLL_MS = 1_000;
 
 export function createFollower(options: FollowerOptions): Follower {
   const { store, clock, live, idleMs, readTimeoutMs, isInUse, onStartOver, onStep, onWatch } = options;
@@ -83,6 +83,8 @@ export function createFollower(options: FollowerOptions): Follower {
   let upAtMs = 0;
   let isLive = false;
   let lastError: unknown = null;
+  /** What `onWatch` was called with last. */
+  let reported: WatchDown | null = null;
   let snapshots = 0;
   let watchRestarts = 0;
 
@@ -136,6 +138,7 @@ export function createFollower(options: FollowerOptions): Follower {
     session = null;
     isLive = false;
     live.stop();
+    reportWatch();
   }
 
   function down(): WatchDown | null {
@@ -143,18 +146,22 @@ export function createFollower(options: FollowerOptions): Follower {
     return session === null || downMs <= WATCH_DOWN_MS ? null : { downMs: Math.ceil(downMs), error: lastError };
   }
 
+  /** @returns whether the watch is down */
+  function reportWatch(): boolean {
+    const now = down();
+    if ((now === null) !== (reported === null)) onWatch(now);
+    reported = now;
+    return now !== null;
+  }
+
   /** Ends the session when it is idle, and says when its watch is down: a silent one makes no step. */
   async function attend(signal: AbortSignal): Promise<void> {
-    let reported: WatchDown | null = null;
     while (!signal.aborted) {
       const nowMs = clock.monotonicMs();
       const idleInMs = (isInUse() ? nowMs : neededAtMs) + idleMs - nowMs;
       if (idleInMs <= 0) return end();
-      const now = down();
-      if ((now === null) !== (reported === null)) onWatch(now);
-      reported = now;
-      const lookInMs = now === null ? upAtMs + WATCH_DOWN_MS + 1 - nowMs : DOWN_LOOK_MS;
-      await clock.sleep(Math.max(Math.min(idleInMs, lookInMs), 1), signal).catch(() => {}); // aborted: the loop ends
+      const pollInMs = reportWatch() ? DOWN_POLL_MS : upAtMs + WATCH_DOWN_MS + 1 - nowMs;
+      await clock.sleep(Math.max(Math.min(idleInMs, pollInMs), 1), signal).catch(() => {}); // aborted: the loop ends
     }
   }
 

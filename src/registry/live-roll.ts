@@ -94,11 +94,16 @@ export function createLiveRoll({ store, clock, random, massLoss, log }: LiveRoll
     if (waiting.length > MAX_WAITING || waitingBytes > KEPT_BYTES) runner.feed({ kind: 'full' });
   }
 
-  /** Moves what waits to the log. */
-  function tell(telling: Telling) {
+  function takeWaiting(): Waiting[] {
     const items = waiting;
     waiting = [];
     waitingBytes = 0;
+    return items;
+  }
+
+  /** Moves what waits to the log. */
+  function tell(telling: Telling) {
+    const items = takeWaiting();
     const batches = logBatches(items, telling, requireView().revision());
     // The snapshot has the nodes and the uncertainty itself.
     if (items[0]?.isSnapshot) log.restart(items[0].revision);
@@ -119,13 +124,13 @@ export function createLiveRoll({ store, clock, random, massLoss, log }: LiveRoll
     restart() {
       runner.reset();
       based = false;
-      waiting = [];
+      takeWaiting();
     },
     onSnapshot(roll) {
       const changes = based ? entryChanges(told(), roll) : null;
       view = createView(roll);
       upToDate = true;
-      waiting = [];
+      takeWaiting();
       if (changes) {
         take({ revision: roll.revision, changes, audit: [], isSnapshot: true });
       } else {

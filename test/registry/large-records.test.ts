@@ -59,3 +59,22 @@ test('a loss does not wait for its verdict while more than 32 MiB of changes wai
   await clock.advance(0);
   assert.deepEqual(consumer.take()[0], ['lost', '3']);
 });
+
+test('what waited before a watch broke does not count after its new snapshot', async (t) => {
+  const { store, clock, consumer } = await setUp(t);
+  const labels = { text: 'x'.repeat(60_000) };
+  const many = nodes(0, 200).map((node) => ({ ...node, record: { ...node.record, labels } }));
+  store.commit([...many, ...nodes(200, 2_000)]);
+  await clock.advance(0);
+  consumer.take();
+  const answer = Promise.withResolvers<{ asked: number; overdue: number }>();
+  store.overdue = () => answer.promise;
+  store.commit(many.map((node) => ({ ...node, presence: null })));
+  await clock.advance(100);
+  store.compact();
+  await clock.advance(300);
+  answer.resolve({ asked: 32, overdue: 0 });
+  await clock.advance(0);
+  const kinds = consumer.take().map(([events]) => events);
+  assert.doesNotMatch(kinds.join(' '), /uncertain/);
+});

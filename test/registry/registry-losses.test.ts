@@ -194,3 +194,22 @@ test('an uncertainty goes on although there is no reader for a while', async (t)
   assert.deepEqual([registry.status().watching, registry.status().uncertainLosses], [false, 0]);
   assert.equal(clock.sleepers(), 0);
 });
+
+test('a watch that is down when its last reader has gone is reported as such no more', async (t) => {
+  const told: boolean[] = [];
+  const { store, clock, registry } = await setUp(t, { onWatch: (down) => told.push(down !== null) });
+  await registry.close();
+  const other = createRegistry({ store, clock, random: () => 0.5, onWatch: (down) => told.push(down !== null) });
+  t.after(() => other.close());
+  await other.read(NEVER);
+  store.mode = 'hung';
+  await clock.advance(20_000);
+  assert.deepEqual(told, [true]);
+  await clock.advance(200_000);
+  assert.equal(other.status().watching, false);
+  assert.deepEqual(told, [true, false]);
+  store.mode = 'up';
+  await other.read(NEVER);
+  await clock.advance(10_000);
+  assert.deepEqual(told, [true, false]);
+});
