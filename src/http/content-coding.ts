@@ -1,9 +1,12 @@
 import type { Pieces, Reply } from './reply.ts';
 
-/** A smaller body becomes hardly smaller: it fits into one packet as it is. */
+/** A smaller body hardly shrinks, and fits into one packet as it is. */
 const MIN_BYTES = 1_024;
 /** The fastest: a roll of 10,000 nodes becomes a tenth, and the next levels take longer than they save. */
 const LEVEL = 1;
+/** At the same time: each takes 0.4 MB while its client reads slowly. Further answers are sent as they are. */
+export const MAX_COMPRESSING = 32;
+let compressing = 0;
 const COMPRESSIBLE = /^(?:text\/(?!event-stream)|application\/(?:[\w.-]+\+)?json\b)/;
 
 /**
@@ -36,7 +39,8 @@ export async function encodeReply(reply: Reply, acceptEncoding: string | undefin
   const varying = { ...reply, headers: { Vary: 'Accept-Encoding', ...headers } };
   if (!wantsGzip(acceptEncoding)) return varying;
   const body = await atLeast(MIN_BYTES, reply.body);
-  if (typeof body === 'string' || body instanceof Uint8Array) return { ...varying, body };
+  if (typeof body === 'string' || body instanceof Uint8Array || compressing >= MAX_COMPRESSING)
+    return { ...varying, body };
   return {
     ...varying,
     headers: { ...varying.headers, 'Content-Encoding': 'gzip' },
@@ -73,9 +77,14 @@ async function* piecesAfter(first: Pieces, rest: AsyncGenerator<string | Uint8Ar
 
 /** Compresses on a thread beside the event loop. An agent that is never asked for it does not load zlib. */
 async function* gzipPieces(pieces: Pieces): AsyncGenerator<Uint8Array, void, undefined> {
-  const [{ createGzip }, { pipeline, Readable }] = await Promise.all([import('node:zlib'), import('node:stream')]);
-  const gzip = createGzip({ level: LEVEL });
-  // One piece at a time, so that they are made as fast as the client reads. An error reaches the loop below.
-  pipeline(Readable.from(pieces, { highWaterMark: 1 }), gzip, () => {});
-  for await (const chunk of gzip) yield chunk;
+  compressing += 1;
+  try {
+    const [{ createGzip }, { pipeline, Readable }] = await Promise.all([import('node:zlib'), import('node:stream')]);
+    const gzip = createGzip({ level: LEVEL });
+    // One piece at a time, so that they are made as fast as the client reads. An error reaches the loop below.
+    pipeline(Readable.from(pieces, { highWaterMark: 1 }), gzip, () => {});
+    for await (const chunk of gzip) yield chunk;
+  } finally {
+    compressing -= 1;
+  }
 }

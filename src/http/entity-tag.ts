@@ -11,7 +11,7 @@ export function entityTag(content: unknown): string {
   return `W/"${digest.slice(0, 22)}"`;
 }
 
-/** Makes the tag of an answer that shows the roll, without a look at each node. */
+/** Makes the tag of an answer that shows the roll, without reading each node. */
 export type RollTag = (entries: readonly RollEntry[], rest: unknown) => string;
 
 /**

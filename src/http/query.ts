@@ -70,7 +70,7 @@ interface ListQuery {
   readonly page: Page;
 }
 
-const MAX_LIMIT = 10_000;
+export const MAX_LIMIT = 10_000;
 
 /** Reads the parameters of `/v1/containerInstances`: the filters of the roll, `limit` and `after`. */
 export function parseListQuery(query: URLSearchParams): ParsedQuery<ListQuery> {

@@ -38,11 +38,11 @@ export interface Held {
   readonly resumeAfter: string | null | undefined;
   /** Inside a snapshot, before its `synced`. */
   readonly inSnapshot: boolean;
-  /** The revision at which it was looked last what became of the kept losses. */
-  readonly lookedAt: string;
+  /** The revision at which the kept losses were last checked for losses that are decided. */
+  readonly decidedAsOf: string;
 }
 
-export const NOTHING_HELD: Held = { kept: lossMap(), resumeAfter: undefined, inSnapshot: false, lookedAt: '0' };
+export const NOTHING_HELD: Held = { kept: lossMap(), resumeAfter: undefined, inSnapshot: false, decidedAsOf: '0' };
 const IN_SNAPSHOT: Held = { ...NOTHING_HELD, inSnapshot: true };
 
 async function* hold(
@@ -70,9 +70,9 @@ const steps = new WeakMap<EventBatch, { readonly from: Held; readonly step: Hold
 export function holdBatch(from: Held, batch: EventBatch): HoldStep {
   const known = steps.get(batch);
   if (known?.from === from) return known.step;
-  const looked = lookAtFates(from, batch);
-  const events = [...looked.events];
-  let { held } = looked;
+  const decided = releaseDecided(from, batch);
+  const events = [...decided.events];
+  let { held } = decided;
   for (const event of batch.events) {
     const next = holdEvent(held, event);
     held = next.held;
@@ -86,17 +86,17 @@ export function holdBatch(from: Held, batch: EventBatch): HoldStep {
   return step;
 }
 
-/** Kept losses for each revision since the last look: looking at each of 10,000 for each batch would be quadratic. */
-const LOOK_PACE = 64n;
+/** Kept losses for each revision since the last check: to check each of 10,000 for each batch would be quadratic. */
+const CHECK_PACE = 64n;
 
-function lookAtFates(held: Held, { events, cursor }: EventBatch): Passed {
-  const { kept, inSnapshot, lookedAt } = held;
+function releaseDecided(held: Held, { events, cursor }: EventBatch): Passed {
+  const { kept, inSnapshot, decidedAsOf } = held;
   if (kept.size === 0 || inSnapshot || cursor === null) return { held, events: [] };
-  if ((BigInt(cursor) - BigInt(lookedAt)) * LOOK_PACE < BigInt(kept.size)) return { held, events: [] };
+  if ((BigInt(cursor) - BigInt(decidedAsOf)) * CHECK_PACE < BigInt(kept.size)) return { held, events: [] };
   // Readers that are up to date get losses after their `certain`, so the others do if it comes now.
   if (events.some(({ kind }) => kind === 'certain')) return { held, events: [] };
   const { held: left, events: lost } = release(held, ({ fate }) => fate?.decided === 'lost');
-  return { held: left.kept.size === 0 ? left : { ...left, lookedAt: cursor }, events: lost };
+  return { held: left.kept.size === 0 ? left : { ...left, decidedAsOf: cursor }, events: lost };
 }
 
 /** Before the first kept loss. */

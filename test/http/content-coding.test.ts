@@ -3,8 +3,9 @@ import { once } from 'node:events';
 import { type IncomingMessage, type RequestOptions, request } from 'node:http';
 import { describe, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
-import { wantsGzip } from '../../src/http/content-coding.ts';
+import { MAX_COMPRESSING, wantsGzip } from '../../src/http/content-coding.ts';
 import type { Reply, Routes } from '../../src/http/reply.ts';
+import { until } from '../support/machine-time.ts';
 import { ask, startServer } from './start-server.ts';
 
 const GZIP = { headers: { 'accept-encoding': 'gzip' } };
@@ -134,4 +135,28 @@ describe('an answer in gzip', () => {
     assert.ok(made < 1_000, `${made} pieces were made without a reader`);
     assert.deepEqual(errors, []);
   });
+});
+
+test('while many compressed answers are under way the next is sent as it is; once they have gone it is compressed', async (t) => {
+  async function* endless(): AsyncGenerator<string, void, undefined> {
+    for (;;) {
+      yield LARGE;
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  }
+  const { url } = await startServer(t, { routes: reply({ [Symbol.asyncIterator]: endless }) });
+  const open = async () => {
+    const req = request(url, { agent: false, ...GZIP }).on('error', () => {});
+    t.after(() => req.destroy());
+    req.end();
+    const [res] = (await once(req, 'response')) as [IncomingMessage];
+    res.on('error', () => {});
+    return { req, coding: res.headers['content-encoding'] };
+  };
+  const readers: Awaited<ReturnType<typeof open>>[] = [];
+  for (let n = 0; n < MAX_COMPRESSING; n += 1) readers.push(await open());
+  assert.deepEqual(new Set(readers.map(({ coding }) => coding)), new Set(['gzip']));
+  assert.equal((await open()).coding, undefined);
+  for (const { req } of readers) req.destroy();
+  await until('they have gone', 10_000, async () => (await open()).coding === 'gzip');
 });

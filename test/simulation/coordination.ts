@@ -89,7 +89,7 @@ export async function lead(agent: Agent, isOver: () => boolean): Promise<void> {
   candidate.busy = false;
 }
 
-/** Holds what agents agree on through the store against the truth. @returns what hears of each revision */
+/** Holds what agents agree on through the store against the truth. @returns to be called with each revision */
 export function watchCoordination({ cluster, truth, scheduler, fail }: World): (revision: Revision) => void {
   const { nowMs } = scheduler;
   let epoch = truth.epoch();

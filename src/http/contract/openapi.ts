@@ -1,4 +1,7 @@
 import type { FilterName } from '../../record/filter.ts';
+import { HEALTH_STATUSES } from '../../record/record.ts';
+import { PRESENCE_STATES } from '../../record/roll.ts';
+import { MAX_LIMIT } from '../query.ts';
 import { answerSchemas } from './answer-schemas.ts';
 import type { Schema } from './json-schema.ts';
 
@@ -7,8 +10,8 @@ const parameterRef = (name: string): Schema => ({ $ref: `#/components/parameters
 
 const FILTERS: Readonly<Record<FilterName, string>> = {
   cluster: 'Names or ARNs of ECS clusters, comma-separated or repeated',
-  health: 'passing, warning, critical',
-  presence: 'present, departed, lost, or all',
+  health: HEALTH_STATUSES.join(', '),
+  presence: `${PRESENCE_STATES.join(', ')}, or all`,
   az: 'Names of availability zones',
   selector: 'Conditions on labels, which must all be met: key=value, key!=value, key, !key',
 };
@@ -82,7 +85,7 @@ export function openApiDocument(version: string): Schema {
           query('limit', 'At most so many nodes, in the order of their ids', {
             type: 'integer',
             minimum: 1,
-            maximum: 10_000,
+            maximum: MAX_LIMIT,
           }),
           query('after', 'Only nodes whose instance id comes after this one'),
         ],

@@ -1,5 +1,5 @@
 import { INSTANCE_ID } from '../../record/codec.ts';
-import { DEPARTURE_CAUSES, HEALTH_STATUSES, SCHEMA_VERSION } from '../../record/record.ts';
+import { DEPARTURE_CAUSES, HEALTH_STATUSES, INTERRUPTION_KINDS, SCHEMA_VERSION } from '../../record/record.ts';
 import { PRESENCE_STATES } from '../../record/roll.ts';
 import { count, instant, listOf, mapOf, objectOf, oneOf, orNull, type Schema, text } from './json-schema.ts';
 
@@ -33,7 +33,7 @@ const properties = {
   health: objectOf({ status: healthStatus, since: instant(), checks: listOf(check) }),
   interruption: orNull(
     objectOf({
-      kind: text('spot-interruption, asg-termination, maintenance, rebalance-recommendation'),
+      kind: text(INTERRUPTION_KINDS.join(', ')),
       action: orNull(text()),
       time: orNull(text('RFC 3339')),
     }),
