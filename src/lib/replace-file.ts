@@ -1,16 +1,21 @@
-import { open, rename } from 'node:fs/promises';
+import { open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
 /**
  * Replaces a file atomically: a reader finds the old or the new content, also after a power cut. Only one process may
- * write it. @throws the system's error
+ * write it. The file keeps its mode. @param mode of a file that is new; default: what the umask leaves of 0644
+ * @throws the system's error
  */
-export async function replaceFile(path: string, text: string): Promise<void> {
+export async function replaceFile(path: string, text: string, mode?: number): Promise<void> {
   const folder = dirname(path);
-  // A fixed name, because there is one writer. A file left by a crash is overwritten.
+  // A fixed name, because there is one writer. A file left by a crash is removed, and a link that another user put there
+  // is not followed.
   const next = join(folder, `.${basename(path)}.next`);
-  const file = await open(next, 'w', 0o644);
+  await rm(next, { force: true });
+  const modeToSet = (await modeOf(path)) ?? mode;
+  const file = await open(next, 'wx', modeToSet ?? 0o644);
   try {
+    if (modeToSet !== undefined) await file.chmod(modeToSet);
     await file.writeFile(text);
     await file.sync();
   } finally {
@@ -22,5 +27,14 @@ export async function replaceFile(path: string, text: string): Promise<void> {
     await entries.sync(); // so that the rename survives a power cut
   } finally {
     await entries.close();
+  }
+}
+
+async function modeOf(path: string): Promise<number | undefined> {
+  try {
+    return (await stat(path)).mode & 0o777;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
   }
 }

@@ -23,6 +23,9 @@ export interface DnsFile {
   release(): void;
 }
 
+/** The mode of a new file: a name server of another user reads it. */
+const READABLE = 0o644;
+
 /** 100,000 nodes with some names each. */
 const MAX_BYTES = 64 * 1024 * 1024;
 
@@ -56,7 +59,7 @@ export async function openDnsFile(given: string, render: RenderDns): Promise<Dns
         const text = render(names, last);
         if (text === last) return 'unchanged';
         try {
-          await replaceFile(path, text);
+          await replaceFile(path, text, READABLE);
         } catch (error) {
           throw new RollcallError(`cannot write ${given}: ${describeError(error)}`);
         }
