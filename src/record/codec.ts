@@ -63,6 +63,14 @@ function wrong(path: string, expected: string): FieldError {
   return new FieldError(`${path}: expected ${expected}`);
 }
 
+/**
+ * An IPv4 or IPv6 address of another host. Without a zone id (`fe80::1%eth0`), which `isIP` takes with any text in it, and
+ * which means something on one host alone.
+ */
+export function isAddress(text: string): boolean {
+  return isIP(text) !== 0 && !text.includes('%');
+}
+
 /** EC2 instance ids (`i-…`) and ECS Anywhere's (`mi-…`): https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/resource-ids.html */
 export const INSTANCE_ID = /^m?i-[0-9a-f]{8,32}$/;
 
@@ -101,8 +109,8 @@ export function readRecord(value: unknown): NodeRecord {
       agentVersion: checked(versionInfo['agentVersion'], 'versionInfo.agentVersion', isWord, refused),
       agentHash: checked(versionInfo['agentHash'], 'versionInfo.agentHash', isWord, refused),
     },
-    privateIpAddress: checked(from['privateIpAddress'], 'privateIpAddress', isIP, refused),
-    publicIpAddress: checked(from['publicIpAddress'], 'publicIpAddress', isIP, refused),
+    privateIpAddress: checked(from['privateIpAddress'], 'privateIpAddress', isAddress, refused),
+    publicIpAddress: checked(from['publicIpAddress'], 'publicIpAddress', isAddress, refused),
     privateDnsName: checked(from['privateDnsName'], 'privateDnsName', isHostName, refused),
     availabilityZone: checked(from['availabilityZone'], 'availabilityZone', isWord, refused),
     region: checked(from['region'], 'region', isWord, refused),
@@ -115,7 +123,7 @@ export function readRecord(value: unknown): NodeRecord {
     health: {
       status: field.oneOf(HEALTH_STATUSES, health['status'], 'health.status'),
       since: freeText(health['since'], 'health.since'),
-      checks: field.list(health['checks'], 'health.checks').map(readCheck),
+      checks: readChecks(health['checks'], refused),
     },
     interruption: field.optional(from['interruption'], 'interruption', (notice) => ({
       kind: freeText(notice['kind'], 'interruption.kind'),
@@ -148,12 +156,7 @@ function optionalFreeText(value: unknown, path: string): string | null {
 }
 
 /** @returns null, and the path in `refused`, for a text that the field cannot hold */
-function checked(
-  value: unknown,
-  path: string,
-  accepts: (text: string) => boolean | number,
-  refused: string[],
-): string | null {
+function checked(value: unknown, path: string, accepts: (text: string) => boolean, refused: string[]): string | null {
   const text = field.optionalText(value, path);
   if (text === null || accepts(text)) return text;
   refused.push(path);
@@ -174,14 +177,20 @@ function wholeNumber(value: unknown, path: string, max: number, refused: string[
 /** Characters. More than any agent writes: a reason has at most some hundred. */
 const MAX_FREE_TEXT = 4_096;
 
-/** Without the labels that could not stand in a column. */
+/**
+ * More labels, or checks, than any agent writes (32, and 16 with its own). Of a record of the greatest size that is full of
+ * small ones, each in memory takes many times its text; up to here the length of the text is a fair estimate of the memory.
+ */
+export const MAX_PARTS = 64;
+
+/** Without the labels that could not stand in a column, and those after the first `MAX_PARTS`. */
 function readLabels(value: unknown, refused: string[]): NodeRecord['labels'] {
   const labels = field.texts(value, 'labels');
-  const isBad = (key: string) => !isWord(key) || !isWord(`=${labels[key]}`);
+  const isBad = (key: string, n: number) => n >= MAX_PARTS || !isWord(key) || !isWord(`=${labels[key]}`);
   const bad = Object.keys(labels).filter(isBad);
   if (bad.length === 0) return labels;
   refused.push(...bad.slice(0, MAX_NAMED_LABELS).map((key) => `labels.${shortName(key)}`));
-  return Object.fromEntries(Object.entries(labels).filter(([key]) => !isBad(key)));
+  return Object.fromEntries(Object.entries(labels).filter(([key], n) => !isBad(key, n)));
 }
 
 /** A record may have any number of labels, with names of any length. */
@@ -190,6 +199,12 @@ const MAX_NAMED_LABELS = 10;
 /** A name from outside, for a message. */
 function shortName(name: string): string {
   return printable(name.slice(0, 60));
+}
+
+function readChecks(value: unknown, refused: string[]): NodeRecord['health']['checks'] {
+  const checks = field.list(value, 'health.checks');
+  if (checks.length > MAX_PARTS) refused.push(`health.checks after ${MAX_PARTS}`);
+  return checks.slice(0, MAX_PARTS).map(readCheck);
 }
 
 function readCheck(value: unknown): NodeRecord['health']['checks'][number] {

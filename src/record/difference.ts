@@ -1,6 +1,5 @@
-import { isIP } from 'node:net';
 import { isWord, printable } from '../lib/foreign-text.ts';
-import { type Decoded, decodeBounded, FieldError, field, INSTANCE_ID } from './codec.ts';
+import { type Decoded, decodeBounded, FieldError, field, INSTANCE_ID, isAddress } from './codec.ts';
 
 /** Differences between the roll and ECS that the store keeps while they last, so that they are events. */
 export const KEPT_DIFFERENCE_KINDS = ['ghost', 'stray', 'mismatch'] as const;
@@ -52,7 +51,7 @@ export function readDifference(value: unknown): KeptDifference {
     instanceId: one('instanceId', (text) => INSTANCE_ID.test(text)),
     cluster: one('cluster', isWord),
     containerInstanceArn: one('containerInstanceArn', isWord),
-    privateIpAddress: one('privateIpAddress', (text) => isIP(text) !== 0),
+    privateIpAddress: one('privateIpAddress', isAddress),
     since: one('since', (text) => Number.isFinite(Date.parse(text)) && isWord(text)),
     reason: printable(field.text(from['reason'], 'reason')).slice(0, MAX_REASON_CHARACTERS),
   };

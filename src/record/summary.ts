@@ -1,5 +1,5 @@
 import { HOST_NAME, wordChar, wordOf } from '../lib/foreign-text.ts';
-import { type Decoded, decodePresence, decodeRecord, INSTANCE_ID, MAX_VALUE_LENGTH } from './codec.ts';
+import { type Decoded, decodePresence, decodeRecord, INSTANCE_ID, MAX_PARTS, MAX_VALUE_LENGTH } from './codec.ts';
 import { HEALTH_STATUSES, type HealthStatus, type NodeRecord, type Presence, SCHEMA_VERSION } from './record.ts';
 
 /**
@@ -66,7 +66,7 @@ const object = (fields: Readonly<Record<string, string>>) =>
   `\\{${Object.entries(fields)
     .map(([name, value]) => `"${name}":${value}`)
     .join(',')}\\}`;
-const several = (element: string) => `(?:${element}(?:,${element})*)?`;
+const several = (element: string) => `(?:${element}(?:,${element}){0,${MAX_PARTS - 1}})?`;
 
 const RECORD = new RegExp(
   `^${object({

@@ -83,10 +83,36 @@ describe('the record codec', () => {
   });
 
   it('takes for an address only what is one', () => {
-    for (const value of ['10.0.0.256', '10.0.0', '010.0.0.1', '1.2.3.4;id', 'fe80::1%eth0;id', 'localhost', '$(id)']) {
-      const json = JSON.stringify({ ...sampleRecord(), privateIpAddress: value });
-      const decoded = decodeRecord('i-00000000', json);
-      assert.equal(decoded.ok && decoded.value.privateIpAddress, null, value);
+    const numbers = ['10.0.0.256', '10.0.0', '010.0.0.1', '1.2.3.4;id', 'localhost', '$(id)'];
+    // A zone id is a host's own name for an interface, may be any text, and makes a zone file of DNS unreadable.
+    const zoned = ['fe80::1%eth0', 'fe80::1%eth0;id', '::1%a b\n', 'fe80::1%'];
+    for (const value of [...numbers, ...zoned]) {
+      for (const field of ['privateIpAddress', 'publicIpAddress'] as const) {
+        const json = JSON.stringify({ ...sampleRecord(), [field]: value });
+        const decoded = decodeRecord('i-00000000', json);
+        assert.equal(decoded.ok && decoded.value[field], null, value);
+        assert.deepEqual(decoded.ok && refusedFields(decoded.value), [field]);
+      }
+    }
+  });
+
+  it('reads 64 labels and 64 checks, so that many small ones cannot take the memory of many records', () => {
+    const [check] = sampleRecord().health.checks;
+    const sized = (count: number) => {
+      const labels = Object.fromEntries(Array.from({ length: count }, (_, n) => [`l${n}`, '']));
+      const health = { ...sampleRecord().health, checks: new Array(count).fill(check) };
+      return JSON.stringify({ ...sampleRecord(), labels, health });
+    };
+    for (const [count, refused] of [
+      [64, []],
+      [65, ['labels.l64', 'health.checks after 64']],
+      [600, [...Array.from({ length: 10 }, (_, n) => `labels.l${64 + n}`), 'health.checks after 64']],
+    ] as const) {
+      const decoded = decodeRecord('i-00000000', sized(count));
+      assert.ok(decoded.ok);
+      assert.equal(Object.keys(decoded.value.labels).length, 64);
+      assert.equal(decoded.value.health.checks.length, 64);
+      assert.deepEqual(refusedFields(decoded.value), refused);
     }
   });
 

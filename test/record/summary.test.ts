@@ -92,6 +92,16 @@ describe('a summary', () => {
     hasSameSummary(instanceId, whole.replace(',"labels":{"role":"node"}', ',"labels":{"a":"1","b":"-2","c":"x y"}'));
   });
 
+  it('is that of the record where it has more labels or checks than are read', () => {
+    const [check] = sampleRecord().health.checks;
+    for (const count of [64, 65, 66]) {
+      const labels = Object.fromEntries(Array.from({ length: count }, (_, n) => [`l${n}`, '']));
+      const health = { ...sampleRecord().health, checks: new Array(count).fill(check) };
+      hasSameSummary('i-00000000', JSON.stringify({ ...sampleRecord(), labels }));
+      hasSameSummary('i-00000000', JSON.stringify({ ...sampleRecord(), health }));
+    }
+  });
+
   it('is taken from the text itself for a usual node, so that a long list need not parse it', () => {
     for (const overrides of [{}, { publicIpAddress: '203.0.113.7', cluster: null }, { labels: { a: '1', b: '' } }]) {
       const record = sampleRecord(overrides);

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { quote } from '../../lib/errors.ts';
+import { isAddress } from '../../record/codec.ts';
 import type { RollEntry } from '../../record/roll.ts';
 
 /** What the names are made of. */
@@ -46,7 +47,7 @@ export function dnsNames(entries: readonly RollEntry[], { zone, byLabel }: DnsSe
   const leftOut: string[] = [];
   const nodes = entries.flatMap(({ record }): NamedNode[] => {
     const { ec2InstanceId: instanceId, privateIpAddress: address, labels } = record;
-    if (address === null || isIP(address) === 0) {
+    if (address === null || !isAddress(address)) {
       leftOut.push(`${instanceId}: it has no private address`);
       return [];
     }
