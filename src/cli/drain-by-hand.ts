@@ -1,12 +1,14 @@
 import type { EcsApi } from '../ecs/ecs-api.ts';
 import { EcsError, isRefusal } from '../ecs/ecs-errors.ts';
 import type { Clock } from '../lib/clock.ts';
-import { RollcallError } from '../lib/errors.ts';
+import { describeError, RollcallError } from '../lib/errors.ts';
+import { standingCauses } from '../record/drain-causes.ts';
 import type { NodeRecord } from '../record/record.ts';
-import type { DrainClaim, DrainSlots, HeldClaim } from '../store/drain-slots.ts';
+import { type DrainClaim, type DrainSlots, type HeldClaim, overruled } from '../store/drain-slots.ts';
 
 /** What is known of the node before a drain by hand. */
 interface DrainFacts {
+  readonly target: Pick<DrainTarget, 'arn' | 'cluster'>;
   readonly claim: HeldClaim | null;
   /** As ECS describes it. */
   readonly status: string;
@@ -17,28 +19,28 @@ interface DrainFacts {
 }
 
 /**
- * `claim`: `keep` the operator's, `take` a slot, `take-anew` after giving back a claim that uses none, `replace` the
- * agent's, which uses one.
+ * `claim`: `keep` the operator's and renew it, `take` a slot, also instead of a claim that uses none in this cluster for
+ * this container instance, `replace` the agent's, which uses one.
  */
 type DrainPlan =
   | { readonly kind: 'refuse' | 'nothing'; readonly reason: string }
-  | { readonly kind: 'drain'; readonly claim: 'keep' | 'take' | 'take-anew' | 'replace'; readonly askEcs: boolean };
+  | { readonly kind: 'drain'; readonly claim: 'keep' | 'take' | 'replace'; readonly askEcs: boolean };
 
 /** How `rollcall drain` drains a node; pure. */
-export function planHandDrain({ claim, status, room, force }: DrainFacts): DrainPlan {
+export function planHandDrain({ target, claim, status, room, force }: DrainFacts): DrainPlan {
   const askEcs = status !== 'DRAINING';
   if (askEcs && status !== 'ACTIVE') {
     return { kind: 'refuse', reason: `ECS has it ${status}: only an ACTIVE node can be drained` };
   }
-  const phase = claim?.claim.phase ?? null;
-  if (phase === 'manual' && !askEcs) return { kind: 'nothing', reason: 'it is drained by hand already' };
+  const ofTarget = claim?.claim.arn === target.arn && claim.claim.cluster === target.cluster;
+  const phase = ofTarget ? claim.claim.phase : null;
   if (phase === 'manual') return { kind: 'drain', claim: 'keep', askEcs };
   if (phase === 'activating' && !force) {
     return { kind: 'refuse', reason: 'its agent makes it ACTIVE at this moment: try again, or use --force' };
   }
   if (phase !== null && phase !== 'overruled') return { kind: 'drain', claim: 'replace', askEcs };
   if (!room.free && !force) return { kind: 'refuse', reason: `${room.reason}; undrain one of them, or use --force` };
-  return { kind: 'drain', claim: phase === null ? 'take' : 'take-anew', askEcs };
+  return { kind: 'drain', claim: 'take', askEcs };
 }
 
 type UndrainFacts = Pick<DrainFacts, 'claim' | 'status' | 'force'> & {
@@ -70,6 +72,27 @@ interface HandDrainDeps {
   readonly slots: DrainSlots;
   readonly ecs: EcsApi;
   readonly clock: Clock;
+  readonly kept: KeptSlot;
+}
+
+/** For the error of a drain that ends before ECS answered. */
+export interface KeptSlot {
+  /** The node in words; null: not known yet. */
+  label: string | null;
+  /** Of the node whose slot is taken while its drain is under way; null: none is. */
+  instanceId: string | null;
+}
+
+/** Runs `drain`; where it fails or is interrupted after it took the slot, the error says so. */
+export async function namingKeptSlot<T>(kept: KeptSlot, drain: () => Promise<T>): Promise<T> {
+  try {
+    return await drain();
+  } catch (error) {
+    const { label, instanceId } = kept;
+    if (instanceId === null) throw error;
+    const next = `the slot stays taken: run rollcall drain or rollcall undrain ${instanceId} again`;
+    throw new RollcallError(`${label ?? instanceId}: ${describeError(error)}; ${next}`, { cause: error });
+  }
 }
 
 /** The node's container instance. */
@@ -101,15 +124,21 @@ export async function drainByHand(
   request: { readonly claim: DrainClaim; readonly maxSharePercent: number | null },
   signal: AbortSignal,
 ): Promise<void> {
+  const { slots, kept } = deps;
+  if (before && plan.claim === 'keep' && !(await slots.renew(before, signal))) slotChanged();
   const held = plan.claim === 'keep' ? null : await claimSlot(deps, target, before, request, plan.claim, signal);
   if (!plan.askEcs) return;
+  kept.instanceId = target.instanceId;
   try {
     await setStatus(deps.ecs, target, 'DRAINING', signal);
   } catch (error) {
     // Without an answer it may drain: then the slot stays taken.
-    if (held && isRefusal(error)) await restore(deps.slots, held, plan.claim === 'replace' ? before : null, signal);
+    if (!isRefusal(error)) throw error;
+    if (held) await restore(slots, held, before, signal);
+    kept.instanceId = null;
     throw error;
   }
+  kept.instanceId = null;
 }
 
 async function claimSlot(
@@ -117,14 +146,14 @@ async function claimSlot(
   { instanceId }: DrainTarget,
   before: HeldClaim | null,
   { claim, maxSharePercent }: { readonly claim: DrainClaim; readonly maxSharePercent: number | null },
-  how: 'take' | 'take-anew' | 'replace',
+  how: 'take' | 'replace',
   signal: AbortSignal,
 ): Promise<HeldClaim> {
   if (before && how === 'replace') return (await slots.replace(before, claim, signal)) ?? slotChanged();
-  if (before && !(await slots.giveBack(before, signal))) slotChanged();
+  const insteadOf = before ? { insteadOf: before } : {};
   const endMs = clock.monotonicMs() + BUSY_LIMIT_MS;
   for (;;) {
-    const outcome = await slots.take({ instanceId, claim, maxSharePercent }, signal);
+    const outcome = await slots.take({ instanceId, claim, maxSharePercent, ...insteadOf }, signal);
     if (outcome.kind === 'taken') return outcome.held.claim.session === claim.session ? outcome.held : slotChanged();
     if (outcome.kind === 'full') throw new RollcallError(`${outcome.reason}; undrain one of them, or use --force`);
     if (clock.monotonicMs() >= endMs) throw new RollcallError('other nodes take drain slots all the time: try again');
@@ -144,10 +173,11 @@ async function restore(
 
 /** Asks ECS and then gives the slot back: a node that still drains counts. @throws EcsError, StoreError */
 export async function undrainByHand(
-  { slots, ecs }: HandDrainDeps,
+  { slots, ecs }: Pick<HandDrainDeps, 'slots' | 'ecs'>,
   target: DrainTarget,
   plan: Extract<UndrainPlan, { readonly kind: 'undrain' }>,
   held: HeldClaim | null,
+  record: UndrainFacts['record'],
   signal: AbortSignal,
 ): Promise<void> {
   if (plan.askEcs) await setStatus(ecs, target, 'ACTIVE', signal);
@@ -156,7 +186,7 @@ export async function undrainByHand(
     if (!(await slots.giveBack(held, signal))) slotChanged();
     return;
   }
-  if (!(await slots.replace(held, { ...held.claim, phase: 'overruled' }, signal))) slotChanged();
+  if (!(await slots.replace(held, overruled(held.claim, standingCauses(record)), signal))) slotChanged();
 }
 
 async function setStatus(

@@ -11,7 +11,15 @@ import type { RollEntry } from '../record/roll.ts';
 import { decideRoom } from '../store/drain-slots.ts';
 import type { Store } from '../store/store.ts';
 import { type CliContext, type ReadFlags, readFromStore } from './context.ts';
-import { drainByHand, planHandDrain, planHandUndrain, readStatus, undrainByHand } from './drain-by-hand.ts';
+import {
+  drainByHand,
+  type KeptSlot,
+  namingKeptSlot,
+  planHandDrain,
+  planHandUndrain,
+  readStatus,
+  undrainByHand,
+} from './drain-by-hand.ts';
 import { refuseName } from './show.ts';
 
 interface UndrainFlags extends ReadFlags, EcsFlags {
@@ -38,8 +46,9 @@ const DRAIN_HELP = `${NODE_HELP}
 
 A drain takes one of the cluster's drain slots, as agents with --drain-on do,
 and is refused while none is free. The node stays DRAINING until
-rollcall undrain: its agent leaves it alone. The slot is held for 7 days, and
-longer if the agent has --drain-on, which renews it.
+rollcall undrain: its agent leaves it alone. The slot is held for 7 days, for 7
+more after another rollcall drain NODE, and longer if the agent has --drain-on,
+which renews it.
 
 Examples:
   rollcall drain i-0abc1234def567890 --reason 'kernel update' --dry-run
@@ -66,10 +75,11 @@ export function drainCommand(context: CliContext): Command {
         .argParser(nonEmpty),
     )
     .addHelpText('after', DRAIN_HELP);
-  for (const option of commonOptions('drain although no slot is free')) command.addOption(option);
+  for (const option of commonOptions('drain although no slot is free, or although its agent asks ECS at this moment'))
+    command.addOption(option);
   return command.action((name: string, flags: DrainFlags) =>
-    withNode(context, flags, name, 'drain', (target, store, ecs, signal) =>
-      drain(context, flags, target, store, ecs, signal),
+    withNode(context, flags, name, 'drain', (target, store, ecs, kept, signal) =>
+      drain(context, flags, target, store, ecs, kept, signal),
     ),
   );
 }
@@ -82,8 +92,8 @@ export function undrainCommand(context: CliContext): Command {
   for (const option of commonOptions('although its agent asks ECS to drain it at this moment'))
     command.addOption(option);
   return command.action((name: string, flags: UndrainFlags) =>
-    withNode(context, flags, name, 'undrain', (target, store, ecs, signal) =>
-      undrain(context, flags, target, store, ecs, signal),
+    withNode(context, flags, name, 'undrain', (target, store, ecs, _, signal) =>
+      undrain(flags, target, store, ecs, signal),
     ),
   );
 }
@@ -108,7 +118,7 @@ interface Target {
   readonly entry: RollEntry;
 }
 
-type Act = (target: Target, store: Store, ecs: EcsApi, signal: AbortSignal) => Promise<string>;
+type Act = (target: Target, store: Store, ecs: EcsApi, kept: KeptSlot, signal: AbortSignal) => Promise<string>;
 
 async function withNode(
   context: CliContext,
@@ -120,18 +130,21 @@ async function withNode(
   refuseName(findNode([], name));
   const { openEcsApi } = await import('../ecs/open-ecs-api.ts');
   const ecs = await openEcsApi(ecsSettings(flags), context);
+  const kept: KeptSlot = { label: null, instanceId: null };
   try {
     const run = async (store: Store, signal: AbortSignal) => {
       const { entries } = await store.read(signal, { hurry: true });
       const target = targetOf(findNode(entries, name), name, store.label);
+      kept.label = target.label;
       try {
-        return `${target.label}: ${await act(target, store, ecs, signal)}`;
+        return `${target.label}: ${await act(target, store, ecs, kept, signal)}`;
       } catch (error) {
         if (!(error instanceof RefusedError)) throw error;
         throw new RollcallError(`${target.label}: ${error.message}`);
       }
     };
-    await context.stdout(`${printable(await readFromStore(context, flags, action, run, DEADLINE_MS))}\n`);
+    const said = await namingKeptSlot(kept, () => readFromStore(context, flags, action, run, DEADLINE_MS));
+    await context.stdout(`${printable(said)}\n`);
   } finally {
     ecs.close();
   }
@@ -167,27 +180,29 @@ async function drain(
   target: Target,
   { drainSlots: slots, ...store }: Store,
   ecs: EcsApi,
+  kept: KeptSlot,
   signal: AbortSignal,
 ): Promise<string> {
   const { instanceId, arn, cluster } = target;
   const held = await slots.read(instanceId, signal);
   const others = (await slots.list(signal)).filter((each) => each.instanceId !== instanceId);
   const room = decideRoom({ arn, cluster }, others, await store.read(signal), drainMaxShare);
-  const plan = planHandDrain({ claim: held, status: await readStatus(ecs, target, signal), room, force });
+  const plan = planHandDrain({ target, claim: held, status: await readStatus(ecs, target, signal), room, force });
   if (plan.kind !== 'drain') return withoutChange(plan);
-  if (dryRun) return `would be drained; ${room.reason}`;
+  const stays = plan.claim === 'keep' && !plan.askEcs ? 'it is drained by hand already' : null;
+  if (dryRun) return stays ?? `would be drained; ${room.reason}`;
   const claim = {
     ...{ phase: 'manual' as const, arn, cluster, since: new Date(clock.wallMs()).toISOString() },
     reason: printable(['drained by hand', reason].filter(Boolean).join(': ')).slice(0, MAX_REASON),
     session: `by-hand-${Math.floor(random() * 2 ** 48).toString(16)}`,
   };
   const request = { claim, maxSharePercent: force ? null : drainMaxShare };
-  await drainByHand({ slots, ecs, clock }, target, plan, held, request, signal);
+  await drainByHand({ slots, ecs, clock, kept }, target, plan, held, request, signal);
+  if (stays) return `${stays}; its slot is held for 7 days from now`;
   return `DRAINING until rollcall undrain; ${room.taken + 1} of ${room.slots} drain slots of ${cluster} are taken`;
 }
 
 async function undrain(
-  { clock }: CliContext,
   { force, dryRun }: UndrainFlags,
   target: Target,
   { drainSlots: slots }: Store,
@@ -199,7 +214,7 @@ async function undrain(
   const plan = planHandUndrain({ claim: held, status, force, record: target.entry.record });
   if (plan.kind !== 'undrain') return withoutChange(plan);
   if (dryRun) return 'would be made ACTIVE and give its drain slot back';
-  await undrainByHand({ slots, ecs, clock }, target, plan, held, signal);
+  await undrainByHand({ slots, ecs }, target, plan, held, target.entry.record, signal);
   const now = plan.askEcs ? 'ACTIVE' : `ECS has it ${status}`;
   if (plan.claim === 'none') return `${now}; it held no drain slot`;
   const left = plan.claim === 'overrule' ? '; its agent leaves it alone until the cause is over' : '';

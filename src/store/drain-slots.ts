@@ -21,11 +21,14 @@ export interface DrainSlots {
 
   /**
    * Takes a slot if one is free now. A cluster has floor(share × its present nodes) slots, and at least one. Two agents
-   * never both get the last one. A node that has a claim already gets that claim.
+   * never both get the last one. A node that has a claim already gets that claim, unless it is `insteadOf`.
    */
   take(request: SlotRequest, signal: AbortSignal): Promise<TakeOutcome>;
 
-  /** Replaces the claim, on the same lease; null: the stored claim is no longer the one in `held`. */
+  /**
+   * Replaces the claim; null: the stored claim is no longer the one in `held`. It stays on its lease, but for a claim that
+   * becomes `manual` or was so: those have another TTL.
+   */
   replace(held: HeldClaim, claim: DrainClaim, signal: AbortSignal): Promise<HeldClaim | null>;
 
   /** Renews the claim's lease; false: the claim is gone. Writes no revision. */
@@ -56,6 +59,16 @@ export interface DrainClaim {
   readonly since: string;
   /** The agent process that made the claim. */
   readonly session: string;
+  /**
+   * What stood when the claim was made or overruled, as `standingCauses` names it: an overruled claim keeps the agent from
+   * draining the node for these. Absent: for any cause.
+   */
+  readonly causes?: readonly string[];
+}
+
+/** The claim after the node was made ACTIVE by something other than its agent, while `causes` stand; pure. */
+export function overruled(claim: DrainClaim, causes: readonly string[]): DrainClaim {
+  return { ...claim, phase: 'overruled', causes: [...new Set([...(claim.causes ?? []), ...causes])] };
 }
 
 /** A stored claim. Lease and revision are the store's identifiers: opaque to everything else. */
@@ -71,6 +84,8 @@ interface SlotRequest {
   readonly claim: DrainClaim;
   /** Percent of the cluster's present nodes, 0 to 100; null: take a slot however many are taken. */
   readonly maxSharePercent: number | null;
+  /** A claim of this node that uses no slot, or one for another container instance: the new claim replaces it. */
+  readonly insteadOf?: HeldClaim;
 }
 
 export type TakeOutcome =
@@ -144,8 +159,8 @@ function goneForGood({ departure, interruption }: NodeRecord): boolean {
   return (cause === 'spot-interruption' || cause === 'asg-termination') && interruption?.action === 'terminate';
 }
 
-function encodeClaim({ phase, arn, cluster, reason, since, session }: DrainClaim): string {
-  return JSON.stringify({ phase, arn, cluster, reason, since, session });
+function encodeClaim({ phase, arn, cluster, reason, since, session, causes }: DrainClaim): string {
+  return JSON.stringify({ phase, arn, cluster, reason, since, session, causes });
 }
 
 /** null: not a claim that this version can read. */
@@ -161,7 +176,13 @@ function decodeClaim(text: string): DrainClaim | null {
   const { arn, cluster, reason, since, session } = fields;
   if (!phase || typeof arn !== 'string' || typeof cluster !== 'string') return null;
   if (typeof reason !== 'string' || typeof since !== 'string' || typeof session !== 'string') return null;
-  return { phase, arn, cluster, reason, since, session };
+  const claim = { phase, arn, cluster, reason, since, session };
+  const { causes } = fields;
+  return isTexts(causes) ? { ...claim, causes } : claim;
+}
+
+function isTexts(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every((each) => typeof each === 'string');
 }
 
 /** null: no claim, or not one that this version can read. */
@@ -191,6 +212,10 @@ const CLAIM_TTL_MS = 86_400_000;
 /** An agent without --drain-on does not renew an operator's claim. */
 const MANUAL_CLAIM_TTL_MS = 7 * CLAIM_TTL_MS;
 
+function ttlMsOf({ phase }: DrainClaim): number {
+  return phase === 'manual' ? MANUAL_CLAIM_TTL_MS : CLAIM_TTL_MS;
+}
+
 /**
  * How long one agent may take to count and claim, and how long "no slot is free" stays in the lock unless its holder asks
  * again. Other agents meanwhile read only that one small key: in a fleet whose nodes all want to drain, one agent reads
@@ -210,7 +235,7 @@ async function takeSlot(kv: Kv, request: SlotRequest, signal: AbortSignal): Prom
   const lockKey = drainAdmissionKey(claim.cluster, clusterScope(claim.arn));
   const seen = await kv.txn({ guards: [], puts: [], deletes: [], reads: [own, lockKey] }, signal);
   const held = heldClaim(instanceId, seen.reads[0] ?? null);
-  if (held) return { kind: 'taken', held };
+  if (held && held.revision !== request.insteadOf?.revision) return { kind: 'taken', held };
   const ownGuard = { key: own, modRevision: seen.reads[0]?.modRevision ?? '0' };
   if (maxSharePercent === null) return writeClaim(kv, request, [ownGuard], [], signal);
   const stored = seen.reads[1] ?? null;
@@ -248,15 +273,16 @@ async function takeSlot(kv: Kv, request: SlotRequest, signal: AbortSignal): Prom
 /** A claim on a lease of its own. */
 async function writeClaim(
   kv: Kv,
-  { instanceId, claim }: SlotRequest,
+  { instanceId, claim, insteadOf }: SlotRequest,
   guards: readonly Guard[],
   deletes: readonly string[],
   signal: AbortSignal,
 ): Promise<TakeOutcome> {
-  const { lease } = await kv.grant(claim.phase === 'manual' ? MANUAL_CLAIM_TTL_MS : CLAIM_TTL_MS, signal);
+  const { lease } = await kv.grant(ttlMsOf(claim), signal);
   const puts = [{ key: drainKey(instanceId), value: encodeClaim(claim), lease }];
   const { succeeded, revision } = await kv.txn({ guards, puts, deletes, reads: [] }, signal);
   if (!succeeded) releaseLeases(kv, [lease]);
+  else if (insteadOf) releaseLeases(kv, [insteadOf.lease]);
   return succeeded ? { kind: 'taken', held: { instanceId, claim, lease, revision } } : { kind: 'busy' };
 }
 
@@ -319,10 +345,13 @@ export function createDrainSlots(kv: Kv): DrainSlots {
     replace: async (held, claim, signal) => {
       const key = drainKey(held.instanceId);
       const guards = [{ key, modRevision: held.revision }];
-      const puts = [{ key, value: encodeClaim(claim), lease: held.lease }];
+      const stays = ttlMsOf(claim) === ttlMsOf(held.claim);
+      const lease = stays ? held.lease : (await kv.grant(ttlMsOf(claim), signal)).lease;
+      const puts = [{ key, value: encodeClaim(claim), lease }];
       try {
-        const result = await kv.txn({ guards, puts, deletes: [], reads: [] }, signal);
-        return result.succeeded ? { ...held, claim, revision: result.revision } : null;
+        const { succeeded, revision } = await kv.txn({ guards, puts, deletes: [], reads: [] }, signal);
+        if (!stays) releaseLeases(kv, [succeeded ? held.lease : lease]);
+        return succeeded ? { ...held, claim, lease, revision } : null;
       } catch (error) {
         if (error instanceof LeaseNotFoundError) return null;
         throw error;

@@ -195,13 +195,14 @@ test('a node outside EC2, which has no notices, is active again when it was not 
 /** `rollcall drain` and `undrain` of the node, on the store and the ECS of its agent. */
 function operatorOf({ world, ecs, arn }: Awaited<ReturnType<typeof start>>) {
   const target = { instanceId: world.instanceId, arn, cluster: 'demo' };
-  const deps = { slots: world.store.drainSlots, ecs, clock: systemClock };
+  const kept = { label: null, instanceId: null };
+  const deps = { slots: world.store.drainSlots, ecs, clock: systemClock, kept };
   const held = () => deps.slots.read(world.instanceId, signal);
   const facts = async () => ({ claim: await held(), status: ecs.status(arn) ?? '', force: false });
   return {
     async drain() {
       const known = await facts();
-      const plan = planHandDrain({ ...known, room: { free: true, reason: '' } });
+      const plan = planHandDrain({ ...known, target, room: { free: true, reason: '' } });
       assert.ok(plan.kind === 'drain', plan.kind);
       const claim = {
         phase: 'manual' as const,
@@ -215,9 +216,10 @@ function operatorOf({ world, ecs, arn }: Awaited<ReturnType<typeof start>>) {
     },
     async undrain() {
       const known = await facts();
-      const plan = planHandUndrain({ ...known, record: (await world.record()) ?? assert.fail() });
+      const record = (await world.record()) ?? assert.fail();
+      const plan = planHandUndrain({ ...known, record });
       assert.ok(plan.kind === 'undrain', plan.kind);
-      await undrainByHand(deps, target, plan, known.claim, signal);
+      await undrainByHand(deps, target, plan, known.claim, record, signal);
     },
   };
 }

@@ -145,7 +145,10 @@ test('a fleet with ECS: both lists, attributes, drain, placement, both audits, a
     assert.deepEqual([drain.code, drain.stderr, await inEcs(steady)], [0, '', 'DRAINING']);
     assert.match(drain.stdout, /DRAINING until rollcall undrain; 1 of 1 drain slots of demo are taken\n$/);
     assert.match((await fleet.run('status')).stdout, /manual for \S+: drained by hand: kernel update/);
-    assert.match((await fleet.run('drain', steady)).stdout, /it is drained by hand already\n$/);
+    assert.match(
+      (await fleet.run('drain', steady)).stdout,
+      /it is drained by hand already; its slot is held for 7 days from now\n$/,
+    );
 
     const refused = await fleet.run('drain', drained);
     assert.deepEqual([refused.code, refused.stdout, await inEcs(drained)], [1, '', 'ACTIVE']);

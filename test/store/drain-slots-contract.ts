@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import type { Departure, Interruption } from '../../src/record/record.ts';
-import type { DrainClaim, TakeOutcome } from '../../src/store/drain-slots.ts';
+import type { DrainClaim, HeldClaim, TakeOutcome } from '../../src/store/drain-slots.ts';
 import { drainAdmissionKey, drainKey } from '../../src/store/keys.ts';
 import type { Kv } from '../../src/store/kv.ts';
 import { createRollStore } from '../../src/store/roll-store.ts';
@@ -194,6 +194,41 @@ export function describeDrainSlotsContract(kind: string, start: () => Promise<Pi
       assert.equal(heldBy(await store.drainSlots.take(request, signal)).claim.phase, 'manual');
       const other = { ...request, claim: { ...claim, session: 'another' } };
       assert.equal(heldBy(await store.drainSlots.take(other, signal)).claim.session, claim.session);
+    });
+
+    it('takes a slot instead of the claim that is named, which stays where no slot is free or it has changed', async () => {
+      await register(2);
+      const first = heldBy(await take(0));
+      const overruled = { ...first.claim, phase: 'overruled' as const, causes: ['critical'] };
+      const insteadOf = (await store.drainSlots.replace(first, overruled, signal)) ?? assert.fail();
+      const other = heldBy(await take(1));
+      const claim = claimOf(0, { phase: 'manual', session: 'operator' });
+      const request = { instanceId: sampleInstanceId(0), claim, maxSharePercent: 10, insteadOf };
+      assert.equal((await store.drainSlots.take(request, signal)).kind, 'full');
+      assert.deepEqual(await store.drainSlots.read(sampleInstanceId(0), signal), insteadOf);
+      await store.drainSlots.giveBack(other, signal);
+      const changed = { ...request, insteadOf: first };
+      assert.deepEqual(heldBy(await store.drainSlots.take(changed, signal)), insteadOf);
+      const taken = heldBy(await store.drainSlots.take(request, signal));
+      assert.deepEqual([taken.claim, await store.drainSlots.read(sampleInstanceId(0), signal)], [claim, taken]);
+    });
+
+    it('keeps an operator’s claim for 7 days without a renewal, any other for 24 h, whatever it was before', async () => {
+      await register(1);
+      const daysLeft = async ({ lease }: HeldClaim) => {
+        const [time] = await kv.remaining([lease], signal);
+        return Math.round((time?.remainingMs ?? 0) / 86_400_000);
+      };
+      const claimed = heldBy(await take(0));
+      const become = async (held: HeldClaim, phase: DrainClaim['phase']) =>
+        (await store.drainSlots.replace(held, { ...held.claim, phase }, signal)) ?? assert.fail();
+      const manual = await become(claimed, 'manual');
+      const overruled = await become(manual, 'overruled');
+      assert.deepEqual(await store.drainSlots.read(sampleInstanceId(0), signal), overruled);
+      assert.equal(await store.drainSlots.replace(manual, claimed.claim, signal), null);
+      assert.deepEqual([await daysLeft(overruled), overruled.lease === manual.lease], [1, false]);
+      const again = await become(overruled, 'manual');
+      assert.equal(await daysLeft(again), 7);
     });
 
     it('does not count an overruled claim', async () => {

@@ -1,4 +1,5 @@
 import { formatDuration } from '../../lib/duration.ts';
+import { CRITICAL_CAUSE, noticeCause } from '../../record/drain-causes.ts';
 import type { HealthStatus, Interruption, NodeRecord } from '../../record/record.ts';
 
 export const DRAIN_CAUSES = ['interruption', 'critical'] as const;
@@ -21,8 +22,8 @@ export interface HealthWatch {
 
 /** `untilMs`: when to judge again though nothing changed, on the monotonic clock; infinite: never. */
 export type CauseVerdict =
-  /** The node is to be drained. */
-  | { readonly kind: 'stands'; readonly reason: string }
+  /** The node is to be drained. `key`: the cause as claims name it, the same for as long as it stands. */
+  | { readonly kind: 'stands'; readonly reason: string; readonly key: string }
   /** What rollcall drained may be active again. */
   | { readonly kind: 'over'; readonly untilMs: number }
   | { readonly kind: 'undecided'; readonly reason: string; readonly untilMs: number };
@@ -53,12 +54,14 @@ export function judgeCause(config: DrainConfig, input: CauseInput): CauseVerdict
   // The times of notices are EC2's, so they are compared with EC2's clock, as far as it is known.
   const ec2Ms = wallMs - (record.clockSkewSeconds ?? 0) * 1_000;
   const notice = config.on.includes('interruption') ? judgeNotice(record.interruption, ec2Ms) : null;
-  if (notice?.kind === 'stands') return { kind: 'stands', reason: notice.reason };
+  if (notice?.kind === 'stands') return { kind: 'stands', reason: notice.reason, key: notice.reason };
   const dueMs = health.sinceMs + config.criticalAfterMs;
   const noticeDueMs = notice?.kind === 'later' ? nowMs + notice.inMs : Number.POSITIVE_INFINITY;
   const limit = formatDuration(config.criticalAfterMs);
   if (config.on.includes('critical')) {
-    if (health.critical && nowMs >= dueMs) return { kind: 'stands', reason: `critical for ${limit}${worst(record)}` };
+    if (health.critical && nowMs >= dueMs) {
+      return { kind: 'stands', reason: `critical for ${limit}${worst(record)}`, key: CRITICAL_CAUSE };
+    }
     if (nowMs < dueMs) {
       const reason = `${health.critical ? 'critical' : 'not critical'} for less than ${limit}`;
       return { kind: 'undecided', reason, untilMs: Math.min(dueMs, noticeDueMs) };
@@ -81,7 +84,7 @@ type NoticeVerdict =
  */
 function judgeNotice(notice: Interruption | null, ec2Ms: number): NoticeVerdict | null {
   if (!notice || notice.kind === 'rebalance-recommendation') return null;
-  const what = [notice.kind, notice.action, notice.time && `at ${notice.time}`].filter(Boolean).join(' ');
+  const what = noticeCause(notice);
   if (notice.kind !== 'maintenance') return { kind: 'stands', reason: what };
   const inMs = (notice.time === null ? Number.NaN : Date.parse(notice.time)) - ec2Ms - MAINTENANCE_LEAD_MS;
   if (inMs <= 0) return { kind: 'stands', reason: what };

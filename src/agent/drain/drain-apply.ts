@@ -13,7 +13,9 @@ export const applyDrain: Apply<DrainState, DrainStep, DrainAnswers> = {
   'read-claim': (state, _, claim, { nowMs }) => {
     // The age of a lease that this process has not renewed is not known: it is renewed at once.
     const isKnown = claim !== null && claim.lease === state.claim?.lease;
-    return { ...withoutLastError(state), claim, claimReadAtMs: nowMs, renewAtMs: isKnown ? state.renewAtMs : nowMs };
+    // Read in its turn, not between tries of another call that fail.
+    const now = state.claim === undefined ? withoutLastError(state) : recovered(state);
+    return { ...now, claim, claimReadAtMs: nowMs, renewAtMs: isKnown ? state.renewAtMs : nowMs };
   },
   take(before, _, outcome, end) {
     const state = withoutLastError(before);

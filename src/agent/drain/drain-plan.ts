@@ -86,7 +86,9 @@ export const initialDrainState: DrainState = {
 export const FRESH_MS = 10_000;
 /** How often the status of a drained node is read: an operator may make it active, and its slot is then for another. */
 export const READ_AGAIN_MS = 300_000;
-/** How often an operator's claim is read: it ends without a word to this agent. */
+/** How often the claim is read, also where there is none: an operator makes, replaces and ends it without a word. */
+export const READ_CLAIM_MS = 300_000;
+/** The same of an operator's claim. */
 export const READ_MANUAL_MS = 30_000;
 const LONGEST_WAIT_MS = 3_600_000;
 
@@ -121,7 +123,7 @@ export function planDrain(state: DrainState, nowMs: number, { node, cause, leavi
       nowMs + LONGEST_WAIT_MS,
     ),
   });
-  const { claim, trouble, refusal } = state;
+  const { claim, trouble } = state;
   const stands = cause.kind === 'stands';
   const phase = (claim && HELD_PHASES[claim.claim.phase]) ?? (stands ? 'waiting' : 'idle');
   if (leaving) return wait(phase, 'the agent ends; a drained node stays drained');
@@ -136,14 +138,33 @@ export function planDrain(state: DrainState, nowMs: number, { node, cause, leavi
     const reason = 'not known whether this node has a slot';
     return { action: 'read-claim', instanceId: node.instanceId, phase, reason };
   }
+  const { instanceId } = node;
   const place = node.arn !== null && node.cluster !== null ? { arn: node.arn, cluster: node.cluster } : null;
-  if (claim) return planHeld(state, claim, nowMs, place, cause, wait);
-  if (!stands) return wait('idle', cause.kind === 'over' ? 'nothing to drain for' : cause.reason);
+  const step = claim
+    ? planHeld(state, claim, nowMs, place, cause, wait)
+    : planFree(state, nowMs, instanceId, place, cause, wait);
+  if (step.action !== 'wait') return step;
+  const readAtMs = state.claimReadAtMs + (claim?.claim.phase === 'manual' ? READ_MANUAL_MS : READ_CLAIM_MS);
+  if (nowMs < readAtMs) return { ...step, untilMs: Math.min(step.untilMs, readAtMs) };
+  return { action: 'read-claim', instanceId, phase: step.phase, reason: step.reason };
+}
+
+type WaitFor = (phase: DrainPhase, reason: string, untilMs?: number) => DrainStep;
+
+function planFree(
+  { leftAloneArn, refusal }: DrainState,
+  nowMs: number,
+  instanceId: string,
+  place: Place | null,
+  cause: CauseVerdict,
+  wait: WaitFor,
+): DrainStep {
+  if (cause.kind !== 'stands') return wait('idle', cause.kind === 'over' ? 'nothing to drain for' : cause.reason);
   if (!place) return wait('waiting', 'ecs-agent has not registered this node yet');
-  if (state.leftAloneArn === place.arn)
+  if (leftAloneArn === place.arn)
     return wait('left-alone', 'something other than rollcall drained this node, or undid it');
   if (nowMs < refusal.retryAtMs) return wait('waiting', refusalReason(refusal), refusal.retryAtMs);
-  return { action: 'take', instanceId: node.instanceId, place, cause: cause.reason, phase, reason: cause.reason };
+  return { action: 'take', instanceId, place, cause: cause.reason, phase: 'waiting', reason: cause.reason };
 }
 
 /** What a claim alone says of this node; null: whether a cause stands decides. */
@@ -162,7 +183,7 @@ function planHeld(
   nowMs: number,
   place: Place | null,
   cause: CauseVerdict,
-  wait: (phase: DrainPhase, reason: string, untilMs?: number) => DrainStep,
+  wait: WaitFor,
 ): DrainStep {
   const { claim } = held;
   const { renewAtMs, refusal } = state;
@@ -175,13 +196,12 @@ function planHeld(
   }
   if (claim.phase === 'overruled') {
     if (cause.kind === 'over') return { action: 'give-back', held, phase: 'idle', reason: 'the cause is over' };
+    if (cause.kind === 'stands' && claim.causes && !claim.causes.includes(cause.key)) {
+      return { action: 'give-back', held, phase: 'waiting', reason: `a cause that was not overruled: ${cause.reason}` };
+    }
     return wait(phase, 'something other than rollcall made this node active again', renewAtMs);
   }
-  if (claim.phase === 'manual') {
-    const readAtMs = state.claimReadAtMs + READ_MANUAL_MS;
-    if (nowMs < readAtMs) return wait(phase, claim.reason, Math.min(renewAtMs, readAtMs));
-    return { action: 'read-claim', instanceId: held.instanceId, phase, reason: claim.reason };
-  }
+  if (claim.phase === 'manual') return wait(phase, claim.reason, renewAtMs);
   const status = state.status?.arn === place.arn ? state.status : null;
   const fresh = status !== null && nowMs <= status.atMs + FRESH_MS;
   if (nowMs < refusal.retryAtMs) {

@@ -4,8 +4,9 @@ import { EcsError } from '../../ecs/ecs-errors.ts';
 import type { Cell } from '../../lib/cell.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { runLoop } from '../../lib/control-loop.ts';
+import { standingCauses } from '../../record/drain-causes.ts';
 import type { NodeRecord } from '../../record/record.ts';
-import type { DrainSlots } from '../../store/drain-slots.ts';
+import { type DrainSlots, overruled } from '../../store/drain-slots.ts';
 import { type CauseVerdict, type DrainConfig, type HealthWatch, judgeCause, watchHealth } from './cause.ts';
 import { applyDrain, applyDrainFailure } from './drain-apply.ts';
 import { type DrainAnswers, type DrainState, type DrainStep, initialDrainState, planDrain } from './drain-plan.ts';
@@ -48,6 +49,10 @@ export async function runDrain(options: DrainOptions, signal: AbortSignal): Prom
     const times = { nowMs, wallMs: clock.wallMs(), noticesKnown: options.noticesKnown() };
     return health ? judgeCause(config, { record, health, ...times }) : NO_CAUSE;
   };
+  const causesNow = () => {
+    const record = options.record();
+    return record ? standingCauses(record) : [];
+  };
   const ask = (step: EcsCall, callSignal: AbortSignal) => askEcs(options, step, callSignal);
   try {
     await runLoop<DrainState, DrainStep, DrainAnswers>(
@@ -64,13 +69,16 @@ export async function runDrain(options: DrainOptions, signal: AbortSignal): Prom
           'read-claim': ({ instanceId }, callSignal) => slots.read(instanceId, callSignal),
           take({ instanceId, place, cause }, callSignal) {
             const since = new Date(clock.wallMs()).toISOString();
-            const claim = { phase: 'claimed' as const, ...place, reason: cause, since, session };
+            const claim = { phase: 'claimed' as const, ...place, reason: cause, since, session, causes: causesNow() };
             return slots.take({ instanceId, claim, maxSharePercent: config.maxSharePercent }, callSignal);
           },
           describe: ask,
           drain: ask,
           activate: ask,
-          mark: ({ held, as }, callSignal) => slots.replace(held, { ...held.claim, phase: as }, callSignal),
+          mark({ held, as }, callSignal) {
+            const claim = as === 'overruled' ? overruled(held.claim, causesNow()) : { ...held.claim, phase: as };
+            return slots.replace(held, claim, callSignal);
+          },
           renew: ({ held }, callSignal) => slots.renew(held, callSignal),
           'give-back': ({ held }, callSignal) => slots.giveBack(held, callSignal),
           forget: async () => {},

@@ -28,7 +28,10 @@ for (const [kind, action] of [
   ['asg-termination', 'terminate'],
 ] as const) {
   test(`${kind} ${action} is a cause at once, where interruptions are`, () => {
-    assert.deepEqual(judge(notice(kind, action)), { kind: 'stands', reason: `${kind} ${action}` });
+    assert.deepEqual(judge(notice(kind, action)), {
+      ...{ kind: 'stands', reason: `${kind} ${action}` },
+      key: `${kind} ${action}`,
+    });
     assert.equal(judge(notice(kind, action), { on: ['critical'] }).kind, 'over');
   });
 }
@@ -58,7 +61,8 @@ test('maintenance is a cause once it is near or under way, and says when; at an 
 
 test('critical is a cause once it was so for long, and over once it was not so for as long', () => {
   const critical = (forMs: number) => judge({ health: { critical: true, sinceMs: NOW_MS - forMs } });
-  assert.equal(critical(300_000).kind, 'stands');
+  const stands = critical(300_000);
+  assert.ok(stands.kind === 'stands' && stands.key === 'critical');
   const soon = critical(299_000);
   assert.deepEqual([soon.kind, soon.kind === 'undecided' && soon.untilMs], ['undecided', NOW_MS + 1_000]);
   const calm = (forMs: number) => judge({ health: { critical: false, sinceMs: NOW_MS - forMs } });

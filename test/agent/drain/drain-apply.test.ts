@@ -142,6 +142,9 @@ test('a claim that an operator replaced is read again, and a lease that this pro
     end,
   );
   assert.deepEqual([known.renewAtMs, known.claimReadAtMs], [7, NOW_MS]);
+  const failing = applyDrainFailure(state(), readClaim, noAnswer('x'), end);
+  const idle = applyDrain['read-claim'](failing, readClaim, null, end);
+  assert.deepEqual(idle.trouble, initialDrainState.trouble, 'an idle agent only reads, so the next pause is short');
   const strange = applyDrain['read-claim'](state({ renewAtMs: 7 }), readClaim, held('manual'), end);
   assert.equal(strange.renewAtMs, NOW_MS);
 });

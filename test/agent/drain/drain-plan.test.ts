@@ -8,12 +8,17 @@ import {
   initialDrainState,
   planDrain,
   READ_AGAIN_MS,
+  READ_CLAIM_MS,
   READ_MANUAL_MS,
 } from '../../../src/agent/drain/drain-plan.ts';
 import type { DrainClaim, HeldClaim } from '../../../src/store/drain-slots.ts';
 
 const NOW_MS = 1_000_000;
-const stands: CauseVerdict = { kind: 'stands', reason: 'spot-interruption terminate' };
+const stands: CauseVerdict = {
+  kind: 'stands',
+  reason: 'spot-interruption terminate',
+  key: 'spot-interruption terminate',
+};
 const over: CauseVerdict = { kind: 'over', untilMs: Number.POSITIVE_INFINITY };
 const undecided: CauseVerdict = { kind: 'undecided', reason: 'critical for less than 5m', untilMs: NOW_MS + 7_000 };
 const node = { instanceId: 'i-00000000', arn: 'arn:1', cluster: 'demo' };
@@ -24,7 +29,15 @@ const held = (phase: DrainClaim['phase'], arn = 'arn:1'): HeldClaim => ({
   lease: '1',
   revision: '2',
 });
-const state = (more: Partial<DrainState>): DrainState => ({ ...initialDrainState, claim: null, ...more });
+const overruledFor = (...causes: string[]): HeldClaim => ({
+  ...held('overruled'),
+  claim: { ...held('overruled').claim, causes },
+});
+const state = (more: Partial<DrainState>): DrainState => ({
+  ...{ ...initialDrainState, claim: null, claimReadAtMs: NOW_MS },
+  ...more,
+});
+const readLongAgo = { claimReadAtMs: NOW_MS - READ_CLAIM_MS };
 const seen = (text: string, ageMs = 0, arn = 'arn:1') => ({ status: { arn, text, atMs: NOW_MS - ageMs } });
 const refused = {
   refusal: { ...initialDrainState.refusal, error: 'AccessDeniedException', retryAtMs: NOW_MS + 60_000 },
@@ -35,6 +48,11 @@ const table: readonly [string, Partial<DrainState>, Partial<DrainInput>, string]
   ['the claim is not known', { claim: undefined }, { cause: over }, 'read-claim idle'],
   ['the instance id is not known', {}, { node: null }, 'wait idle'],
   ['no claim, no cause', {}, { cause: over }, 'wait idle'],
+  ['no claim as read a while ago, no cause', readLongAgo, { cause: over }, 'read-claim idle'],
+  ['no claim as read a while ago, not yet a cause', readLongAgo, { cause: undecided }, 'read-claim idle'],
+  ['no claim as read a while ago, a cause: the take reads it', readLongAgo, {}, 'take waiting'],
+  ['no claim as read a while ago, left alone', { ...readLongAgo, leftAloneArn: 'arn:1' }, {}, 'read-claim left-alone'],
+  ['no claim as read a while ago, leaving', readLongAgo, { leaving: true, cause: over }, 'wait idle'],
   ['no claim, not yet a cause', {}, { cause: undecided }, 'wait idle'],
   ['no claim, a cause', {}, {}, 'take waiting'],
   ['no claim, a cause, no ARN', {}, { node: { ...node, arn: null } }, 'wait waiting'],
@@ -173,6 +191,17 @@ const table: readonly [string, Partial<DrainState>, Partial<DrainInput>, string]
   ['drained by hand, renewal due', { claim: held('manual'), renewAtMs: NOW_MS }, {}, 'renew left-alone'],
   ['drained by hand, registered anew', { claim: held('manual', 'arn:0') }, {}, 'give-back idle'],
   ['overruled, the cause stands', { claim: held('overruled') }, {}, 'wait left-alone'],
+  ['overruled for this cause', { claim: overruledFor('critical', stands.reason) }, {}, 'wait left-alone'],
+  ['overruled for another cause', { claim: overruledFor('critical') }, {}, 'give-back waiting'],
+  ['overruled without a cause', { claim: overruledFor() }, {}, 'give-back waiting'],
+  ['overruled, not yet a cause', { claim: overruledFor() }, { cause: undecided }, 'wait left-alone'],
+  ['overruled, read a while ago', { claim: held('overruled'), ...readLongAgo }, {}, 'read-claim left-alone'],
+  [
+    'drained, the claim read a while ago',
+    { claim: held('drained'), ...seen('DRAINING'), ...readLongAgo },
+    {},
+    'read-claim draining',
+  ],
   ['overruled, the cause over', { claim: held('overruled') }, { cause: over }, 'give-back idle'],
 ];
 
@@ -195,4 +224,6 @@ test('only what was drained from outside is left alone', () => {
 test('plans again when the cause may have changed by itself', () => {
   const step = planDrain(state({}), NOW_MS, { node, cause: undecided, leaving: false });
   assert.deepEqual(step, { action: 'wait', phase: 'idle', reason: undecided.reason, untilMs: NOW_MS + 7_000 });
+  const idle = planDrain(state({}), NOW_MS, { node, cause: over, leaving: false });
+  assert.ok(idle.action === 'wait' && idle.untilMs === NOW_MS + READ_CLAIM_MS, 'and when its claim is to be read');
 });
