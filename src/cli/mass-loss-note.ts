@@ -14,14 +14,39 @@ export function massLossNote(
   const present = entries.filter((entry) => entry.presence !== null);
   if (limits === null || !isMassLoss(lost, present.length, limits)) return null;
   const nodes = lost + present.length;
-  // A running agent registers again within one TTL after the store is back.
-  const ttlSeconds =
-    present.reduce((most, { presence }) => Math.max(most, presence?.ttlSeconds ?? 0), 0) || USUAL_TTL_SECONDS;
   return (
-    `note: ${lost} of ${nodes} nodes are lost (${percent(lost / nodes)}, more than ${percent(limits.share)}): if this is` +
-    ` new, the store or the network may have failed, and running agents are back within ${ttlSeconds}s` +
+    `note: ${lost} of ${nodes} nodes are lost (${percents(lost / nodes, limits)}): if this is` +
+    ` new, the store or the network may have failed, and running agents are back within ${returnSeconds(entries)}s` +
     `${all ? '' : '; --all shows the lost nodes'}`
   );
+}
+
+/**
+ * A note if so many of the nodes that a file names are not on the roll at all, neither departed nor lost, that the store may
+ * have lost its data; else null. @param named instance ids
+ */
+export function lostDataNote(
+  named: readonly string[],
+  entries: readonly RollEntry<NodeSummary>[],
+  limits: MassLossLimits | null,
+): string | null {
+  const known = new Set(entries.map(({ record }) => record.ec2InstanceId));
+  const gone = named.filter((id) => !known.has(id)).length;
+  if (limits === null || !isMassLoss(gone, named.length - gone, limits)) return null;
+  return (
+    `note: ${gone} of the ${named.length} nodes that it names have no record any more` +
+    ` (${percents(gone / named.length, limits)}): the store may have lost its data, and running agents are back within` +
+    ` ${returnSeconds(entries)}s`
+  );
+}
+
+/** How soon after the store is back running agents are: within their TTL. */
+export function returnSeconds(entries: readonly RollEntry<NodeSummary>[]): number {
+  return entries.reduce((most, { presence }) => Math.max(most, presence?.ttlSeconds ?? 0), 0) || USUAL_TTL_SECONDS;
+}
+
+function percents(share: number, limits: MassLossLimits): string {
+  return `${percent(share)}, more than ${percent(limits.share)}`;
 }
 
 function percent(share: number): string {

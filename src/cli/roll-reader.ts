@@ -66,7 +66,7 @@ async function readFromAgent<T>(
           `warning: this roll is ${formatDuration(ageMs)} old: the agent at ${origin} cannot read the store at present`,
         );
       }
-      return { entries: containerInstances.map(entryOf), revision, skipped };
+      return { entries: containerInstances.map(entryOf), revision, skipped, ...(stale ? { stale } : {}) };
     };
     const reader: RollReader = {
       label: origin,

@@ -25,6 +25,8 @@ export interface Roll<R extends NodeSummary = NodeRecord> {
   readonly skipped: readonly SkippedKey[];
   /** Differences to ECS that the continuous audit found, by key; absent: none. */
   readonly differences?: ReadonlyMap<string, KeptDifference>;
+  /** True: from an agent that cannot read the store at present. Absent: as the store is. */
+  readonly stale?: boolean;
 }
 
 /** A presence counts more than a departure: an agent is registered now. */

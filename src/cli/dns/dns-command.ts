@@ -9,7 +9,7 @@ import { printable } from '../../lib/foreign-text.ts';
 import { describeUnmatched, filterRoll, parseFilter } from '../../record/filter.ts';
 import type { Roll } from '../../record/roll.ts';
 import { type CliContext, type ReadFlags, warnOfRefused, warnOfSkipped } from '../context.ts';
-import { massLossNote } from '../mass-loss-note.ts';
+import { lostDataNote, massLossNote } from '../mass-loss-note.ts';
 import { withRoll } from '../roll-reader.ts';
 import { openDnsFile, type RenderDns } from './dns-file.ts';
 import { type DnsNames, dnsNames, isDnsLabel, nextSerial, renderHosts, renderZone, serialOf } from './dns-names.ts';
@@ -97,14 +97,16 @@ export function dnsCommand(context: CliContext): Command {
     const opened = await openDnsFile(file, rendererOf(context, flags));
     try {
       if (watch) return await keepCurrent(context, flags, opened, (roll) => namesOf(flags, roll));
-      const refuseMassLoss = (roll: Roll) => {
-        const note = opened.hadNames ? massLossNote(roll.entries, massLossLimits(flags), true) : null;
-        if (note !== null)
-          throw new RollcallError(
-            `${file} stays as it is: ${note.replace(/^note: /, '')}; or set --mass-loss-share off`,
-          );
+      const refuseLosses = ({ entries, stale }: Roll) => {
+        if (!opened.hadNames) return;
+        const stays = `${file} stays as it is`;
+        if (stale) throw new RollcallError(`${stays}: the agent cannot read the store at present; ask another agent`);
+        const limits = massLossLimits(flags);
+        const note = massLossNote(entries, limits, true) ?? lostDataNote(opened.instanceIds(), entries, limits);
+        if (note === null) return;
+        throw new RollcallError(`${stays}: ${note.replace(/^note: /, '')}; or set --mass-loss-share off`);
       };
-      const outcome = await opened.update(await askForNames(context, flags, refuseMassLoss));
+      const outcome = await opened.update(await askForNames(context, flags, refuseLosses));
       if (outcome === 'kept') throw new RollcallError(`${file} stays as it is: no node matches, and it has names`);
     } finally {
       opened.release();

@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import { describeError, RollcallError, UsageError } from '../../lib/errors.ts';
 import { lockFile } from '../../lib/lock-file.ts';
 import { replaceFile } from '../../lib/replace-file.ts';
-import { type DnsNames, MADE_BY } from './dns-names.ts';
+import { type DnsNames, instanceIdsOf, MADE_BY } from './dns-names.ts';
 
 /** Makes the text of the file. @param last the text that the file has; '' where there is none */
 export type RenderDns = (names: DnsNames, last: string) => string;
@@ -15,9 +15,12 @@ type DnsWrite = 'written' | 'unchanged' | 'kept';
 export interface DnsFile {
   /** Whether the file had names when it was opened. */
   readonly hadNames: boolean;
+  /** The nodes that the file names. */
+  instanceIds(): readonly string[];
   /**
-   * Replaces the file where its names change, atomically. A file with names is never replaced by one without.
-   * @throws RollcallError when the file cannot be written
+   * Replaces the file where its names change, or where it was changed or deleted meanwhile, atomically. A file with names is
+   * never replaced by one without.
+   * @throws RollcallError when the file cannot be written; UsageError when it is another program's now
    */
   update(names: DnsNames): Promise<DnsWrite>;
   release(): void;
@@ -46,24 +49,34 @@ export async function openDnsFile(given: string, render: RenderDns): Promise<Dns
   const release = await attempt(() => lockFile(`${path}.lock`));
   if (release === null) throw new RollcallError(`file ${given}: another rollcall dns keeps it current`);
   try {
-    let last = await attempt(() => (statSync(path, { throwIfNoEntry: false }) ? readFileSync(path, 'utf8') : ''));
-    if (last !== '' && !(last.split('\n', 1)[0] ?? '').endsWith(MADE_BY)) {
+    const readOwn = async () => {
+      const text = await attempt(() => {
+        replaceable(path);
+        return statSync(path, { throwIfNoEntry: false }) ? readFileSync(path, 'utf8') : '';
+      });
+      if (text === '' || (text.split('\n', 1)[0] ?? '').endsWith(MADE_BY)) return text;
       throw refuse('it was not made by rollcall dns; remove it, or name another file');
-    }
+    };
+    let last = await readOwn();
+    let stamp = stampOf(path);
     const nameless = render({ nodes: [], leftOut: [] }, last);
     return {
       hadNames: last !== '' && last !== nameless,
+      instanceIds: () => instanceIdsOf(last),
       async update(names) {
         const hasNames = last !== '' && last !== render({ nodes: [], leftOut: [] }, last);
         if (names.nodes.length === 0 && hasNames) return 'kept';
         const text = render(names, last);
-        if (text === last) return 'unchanged';
+        const isAsWritten = stampOf(path) === stamp;
+        if (text === last && isAsWritten) return 'unchanged';
+        if (!isAsWritten) await readOwn();
         try {
           await replaceFile(path, text, READABLE);
         } catch (error) {
           throw new RollcallError(`cannot write ${given}: ${describeError(error)}`);
         }
         last = text;
+        stamp = stampOf(path);
         return 'written';
       },
       release,
@@ -72,6 +85,12 @@ export async function openDnsFile(given: string, render: RenderDns): Promise<Dns
     release();
     throw error;
   }
+}
+
+/** Another one after each change of the file. */
+function stampOf(path: string): string {
+  const { ino, size, mtimeMs } = statSync(path, { throwIfNoEntry: false }) ?? {};
+  return `${ino} ${size} ${mtimeMs}`;
 }
 
 /** A symbolic link is resolved, so that the link itself is not replaced. */

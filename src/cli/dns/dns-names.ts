@@ -103,6 +103,13 @@ export function renderZone({ nodes }: DnsNames, settings: DnsSettings, serial: n
   ].join('\n');
 }
 
+/** The nodes that a file of `renderHosts` or `renderZone` names, by their instance ids. */
+export function instanceIdsOf(text: string): readonly string[] {
+  return [...text.matchAll(/^(?:[0-9a-f.:]+ (m?i-[0-9a-f]+)\.|(m?i-[0-9a-f]+) IN )/gm)].map(
+    ([, inHosts, inZone]) => inHosts ?? inZone ?? '',
+  );
+}
+
 /** null: not a zone file of `renderZone`. */
 export function serialOf(zoneFile: string): number | null {
   const text = /^@ IN SOA \S+ \S+ (\d{1,10}) /m.exec(zoneFile)?.[1];

@@ -2,18 +2,20 @@ import { isLogged } from '../../config/flags.ts';
 import { type MassLossFlags, massLossLimits } from '../../config/mass-loss-flags.ts';
 import { formatDuration } from '../../lib/duration.ts';
 import { describeError, RollcallError } from '../../lib/errors.ts';
-import type { Roll } from '../../record/roll.ts';
+import type { Roll, RollEntry } from '../../record/roll.ts';
 import type { CliContext, ReadFlags } from '../context.ts';
 import { type FollowedRoll, rollChanges } from '../follow-roll.ts';
-import { massLossNote } from '../mass-loss-note.ts';
+import { lostDataNote, massLossNote, returnSeconds } from '../mass-loss-note.ts';
 import type { DnsFile } from './dns-file.ts';
 import type { DnsNames } from './dns-names.ts';
 
 /** Changes that come faster are written together. */
 const PAUSE_MS = 1_000;
 const WRITE_AGAIN_MS = 10_000;
-/** How long names are kept when many nodes are lost at the start already: running agents are back within a TTL. */
-const LOST_AT_START_MS = 31_000;
+/** How often the file is looked at while no name changes: something else may have changed or deleted it. */
+const LOOK_MS = 60_000;
+/** Names that may have to stay are kept for a TTL, in which running agents are back, and this. */
+const BEYOND_TTL_MS = 1_000;
 
 type Named = { readonly names: DnsNames; readonly notes: readonly string[] };
 
@@ -35,37 +37,54 @@ export async function keepCurrent(
   });
   const stays = `${flags.file} stays as it is`;
   let latest: FollowedRoll | null = null;
-  /** Until then a file with names is not replaced; set at the first roll. */
-  let keepUntilMs: number | null = file.hadNames ? null : 0;
+  /** Later mass losses are held by the events of the roll. */
+  let isStarting = file.hadNames;
+  /** While many nodes are gone that may be back: until when the file stays as it is. */
+  let keepUntilMs: number | null = null;
 
-  /** @returns in how many ms to try again; null: at the next change */
-  const write = async (): Promise<number | null> => {
-    if (latest === null) return null;
-    const entries = latest.entries();
+  /** @returns for how many ms the file stays as it is; 0: it may be written */
+  const stayMs = (entries: readonly RollEntry[]): number => {
     const nowMs = clock.monotonicMs();
-    keepUntilMs ??= massLossNote(entries, limits, true) === null ? 0 : nowMs + LOST_AT_START_MS;
-    if (nowMs < keepUntilMs) {
-      const lost = massLossNote(entries, limits, true)?.replace(/^note: /, '') ?? null;
-      if (lost !== null) {
-        warn('lost', `warning: ${stays} for ${formatDuration(LOST_AT_START_MS)}: ${lost}`);
-        return keepUntilMs - nowMs;
-      }
-      keepUntilMs = 0;
+    const note =
+      (isStarting ? massLossNote(entries, limits, true) : null) ?? lostDataNote(file.instanceIds(), entries, limits);
+    if (note === null) {
+      keepUntilMs = null;
+    } else if (keepUntilMs === null) {
+      const holdMs = returnSeconds(entries) * 1_000 + BEYOND_TTL_MS;
+      keepUntilMs = nowMs + holdMs;
+      warn('lost', `warning: ${stays} for ${formatDuration(holdMs)}: ${note.replace(/^note: /, '')}`);
     }
+    if (keepUntilMs !== null && nowMs < keepUntilMs) return keepUntilMs - nowMs;
+    isStarting = false;
+    return 0;
+  };
+
+  /** @returns in how many ms to do it again, if no change comes first */
+  const write = async (): Promise<number> => {
+    if (latest === null) return LOOK_MS;
+    const entries = latest.entries();
+    const waitMs = stayMs(entries);
+    if (waitMs > 0) return waitMs;
     const { names, notes } = namesOf({ entries });
     for (const [n, note] of notes.entries()) warn(`note ${n}`, note);
     for (let n = notes.length; n < 8; n += 1) warn(`note ${n}`, null);
+    const outcome = await file.update(names);
+    warn('names', outcome === 'kept' ? `warning: ${stays}: no node matches any more` : null);
+    warn('lost', null);
+    // The next loss gets a wait of its own, also where this one could not empty the file.
+    keepUntilMs = null;
+    return LOOK_MS;
+  };
+  const writeSoon = createPacedWriter({ clock, signal }, async () => {
     try {
-      const outcome = await file.update(names);
-      warn('names', outcome === 'kept' ? `warning: ${stays}: no node matches any more` : null);
+      const againMs = await write();
       warn('write', null);
-      return null;
+      return againMs;
     } catch (error) {
       warn('write', `warning: ${describeError(error)}; trying again`);
       return WRITE_AGAIN_MS;
     }
-  };
-  const writeSoon = createPacedWriter({ clock, signal }, write);
+  });
 
   const onRetry = (error: Error) => warn('source', `warning: ${stays}: ${describeError(error)}; trying again`);
   const onStale = (stale: boolean) =>
@@ -92,26 +111,27 @@ function createTeller(tell: (line: string) => void): (subject: string, line: str
   };
 }
 
-/** Runs `write` soon after it was asked for, once for all that ask in a pause, and again when it says so. */
+/** Runs `write` soon after it was asked for, once for all that ask in a pause, and again after the time that it gives. */
 function createPacedWriter(
   { clock, signal }: Pick<CliContext, 'clock' | 'signal'>,
-  write: () => Promise<number | null>,
+  write: () => Promise<number>,
 ): () => void {
-  let isAsked = false;
-  let isRunning = false;
+  let asked = new AbortController();
   const run = async () => {
-    while (isAsked) {
-      isAsked = false;
+    for (;;) {
+      asked = new AbortController();
       const againMs = await write();
-      if (againMs !== null) isAsked = true;
-      await clock.sleep(Math.max(PAUSE_MS, againMs ?? 0), signal);
+      await clock.sleep(PAUSE_MS, signal);
+      await clock
+        .sleep(againMs - PAUSE_MS, AbortSignal.any([signal, asked.signal]))
+        .catch(() => signal.throwIfAborted());
     }
-    isRunning = false;
   };
+  let isRunning = false;
   return () => {
-    isAsked = true;
+    asked.abort();
     if (isRunning) return;
     isRunning = true;
-    run().catch(() => {}); // only the end of the command
+    run().catch(() => {}); // `write` does not throw: only the end of the command
   };
 }

@@ -4,8 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { runProgram } from '../../../src/cli/program.ts';
+import { json, startScriptedAgent } from '../../client/scripted-agent.ts';
 import { until } from '../../support/machine-time.ts';
 import { runInProcess, testContext } from '../../support/run-in-process.ts';
+import { sampleRecord } from '../../support/sample-record.ts';
 import { openTestRoll } from '../../support/test-roll.ts';
 
 const PATIENCE_MS = 30_000;
@@ -115,6 +117,33 @@ test('a file with names is not emptied, nor written when many nodes are lost', a
   assert.equal(await names(), '10.0.0.1 10.0.0.2 10.0.0.3 10.0.0.4');
   assert.equal((await dns('--file', file, '--mass-loss-share', 'off')).code, 0);
   assert.equal(await names(), '10.0.0.4');
+});
+
+test('a file is not written when most of its nodes have no record any more, nor by a stale answer of an agent', async (t) => {
+  const { roll, file, dns, names } = await world(t);
+  for (const n of [1, 2]) await roll.register(n);
+  const lines = [1, 3, 4].map((n) => `10.0.0.${n} i-0000000${n}.rollcall.internal\n`).join('');
+  await writeFile(file, `# Made by rollcall dns; changes are lost\n${lines}`);
+  const lost = await dns('--file', file, '--mass-loss-count', '2');
+  assert.deepEqual(
+    [lost.code, lost.stderr],
+    [
+      1,
+      `rollcall dns: ${file} stays as it is: 2 of the 3 nodes that it names have no record any more (67%, more than 30%):` +
+        ' the store may have lost its data, and running agents are back within 30s; or set --mass-loss-share off\n',
+    ],
+  );
+  const list = { revision: '7', ageMs: 12, stale: true, uncertainty: null, skipped: [], notes: [] };
+  const { ec2InstanceId } = sampleRecord();
+  const instance = { ...sampleRecord(), presence: { state: 'present', session: 's', since: 's', ttlSeconds: 30 } };
+  const agent = await startScriptedAgent(t, json(200, { ...list, containerInstances: [instance] }));
+  const stale = await runInProcess(['dns', '--agent', agent.url, '--file', file, '--mass-loss-share', 'off']);
+  assert.equal(stale.code, 1);
+  assert.match(stale.stderr, /\nrollcall dns: \S+ stays as it is: the agent cannot read the store at present; .*\n$/);
+  assert.equal(await names(), '10.0.0.1 10.0.0.3 10.0.0.4');
+  await rm(file);
+  assert.equal((await runInProcess(['dns', '--agent', agent.url, '--file', file])).code, 0);
+  assert.match(await readFile(file, 'utf8'), new RegExp(ec2InstanceId));
 });
 
 test('--watch follows the roll, keeps the names of a mass loss, and ends', async (t) => {
