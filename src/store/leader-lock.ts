@@ -1,5 +1,5 @@
 import { DIFFERENCES, documentKey, leaderLockKey } from './keys.ts';
-import { type KeyValue, type Kv, type RangePage, releaseLeases } from './kv.ts';
+import { type Guard, type KeyValue, type Kv, type RangePage, releaseLeases } from './kv.ts';
 import { LeaseNotFoundError, StoreError } from './store-errors.ts';
 
 /**
@@ -66,8 +66,12 @@ export interface Term {
   readonly lock: string;
   readonly session: string;
   readonly ttlMs: number;
-  /** Of the key that this term created: the fence. */
+  /**
+   * Of the key that this term created, and its value: the fence. The revision alone is none: a restored store counts its
+   * revisions anew, and another term may get the same one.
+   */
   readonly revision: string;
+  readonly value: string;
   /** The store's identifier: opaque to everything else. */
   readonly lease: string;
 }
@@ -114,7 +118,7 @@ export function createLeaderLocks(kv: Kv): LeaderLocks {
         kv.keepAlive(term.lease, signal),
         read([leaderLockKey(term.lock)], signal),
       ]);
-      return alive && seen.reads[0]?.modRevision === term.revision ? 'renewed' : 'lost';
+      return alive && isOf(term, seen.reads[0]) ? 'renewed' : 'lost';
     },
 
     list(lock, start, signal) {
@@ -128,20 +132,19 @@ export function createLeaderLocks(kv: Kv): LeaderLocks {
       const [lock, mainKey] = [leaderLockKey(term.lock), documentKey(term.lock, main)];
       const revisions = mainRevisions.get(term) ?? new Map<string, string>();
       mainRevisions.set(term, revisions);
-      const fence = { key: lock, modRevision: term.revision };
       const entries = Object.entries(documents).map(([name, value]) => ({ key: documentKey(term.lock, name), value }));
       entries.push(...Object.entries(differences).map(([key, value]) => ({ key, value })));
       const puts = entries.flatMap(({ key, value }) => (value === null ? [] : [{ key, value, lease: '0' }]));
       const deletes = entries.filter(({ value }) => value === null).map(({ key }) => key);
       for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
-        const guards = [fence, { key: mainKey, modRevision: revisions.get(main) ?? '0' }];
+        const guards = [...fence(term), { key: mainKey, modRevision: revisions.get(main) ?? '0' }];
         const { succeeded, revision, reads } = await kv.txn({ guards, puts, deletes, reads: [lock, mainKey] }, signal);
         if (succeeded) {
           revisions.set(main, revision);
           return { kind: 'published', revision };
         }
         const [held, stored] = [reads[0] ?? null, reads[1] ?? null];
-        if (held?.modRevision !== term.revision) return { kind: 'lost', by: holderOf(held) };
+        if (!isOf(term, held)) return { kind: 'lost', by: holderOf(held) };
         revisions.set(main, stored?.modRevision ?? '0');
         // An earlier attempt, whose answer was lost, wrote it.
         if (stored !== null && stored.value === documents[main])
@@ -152,12 +155,23 @@ export function createLeaderLocks(kv: Kv): LeaderLocks {
       });
     },
 
-    resign: async ({ lock, revision, lease }, signal) => {
-      const key = leaderLockKey(lock);
-      await kv.txn({ guards: [{ key, modRevision: revision }], puts: [], deletes: [key], reads: [] }, signal);
-      releaseLeases(kv, [lease]);
+    resign: async (term, signal) => {
+      await kv.txn({ guards: fence(term), puts: [], deletes: [leaderLockKey(term.lock)], reads: [] }, signal);
+      releaseLeases(kv, [term.lease]);
     },
   };
+}
+
+function fence({ lock, revision, value }: Term): readonly Guard[] {
+  const key = leaderLockKey(lock);
+  return [
+    { key, modRevision: revision },
+    { key, value },
+  ];
+}
+
+function isOf({ revision, value }: Term, held: KeyValue | null | undefined): boolean {
+  return held?.modRevision === revision && held.value === value;
 }
 
 /** All keys with the prefix, without `cut` in front of them. */
@@ -180,11 +194,12 @@ async function campaign(kv: Kv, lock: string, candidate: Candidate, signal: Abor
   const granted = await kv.grant(ttlMs, signal);
   let mayBeWritten = true;
   try {
-    const puts = [{ key, value: JSON.stringify({ session, instanceId }), lease: granted.lease }];
+    const value = JSON.stringify({ session, instanceId });
+    const puts = [{ key, value, lease: granted.lease }];
     const result = await kv.txn({ guards: [{ key, modRevision: '0' }], puts, deletes: [], reads }, signal);
     if (result.succeeded) {
-      const term = { lock, session, ttlMs: granted.ttlMs, revision: result.revision, lease: granted.lease };
-      return { kind: 'elected', term };
+      const { revision } = result;
+      return { kind: 'elected', term: { lock, session, ttlMs: granted.ttlMs, revision, value, lease: granted.lease } };
     }
     mayBeWritten = false;
     const winner = result.reads[0];
@@ -204,7 +219,8 @@ async function campaign(kv: Kv, lock: string, candidate: Candidate, signal: Abor
 function campaignOutcome(seen: KeyValue, lock: string, { session, ttlMs }: Candidate): CampaignOutcome {
   const by = holderOf(seen) ?? UNKNOWN;
   if (by.session !== session) return { kind: 'taken', by };
-  return { kind: 'elected', term: { lock, session, ttlMs, revision: seen.modRevision, lease: seen.lease } };
+  const { modRevision: revision, value, lease } = seen;
+  return { kind: 'elected', term: { lock, session, ttlMs, revision, value, lease } };
 }
 
 /** A value that is not from rollcall counts as a holder, too. */

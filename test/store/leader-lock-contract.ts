@@ -110,6 +110,17 @@ export function describeLeaderLockContract(kind: string, start: () => Promise<Ba
       assert.deepEqual((await readLock()).documents, ['new', null]);
     });
 
+    it('fences a term whose revision is that of another term, as after the restore of a backup', async () => {
+      const before = termOf(await campaign('a'));
+      await store.leaderLocks.resign(before, signal);
+      const { revision } = termOf(await campaign('b'));
+      const late = { ...before, revision };
+      assert.equal((await store.leaderLocks.publish(late, { summary: 'of a' }, signal)).kind, 'lost');
+      assert.equal(await store.leaderLocks.renew(late, signal), 'lost');
+      await store.leaderLocks.resign(late, signal);
+      assert.deepEqual(await readLock(), { holder: 'b', documents: [null, null] });
+    });
+
     it('tells two terms of one session apart', async () => {
       const first = termOf(await campaign('a'));
       await store.leaderLocks.resign(first, signal);

@@ -21,7 +21,7 @@ const INTERVAL_MS = 86_400_000;
 const end = { sentAtMs: SENT_MS, nowMs: NOW_MS, wallMs: WALL_MS, random: 0.5 };
 const reason = 'r';
 const other = { session: 'other', instanceId: 'i-other' };
-const term = { lock: 'audit', session: 'me', ttlMs: 15_000, revision: '5', lease: '1' };
+const term = { lock: 'audit', session: 'me', ttlMs: 15_000, revision: '5', value: 'v', lease: '1' };
 const leadership: Leadership = {
   term,
   confirmedAtMs: 0,

@@ -13,7 +13,7 @@ const NOW = 1_000_000;
 const TTL = 30_000;
 const input = { leaving: false, session: 'me', instanceId: 'i-me' as string | null, ended: null as AuditEnd | null };
 const leadership: Leadership = {
-  term: { lock: 'audit', session: 'me', ttlMs: 15_000, revision: '5', lease: '1' },
+  term: { lock: 'audit', session: 'me', ttlMs: 15_000, revision: '5', value: 'v', lease: '1' },
   confirmedAtMs: NOW - 1_000,
   nextRenewAtMs: NOW + 4_000,
   memory: emptyAuditMemory,
