@@ -9,7 +9,7 @@ import type { LiveRoll } from './live-roll.ts';
 import type { MassLossLimits } from './mass-loss.ts';
 import { type PastBatch, pastCertain, replayChanges } from './replay.ts';
 import type { Beginning } from './snapshots.ts';
-import { isConfirmation, watchBatches } from './watch-batches.ts';
+import { watchBatches } from './watch-batches.ts';
 
 /** Reading the roll is cheaper than reading more changes, or more bytes of records than the log keeps. */
 const MAX_CHANGES = 20_000;
@@ -32,7 +32,7 @@ async function collectChanges(
   for await (const batch of watchBatches(store, clock, since, timeoutMs, signal)) {
     const revision = BigInt(batch.revision);
     if (revision < BigInt(last)) throw new CompactedError(`${store.label}: revision ${revision} came after ${last}`);
-    if (isConfirmation(batch, last)) return batches;
+    if (batch.confirmedMsAgo !== undefined) return batches;
     if (revision <= BigInt(to)) {
       batches.push(batch);
       count += batch.changes.length;

@@ -49,7 +49,7 @@ interface Follower {
   down(): WatchDown | null;
   /** The watch is up, as far as is known. */
   isLive(): boolean;
-  /** Since the roll was last confirmed to be up to date, by a snapshot or any batch. */
+  /** The store had nothing newer this long ago: since the last snapshot or confirmation was asked for. */
   ageMs(): number;
   /** null while the store answers. */
   lastError(): unknown;
@@ -79,7 +79,7 @@ export function createFollower(options: FollowerOptions): Follower {
   let closed = false;
   let neededAtMs = 0;
   let confirmedAtMs = 0;
-  /** When the watch was last confirmed, or started. */
+  /** When the watch last brought anything, or was started. */
   let upAtMs = 0;
   let isLive = false;
   let lastError: unknown = null;
@@ -92,8 +92,7 @@ export function createFollower(options: FollowerOptions): Follower {
     neededAtMs = clock.monotonicMs();
   };
 
-  function confirmed(atMs: number) {
-    confirmedAtMs = atMs;
+  function answered() {
     upAtMs = clock.monotonicMs();
     isLive = true;
     lastError = null;
@@ -111,11 +110,14 @@ export function createFollower(options: FollowerOptions): Follower {
       onSnapshot(roll, askedAtMs) {
         live.onSnapshot(roll);
         snapshots += 1;
-        confirmed(askedAtMs);
+        confirmedAtMs = askedAtMs;
+        answered();
         firstOutcome.resolve();
       },
       onBatch(batch) {
-        confirmed(clock.monotonicMs());
+        const { confirmedMsAgo } = batch;
+        if (confirmedMsAgo !== undefined) confirmedAtMs = clock.monotonicMs() - confirmedMsAgo;
+        answered();
         return live.onBatch(batch);
       },
       onBroken(error) {

@@ -9,7 +9,6 @@ import { createVerdictRunner } from './loss-verdict-runner.ts';
 import type { MassLossLimits } from './mass-loss.ts';
 import { createView, type View } from './roll-view.ts';
 import { logBatches, type Telling, undo, type Waiting } from './waiting-changes.ts';
-import { isConfirmation } from './watch-batches.ts';
 
 interface LiveRollOptions {
   readonly store: Store;
@@ -141,10 +140,9 @@ export function createLiveRoll({ store, clock, random, massLoss, log }: LiveRoll
       confirmFresh();
     },
     onBatch(batch) {
-      const confirmed = isConfirmation(batch, requireView().revision());
       const changes = requireView().apply(batch);
       if (changes === null) return false;
-      if (confirmed) upToDate = true;
+      if (batch.confirmedMsAgo !== undefined) upToDate = true;
       const audit = auditEvents(batch.changes, batch.revision);
       take({ revision: batch.revision, changes, audit, isSnapshot: false });
       confirmFresh();

@@ -35,7 +35,7 @@ export interface RegistryOptions {
 
 export interface RegistryRead {
   readonly roll: Roll;
-  /** Since the roll was last confirmed to be up to date, by a snapshot or any batch. */
+  /** The store had nothing newer this long ago. */
   readonly ageMs: number;
   /** The watch is down or the last confirmation is too old: this is the last known roll. */
   readonly stale: boolean;

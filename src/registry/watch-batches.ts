@@ -5,14 +5,6 @@ import type { WatchBatch } from '../store/read-roll.ts';
 import type { Store } from '../store/store.ts';
 
 /**
- * Whether the batch confirms that there is nothing newer. A batch without changes may also come from a revision in which
- * only foreign data changed; a confirmation repeats the revision of the batch before it.
- */
-export function isConfirmation(batch: WatchBatch, lastRevision: string): boolean {
-  return batch.changes.length === 0 && BigInt(batch.revision) === BigInt(lastRevision);
-}
-
-/**
  * `store.watch` with a limit for silence: a healthy store confirms at least every 10 s, so a watch without a batch for
  * `silenceMs` is broken, even if its connection looks alive. Leaving the loop ends the watch.
  * @throws DeadlineError after `silenceMs` without a batch, otherwise what the store's watch throws

@@ -145,10 +145,15 @@ export interface KvEvent {
   readonly previous: string | null;
 }
 
-/** All events of one revision; none in a batch that only confirms that the watcher is up to date. */
+/** All events of one revision, or a confirmation without events. */
 export interface KvBatch {
   readonly revision: string;
   readonly events: readonly KvEvent[];
+  /**
+   * In a confirmation, and in no other batch: how long ago the store was asked whether there is anything newer. Events
+   * say nothing about that: a member that lags sends them late.
+   */
+  readonly confirmedMsAgo?: number;
 }
 
 /**

@@ -42,6 +42,8 @@ export type Change =
 export interface WatchBatch {
   readonly revision: string;
   readonly changes: readonly Change[];
+  /** In a confirmation, and in no other batch: the reader had everything that the store had this long ago. */
+  readonly confirmedMsAgo?: number;
 }
 
 /** A prefix that other programs use, too, may have any number of foreign keys: this many are named, the rest are counted. */
@@ -245,7 +247,8 @@ export function unreadableNodes(skipped: Roll['skipped']): UnreadableNodes {
 
 /** Decodes the raw changes of one revision. A foreign key is `skipped` when written and `unskipped` when deleted. */
 export function interpretBatch(batch: KvBatch): WatchBatch {
-  return { revision: batch.revision, changes: batch.events.flatMap(interpretEvent) };
+  const { events, ...rest } = batch;
+  return { ...rest, changes: events.flatMap(interpretEvent) };
 }
 
 function interpretEvent({ key, value, previous }: KvEvent): Change[] {

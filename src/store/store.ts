@@ -90,8 +90,8 @@ export interface Store {
    * All changes after `revision`, in order, each revision whole and exactly once, without end. It does not report the
    * retries it makes itself. It throws `CompactedError` when the store no longer has the changes after `revision` (read
    * a new snapshot and watch from there), `StoreError` when it cannot continue, and `signal`'s reason when that aborts.
-   * A batch without changes confirms that the reader is up to date at that revision: while the store answers, one comes
-   * at least every 10 s.
+   * A batch with `confirmedMsAgo` confirms that the reader is up to date at that revision: while the store answers, one
+   * comes at least every 10 s.
    */
   watch(revision: string, signal: AbortSignal): AsyncIterable<WatchBatch>;
 

@@ -6,7 +6,7 @@ import { nodeHoursOf, scenarioOf } from '../simulation/scenario.ts';
 
 /** The same ones each time; scripts/simulate-fleet has all the others. */
 const SEED = Number(process.env['ROLLCALL_TEST_SEED'] ?? 200);
-const NODE_HOURS = 8_000;
+const NODE_HOURS = 20_000;
 const EACH = 150;
 /** A busy machine simulates less in this time, and says how much it was. */
 const LIMIT_MS = 175_000;

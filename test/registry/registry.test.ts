@@ -140,6 +140,8 @@ test('in an outage the answer is the last known roll, at once, stale, with a gro
   store.mode = 'up';
   store.commit([node(2)]);
   await clock.advance(5_000);
+  store.confirm();
+  await clock.advance(0);
   const third = await registry.read(NEVER);
   assert.deepEqual([third.roll.entries.length, third.stale], [2, false]);
   assert.equal(registry.status().lastError, null);
@@ -225,6 +227,19 @@ test('a roll without a confirmation for more than 15 s is stale although its wat
   await clock.advance(0);
   const { stale, ageMs } = await registry.read(NEVER);
   assert.deepEqual([stale, ageMs], [false, 0]);
+});
+
+test('changes do not make a roll younger: a member that lags sends them late', async (t) => {
+  const { store, clock, registry, ids } = setUp(t);
+  await ids();
+  await clock.advance(9_000);
+  store.commit([node(2)]);
+  await clock.advance(0);
+  const changed = await registry.read(NEVER);
+  assert.deepEqual([changed.roll.entries.length, changed.ageMs], [1, 9_000]);
+  store.confirm(4_000);
+  await clock.advance(0);
+  assert.equal((await registry.read(NEVER)).ageMs, 4_000);
 });
 
 test('a watch that went silent is started again', async (t) => {

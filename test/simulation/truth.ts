@@ -47,6 +47,8 @@ const PRESENCES = `${PREFIX}/v1/presence/`;
 export function createTruth(nowMs: () => number): Truth {
   const nodes = new Map<string, StoredNode>();
   const epochs: Moment[][] = [[{ revision: 1, atMs: 0, digest: 0, changed: [] }]];
+  /** When each of these histories began. */
+  const starts = [0];
   let digest = 0;
 
   const nodeOf = (id: string): StoredNode => {
@@ -116,6 +118,7 @@ export function createTruth(nowMs: () => number): Truth {
       // What was before stays known, for what was read in it.
       const revision = data.revision();
       const past = current().filter((moment) => moment.revision < revision);
+      starts.push(nowMs());
       epochs.push([...past, { revision, atMs: nowMs(), digest, changed: [] }]);
     },
     digest: () => digest,
@@ -123,14 +126,16 @@ export function createTruth(nowMs: () => number): Truth {
     wasAt: (revision, wanted) =>
       epochs.some((moments) => moments.findLast((moment) => moment.revision <= revision)?.digest === wanted),
     wasSince(sinceMs, wanted) {
-      let untilMs = Number.POSITIVE_INFINITY;
-      for (const moments of epochs.toReversed()) {
-        for (let index = moments.length - 1; index >= 0; index -= 1) {
+      let endMs = Number.POSITIVE_INFINITY;
+      for (const [n, moments] of [...epochs.entries()].reverse()) {
+        let untilMs = endMs;
+        for (let index = moments.length - 1; index >= 0 && untilMs >= sinceMs; index -= 1) {
           const moment = moments[index] as Moment;
-          if (untilMs < sinceMs) return false;
           if (moment.digest === wanted) return true;
-          untilMs = Math.min(untilMs, moment.atMs);
+          untilMs = moment.atMs;
         }
+        // A history begins with a copy of the one before, which went on until the restore.
+        endMs = starts[n] as number;
       }
       return false;
     },

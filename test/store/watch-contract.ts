@@ -125,7 +125,20 @@ export function describeWatchContract(kind: string, start: () => Promise<Backend
       const follower = followFrom(revision);
       let waitedMs = 0;
       for (; follower.batches.length === 0 && waitedMs <= 10_000; waitedMs += 250) await world.backend.pass(250);
-      assert.deepEqual(follower.batches[0], { revision, changes: [] });
+      const [batch] = follower.batches;
+      assert.deepEqual({ ...batch, confirmedMsAgo: 0 }, { revision, changes: [], confirmedMsAgo: 0 });
+      assert.ok((batch?.confirmedMsAgo ?? -1) >= 0);
+    });
+
+    it('confirms to a watcher also while changes never pause', async () => {
+      const { revision } = await world.store.read(signal);
+      const follower = followFrom(revision);
+      const confirmed = () => follower.batches.some(({ confirmedMsAgo }) => confirmedMsAgo !== undefined);
+      for (let waitedMs = 0; !confirmed() && waitedMs <= 10_000; waitedMs += 250) {
+        await raw('v1/other', String(waitedMs));
+        await world.backend.pass(250);
+      }
+      assert.ok(confirmed());
     });
 
     it('says that changes were compacted, and lets the reader start over from a snapshot', async () => {

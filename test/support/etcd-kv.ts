@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { systemClock } from '../../src/lib/clock.ts';
 import { openChannel } from '../../src/store/etcd/channel.ts';
 import { type EtcdDeps, openEtcdKv } from '../../src/store/etcd/etcd-kv.ts';
@@ -41,6 +42,12 @@ export async function putBytes(url: string, key: Buffer): Promise<void> {
   const channel = openChannel(url, null, systemClock, 10_000);
   await channel.call(TXN, TXN.request.encode({ success: [{ requestPut: { key } }] }), {}, never);
   channel.close();
+}
+
+/** That a batch is a confirmation of this revision, however long it took. */
+export function assertConfirms(batch: KvBatch | undefined, revision: string): void {
+  assert.ok(batch?.confirmedMsAgo !== undefined && batch.confirmedMsAgo >= 0, JSON.stringify(batch));
+  assert.deepEqual({ ...batch, confirmedMsAgo: 0 }, { revision, events: [], confirmedMsAgo: 0 });
 }
 
 /** Collects from a watch until `enough` says so; fails after `limitMs`. */

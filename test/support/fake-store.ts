@@ -16,8 +16,8 @@ export interface FakeStore extends Store {
   revision(): string;
   /** Another client writes to the same store. */
   foreign(): void;
-  /** An empty batch to all watchers. */
-  confirm(): void;
+  /** A confirmation to all watchers; with a number, of how long ago they had everything (default: 0). */
+  confirm(msAgo?: number): void;
   /** Watches under way fail; the next ones succeed. */
   cutWatches(): void;
   /** Changes up to now can be watched no more. Watches under way fail as compacted. */
@@ -42,6 +42,7 @@ export function fakeStore(label = 'fake:'): FakeStore {
   let log: WatchBatch[] = [];
   let revision = 1;
   let compacted = 0;
+  let confirmedMsAgo = 0;
   let mode: FakeStore['mode'] = 'up';
 
   const wakeAll = (error?: Error) => {
@@ -145,7 +146,8 @@ export function fakeStore(label = 'fake:'): FakeStore {
           wake = Promise.withResolvers();
           // As etcd does, whatever others wrote; where the store went back it says so.
           const confirmed = String(Math.min(last, revision));
-          if (!log.some((batch) => Number(batch.revision) > last)) yield { revision: confirmed, changes: [] };
+          if (log.some((batch) => Number(batch.revision) > last)) continue;
+          yield { revision: confirmed, changes: [], confirmedMsAgo };
         }
       } finally {
         watching.delete(onWake);
@@ -175,7 +177,10 @@ export function fakeStore(label = 'fake:'): FakeStore {
     foreign() {
       revision += 1;
     },
-    confirm: () => wakeAll(),
+    confirm(msAgo = 0) {
+      confirmedMsAgo = msAgo;
+      wakeAll();
+    },
     cutWatches: () => wakeAll(new StoreError(`${label}: connection reset`, { retryable: true })),
     compact() {
       revision += 1;

@@ -48,7 +48,7 @@ interface WatchDeps {
 
 type Turn =
   | { readonly kind: 'answer'; readonly answer: WatchAnswer | null }
-  | { readonly kind: 'freshness'; readonly freshness: Freshness }
+  | { readonly kind: 'freshness'; readonly freshness: Freshness; readonly askedAtMs: number }
   | { readonly kind: 'failed'; readonly error: unknown };
 
 /**
@@ -66,7 +66,9 @@ export function etcdWatch(client: EtcdClient, { clock, context, history }: Watch
     const read = () => report(stream.next().then((answer) => ({ kind: 'answer', answer })));
     const check = async (delayMs: number): Promise<Turn> => {
       await clock.sleep(delayMs, stream.signal);
-      return { kind: 'freshness', freshness: await checkFreshness(client, context.root, stream, progress, clock) };
+      const askedAtMs = clock.monotonicMs();
+      const freshness = await checkFreshness(client, context.root, stream, progress, clock);
+      return { kind: 'freshness', freshness, askedAtMs };
     };
     let held: Parameters<typeof regroup>[0] = [];
     try {
@@ -81,9 +83,13 @@ export function etcdWatch(client: EtcdClient, { clock, context, history }: Watch
         signal.throwIfAborted();
         if (turn.kind === 'failed') throw turn.error;
         if (turn.kind === 'freshness') {
-          const step = judgeFreshness(turn.freshness, progress);
-          if (step === 'confirm') yield { revision: String(progress.received), events: [] };
-          report(check(step === 'again' ? 0 : turn.freshness.scanned ? CONFIRM_LATER_MS : CONFIRM_EVERY_MS));
+          const { freshness, askedAtMs } = turn;
+          const step = judgeFreshness(freshness, progress);
+          const tookMs = clock.monotonicMs() - askedAtMs;
+          if (step === 'confirm') yield { revision: String(progress.received), events: [], confirmedMsAgo: tookMs };
+          const everyMs = step === 'again' ? 0 : freshness.scanned ? CONFIRM_LATER_MS : CONFIRM_EVERY_MS;
+          // A member that lags answers late: what it confirms is old by then, and the next check is due.
+          report(check(Math.max(everyMs - tookMs, 0)));
           continue;
         }
         const { answer } = turn;

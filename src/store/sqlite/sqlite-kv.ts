@@ -20,7 +20,7 @@ const POLL_MS = 200;
 /** The same for a watcher of a few keys, of which each agent of a machine has one. */
 const POLL_KEYS_MS = 500;
 
-/** How often a watcher without changes gets a confirmation. */
+/** How often a watcher gets a confirmation. */
 const CONFIRM_MS = 5_000;
 
 interface EngineKvDeps extends RetryDeps {
@@ -53,6 +53,7 @@ function engineKv(label: string, current: () => Engine, deps: EngineKvDeps): Kv 
     let confirmedMs = clock.monotonicMs();
     using ending = linkSignals(signal, closing.signal);
     for (;;) {
+      const askedAtMs = clock.monotonicMs();
       const batches = await call(signal, 'watch', (engine, now) => {
         watched ??= engine;
         // The new store counts its revisions from one again: those after `revision` are others.
@@ -63,12 +64,11 @@ function engineKv(label: string, current: () => Engine, deps: EngineKvDeps): Kv 
         yield batch;
         signal.throwIfAborted();
         revision = batch.revision;
-        confirmedMs = clock.monotonicMs();
       }
       if (batches.length > 0) continue;
-      if (clock.monotonicMs() - confirmedMs >= CONFIRM_MS) {
-        confirmedMs = clock.monotonicMs();
-        yield { revision, events: [] };
+      if (askedAtMs - confirmedMs >= CONFIRM_MS) {
+        confirmedMs = askedAtMs;
+        yield { revision, events: [], confirmedMsAgo: clock.monotonicMs() - askedAtMs };
       }
       await clock.sleep(pollMs, ending.signal);
     }
