@@ -183,7 +183,7 @@ test('a role that STS refuses, and an STS that is away, are named as such', asyn
   );
   assert.match(
     await refused(t, role + keys, { AWS_ENDPOINT_URL_STS: 'http://127.0.0.1:9' }),
-    /sts:AssumeRole of \S+ for profile "ops": no answer from STS: .*; check the network to STS, --region and AWS_ENDPOINT_URL_STS/,
+    /sts:AssumeRole of \S+ for profile "ops": no answer from STS: .*; check the network to STS, --region, AWS_ENDPOINT_URL_STS and HTTPS_PROXY/,
   );
 });
 

@@ -9,6 +9,8 @@ export interface EcsCall {
   readonly region: string | null;
   /** null before the first request. */
   readonly endpoint: string | null;
+  /** The proxies that the environment names; null: none. */
+  readonly proxy: string | null;
 }
 
 /** The answer is not from ECS, or not as documented: without its essential part, too long, or not JSON. */

@@ -28,8 +28,8 @@ interface CredentialDeps {
   readonly sdk: Sdk;
   readonly clock: Clock;
   readonly env: Environment;
-  /** Limits of each request to STS, as the SDK's request handler takes them. */
-  readonly requestHandler: Readonly<Record<string, number | boolean>>;
+  /** Limits and proxies of each request to STS, as the SDK's request handler takes them. */
+  readonly requestHandler: Readonly<Record<string, number | boolean | object>>;
   /** The region of STS, for a role; null until it is known. */
   readonly region: () => string | null;
 }
@@ -240,7 +240,7 @@ function stsError(action: string, error: unknown): CredentialError {
     const why = `no answer from STS: ${firstLine(error) || code || name}`;
     return new CredentialError(
       `${action}: ${why}`,
-      'check the network to STS, --region and AWS_ENDPOINT_URL_STS',
+      'check the network to STS, --region, AWS_ENDPOINT_URL_STS and HTTPS_PROXY',
       true,
     );
   }

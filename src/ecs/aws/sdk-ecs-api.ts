@@ -4,6 +4,7 @@ import { createPacer } from '../../lib/pacer.ts';
 import type { EcsApi, EcsDeps, EcsSettings } from '../ecs-api.ts';
 import { AnswerError, collectAnswer, type EcsCall, type Sdk } from './call.ts';
 import { readCredentials } from './credentials.ts';
+import { type AwsNetwork, awsNetwork } from './network.ts';
 import { parseDefinedTask, parseDescribed, parsePage, parseStarted } from './parse.ts';
 import { translateEcsError } from './translate-error.ts';
 
@@ -27,10 +28,11 @@ const silence = () => {};
 function openClient(
   sdk: Sdk,
   { region, profile, requestsPerSecond }: EcsSettings,
-  { maxAttempts, clock, env }: { readonly maxAttempts: number } & EcsDeps,
+  { maxAttempts, clock, env, network }: { readonly maxAttempts: number; readonly network: AwsNetwork } & EcsDeps,
 ): Client {
   const given = region ?? (env['AWS_REGION'] || env['AWS_DEFAULT_REGION'] || null);
   const requestHandler = {
+    ...network.agents,
     connectionTimeout: CONNECT_TIMEOUT_MS,
     requestTimeout: ANSWER_TIMEOUT_MS,
     // By default the SDK only warns about a late answer.
@@ -97,9 +99,10 @@ type Command<I extends ServiceInputTypes, O extends ServiceOutputTypes> = Parame
 /** Implements `EcsApi` with the AWS SDK. Only this folder uses the SDK. */
 export function createSdkEcsApi(sdk: Sdk, settings: EcsSettings, deps: EcsDeps): EcsApi {
   const { clock } = deps;
-  const queries = openClient(sdk, settings, { maxAttempts: MAX_ATTEMPTS, ...deps });
+  const network = awsNetwork(deps.env);
+  const queries = openClient(sdk, settings, { maxAttempts: MAX_ATTEMPTS, network, ...deps });
   // StartTask has no client token: a retry after a lost answer would start the tasks twice.
-  const starting = openClient(sdk, settings, { maxAttempts: 1, ...deps });
+  const starting = openClient(sdk, settings, { maxAttempts: 1, network, ...deps });
 
   async function send<I extends ServiceInputTypes, O extends ServiceOutputTypes, T>(
     action: string,
@@ -109,7 +112,14 @@ export function createSdkEcsApi(sdk: Sdk, settings: EcsSettings, deps: EcsDeps):
     { client, place } = queries,
   ): Promise<T> {
     const { cluster = null, taskDefinition = null } = command.input as { cluster?: string; taskDefinition?: string };
-    const call = (): EcsCall => ({ action: `ecs:${action}`, cluster, taskDefinition, ...settings, ...place() });
+    const call = (): EcsCall => ({
+      action: `ecs:${action}`,
+      cluster,
+      taskDefinition,
+      proxy: network.proxy,
+      ...settings,
+      ...place(),
+    });
     signal.throwIfAborted();
     try {
       const answer = await withDeadline(clock, CALL_TIMEOUT_MS, signal, action, (abortSignal) =>

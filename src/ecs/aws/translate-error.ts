@@ -105,7 +105,8 @@ function findCause(call: EcsCall, error: unknown): Explanation {
   const status = $metadata?.httpStatusCode;
   const at = call.endpoint ?? 'the endpoint';
   const unanswered = (cause: string, help: string): Explanation => ({ code: 'NoAnswer', cause, help, retryable: true });
-  const network = 'check the network, --region and AWS_ENDPOINT_URL_ECS';
+  const asked = 'check the network, --region and AWS_ENDPOINT_URL_ECS';
+  const network = call.proxy === null ? asked : `${asked}, and the proxy ${call.proxy}`;
 
   if (error instanceof CredentialError) {
     return { ...localError('NoCredentials', text, error.help), retryable: error.retryable };
@@ -128,6 +129,12 @@ function findCause(call: EcsCall, error: unknown): Explanation {
     if (code === 'ECONNRESET' || code === 'EPIPE') return unanswered(`${at} closed the connection (${code})`, network);
     return unanswered(`no answer in time from ${at}`, network);
   }
+  if (code === 'ERR_PROXY_TUNNEL') {
+    return unanswered(
+      `the proxy opens no connection to ${at} (${text})`,
+      `check the proxy ${call.proxy}, or name ${hostOf(at)} in NO_PROXY`,
+    );
+  }
   if (code === 'ECONNRESET' || code === 'EPIPE')
     return unanswered(`${at} closed the connection before the end of its answer (${code})`, network);
   if (code === 'ECONNREFUSED') return unanswered(`connection refused by ${at} (${code})`, network);
@@ -136,7 +143,11 @@ function findCause(call: EcsCall, error: unknown): Explanation {
   if (error instanceof AnswerError || name === 'SyntaxError' || name === 'Unknown') {
     const cause = `the answer of ${at}${status ? ` (HTTP ${status})` : ''} is not from ECS`;
     const why = error instanceof AnswerError ? `: ${text}` : '';
-    const bad = localError('BadAnswer', cause + why, 'check AWS_ENDPOINT_URL_ECS, and whether a proxy answers');
+    const bad = localError(
+      'BadAnswer',
+      cause + why,
+      `check AWS_ENDPOINT_URL_ECS, and whether ${call.proxy === null ? 'a proxy' : `the proxy ${call.proxy}`} answers`,
+    );
     return { ...bad, retryable: (status ?? 0) >= 500 };
   }
   const { help = () => null, retryable = false }: Partial<CodeHelp> =
@@ -144,6 +155,10 @@ function findCause(call: EcsCall, error: unknown): Explanation {
   const again = retryable || status === 429 || $fault === 'server';
   const kind = name || 'Unknown';
   return { code: kind, cause: `${kind}: ${text}`, help: help(call, text), retryable: again };
+}
+
+function hostOf(endpoint: string): string {
+  return URL.parse(endpoint)?.hostname ?? endpoint;
 }
 
 function localError(code: string, cause: string, help: string): Explanation {

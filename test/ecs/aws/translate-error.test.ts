@@ -21,6 +21,7 @@ const CALL: EcsCall = {
   profile: null,
   region: 'us-east-1',
   endpoint: 'https://ecs.us-east-1.amazonaws.com',
+  proxy: null,
 };
 const $metadata = { httpStatusCode: 400 };
 const service = (name: string, message: string, httpStatusCode = 400) =>
