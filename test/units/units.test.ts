@@ -169,7 +169,24 @@ test('the agent hears the cluster that ecs-agent is configured with, and nothing
   // In the container's environment it would be the filter of `docker exec rollcall rollcall list`.
   await run('ECS_CLUSTER=demo\n', { ROLLCALL_CLUSTER: arn, ROLLCALL_STORE: 'memory:' });
   assert.match(agentCall, / --env=ROLLCALL_STORE image agent --cluster=arn:aws:ecs:\S+:cluster\/demo$/);
-  assert.doesNotMatch(agentCall, /ROLLCALL_CLUSTER/);
+  assert.doesNotMatch(agentCall, /ROLLCALL_CLUSTER|PROXY/);
+});
+
+test('both containers get the proxies, by name alone', async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), 'rollcall-unit-'));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  await writeFile(join(dir, 'docker'), '#!/bin/sh\necho "$*" >&2\n');
+  await chmod(join(dir, 'docker'), 0o755);
+  const proxies = { HTTP_PROXY: 'h:1', https_proxy: 'http://u:s3cret@h:2', NO_PROXY: '169.254.169.254' };
+  for (const name of names) {
+    const start = settings(await read(name)).find((each) => each.name === 'ExecStart')?.value ?? '';
+    const script = /^\/bin\/bash -c '(.*)'$/s.exec(start)?.[1]?.replaceAll('$$', '$') ?? assert.fail(start);
+    const env = { PATH: `${dir}:${process.env['PATH']}`, ROLLCALL_NOTIFY: 'off', AWS_REGION: 'r', ...proxies };
+    const { stderr } = spawnSync('/bin/bash', ['-c', script], { env, encoding: 'utf8' });
+    const run = /^run .*$/m.exec(stderr)?.[0] ?? assert.fail(stderr);
+    for (const variable of [...Object.keys(proxies), 'AWS_REGION']) assert.ok(run.includes(` --env=${variable} `), run);
+    assert.doesNotMatch(stderr, /s3cret/);
+  }
 });
 
 test('every setting in the units and drop-ins exists in rollcall', async () => {
