@@ -25,7 +25,7 @@ export async function openStore(config: StoreConfig, deps: StoreDeps): Promise<S
 async function openKv(config: StoreConfig, deps: StoreDeps): Promise<Kv> {
   switch (config.kind) {
     case 'etcd':
-      return (await import('./etcd/etcd-kv.ts')).openEtcdKv(config, deps);
+      return (await import('./etcd/etcd-kv.ts')).resolveEtcdKv(config, deps, deps.signal);
     case 'sqlite':
       return (await import('./sqlite/sqlite-kv.ts')).openSqliteKv(config, { ...deps, bootId: readBootId() });
     case 'memory':

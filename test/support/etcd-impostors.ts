@@ -16,12 +16,14 @@ export interface Impostor {
 }
 
 /** Accepts connections and says nothing. */
-export async function startSilentServer(): Promise<Impostor & { readonly connections: () => number }> {
+export async function startSilentServer(
+  at: { host?: string; port?: number } = {},
+): Promise<Impostor & { readonly connections: () => number }> {
   let connections = 0;
   const server = createServer(() => {
     connections += 1;
   });
-  return { ...(await listen(server)), connections: () => connections };
+  return { ...(await listen(server, at.port, at.host)), connections: () => connections };
 }
 
 /** Answers HTTP/1.1 as `handler` does. */
@@ -218,19 +220,19 @@ export async function startTcpProxy(target: string, ownPort = 0): Promise<TcpPro
   };
 }
 
-async function listen(server: Server, port = 0): Promise<Impostor> {
+async function listen(server: Server, port = 0, host = '127.0.0.1'): Promise<Impostor> {
   const sockets = new Set<Socket>();
   server.on('connection', (socket) => {
     sockets.add(socket);
     socket.on('error', () => {});
     socket.on('close', () => sockets.delete(socket));
   });
-  server.listen(port, '127.0.0.1').unref();
+  server.listen(port, host).unref();
   await once(server, 'listening');
   const address = server.address();
   if (address === null || typeof address === 'string') throw new Error('no port');
   return {
-    url: `http://127.0.0.1:${address.port}`,
+    url: `http://${host}:${address.port}`,
     close: async () => {
       const closed = once(server, 'close');
       server.close();

@@ -1,3 +1,5 @@
+import { lookup as systemLookup } from 'node:dns';
+import type { LookupFunction } from 'node:net';
 import { onAbort } from '../../lib/abort.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { deferred } from '../../lib/deferred.ts';
@@ -68,9 +70,16 @@ export interface Channel {
   close(): void;
 }
 
-export function openChannel(url: string, tls: EtcdTls | null, clock: Clock, connectTimeoutMs: number): Channel {
+/** @param lookup which addresses of a name are tried */
+export function openChannel(
+  url: string,
+  tls: EtcdTls | null,
+  clock: Clock,
+  connectTimeoutMs: number,
+  lookup: LookupFunction = systemLookup,
+): Channel {
   const isReady = () => channel.getConnectivityState(false) === ConnectivityState.READY;
-  const dial = createDial(url, tls, { clock, connectTimeoutMs, isReady });
+  const dial = createDial(url, tls, { clock, connectTimeoutMs, isReady, lookup });
   const channel = new ChannelImplementation(dial.target, dial.credentials, { ...CHANNEL_OPTIONS, ...dial.options });
   const underWay = new Set<Call>();
   let isClosed = false;

@@ -1,4 +1,4 @@
-import { isIP, type Socket } from 'node:net';
+import { isIP, type LookupFunction, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import type { Clock } from '../../lib/clock.ts';
 import { StoreError } from '../store-errors.ts';
@@ -51,6 +51,8 @@ interface DialDeps {
   readonly connectTimeoutMs: number;
   /** Whether the channel can take calls. */
   readonly isReady: () => boolean;
+  /** Which addresses of a name are tried. */
+  readonly lookup: LookupFunction;
 }
 
 /** Shared, as this happens with each answer: an abort without a reason makes an error with a stack. */
@@ -88,10 +90,11 @@ export function createDial(url: string, tls: EtcdTls | null, deps: DialDeps): Di
     return current.socket.signal;
   };
 
-  // grpc-js hands it to `net.connect` as it is, which resolves the name anew each time and tries all its addresses.
+  // grpc-js hands it to `net.connect` as it is, which resolves the name anew each time.
   const address = {
     host,
     port,
+    lookup: deps.lookup,
     get signal() {
       return nextSignal();
     },

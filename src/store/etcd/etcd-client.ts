@@ -175,7 +175,8 @@ async function explained({ endpoint, verdict }: Failure, explain: ClientDeps['ex
 function joined(errors: readonly StoreError[]): StoreError {
   const [first] = errors;
   if (first && errors.length === 1) return first;
-  return new StoreError(errors.map((error) => error.message).join('; '), {
+  // Members behind one name often fail alike.
+  return new StoreError([...new Set(errors.map((error) => error.message))].join('; '), {
     retryable: errors.some((error) => error.retryable),
     cause: first?.cause,
   });

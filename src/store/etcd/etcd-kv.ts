@@ -4,6 +4,7 @@ import { printable } from '../../lib/foreign-text.ts';
 import type { Granted, Guard, KeyValue, Kv, LeaseTime, RangePage, RangeQuery, Txn } from '../kv.ts';
 import { LeaseNotFoundError, StoreError } from '../store-errors.ts';
 import { DEFAULT_CALL_TIMEOUT_MS, type EtcdStoreConfig } from '../store-url.ts';
+import { ALONE, lookupMember, membersOf, type NamedMember, type Resolve, systemResolve } from './addresses.ts';
 import { openChannel } from './channel.ts';
 import { type EtcdClient, openEtcdClient } from './etcd-client.ts';
 import { type EtcdContext, isAnswerTooLarge, isLeaseTaken, JunkAnswerError } from './etcd-errors.ts';
@@ -263,6 +264,16 @@ export interface EtcdDeps {
   readonly requestTimeoutMs?: number;
   /** How connections are made; default: over gRPC. A test gives a network of its own. */
   readonly openChannel?: typeof openChannel;
+  /** What each endpoint's host stands for; default: one member. */
+  readonly members?: readonly (readonly NamedMember[])[];
+  readonly resolve?: Resolve;
+}
+
+/** As `openEtcdKv`, once it is known how many members the names in the store's URL stand for. */
+export async function resolveEtcdKv(config: EtcdStoreConfig, deps: EtcdDeps, signal: AbortSignal): Promise<Kv> {
+  const { clock, resolve = systemResolve } = deps;
+  const members = await Promise.all(config.endpoints.map((url) => membersOf(url, resolve, clock, signal)));
+  return openEtcdKv(config, { ...deps, members });
 }
 
 /** A store on etcd 3.2 to 3.6, over gRPC. Opens no connection before the first call, and then one to each endpoint it uses. */
@@ -270,9 +281,13 @@ export function openEtcdKv(config: EtcdStoreConfig, deps: EtcdDeps): Kv {
   const { clock, random, requestTimeoutMs = config.callTimeoutMs ?? DEFAULT_CALL_TIMEOUT_MS } = deps;
   const root = `${config.prefix}/`;
   const context: EtcdContext = { user: config.credentials?.user ?? null, root, tls: config.tls };
-  const endpoints = config.endpoints.map((url) => {
+  const endpoints = config.endpoints.flatMap((url, index) => {
     const tls = url.startsWith('https:') ? (config.tls ?? { caFile: null, certFile: null, keyFile: null }) : null;
-    return { url, tls, channel: (deps.openChannel ?? openChannel)(url, tls, clock, requestTimeoutMs) };
+    const members = deps.members?.[index] ?? [ALONE];
+    return members.map((member) => {
+      const lookup = lookupMember(member, deps.resolve ?? systemResolve);
+      return { url, tls, channel: (deps.openChannel ?? openChannel)(url, tls, clock, requestTimeoutMs, lookup) };
+    });
   });
   const history = createHistoryCheck(root);
   const client = openEtcdClient(endpoints, config.credentials, {
