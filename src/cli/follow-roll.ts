@@ -1,6 +1,8 @@
 import type { RollSource } from '../client/types.ts';
 import { type AgentAccessFlags, agentAccess, storeConfig } from '../config/store-flags.ts';
 import type { Clock } from '../lib/clock.ts';
+import { withDeadline } from '../lib/deadline.ts';
+import { RollcallError } from '../lib/errors.ts';
 import type { InstanceJson, RollEntry } from '../record/roll.ts';
 import type { MassLossLimits } from '../registry/mass-loss.ts';
 import type { CliContext, ReadFlags } from './context.ts';
@@ -25,6 +27,8 @@ interface Following {
   readonly onStale?: (stale: boolean) => void;
   /** Holds the losses of a mass loss until they are certain; default and null: facts, as they come. */
   readonly massLoss?: MassLossLimits | null;
+  /** Takes no whole roll from an agent that cannot read the store: it may be old. Default: takes it. */
+  readonly onlyCurrent?: boolean;
 }
 
 /**
@@ -34,7 +38,7 @@ interface Following {
 export async function* rollChanges(
   context: CliContext,
   flags: FollowFlags,
-  { signal, onRetry, onStale, massLoss = null }: Following,
+  { signal, onRetry, onStale, massLoss = null, onlyCurrent = false }: Following,
 ): AsyncGenerator<FollowedRoll, void, undefined> {
   // Loaded here, because a command that prints and ends does not need it.
   const [{ createClient }, { applyEvent }] = await Promise.all([
@@ -45,7 +49,11 @@ export async function* rollChanges(
   const source = await openSource(context, flags, massLoss);
   const ended = new AbortController();
   if (onStale) void pollStale(source, clock, onStale, AbortSignal.any([signal, ended.signal]));
-  const client = createClient(source, { clock, random, signal: undefined });
+  const client = createClient(onlyCurrent ? currentSource(source, clock) : source, {
+    clock,
+    random,
+    signal: undefined,
+  });
   const instances = new Map<string, InstanceJson>();
   let complete = false;
   let uncertain = false;
@@ -72,6 +80,32 @@ export async function* rollChanges(
   }
 }
 
+class StaleRollError extends RollcallError {
+  override readonly name = 'StaleRollError';
+  override readonly retryable = true;
+}
+
+const ONE = new URLSearchParams({ limit: '1' });
+const LIST_LIMIT_MS = 10_000;
+
+async function isStale(source: RollSource, clock: Clock, signal: AbortSignal): Promise<boolean> {
+  const action = `list the roll at ${source.label}`;
+  const list = (within: AbortSignal) => source.list(ONE, within);
+  return (await withDeadline(clock, LIST_LIMIT_MS, signal, action, list)).stale;
+}
+
+/** The source whose streams begin with a whole roll only while it reads the store. Those after a cursor miss nothing anyway. */
+function currentSource(source: RollSource, clock: Clock): RollSource {
+  return {
+    ...source,
+    async *stream(request, signal) {
+      if (request.since === null && (await isStale(source, clock, signal)))
+        throw new StaleRollError(`${source.label} cannot read the store at present, and its roll may be old`);
+      yield* source.stream(request, signal);
+    },
+  };
+}
+
 const STALE_POLL_MS = 5_000;
 
 /** A stream says nothing while the store is away: its reader has the last roll. Ends with `signal`. */
@@ -81,15 +115,14 @@ async function pollStale(
   onStale: (stale: boolean) => void,
   signal: AbortSignal,
 ): Promise<void> {
-  const one = new URLSearchParams({ limit: '1' });
   while (!signal.aborted) {
     try {
-      await clock.sleep(STALE_POLL_MS, signal);
-      const { stale } = await source.list(one, signal);
+      const stale = await isStale(source, clock, signal);
       if (!signal.aborted) onStale(stale);
     } catch {
       // The stream tells an error of its own.
     }
+    await clock.sleep(STALE_POLL_MS, signal).catch(() => {}); // aborted: the loop's condition ends it
   }
 }
 

@@ -27,13 +27,15 @@ export async function watchList(
 ): Promise<void> {
   const { clock, signal, terminal } = context;
   let trouble: string | null = null;
+  let isStale = false;
   let last: FollowedRoll | null = null;
 
   const draw = async () => {
     if (last === null && trouble === null) return;
     const { text, notes } =
       last === null ? { text: '', notes: [] } : picture({ ...last, entries: last.entries(), skipped: [] });
-    const below = [...notes, ...(trouble === null ? [] : [`not current: ${trouble}; trying again`])];
+    const cause = trouble ?? (isStale ? 'the store does not answer' : null);
+    const below = [...notes, ...(cause === null ? [] : [`not current: ${cause}; trying again`])];
     if (terminal === undefined) {
       await context.stdout(`${text}\n`);
       for (const line of below) context.stderr(line);
@@ -69,7 +71,12 @@ export async function watchList(
     trouble = describeError(error);
     void drawSoon();
   };
-  for await (const roll of rollChanges(context, flags, { signal, onRetry })) {
+  const onStale = (stale: boolean) => {
+    if (stale === isStale) return;
+    isStale = stale;
+    void drawSoon();
+  };
+  for await (const roll of rollChanges(context, flags, { signal, onRetry, onStale })) {
     trouble = null;
     last = roll;
     void drawSoon();

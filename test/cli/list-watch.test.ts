@@ -9,10 +9,11 @@ import { openTestRoll, type TestRoll } from '../support/test-roll.ts';
 const PATIENCE_MS = 30_000;
 
 /** `rollcall list --watch` in this process, until `stop`. */
-function watching(roll: TestRoll, terminal: Terminal | undefined, ...args: string[]) {
+function watching(roll: Pick<TestRoll, 'url'>, terminal: Terminal | undefined, ...args: string[]) {
   const said = { stdout: '', stderr: '' };
   const ending = new AbortController();
-  const ended = runProgram(['list', '--watch', '--store', roll.url, ...args], {
+  const source = roll.url.startsWith('http') ? '--agent' : '--store';
+  const ended = runProgram(['list', '--watch', source, roll.url, ...args], {
     ...testContext(said),
     signal: ending.signal,
     terminal,
@@ -57,5 +58,22 @@ test('a pipe gets one list after the other', async (t) => {
   await until('the first', PATIENCE_MS, () => list.said.stdout === 'i-00000001\n\n');
   await roll.register(2);
   await until('the second', PATIENCE_MS, () => list.said.stdout.endsWith('i-00000001\ni-00000002\n\n'));
+  await list.stop();
+});
+
+test('it says that the roll is old while the agent cannot read the store', async (t) => {
+  const roll = await openTestRoll(t);
+  await roll.register(1);
+  const network = new AbortController();
+  const watch: typeof roll.store.watch = (revision, signal) =>
+    roll.store.watch(revision, AbortSignal.any([signal, network.signal]));
+  const agent = await roll.serve({ ...roll.store, watch });
+  const list = watching({ url: agent }, undefined, '-o', 'name');
+  await until('the first', PATIENCE_MS, () => list.said.stdout === 'i-00000001\n\n');
+  assert.equal(list.said.stderr, '');
+  network.abort(new Error('cut off'));
+  const old = 'not current: the store does not answer; trying again\n';
+  await until('it says so', PATIENCE_MS, () => list.said.stderr === old);
+  assert.equal(list.said.stdout, 'i-00000001\n\ni-00000001\n\n');
   await list.stop();
 });

@@ -18,8 +18,8 @@ export interface TestRoll {
   register(n: number, overrides?: Partial<NodeRecord>): Promise<Hold>;
   /** Node `n` was there and its presence ended: departed if `overrides` have a departure, else lost. */
   end(n: number, overrides?: Partial<NodeRecord>): Promise<void>;
-  /** The URL of an agent's HTTP port on this store. @param version of the agent; default: that of `runInProcess` */
-  serve(version?: string): Promise<string>;
+  /** The URL of an agent's HTTP port. @param seen the store as this agent reaches it; default: as it is */
+  serve(seen?: Store): Promise<string>;
 }
 
 const never = new AbortController().signal;
@@ -55,9 +55,9 @@ export async function openTestRoll(t: TestContext): Promise<TestRoll> {
     async end(n, overrides = {}) {
       await store.depart(await register(n, overrides), recordOf(n, overrides), never);
     },
-    async serve(version = 'test') {
-      const registry = createRegistry({ store, clock: systemClock, random: Math.random });
-      const report = () => ({ ...sampleReport(), version });
+    async serve(seen = store) {
+      const registry = createRegistry({ store: seen, clock: systemClock, random: Math.random });
+      const report = () => ({ ...sampleReport(), version: 'test' });
       const server = await startHttpServer({
         listen: { host: '127.0.0.1', port: 0 },
         routes: agentRoutes({
@@ -66,7 +66,7 @@ export async function openTestRoll(t: TestContext): Promise<TestRoll> {
           clock: systemClock,
           random: Math.random,
           residentBytes: () => 1,
-          storeStatus: sharedStoreStatus(store, systemClock),
+          storeStatus: sharedStoreStatus(seen, systemClock),
         }),
         clock: systemClock,
         onError: (error) => {

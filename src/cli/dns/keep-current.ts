@@ -88,8 +88,10 @@ export async function keepCurrent(
 
   const onRetry = (error: Error) => warn('source', `warning: ${stays}: ${describeError(error)}; trying again`);
   const onStale = (stale: boolean) =>
-    warn('stale', stale ? `warning: ${stays}: the store does not answer; trying again` : null);
-  for await (const roll of rollChanges(context, flags, { signal, onRetry, onStale, massLoss: limits })) {
+    // Before the first roll the stream itself says why there is none.
+    warn('stale', stale && latest !== null ? `warning: ${stays}: the store does not answer; trying again` : null);
+  const following = { signal, onRetry, onStale, massLoss: limits, onlyCurrent: true };
+  for await (const roll of rollChanges(context, flags, following)) {
     warn('source', null);
     warn(
       'uncertain',
