@@ -1,8 +1,9 @@
+import { standingCauses } from '../agent/drain/cause.ts';
 import type { EcsApi } from '../ecs/ecs-api.ts';
 import { EcsError, isRefusal } from '../ecs/ecs-errors.ts';
+import { statusInEcs } from '../ecs/list-instances.ts';
 import type { Clock } from '../lib/clock.ts';
 import { describeError, RollcallError } from '../lib/errors.ts';
-import { standingCauses } from '../record/drain-causes.ts';
 import type { NodeRecord } from '../record/record.ts';
 import { type DrainClaim, type DrainSlots, type HeldClaim, overruled } from '../store/drain-slots.ts';
 
@@ -32,8 +33,7 @@ export function planHandDrain({ target, claim, status, room, force }: DrainFacts
   if (askEcs && status !== 'ACTIVE') {
     return { kind: 'refuse', reason: `ECS has it ${status}: only an ACTIVE node can be drained` };
   }
-  const ofTarget = claim?.claim.arn === target.arn && claim.claim.cluster === target.cluster;
-  const phase = ofTarget ? claim.claim.phase : null;
+  const phase = isFor(claim, target) ? claim.claim.phase : null;
   if (phase === 'manual') return { kind: 'drain', claim: 'keep', askEcs };
   if (phase === 'activating' && !force) {
     return { kind: 'refuse', reason: 'its agent makes it ACTIVE at this moment: try again, or use --force' };
@@ -43,23 +43,36 @@ export function planHandDrain({ target, claim, status, room, force }: DrainFacts
   return { kind: 'drain', claim: 'take', askEcs };
 }
 
-type UndrainFacts = Pick<DrainFacts, 'claim' | 'status' | 'force'> & {
+/** Whether the claim drains the container instance that the node is now: ecs-agent may have registered it anew since. */
+function isFor(claim: HeldClaim | null, { arn, cluster }: DrainFacts['target']): claim is HeldClaim {
+  return claim?.claim.arn === arn && claim.claim.cluster === cluster;
+}
+
+type UndrainFacts = Pick<DrainFacts, 'target' | 'claim' | 'status' | 'force'> & {
   readonly record: Pick<NodeRecord, 'health' | 'interruption'>;
 };
 
-/** `claim`: `overrule` leaves a note, so that the agent does not drain the node again for the cause that stands. */
+/**
+ * `claim`: `overrule` leaves a note, so that the agent does not drain the node again for the cause that stands;
+ * `give-back-former` that of the container instance that the node was before: what drains it now is something else.
+ */
 type UndrainPlan =
   | { readonly kind: 'refuse' | 'nothing'; readonly reason: string }
-  | { readonly kind: 'undrain'; readonly claim: 'none' | 'give-back' | 'overrule'; readonly askEcs: boolean };
+  | {
+      readonly kind: 'undrain';
+      readonly claim: 'none' | 'give-back' | 'give-back-former' | 'overrule';
+      readonly askEcs: boolean;
+    };
 
 /** How `rollcall undrain` makes a node active again; pure. */
-export function planHandUndrain({ claim, status, force, record }: UndrainFacts): UndrainPlan {
+export function planHandUndrain({ target, claim, status, force, record }: UndrainFacts): UndrainPlan {
   const askEcs = status === 'DRAINING';
   const phase = claim?.claim.phase ?? null;
   if (phase === null || phase === 'overruled') {
     if (askEcs) return { kind: 'undrain', claim: 'none', askEcs };
     return { kind: 'nothing', reason: `ECS has it ${status}, and it holds no drain slot` };
   }
+  if (!isFor(claim, target)) return { kind: 'undrain', claim: 'give-back-former', askEcs: false };
   if (phase === 'asked' && !force) {
     return { kind: 'refuse', reason: 'its agent asks ECS to drain it at this moment: try again, or use --force' };
   }
@@ -75,23 +88,41 @@ interface HandDrainDeps {
   readonly kept: KeptSlot;
 }
 
-/** For the error of a drain that ends before ECS answered. */
+/** For the error of a drain or undrain that ends before it is complete. */
 export interface KeptSlot {
   /** The node in words; null: not known yet. */
   label: string | null;
-  /** Of the node whose slot is taken while its drain is under way; null: none is. */
-  instanceId: string | null;
+  /** What is with its drain slot if the command ended now, and the next step; null: nothing to say. */
+  note: string | null;
 }
 
-/** Runs `drain`; where it fails or is interrupted after it took the slot, the error says so. */
+/** Runs `drain`; where it fails or is interrupted after it took the slot, or while it takes it, the error says so. */
 export async function namingKeptSlot<T>(kept: KeptSlot, drain: () => Promise<T>): Promise<T> {
   try {
     return await drain();
   } catch (error) {
-    const { label, instanceId } = kept;
-    if (instanceId === null) throw error;
-    const next = `the slot stays taken: run rollcall drain or rollcall undrain ${instanceId} again`;
-    throw new RollcallError(`${label ?? instanceId}: ${describeError(error)}; ${next}`, { cause: error });
+    const { label, note } = kept;
+    if (note === null) throw error;
+    throw new RollcallError(`${label === null ? '' : `${label}: `}${describeError(error)}; ${note}`, { cause: error });
+  }
+}
+
+const staysTaken = (instanceId: string) =>
+  `the slot stays taken: run rollcall drain or rollcall undrain ${instanceId} again`;
+const mayBeTaken = (instanceId: string) =>
+  `the slot may be taken: rollcall undrain ${instanceId} frees it, rollcall drain ${instanceId} goes on`;
+const maySlotStay = (instanceId: string) => `the slot may still be taken: run rollcall undrain ${instanceId} again`;
+
+/** A write of which the caller may never hear: while it is under way, and after it got no answer, `note` holds. */
+async function noting<T>(kept: KeptSlot, note: string | null, write: () => Promise<T>): Promise<T> {
+  kept.note = note;
+  try {
+    const answer = await write();
+    kept.note = null;
+    return answer;
+  } catch (error) {
+    if (isRefusal(error)) kept.note = null;
+    throw error;
   }
 }
 
@@ -102,10 +133,13 @@ interface DrainTarget {
   readonly cluster: string;
 }
 
-/** The status of the container instance in ECS, such as ACTIVE; MISSING: ECS does not know it. @throws EcsError */
-export async function readStatus(ecs: EcsApi, { arn, cluster }: DrainTarget, signal: AbortSignal): Promise<string> {
-  const { instances, failures } = await ecs.describeContainerInstances(cluster, [arn], signal);
-  return instances.find((each) => each.containerInstanceArn === arn)?.status ?? failures[0]?.reason ?? 'MISSING';
+/** As `statusInEcs`. @throws EcsError */
+export async function readStatus(
+  ecs: EcsApi,
+  { instanceId, arn, cluster }: DrainTarget,
+  signal: AbortSignal,
+): Promise<string> {
+  return statusInEcs(await ecs.describeContainerInstances(cluster, [arn], signal), arn, instanceId);
 }
 
 /** Another process counts slots for a moment; after a crash of it for 30 s. */
@@ -128,32 +162,32 @@ export async function drainByHand(
   if (before && plan.claim === 'keep' && !(await slots.renew(before, signal))) slotChanged();
   const held = plan.claim === 'keep' ? null : await claimSlot(deps, target, before, request, plan.claim, signal);
   if (!plan.askEcs) return;
-  kept.instanceId = target.instanceId;
+  const note = staysTaken(target.instanceId);
   try {
-    await setStatus(deps.ecs, target, 'DRAINING', signal);
+    await noting(kept, note, () => setStatus(deps.ecs, target, 'DRAINING', signal));
   } catch (error) {
     // Without an answer it may drain: then the slot stays taken.
-    if (!isRefusal(error)) throw error;
-    if (held) await restore(slots, held, before, signal);
-    kept.instanceId = null;
+    if (isRefusal(error) && held) await noting(kept, note, () => restore(slots, held, before, signal));
     throw error;
   }
-  kept.instanceId = null;
 }
 
 async function claimSlot(
-  { slots, clock }: HandDrainDeps,
+  { slots, clock, kept }: HandDrainDeps,
   { instanceId }: DrainTarget,
   before: HeldClaim | null,
   { claim, maxSharePercent }: { readonly claim: DrainClaim; readonly maxSharePercent: number | null },
   how: 'take' | 'replace',
   signal: AbortSignal,
 ): Promise<HeldClaim> {
-  if (before && how === 'replace') return (await slots.replace(before, claim, signal)) ?? slotChanged();
+  const note = mayBeTaken(instanceId);
+  if (before && how === 'replace')
+    return (await noting(kept, note, () => slots.replace(before, claim, signal))) ?? slotChanged();
   const insteadOf = before ? { insteadOf: before } : {};
   const endMs = clock.monotonicMs() + BUSY_LIMIT_MS;
   for (;;) {
-    const outcome = await slots.take({ instanceId, claim, maxSharePercent, ...insteadOf }, signal);
+    const request = { instanceId, claim, maxSharePercent, ...insteadOf };
+    const outcome = await noting(kept, note, () => slots.take(request, signal));
     if (outcome.kind === 'taken') return outcome.held.claim.session === claim.session ? outcome.held : slotChanged();
     if (outcome.kind === 'full') throw new RollcallError(`${outcome.reason}; undrain one of them, or use --force`);
     if (clock.monotonicMs() >= endMs) throw new RollcallError('other nodes take drain slots all the time: try again');
@@ -173,20 +207,21 @@ async function restore(
 
 /** Asks ECS and then gives the slot back: a node that still drains counts. @throws EcsError, StoreError */
 export async function undrainByHand(
-  { slots, ecs }: Pick<HandDrainDeps, 'slots' | 'ecs'>,
+  { slots, ecs, kept }: Omit<HandDrainDeps, 'clock'>,
   target: DrainTarget,
   plan: Extract<UndrainPlan, { readonly kind: 'undrain' }>,
   held: HeldClaim | null,
   record: UndrainFacts['record'],
   signal: AbortSignal,
 ): Promise<void> {
-  if (plan.askEcs) await setStatus(ecs, target, 'ACTIVE', signal);
+  const note = held && plan.claim !== 'none' ? maySlotStay(target.instanceId) : null;
+  if (plan.askEcs) await noting(kept, note, () => setStatus(ecs, target, 'ACTIVE', signal));
   if (!held || plan.claim === 'none') return;
-  if (plan.claim === 'give-back') {
-    if (!(await slots.giveBack(held, signal))) slotChanged();
-    return;
-  }
-  if (!(await slots.replace(held, overruled(held.claim, standingCauses(record)), signal))) slotChanged();
+  const write = (): Promise<HeldClaim | boolean | null> =>
+    plan.claim === 'overrule'
+      ? slots.replace(held, overruled(held.claim, standingCauses(record)), signal)
+      : slots.giveBack(held, signal);
+  if (!(await noting(kept, note, write))) slotChanged();
 }
 
 async function setStatus(

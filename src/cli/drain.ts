@@ -92,8 +92,8 @@ export function undrainCommand(context: CliContext): Command {
   for (const option of commonOptions('although its agent asks ECS to drain it at this moment'))
     command.addOption(option);
   return command.action((name: string, flags: UndrainFlags) =>
-    withNode(context, flags, name, 'undrain', (target, store, ecs, _, signal) =>
-      undrain(flags, target, store, ecs, signal),
+    withNode(context, flags, name, 'undrain', (target, store, ecs, kept, signal) =>
+      undrain(flags, target, store, ecs, kept, signal),
     ),
   );
 }
@@ -130,7 +130,7 @@ async function withNode(
   refuseName(findNode([], name));
   const { openEcsApi } = await import('../ecs/open-ecs-api.ts');
   const ecs = await openEcsApi(ecsSettings(flags), context);
-  const kept: KeptSlot = { label: null, instanceId: null };
+  const kept: KeptSlot = { label: null, note: null };
   try {
     const run = async (store: Store, signal: AbortSignal) => {
       const { entries } = await store.read(signal, { hurry: true });
@@ -185,6 +185,8 @@ async function drain(
 ): Promise<string> {
   const { instanceId, arn, cluster } = target;
   const held = await slots.read(instanceId, signal);
+  // After a first try without an answer: now it is known.
+  if (held?.claim.phase !== 'manual') kept.note = null;
   const others = (await slots.list(signal)).filter((each) => each.instanceId !== instanceId);
   const room = decideRoom({ arn, cluster }, others, await store.read(signal), drainMaxShare);
   const plan = planHandDrain({ target, claim: held, status: await readStatus(ecs, target, signal), room, force });
@@ -207,15 +209,24 @@ async function undrain(
   target: Target,
   { drainSlots: slots }: Store,
   ecs: EcsApi,
+  kept: KeptSlot,
   signal: AbortSignal,
 ): Promise<string> {
   const held = await slots.read(target.instanceId, signal);
+  if (held === null) kept.note = null;
   const status = await readStatus(ecs, target, signal);
-  const plan = planHandUndrain({ claim: held, status, force, record: target.entry.record });
+  const plan = planHandUndrain({ target, claim: held, status, force, record: target.entry.record });
   if (plan.kind !== 'undrain') return withoutChange(plan);
-  if (dryRun) return 'would be made ACTIVE and give its drain slot back';
-  await undrainByHand({ slots, ecs }, target, plan, held, target.entry.record, signal);
+  if (dryRun) {
+    const steps = [plan.askEcs && 'be made ACTIVE', plan.claim !== 'none' && 'give its drain slot back'];
+    return `would ${steps.filter(Boolean).join(' and ')}`;
+  }
+  await undrainByHand({ slots, ecs, kept }, target, plan, held, target.entry.record, signal);
   const now = plan.askEcs ? 'ACTIVE' : `ECS has it ${status}`;
+  if (plan.claim === 'give-back-former') {
+    const next = status === 'DRAINING' ? ', drained by something else: run this again to make it ACTIVE' : '';
+    return `its drain slot is free: it was for the container instance before ecs-agent registered this node anew; ${now}${next}`;
+  }
   if (plan.claim === 'none') return `${now}; it held no drain slot`;
   const left = plan.claim === 'overrule' ? '; its agent leaves it alone until the cause is over' : '';
   return `${now}; its drain slot is free${left}`;

@@ -1,5 +1,5 @@
 import { shortId } from './arn.ts';
-import type { ContainerInstance, EcsApi, Failure, Page } from './ecs-api.ts';
+import type { ContainerInstance, Described, EcsApi, Failure, Page } from './ecs-api.ts';
 import { EcsError } from './ecs-errors.ts';
 
 /** Pages of 100: more than one region has instances. The limit stops an endpoint whose list never ends. */
@@ -58,6 +58,17 @@ export async function describeInstances(
     found.push(...instances);
   }
   return found;
+}
+
+/**
+ * The status of a node's container instance, such as ACTIVE; MISSING: ECS does not know it; `under i-…`: ECS has it as that
+ * of another node, as after a copy of the disk with ecs-agent's data.
+ */
+export function statusInEcs({ instances, failures }: Described, arn: string, instanceId: string): string {
+  const instance = instances.find((each) => each.containerInstanceArn === arn);
+  if (!instance) return failures[0]?.reason ?? 'MISSING';
+  const { ec2InstanceId } = instance;
+  return ec2InstanceId === null || ec2InstanceId === instanceId ? instance.status : `under ${ec2InstanceId}`;
 }
 
 /** The ARNs of all clusters in the region. */

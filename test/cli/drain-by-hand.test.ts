@@ -41,6 +41,7 @@ const drains: readonly [string, Facts, string][] = [
   ['DRAINING by another tool: it takes the slot', { status: 'DRAINING' }, 'drain take as it is'],
   ['REGISTERING', { status: 'REGISTERING', ...FORCE }, 'refuse'],
   ['MISSING', { status: 'MISSING' }, 'refuse'],
+  ['the container instance of another node', { status: 'under i-9', ...FORCE }, 'refuse'],
   ['drained by hand before', { claim: held('manual'), status: 'DRAINING', room: FULL }, 'drain keep as it is'],
   ['drained by hand, then made ACTIVE by another tool', { claim: held('manual'), room: FULL }, 'drain keep ask'],
   ['its agent has a slot', { claim: held('claimed'), room: FULL }, 'drain replace ask'],
@@ -75,10 +76,34 @@ const undrains: readonly [string, Partial<Parameters<typeof planHandUndrain>[0]>
   ['ACTIVE, no slot', { status: 'ACTIVE' }, 'nothing'],
   ['overruled, and drained by another tool', { claim: held('overruled') }, 'undrain none ask'],
   ['gone from ECS', { claim: held('manual'), status: 'MISSING' }, 'undrain give-back as it is'],
+  [
+    'registered anew, then drained by another tool',
+    { claim: held('manual', { arn: 'arn:0' }) },
+    'undrain give-back-former as it is',
+  ],
+  [
+    'registered anew while its agent asks',
+    { claim: held('asked', { arn: 'arn:0' }) },
+    'undrain give-back-former as it is',
+  ],
+  [
+    'registered anew in another cluster',
+    { claim: held('drained', { cluster: 'other' }) },
+    'undrain give-back-former as it is',
+  ],
+  [
+    'the container instance of another node',
+    { claim: held('manual'), status: 'under i-9' },
+    'undrain give-back as it is',
+  ],
+  ['the same, without a slot', { status: 'under i-9' }, 'nothing'],
 ];
 for (const [name, facts, expected] of undrains) {
   test(`undrain: ${name}`, () => {
-    const plan = planHandUndrain({ claim: null, status: 'DRAINING', force: false, record: sampleRecord(), ...facts });
+    const plan = planHandUndrain({
+      ...{ target, claim: null, status: 'DRAINING', force: false, record: sampleRecord() },
+      ...facts,
+    });
     assert.equal(said(plan), expected);
   });
 }
@@ -89,7 +114,7 @@ async function world(t: TestContext) {
   const ecs = fakeAgentEcs();
   ecs.add(ARN);
   const slots = roll.store.drainSlots;
-  const kept: KeptSlot = { label: null, instanceId: null };
+  const kept: KeptSlot = { label: null, note: null };
   const deps = { slots, ecs, clock: systemClock, kept };
   const claim = () => slots.read(target.instanceId, signal);
   const status = () => readStatus(ecs, target, signal);
@@ -213,6 +238,62 @@ test('a drain that is interrupted or not answered says that the slot stays taken
   await asked.promise;
   stop.abort(new Error('ended by SIGINT'));
   await rejected;
+});
+
+test('a drain that is interrupted while the store writes says that the slot may be taken, and what frees it', async (t) => {
+  const { ecs, deps, kept, claim, drain, slots, agentClaims } = await world(t);
+  kept.label = 'i-00000001 (10.0.0.1, demo)';
+  const store = { loses: true };
+  const lost = async <T>(written: Promise<T>): Promise<T> => {
+    const answer = await written;
+    if (store.loses) throw new Error('ended by SIGINT');
+    return answer;
+  };
+  Object.assign(deps, {
+    slots: {
+      ...slots,
+      take: (...args: Parameters<typeof slots.take>) => lost(slots.take(...args)),
+      replace: (...args: Parameters<typeof slots.replace>) => lost(slots.replace(...args)),
+      giveBack: (...args: Parameters<typeof slots.giveBack>) => lost(slots.giveBack(...args)),
+    },
+  });
+  const note = 'the slot may be taken: rollcall undrain i-00000001 frees it, rollcall drain i-00000001 goes on';
+  const saysSo = { message: `i-00000001 (10.0.0.1, demo): ended by SIGINT; ${note}` };
+  await assert.rejects(
+    namingKeptSlot(kept, () => drain()),
+    saysSo,
+  );
+  assert.deepEqual([(await claim())?.claim.phase, ecs.status(ARN)], ['manual', 'ACTIVE']);
+  await slots.giveBack((await claim()) ?? assert.fail(), signal);
+  await agentClaims('claimed');
+  await assert.rejects(
+    namingKeptSlot(kept, () => drain()),
+    saysSo,
+  );
+  const plan = { kind: 'undrain', claim: 'give-back', askEcs: false } as const;
+  const undrain = async (held = claim()) => undrainByHand(deps, target, plan, await held, sampleRecord(), signal);
+  await assert.rejects(
+    namingKeptSlot(kept, () => undrain()),
+    {
+      message:
+        'i-00000001 (10.0.0.1, demo): ended by SIGINT; the slot may still be taken: run rollcall undrain i-00000001 again',
+    },
+  );
+  store.loses = false;
+  await agentClaims('drained', 2);
+  // What the store has answered is certain.
+  await assert.rejects(
+    namingKeptSlot(kept, () => drain()),
+    { message: /i-00000002; undrain one of them, or use --force$/ },
+  );
+});
+
+test('the container instance of another node is not drained', async (t) => {
+  const { ecs, status } = await world(t);
+  ecs.set(ARN, { ec2InstanceId: 'i-00000009' });
+  assert.equal(await status(), 'under i-00000009');
+  ecs.set(ARN, { ec2InstanceId: target.instanceId });
+  assert.equal(await status(), 'ACTIVE');
 });
 
 test('an undrain notes what stands, beside that for which the agent had drained', async (t) => {

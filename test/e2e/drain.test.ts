@@ -195,7 +195,7 @@ test('a node outside EC2, which has no notices, is active again when it was not 
 /** `rollcall drain` and `undrain` of the node, on the store and the ECS of its agent. */
 function operatorOf({ world, ecs, arn }: Awaited<ReturnType<typeof start>>) {
   const target = { instanceId: world.instanceId, arn, cluster: 'demo' };
-  const kept = { label: null, instanceId: null };
+  const kept = { label: null, note: null };
   const deps = { slots: world.store.drainSlots, ecs, clock: systemClock, kept };
   const held = () => deps.slots.read(world.instanceId, signal);
   const facts = async () => ({ claim: await held(), status: ecs.status(arn) ?? '', force: false });
@@ -217,7 +217,7 @@ function operatorOf({ world, ecs, arn }: Awaited<ReturnType<typeof start>>) {
     async undrain() {
       const known = await facts();
       const record = (await world.record()) ?? assert.fail();
-      const plan = planHandUndrain({ ...known, record });
+      const plan = planHandUndrain({ ...known, target, record });
       assert.ok(plan.kind === 'undrain', plan.kind);
       await undrainByHand(deps, target, plan, known.claim, record, signal);
     },

@@ -57,7 +57,7 @@ export function fakeAgentEcs(): FakeAgentEcs {
     knowsAll: false,
     add(arn, overrides = {}) {
       fake.instances.set(arn, {
-        ...{ containerInstanceArn: arn, cluster: 'demo', ec2InstanceId: 'i-00000000', status: 'ACTIVE' },
+        ...{ containerInstanceArn: arn, cluster: 'demo', ec2InstanceId: null, status: 'ACTIVE' },
         ...{ agentConnected: true, registeredAt: null, agentVersion: null, runningTasksCount: 0, pendingTasksCount: 0 },
         ...{ registered: none, remaining: none, gpus: 0, attributes: [{ name: 'ecs.os-type', value: 'linux' }] },
         described: null,

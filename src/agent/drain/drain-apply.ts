@@ -1,5 +1,6 @@
 import type { Described } from '../../ecs/ecs-api.ts';
 import { isRefusal } from '../../ecs/ecs-errors.ts';
+import { statusInEcs } from '../../ecs/list-instances.ts';
 import { type Apply, afterFailure, type Call, type CallEnd, withoutError } from '../../lib/control-loop.ts';
 import { type DrainAnswers, type DrainState, type DrainStep, initialDrainState, type Place } from './drain-plan.ts';
 
@@ -35,18 +36,18 @@ export const applyDrain: Apply<DrainState, DrainStep, DrainAnswers> = {
     const retryAtMs = end.nowMs + backoff.delayMs(end.random);
     return { ...state, trouble: { ...state.trouble, retryAtMs, backoff: backoff.next() }, pauseReason };
   },
-  describe(before, { place }, described, { nowMs }) {
-    const state = withStatus(before, place, described, nowMs);
+  describe(before, { place, instanceId }, described, { nowMs }) {
+    const state = withStatus(before, place, instanceId, described, nowMs);
     const activatedArn = state.status?.text === 'DRAINING' ? null : state.activatedArn;
     return { ...state, activatedArn, refusal: withoutError(state.refusal) };
   },
-  drain: (state, { place }, described, { nowMs }) => ({
-    ...withStatus(state, place, described, nowMs),
+  drain: (state, { place, instanceId }, described, { nowMs }) => ({
+    ...withStatus(state, place, instanceId, described, nowMs),
     drainDenied: false,
     refusal: initialDrainState.refusal,
   }),
-  activate: (state, { place }, described, { nowMs }) => ({
-    ...withStatus(state, place, described, nowMs),
+  activate: (state, { place, instanceId }, described, { nowMs }) => ({
+    ...withStatus(state, place, instanceId, described, nowMs),
     activatedArn: place.arn,
     refusal: initialDrainState.refusal,
   }),
@@ -92,9 +93,14 @@ function recovered(state: DrainState): DrainState {
   return { ...state, trouble: initialDrainState.trouble };
 }
 
-function withStatus(state: DrainState, { arn }: Place, { instances, failures }: Described, atMs: number): DrainState {
-  const instance = instances.find((each) => each.containerInstanceArn === arn);
-  return { ...recovered(state), status: { arn, text: instance?.status ?? failures[0]?.reason ?? 'MISSING', atMs } };
+function withStatus(
+  state: DrainState,
+  { arn }: Place,
+  instanceId: string,
+  described: Described,
+  atMs: number,
+): DrainState {
+  return { ...recovered(state), status: { arn, text: statusInEcs(described, arn, instanceId), atMs } };
 }
 
 function renewAtMs({ nowMs, random }: CallEnd): number {

@@ -13,7 +13,7 @@ export type DrainStep = Why &
     | Wait
     | { readonly action: 'read-claim'; readonly instanceId: string }
     | { readonly action: 'take'; readonly instanceId: string; readonly place: Place; readonly cause: string }
-    | { readonly action: 'describe' | 'drain' | 'activate'; readonly place: Place }
+    | { readonly action: 'describe' | 'drain' | 'activate'; readonly instanceId: string; readonly place: Place }
     | {
         readonly action: 'mark';
         readonly held: HeldClaim;
@@ -185,7 +185,7 @@ function planHeld(
   cause: CauseVerdict,
   wait: WaitFor,
 ): DrainStep {
-  const { claim } = held;
+  const { claim, instanceId } = held;
   const { renewAtMs, refusal } = state;
   const phase = HELD_PHASES[claim.phase] ?? 'waiting';
   // Whatever else is not known: a claim that is not renewed frees a slot of a node that is still drained.
@@ -212,6 +212,7 @@ function planHeld(
   }
   const describe: DrainStep = {
     action: 'describe',
+    instanceId,
     place,
     phase,
     reason: 'the status of this node in ECS is not known',
@@ -222,7 +223,7 @@ function planHeld(
       // In the store before ECS is asked: an operator who drains this node in the meantime is not undone.
       if (claim.phase !== 'activating')
         return { action: 'mark', held, as: 'activating', phase, reason: 'the cause is over' };
-      return { action: 'activate', place, phase, reason: 'the cause is over' };
+      return { action: 'activate', instanceId, place, phase, reason: 'the cause is over' };
     }
     return {
       action: 'give-back',
@@ -257,7 +258,7 @@ function planHeld(
   }
   if (cause.kind !== 'stands') return { action: 'give-back', held, phase: 'idle', reason: cause.reason };
   if (status.text === 'ACTIVE' && claim.phase === 'asked')
-    return { action: 'drain', place, phase, reason: claim.reason };
+    return { action: 'drain', instanceId, place, phase, reason: claim.reason };
   if (status.text === 'ACTIVE') {
     // In the store before ECS is asked: the agent process after this one knows whose drain it is.
     return { action: 'mark', held, as: 'asked', phase, reason: claim.reason };

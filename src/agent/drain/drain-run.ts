@@ -4,10 +4,16 @@ import { EcsError } from '../../ecs/ecs-errors.ts';
 import type { Cell } from '../../lib/cell.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { runLoop } from '../../lib/control-loop.ts';
-import { standingCauses } from '../../record/drain-causes.ts';
 import type { NodeRecord } from '../../record/record.ts';
 import { type DrainSlots, overruled } from '../../store/drain-slots.ts';
-import { type CauseVerdict, type DrainConfig, type HealthWatch, judgeCause, watchHealth } from './cause.ts';
+import {
+  type CauseVerdict,
+  type DrainConfig,
+  type HealthWatch,
+  judgeCause,
+  standingCauses,
+  watchHealth,
+} from './cause.ts';
 import { applyDrain, applyDrainFailure } from './drain-apply.ts';
 import { type DrainAnswers, type DrainState, type DrainStep, initialDrainState, planDrain } from './drain-plan.ts';
 

@@ -53,7 +53,7 @@ async function start(t: TestContext, on: readonly ['interruption', 'critical'?] 
     await store.close();
   });
   const target = { instanceId, arn, cluster: 'demo' };
-  const deps = { slots: store.drainSlots, ecs, clock, kept: { label: null, instanceId: null } };
+  const deps = { slots: store.drainSlots, ecs, clock, kept: { label: null, note: null } };
   const held = () => store.drainSlots.read(instanceId, signal);
   const facts = async () => ({ claim: await held(), status: ecs.status(arn) ?? '', force: false });
   const operator = {
@@ -67,7 +67,7 @@ async function start(t: TestContext, on: readonly ['interruption', 'critical'?] 
     },
     async undrain() {
       const known = await facts();
-      const plan = planHandUndrain({ ...known, record: cell.get() });
+      const plan = planHandUndrain({ ...known, target, record: cell.get() });
       assert.ok(plan.kind === 'undrain');
       await undrainByHand(deps, target, plan, known.claim, cell.get(), signal);
     },

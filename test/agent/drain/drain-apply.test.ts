@@ -18,16 +18,16 @@ const held = (phase: DrainClaim['phase']): HeldClaim => ({
 });
 
 const take = { ...why, action: 'take', instanceId, place, cause: 'r' } as const;
-const describe = { ...why, action: 'describe', place } as const;
-const drain = { ...why, action: 'drain', place } as const;
-const activate = { ...why, action: 'activate', place } as const;
+const describe = { ...why, action: 'describe', instanceId, place } as const;
+const drain = { ...why, action: 'drain', instanceId, place } as const;
+const activate = { ...why, action: 'activate', instanceId, place } as const;
 const mark = { ...why, action: 'mark', held: held('claimed'), as: 'asked' } as const;
 const renew = { ...why, action: 'renew', held: held('drained') } as const;
 const giveBack = { ...why, action: 'give-back', held: held('drained') } as const;
 const readClaim = { ...why, action: 'read-claim', instanceId } as const;
 
-const inEcs = (status: string) => ({
-  instances: [{ containerInstanceArn: place.arn, status } as never],
+const inEcs = (status: string, ec2InstanceId: string | null = null) => ({
+  instances: [{ containerInstanceArn: place.arn, ec2InstanceId, status } as never],
   failures: [],
 });
 const seen = { status: { arn: place.arn, text: 'ACTIVE', atMs: NOW_MS } };
@@ -39,6 +39,12 @@ const taken = (before: DrainState, outcome: TakeOutcome) => applyDrain.take(befo
 test('a status that ECS gave is remembered, a failure forgets it', () => {
   const after = applyDrain.describe(state({ status: null }), describe, inEcs('DRAINING'), end);
   assert.deepEqual(after.status, { arn: place.arn, text: 'DRAINING', atMs: NOW_MS });
+  assert.equal(
+    applyDrain.describe(state(), describe, inEcs('ACTIVE', 'i-00000009'), end).status?.text,
+    'under i-00000009',
+    'the container instance of another node is not this one’s to drain',
+  );
+  assert.equal(applyDrain.describe(state(), describe, inEcs('ACTIVE', instanceId), end).status?.text, 'ACTIVE');
   const missing = { instances: [], failures: [{ arn: place.arn, reason: 'MISSING' }] };
   assert.equal(applyDrain.describe(state(), describe, missing, end).status?.text, 'MISSING');
   for (const error of [denied('x'), noAnswer('x')]) assert.equal(failed(state(), describe, error).status, null);
