@@ -65,6 +65,8 @@ export async function sendReply(
     'Content-Type': contentType,
     'Cache-Control': 'no-store',
     'X-Content-Type-Options': 'nosniff',
+    // nginx keeps back what it proxies until a buffer is full: https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_buffering
+    ...(reply.heartbeat === undefined ? {} : { 'X-Accel-Buffering': 'no' }),
     ...length,
     ...(etag === undefined ? {} : { ETag: etag }),
     ...headers,
