@@ -38,12 +38,14 @@ export async function encodeReply(reply: Reply, acceptEncoding: string | undefin
   if (heartbeat || headers['Content-Encoding'] !== undefined || !COMPRESSIBLE.test(contentType)) return reply;
   const varying = { ...reply, headers: { Vary: 'Accept-Encoding', ...headers } };
   if (!wantsGzip(acceptEncoding)) return varying;
+  const coded = { ...varying.headers, 'Content-Encoding': 'gzip' };
+  if (reply.gzip) return { ...varying, headers: coded, body: reply.gzip() };
   const body = await atLeast(MIN_BYTES, reply.body);
   if (typeof body === 'string' || body instanceof Uint8Array || compressing >= MAX_COMPRESSING)
     return { ...varying, body };
   return {
     ...varying,
-    headers: { ...varying.headers, 'Content-Encoding': 'gzip' },
+    headers: coded,
     body: gzipPieces(body),
   };
 }

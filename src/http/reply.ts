@@ -20,6 +20,8 @@ export interface Reply {
   readonly headers?: Readonly<Record<string, string>>;
   /** Pieces are read one by one, as fast as the client reads them. For a HEAD request none is read. */
   readonly body: string | Uint8Array | Pieces;
+  /** The same body in gzip, where that is less work than to compress `body`. */
+  readonly gzip?: () => Pieces;
   /** The entity tag of the body: a request that names it gets 304 without the body. */
   readonly etag?: string;
   /**
@@ -74,7 +76,10 @@ export function problem(status: number, detail: string, options: ProblemOptions 
 /** Items per piece. 64 records are about 64 kB, which does not block the event loop noticeably. */
 const PIECE_ITEMS = 64;
 
-/** A list as JSON in pieces, between `head` and `tail`. @param json converts an item before it is serialized */
+/**
+ * A list as JSON in pieces, between `head` and `tail`.
+ * @param json converts an item before it is serialized; null leaves it out
+ */
 export function* jsonList<T>(
   head: string,
   items: readonly T[],
@@ -82,9 +87,15 @@ export function* jsonList<T>(
   json: (item: T) => unknown = (item) => item,
 ): Iterable<string> {
   yield head;
+  let isFirst = true;
   for (let first = 0; first < items.length; first += PIECE_ITEMS) {
-    const piece = items.slice(first, first + PIECE_ITEMS).map((item) => JSON.stringify(json(item)));
-    yield `${first === 0 ? '' : ','}${piece.join(',')}`;
+    const piece = items
+      .slice(first, first + PIECE_ITEMS)
+      .map(json)
+      .filter((item) => item !== null);
+    if (piece.length === 0) continue;
+    yield `${isFirst ? '' : ','}${JSON.stringify(piece).slice(1, -1)}`;
+    isFirst = false;
   }
   yield tail;
 }

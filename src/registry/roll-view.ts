@@ -39,6 +39,7 @@ export function createView(snapshot: Roll): View {
   // Updated with each change, because every batch asks for the counts.
   const counts = { present: 0, departed: 0, lost: 0 };
   for (const entry of snapshot.entries) counts[presenceState(entry)] += 1;
+  let withoutRecord = 0;
 
   function put(instanceId: string, change: Partial<NodeView>) {
     const old = nodes.get(instanceId);
@@ -46,7 +47,9 @@ export function createView(snapshot: Roll): View {
     if (node.record === null && node.presence === null) nodes.delete(instanceId);
     else nodes.set(instanceId, node);
     if (old && hasRecord(old)) counts[presenceState(old)] -= 1;
+    else if (old) withoutRecord -= 1;
     if (hasRecord(node)) counts[presenceState(node)] += 1;
+    else if (node.presence !== null) withoutRecord += 1;
     entries = null;
   }
 
@@ -111,7 +114,9 @@ export function createView(snapshot: Roll): View {
     roll() {
       entries ??= [...nodes.values()].filter(hasRecord).sort(byInstanceId);
       const known = differences.size > 0 ? { differences } : {};
-      return { revision, entries, skipped: [...skipped.values(), ...orphans(nodes, skipped)], ...known };
+      // Hardly ever are there any, and to look for them takes as long as all else that a reader costs who has the roll.
+      const bare = withoutRecord > 0 ? orphans(nodes, skipped) : [];
+      return { revision, entries, skipped: [...skipped.values(), ...bare], ...known };
     },
 
     revision: () => revision,

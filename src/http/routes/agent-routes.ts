@@ -10,6 +10,7 @@ import { boardPage } from '../board/page.ts';
 import { plainTable } from '../board/plain.ts';
 import { createRollTag, entityTag } from '../entity-tag.ts';
 import { type Handler, jsonReply, problem, type Routes } from '../reply.ts';
+import { createRollLists } from '../roll-lists.ts';
 import { events } from './event-stream.ts';
 import { metrics } from './metrics.ts';
 import { containerInstance, containerInstances, status, targets, unavailable } from './roll-routes.ts';
@@ -46,6 +47,7 @@ export function agentRoutes(deps: AgentRouteDeps): Routes {
     notes = [],
   } = deps;
   const rollTag = createRollTag(() => report().session);
+  const [lists, targetLists] = [createRollLists(), createRollLists()];
   const routes: Routes = {
     '/': boardPage(
       boardFile,
@@ -59,10 +61,10 @@ export function agentRoutes(deps: AgentRouteDeps): Routes {
     '/readyz': readyz(report),
     '/v1/self': self(report, registry),
     '/v1/status': status(registry, storeStatus, notes),
-    '/v1/containerInstances': containerInstances(registry, rollTag),
+    '/v1/containerInstances': containerInstances(registry, rollTag, lists),
     '/v1/containerInstances/:id': containerInstance(registry),
     '/v1/events': events({ feed: registry, clock, random }),
-    '/v1/targets': targets(registry, rollTag),
+    '/v1/targets': targets(registry, rollTag, targetLists),
     '/v1/audit': audit(auditor),
     '/openapi.json': contract(() => report().version),
     '/metrics': metrics(report, registry, residentBytes, auditor),

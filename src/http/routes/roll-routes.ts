@@ -2,7 +2,7 @@ import { isIPv6 } from 'node:net';
 import { fleetStatus, type StoreStatus } from '../../audit/fleet-status.ts';
 import { describeError, quote } from '../../lib/errors.ts';
 import { INSTANCE_ID } from '../../record/codec.ts';
-import { describeUnmatched, filterRoll } from '../../record/filter.ts';
+import { describeUnmatched, filterRoll, type RollFilter } from '../../record/filter.ts';
 import type { NodeRecord } from '../../record/record.ts';
 import { instanceJson, type PresenceState, presenceState, type RollEntry } from '../../record/roll.ts';
 import type { Registry, RegistryRead } from '../../registry/registry.ts';
@@ -10,6 +10,7 @@ import { StoreError } from '../../store/store-errors.ts';
 import { entityTag, type RollTag } from '../entity-tag.ts';
 import { pageOf, parseListQuery, parseStatusQuery, parseTargetsQuery } from '../query.ts';
 import { type Handler, jsonList, jsonReply, problem, type Reply, type RouteRequest } from '../reply.ts';
+import type { RollLists } from '../roll-lists.ts';
 
 /** In seconds. The registry retries the store within 5 s, so an earlier request is useless. */
 const RETRY_AFTER = { 'Retry-After': '5' };
@@ -36,7 +37,7 @@ export function unavailable(detail: string, path: string): Reply {
  * The filtered roll, or a page of it; in an outage the last known one, with its age and `"stale":true`. Its tag leaves out
  * the age, which is below 15 s in each answer that has a tag: a stale one has none, so that its reader sees the age.
  */
-export function containerInstances(registry: Pick<Registry, 'read'>, rollTag: RollTag): Handler {
+export function containerInstances(registry: Pick<Registry, 'read'>, rollTag: RollTag, lists: RollLists): Handler {
   return async (request) => {
     const { path, query } = request;
     const parsed = parseListQuery(query);
@@ -45,18 +46,31 @@ export function containerInstances(registry: Pick<Registry, 'read'>, rollTag: Ro
     if ('status' in read) return read;
     const { roll, ageMs, stale, uncertainty } = read;
     const { filter, page } = parsed.value;
-    const { entries, next } = pageOf(filterRoll(roll.entries, filter), page);
-    const notes = describeUnmatched(roll.entries, filter);
+    const selected = lists.list(
+      roll.entries,
+      filterKey(filter),
+      () => ({ entries: filterRoll(roll.entries, filter), notes: describeUnmatched(roll.entries, filter) }),
+      instanceJson,
+    );
+    const { notes } = selected;
+    const { entries, next } = pageOf(selected.entries, page);
     const meta = { revision: roll.revision, stale, uncertainty, skipped: roll.skipped, notes, next };
     const rest = JSON.stringify({ ...meta, ageMs });
+    const [head, tail] = ['{"containerInstances":[', `],${rest.slice(1)}\n`];
+    const isWhole = entries === selected.entries;
     return {
       status: 200,
       contentType: 'application/json',
       headers: next === null ? {} : { Link: nextLink(path, query, next) },
-      body: jsonList('{"containerInstances":[', entries, `],${rest.slice(1)}\n`, instanceJson),
+      ...(isWhole ? await selected.body(head, tail) : { body: jsonList(head, entries, tail, instanceJson) }),
       ...(stale ? {} : { etag: rollTag(roll.entries, [query.toString(), meta]) }),
     };
   };
+}
+
+/** The same for filters that accept the same nodes in the same words. */
+function filterKey({ selector, ...sets }: RollFilter): string {
+  return JSON.stringify([selector, Object.values(sets).map((set) => set && [...set])]);
 }
 
 /** RFC 8288. @param next the `after` of the next page */
@@ -140,22 +154,30 @@ function sanitized(labels: NodeRecord['labels']): Record<string, string> {
  * replaces all its targets with each answer and keeps them after a failure. So the answer is always the full list, or a
  * 503 if the roll is not known. Lost nodes that may return stay, so that a short store outage does not end their scraping.
  */
-export function targets(registry: Pick<Registry, 'read'>, rollTag: RollTag): Handler {
+export function targets(registry: Pick<Registry, 'read'>, rollTag: RollTag, lists: RollLists): Handler {
   return async (request) => {
     const parsed = parseTargetsQuery(request.query);
     if (!parsed.ok) return problem(400, parsed.detail, { instance: request.path });
     const read = await readForRoute(registry, request);
     if ('status' in read) return read;
-    const { filter, port } = parsed.value;
-    const mayReturn = (entry: RollEntry) => read.uncertainLosses.has(entry.record.ec2InstanceId);
-    const groups = filterRoll(read.roll.entries, { ...filter, presence: null })
-      .filter((entry) => !filter.presence || filter.presence.has(mayReturn(entry) ? 'present' : presenceState(entry)))
-      .map((entry) =>
-        targetGroup(entry.record, mayReturn(entry) ? 'uncertain' : presenceState(entry), port ?? request.port),
-      )
-      .filter((group) => group !== null);
-    const etag = rollTag(read.roll.entries, [request.query.toString(), request.port, [...read.uncertainLosses].sort()]);
-    return { status: 200, contentType: 'application/json', body: jsonList('[', groups, ']\n'), etag };
+    const { roll, uncertainLosses } = read;
+    const { filter, port: asked } = parsed.value;
+    const port = asked ?? request.port;
+    const mayReturn = (entry: RollEntry) => uncertainLosses.has(entry.record.ec2InstanceId);
+    const select = () => ({
+      entries: filterRoll(roll.entries, { ...filter, presence: null }).filter(
+        (entry) => !filter.presence || filter.presence.has(mayReturn(entry) ? 'present' : presenceState(entry)),
+      ),
+      notes: [],
+    });
+    const group = (entry: RollEntry) =>
+      targetGroup(entry.record, mayReturn(entry) ? 'uncertain' : presenceState(entry), port);
+    const key = `${port} ${filterKey(filter)}`;
+    const etag = rollTag(roll.entries, [request.query.toString(), request.port, [...uncertainLosses].sort()]);
+    const json = { status: 200, contentType: 'application/json', etag };
+    // Which losses are uncertain is not in the entries.
+    if (uncertainLosses.size > 0) return { ...json, body: jsonList('[', select().entries, ']\n', group) };
+    return { ...json, ...(await lists.list(roll.entries, key, select, group).body('[', ']\n')) };
   };
 }
 
