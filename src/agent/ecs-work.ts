@@ -1,9 +1,9 @@
-import type { Logger } from 'pino';
 import type { EcsApi, EcsSettings } from '../ecs/ecs-api.ts';
 import { openEcsOnce } from '../ecs/open-ecs-api.ts';
 import type { AttributesReport, DrainReport } from '../http/agent-report.ts';
 import type { Cell } from '../lib/cell.ts';
 import type { Clock } from '../lib/clock.ts';
+import type { Log } from '../lib/log.ts';
 import { harmless, type Task } from '../lib/run-group.ts';
 import type { DrainSlots } from '../store/drain-slots.ts';
 import type { AgentConfig } from './agent-config.ts';
@@ -15,7 +15,7 @@ import { attributesReport } from './report.ts';
 interface EcsWorkDeps {
   readonly clock: Clock;
   readonly random: () => number;
-  readonly log: Logger;
+  readonly log: Log;
   readonly session: string;
   readonly slots: DrainSlots;
   readonly openEcs: (settings: EcsSettings) => Promise<EcsApi>;

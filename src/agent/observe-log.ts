@@ -1,5 +1,5 @@
-import type { Logger } from 'pino';
 import { knownChecks } from '../checks/check.ts';
+import type { Log } from '../lib/log.ts';
 import type { Interruption } from '../record/record.ts';
 import type { SourceStatus } from '../sources/poll-source.ts';
 import { type NodeIdentity, type NodeState, publishedInterruption } from './node-state.ts';
@@ -18,7 +18,7 @@ const MAX_NOTES = 50;
 const LOGGED_BY_SOURCE = new Set(['metadata', 'ecs-agent', 'notices']);
 
 /** Logs changes of sources, notices and checks, not each result. */
-export function createObserveLog(log: Logger, identity: NodeIdentity): ObserveLog {
+export function createObserveLog(log: Log, identity: NodeIdentity): ObserveLog {
   const noted = new Set<string>();
   return {
     source(before, { name, lastError, notes }) {
@@ -45,7 +45,7 @@ export function createObserveLog(log: Logger, identity: NodeIdentity): ObserveLo
   };
 }
 
-function logNotice(log: Logger, last: Interruption | null, notice: Interruption | null): void {
+function logNotice(log: Log, last: Interruption | null, notice: Interruption | null): void {
   if (notice && !(last && notice.kind === last.kind && notice.action === last.action && notice.time === last.time)) {
     const what = [notice.kind, notice.action, notice.time && `at ${notice.time}`].filter(Boolean).join(' ');
     log.warn(`EC2 notice: ${what}`);

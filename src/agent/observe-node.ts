@@ -1,9 +1,9 @@
-import type { Logger } from 'pino';
 import { type CheckRuns, countRun, type Observation, type WatchedCheck } from '../checks/check.ts';
 import type { Probe } from '../checks/probe.ts';
 import { firstRunMs, runProbe } from '../checks/run-probes.ts';
 import { untilAborted } from '../lib/abort.ts';
 import type { Clock } from '../lib/clock.ts';
+import type { Log } from '../lib/log.ts';
 import type { LoopMonitor, Task } from '../lib/run-group.ts';
 import type { Interruption, NodeRecord } from '../record/record.ts';
 import type { SourceStatus } from '../sources/poll-source.ts';
@@ -49,7 +49,7 @@ interface NodeObserver {
 interface ObserverDependencies {
   readonly clock: Clock;
   readonly random: () => number;
-  readonly log: Logger;
+  readonly log: Log;
   readonly monitor: LoopMonitor;
   readonly identity: NodeIdentity;
   readonly probes: readonly Probe[];

@@ -1,4 +1,3 @@
-import type { Logger } from 'pino';
 import { type Auditor, createAuditor } from '../audit/fleet-audit/auditor.ts';
 import { type Audit, type AuditConfig, fleetAudit } from '../audit/fleet-audit/fleet.ts';
 import type { AuditorOptions } from '../audit/fleet-audit/fleet-audit-run.ts';
@@ -15,6 +14,7 @@ import { abortable } from '../lib/abort.ts';
 import { type Cell, createCell } from '../lib/cell.ts';
 import type { Clock } from '../lib/clock.ts';
 import { describeError, SupersededError } from '../lib/errors.ts';
+import type { Log } from '../lib/log.ts';
 import { createLoopMonitor, type LoopMonitor, runGroup, type Task } from '../lib/run-group.ts';
 import { encodeRecord } from '../record/codec.ts';
 import type { NodeRecord } from '../record/record.ts';
@@ -36,7 +36,7 @@ interface AgentDependencies {
   readonly store: Store;
   readonly clock: Clock;
   readonly random: () => number;
-  readonly log: Logger;
+  readonly log: Log;
   readonly version: string;
   readonly session: string;
   /** Set to true once, when the agent is to deregister and end. */
@@ -293,7 +293,7 @@ function sayHowItEnded(
 }
 
 /** A machine id that cannot be read (undefined) is a warning: the node registers without it. */
-async function machineIdIfReadable(path: string, log: Logger): Promise<string | null | undefined> {
+async function machineIdIfReadable(path: string, log: Log): Promise<string | null | undefined> {
   try {
     return await readMachineId(path);
   } catch (error) {

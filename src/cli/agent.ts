@@ -42,7 +42,7 @@ export function agentCommand(context: CliContext): Command {
     command.addOption(option);
   }
   return command.addHelpText('after', EXAMPLES).action(async (flags: Flags) => {
-    // Loaded here, because the other commands need neither server nor logger.
+    // Loaded here, because the other commands need no server.
     const { runAgent } = await import('../agent/run-agent.ts');
     const { openProbes } = await import('../checks/run-probes.ts');
     const { openEcsApi } = await import('../ecs/open-ecs-api.ts');
@@ -50,7 +50,8 @@ export function agentCommand(context: CliContext): Command {
     const config = agentConfig(flags);
     const { clock, random, version, env, residentBytes, boardFile } = context;
     let instanceId: string | null = null;
-    const log = await createLog({
+    const log = createLog({
+      clock,
       level: flags.logLevel,
       priorities: isOnJournal(flags.journal, context.env['JOURNAL_STREAM']),
       instanceId: () => instanceId,

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import pino from 'pino';
 import { initialNodeState, type NodeEvent, type NodeState, reduceNode } from '../../src/agent/node-state.ts';
 import { createObserveLog } from '../../src/agent/observe-log.ts';
+import { keptLog } from '../support/kept-log.ts';
 import { sampleRecord } from '../support/sample-record.ts';
 
 describe('observe log', () => {
@@ -13,7 +13,10 @@ describe('observe log', () => {
 
   function logged(...events: NodeEvent[]): string[] {
     const lines: string[] = [];
-    const log = createObserveLog(pino({}, { write: (line) => lines.push(JSON.parse(line).msg) }), identity);
+    const log = createObserveLog(
+      keptLog(({ msg }) => lines.push(msg)),
+      identity,
+    );
     let state: NodeState = initialNodeState;
     for (const event of events) {
       const before = state;

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import type { TestContext } from 'node:test';
-import pino from 'pino';
 import type { AgentConfig } from '../../src/agent/agent-config.ts';
 import { runAgent } from '../../src/agent/run-agent.ts';
 import type { Audit } from '../../src/audit/fleet-audit/fleet.ts';
@@ -14,6 +13,7 @@ import type { NodeRecord } from '../../src/record/record.ts';
 import { startSimulator } from '../../src/simulator/simulator.ts';
 import { openStore } from '../../src/store/open-store.ts';
 import { type FlakyStore, flakyStore } from '../support/flaky-store.ts';
+import { keptLog } from '../support/kept-log.ts';
 import { until } from '../support/machine-time.ts';
 import { getJson, PATIENCE_MS } from '../support/rollcall-process.ts';
 import { seededRandom } from '../support/seeded-random.ts';
@@ -83,7 +83,7 @@ export async function startWorld(t: TestContext, worldClock: Clock = systemClock
         ...options.config,
       };
       const lines: { msg: string; url?: string }[] = [];
-      const log = pino({}, { write: (line) => lines.push(JSON.parse(line)) });
+      const log = keptLog<(typeof lines)[number]>((line) => lines.push(line));
       const leaving = createCell(false);
       const deps = {
         store: network,

@@ -1,31 +1,7 @@
 import assert from 'node:assert/strict';
 import { closeSync, fstatSync, openSync } from 'node:fs';
 import { test } from 'node:test';
-import { pino } from 'pino';
-import { isOnJournal, withPriorities } from '../../src/cli/agent-log.ts';
-
-test('each line has the priority of its level', () => {
-  const lines: string[] = [];
-  const log = pino(
-    { level: 'debug', base: null, timestamp: false },
-    withPriorities((line) => lines.push(line)),
-  );
-  log.warn('w');
-  log.info('i');
-  log.child({ of: 'child' }).error('e');
-  log.debug('d');
-  log.fatal('f');
-  assert.deepEqual(
-    lines.map((line) => [line.slice(0, 3), JSON.parse(line.slice(3)).msg]),
-    [
-      ['<4>', 'w'],
-      ['<6>', 'i'],
-      ['<3>', 'e'],
-      ['<7>', 'd'],
-      ['<2>', 'f'],
-    ],
-  );
-});
+import { isOnJournal } from '../../src/cli/agent-log.ts';
 
 test('stderr is the journal where its device and inode are those that systemd names', (t) => {
   const fd = openSync('/dev/null', 'r');

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
-import pino from 'pino';
 import type { AgentConfig } from '../../src/agent/agent-config.ts';
 import { runAgent } from '../../src/agent/run-agent.ts';
 import { openEcsApi } from '../../src/ecs/open-ecs-api.ts';
@@ -9,6 +8,7 @@ import { NO_ACCESS_FILES } from '../../src/http/access.ts';
 import { createCell } from '../../src/lib/cell.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { openStore } from '../../src/store/open-store.ts';
+import { keptLog } from '../support/kept-log.ts';
 import { until } from '../support/machine-time.ts';
 import { getJson, PATIENCE_MS } from '../support/rollcall-process.ts';
 import { seededRandom } from '../support/seeded-random.ts';
@@ -54,7 +54,7 @@ async function startFleet(t: TestContext) {
           store,
           clock: systemClock,
           random: Math.random,
-          log: pino({}, { write: (line) => lines.push(JSON.parse(line)) }),
+          log: keptLog<(typeof lines)[number]>((line) => lines.push(line)),
         },
         ...{ version: '1', session: randomUUID(), leaving: createCell(false), probes: [], notify: null },
         openEcs: (settings) => openEcsApi(settings, { clock: systemClock, env: process.env }),

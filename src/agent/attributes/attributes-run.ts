@@ -1,9 +1,9 @@
-import type { Logger } from 'pino';
 import type { Described, EcsApi } from '../../ecs/ecs-api.ts';
 import { EcsError } from '../../ecs/ecs-errors.ts';
 import type { Cell } from '../../lib/cell.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { runLoop } from '../../lib/control-loop.ts';
+import type { Log } from '../../lib/log.ts';
 import type { NodeRecord } from '../../record/record.ts';
 import {
   type AttributesAnswers,
@@ -20,7 +20,7 @@ import {
 interface AttributesOptions {
   readonly clock: Clock;
   readonly random: () => number;
-  readonly log: Logger;
+  readonly log: Log;
   /** @param arn of a container instance: its region is the one to ask, unless another was configured */
   readonly ecs: (arn: string) => Promise<EcsApi>;
   /** The first read is made at any time within it: a fleet may have started at once. */

@@ -1,9 +1,9 @@
-import type { Logger } from 'pino';
 import type { Described, EcsApi } from '../../ecs/ecs-api.ts';
 import { EcsError } from '../../ecs/ecs-errors.ts';
 import type { Cell } from '../../lib/cell.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { runLoop } from '../../lib/control-loop.ts';
+import type { Log } from '../../lib/log.ts';
 import type { NodeRecord } from '../../record/record.ts';
 import { type DrainSlots, overruled } from '../../store/drain-slots.ts';
 import {
@@ -21,7 +21,7 @@ interface DrainOptions {
   readonly config: DrainConfig;
   readonly clock: Clock;
   readonly random: () => number;
-  readonly log: Logger;
+  readonly log: Log;
   readonly session: string;
   readonly slots: DrainSlots;
   /** @param arn of a container instance: its region is the one to ask, unless another was configured */
@@ -130,7 +130,7 @@ async function askEcs(
 }
 
 /** One line when the drain's state changes, one when it waits for another reason, one when calls begin to fail. */
-function createDrainLog(log: Logger): (step: DrainStep, state: DrainState) => void {
+function createDrainLog(log: Log): (step: DrainStep, state: DrainState) => void {
   let lastStep: DrainStep | null = null;
   let lastState = initialDrainState;
   let last: { readonly phase: string; readonly reason: string } = { phase: 'idle', reason: '' };

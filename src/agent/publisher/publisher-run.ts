@@ -1,8 +1,8 @@
-import type { Logger } from 'pino';
 import { abortable, untilAborted } from '../../lib/abort.ts';
 import { type Cell, createCell } from '../../lib/cell.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { type ControlLoop, runLoop } from '../../lib/control-loop.ts';
+import type { Log } from '../../lib/log.ts';
 import { runGroup } from '../../lib/run-group.ts';
 import type { DepartureCause, NodeRecord } from '../../record/record.ts';
 import type { Hold, Store } from '../../store/store.ts';
@@ -154,7 +154,7 @@ const ACTION_TEXTS: Readonly<Record<keyof Answers, string>> = {
  * Turns the publisher's steps into few log lines: what changed, once, never each retry. An outage of an hour is two
  * lines, one when it began and one when it ended.
  */
-export function createPublishLog(log: Logger): (step: Step, state: PublisherState) => void {
+export function createPublishLog(log: Log): (step: Step, state: PublisherState) => void {
   let last: PublisherState | null = null;
   return (step, state) => {
     const before = last;

@@ -1,5 +1,5 @@
-import type { Logger } from 'pino';
 import { formatDuration } from '../../lib/duration.ts';
+import type { Log } from '../../lib/log.ts';
 import type { Holder } from '../../store/leader-lock.ts';
 import { DIFFERENCE_KINDS } from '../audit-report.ts';
 import type { AuditSummary } from './documents.ts';
@@ -68,7 +68,7 @@ function cause({ trouble, copy, broken }: Parameters<typeof auditStatus>[0], lea
 }
 
 /** Turns the auditor's steps into few log lines: the leader, and each change of what the audits find. Never each retry. */
-export function createAuditLog(log: Logger): (step: AuditorStep, state: AuditorState) => void {
+export function createAuditLog(log: Log): (step: AuditorStep, state: AuditorState) => void {
   let last: AuditorState | null = null;
   let logged: string | null = null;
   return (step, state) => {

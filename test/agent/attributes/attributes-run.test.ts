@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import pino from 'pino';
 import { READ_AGAIN_MS } from '../../../src/agent/attributes/attributes-plan.ts';
 import { runAttributes } from '../../../src/agent/attributes/attributes-run.ts';
 import type { Attribute } from '../../../src/ecs/ecs-api.ts';
 import { createCell } from '../../../src/lib/cell.ts';
 import { fakeAgentEcs } from '../../support/fake-agent-ecs.ts';
+import { silentLog } from '../../support/kept-log.ts';
 import { sampleInstanceId, sampleRecord } from '../../support/sample-record.ts';
 import { seededRandom } from '../../support/seeded-random.ts';
 import { simulatedClock } from '../../support/simulated-clock.ts';
@@ -42,7 +42,7 @@ test('a fleet that starts at once asks ECS over 30 s, writes only what ECS lacks
     ecs.add(containerInstanceArn, n % 2 === 0 ? { attributes: [{ name: 'rollcall.health', value: 'passing' }] } : {});
     return runAttributes(
       {
-        ...{ clock, random, log: pino({ level: 'silent' }), ecs: async () => counted, spreadMs: SPREAD_MS },
+        ...{ clock, random, log: silentLog, ecs: async () => counted, spreadMs: SPREAD_MS },
         ...{ record: () => record, changes: [], leaving: createCell(false), onStep: () => {} },
       },
       stop.signal,
@@ -79,7 +79,7 @@ test('leaving does not wait for a read that hangs, nor long for a deregistration
   let ended = false;
   const running = runAttributes(
     {
-      ...{ clock, random: () => 0, log: pino({ level: 'silent' }), ecs: async () => ecs, spreadMs: SPREAD_MS },
+      ...{ clock, random: () => 0, log: silentLog, ecs: async () => ecs, spreadMs: SPREAD_MS },
       ...{ record: () => record, changes: [], leaving, onStep: () => {} },
     },
     stop.signal,

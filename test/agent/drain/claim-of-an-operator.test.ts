@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import pino from 'pino';
 import { runDrain } from '../../../src/agent/drain/drain-run.ts';
 import { drainByHand, planHandDrain, planHandUndrain, undrainByHand } from '../../../src/cli/drain-by-hand.ts';
 import type { DrainPhase } from '../../../src/http/agent-report.ts';
@@ -9,6 +8,7 @@ import type { NodeRecord } from '../../../src/record/record.ts';
 import { createRollStore } from '../../../src/store/roll-store.ts';
 import { openMemoryKv } from '../../../src/store/sqlite/sqlite-kv.ts';
 import { fakeAgentEcs } from '../../support/fake-agent-ecs.ts';
+import { silentLog } from '../../support/kept-log.ts';
 import { sampleInstanceId, sampleRecord } from '../../support/sample-record.ts';
 import { seededRandom } from '../../support/seeded-random.ts';
 import { simulatedClock } from '../../support/simulated-clock.ts';
@@ -39,7 +39,7 @@ async function start(t: TestContext, on: readonly ['interruption', 'critical'?] 
   const running = runDrain(
     {
       ...{ config: { on: causes, criticalAfterMs: 300_000, maxSharePercent: 10 }, clock, random },
-      ...{ log: pino({ level: 'silent' }), session: 'agent', slots: store.drainSlots, ecs: async () => ecs },
+      ...{ log: silentLog, session: 'agent', slots: store.drainSlots, ecs: async () => ecs },
       ...{ record: cell.get, noticesKnown: () => true, changes: cell, leaving: createCell(false) },
       onStep: ({ phase, reason }) => {
         seen = { phase, reason };

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import pino from 'pino';
 import { runDrain } from '../../../src/agent/drain/drain-run.ts';
 import {
   drainByHand,
@@ -17,12 +16,12 @@ import { createRollStore } from '../../../src/store/roll-store.ts';
 import { openMemoryKv } from '../../../src/store/sqlite/sqlite-kv.ts';
 import { fakeAgentEcs, noAnswer } from '../../support/fake-agent-ecs.ts';
 import { flakyStore } from '../../support/flaky-store.ts';
+import { silentLog } from '../../support/kept-log.ts';
 import { fewerInQuickRun } from '../../support/quick-run.ts';
 import { sampleInstanceId, sampleRecord } from '../../support/sample-record.ts';
 import { seededRandom } from '../../support/seeded-random.ts';
 import { simulatedClock } from '../../support/simulated-clock.ts';
 
-const log = pino({ level: 'silent' });
 const NODES = 12;
 const SPOT = { kind: 'spot-interruption', action: 'terminate', time: null };
 /** Red while a claim did not say that ECS was about to be asked; and while one given back without an answer was kept. */
@@ -81,7 +80,15 @@ async function live(seed: number, maxSharePercent: number): Promise<Life> {
         stop = new AbortController();
         const settings = { on: ['interruption' as const], criticalAfterMs: 300_000, maxSharePercent };
         const more = { slots: network.drainSlots, ecs: async () => ecs, record: cell.get, noticesKnown: () => true };
-        const options = { config: settings, clock, random, log, session: `${n}-${starts}`, changes: cell, ...more };
+        const options = {
+          config: settings,
+          clock,
+          random,
+          log: silentLog,
+          session: `${n}-${starts}`,
+          changes: cell,
+          ...more,
+        };
         return runDrain({ ...options, leaving: createCell(false), onStep: () => {} }, stop.signal).catch(() => {});
       };
       let running = start();

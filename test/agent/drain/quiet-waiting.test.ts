@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import pino from 'pino';
 import { runDrain } from '../../../src/agent/drain/drain-run.ts';
 import { createCell } from '../../../src/lib/cell.ts';
 import { createRollStore } from '../../../src/store/roll-store.ts';
 import { openMemoryKv } from '../../../src/store/sqlite/sqlite-kv.ts';
 import { fakeAgentEcs } from '../../support/fake-agent-ecs.ts';
+import { silentLog } from '../../support/kept-log.ts';
 import { sampleInstanceId, sampleRecord } from '../../support/sample-record.ts';
 import { seededRandom } from '../../support/seeded-random.ts';
 import { simulatedClock } from '../../support/simulated-clock.ts';
@@ -46,7 +46,7 @@ test('nodes that wait for a slot write nothing until a slot is given back, and t
       const running = runDrain(
         {
           ...{ config: { on: ['interruption'], criticalAfterMs: 300_000, maxSharePercent: 10 }, clock, random },
-          ...{ log: pino({ level: 'silent' }), session: `${n}`, slots: store.drainSlots, ecs: async () => ecs },
+          ...{ log: silentLog, session: `${n}`, slots: store.drainSlots, ecs: async () => ecs },
           ...{
             record: cell.get,
             noticesKnown: () => true,

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
-import type { Logger } from 'pino';
 import type { Desired, PublisherState } from '../../../src/agent/publisher/publisher-plan.ts';
 import { createPublishLog, runPublisher } from '../../../src/agent/publisher/publisher-run.ts';
 import { untilAborted } from '../../../src/lib/abort.ts';
 import { createCell } from '../../../src/lib/cell.ts';
+import type { Log } from '../../../src/lib/log.ts';
 import { encodeRecord } from '../../../src/record/codec.ts';
 import type { NodeRecord } from '../../../src/record/record.ts';
 import { presenceState } from '../../../src/record/roll.ts';
@@ -320,7 +320,7 @@ test('each line of the log reads well after what it says was done', async (t) =>
   const b = await bench(t);
   const lines: string[] = [];
   const add = (...args: unknown[]) => void lines.push(String(args.at(-1)));
-  const log = createPublishLog({ info: add, warn: add, error: add } as unknown as Logger);
+  const log = createPublishLog({ info: add, warn: add, error: add } as unknown as Log);
   const agent = publish(t, b, 's1', () => false, log);
   agent.want();
   await b.clock.advance(0);
