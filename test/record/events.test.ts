@@ -145,7 +145,7 @@ function byId(a: RollEntry, b: RollEntry): number {
   return a.record.ec2InstanceId < b.record.ec2InstanceId ? -1 : 1;
 }
 
-function known({ entries }: Roll): ReadonlyMap<string, RollEntry> {
+function known({ entries }: Roll): Map<string, RollEntry> {
   return new Map(entries.map((each) => [each.record.ec2InstanceId, each]));
 }
 

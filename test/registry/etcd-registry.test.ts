@@ -80,7 +80,7 @@ async function consume(t: TestContext, registry: Registry, since: string | null 
   t.after(() => controller.abort());
   const events = await registry.events({ since, signal: controller.signal });
   const batches: EventBatch[] = [];
-  let roll: ReadonlyMap<string, RollEntry> = new Map();
+  let roll: Map<string, RollEntry> = new Map();
   const run = async () => {
     for await (const batch of events) {
       batches.push(batch);

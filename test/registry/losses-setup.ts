@@ -42,7 +42,7 @@ export async function setUp(t: TestContext, options: Partial<RegistryOptions> = 
 /** @param known the roll that the reader has already */
 export function reader(source: EventSource, since: string | null, known: ReadonlyMap<string, RollEntry> = new Map()) {
   const batches: EventBatch[] = [];
-  let roll = known;
+  let roll = new Map(known);
   const run = async () => {
     for await (const batch of await source.events({ since, signal: NEVER })) {
       batches.push(batch);
@@ -52,7 +52,7 @@ export function reader(source: EventSource, since: string | null, known: Readonl
   run().catch(() => {}); // the tests check what a reader got
   return {
     take: () => batches.splice(0).map(({ events, cursor }) => [brief(events), cursor] as const),
-    roll: () => roll,
+    roll: () => new Map(roll),
     states: () => count([...roll.values()].map(presenceState)),
   };
 }

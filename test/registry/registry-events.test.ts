@@ -33,7 +33,7 @@ function setUp(t: TestContext, options: Partial<RegistryOptions> = {}) {
 function reader(registry: ReturnType<typeof createRegistry>, since: string | null) {
   const controller = new AbortController();
   const batches: EventBatch[] = [];
-  let roll: ReadonlyMap<string, RollEntry> = new Map();
+  let roll: Map<string, RollEntry> = new Map();
   const run = async () => {
     for await (const batch of await registry.events({ since, signal: controller.signal })) {
       batches.push(batch);

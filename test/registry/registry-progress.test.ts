@@ -46,9 +46,7 @@ function setUp(t: TestContext) {
   const clock = simulatedClock();
   const fleet = restlessFleet(store);
   const consumer = { cursor: '2', handled: 0, lives: 0, events: [] as RollEvent[] };
-  let roll: ReadonlyMap<string, RollEntry> = new Map(
-    nodes(0, FLEET).map((entry) => [entry.record.ec2InstanceId, entry]),
-  );
+  let roll: Map<string, RollEntry> = new Map(nodes(0, FLEET).map((entry) => [entry.record.ec2InstanceId, entry]));
 
   /** Each second: what happens to the fleet, and the store's confirmation. */
   async function live(second: (n: number) => void, isOver: () => boolean) {

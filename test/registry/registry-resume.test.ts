@@ -186,7 +186,7 @@ function createConsumer(
   view: (agent: EventSource) => EventSource,
   check: (told: readonly RollEvent[], from: bigint, to: bigint) => string[],
 ) {
-  let roll: ReadonlyMap<string, RollEntry> = new Map();
+  let roll: Map<string, RollEntry> = new Map();
   let cursor: string | null = null;
   let link = new AbortController();
   // Of this stream: where it is so at its begin, it says so.

@@ -32,10 +32,15 @@ export async function runInProcess(
   { env = {}, columns }: { readonly env?: Record<string, string>; readonly columns?: number } = {},
 ): Promise<Finished> {
   const said = { stdout: '', stderr: '' };
-  const before = { ...process.env };
+  const before = Object.keys(env).map((name) => [name, process.env[name]] as const);
   // commander reads variables there.
   Object.assign(process.env, env);
-  const code = await runProgram(args, { ...testContext(said, env), columns });
-  process.env = before;
-  return { code, ...said };
+  try {
+    return { code: await runProgram(args, { ...testContext(said, env), columns }), ...said };
+  } finally {
+    for (const [name, value] of before) {
+      if (value === undefined) delete process.env[name];
+      else process.env[name] = value;
+    }
+  }
 }
