@@ -17,8 +17,8 @@ const [url = '', first = '0', count = '0', ttlMs = '30000'] = process.argv.slice
 const none = { caFile: null, certFile: null, keyFile: null, user: null, password: null };
 const never = new AbortController().signal;
 
-/** Agents that were started and are not registered yet. */
-const MAX_STARTING = 64;
+/** Agents that were started and are not registered yet. More are not faster, and the heartbeats of the others wait longer. */
+const MAX_STARTING = 16;
 // What fails is counted and not read.
 Error.stackTraceLimit = 0;
 

@@ -42,9 +42,17 @@ export interface FakeCall {
 }
 
 /** Speaks gRPC in plain text, and answers as `handler` does. */
-export function startFakeGrpc(handler: (call: FakeCall) => void): Promise<Impostor> {
+export async function startFakeGrpc(
+  handler: (call: FakeCall) => void,
+): Promise<Impostor & { readonly pings: () => number }> {
+  let pings = 0;
   // In megabytes; a large answer waits in the memory of its session.
   const server = createHttp2Server({ maxSessionMemory: 1_000 });
+  server.on('session', (session) => {
+    session.on('ping', () => {
+      pings += 1;
+    });
+  });
   server.on('stream', (stream: ServerHttp2Stream, headers) => {
     stream.on('error', () => {});
     stream.once('data', (data: Buffer) => {
@@ -73,7 +81,7 @@ export function startFakeGrpc(handler: (call: FakeCall) => void): Promise<Impost
       });
     });
   });
-  return listen(server);
+  return { ...(await listen(server)), pings: () => pings };
 }
 
 export interface GrpcProxy extends Impostor {

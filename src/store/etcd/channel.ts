@@ -10,8 +10,8 @@ import { type Call, ChannelImplementation, ConnectivityState, Metadata, type Sta
 /** The most of one answer that is taken, in bytes: ten times etcd's largest value. */
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 /**
- * While a call is under way, so that a dead connection is found within 9 s. etcd hangs up on clients that ping more
- * often than every 5 s, or while nothing is under way.
+ * After the last answer, while a call is under way, so that a dead connection is found within 9 s. etcd hangs up on clients
+ * that ping more often than every 5 s, or while nothing is under way.
  */
 const PING_EVERY_MS = 6_000;
 const PING_TIMEOUT_MS = 3_000;

@@ -8,6 +8,7 @@ import {
   ChannelCredentials,
   type ChannelOptions,
   type GrpcUri,
+  postponePing,
   type Resolver,
   type ResolverListener,
   registerResolver,
@@ -39,7 +40,7 @@ interface Dial {
   readonly credentials: ChannelCredentials;
   /** Of the last attempt; null where that got through, or failed below TLS. */
   readonly lastError: () => unknown;
-  /** The connection has carried an answer. */
+  /** The connection has carried an answer: nothing needs to be known by a ping for a while. */
   succeeded(): void;
   /** Ends an attempt that is under way. */
   close(): void;
@@ -47,12 +48,24 @@ interface Dial {
 
 interface DialDeps {
   readonly clock: Clock;
-  /** TCP, TLS and HTTP/2 handshakes together. */
+  /** TCP, TLS and HTTP/2 handshakes together, at first: see `attemptLimitMs`. */
   readonly connectTimeoutMs: number;
   /** Whether the channel can take calls. */
   readonly isReady: () => boolean;
   /** Which addresses of a name are tried. */
   readonly lookup: LookupFunction;
+}
+
+const MAX_CONNECT_TIMEOUT_MS = 20_000;
+
+/**
+ * How long an attempt to connect may take: longer, the longer nothing has come from there. Of a process that hangs the
+ * kernel accepts connections that nothing reads, and each that is given up is one more to be cleared away by it before it
+ * gets to those that wait. A third of an outage is the most by which this makes it longer.
+ * @param silentMs since the last answer, or since the first attempt
+ */
+export function attemptLimitMs(connectTimeoutMs: number, silentMs: number): number {
+  return Math.max(connectTimeoutMs, Math.min(silentMs / 3, MAX_CONNECT_TIMEOUT_MS));
 }
 
 /** Shared, as this happens with each answer: an abort without a reason makes an error with a stack. */
@@ -68,6 +81,7 @@ export function createDial(url: string, tls: EtcdTls | null, deps: DialDeps): Di
   const port = Number(portText || (protocol === 'https:' ? 443 : 80));
   let attempt: { readonly socket: AbortController; readonly timer: AbortController } | null = null;
   let lastError: unknown = null;
+  let answeredAtMs: number | null = null;
 
   const failed = (error: unknown) => {
     lastError = error;
@@ -79,7 +93,10 @@ export function createDial(url: string, tls: EtcdTls | null, deps: DialDeps): Di
     endTimer();
     const current = { socket: new AbortController(), timer: new AbortController() };
     attempt = current;
-    deps.clock.sleep(deps.connectTimeoutMs, current.timer.signal).then(
+    const nowMs = deps.clock.monotonicMs();
+    answeredAtMs ??= nowMs;
+    const limitMs = attemptLimitMs(deps.connectTimeoutMs, nowMs - answeredAtMs);
+    deps.clock.sleep(limitMs, current.timer.signal).then(
       () => {
         if (deps.isReady()) return;
         failed(new ConnectTimeoutError('no connection in time'));
@@ -121,7 +138,9 @@ export function createDial(url: string, tls: EtcdTls | null, deps: DialDeps): Di
     lastError: () => lastError,
     succeeded: () => {
       lastError = null;
+      answeredAtMs = deps.clock.monotonicMs();
       endTimer();
+      postponePing(address);
     },
     close: () => {
       endTimer();

@@ -4,8 +4,9 @@ import type { AddressInfo } from 'node:net';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { systemClock } from '../../../src/lib/clock.ts';
 import { type Channel, openChannel } from '../../../src/store/etcd/channel.ts';
+import { attemptLimitMs } from '../../../src/store/etcd/dial.ts';
 import { RANGE, WATCH, WatchRequest } from '../../../src/store/etcd/rpc.ts';
-import { type Impostor, startFakeGrpc, startSilentServer, startTcpProxy } from '../../support/etcd-impostors.ts';
+import { type FakeCall, type Impostor, startFakeGrpc, startSilentServer, startTcpProxy } from '../../support/etcd-impostors.ts';
 import { never } from '../../support/etcd-kv.ts';
 import { freePorts } from '../../support/etcd-ports.ts';
 import { type EtcdServer, startEtcd } from '../../support/etcd-server.ts';
@@ -85,6 +86,30 @@ describe('a channel to one endpoint', () => {
     assert.ok(tookMs < 2_000, `${tookMs} ms`);
   });
 
+  it('waits for a connection longer, the longer nothing has come: at most a third of that, and 20 s', () => {
+    const limits = [0, 6_000, 9_000, 45_000, 3_600_000].map((silentMs) => attemptLimitMs(2_500, silentMs));
+    assert.deepEqual(limits, [2_500, 2_500, 3_000, 15_000, 20_000]);
+  });
+
+  it('makes fewer attempts at a server that has been silent for long', async () => {
+    let nowMs = 0;
+    const limits: number[] = [];
+    const sleep: typeof systemClock.sleep = (delayMs, signal) => {
+      limits.push(delayMs);
+      return systemClock.sleep(50, signal);
+    };
+    const silent = kept(await startSilentServer());
+    const channel = kept(openChannel(silent.url, null, { ...systemClock, monotonicMs: () => nowMs, sleep }, 2_500));
+    const untilLimit = (limitMs: number) =>
+      until(`an attempt of ${limitMs} ms`, 5_000, async () => {
+        await ask(channel).catch(() => {});
+        return limits.at(-1) === limitMs;
+      });
+    await untilLimit(2_500);
+    nowMs = 45_000;
+    await untilLimit(15_000);
+  });
+
   it('finds within 10 s that its connection is dead, under an idle stream and under calls, and makes another', async () => {
     const proxy = kept(await startTcpProxy(server.clientUrl));
     const [watching, calling] = [open(proxy.url), open(proxy.url)];
@@ -99,6 +124,21 @@ describe('a channel to one endpoint', () => {
     assert.ok((await again) < 10_000);
     assert.equal((await watching.stream(WATCH, [watch], {}, never).next()).done, false);
     assert.equal(proxy.connections(), 4);
+  });
+
+  it('pings where nothing else comes, and not where answers do', async () => {
+    const answer = (call: FakeCall) => {
+      call.send(Buffer.alloc(0));
+      if (call.path !== WATCH) call.end(0);
+    };
+    const [idle, busy] = [kept(await startFakeGrpc(answer)), kept(await startFakeGrpc(answer))];
+    const channels = [idle, busy].map(({ url }) => open(url));
+    for (const channel of channels) await channel.stream(WATCH, [Buffer.alloc(0)], {}, never).next();
+    await until('a ping where nothing comes', 20_000, async () => {
+      await Promise.all(channels.slice(1).map((channel) => ask(channel)));
+      return idle.pings() > 0;
+    });
+    assert.equal(busy.pings(), 0);
   });
 
   it('writes nothing itself when an overloaded server hangs up on its pings', async (t) => {
