@@ -6,7 +6,13 @@ import { systemClock } from '../../../src/lib/clock.ts';
 import { type Channel, openChannel } from '../../../src/store/etcd/channel.ts';
 import { attemptLimitMs } from '../../../src/store/etcd/dial.ts';
 import { RANGE, WATCH, WatchRequest } from '../../../src/store/etcd/rpc.ts';
-import { type FakeCall, type Impostor, startFakeGrpc, startSilentServer, startTcpProxy } from '../../support/etcd-impostors.ts';
+import {
+  type FakeCall,
+  type Impostor,
+  startFakeGrpc,
+  startSilentServer,
+  startTcpProxy,
+} from '../../support/etcd-impostors.ts';
 import { never } from '../../support/etcd-kv.ts';
 import { freePorts } from '../../support/etcd-ports.ts';
 import { type EtcdServer, startEtcd } from '../../support/etcd-server.ts';
