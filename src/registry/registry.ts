@@ -94,7 +94,7 @@ export function createRegistry(options: RegistryOptions): Registry {
   const log = createEventLog();
   const live = createLiveRoll({ store, clock, random, massLoss, log });
   const catchUp = createCatchUp({ store, clock, log, live, massLoss });
-  const parts = { log, live, catchUp, snapshot: createSnapshots(live, log) };
+  const parts = { log, live, catchUp, snapshot: createSnapshots(live, log, clock) };
   const follower = createFollower({
     store,
     clock,

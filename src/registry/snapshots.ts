@@ -1,3 +1,4 @@
+import type { Clock } from '../lib/clock.ts';
 import { type AuditEvent, diffEntry, type RollEvent } from '../record/events.ts';
 import { type EventLog, type LogPosition, type LogReader, PIECE_EVENTS } from './event-log.ts';
 import type { EventBatch } from './event-source.ts';
@@ -9,7 +10,8 @@ export interface Beginning {
   readonly reader: LogReader;
 }
 
-/** A snapshot that is at most so many batches old is shared instead of making a new one. */
+/** A snapshot after which something changed is shared while it is at most so old: a reader takes it for the roll of now. */
+const MAX_AGE_MS = 1_000;
 const MAX_BATCHES_BEHIND = 64;
 
 /**
@@ -17,18 +19,21 @@ const MAX_BATCHES_BEHIND = 64;
  * that start at about the same time share one, so that a thousand that resume do not cost a thousand snapshots. A snapshot
  * stays in memory only while a reader uses it.
  */
-export function createSnapshots(live: LiveRoll, log: EventLog): () => Beginning {
-  let last: { position: LogPosition; batches: WeakRef<readonly EventBatch[]> } | null = null;
+export function createSnapshots(live: LiveRoll, log: EventLog, clock: Pick<Clock, 'monotonicMs'>): () => Beginning {
+  let last: { position: LogPosition; madeAtMs: number; batches: WeakRef<readonly EventBatch[]> } | null = null;
   return () => {
     // Without waiting in between, so that the roll and the position in the log belong together.
     const here = log.here();
     const kept = last?.batches.deref();
-    if (last && kept && here.next - last.position.next <= MAX_BATCHES_BEHIND) {
+    const nowMs = clock.monotonicMs();
+    const behind = here.next - (last?.position.next ?? 0);
+    const limit = last && nowMs - last.madeAtMs <= MAX_AGE_MS ? MAX_BATCHES_BEHIND : 0;
+    if (last && kept && behind <= limit) {
       const reader = log.readFrom(last.position);
       if (reader) return { batches: kept, reader };
     }
     const batches = snapshotBatches(live);
-    last = { position: here, batches: new WeakRef(batches) };
+    last = { position: here, madeAtMs: nowMs, batches: new WeakRef(batches) };
     const reader = log.readFrom(here);
     if (reader === null) throw new Error('the log has no reader for its own end');
     return { batches, reader };

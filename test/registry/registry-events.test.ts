@@ -103,6 +103,17 @@ test('readers that start at about the same time share one snapshot, and a later 
   assert.equal(first.batches[0]?.events[0], second.batches[0]?.events[0], 'so that their text is made once');
   assert.deepEqual(second.roll(), first.roll());
   assert.deepEqual(second.take(), first.take());
+  await clock.advance(2_000);
+  const current = read();
+  await clock.advance(0);
+  assert.deepEqual(current.take(), [
+    ['=registered:0 =registered:1 =registered:2 =registered:9', null],
+    ['synced', '3'],
+  ]);
+  await clock.advance(2_000);
+  const unchanged = read();
+  await clock.advance(0);
+  assert.deepEqual(unchanged.take().at(-1), ['synced', '3'], 'one without changes since is shared, however old');
   for (let n = 10; n < 80; n += 1) store.commit([node(n)]);
   await clock.advance(0);
   const late = read();

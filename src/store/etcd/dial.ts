@@ -22,6 +22,12 @@ import { loadTls, type Pems } from './tls.ts';
 /** Why an attempt to connect was given up. */
 export class ConnectTimeoutError extends Error {
   override readonly name = 'ConnectTimeoutError';
+  /** The host took the connection, and nothing came over it. */
+  readonly taken: boolean;
+  constructor(taken: boolean) {
+    super(taken ? 'connected, but it does not answer' : 'no connection in time');
+    this.taken = taken;
+  }
 }
 
 /** The TLS handshake ended without a reason, as where the other side speaks no TLS. */
@@ -82,6 +88,7 @@ export function createDial(url: string, tls: EtcdTls | null, deps: DialDeps): Di
   let attempt: { readonly socket: AbortController; readonly timer: AbortController } | null = null;
   let lastError: unknown = null;
   let answeredAtMs: number | null = null;
+  let taken = false;
 
   const failed = (error: unknown) => {
     lastError = error;
@@ -93,13 +100,14 @@ export function createDial(url: string, tls: EtcdTls | null, deps: DialDeps): Di
     endTimer();
     const current = { socket: new AbortController(), timer: new AbortController() };
     attempt = current;
+    taken = false;
     const nowMs = deps.clock.monotonicMs();
     answeredAtMs ??= nowMs;
     const limitMs = attemptLimitMs(deps.connectTimeoutMs, nowMs - answeredAtMs);
     deps.clock.sleep(limitMs, current.timer.signal).then(
       () => {
         if (deps.isReady()) return;
-        failed(new ConnectTimeoutError('no connection in time'));
+        failed(new ConnectTimeoutError(taken));
         current.socket.abort(lastError);
       },
       () => {}, // connected, or closed
@@ -125,8 +133,10 @@ export function createDial(url: string, tls: EtcdTls | null, deps: DialDeps): Di
       // The files can be read again: what was wrong with them explains no later failure.
       if (lastError instanceof StoreError) lastError = null;
     },
-    connect: (socket) =>
-      tls === null ? Promise.resolve({ socket, secure: false }) : secure(socket, host, pems, failed),
+    connect: (socket) => {
+      taken = true;
+      return tls === null ? Promise.resolve({ socket, secure: false }) : secure(socket, host, pems, failed);
+    },
     getCallCredentials: () => CallCredentials.createEmpty(),
     destroy: () => {},
   };

@@ -93,7 +93,11 @@ function judgeConnection({ message, cause }: RpcError, failed: Fail, tls: EtcdTl
   if (network !== undefined) return failed(network, { elsewhere: true, unsent: true }, { cause: null });
   if (cause instanceof StoreError) return { error: cause, elsewhere: false, unsent: true };
   if (cause instanceof ConnectTimeoutError)
-    return failed(NO_CONNECTION, { elsewhere: true, unsent: true }, { cause: null });
+    return failed(
+      cause.taken ? `${cause.message}: ${HANGS}` : NO_CONNECTION,
+      { elsewhere: true, unsent: true },
+      { cause: null },
+    );
   if (cause instanceof HandshakeCutError) {
     const text = `${cause.message}: if etcd speaks no TLS, use an etcd:// store URL`;
     return failed(text, { elsewhere: true, unsent: true });
@@ -105,6 +109,8 @@ function judgeConnection({ message, cause }: RpcError, failed: Fail, tls: EtcdTl
 }
 
 const NO_CONNECTION = 'no connection in time: check the address in the store URL, and the firewalls on the way';
+/** A frozen process: its host still takes connections. */
+const HANGS = 'check that etcd there is not frozen or overloaded, and the port of the store URL';
 const NETWORK: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'connection refused: check that etcd runs there, and the port of the store URL',
   ENOTFOUND: "its name does not resolve: check the host of the store URL, and this host's DNS",

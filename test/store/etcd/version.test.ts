@@ -103,7 +103,10 @@ describe('an etcd that cannot be used', () => {
     t.after(() => silent.close());
     const { code, stderr } = await list(silent.url, '--timeout', '300ms');
     assert.equal(code, 1);
-    assert.match(stderr, /(no connection in time: check .*|no answer within 300 ms)\n$/);
+    assert.match(
+      stderr,
+      /(connected, but it does not answer: check that etcd there is not frozen .*|no answer within 300 ms)\n$/,
+    );
   });
 
   it('is explained at each endpoint, beside one that is down', async (t) => {
