@@ -40,7 +40,7 @@ export interface CliContext {
 }
 
 /** Deadline of a whole read command. A roll of 10,000 nodes takes less than a second. */
-export const READ_DEADLINE_MS = 30_000;
+const READ_DEADLINE_MS = 30_000;
 /** More warnings would push the result off the screen. */
 const MAX_WARNINGS = 5;
 const MAX_LINE = 500;

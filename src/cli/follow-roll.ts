@@ -49,7 +49,7 @@ export async function* rollChanges(
   const source = await openSource(context, flags, massLoss);
   const ended = new AbortController();
   if (onStale) void pollStale(source, clock, onStale, AbortSignal.any([signal, ended.signal]));
-  const client = createClient(onlyCurrent ? currentSource(source, clock) : source, {
+  const client = createClient(onlyCurrent && flags.agent !== undefined ? currentSource(source, clock) : source, {
     clock,
     random,
     signal: undefined,

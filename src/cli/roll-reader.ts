@@ -2,12 +2,12 @@ import type { AgentSource } from '../client/agent-source.ts';
 import { isLogged } from '../config/flags.ts';
 import { type AgentAccessFlags, agentAccess } from '../config/store-flags.ts';
 import type { AgentAccess } from '../lib/agent-access.ts';
-import { withDeadline } from '../lib/deadline.ts';
+import { DeadlineError, withDeadline } from '../lib/deadline.ts';
 import { formatDuration } from '../lib/duration.ts';
 import { describeError, RollcallError, UsageError } from '../lib/errors.ts';
 import type { InstanceJson, Roll, RollEntry } from '../record/roll.ts';
 import type { NodeSummary } from '../record/summary.ts';
-import { type CliContext, READ_DEADLINE_MS, type ReadFlags, readFromStore } from './context.ts';
+import { type CliContext, type ReadFlags, readFromStore } from './context.ts';
 
 /** The roll as the commands read it: from the store, or from an agent. */
 export interface RollReader {
@@ -81,9 +81,12 @@ async function readFromAgent<T>(
   });
 }
 
+/** An agent answers from memory, and waits for its store for 3 s at most. */
+const AGENT_DEADLINE_MS = 15_000;
+
 /**
- * Asks an agent within the deadline of a read command.
- * @throws DeadlineError, AgentError, or UsageError for a URL that is not of a rollcall agent of this version
+ * Asks an agent within a deadline.
+ * @throws RollcallError, AgentError, or UsageError for a URL that is not of a rollcall agent of this version
  */
 export async function withAgent<T>(
   context: CliContext,
@@ -97,9 +100,13 @@ export async function withAgent<T>(
   const access = agentAccess(flags);
   const agent = openHttpSource(origin, context.clock, access);
   try {
-    return await withDeadline(context.clock, READ_DEADLINE_MS, context.signal, action, (signal) => ask(agent, signal));
+    return await withDeadline(context.clock, AGENT_DEADLINE_MS, context.signal, action, (signal) => ask(agent, signal));
   } catch (error) {
     context.signal.throwIfAborted();
+    if (error instanceof DeadlineError) {
+      const limit = formatDuration(AGENT_DEADLINE_MS);
+      throw new RollcallError(`the agent at ${origin} gave no answer within ${limit}; ask another one, or the store`);
+    }
     throw await explainAgentError(context, access, origin, error);
   } finally {
     await agent.close();

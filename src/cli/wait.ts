@@ -18,7 +18,8 @@ interface WaitFlags extends Omit<ReadFlags, 'timeout'>, FilterFlags {
 const HELP = `
 Ends with status 0 as soon as at least so many nodes match, present ones unless
 --presence says otherwise; with status 1 when the time is over. While the store
-or the agent does not answer it goes on trying.
+or the agent does not answer, or the agent cannot read the store, it goes on
+trying.
 
 Examples:
   rollcall wait --count 3 --health passing --timeout 5m
@@ -63,7 +64,7 @@ async function waitForNodes(context: CliContext, flags: Omit<WaitFlags, 'timeout
     away = true;
   };
   const wait = async (signal: AbortSignal): Promise<number> => {
-    for await (const roll of rollChanges(context, flags, { signal, onRetry })) {
+    for await (const roll of rollChanges(context, flags, { signal, onRetry, onlyCurrent: true })) {
       away = false;
       const entries = roll.entries();
       const matching = filterRoll(entries, filter).length;

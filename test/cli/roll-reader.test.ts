@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { runProgram } from '../../src/cli/program.ts';
+import { systemClock } from '../../src/lib/clock.ts';
 import { json, startScriptedAgent } from '../client/scripted-agent.ts';
-import { runInProcess } from '../support/run-in-process.ts';
+import { until } from '../support/machine-time.ts';
+import { runInProcess, testContext } from '../support/run-in-process.ts';
 import { openTestRoll } from '../support/test-roll.ts';
 
 const DEPARTED = { departure: { cause: 'stopped', at: '2026-01-01T00:00:00.000Z' } } as const;
@@ -108,6 +111,25 @@ describe('an --agent that is of no use is one line', () => {
     assert.match(String(await list(tls)), /^1,list the roll at URL: the port does not speak TLS; use http:\/\/$/);
     for (const url of ['10.0.0.1:51690', 'http://h/path', 'ftp://h'])
       assert.match(String((await runInProcess(['list', '--agent', url])).stderr), /Write an address such as http:/);
+  });
+
+  test('an agent that hangs', async (t) => {
+    const frozen = await startScriptedAgent(t, () => {});
+    let passedMs = 0;
+    const said = { stdout: '', stderr: '' };
+    const sleep: typeof systemClock.sleep = async (delayMs, signal) => {
+      await until('the agent was asked', 30_000, () => frozen.asked.length > 0);
+      signal?.throwIfAborted();
+      passedMs += delayMs;
+    };
+    const clock = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + passedMs, sleep };
+    const code = await runProgram(['list', '--agent', frozen.url], { ...testContext(said), clock });
+    assert.deepEqual([code, said.stdout], [1, '']);
+    assert.equal(
+      said.stderr,
+      `rollcall list: the agent at ${frozen.url} gave no answer within 15s; ask another one, or the store\n`,
+    );
+    assert.ok(passedMs >= 15_000, `${passedMs} ms`);
   });
 
   test('an agent of another version is named with both', async (t) => {

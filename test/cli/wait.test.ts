@@ -30,6 +30,26 @@ test('it ends as soon as enough nodes match, over a store and over an agent', as
   assert.deepEqual([one.code, one.stdout], [0, '5 nodes match\n']);
 });
 
+test('an agent that cannot read the store is waited for, since its roll may be old', async (t) => {
+  const roll = await openTestRoll(t);
+  for (const n of [1, 2]) await roll.register(n);
+  const network = new AbortController();
+  const watch: typeof roll.store.watch = (revision, signal) =>
+    roll.store.watch(revision, AbortSignal.any([signal, network.signal]));
+  const agent = await roll.serve({ ...roll.store, watch });
+  const wait = () => runInProcess(['wait', '--count', '2', '--timeout', '2s', '--agent', agent]);
+  assert.deepEqual(await wait(), { code: 0, stdout: '2 nodes match\n', stderr: '' });
+  network.abort(new Error('cut off'));
+  await until('its roll is old', PATIENCE_MS, async () => {
+    const answer = await fetch(`${agent}/v1/containerInstances?limit=1`);
+    return ((await answer.json()) as { stale: boolean }).stale;
+  });
+  const { code, stdout, stderr } = await wait();
+  const cause = `${agent} cannot read the store at present, and its roll may be old`;
+  assert.deepEqual([code, stdout], [1, '']);
+  assert.equal(stderr, `warning: ${cause}; trying again\nrollcall wait: not within 2s: ${cause}\n`);
+});
+
 test('when the time is over it says how many match, and which value matches nothing', async (t) => {
   const roll = await openTestRoll(t);
   await roll.register(1);
@@ -47,7 +67,7 @@ test('what is away is asked again until the time is over; what is no agent ends 
   assert.equal(away.code, 1);
   assert.match(
     away.stderr,
-    /^warning: watch the roll at \S+ .*ECONNREFUSED[^\n]*; trying again\nrollcall wait: not within 1s: .*ECONNREFUSED[^\n]*\n$/,
+    /^warning: list the roll at \S+ .*ECONNREFUSED[^\n]*; trying again\nrollcall wait: not within 1s: .*ECONNREFUSED[^\n]*\n$/,
   );
   const page = await startScriptedAgent(t, (_, res) => res.end('<html>'));
   const odd = await runInProcess(['wait', '--agent', page.url]);
