@@ -62,9 +62,19 @@ async function waitForNodes(context: CliContext, flags: Omit<WaitFlags, 'timeout
     state = describeError(error);
     if (!away && isLogged(flags.logLevel, 'warn')) context.stderr(`warning: ${state}; trying again`);
     away = true;
+    following = false;
+  };
+  // While it does not follow, the error says why.
+  let [following, stale] = [false, false];
+  const onStale = (now: boolean) => {
+    if (now && !following) return;
+    const line = now ? 'the store does not answer, so nodes may have changed; trying again' : 'the store answers again';
+    if (now !== stale && isLogged(flags.logLevel, 'warn')) context.stderr(`warning: ${line}`);
+    stale = now;
   };
   const wait = async (signal: AbortSignal): Promise<number> => {
-    for await (const roll of rollChanges(context, flags, { signal, onRetry, onlyCurrent: true })) {
+    for await (const roll of rollChanges(context, flags, { signal, onRetry, onStale, onlyCurrent: true })) {
+      following = true;
       away = false;
       const entries = roll.entries();
       const matching = filterRoll(entries, filter).length;

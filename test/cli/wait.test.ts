@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { CliContext } from '../../src/cli/context.ts';
+import { runProgram } from '../../src/cli/program.ts';
+import { systemClock } from '../../src/lib/clock.ts';
 import { startScriptedAgent } from '../client/scripted-agent.ts';
 import { until } from '../support/machine-time.ts';
-import { runInProcess } from '../support/run-in-process.ts';
+import { runInProcess, testContext } from '../support/run-in-process.ts';
 import { openTestRoll } from '../support/test-roll.ts';
 
 const PATIENCE_MS = 30_000;
@@ -60,6 +63,40 @@ test('when the time is over it says how many match, and which value matches noth
     stderr,
     'rollcall wait: not within 1s: 1 of 2 nodes match; no node is in cluster "demoo"; clusters: demo\n',
   );
+});
+
+test('it says once that the store behind an agent does not answer, once that it does again', async (t) => {
+  const roll = await openTestRoll(t);
+  await roll.register(1);
+  let network = new AbortController();
+  const watch: typeof roll.store.watch = (revision, signal) =>
+    roll.store.watch(revision, AbortSignal.any([signal, network.signal]));
+  const agent = await roll.serve({ ...roll.store, watch });
+  const said = { stdout: '', stderr: '' };
+  const ending = new AbortController();
+  t.after(() => ending.abort(new Error('the test has ended')));
+  const context: CliContext = {
+    ...testContext(said),
+    signal: ending.signal,
+    // Only the pause between two polls is shorter.
+    clock: { ...systemClock, sleep: (ms, signal) => systemClock.sleep(ms === 5_000 ? 50 : ms, signal) },
+  };
+  await fetch(`${agent}/v1/containerInstances`); // the agent knows the roll
+  const waiting = runProgram(['wait', '--count', '2', '--timeout', '1h', '--agent', agent], context);
+  await until('it follows the agent', PATIENCE_MS, async () =>
+    (await (await fetch(`${agent}/metrics`)).text()).includes('\nrollcall_event_readers 1\n'),
+  );
+  network.abort(new Error('cut off'));
+  const away = 'warning: the store does not answer, so nodes may have changed; trying again\n';
+  await until('it says so', PATIENCE_MS, () => said.stderr !== '');
+  assert.equal(said.stderr, away);
+  said.stderr = '';
+  network = new AbortController();
+  await until('the store is back', PATIENCE_MS, () => said.stderr !== '');
+  assert.equal(said.stderr, 'warning: the store answers again\n');
+  await roll.register(2);
+  assert.equal(await waiting, 0);
+  assert.equal(said.stdout, '2 nodes match\n');
 });
 
 test('what is away is asked again until the time is over; what is no agent ends it at once', async (t) => {
