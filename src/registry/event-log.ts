@@ -1,5 +1,4 @@
-import { abortable } from '../lib/abort.ts';
-import { deferred } from '../lib/deferred.ts';
+import { onAbort } from '../lib/abort.ts';
 import type { RollEvent } from '../record/events.ts';
 import type { NodeRecord } from '../record/record.ts';
 import { type EventBatch, SlowReaderError } from './event-source.ts';
@@ -169,6 +168,19 @@ function createReader(log: LogState, { generation, next: from, revision }: LogPo
   /** The reader has the events up to this revision from another process, which is ahead of this one. */
   const skipTo = sent > log.head ? sent : 0n;
   let cutOff = false;
+  let resume = () => {};
+  let following: { readonly signal: AbortSignal; readonly listener: Disposable } | null = null;
+
+  /** Once for a signal: a listener for each wait costs more than all else that an event costs for a reader. */
+  function follow(signal: AbortSignal) {
+    if (following?.signal === signal) return;
+    following?.listener[Symbol.dispose]();
+    const wake = () => {
+      log.waiting.delete(resume);
+      resume();
+    };
+    following = { signal, listener: onAbort(signal, wake) };
+  }
 
   function isCurrent(): boolean {
     if (generation !== log.generation) return false;
@@ -199,13 +211,17 @@ function createReader(log: LogState, { generation, next: from, revision }: LogPo
     async next(signal) {
       for (;;) {
         signal.throwIfAborted();
-        if (log.closed) return null;
-        if (!isCurrent()) return 'restarted';
+        if (log.closed || !isCurrent()) {
+          following?.listener[Symbol.dispose]();
+          return log.closed ? null : 'restarted';
+        }
         const batch = take();
         if (batch) return batch;
-        const { promise, resolve } = deferred<void>();
-        log.waiting.add(resolve);
-        await abortable(promise, signal).finally(() => log.waiting.delete(resolve));
+        follow(signal);
+        await new Promise<void>((resolve) => {
+          resume = resolve;
+          log.waiting.add(resolve);
+        });
       }
     },
   };

@@ -161,11 +161,15 @@ export function createEventStream(options: EventStreamOptions): EventStream {
     yield `retry: ${Math.round(retryMs)}\n\n`;
     const iterator = batches[Symbol.asyncIterator]();
     let arrived: Taken | null = null;
-    const take = async () => {
+    const arrive = (taken: Taken) => {
+      arrived = taken;
+      return taken;
+    };
+    // The error is a value, because a rejection before the next `await` would be unhandled.
+    const fail = (error: unknown) => arrive({ done: true, error });
+    const take = () => {
       arrived = null;
-      // The error is a value, because a rejection before the next `await` would be unhandled.
-      arrived = await iterator.next().catch((error: unknown) => ({ done: true as const, error }));
-      return arrived;
+      return iterator.next().then(arrive, fail);
     };
     let coming = take();
     let eventText = await options.eventText();
