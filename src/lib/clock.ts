@@ -31,7 +31,8 @@ export const systemClock: Clock = {
           aborting[Symbol.dispose]();
           resolve();
         },
-        Math.min(Math.max(delayMs, 0), MAX_TIMER_MS),
+        // A timer cuts fractions off, and a loop that wakes before its time waits once more.
+        Math.min(Math.max(Math.ceil(delayMs), 0), MAX_TIMER_MS),
       );
       const aborting = onAbort(signal, (reason) => {
         clearTimeout(timer);

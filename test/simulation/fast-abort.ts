@@ -6,11 +6,15 @@ type Listener = (event: unknown) => void;
 
 const EVENT = { type: 'abort' };
 
+/** Shared: an exception of its own for each is most of what an abort costs. */
+const ABORTED = new DOMException('This operation was aborted', 'AbortError');
+
 class FastSignal {
   aborted = false;
   reason: unknown = undefined;
-  // Most have one listener at a time, and a set costs more than all else here.
+  // Most have one listener or two at a time, and a set costs more than all else here.
   #first: Listener | null = null;
+  #second: Listener | null = null;
   #more: Set<Listener> | null = null;
 
   throwIfAborted(): void {
@@ -19,17 +23,19 @@ class FastSignal {
 
   /** As all of our listeners want it: once. */
   addEventListener(_type: 'abort', listener: Listener): void {
-    if (this.aborted || listener === this.#first) return;
-    if (this.#first === null && this.#more === null) {
-      this.#first = listener;
-      return;
-    }
-    this.#more ??= new Set();
-    this.#more.add(listener);
+    if (this.aborted || listener === this.#first || listener === this.#second) return;
+    // They are called in the order in which they came: a slot is taken only where none came later.
+    if (this.#more !== null) this.#more.add(listener);
+    else if (this.#second !== null) this.#more = new Set([listener]);
+    else if (this.#first !== null) this.#second = listener;
+    else this.#first = listener;
   }
 
   removeEventListener(_type: 'abort', listener: Listener): void {
-    if (listener === this.#first) this.#first = null;
+    if (listener === this.#first) {
+      this.#first = this.#second;
+      this.#second = null;
+    } else if (listener === this.#second) this.#second = null;
     else if (this.#more?.delete(listener) && this.#more.size === 0) this.#more = null;
   }
 
@@ -37,10 +43,12 @@ class FastSignal {
     if (this.aborted) return;
     this.aborted = true;
     this.reason = reason;
-    const [first, more] = [this.#first, this.#more];
+    const [first, second, more] = [this.#first, this.#second, this.#more];
     this.#first = null;
+    this.#second = null;
     this.#more = null;
     first?.(EVENT);
+    second?.(EVENT);
     if (more !== null) for (const listener of more) listener(EVENT);
   }
 
@@ -54,7 +62,7 @@ class FastSignal {
 class FastController {
   readonly signal = new FastSignal();
 
-  abort(reason: unknown = new DOMException('This operation was aborted', 'AbortError')): void {
+  abort(reason: unknown = ABORTED): void {
     this.signal.fire(reason);
   }
 }

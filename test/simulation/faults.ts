@@ -4,7 +4,7 @@ import type { Data } from './etcd/data.ts';
 import type { Host } from './host.ts';
 import { DEAD_AFTER_MS } from './network.ts';
 import { type Fault, type FaultKind, LEADER, READERS } from './scenario.ts';
-import type { Node, World } from './world.ts';
+import type { Node, Watcher, World } from './world.ts';
 
 /** Lets the faults of the scenario happen, each in its time. */
 export function scheduleFaults(world: World, onFault: (fault: Fault, isOver: boolean) => void): void {
@@ -57,12 +57,16 @@ function killAgent({ scheduler }: World, node: Node, agent: Agent) {
   agent.process.kill();
 }
 
-/** A reader's process ends without a word, and another goes on from its cursor. */
+/**
+ * A reader's process ends without a word, and another goes on from its cursor; from a snapshot where the store was restored
+ * and this process had no roll of it yet.
+ */
 function restartWatcher(world: World, { host }: Fault): (() => void) | undefined {
   const watcher = world.watchers[host - READERS];
   if (!watcher?.agent) return undefined;
   watcher.agent.process.kill();
   watcher.agent = null;
+  if (watcher.reader.epoch() !== world.truth.epoch()) forgetCursors(watcher);
   return () => {
     if (watcher.agent === null) world.startWatcher(watcher);
   };
@@ -297,12 +301,13 @@ function restored(world: World, fault: Fault): undefined {
   for (let member = 0; member < world.cluster.size; member += 1) world.network.hangUp(member);
   world.cluster.restore(data);
   // As docs/events.md has it: a consumer that does not run while a store is restored is started without its cursor.
-  for (const { agent, reader, held } of world.watchers) {
-    if (agent !== null) continue;
-    reader.forgetCursor();
-    held.forgetCursor();
-  }
+  for (const watcher of world.watchers) if (watcher.agent === null) forgetCursors(watcher);
   return undefined;
+}
+
+function forgetCursors({ reader, held }: Watcher) {
+  reader.forgetCursor();
+  held.forgetCursor();
 }
 
 /** What is disturbed while the fault goes on: everything, one host, or nothing. */

@@ -35,9 +35,9 @@ const EPOCH_MS = Date.UTC(2026, 0, 1);
 /** An hour after the boot. */
 const UP_MS = 3_600_000;
 
-/** As Node's timers do: whole milliseconds, and at least one. */
+/** As the system's clock does: whole milliseconds, rounded up, and at least one. */
 function timerMs(delayMs: number): number {
-  return Math.max(1, Math.trunc(delayMs));
+  return Math.max(1, Math.ceil(delayMs));
 }
 
 export function createHost(name: string, scheduler: Scheduler): Host {

@@ -62,6 +62,7 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
     return { node, index, settled: null, missingSinceMs: null, promptUntilMs: null, known: new Set() };
   });
   for (const watch of nodeWatches) watches.set(watch.node, watch);
+  const byInstanceId = new Map(nodeWatches.map((watch) => [watch.node.instanceId, watch]));
   const watchOf = (node: Node) => watches.get(node) as NodeWatch;
   const members = Array.from({ length: cluster.size }, (_, member) => member);
   const worksWell = (member: number) => cluster.state(member) === 'up' && cluster.lagMs(member) === 0;
@@ -205,10 +206,9 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
     for (const { key, now, previous } of changes) {
       unsettle(key);
       const [, id] = /\/v1\/presence\/(.+)$/.exec(key) ?? [];
-      const node = id === undefined ? undefined : world.nodes.find(({ instanceId }) => instanceId === id);
-      if (!node) continue;
-      const watch = watchOf(node);
-      const { index } = watch;
+      const watch = id === undefined ? undefined : byInstanceId.get(id);
+      if (!watch) continue;
+      const { node, index } = watch;
       if (now !== null) {
         if (watch.promptUntilMs !== null && nowMs() > watch.promptUntilMs) {
           const lateMs = nowMs() - watch.promptUntilMs;
@@ -233,7 +233,7 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
 
   /** The node of the key is looked at closer. */
   function unsettle(key: string) {
-    const watch = nodeWatches.find(({ node }) => key.endsWith(node.instanceId));
+    const watch = byInstanceId.get(key.slice(key.lastIndexOf('/') + 1));
     if (watch) unsettleOne(watch);
   }
 

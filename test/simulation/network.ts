@@ -27,6 +27,10 @@ interface Link {
   clearSinceMs: number;
 }
 
+interface Count {
+  number: number;
+}
+
 /** A call or a stream that has not ended. */
 interface Flight {
   fail(error: RpcError): void;
@@ -55,8 +59,9 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
   /** Of each host, to each member. */
   const links = new Map<string, Link[]>();
   const running = new Map<Process, Set<number>>();
-  const counts = new Map<Process, number>();
-  const sent = new Map<string, number>();
+  // A number in an object of its own: it is counted with each request, and looked up seldom.
+  const counts = new Map<Process, Count>();
+  const sent = new Map<string, Count>();
 
   function linkOf(hostName: string, member: number): Link {
     let ofHost = links.get(hostName);
@@ -69,7 +74,13 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
     return ofHost[member] as Link;
   }
 
-  const count = (process: Process, by: number) => counts.set(process, (counts.get(process) ?? 0) + by);
+  function countOf<Key>(map: Map<Key, Count>, key: Key): Count {
+    const known = map.get(key);
+    if (known) return known;
+    const made = { number: 0 };
+    map.set(key, made);
+    return made;
+  }
 
   /** When a message that is sent now arrives. */
   function arrivalMs(link: Link): number {
@@ -99,6 +110,8 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
     own: Set<Flight>,
     closed: { is: boolean },
   ): Channel['call'] {
+    const underWay = countOf(counts, process);
+    const requests = countOf(sent, hostName);
     return ({ path }, message, _headers, signal) =>
       new Promise((resolve, reject) => {
         if (signal.aborted || closed.is) {
@@ -111,7 +124,7 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
           isOver = true;
           link.underWay.delete(flight);
           own.delete(flight);
-          count(process, -1);
+          underWay.number -= 1;
           signal.removeEventListener('abort', abort);
           settle();
         };
@@ -119,8 +132,8 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
         const flight = { fail: (error: RpcError) => process.deliver(() => end(() => reject(error))) };
         link.underWay.add(flight);
         own.add(flight);
-        count(process, 1);
-        sent.set(hostName, (sent.get(hostName) ?? 0) + 1);
+        underWay.number += 1;
+        requests.number += 1;
         signal.addEventListener('abort', abort, { once: true });
         if (link.cut === 'refused') {
           scheduler.after(BASE_MS, () => flight.fail(refused()));
@@ -150,6 +163,7 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
     own: Set<Flight>,
     closed: { is: boolean },
   ): Channel['stream'] {
+    const underWay = countOf(counts, process);
     return async function* (_path, messages, _headers, signal) {
       signal.throwIfAborted();
       if (closed.is) throw shutDown();
@@ -169,7 +183,7 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
         isOver = true;
         link.underWay.delete(flight);
         own.delete(flight);
-        count(process, -1);
+        underWay.number -= 1;
         running.get(process)?.delete(member);
         // The member hears of it, or of the end of the connection.
         handle?.close();
@@ -180,7 +194,7 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
       });
       link.underWay.add(flight);
       own.add(flight);
-      count(process, 1);
+      underWay.number += 1;
       const inOrder = (arrive: () => void) => {
         lastMs = transmit(link, () => process.deliver(arrive), lastMs);
       };
@@ -274,8 +288,8 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
       return cut === null && loss === 0 ? clearSinceMs : null;
     },
     isCut: (hostName, member) => linkOf(hostName, member).cut !== null,
-    sent: (hostName) => sent.get(hostName) ?? 0,
-    underWay: (process) => counts.get(process) ?? 0,
+    sent: (hostName) => countOf(sent, hostName).number,
+    underWay: (process) => counts.get(process)?.number ?? 0,
     watching: (process) => [...(running.get(process) ?? [])],
   };
 }

@@ -4,6 +4,8 @@ import type { Answer, Job } from './worker.ts';
 
 /** Memory of one thread, in MB: what a simulation needs is some hundred. */
 const MAX_OLD_SPACE_MB = 1_500;
+/** What a heartbeat leaves behind lives until the next one: with less it is copied around, again and again. */
+const MAX_YOUNG_SPACE_MB = 96;
 
 /**
  * Works off jobs on all cores, one simulation to a core.
@@ -18,7 +20,7 @@ export async function runJobs(
   const work = async () => {
     const worker = new Worker(new URL('./worker.ts', import.meta.url), {
       execArgv: ['--disable-warning=ExperimentalWarning'],
-      resourceLimits: { maxOldGenerationSizeMb: MAX_OLD_SPACE_MB },
+      resourceLimits: { maxOldGenerationSizeMb: MAX_OLD_SPACE_MB, maxYoungGenerationSizeMb: MAX_YOUNG_SPACE_MB },
     });
     const failed = new Promise<never>((_, reject) => worker.once('error', reject));
     failed.catch(() => {}); // seen by the race below

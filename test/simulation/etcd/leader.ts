@@ -50,14 +50,15 @@ export function createLessor(
   return {
     renew(lease) {
       const endMs = ends.get(lease);
-      if (endMs === undefined || !data().leases().has(lease)) return 0;
+      const held = data().leases().get(lease);
+      if (endMs === undefined || held === undefined) return 0;
       if (endMs <= scheduler.nowMs()) {
         // It is as good as revoked: etcd answers when it is.
         revoke(lease);
         return 0;
       }
-      ends.set(lease, scheduler.nowMs() + ttlMs(lease));
-      return ttlMs(lease) / 1_000;
+      ends.set(lease, scheduler.nowMs() + held.ttlSeconds * 1_000);
+      return held.ttlSeconds;
     },
     granted(lease) {
       ends.set(lease, scheduler.nowMs() + ttlMs(lease));

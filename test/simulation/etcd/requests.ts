@@ -70,26 +70,26 @@ export function answer(path: string, message: Buffer, context: RequestContext): 
 /** Of heartbeats and their answers, which are nearly all that is sent, the same few come again and again. */
 const MAX_KNOWN = 10_000;
 const keptLeases = new Map<string, string>();
-const keptAnswers = new Map<string, Buffer>();
+const keptAnswers = new Map<string, { readonly ttlSeconds: number; readonly encoded: Buffer }>();
 
 /** The lease that a heartbeat names. */
 export function keptLease(message: Buffer): string {
-  return known(keptLeases, message.toString('latin1'), () => LEASE_KEEP_ALIVE.request.decode(message).id);
+  const bytes = message.toString('latin1');
+  const before = keptLeases.get(bytes);
+  if (before !== undefined) return before;
+  const { id } = LEASE_KEEP_ALIVE.request.decode(message);
+  if (keptLeases.size >= MAX_KNOWN) keptLeases.clear();
+  keptLeases.set(bytes, id);
+  return id;
 }
 
 function keptAnswer(id: string, ttlSeconds: number): Buffer {
-  return known(keptAnswers, `${id} ${ttlSeconds}`, () => {
-    return LEASE_KEEP_ALIVE.response.encode({ id, ttl: String(ttlSeconds) });
-  });
-}
-
-function known<T>(map: Map<string, T>, key: string, make: () => T): T {
-  const before = map.get(key);
-  if (before !== undefined) return before;
-  if (map.size >= MAX_KNOWN) map.clear();
-  const made = make();
-  map.set(key, made);
-  return made;
+  const last = keptAnswers.get(id);
+  if (last?.ttlSeconds === ttlSeconds) return last.encoded;
+  const encoded = LEASE_KEEP_ALIVE.response.encode({ id, ttl: String(ttlSeconds) });
+  if (keptAnswers.size >= MAX_KNOWN) keptAnswers.clear();
+  keptAnswers.set(id, { ttlSeconds, encoded });
+  return encoded;
 }
 
 function header(data: Data) {
