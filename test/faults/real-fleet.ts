@@ -13,6 +13,7 @@ import {
 } from '../support/rollcall-process.ts';
 import { seededRandom } from '../support/seeded-random.ts';
 import { agree, type Consumer, consumer, jsonLines } from './consumers.ts';
+import { overstay, wrongLeases } from './lease-check.ts';
 import { openSampleWriter } from './sample-writer.ts';
 
 const TTL_MS = 5_000;
@@ -210,6 +211,15 @@ export async function runRealFleet(t: TestContext, { agents, seconds, seed, note
   await sleep(2 * TTL_MS);
   const after = await revisionOf();
   if (before !== after) violations.push(`revision ${before} became ${after} while nothing changed`);
+  // While agents live, their leases alone show whether they keep the TTL; whether the store does is seen by a dead one.
+  const leader = await cluster.leader();
+  violations.push(...(await wrongLeases(leader, fleet.instanceIds, TTL_MS)));
+  const [{ id, agents: last }] = nodes as [RealNode];
+  const kill = async () => {
+    for (const agent of last) agent.child.kill('SIGKILL');
+    await Promise.all(last.map(({ ended }) => ended));
+  };
+  violations.push(...(await overstay(leader, id, TTL_MS, kill)));
   return { violations, samples, faults: counts };
 }
 
