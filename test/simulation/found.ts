@@ -17,4 +17,25 @@ export const FOUND: readonly { readonly what: string; readonly scenario: Scenari
       ],
     },
   },
+  {
+    what: 'after a restore a watch went on in another history, since the last that was seen was a deletion',
+    scenario: {
+      seed: 30115,
+      nodes: 32,
+      members: 1,
+      readers: 1,
+      ttlMs: 15_000,
+      minutes: 8,
+      faults: [
+        { kind: 'drain', atMs: 60_000, forMs: 18_689, host: 1000, member: 0, force: 0.612207 },
+        { kind: 'pause', atMs: 65_801, forMs: 12_145, host: 0, member: -1, force: 0.38243 },
+        { kind: 'drain', atMs: 233_013, forMs: 11_774, host: 1, member: -1, force: 0.273429 },
+        { kind: 'restore', atMs: 235_964, forMs: 6815, host: 1000, member: -1, force: 0.409875 },
+        { kind: 'drain', atMs: 276_585, forMs: 4423, host: 2, member: -1, force: 0.440098 },
+        { kind: 'restart', atMs: 304_709, forMs: 16_738, host: 3, member: -1, force: 0.276049 },
+        { kind: 'drain', atMs: 377_314, forMs: 2883, host: 4, member: -1, force: 0.932193 },
+        { kind: 'restore', atMs: 399_099, forMs: 17_931, host: 5, member: -1, force: 0.315777 },
+      ],
+    },
+  },
 ];

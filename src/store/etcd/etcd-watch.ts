@@ -157,10 +157,12 @@ async function isSameStore(
   history: HistoryCheck,
   revision: string,
 ): Promise<boolean> {
-  const expected = history.at(revision);
-  if (expected === null) return true;
   const how = { repeatable: true, only: stream.endpoint };
-  return client.call(RANGE, { key: expected.key, revision }, how, stream.signal, ({ kvs }) => expected.isMet(kvs));
+  for (const { key, isMet } of history.at(revision)) {
+    const same = await client.call(RANGE, { key, revision }, how, stream.signal, ({ kvs }) => isMet(kvs));
+    if (!same) return false;
+  }
+  return true;
 }
 
 /** Everything up to `revision` was received, without an event of ours in it. */

@@ -72,7 +72,7 @@ export async function checkFreshness(
 }
 
 /**
- * One key as it was at the last revision that this store was read or watched at. A store restored from a backup counts
+ * What keys were at the last revision that this store was read or watched at. A store restored from a backup counts
  * on from the backup's revision and soon has every revision again, with other changes behind it. Its header does not
  * tell: restored under the same peer URLs and token, etcd 3.4 has the same cluster id and the same raft term as before.
  */
@@ -84,8 +84,8 @@ export interface HistoryCheck {
   ): void;
   /** The events of `revision`. */
   sawEvents(revision: string, events: readonly KvEvent[]): void;
-  /** What a member must have for `revision` to be the one that was seen; null when nothing is known about it. */
-  at(revision: string): Expected | null;
+  /** What a member must have for `revision` to be the one that was seen, all of it; empty when nothing is known about it. */
+  at(revision: string): readonly Expected[];
   /** A member has something else there. Other readers that go on from there still ask, until keys are read anew. */
   refute(): void;
 }
@@ -97,50 +97,71 @@ interface Expected {
   isMet(kvs: readonly { readonly value: string; readonly modRevision: string }[]): boolean;
 }
 
-interface Seen {
-  readonly revision: string;
-  readonly key: string;
-  /** null: it was not there. */
-  readonly value: string | null;
+interface Put {
+  readonly value: string;
   readonly modRevision: string;
 }
 
+/** The keys that were written last: where the last of them is deleted again, another one still tells. */
+const MAX_PUTS = 8;
+
 /** @param root what every key of ours starts with */
 export function createHistoryCheck(root: string): HistoryCheck {
-  let seen: Seen | null = null;
+  let seen: string | null = null;
+  /** Keys that are there at `seen`, the newest last. */
+  const puts = new Map<string, Put>();
+  /** What was deleted at `seen`, where nothing was written; null: something was. */
+  let gone: string | null = null;
   let refuted = false;
+
+  const forget = () => {
+    puts.clear();
+    gone = null;
+    refuted = false;
+  };
 
   return {
     sawKeys: (revision, kvs) => {
       // Of all pages read at one revision the key that changed last: the later, the less a backup has of it.
       // The store that took another's place may be at the very same revision: nothing of the old one is kept then.
-      let newest = seen?.revision === revision && !refuted ? seen : null;
+      if (seen !== revision || refuted) forget();
+      let newest = [...puts].at(-1) ?? null;
       for (const { key, value, modRevision } of kvs) {
-        if (newest === null || isLaterRevision(modRevision, newest.modRevision)) {
-          if (isText(key)) newest = { revision, key, value, modRevision };
+        if (newest === null || isLaterRevision(modRevision, newest[1].modRevision)) {
+          if (isText(key)) newest = [key, { value, modRevision }];
         }
       }
-      seen = newest;
-      refuted = false;
+      if (newest) puts.delete(newest[0]);
+      if (newest) puts.set(...newest);
+      seen = revision;
     },
     sawEvents: (revision, events) => {
-      // What was written says more: many histories have a key missing.
       const known = events.filter(({ key }) => isText(key));
-      const event = known.find(({ value }) => value !== null) ?? known[0];
-      if (!event) return;
-      seen = { revision, key: event.key, value: event.value, modRevision: revision };
-      refuted = false;
+      if (known.length === 0) return;
+      // What was seen at a later revision need not have been there yet.
+      if (refuted || (seen !== null && isLaterRevision(seen, revision))) forget();
+      gone = known.some(({ value }) => value !== null) ? null : (known[0]?.key ?? null);
+      for (const { key, value } of known) {
+        puts.delete(key);
+        if (value !== null) puts.set(key, { value, modRevision: revision });
+      }
+      for (const key of [...puts.keys()].slice(0, -MAX_PUTS)) puts.delete(key);
+      seen = revision;
     },
     at: (revision) => {
-      if (seen?.revision !== revision) return null;
-      const { key, value, modRevision } = seen;
-      return {
-        key: root + key,
-        isMet: ([kv]) => {
-          if (kv === undefined || value === null) return kv === undefined && value === null;
-          return kv.modRevision === modRevision && kv.value === value;
-        },
-      };
+      if (seen !== revision) return [];
+      const expected: Expected[] = [];
+      const last = [...puts].at(-1);
+      if (last) {
+        const [key, { value, modRevision }] = last;
+        expected.push({
+          key: root + key,
+          isMet: ([kv]) => kv?.modRevision === modRevision && kv.value === value,
+        });
+      }
+      // That alone says little: many histories have a key missing.
+      if (gone !== null) expected.push({ key: root + gone, isMet: ([kv]) => kv === undefined });
+      return expected;
     },
     refute: () => {
       refuted = true;
