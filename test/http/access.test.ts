@@ -12,6 +12,7 @@ import { startHttpServer } from '../../src/http/server.ts';
 import { type AgentAccess, authorization, OPEN_ACCESS, openAgentPool } from '../../src/lib/agent-access.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { boundedRequest } from '../../src/lib/http-client.ts';
+import { replaceFile } from '../../src/lib/replace-file.ts';
 import { type EtcdCerts, makeEtcdCerts } from '../support/etcd-certs.ts';
 import { until } from '../support/machine-time.ts';
 import { PATIENCE_MS } from '../support/rollcall-process.ts';
@@ -96,10 +97,11 @@ test('a token that replaces another is let in within 5 s; one that cannot be rea
   await writeFile(tokenFile, TOKEN);
   const { ask, clock, errors } = await serve(t, { tokenFile });
   const next = 'the-next-token-0123456789';
-  await writeFile(tokenFile, `${next}\n${TOKEN}\n`);
+  // As a whole: the agent may read at any moment, also between the emptying and the writing of a file.
+  await replaceFile(tokenFile, `${next}\n${TOKEN}\n`);
   await later(clock, 'the next token is let in', async () => (await ask('/v1/self', { token: next })).status === 200);
   assert.equal((await ask('/v1/self', { token: TOKEN })).status, 200);
-  await writeFile(tokenFile, 'short');
+  await replaceFile(tokenFile, 'short');
   await later(clock, 'the error is reported', () => errors.length > 0);
   await clock.advance(5_000);
   assert.equal((await ask('/v1/self', { token: next })).status, 200);

@@ -249,7 +249,8 @@ describe('read metadata', () => {
   const CLOCK_SPEED = 0.25;
   const slowClock = scaledClock(CLOCK_SPEED);
 
-  function openClient(t: TestContext, endpoint: string, timeoutMs = 1_000) {
+  /** The time for a connection is not the clock's: a busy machine may take long. */
+  function openClient(t: TestContext, endpoint: string, timeoutMs = 20_000) {
     const client = createImdsClient({ endpoint, clock: slowClock, allowV1: false, timeoutMs });
     t.after(() => client.close());
     return client;
@@ -394,7 +395,7 @@ describe('read metadata', () => {
     test(`with the fault ${fault}, one line says so and no fact is invented`, async (t) => {
       const node = await startNode(t);
       await node.break(fault);
-      const client = openClient(t, node.imdsEndpoint, 200);
+      const client = openClient(t, node.imdsEndpoint, fault.endsWith('hang') ? 200 : undefined);
       const { facts, failures } = await readMetadata(client, signal);
       assert.deepEqual(facts, {});
       assert.equal(failures.length, 1, failures.join('\n'));
