@@ -2,21 +2,12 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { runProgram } from '../../src/cli/program.ts';
 import { systemClock } from '../../src/lib/clock.ts';
-import { json, startScriptedAgent } from '../client/scripted-agent.ts';
+import { EMPTY_LIST, json, startScriptedAgent } from '../client/scripted-agent.ts';
 import { until } from '../support/machine-time.ts';
 import { runInProcess, testContext } from '../support/run-in-process.ts';
 import { openTestRoll } from '../support/test-roll.ts';
 
 const DEPARTED = { departure: { cause: 'stopped', at: '2026-01-01T00:00:00.000Z' } } as const;
-const LIST = {
-  containerInstances: [],
-  revision: '7',
-  ageMs: 12,
-  stale: false,
-  uncertainty: null,
-  skipped: [],
-  notes: [],
-};
 
 describe('an agent instead of the store', () => {
   test('list and show print the same, warnings included', async (t) => {
@@ -73,7 +64,7 @@ describe('an agent instead of the store', () => {
   });
 
   test('a roll that is not current is printed with its age', async (t) => {
-    const agent = await startScriptedAgent(t, json(200, { ...LIST, ageMs: 45_000, stale: true }));
+    const agent = await startScriptedAgent(t, json(200, { ...EMPTY_LIST, ageMs: 45_000, stale: true }));
     const { code, stderr } = await runInProcess(['list', '--agent', agent.url]);
     assert.equal(code, 0);
     assert.match(stderr, /^warning: this roll is 45s old: the agent at http:\S+ cannot read the store at present\n/);

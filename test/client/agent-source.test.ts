@@ -15,19 +15,9 @@ import { until } from '../support/machine-time.ts';
 import { PATIENCE_MS } from '../support/rollcall-process.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
 import { lost, registered, sampleEntry, synced } from './sample-events.ts';
-import { json, type ScriptedAgent, startScriptedAgent, stream } from './scripted-agent.ts';
+import { EMPTY_LIST, json, type ScriptedAgent, startScriptedAgent, stream } from './scripted-agent.ts';
 
 const ALL = { since: null, nodes: {}, kinds: null, hold: false };
-const empty = {
-  containerInstances: [],
-  revision: '7',
-  ageMs: 12,
-  stale: false,
-  uncertainty: null,
-  skipped: [],
-  notes: [],
-  next: null,
-};
 
 /** The two ways in which an agent is asked. */
 const WAYS: Readonly<
@@ -67,14 +57,14 @@ for (const [name, way] of Object.entries(WAYS)) {
       const clock = simulatedClock();
       const agent = await startScriptedAgent(t, async (req, res) => {
         await clock.advance(40);
-        json(200, { ...empty, containerInstances })(req, res);
+        json(200, { ...EMPTY_LIST, containerInstances })(req, res);
       });
       const query = new URLSearchParams([
         ['cluster', 'a b'],
         ['cluster', 'c'],
       ]);
       const list = await source(t, agent, clock).list(query, new AbortController().signal);
-      assert.deepEqual(list, { ...empty, containerInstances, ageMs: 52 });
+      assert.deepEqual(list, { ...EMPTY_LIST, containerInstances, ageMs: 52 });
       await client(t, agent).list({ cluster: ['a', 'b', 'c'], selector: 'k=a b', health: 'passing', presence: 'all' });
       assert.deepEqual(agent.asked, [
         '/v1/containerInstances?cluster=a+b&cluster=c',
@@ -87,7 +77,7 @@ for (const [name, way] of Object.entries(WAYS)) {
       const node = instanceJson(sampleEntry(1));
       const containerInstances = [node, { ...instanceJson(sampleEntry(2)), schemaVersion: 2 }, 7];
       const skipped = [{ key: 'v1/records/x', reason: 'not JSON' }];
-      const agent = await startScriptedAgent(t, json(200, { ...empty, containerInstances, uncertainty, skipped }));
+      const agent = await startScriptedAgent(t, json(200, { ...EMPTY_LIST, containerInstances, uncertainty, skipped }));
       const list = await client(t, agent).list();
       assert.deepEqual(list.containerInstances, [node]);
       assert.deepEqual(list.uncertainty, uncertainty);

@@ -3,25 +3,21 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { sharedStoreStatus } from '../../src/audit/fleet-status.ts';
 import { connect } from '../../src/client/connect.ts';
 import { connectHttp } from '../../src/client/connect-http.ts';
 import type { RollcallClient, WatchedEvent, WatchOptions } from '../../src/client/types.ts';
 import { applyEvent } from '../../src/client/watch.ts';
-import { agentRoutes } from '../../src/http/routes/agent-routes.ts';
-import { startHttpServer } from '../../src/http/server.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import type { NodeRecord } from '../../src/record/record.ts';
 import type { InstanceJson } from '../../src/record/roll.ts';
 import { FutureRevisionError } from '../../src/registry/event-source.ts';
-import { createRegistry } from '../../src/registry/registry.ts';
 import { openStore } from '../../src/store/open-store.ts';
 import type { Hold } from '../../src/store/store.ts';
 import { parseStoreUrl } from '../../src/store/store-url.ts';
 import { until } from '../support/machine-time.ts';
 import { PATIENCE_MS } from '../support/rollcall-process.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
-import { sampleReport } from '../support/sample-report.ts';
+import { serveStore } from '../support/serve-store.ts';
 
 const { signal } = new AbortController();
 const NO_SETTINGS = { caFile: null, certFile: null, keyFile: null, user: null, password: null };
@@ -32,24 +28,11 @@ async function world(t: TestContext) {
   const url = `sqlite:${join(directory, 'roll.db')}`;
   const deps = { clock: systemClock, random: Math.random };
   const store = await openStore(parseStoreUrl(url, NO_SETTINGS), { ...deps, signal, create: true });
-  const registry = createRegistry({ ...deps, store });
-  const server = await startHttpServer({
-    listen: { host: '127.0.0.1', port: 0 },
-    routes: agentRoutes({
-      ...deps,
-      report: sampleReport,
-      registry,
-      residentBytes: () => 1,
-      storeStatus: sharedStoreStatus(store, systemClock),
-    }),
-    clock: systemClock,
-    onError: (error) => assert.fail(String(error)),
-  });
+  const server = await serveStore(store);
   const byFetch = connectHttp(server.url);
   const clients = { store: connect(url), agent: connect(server.url), fetch: byFetch };
   t.after(async () => {
     await Promise.all(Object.values(clients).map((client) => client.close()));
-    await registry.close();
     await server.close();
     await store.close();
     await rm(directory, { recursive: true, force: true });

@@ -2,24 +2,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { connectHttp as connect } from '../../src/client/connect-http.ts';
 import { AgentError } from '../../src/client/types.ts';
-import { json, startScriptedAgent } from './scripted-agent.ts';
-
-const LIST = {
-  containerInstances: [],
-  revision: '7',
-  ageMs: 12,
-  stale: false,
-  uncertainty: null,
-  skipped: [],
-  notes: [],
-  next: null,
-};
+import { EMPTY_LIST, json, startScriptedAgent } from './scripted-agent.ts';
 
 test('a token is sent with each request, and may change between two', async (t) => {
   const seen: (string | undefined)[] = [];
   const agent = await startScriptedAgent(t, (req, res) => {
     seen.push(req.headers.authorization);
-    json(200, LIST)(req, res);
+    json(200, EMPTY_LIST)(req, res);
   });
   let turn = 0;
   const turning = async () => {

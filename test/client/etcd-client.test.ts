@@ -3,22 +3,18 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { sharedStoreStatus } from '../../src/audit/fleet-status.ts';
 import { connect } from '../../src/client/connect.ts';
 import type { RollcallClient, WatchedEvent } from '../../src/client/types.ts';
 import { applyEvent } from '../../src/client/watch.ts';
-import { agentRoutes } from '../../src/http/routes/agent-routes.ts';
-import { startHttpServer } from '../../src/http/server.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import type { InstanceJson } from '../../src/record/roll.ts';
-import { createRegistry } from '../../src/registry/registry.ts';
 import { openStore } from '../../src/store/open-store.ts';
 import { parseStoreUrl } from '../../src/store/store-url.ts';
 import { startEtcd } from '../support/etcd-server.ts';
 import { until } from '../support/machine-time.ts';
 import { PATIENCE_MS } from '../support/rollcall-process.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
-import { sampleReport } from '../support/sample-report.ts';
+import { serveStore } from '../support/serve-store.ts';
 
 const { signal } = new AbortController();
 
@@ -30,40 +26,20 @@ async function world(t: TestContext) {
   const deps = { clock: systemClock, random: Math.random };
   const settings = { caFile: null, certFile: null, keyFile: null, user: null, password: null };
   const store = await openStore(parseStoreUrl(url, settings), { ...deps, signal, create: true });
-  const port = { registry: createRegistry({ ...deps, store }), stop: async () => {} };
-  const serve = async (at: number) => {
-    const registry = createRegistry({ ...deps, store });
-    const server = await startHttpServer({
-      listen: { host: '127.0.0.1', port: at },
-      routes: agentRoutes({
-        ...deps,
-        report: sampleReport,
-        registry,
-        residentBytes: () => 1,
-        storeStatus: sharedStoreStatus(store, systemClock),
-      }),
-      clock: systemClock,
-      onError: (error) => assert.fail(String(error)),
-    });
-    port.stop = async () => {
-      await registry.close();
-      await server.close();
-    };
-    return server.url;
-  };
-  const agentUrl = await serve(0);
-  const clients = [connect(url), connect(agentUrl)];
+  let server = await serveStore(store);
+  const { port } = new URL(server.url);
+  const clients = [connect(url), connect(server.url)];
   t.after(async () => {
     await Promise.all(clients.map((client) => client.close()));
-    await port.stop();
+    await server.close();
     await store.close();
   });
   return {
     etcd,
     clients,
     async restartAgent() {
-      await port.stop();
-      await serve(Number(new URL(agentUrl).port));
+      await server.close();
+      server = await serveStore(store, Number(port));
     },
     async register(n: number) {
       const instanceId = sampleInstanceId(n);

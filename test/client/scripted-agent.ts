@@ -3,6 +3,18 @@ import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { TestContext } from 'node:test';
 
+/** What an agent answers at /v1/containerInstances for an empty roll. */
+export const EMPTY_LIST = {
+  containerInstances: [],
+  revision: '7',
+  ageMs: 12,
+  stale: false,
+  uncertainty: null,
+  skipped: [],
+  notes: [],
+  next: null,
+};
+
 export interface ScriptedAgent {
   readonly url: string;
   /** Paths with their queries, in the order of the requests. */

@@ -1,14 +1,10 @@
 import type { TestContext } from 'node:test';
-import { sharedStoreStatus } from '../../src/audit/fleet-status.ts';
-import { agentRoutes } from '../../src/http/routes/agent-routes.ts';
-import { startHttpServer } from '../../src/http/server.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import type { NodeRecord } from '../../src/record/record.ts';
-import { createRegistry } from '../../src/registry/registry.ts';
 import { openStore } from '../../src/store/open-store.ts';
 import type { Hold, Store } from '../../src/store/store.ts';
 import { sampleInstanceId, sampleRecord } from './sample-record.ts';
-import { sampleReport } from './sample-report.ts';
+import { serveStore } from './serve-store.ts';
 
 export interface TestRoll {
   /** The URL of the store, for a command in this process. */
@@ -56,28 +52,9 @@ export async function openTestRoll(t: TestContext): Promise<TestRoll> {
       await store.depart(await register(n, overrides), recordOf(n, overrides), never);
     },
     async serve(seen = store) {
-      const registry = createRegistry({ store: seen, clock: systemClock, random: Math.random });
-      const report = () => ({ ...sampleReport(), version: 'test' });
-      const server = await startHttpServer({
-        listen: { host: '127.0.0.1', port: 0 },
-        routes: agentRoutes({
-          report,
-          registry,
-          clock: systemClock,
-          random: Math.random,
-          residentBytes: () => 1,
-          storeStatus: sharedStoreStatus(seen, systemClock),
-        }),
-        clock: systemClock,
-        onError: (error) => {
-          throw error;
-        },
-      });
-      t.after(async () => {
-        await registry.close();
-        await server.close();
-      });
-      return server.url;
+      const { url, close } = await serveStore(seen);
+      t.after(close);
+      return url;
     },
   };
 }
