@@ -1,6 +1,6 @@
 import { type AgentAccess, authorization, OPEN_ACCESS, openAgentPool } from '../lib/agent-access.ts';
 import type { Clock } from '../lib/clock.ts';
-import { boundedText, statusOf } from '../lib/http-client.ts';
+import { boundedGunzip, boundedText, statusOf } from '../lib/http-client.ts';
 import { type AgentSource, createAgentSource } from './agent-source.ts';
 
 const CONNECT_TIMEOUT_MS = 5_000;
@@ -16,7 +16,7 @@ export function openHttpSource(origin: string, clock: Clock, access: AgentAccess
   const pool = openAgentPool(origin, access, limits);
   return createAgentSource(origin, clock, {
     async get(path, headers, signal) {
-      const authorized = { ...headers, ...(await authorization(access)) };
+      const authorized = { ...codingFor(headers), ...headers, ...(await authorization(access)) };
       const answer = await pool.request({ method: 'GET', path, headers: authorized, signal });
       return {
         status: statusOf(answer),
@@ -24,10 +24,16 @@ export function openHttpSource(origin: string, clock: Clock, access: AgentAccess
           const value = answer.headers[name];
           return value === undefined ? null : String(value);
         },
-        text: (maxBytes) => boundedText(answer, maxBytes),
+        text: (maxBytes) =>
+          answer.headers['content-encoding'] === 'gzip' ? boundedGunzip(answer, maxBytes) : boundedText(answer, maxBytes),
         chunks: answer,
       };
     },
     close: () => pool.destroy(),
   });
+}
+
+/** A roll shrinks to a tenth. Events are read as they come, and in no coding. */
+function codingFor({ accept }: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  return accept === 'text/event-stream' ? {} : { 'accept-encoding': 'gzip' };
 }

@@ -1,6 +1,7 @@
 import { Agent, type ClientRequest, type IncomingMessage, request as requestPlain } from 'node:http';
 import { request as requestTls, Agent as TlsAgent } from 'node:https';
 import type { Socket } from 'node:net';
+import { pipeline, type Readable } from 'node:stream';
 import type { PeerCertificate } from 'node:tls';
 import { urlToHttpOptions } from 'node:url';
 import { onAbort } from './abort.ts';
@@ -170,7 +171,7 @@ export function statusOf({ statusCode = 0 }: IncomingMessage): number {
  * The rest of a body as UTF-8 text. By events: the answer for 10,000 nodes comes in 600 pieces.
  * @throws BodyTooLargeError above `maxBytes`, or the body's error
  */
-export async function boundedText(body: IncomingMessage, maxBytes: number): Promise<string> {
+export async function boundedText(body: Readable, maxBytes: number): Promise<string> {
   const text = deferred<string>();
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
@@ -184,4 +185,27 @@ export async function boundedText(body: IncomingMessage, maxBytes: number): Prom
   // It may have been destroyed before there was a listener.
   if (body.destroyed) text.reject(body.errored ?? new Error('the connection was closed'));
   return await text.promise;
+}
+
+/**
+ * The same of a body that is compressed; `maxBytes` is the limit of both forms, so a small body cannot become a large text.
+ * @throws BodyTooLargeError, SyntaxError for what is no gzip, or the body's error
+ */
+export async function boundedGunzip(body: IncomingMessage, maxBytes: number): Promise<string> {
+  // Loaded here, because most programs that make requests read no compressed answer.
+  const { createGunzip } = await import('node:zlib');
+  const plain = createGunzip();
+  let sizeBytes = 0;
+  body.on('data', (chunk: Buffer) => {
+    sizeBytes += chunk.length;
+    if (sizeBytes > maxBytes) plain.destroy(new BodyTooLargeError(maxBytes));
+  });
+  // Either one that ends early ends the other. The error is that of `plain`.
+  pipeline(body, plain, () => {});
+  try {
+    return await boundedText(plain, maxBytes);
+  } catch (error) {
+    const isZlibs = /^Z_/.test((error as NodeJS.ErrnoException).code ?? '');
+    throw isZlibs ? new SyntaxError('the answer is not the gzip that its header promises', { cause: error }) : error;
+  }
 }

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { describe, type TestContext, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import { type AgentSource, createAgentSource } from '../../src/client/agent-source.ts';
 import { connect } from '../../src/client/connect.ts';
 import { connectHttp } from '../../src/client/connect-http.ts';
@@ -70,6 +72,29 @@ for (const [name, way] of Object.entries(WAYS)) {
         '/v1/containerInstances?cluster=a+b&cluster=c',
         '/v1/containerInstances?cluster=a&cluster=b&cluster=c&health=passing&presence=all&selector=k%3Da+b',
       ]);
+    });
+
+    test('a list is asked for in gzip, and read; the body of a problem, too', async (t) => {
+      const list = { ...empty, containerInstances: [instanceJson(sampleEntry(1))] };
+      const asked: (string | undefined)[] = [];
+      const packed = (status: number, body: Buffer) => (req: IncomingMessage, res: ServerResponse) => {
+        asked.push(req.headers['accept-encoding']);
+        res.writeHead(status, { 'Content-Type': 'application/json', 'Content-Encoding': 'gzip' }).end(body);
+      };
+      const agent = await startScriptedAgent(
+        t,
+        packed(200, gzipSync(JSON.stringify(list))),
+        packed(503, gzipSync(JSON.stringify({ status: 503, detail: 'the roll is not known' }))),
+        packed(200, Buffer.from(JSON.stringify(list))),
+      );
+      const read = client(t, agent);
+      assert.deepEqual((await read.list()).containerInstances, list.containerInstances);
+      await assert.rejects(read.list(), { message: /: HTTP 503: the roll is not known$/ });
+      await assert.rejects(read.list(), AgentError);
+      assert.deepEqual(
+        asked.map((header) => header?.includes('gzip')),
+        [true, true, true],
+      );
     });
 
     test('nodes of a newer agent are skipped and named; the uncertainty and the agent’s own skipped keys are kept', async (t) => {

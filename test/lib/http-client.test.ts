@@ -3,8 +3,9 @@ import { once } from 'node:events';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import { BodyTooLargeError } from '../../src/lib/errors.ts';
-import { boundedRequest, NoConnectionError, openHttpPool } from '../../src/lib/http-client.ts';
+import { boundedGunzip, boundedRequest, NoConnectionError, openHttpPool } from '../../src/lib/http-client.ts';
 import { until } from '../support/machine-time.ts';
 
 const PATIENCE_MS = 10_000;
@@ -78,6 +79,44 @@ test('a body above the limit, or one that is cut short, is an error', async (t) 
   const { get } = poolOf(t, origin);
   await assert.rejects(get('/large'), BodyTooLargeError);
   assert.equal((await get('/large', { maxBytes: 1_001 })).text.length, 1_001);
+  await assert.rejects(get('/cut'), { code: 'ECONNRESET' });
+});
+
+test('a compressed body is bounded before and after, and an error where it is none or cut short', async (t) => {
+  const bomb = gzipSync(Buffer.alloc(8 * 1024 * 1024));
+  const noise = gzipSync(Buffer.alloc(2_000, 'äß'), { level: 0 });
+  const bodies: Readonly<Record<string, Buffer>> = {
+    '/good': gzipSync('grün\n'.repeat(100)),
+    '/bomb': bomb,
+    // Nothing comes of these members: only the limit of the compressed bytes ends them.
+    '/empty': Buffer.concat(Array.from({ length: 200 }, () => gzipSync(''))),
+    '/noise': noise,
+    '/plain': Buffer.from('not compressed'),
+    '/short': noise.subarray(0, 200),
+  };
+  const open = new Set<Socket>();
+  const { server, origin } = await serve(t, (req, res) => {
+    if (req.url !== '/cut') return res.end(bodies[req.url ?? '']);
+    res.writeHead(200, { 'content-length': String(noise.length) }).write(noise.subarray(0, 200));
+    return setImmediate(() => res.destroy());
+  });
+  server.on('connection', (socket) => {
+    open.add(socket);
+    socket.on('close', () => open.delete(socket));
+  });
+  const { pool } = poolOf(t, origin, { connections: 1 });
+  const get = async (path: string, maxBytes = 1_000) => {
+    const { signal } = new AbortController();
+    return boundedGunzip(await pool.request({ method: 'GET', path, signal }), maxBytes);
+  };
+  assert.equal(await get('/good'), 'grün\n'.repeat(100));
+  assert.ok(bomb.length < 16_384, 'the bomb is small');
+  await assert.rejects(get('/bomb', 16_384), BodyTooLargeError);
+  await until('the connection is closed', PATIENCE_MS, () => open.size === 0);
+  await assert.rejects(get('/empty'), BodyTooLargeError);
+  await assert.rejects(get('/noise'), BodyTooLargeError);
+  await assert.rejects(get('/plain'), { name: 'SyntaxError', message: /is not the gzip/ });
+  await assert.rejects(get('/short'), { name: 'SyntaxError', message: /is not the gzip/ });
   await assert.rejects(get('/cut'), { code: 'ECONNRESET' });
 });
 
