@@ -25,7 +25,9 @@ export function openHttpSource(origin: string, clock: Clock, access: AgentAccess
           return value === undefined ? null : String(value);
         },
         text: (maxBytes) =>
-          answer.headers['content-encoding'] === 'gzip' ? boundedGunzip(answer, maxBytes) : boundedText(answer, maxBytes),
+          answer.headers['content-encoding'] === 'gzip'
+            ? boundedGunzip(answer, maxBytes)
+            : boundedText(answer, maxBytes),
         chunks: answer,
       };
     },
