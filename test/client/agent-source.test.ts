@@ -75,7 +75,7 @@ for (const [name, way] of Object.entries(WAYS)) {
     });
 
     test('a list is asked for in gzip, and read; the body of a problem, too', async (t) => {
-      const list = { ...empty, containerInstances: [instanceJson(sampleEntry(1))] };
+      const list = { ...EMPTY_LIST, containerInstances: [instanceJson(sampleEntry(1))] };
       const asked: (string | undefined)[] = [];
       const packed = (status: number, body: Buffer) => (req: IncomingMessage, res: ServerResponse) => {
         asked.push(req.headers['accept-encoding']);
