@@ -82,13 +82,17 @@ const START_MS = 3_000;
  * its own modules at each start: the compiled code that it brings is for the flags it was built with.
  */
 async function keepSmall(): Promise<void> {
+  await systemClock.sleep(START_MS, abort.signal);
   const [{ flushCompileCache }, { setFlagsFromString }] = await Promise.all([import('node:module'), import('node:v8')]);
   flushCompileCache(); // what is kept after them is of no use to the next start
   setFlagsFromString('--no-opt');
   setFlagsFromString('--no-maglev');
+  const { keepHeapSmall, openHeap } = await import('./lib/small-heap.ts');
+  await keepHeapSmall(openHeap(), systemClock, abort.signal);
 }
 
-if (process.argv[2] === 'agent') void systemClock.sleep(START_MS, abort.signal).then(keepSmall, () => {});
+// It rejects when the agent ends.
+if (process.argv[2] === 'agent') void keepSmall().catch(() => {});
 
 // After one turn of the event loop, because only then Node calls the handlers of a signal that came while the program loaded.
 // Exits explicitly, so that no open socket or timer keeps a finished command alive.

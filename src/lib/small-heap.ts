@@ -1,0 +1,46 @@
+import { getHeapStatistics, setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import type { Clock } from './clock.ts';
+
+const LOOK_EVERY_MS = 5_000;
+/** For less, a collection is not worth its 10 to 20 ms. */
+const GARBAGE_BYTES = 500_000;
+/** What is larger, as where an agent holds the roll of a large fleet, takes longer to collect: V8 chooses when. */
+const SMALL_BYTES = 24_000_000;
+
+interface Heap {
+  /** Buffers outside the heap that it keeps alive included. */
+  usedBytes(): number;
+  /** Stops the process meanwhile. */
+  collect(): void;
+}
+
+export function openHeap(): Heap {
+  setFlagsFromString('--expose-gc');
+  // Only contexts that are made after the flag have it.
+  const collect: () => void = runInNewContext('gc');
+  return {
+    collect,
+    usedBytes: () => {
+      const { used_heap_size, external_memory } = getHeapStatistics();
+      return used_heap_size + external_memory;
+    },
+  };
+}
+
+/**
+ * Collects the garbage of a small heap when there is some: V8 alone lets one of 8 MB, and the buffers beside it, grow by
+ * half before it looks, and gives no page back. Ends by `signal`, with its reason.
+ */
+export async function keepHeapSmall(heap: Heap, clock: Pick<Clock, 'sleep'>, signal: AbortSignal): Promise<never> {
+  // The first time also for what the start has left behind.
+  let keptBytes = 0;
+  for (;;) {
+    await clock.sleep(LOOK_EVERY_MS, signal);
+    const usedBytes = heap.usedBytes();
+    keptBytes = Math.min(keptBytes, usedBytes);
+    if (usedBytes > SMALL_BYTES || usedBytes - keptBytes < GARBAGE_BYTES) continue;
+    heap.collect();
+    keptBytes = heap.usedBytes();
+  }
+}
