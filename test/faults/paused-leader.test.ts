@@ -145,7 +145,10 @@ test('a leader that was paused revokes what others renewed: no node is missing f
   const heardOf = () => agents.reduce((sum, { heard }) => sum + heard(), 0);
   const before = heardOf();
   const leases = agents.slice(0, AGENTS / 2).map(({ state }) => BigInt(state().hold?.presenceLease ?? 0).toString(16));
-  await Promise.all(leases.map((lease) => left.etcdctl('lease', 'revoke', lease)));
+  // On a starved machine one may have run out by then.
+  const revoke = (lease: string) =>
+    left.etcdctl('lease', 'revoke', lease).catch((error) => assert.match(String(error), /lease not found/));
+  await Promise.all(leases.map(revoke));
   await until('the loss is over', 2 * TTL_MS + 10_000, () => reader.told.includes('certain'));
   // On a starved machine a lease may run out besides.
   assert.ok(reader.check('half of the leases revoked, a member hangs') >= AGENTS / 2);
