@@ -52,7 +52,10 @@ function healthColour(data: CloudEvent['data']): Piece['colour'] {
 }
 
 function whatHappened(kind: EventKind, { data, revision }: CloudEvent): string {
-  if ('instanceIds' in data) return `${data.instanceIds.length} nodes on the roll at revision ${revision}`;
+  if ('instanceIds' in data) {
+    const count = data.instanceIds.length;
+    return `${count} ${count === 1 ? 'node' : 'nodes'} on the roll at revision ${revision}`;
+  }
   if ('vanished' in data) {
     return `${data.vanished} of ${data.nodes} nodes vanished at once; the store or the network may be what failed`;
   }

@@ -42,9 +42,13 @@ function printJson({ stdout, signal }: CliContext): WatchOutput['deliver'] {
 }
 
 /** Lines for people, in the time of this machine. */
-function printLines({ stdout, terminal, signal }: CliContext): WatchOutput['deliver'] {
+function printLines({ clock, stdout, terminal, signal }: CliContext): WatchOutput['deliver'] {
+  // An agent sends the beginning of an earlier reader, with its time, while nothing changed since.
+  const instantOf = ({ type, time }: CloudEvent) => (type === 'rollcall.roll.synced' ? clock.wallMs() : time);
   return async (events) => {
-    const pieces = events.flatMap((event) => terminalLine(event, new Date(event.time).toTimeString().slice(0, 8)));
+    const pieces = events.flatMap((event) =>
+      terminalLine(event, new Date(instantOf(event)).toTimeString().slice(0, 8)),
+    );
     if (pieces.length === 0) return;
     const written = terminal ? terminal.write(pieces) : stdout(pieces.map(({ text }) => text).join(''));
     await abortable(written, signal);
