@@ -29,7 +29,8 @@ interface StatusStore {
   readonly leader: string | null;
 }
 
-interface StatusDrain {
+/** A drain slot as it is stored. */
+export interface StatusClaim {
   readonly ec2InstanceId: string;
   readonly cluster: string | null;
   /** `claimed`, `asked`, `drained`, `activating`, `overruled` or `manual`; null: written by another version. */
@@ -37,6 +38,12 @@ interface StatusDrain {
   readonly reason: string;
   /** RFC 3339; null: not known. */
   readonly since: string | null;
+}
+
+/** With what the roll has of the node; null: it is not on the roll, or not known. */
+interface StatusDrain extends StatusClaim {
+  readonly privateIpAddress: string | null;
+  readonly availabilityZone: string | null;
 }
 
 export interface StatusAudit {

@@ -8,12 +8,14 @@ import type { Roll } from '../record/roll.ts';
 import { MAX_STATUS_NODES, rollStatus } from '../record/roll-status.ts';
 import type { Store } from '../store/store.ts';
 import { DIFFERENCE_KINDS, type DifferenceKind } from './audit-report.ts';
-import type { FleetStatus, StatusAudit } from './fleet-answer.ts';
+import type { FleetStatus, StatusAudit, StatusClaim } from './fleet-answer.ts';
 import { decodeAuditSummary } from './fleet-audit/documents.ts';
 import { LOCK } from './fleet-audit/fleet-audit-run.ts';
 
 /** What the store says of the fleet beside the roll. */
-export type StoreStatus = Pick<FleetStatus, 'store' | 'drains' | 'audit' | 'notes'>;
+export interface StoreStatus extends Pick<FleetStatus, 'store' | 'audit' | 'notes'> {
+  readonly drains: readonly StatusClaim[] | null;
+}
 
 const READ_LIMIT_MS = 3_000;
 
@@ -87,9 +89,13 @@ type StatusRoll = Pick<FleetStatus, 'ageMs' | 'stale' | 'uncertainty'> & { reado
 export function fleetStatus(read: StatusRoll, store: StoreStatus, filter: RollFilter): FleetStatus {
   const { roll, ageMs, stale, uncertainty } = read;
   const entries = filterRoll(roll.entries, filter);
-  const chosen = new Set(entries.map(({ record }) => record.ec2InstanceId));
+  const chosen = new Map(entries.map(({ record }) => [record.ec2InstanceId, record]));
+  const isWhole = entries.length === roll.entries.length;
+  const claims = store.drains?.filter(({ ec2InstanceId }) => isWhole || chosen.has(ec2InstanceId));
   const drains =
-    store.drains?.filter(({ ec2InstanceId }) => entries.length === roll.entries.length || chosen.has(ec2InstanceId)) ??
-    null;
+    claims?.map((claim) => {
+      const { privateIpAddress = null, availabilityZone = null } = chosen.get(claim.ec2InstanceId) ?? {};
+      return { ...claim, privateIpAddress, availabilityZone };
+    }) ?? null;
   return { revision: roll.revision, ageMs, stale, uncertainty, ...rollStatus(entries), ...store, drains };
 }

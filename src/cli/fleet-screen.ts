@@ -164,11 +164,11 @@ function nodeRows(status: FleetStatus, nowMs: number): readonly Kind[] {
       'drain',
       status.drains?.length ?? 0,
       status.drains ?? [],
-      ({ ec2InstanceId, cluster, phase, reason, since }) => [
+      ({ ec2InstanceId, privateIpAddress, cluster, availabilityZone, phase, reason, since }) => [
         ec2InstanceId,
-        null,
+        privateIpAddress,
         cluster,
-        null,
+        availabilityZone,
         `${phase ?? 'unknown'}${since === null ? '' : ` for ${age(since, nowMs)}`}: ${reason}`,
       ],
     ),

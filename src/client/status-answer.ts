@@ -38,6 +38,8 @@ export function parseFleetStatus(text: string): FleetStatus {
         ? null
         : list('drains', (item) => ({
             ...readTexts(item, ['ec2InstanceId', 'reason']),
+            privateIpAddress: optional(item, 'privateIpAddress'),
+            availabilityZone: optional(item, 'availabilityZone'),
             cluster: optional(item, 'cluster'),
             phase: optional(item, 'phase'),
             since: optional(item, 'since'),

@@ -59,7 +59,7 @@ describe('rollcall status', () => {
     assert.match(stdout, /^demo +us-east-1b +1 +0 +0 +1 +0 +0$/m);
     assert.match(stdout, /^lost +i-00000003 +10\.0\.0\.3 +prod +us-east-1a +was passing$/m);
     assert.match(stdout, /^critical +i-00000002 .*docker: no answer \(\S+\)$/m);
-    assert.match(stdout, /^drain +i-00000001 +- +demo +- +drained for \S+: a notice$/m);
+    assert.match(stdout, /^drain +i-00000001 +10\.0\.0\.1 +demo +us-east-1a +drained for \S+: a notice$/m);
     assert.match(stdout, /^departed +i-00000004 .*stopped \S+ ago$/m);
     // Ages go on between two runs; the whole answer has instants.
     const parsed = async (...from: string[]) =>

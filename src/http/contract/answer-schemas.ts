@@ -67,6 +67,8 @@ function statusSchema(ref: Ref): Schema {
         listOf(
           objectOf({
             ec2InstanceId: text(),
+            privateIpAddress: orNull(text()),
+            availabilityZone: orNull(text()),
             cluster: orNull(text()),
             phase: orNull(text()),
             reason: text(),

@@ -91,7 +91,7 @@ test('on a terminal it prints a line when it is connected and one for each event
   };
   const watch = watching(['--store', roll.url], terminal);
   await until('it is connected', PATIENCE_MS, () =>
-    / {2}connected {5}1 nodes on the roll at revision \d+\n$/.test(screen),
+    / {2}connected {5}1 node on the roll at revision \d+\n$/.test(screen),
   );
   await roll.register(2);
   await until('the event', PATIENCE_MS, () =>
