@@ -64,9 +64,9 @@ function fromSource(deps: CredentialDeps, source: CredentialSource): Promise<Cre
     case 'web-identity':
       return fromWebIdentity(deps, source);
     case 'sso':
-      return fromLogIn(source.profile, 'sso', deps.sdk.fromSSO({ profile: source.profile }));
+      return fromLogIn(deps, source.profile, 'sso', deps.sdk.fromSSO);
     case 'login':
-      return fromLogIn(source.profile, 'login', deps.sdk.fromLoginCredentials({ profile: source.profile }));
+      return fromLogIn(deps, source.profile, 'login', deps.sdk.fromLoginCredentials);
     case 'container':
       return fromContainer(deps);
     case 'instance':
@@ -178,13 +178,15 @@ async function fromWebIdentity(
 
 /** IAM Identity Center and `aws login` keep a token in a file, which expires. */
 async function fromLogIn(
+  { requestHandler }: CredentialDeps,
   profile: string,
   command: 'sso' | 'login',
-  provider: () => Promise<Credentials>,
+  from: Sdk['fromSSO'] | Sdk['fromLoginCredentials'],
 ): Promise<Credentials> {
-  return provider().catch((error) => {
+  return from({ profile, clientConfig: { requestHandler } })().catch((error) => {
     const logIn = `aws ${command === 'sso' ? 'sso login' : 'login'} --profile ${profile}`;
-    throw new CredentialError(`profile ${JSON.stringify(profile)}: ${firstLine(error)}`, `log in again: ${logIn}`);
+    const help = `log in again: ${logIn}; if that does not help, check the network to AWS and HTTPS_PROXY`;
+    throw new CredentialError(`profile ${JSON.stringify(profile)}: ${firstLine(error)}`, help);
   });
 }
 

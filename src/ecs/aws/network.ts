@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import type { AgentOptions } from 'node:https';
 import { firstLine } from '../../lib/errors.ts';
@@ -27,9 +28,8 @@ export function awsNetwork(env: Environment): AwsNetwork {
   const http = proxyOf(env, 'HTTP_PROXY');
   const https = proxyOf(env, 'HTTPS_PROXY');
   const set = [https, http].filter((each) => each !== null);
-  const NO_PROXY = [env['no_proxy'] || env['NO_PROXY'] || '', NEVER_PROXIED].filter((hosts) => hosts !== '').join(',');
   const proxyEnv = {
-    NO_PROXY,
+    NO_PROXY: [...exceptions(env['no_proxy'] || env['NO_PROXY'] || ''), NEVER_PROXIED].join(','),
     ...(http && { HTTP_PROXY: http.url.href }),
     ...(https && { HTTPS_PROXY: https.url.href }),
   };
@@ -48,10 +48,30 @@ function proxyOf(env: Environment, name: 'HTTP_PROXY' | 'HTTPS_PROXY'): { name: 
   if (!value) return null;
   // ECS's own documentation writes it without a scheme.
   const url = URL.parse(value.includes('://') ? value : `http://${value}`);
-  if (url?.protocol === 'http:' || url?.protocol === 'https:') return { name: used, url };
+  if (url && isProxy(url)) return { name: used, url };
   // Not the value: it may have a password.
-  const message = `${used} is not the URL of an HTTP proxy; use http://HOST:PORT, or unset ${used}`;
-  throw new EcsError(message, { code: 'BadProxy', retryable: false });
+  const help = `use http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, with %25 for a % and %23 for a # in it, or unset ${used}`;
+  throw new EcsError(`${used} is not the URL of an HTTP proxy; ${help}`, { code: 'BadProxy', retryable: false });
+}
+
+/** With a path, a query or a hash its password was not encoded: the host is a part of it. */
+function isProxy({ protocol, username, password, pathname, search, hash }: URL): boolean {
+  if (protocol !== 'http:' && protocol !== 'https:') return false;
+  if (!['', '/'].includes(pathname) || search !== '' || hash !== '') return false;
+  try {
+    // As Node does, where nothing would catch it.
+    decodeURIComponent(username + password);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** A domain stands for the hosts in it, too, as for the aws CLI and curl. Node takes it for one host unless it begins with a dot. */
+function exceptions(hosts: string): readonly string[] {
+  const named = hosts.split(',').map((host) => host.trim());
+  const isDomain = (host: string) => /^[a-z0-9]/i.test(host) && !/^[\d.:/-]+$|:/.test(host);
+  return named.filter((host) => host !== '').flatMap((host) => (isDomain(host) ? [host, `.${host}`] : [host]));
 }
 
 function authorities(path: string | undefined): { readonly ca?: Buffer } {
@@ -59,7 +79,10 @@ function authorities(path: string | undefined): { readonly ca?: Buffer } {
   try {
     const { size } = statSync(path);
     if (size > MAX_BUNDLE_BYTES) throw new Error(`it has ${size} bytes, more than ${MAX_BUNDLE_BYTES}`);
-    return { ca: readFileSync(path) };
+    const ca = readFileSync(path);
+    // Node takes anything, and trusts nothing then.
+    new X509Certificate(ca);
+    return { ca };
   } catch (error) {
     const message = `cannot read AWS_CA_BUNDLE ${path}: ${firstLine(error)}; name a file of PEM certificates, or unset it`;
     throw new EcsError(message, { code: 'BadBundle', retryable: false });

@@ -76,8 +76,9 @@ interface SdkError {
   readonly $metadata?: { readonly httpStatusCode?: number };
 }
 
-const UNANSWERED =
-  /^(ECONN|EPIPE|ETIMEDOUT|EHOST|ENET|EAI_|ENOTFOUND|EPROTO|CERT_|ERR_TLS|ERR_SSL|DEPTH_|SELF_|UNABLE_)/;
+const UNTRUSTED = /^(CERT_|SELF_|DEPTH_|UNABLE_)/;
+const TRUST = 'name its authority in AWS_CA_BUNDLE, and check AWS_ENDPOINT_URL_ECS and this machine’s clock';
+const UNANSWERED = /^(ECONN|EPIPE|ETIMEDOUT|EHOST|ENET|EAI_|ENOTFOUND|EPROTO|ERR_TLS|ERR_SSL)/;
 
 /** One line: the action, its object, AWS's code and message, and the next step. */
 export function translateEcsError(call: EcsCall, error: unknown): EcsError {
@@ -137,8 +138,13 @@ function findCause(call: EcsCall, error: unknown): Explanation {
   }
   if (code === 'ECONNRESET' || code === 'EPIPE')
     return unanswered(`${at} closed the connection before the end of its answer (${code})`, network);
-  if (code === 'ECONNREFUSED') return unanswered(`connection refused by ${at} (${code})`, network);
-  if (code === 'ENOTFOUND') return unanswered(`unknown host ${at} (${code})`, network);
+  const way = call.proxy === null ? at : `${at}, or the proxy on the way`;
+  if (code === 'ECONNREFUSED') return unanswered(`connection refused by ${way} (${code})`, network);
+  if (code === 'ENOTFOUND') return unanswered(`unknown host ${way} (${code})`, network);
+  if (UNTRUSTED.test(code)) {
+    // Node's own words give advice for Node programs behind a semicolon.
+    return unanswered(`the certificate of ${way} is not trusted: ${text.split(';')[0]} (${code})`, TRUST);
+  }
   if (UNANSWERED.test(code)) return unanswered(`no connection to ${at}: ${text}`, network);
   if (error instanceof AnswerError || name === 'SyntaxError' || name === 'Unknown') {
     const cause = `the answer of ${at}${status ? ` (HTTP ${status})` : ''} is not from ECS`;
