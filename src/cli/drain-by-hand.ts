@@ -1,7 +1,7 @@
 import { standingCauses } from '../agent/drain/cause.ts';
 import type { EcsApi } from '../ecs/ecs-api.ts';
 import { EcsError, isRefusal } from '../ecs/ecs-errors.ts';
-import { statusInEcs } from '../ecs/list-instances.ts';
+import { statusInEcs, whyNotActive } from '../ecs/list-instances.ts';
 import type { Clock } from '../lib/clock.ts';
 import { describeError, RollcallError } from '../lib/errors.ts';
 import type { NodeRecord } from '../record/record.ts';
@@ -31,7 +31,7 @@ type DrainPlan =
 export function planHandDrain({ target, claim, status, room, force }: DrainFacts): DrainPlan {
   const askEcs = status !== 'DRAINING';
   if (askEcs && status !== 'ACTIVE') {
-    return { kind: 'refuse', reason: `ECS has it ${status}: only an ACTIVE node can be drained` };
+    return { kind: 'refuse', reason: whyNotActive(status) };
   }
   const phase = isFor(claim, target) ? claim.claim.phase : null;
   if (phase === 'manual') return { kind: 'drain', claim: 'keep', askEcs };
@@ -166,8 +166,9 @@ export async function drainByHand(
   try {
     await noting(kept, note, () => setStatus(deps.ecs, target, 'DRAINING', signal));
   } catch (error) {
-    // Without an answer it may drain: then the slot stays taken.
-    if (isRefusal(error) && held) await noting(kept, note, () => restore(slots, held, before, signal));
+    // Without an answer it may drain: then the slot stays taken, as does one that was taken before.
+    if (!held) kept.note = note;
+    else if (isRefusal(error)) await noting(kept, note, () => restore(slots, held, before, signal));
     throw error;
   }
 }

@@ -71,6 +71,13 @@ export function statusInEcs({ instances, failures }: Described, arn: string, ins
   return ec2InstanceId === null || ec2InstanceId === instanceId ? instance.status : `under ${ec2InstanceId}`;
 }
 
+/** Why a node with this status cannot be drained, and what to do about it. */
+export function whyNotActive(status: string): string {
+  return status.startsWith('under ')
+    ? `ECS has its container instance ${status}, as after a copy of the disk: remove ecs-agent’s data on this host and restart ecs-agent`
+    : `ECS has it ${status}: only an ACTIVE node can be drained`;
+}
+
 /** The ARNs of all clusters in the region. */
 export function listClusters(api: EcsApi, signal: AbortSignal): Promise<readonly string[]> {
   return allPages('list the clusters', (page) => api.listClusters(page, signal));

@@ -225,6 +225,12 @@ test('a drain that is interrupted or not answered says that the slot stays taken
     namingKeptSlot(kept, () => drain()),
     { message: `i-00000001 (10.0.0.1, demo): x: no answer; ${taken}` },
   );
+  // It has the slot already, and a refusal frees none.
+  ecs.failing.set('ecs:UpdateContainerInstancesState', denied('x'));
+  await assert.rejects(
+    namingKeptSlot(kept, () => drain()),
+    { message: `i-00000001 (10.0.0.1, demo): x: AccessDeniedException; ${taken}` },
+  );
   await slots.giveBack((await claim()) ?? assert.fail(), signal);
   ecs.failing.clear();
   const asked = Promise.withResolvers<void>();

@@ -1,4 +1,5 @@
 import type { Described } from '../../ecs/ecs-api.ts';
+import { whyNotActive } from '../../ecs/list-instances.ts';
 import type { DrainPhase } from '../../http/agent-report.ts';
 import { Backoff } from '../../lib/backoff.ts';
 import { type Call, noTrouble, retryReason, type Trouble, type Wait } from '../../lib/control-loop.ts';
@@ -263,8 +264,7 @@ function planHeld(
     // In the store before ECS is asked: the agent process after this one knows whose drain it is.
     return { action: 'mark', held, as: 'asked', phase, reason: claim.reason };
   }
-  const reason = `ECS has this node ${status.text}: only an ACTIVE one can be drained`;
-  return { action: 'give-back', held, phase, reason };
+  return { action: 'give-back', held, phase, reason: whyNotActive(status.text) };
 }
 
 function refusalReason({ error }: DrainTrouble): string {
