@@ -89,6 +89,8 @@ export interface GrpcProxy extends Impostor {
   silence(path: string): void;
   /** Keeps back all answers of streams of this path, also of new ones, as a proxy does that buffers them; null: of none. */
   buffer(path: string | null): void;
+  /** Answers of streams of this path come so much later from now on. */
+  delay(path: string, ms: number): void;
   /** Hangs up on a client that makes a call with such headers. */
   hangUpOn(refuses: (headers: IncomingHttpHeaders) => boolean): void;
 }
@@ -98,6 +100,7 @@ export async function startGrpcProxy(target: string): Promise<GrpcProxy> {
   const open = new Map<ServerHttp2Stream, { readonly path: string; readonly upstream: ClientHttp2Stream }>();
   let refuses = (_: IncomingHttpHeaders) => false;
   let buffered: string | null = null;
+  let delayed: { readonly path: string; readonly ms: number } | null = null;
   const session = connectHttp2(target);
   session.on('error', () => {});
   const server = createHttp2Server();
@@ -122,7 +125,8 @@ export async function startGrpcProxy(target: string): Promise<GrpcProxy> {
     });
     stream.on('wantTrailers', () => stream.sendTrailers(trailers));
     upstream.on('data', (chunk) => {
-      if (headers[':path'] !== buffered) stream.write(chunk);
+      if (delayed && headers[':path'] === delayed.path) setTimeout(() => stream.write(chunk), delayed.ms).unref();
+      else if (headers[':path'] !== buffered) stream.write(chunk);
     });
     upstream.on('end', () => stream.end());
     stream.on('close', () => {
@@ -140,6 +144,9 @@ export async function startGrpcProxy(target: string): Promise<GrpcProxy> {
     },
     buffer: (path) => {
       buffered = path;
+    },
+    delay: (path, ms) => {
+      delayed = { path, ms };
     },
     hangUpOn: (these) => {
       refuses = these;

@@ -45,15 +45,13 @@ export async function membersOf(
     signal.throwIfAborted();
     return [];
   });
-  // A member with an address of each family counts once.
-  const most = Math.max(1, ...families(addresses).map(({ length }) => length));
-  const count = Math.min(most, MAX_MEMBERS);
+  const count = Math.min(Math.max(1, memberAddresses(addresses).length), MAX_MEMBERS);
   return Array.from({ length: count }, (_, index) => ({ index, count }));
 }
 
 /**
- * For `net.connect`: the addresses of one member of those that the name stands for now, one of each family. Where there
- * are more addresses than members, each attempt to connect takes the next one.
+ * For `net.connect`: the addresses of one member of those that the name stands for now. Where there are more members than
+ * at the start, each attempt to connect takes the next one.
  */
 export function lookupMember({ index, count }: NamedMember, resolve: Resolve): LookupFunction {
   let attempts = 0;
@@ -73,16 +71,25 @@ export function lookupMember({ index, count }: NamedMember, resolve: Resolve): L
   };
 }
 
-/** In the system's order of the families; each is sorted, because a name server gives addresses in another order each time. */
-function families(addresses: readonly LookupAddress[]): readonly (readonly LookupAddress[])[] {
-  const kinds = [...new Set(addresses.map(({ family }) => family))];
-  return kinds.map((kind) =>
-    addresses.filter(({ family }) => family === kind).sort((a, b) => (a.address < b.address ? -1 : 1)),
+/**
+ * The addresses of each member. As many of each family are taken for pairs, one of each a member; else each is a member of
+ * its own. Sorted, because a name server gives addresses in another order each time, and each once, as /etc/hosts may not.
+ */
+function memberAddresses(all: readonly LookupAddress[]): readonly (readonly LookupAddress[])[] {
+  const unique = [...new Map(all.map((each) => [each.address, each])).values()];
+  const sorted = unique.toSorted((a, b) => (a.address < b.address ? -1 : 1));
+  // In the system's order of the families.
+  const families = [...new Set(all.map(({ family }) => family))].map((kind) =>
+    sorted.filter(({ family }) => family === kind),
   );
+  const [first = [], second = first] = families;
+  if (first.length !== second.length) return sorted.map((each) => [each]);
+  return first.map((_, index) => families.flatMap((family) => family[index] ?? []));
 }
 
 function pick(addresses: readonly LookupAddress[], turn: number, wanted: number): readonly LookupAddress[] {
-  const some = families(addresses).flatMap((family) => family[turn % family.length] ?? []);
+  const members = memberAddresses(addresses);
+  const some = members[turn % Math.max(members.length, 1)] ?? [];
   return some.filter(({ family }) => wanted === 0 || family === wanted);
 }
 

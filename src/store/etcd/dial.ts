@@ -68,7 +68,7 @@ const MAX_CONNECT_TIMEOUT_MS = 20_000;
  * How long an attempt to connect may take: longer, the longer nothing has come from there. Of a process that hangs the
  * kernel accepts connections that nothing reads, and each that is given up is one more to be cleared away by it before it
  * gets to those that wait. A third of an outage is the most by which this makes it longer.
- * @param silentMs since the last answer, or since the first attempt
+ * @param silentMs since the first attempt after the last answer
  */
 export function attemptLimitMs(connectTimeoutMs: number, silentMs: number): number {
   return Math.max(connectTimeoutMs, Math.min(silentMs / 3, MAX_CONNECT_TIMEOUT_MS));
@@ -87,7 +87,8 @@ export function createDial(url: string, tls: EtcdTls | null, deps: DialDeps): Di
   const port = Number(portText || (protocol === 'https:' ? 443 : 80));
   let attempt: { readonly socket: AbortController; readonly timer: AbortController } | null = null;
   let lastError: unknown = null;
-  let answeredAtMs: number | null = null;
+  /** When the first attempt after the last answer began; null: none did. */
+  let tryingSinceMs: number | null = null;
   let taken = false;
 
   const failed = (error: unknown) => {
@@ -102,8 +103,8 @@ export function createDial(url: string, tls: EtcdTls | null, deps: DialDeps): Di
     attempt = current;
     taken = false;
     const nowMs = deps.clock.monotonicMs();
-    answeredAtMs ??= nowMs;
-    const limitMs = attemptLimitMs(deps.connectTimeoutMs, nowMs - answeredAtMs);
+    tryingSinceMs ??= nowMs;
+    const limitMs = attemptLimitMs(deps.connectTimeoutMs, nowMs - tryingSinceMs);
     deps.clock.sleep(limitMs, current.timer.signal).then(
       () => {
         if (deps.isReady()) return;
@@ -148,7 +149,7 @@ export function createDial(url: string, tls: EtcdTls | null, deps: DialDeps): Di
     lastError: () => lastError,
     succeeded: () => {
       lastError = null;
-      answeredAtMs = deps.clock.monotonicMs();
+      tryingSinceMs = null;
       endTimer();
       postponePing(address);
     },

@@ -39,6 +39,8 @@ function inbox<T>(): Inbox<T> {
 const CONFIRM_EVERY_MS = 5_000;
 /** The same after a check that made etcd look at all our keys: others write to it, so the next one will, too. */
 const CONFIRM_LATER_MS = 8_000;
+/** The same after one that was overtaken by events. */
+const CHECK_AGAIN_MS = 1_000;
 
 interface WatchDeps {
   readonly clock: Clock;
@@ -71,6 +73,12 @@ export function etcdWatch(client: EtcdClient, { clock, context, history }: Watch
       return { kind: 'freshness', freshness, askedAtMs };
     };
     let held: Parameters<typeof regroup>[0] = [];
+    /** What a check could not confirm, because events were on their way: confirmed when they are here. */
+    let due: { readonly revision: bigint; readonly askedAtMs: number } | null = null;
+    const confirmation = (askedAtMs: number): KvBatch => {
+      due = null;
+      return { revision: String(progress.received), events: [], confirmedMsAgo: clock.monotonicMs() - askedAtMs };
+    };
     try {
       if (!(await isSameStore(client, stream, history, revision))) {
         history.refute();
@@ -85,11 +93,11 @@ export function etcdWatch(client: EtcdClient, { clock, context, history }: Watch
         if (turn.kind === 'freshness') {
           const { freshness, askedAtMs } = turn;
           const step = judgeFreshness(freshness, progress);
-          const tookMs = clock.monotonicMs() - askedAtMs;
-          if (step === 'confirm') yield { revision: String(progress.received), events: [], confirmedMsAgo: tookMs };
-          const everyMs = step === 'again' ? 0 : freshness.scanned ? CONFIRM_LATER_MS : CONFIRM_EVERY_MS;
+          if (step === 'confirm') yield confirmation(askedAtMs);
+          else due = { revision: freshness.revision, askedAtMs };
+          const everyMs = step === 'again' ? CHECK_AGAIN_MS : freshness.scanned ? CONFIRM_LATER_MS : CONFIRM_EVERY_MS;
           // A member that lags answers late: what it confirms is old by then, and the next check is due.
-          report(check(Math.max(everyMs - tookMs, 0)));
+          report(check(Math.max(askedAtMs + everyMs - clock.monotonicMs(), 0)));
           continue;
         }
         const { answer } = turn;
@@ -111,6 +119,7 @@ export function etcdWatch(client: EtcdClient, { clock, context, history }: Watch
           history.sawEvents(batch.revision, batch.events);
           yield batch;
         }
+        if (due && progress.received >= due.revision) yield confirmation(due.askedAtMs);
       }
     } catch (error) {
       signal.throwIfAborted();

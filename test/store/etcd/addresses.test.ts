@@ -19,11 +19,13 @@ const names =
     addresses(...texts);
 const countOf = async (url: string, resolve: Resolve) => (await membersOf(url, resolve, systemClock, never)).length;
 
-test('a name stands for as many members as it has addresses of one family', async () => {
+test('a name stands for as many members as it has addresses, or pairs of them', async () => {
   assert.equal(await countOf('http://etcd.example:2379', names('10.0.0.1')), 1);
   assert.equal(await countOf('http://etcd.example:2379', names('10.0.0.2', '10.0.0.1', '10.0.0.3')), 3);
   assert.equal(await countOf('http://localhost:2379', names('::1', '127.0.0.1')), 1);
-  assert.equal(await countOf('http://etcd.example:2379', names('fd00::1', 'fd00::2', '10.0.0.1')), 2);
+  assert.equal(await countOf('http://etcd.example:2379', names('fd00::1', 'fd00::2', '10.0.0.1', '10.0.0.2')), 2);
+  assert.equal(await countOf('http://etcd.example:2379', names('fd00::1', '10.0.0.1', '10.0.0.2')), 3);
+  assert.equal(await countOf('http://etcd.example:2379', names('10.1.1.1', '10.1.1.1')), 1);
   assert.equal(await countOf('http://a:2379', names(...Array.from({ length: 100 }, (_, n) => `10.0.0.${n}`))), 16);
 });
 
@@ -72,6 +74,13 @@ test('each member keeps its address, in whatever order the name server gives the
     );
     order = [...order.slice(1), ...order.slice(0, 1)];
   }
+});
+
+test('where the families differ, no address is tried by all members', async () => {
+  const resolve = names('fd00::9', '10.0.0.1', '10.0.0.2', '10.0.0.3');
+  const members = await membersOf('http://a:1', resolve, systemClock, never);
+  const all = await Promise.all(members.map((each) => tried(lookupMember(each, resolve))));
+  assert.deepEqual(all.flat().toSorted(), ['10.0.0.1', '10.0.0.2', '10.0.0.3', 'fd00::9']);
 });
 
 test('a name that was resolved too late, or has more addresses now, is tried address by address', async () => {

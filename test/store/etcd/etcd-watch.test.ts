@@ -261,6 +261,37 @@ describeOnEtcds('a watch', (version) => {
     assert.ok(Math.max(...gapsMs) < 10_000, String(gapsMs));
   });
 
+  it('is confirmed, with its age, while changes never pause and its stream brings them late', async () => {
+    const proxy = await startGrpcProxy(server.clientUrl);
+    const clock = scaledClock(10);
+    const late = openTestKv([proxy.url], {}, { clock, requestTimeoutMs: 25_000 });
+    const direct = open();
+    const revision = await putAll(direct, { 'l/1': '0' });
+    // By the watch's clock 1 s.
+    proxy.delay(WATCH, 100);
+    const ending = new AbortController();
+    // So many that some come while a check is under way.
+    const write = async (_: unknown, writer: number) => {
+      for (let n = 1; !ending.signal.aborted; n += 1) await putAll(direct, { [`l/${writer}`]: String(n) });
+    };
+    const writing = Promise.all(Array.from({ length: 16 }, write));
+    const startMs = clock.monotonicMs();
+    const ages: number[] = [];
+    for await (const { confirmedMsAgo } of late.watch(revision, AbortSignal.timeout(60_000))) {
+      if (confirmedMsAgo !== undefined) ages.push(confirmedMsAgo);
+      if (ages.length === 3) break;
+    }
+    const tookMs = clock.monotonicMs() - startMs;
+    ending.abort();
+    await writing;
+    await proxy.close();
+    assert.ok(
+      ages.every((ageMs) => ageMs > 500),
+      `${ages}`,
+    );
+    assert.ok(tookMs < 30_000, `${tookMs} ms`);
+  });
+
   it('is not confirmed and given up when changes exist that its stream does not bring', async () => {
     const proxy = await startGrpcProxy(server.clientUrl);
     const cut = openTestKv([proxy.url], {}, { clock: scaledClock(10), requestTimeoutMs: 25_000 });
