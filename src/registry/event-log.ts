@@ -44,6 +44,8 @@ export interface LogReader {
   next(signal: AbortSignal): Promise<EventBatch | 'restarted' | null>;
   /** False when the log started over. @throws SlowReaderError when the log no longer has the next batch */
   isCurrent(): boolean;
+  /** The reader has ended, or left: its signal is followed no more. */
+  close(): void;
 }
 
 /** How many events the log keeps, and how many bytes, besides those that were appended together with the oldest of them. */
@@ -208,13 +210,12 @@ function createReader(log: LogState, { generation, next: from, revision }: LogPo
 
   return {
     isCurrent,
+    close: () => following?.listener[Symbol.dispose](),
     async next(signal) {
       for (;;) {
         signal.throwIfAborted();
-        if (log.closed || !isCurrent()) {
-          following?.listener[Symbol.dispose]();
-          return log.closed ? null : 'restarted';
-        }
+        if (log.closed) return null;
+        if (!isCurrent()) return 'restarted';
         const batch = take();
         if (batch) return batch;
         follow(signal);

@@ -26,14 +26,18 @@ export async function* readEvents(
     let resumed = since === null ? null : await resume(parts, since, signal);
     for (;;) {
       const { batches, reader } = resumed ?? parts.snapshot();
-      for (const batch of batches) {
-        signal.throwIfAborted();
-        if (!reader.isCurrent()) break;
-        yield batch;
-      }
-      for (let next = await reader.next(signal); next !== 'restarted'; next = await reader.next(signal)) {
-        if (next === null) return;
-        yield next;
+      try {
+        for (const batch of batches) {
+          signal.throwIfAborted();
+          if (!reader.isCurrent()) break;
+          yield batch;
+        }
+        for (let next = await reader.next(signal); next !== 'restarted'; next = await reader.next(signal)) {
+          if (next === null) return;
+          yield next;
+        }
+      } finally {
+        reader.close();
       }
       resumed = null;
     }

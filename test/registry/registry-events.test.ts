@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { type TestContext, test } from 'node:test';
 import type { RollEvent } from '../../src/record/events.ts';
 import type { RollEntry } from '../../src/record/roll.ts';
@@ -444,4 +445,20 @@ test('each progress of the watch is a step: its start, a snapshot, a batch and a
   store.cutWatches();
   await clock.advance(0);
   assert.equal(steps, 4);
+});
+
+test('a consumer that leaves, or is cut off, does not stay on a signal that lives longer', async (t) => {
+  const { store, clock, registry } = setUp(t);
+  store.commit([node(1)]);
+  const { signal } = new AbortController();
+  for await (const batch of await registry.events({ since: null, signal })) {
+    if (batch.events.some((event) => event.kind === 'synced')) {
+      // It waits for the next one, and so follows the signal.
+      setImmediate(() => {
+        store.commit([node(2)]);
+        void clock.advance(0);
+      });
+    } else if (batch.events.some((event) => 'instanceId' in event && !event.snapshot)) break;
+  }
+  assert.deepEqual(getEventListeners(signal, 'abort'), []);
 });
