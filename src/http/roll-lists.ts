@@ -85,17 +85,19 @@ function putLast<T>(map: Map<string, T>, key: string, value: T): void {
   }
 }
 
-/** Cuts the entries where they were cut before, so that a node that is added or gone changes its own piece alone. */
+/**
+ * Cuts the entries where they were cut before, so that a node that is added or gone changes its own piece alone. Of a piece
+ * that has lost half of its nodes and the next one becomes one.
+ */
 function cutPieces(entries: readonly RollEntry[], before: readonly Piece[]): readonly Piece[] {
   const pieces: Piece[] = [];
-  let from = 0;
-  for (let index = 0; from < entries.length; index += 1) {
+  let [from, to] = [0, 0];
+  for (const [index, known] of (before.length > 0 ? before : [null]).entries()) {
     const end = before[index + 1]?.entries[0]?.record.ec2InstanceId;
-    let to = from;
     while (to < entries.length && (end === undefined || (entries[to]?.record.ec2InstanceId ?? '') < end)) to += 1;
     const slice = entries.slice(from, to);
-    const known = before[index];
     if (known && areSame(known.entries, slice)) pieces.push(known);
+    else if (slice.length < PIECE_ENTRIES / 2 && end !== undefined) continue;
     else pieces.push(...newPieces(slice));
     from = to;
   }
@@ -108,6 +110,7 @@ function areSame(some: readonly RollEntry[], others: readonly RollEntry[]): bool
 
 /** Of about equal size: one that has grown becomes two. */
 function newPieces(entries: readonly RollEntry[]): readonly Piece[] {
+  if (entries.length === 0) return [];
   const count = Math.max(1, Math.round(entries.length / PIECE_ENTRIES));
   const size = Math.ceil(entries.length / count);
   const pieces: Piece[] = [];

@@ -14,7 +14,7 @@ const fleet = (count: number) => Array.from({ length: count }, (_, n) => entry(2
 
 function setUp() {
   const lists = createRollLists();
-  let [made, selections] = [0, 0];
+  let [made, selections, pieces] = [0, 0, 0];
   const text = async (entries: readonly RollEntry[], key = '', keep = (_: RollEntry) => true) => {
     [made, selections] = [0, 0];
     const select = () => {
@@ -27,13 +27,16 @@ function setUp() {
         return keep(each) ? [each.record.ec2InstanceId, each.record.labels] : null;
       })
       .body('[', ']');
-    const plain = Buffer.concat(await all(body as Pieces)).toString();
+    const plainPieces = await all(body as Pieces);
+    const plain = Buffer.concat(plainPieces).toString();
+    // Head, tail, and a comma between two.
+    pieces = (plainPieces.length - 1) / 2;
     if (gzip) assert.equal(gunzipSync(Buffer.concat(await all(gzip()))).toString(), plain);
     const shown = entries.filter(keep).map(({ record }) => [record.ec2InstanceId, record.labels]);
     assert.deepEqual(JSON.parse(plain), shown);
     return plain;
   };
-  return { text, made: () => made, selections: () => selections };
+  return { text, made: () => made, selections: () => selections, pieces: () => pieces };
 }
 
 async function all(pieces: Pieces): Promise<readonly Buffer[]> {
@@ -70,7 +73,7 @@ describe('a list that was asked for', () => {
   });
 
   test('stays in pieces of about the same size however many nodes come and go', async () => {
-    const { text, made } = setUp();
+    const { text, made, pieces } = setUp();
     const many = fleet(2_000);
     let entries: readonly RollEntry[] = many.slice(0, 300);
     await text(entries);
@@ -79,9 +82,13 @@ describe('a list that was asked for', () => {
       await text(entries);
       assert.ok(made() <= 300, `${made()} of ${count}`);
     }
-    entries = many.filter((_, n) => n % 50 === 0);
+    const grown = pieces();
+    assert.ok(grown >= 10 && grown <= 24, `${grown} pieces`);
+    entries = many.filter((_, n) => n % 10 === 0);
     await text(entries);
-    assert.ok(made() <= 50);
+    assert.ok(pieces() <= 4, `${pieces()} pieces`);
+    await text(many.filter((_, n) => n % 10 === 0 || n % 400 === 1));
+    assert.ok(made() <= 205 && pieces() <= 4, `${made()} made, ${pieces()} pieces`);
   });
 
   test('leaves out what has no JSON, also where that is a whole piece or everything', async () => {
