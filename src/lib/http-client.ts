@@ -188,7 +188,7 @@ export async function boundedText(body: Readable, maxBytes: number): Promise<str
 }
 
 /**
- * The same of a body that is compressed; `maxBytes` is the limit of both forms, so a small body cannot become a large text.
+ * The same of a body that is compressed; `maxBytes` is the limit of both forms, so no body unfolds to more.
  * @throws BodyTooLargeError, SyntaxError for what is no gzip, or the body's error
  */
 export async function boundedGunzip(body: IncomingMessage, maxBytes: number): Promise<string> {

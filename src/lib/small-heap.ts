@@ -2,7 +2,7 @@ import { getHeapStatistics, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import type { Clock } from './clock.ts';
 
-const LOOK_EVERY_MS = 5_000;
+const POLL_EVERY_MS = 5_000;
 /** For less, a collection is not worth its 10 to 20 ms. */
 const GARBAGE_BYTES = 500_000;
 /** What is larger, as where an agent holds the roll of a large fleet, takes longer to collect: V8 chooses when. */
@@ -30,13 +30,13 @@ export function openHeap(): Heap {
 
 /**
  * Collects the garbage of a small heap when there is some: V8 alone lets one of 8 MB, and the buffers beside it, grow by
- * half before it looks, and gives no page back. Ends by `signal`, with its reason.
+ * half before it collects, and gives no page back. Ends by `signal`, with its reason.
  */
 export async function keepHeapSmall(heap: Heap, clock: Pick<Clock, 'sleep'>, signal: AbortSignal): Promise<never> {
   // The first time also for what the start has left behind.
   let keptBytes = 0;
   for (;;) {
-    await clock.sleep(LOOK_EVERY_MS, signal);
+    await clock.sleep(POLL_EVERY_MS, signal);
     const usedBytes = heap.usedBytes();
     keptBytes = Math.min(keptBytes, usedBytes);
     if (usedBytes > SMALL_BYTES || usedBytes - keptBytes < GARBAGE_BYTES) continue;

@@ -3,7 +3,7 @@ import { until } from '../support/machine-time.ts';
 
 const PRESENCES = '/rollcall/v1/presence/';
 
-/** From the end of a lease: etcd looks for leases that have ended twice a second, and a look here takes as long. */
+/** From the end of a lease: etcd ends leases twice a second, and a read here takes as long. */
 const LATE_MS = 2_000;
 /** etcd tells whole seconds, rounded down. */
 const ROUNDED_MS = 1_000;

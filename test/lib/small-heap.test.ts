@@ -6,7 +6,7 @@ import { simulatedClock } from '../support/simulated-clock.ts';
 
 const MB = 1_000_000;
 
-test('garbage of a small heap is collected when there is 0.5 MB of it, at the next look', async (t) => {
+test('garbage of a small heap is collected when there is 0.5 MB of it, at the next poll', async (t) => {
   const stop = new AbortController();
   t.after(() => stop.abort());
   const clock = simulatedClock();
