@@ -114,7 +114,7 @@ export function createView(snapshot: Roll): View {
     roll() {
       entries ??= [...nodes.values()].filter(hasRecord).sort(byInstanceId);
       const known = differences.size > 0 ? { differences } : {};
-      // Hardly ever are there any, and to look for them takes as long as all else that a reader costs who has the roll.
+      // The search reads all nodes, as expensive as the rest of a read, and seldom finds one.
       const bare = withoutRecord > 0 ? orphans(nodes, skipped) : [];
       return { revision, entries, skipped: [...skipped.values(), ...bare], ...known };
     },
