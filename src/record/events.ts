@@ -53,7 +53,7 @@ export interface UncertainLoss {
   /** A reader that resumes after this revision gets the loss again; null: only a snapshot has it. */
   readonly after: string | null;
   /** Shared by all copies of the loss. */
-  readonly fate?: LossFate;
+  readonly fate: LossFate;
   /** From a replay: another process may have sent the loss as certain before the node returned. */
   readonly isPast?: true;
 }

@@ -7,9 +7,9 @@ import { CompactedError, StoreError } from '../store/store-errors.ts';
 import { type EventLog, estimateBytes, KEPT_BYTES, type LogPosition } from './event-log.ts';
 import type { LiveRoll } from './live-roll.ts';
 import type { MassLossLimits } from './mass-loss.ts';
-import { type PastBatch, pastCertain, replayChanges } from './replay.ts';
+import { type PastBatch, replayChanges } from './replay.ts';
 import type { Beginning } from './snapshots.ts';
-import { watchBatches } from './watch-batches.ts';
+import { watchBatches } from './watch-roll.ts';
 
 /** Reading the roll is cheaper than reading more changes, or more bytes of records than the log keeps. */
 const MAX_CHANGES = 20_000;
@@ -91,18 +91,12 @@ export function createCatchUp({ store, clock, log, live, massLoss }: CatchUpOpti
     const position = log.here();
     const options = { store, clock, timeoutMs: CATCH_UP_TIMEOUT_MS };
     const changes = await collectChanges(options, since, current.revision, signal);
-    const past = { limits: massLoss, openLosses: live.openLosses(), wallMs: clock.wallMs() };
-    const { batches, open } = replayChanges(current, changes, since, past);
-    if (open.length === 0) return { since, batches, position };
+    // What the log has got meanwhile, before the replay adds to it.
     const isStillHere = log.here().next === position.next;
-    // This process may have followed the roll for too short a time to know that these nodes do not return.
-    if (!live.takePast(open)) {
-      const { revision } = position;
-      const events = [pastCertain(revision, 0, open.length)];
-      return { since, batches: [...batches, { revision, cursor: revision, events }], position };
-    }
+    const { takePast, openLosses } = live;
+    const { batches, isUncertain } = replayChanges(current, changes, since, { limits: massLoss, takePast, openLosses });
     // A `certain` that the log has got meanwhile is not about these losses.
-    return isStillHere ? { since, batches, position } : null;
+    return isUncertain && !isStillHere ? null : { since, batches, position };
   }
 
   function from(past: Past, since: string): Beginning | null {

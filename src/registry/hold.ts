@@ -95,7 +95,7 @@ function releaseDecided(held: Held, { events, cursor }: EventBatch): Passed {
   if ((BigInt(cursor) - BigInt(decidedAsOf)) * CHECK_PACE < BigInt(kept.size)) return { held, events: [] };
   // Readers that are up to date get losses after their `certain`, so the others do if it comes now.
   if (events.some(({ kind }) => kind === 'certain')) return { held, events: [] };
-  const { held: left, events: lost } = release(held, ({ fate }) => fate?.decided === 'lost');
+  const { held: left, events: lost } = release(held, ({ fate }) => fate.decided === 'lost');
   return { held: left.kept.size === 0 ? left : { ...left, decidedAsOf: cursor }, events: lost };
 }
 
@@ -145,7 +145,7 @@ function withLoss(held: Held, instanceId: string, each: KeptLoss): Held {
 
 /** `resumeAfter`, or the revision before `loss` if that is earlier. */
 function before(resumeAfter: Held['resumeAfter'], { after, fate }: UncertainLoss): Held['resumeAfter'] {
-  if (fate?.decided === 'returned') return resumeAfter;
+  if (fate.decided === 'returned') return resumeAfter;
   return resumeAfter === undefined ? after : earlier(resumeAfter, after);
 }
 
@@ -163,7 +163,7 @@ function pass(held: Held, event: InstanceEvent): Passed {
 }
 
 function isCertain({ revision, fate }: UncertainLoss, upTo: bigint): boolean {
-  return fate?.decided === 'lost' || (fate?.decided !== 'returned' && BigInt(revision) <= upTo);
+  return fate.decided === 'lost' || (fate.decided !== 'returned' && BigInt(revision) <= upTo);
 }
 
 /** Sends the losses that are due, in the order in which they happened. */

@@ -1,14 +1,14 @@
 import type { Clock } from '../lib/clock.ts';
 import { auditEvents, entryChanges, type UncertainEvent, type UncertainLoss } from '../record/events.ts';
-import { presenceState, type Roll } from '../record/roll.ts';
+import { presenceState, type Roll, type RollEntry } from '../record/roll.ts';
 import type { WatchBatch } from '../store/read-roll.ts';
 import type { Store } from '../store/store.ts';
-import { type EventLog, estimateBytes, KEPT_BYTES } from './event-log.ts';
-import type { PastLoss } from './loss-verdict.ts';
+import type { EventLog } from './event-log.ts';
+import type { PastLoss, Telling } from './loss-verdict.ts';
 import { createVerdictRunner } from './loss-verdict-runner.ts';
 import type { MassLossLimits } from './mass-loss.ts';
 import { createView, type View } from './roll-view.ts';
-import { logBatches, type Telling, undo, type Waiting } from './waiting-changes.ts';
+import { createWaitingChanges, logBatches, undo, type Waiting } from './waiting-changes.ts';
 
 interface LiveRollOptions {
   readonly store: Store;
@@ -24,14 +24,12 @@ interface LiveRollOptions {
  * second at most.
  */
 export interface LiveRoll {
-  /** The next snapshot is the first of a new watch: there are no readers, and its differences are no events. */
-  restart(): void;
   onSnapshot(roll: Roll): void;
   /** @returns false when the batch does not fit and a new snapshot is needed */
   onBatch(batch: WatchBatch): boolean;
   /** The watch broke: the store's roll may differ from now on. */
   onBroken(): void;
-  /** There was a snapshot since `restart`: log and roll agree. */
+  /** The watch has had a snapshot: log and roll agree. */
   isBased(): boolean;
   /** null: no roll was read yet. The last known roll stays after its watch ended. */
   view(): View | null;
@@ -42,41 +40,29 @@ export interface LiveRoll {
   /** Lost nodes that may return: those of the uncertainty, and those whose loss waits for its verdict. */
   openLosses(): ReadonlyMap<string, UncertainLoss>;
   /**
-   * A replay found these losses in a mass loss. Those that are not known to be a TTL old become uncertain from now on.
-   * @returns whether it is uncertain now
+   * A replay found these losses in a mass loss that is not over. Those that are not known to be a TTL old are uncertain from
+   * now on; the fates of those whose nodes have returned are set. @returns whether it is uncertain now
    */
   takePast(losses: readonly PastLoss[]): boolean;
-  /** Stops the verdict. */
+  /** The watch ended, without readers: what the next one's first snapshot changes is no event. */
   stop(): void;
 }
 
-/** A roll confirmed within this time counts as current: little changes meanwhile, so a verdict is a little later at most. */
-const FRESH_MS = 1_000;
-/** Changes that wait for a verdict; more, or more bytes than the log keeps, end the waiting. */
-const MAX_WAITING = 10_000;
 /** How many nodes one poll asks about. */
 const SAMPLE = 32;
 
 export function createLiveRoll({ store, clock, random, massLoss, log }: LiveRollOptions): LiveRoll {
   let view: View | null = null;
-  let based = false;
+  let isBased = false;
   /** When it was, in the verdict's time. */
   let basedAtMs = 0;
-  // False while a watch that broke is catching up: until the store confirms, more changes may come.
-  let upToDate = false;
-  let confirmedAtMs = 0;
-  /** In the view, and not in the log. */
-  let waiting: Waiting[] = [];
-  let waitingBytes = 0;
+  const waiting = createWaitingChanges();
 
   const runner = createVerdictRunner({
     clock,
     limits: massLoss ?? { share: 1, count: Number.POSITIVE_INFINITY },
     countOverdue: (signal) => store.overdue(sample(requireView().roll(), random), signal),
-    isFresh: () => upToDate && clock.monotonicMs() - confirmedAtMs <= FRESH_MS,
-    onStep(step) {
-      if (step.verdict !== null) tell(step);
-    },
+    onTelling: tell,
   });
 
   function requireView(): View {
@@ -86,93 +72,69 @@ export function createLiveRoll({ store, clock, random, massLoss, log }: LiveRoll
 
   function take(item: Waiting) {
     const { revision, changes, isSnapshot } = item;
-    waiting.push(item);
-    for (const { before, after } of changes) waitingBytes += estimateBytes(before?.record, after?.record);
+    const fits = waiting.add(item);
     const { present } = requireView().count();
     runner.feed({ kind: isSnapshot ? 'snapshot' : 'changes', revision, changes, present });
-    if (waiting.length > MAX_WAITING || waitingBytes > KEPT_BYTES) runner.feed({ kind: 'full' });
-  }
-
-  function takeWaiting(): Waiting[] {
-    const items = waiting;
-    waiting = [];
-    waitingBytes = 0;
-    return items;
+    if (!fits) runner.feed({ kind: 'full' });
   }
 
   /** Moves what waits to the log. */
   function tell(telling: Telling) {
-    const items = takeWaiting();
+    const items = waiting.takeAll();
     const batches = logBatches(items, telling, requireView().revision());
     // The snapshot has the nodes and the uncertainty itself.
     if (items[0]?.isSnapshot) log.restart(items[0].revision);
     log.append(items[0]?.isSnapshot ? batches.slice(1) : batches);
   }
 
-  function confirmFresh() {
-    confirmedAtMs = clock.monotonicMs();
-    if (upToDate) runner.resume();
-  }
-
   function told(): Roll {
     const roll = requireView().roll();
-    return waiting.length === 0 ? roll : undo(roll, waiting, log.here().revision);
+    const items = waiting.items();
+    return items.length === 0 ? roll : undo(roll, items, log.here().revision);
+  }
+
+  /** Whether the node of a loss of the past has not returned since. */
+  function isStillLost({ instanceId, revision }: PastLoss, now: ReadonlyMap<string, RollEntry>): boolean {
+    const entry = now.get(instanceId);
+    const open = runner.state().open.get(instanceId);
+    // A loss that a snapshot brought, and so has no revision to resume after, may be this one.
+    const isOther = open !== undefined && open.revision !== revision && open.after !== null;
+    return entry !== undefined && presenceState(entry) === 'lost' && !isOther;
   }
 
   return {
-    restart() {
-      runner.reset();
-      based = false;
-      takeWaiting();
-    },
     onSnapshot(roll) {
-      const changes = based ? entryChanges(told(), roll) : null;
+      const changes = isBased ? entryChanges(told(), roll) : null;
       view = createView(roll);
-      upToDate = true;
-      takeWaiting();
+      waiting.takeAll();
       if (changes) {
         take({ revision: roll.revision, changes, audit: [], isSnapshot: true });
       } else {
-        based = true;
+        isBased = true;
         basedAtMs = runner.nowMs();
         log.restart(roll.revision);
       }
-      confirmFresh();
+      runner.heard(true);
     },
     onBatch(batch) {
       const changes = requireView().apply(batch);
       if (changes === null) return false;
-      if (batch.confirmedMsAgo !== undefined) upToDate = true;
       const audit = auditEvents(batch.changes, batch.revision);
       take({ revision: batch.revision, changes, audit, isSnapshot: false });
-      confirmFresh();
+      // Changes may come late while a watch that broke is catching up.
+      runner.heard(batch.confirmedMsAgo !== undefined);
       return true;
     },
-    onBroken() {
-      upToDate = false;
-      runner.pause(confirmedAtMs);
-    },
+    onBroken: () => runner.pause(),
     takePast(losses) {
       const now = new Map(told().entries.map((entry) => [entry.record.ec2InstanceId, entry]));
-      const isStillLost = ({ instanceId, revision }: PastLoss) => {
-        const entry = now.get(instanceId);
-        const open = runner.state().open.get(instanceId);
-        // A loss that a snapshot brought, and so has no revision to resume after, may be this one.
-        const isOther = open !== undefined && open.revision !== revision && open.after !== null;
-        return entry !== undefined && presenceState(entry) === 'lost' && !isOther;
-      };
-      const stillLost = losses.filter(isStillLost);
+      for (const loss of losses) if (!isStillLost(loss, now)) loss.fate.decided = 'returned';
+      const lost = losses.filter(({ fate }) => fate.decided === null);
       const { present } = requireView().count();
-      const revision = requireView().revision();
-      runner.feed({ kind: 'past', revision, losses: stillLost, present, seenAtMs: basedAtMs });
-      const { phase, open } = runner.state();
-      for (const loss of losses) {
-        if (!isStillLost(loss)) Object.assign(loss.fate ?? {}, { decided: 'returned' });
-        else if (!open.has(loss.instanceId)) Object.assign(loss.fate ?? {}, { decided: 'lost' });
-      }
-      return phase.kind === 'uncertain';
+      runner.feed({ kind: 'past', revision: requireView().revision(), losses: lost, present, seenAtMs: basedAtMs });
+      return runner.state().phase.kind === 'uncertain';
     },
-    isBased: () => based,
+    isBased: () => isBased,
     view: () => view,
     told,
     uncertain() {
@@ -182,7 +144,11 @@ export function createLiveRoll({ store, clock, random, massLoss, log }: LiveRoll
       return { kind: 'uncertain', revision: log.here().revision, uncertainty, part };
     },
     openLosses: () => runner.state().open,
-    stop: () => runner.reset(),
+    stop() {
+      runner.reset();
+      waiting.takeAll();
+      isBased = false;
+    },
   };
 }
 

@@ -1,13 +1,6 @@
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
-import {
-  decideFates,
-  initialVerdict,
-  judgeLosses,
-  type VerdictInput,
-  type VerdictState,
-  type VerdictStep,
-} from './loss-verdict.ts';
+import { initialVerdict, judgeLosses, type Telling, type VerdictInput, type VerdictState } from './loss-verdict.ts';
 import type { MassLossLimits } from './mass-loss.ts';
 
 interface VerdictRunnerOptions {
@@ -15,24 +8,24 @@ interface VerdictRunnerOptions {
   readonly limits: MassLossLimits;
   /** Asks the store how many of the present nodes are overdue. */
   readonly countOverdue: (signal: AbortSignal) => Promise<{ readonly asked: number; readonly overdue: number }>;
-  /** Whether the roll is confirmed to be current. No wait ends by a roll that may have changed. */
-  readonly isFresh: () => boolean;
-  readonly onStep: (step: VerdictStep) => void;
+  readonly onTelling: (telling: Telling) => void;
 }
 
-/** Runs the loss verdict: polls the store and wakes the verdict when it asks for that. */
+/**
+ * Runs the loss verdict: polls the store when it asks for that, and lets its waits end. Its time is monotonic, and stands
+ * still while the store's state is unknown: lost nodes get their time to return while the roll shows whether they do.
+ */
 interface VerdictRunner {
   state(): VerdictState;
   feed(input: VerdictInput): void;
-  /** The verdict's own time, monotonic, without pauses. */
   nowMs(): number;
-  /** The roll is confirmed to be current: time runs again, and a wake-up that waited for this happens now. */
-  resume(): void;
   /**
-   * The store's state is unknown since the monotonic instant `sinceMs`: time stops there. Lost nodes get their time to
-   * return while the roll shows whether they do.
+   * All changes that came were fed in: a wait that is over ends now.
+   * @param isConfirmed there are no others, as far as the store knows: time runs again
    */
-  pause(sinceMs: number): void;
+  heard(isConfirmed: boolean): void;
+  /** Time stops, at the instant of the last `heard`. */
+  pause(): void;
   /** Clears the state and ends a running poll. */
   reset(): void;
 }
@@ -40,47 +33,43 @@ interface VerdictRunner {
 /** The verdict is given without an answer long before; a poll that takes longer is given up. */
 const POLL_TIMEOUT_MS = 2_000;
 
-export function createVerdictRunner(options: VerdictRunnerOptions): VerdictRunner {
-  const { clock, limits, isFresh, onStep } = options;
+export function createVerdictRunner({ clock, limits, countOverdue, onTelling }: VerdictRunnerOptions): VerdictRunner {
   let state = initialVerdict;
   let running = new AbortController();
   let wake = new AbortController();
   let wakeAtMs: number | null = null;
-  let pausedSinceMs: number | null = null;
+  let heardAtMs = 0;
+  let isPaused = false;
   let pausedMs = 0;
-  let overslept = false;
   let polling = false;
 
-  const nowMs = () => (pausedSinceMs ?? clock.monotonicMs()) - pausedMs;
+  const nowMs = () => (isPaused ? heardAtMs : clock.monotonicMs()) - pausedMs;
 
   function feed(input: VerdictInput) {
     const step = judgeLosses(state, input, { monotonicMs: nowMs(), wallMs: clock.wallMs() }, limits);
-    decideFates(state.open, input, step);
-    state = step.state;
-    wakeAtMs = step.wakeAtMs;
+    ({ state, wakeAtMs } = step);
     sleepUntilWake();
     if (step.poll && !polling) void poll(running.signal);
-    onStep(step);
-  }
-
-  function sleepUntilWake() {
-    wake.abort();
-    overslept = false;
-    if (wakeAtMs === null || pausedSinceMs !== null) return;
-    wake = new AbortController();
-    clock.sleep(wakeAtMs - nowMs(), wake.signal).then(tick, () => {}); // rejects where another instant was set
+    if (step.telling) onTelling(step.telling);
   }
 
   function tick() {
-    overslept = !isFresh();
-    if (!overslept) feed({ kind: 'tick' });
+    feed({ kind: 'tick' });
+  }
+
+  /** Only for an answer of the store: an uncertainty ends when the store is heard, since nodes may have returned unheard. */
+  function sleepUntilWake() {
+    wake.abort();
+    if (wakeAtMs === null || isPaused || state.phase.kind !== 'asking') return;
+    wake = new AbortController();
+    clock.sleep(wakeAtMs - nowMs(), wake.signal).then(tick, () => {}); // rejects where another instant was set
   }
 
   async function poll(signal: AbortSignal): Promise<void> {
     polling = true;
     let answer = { asked: 0, overdue: 0 };
     try {
-      answer = await withDeadline(clock, POLL_TIMEOUT_MS, signal, 'ask for overdue nodes', options.countOverdue);
+      answer = await withDeadline(clock, POLL_TIMEOUT_MS, signal, 'ask for overdue nodes', countOverdue);
     } catch {
       // No answer is an answer, too. The follower reports a store that is away.
     }
@@ -93,29 +82,25 @@ export function createVerdictRunner(options: VerdictRunnerOptions): VerdictRunne
     state: () => state,
     feed,
     nowMs,
-    resume() {
-      if (pausedSinceMs !== null) {
-        pausedMs += clock.monotonicMs() - pausedSinceMs;
-        pausedSinceMs = null;
+    heard(isConfirmed) {
+      if (isPaused && !isConfirmed) return;
+      if (isPaused) {
+        pausedMs += clock.monotonicMs() - heardAtMs;
+        isPaused = false;
         sleepUntilWake();
       }
-      if (overslept) tick();
+      heardAtMs = clock.monotonicMs();
+      if (wakeAtMs !== null && nowMs() >= wakeAtMs) tick();
     },
-    pause(sinceMs) {
-      if (pausedSinceMs !== null) return;
-      pausedSinceMs = sinceMs;
+    pause() {
+      isPaused = true;
       wake.abort();
     },
     reset() {
       running.abort();
       running = new AbortController();
       wake.abort();
-      wakeAtMs = null;
-      pausedSinceMs = null;
-      pausedMs = 0;
-      overslept = false;
-      polling = false;
-      state = initialVerdict;
+      [state, wakeAtMs, isPaused, pausedMs, polling] = [initialVerdict, null, false, 0, false];
     },
   };
 }

@@ -101,19 +101,25 @@ export type VerdictInput =
   /** Too many changes wait for the verdict: as a tick at the deadline. */
   | { readonly kind: 'full' };
 
-export interface VerdictStep {
+interface VerdictStep {
   readonly state: VerdictState;
-  /** Tell now what waits, with its losses as certain or as uncertain; null: it waits for the verdict. */
-  readonly verdict: 'certain' | 'uncertain' | null;
+  /** null: what waits goes on waiting for the verdict. */
+  readonly telling: Telling | null;
+  /** Ask the store now how many of the present nodes are overdue, and feed in the answer or that there was none. */
+  readonly poll: boolean;
+  /** Feed in a tick at this instant, or as soon after it as may be; null: not needed. */
+  readonly wakeAtMs: number | null;
+}
+
+/** How to tell what waits. */
+export interface Telling {
+  /** Of its losses. */
+  readonly verdict: 'certain' | 'uncertain';
   /** The losses that the verdict is about. Nodes of other losses that wait have returned already. */
   readonly losses: LossMap<UncertainLoss>;
   /** To tell before what waits, and after it. */
   readonly opening: readonly UncertainEvent[];
   readonly closing: readonly (CertainEvent | UncertainEvent)[];
-  /** Ask the store now how many of the present nodes are overdue, and feed in the answer or that there was none. */
-  readonly poll: boolean;
-  /** Feed in a tick at this instant at the latest; null: not needed. */
-  readonly wakeAtMs: number | null;
 }
 
 /** One instant on both clocks. */
@@ -151,11 +157,13 @@ function takeChanges(
   for (const change of changes) {
     const { instanceId } = change;
     const before = lostPresence(change);
+    const known = open.get(instanceId);
     if (before) {
       const dueAtMs = dueAt(before, nowMs);
       open = open.with(instanceId, { before, revision, after, fate: { decided: null }, dueAtMs });
       lastDueMs = Math.max(lastDueMs, dueAtMs);
-    } else if (open.has(instanceId) && (change.after === null || presenceState(change.after) !== 'lost')) {
+    } else if (known && (change.after === null || presenceState(change.after) !== 'lost')) {
+      known.fate.decided = 'returned';
       open = open.without(instanceId);
       if (change.after?.presence && phase.kind === 'uncertain') phase = { ...phase, returned: phase.returned + 1 };
     }
@@ -191,10 +199,7 @@ function settle(state: VerdictState, closing: readonly CertainEvent[], recentUnt
   const ended = closing[0] ?? state.ended;
   return {
     state: { ...initialVerdict, recentUntilMs, polledAtMs, revision, present, ended },
-    verdict: 'certain',
-    losses: state.open,
-    opening: [],
-    closing,
+    telling: { verdict: 'certain', losses: state.open, opening: [], closing },
     poll: false,
     wakeAtMs: null,
   };
@@ -205,14 +210,18 @@ const MAX_EXTENSION = 3;
 /** `uncertain` is sent again when the number of vanished nodes has grown by half: 20 times up to 10,000. */
 const GROWTH = 1.5;
 
-/** Starts an uncertainty, until the last open loss is due. @param vanished to report */
+/**
+ * Starts an uncertainty, until the last open loss is due.
+ * @param vanished to report @param ended what ends the one before it at this step
+ */
 function becomeUncertain(
   state: VerdictState,
   vanished: number,
   now: VerdictTime,
   { share, count }: MassLossLimits,
+  ended: CertainEvent | null = null,
 ): VerdictStep {
-  const { revision, open, ended, lastDueMs: untilMs } = state;
+  const { revision, open, lastDueMs: untilMs } = state;
   const uncertainty: Uncertainty = {
     vanished,
     nodes: Math.max(vanished, state.present + open.size + recentAt(state, now.monotonicMs).length),
@@ -222,27 +231,21 @@ function becomeUncertain(
     until: wallTime(untilMs, now),
   };
   const capMs = now.monotonicMs + MAX_EXTENSION * (untilMs - now.monotonicMs);
-  const part = ended?.revision === revision ? ended.part + 1 : 0;
-  const phase: UncertainPhase = {
-    kind: 'uncertain',
-    uncertainty,
-    untilMs,
-    capMs,
-    announced: vanished,
-    part,
-    returned: 0,
-  };
+  const last = ended ?? state.ended;
+  const part = last?.revision === revision ? last.part + 1 : 0;
+  const phase = { kind: 'uncertain', uncertainty, untilMs, capMs, announced: vanished, part, returned: 0 } as const;
   const event: UncertainEvent = { kind: 'uncertain', revision, uncertainty, part };
-  return stayUncertain({ ...state, phase }, phase, [event]);
+  return stayUncertain(state, phase, ended ? { closing: [ended, event] } : { opening: [event] });
 }
 
-function stayUncertain(state: VerdictState, phase: UncertainPhase, opening: readonly UncertainEvent[]): VerdictStep {
+function stayUncertain(
+  state: VerdictState,
+  phase: UncertainPhase,
+  { opening = [], closing = [] }: Partial<Telling>,
+): VerdictStep {
   return {
     state: { ...state, phase },
-    verdict: 'uncertain',
-    losses: state.open,
-    opening,
-    closing: [],
+    telling: { verdict: 'uncertain', losses: state.open, opening, closing },
     poll: false,
     wakeAtMs: phase.untilMs,
   };
@@ -283,7 +286,7 @@ function judgeUncertainty(
   return stayUncertain(
     state,
     { ...phase, untilMs, uncertainty: next, announced },
-    grown ? [{ kind: 'uncertain', revision, uncertainty: next, part }] : [],
+    { opening: grown ? [{ kind: 'uncertain', revision, uncertainty: next, part }] : [] },
   );
 }
 
@@ -299,12 +302,14 @@ function endWait(
   let upTo = BigInt(revision);
   for (const loss of young) if (BigInt(loss.revision) <= upTo) upTo = BigInt(loss.revision) - 1n;
   let later = initialVerdict.open;
-  for (const [instanceId, loss] of open) if (BigInt(loss.revision) > upTo) later = later.with(instanceId, loss);
+  for (const [instanceId, loss] of open) {
+    if (BigInt(loss.revision) > upTo) later = later.with(instanceId, loss);
+    else loss.fate.decided = 'lost';
+  }
   const lost = open.size - later.size;
   const certain: CertainEvent = { kind: 'certain', revision, upTo: String(upTo), part, returned, lost };
   if (later.size === 0) return settle(state, [certain], recentAt(state, now.monotonicMs));
-  const step = becomeUncertain({ ...state, open: later, ended: certain }, later.size, now, limits);
-  return { ...step, opening: [], closing: [certain, ...step.opening] };
+  return becomeUncertain({ ...state, open: later }, later.size, now, limits, certain);
 }
 
 /** The longest time that a loss waits for the store's answer. */
@@ -353,10 +358,7 @@ function judgeOpenLosses(
       phase: { kind: 'asking', deadlineMs, poll: poll ? asNow : pending },
       polledAtMs: poll ? nowMs : state.polledAtMs,
     },
-    verdict: null,
-    losses: open,
-    opening: [],
-    closing: [],
+    telling: null,
     poll,
     wakeAtMs: poll || pending !== null ? deadlineMs : Math.min(deadlineMs, pollAtMs),
   };
@@ -366,6 +368,8 @@ function judgeOpenLosses(
  * Tells a mass loss from a crash, because a store that fails for a moment ends the leases of healthy nodes. A loss waits,
  * 500 ms at most, until the store was asked how many other nodes are overdue. Few: it is certain. Many: `uncertain` is
  * sent first, and every loss is uncertain until the nodes had a TTL to return; then `certain` is sent.
+ *
+ * Pure, but for the fates of the losses that end with the step: all copies of a loss share its fate.
  */
 export function judgeLosses(
   state: VerdictState,
@@ -381,19 +385,4 @@ export function judgeLosses(
   const isPastMassLoss = input.kind === 'past' && taken.open.size > state.open.size;
   if (isPastMassLoss) return becomeUncertain(taken, taken.open.size, now, limits);
   return judgeOpenLosses(taken, input, now, limits);
-}
-
-/** Says of each loss that ends with this step what became of it. @param open the losses before the step */
-export function decideFates(open: VerdictState['open'], input: VerdictInput, step: VerdictStep): void {
-  if (input.kind === 'changes' || input.kind === 'snapshot') {
-    for (const { instanceId } of input.changes) {
-      const { fate } = open.get(instanceId) ?? {};
-      if (fate && step.losses.get(instanceId)?.fate !== fate) fate.decided = 'returned';
-    }
-  }
-  const certain = step.closing.find((event) => event.kind === 'certain');
-  if (!certain || certain.lost === 0) return;
-  for (const { revision, fate } of open.values()) {
-    if (fate && fate.decided === null && BigInt(revision) <= BigInt(certain.upTo)) fate.decided = 'lost';
-  }
 }

@@ -23,8 +23,6 @@ export interface RegistryOptions {
   readonly idleMs?: number;
   /** How long the first readers wait for the snapshot before they get the last known roll; default 3 s. */
   readonly readTimeoutMs?: number;
-  /** A roll that was last confirmed longer ago is stale; default 15 s, 1.5 times the interval of a store's confirmations. */
-  readonly staleAfterMs?: number;
   /** What counts as a mass loss; null: nothing does. Default: more than 30 % and at least 5 nodes. */
   readonly massLoss?: MassLossLimits | null;
   /** Called while the watch runs: at its start, at each snapshot, batch and failure; at least every 35 s. */
@@ -82,15 +80,14 @@ export interface Registry extends EventSource {
   close(): Promise<void>;
 }
 
-/** Reading any id answers with the store's revision. */
-const SOME_ID = 'i-00000000';
-
+/** A roll that was last confirmed longer ago is stale: 1.5 times the interval of a store's confirmations. */
+const STALE_AFTER_MS = 15_000;
 export function createRegistry(options: RegistryOptions): Registry {
-  const { store, clock, random, idleMs = 180_000, readTimeoutMs = 3_000, staleAfterMs = 15_000 } = options;
+  const { store, clock, random, idleMs = 180_000, readTimeoutMs = 3_000 } = options;
   const { massLoss = DEFAULT_MASS_LOSS, onStep = () => {}, onWatch = () => {} } = options;
   let eventReaders = 0;
   const life = new AbortController();
-  let identity: Promise<string> | null = null;
+  const storeId = createStoreId(store, life.signal);
   const log = createEventLog();
   const live = createLiveRoll({ store, clock, random, massLoss, log });
   const catchUp = createCatchUp({ store, clock, log, live, massLoss });
@@ -104,39 +101,22 @@ export function createRegistry(options: RegistryOptions): Registry {
     readTimeoutMs,
     // An idle time must not make uncertain losses certain.
     isInUse: () => eventReaders > 0 || live.openLosses().size > 0,
-    onStartOver() {
-      identity = null;
-    },
+    onStartOver: storeId.forget,
     onStep,
     onWatch,
   });
 
+  /** The store had nothing newer this long ago. */
+  function ageMs(): number {
+    return Math.max(0, Math.round(clock.monotonicMs() - follower.watch.confirmedAtMs));
+  }
+
   function isStale(): boolean {
-    return !follower.isLive() || follower.ageMs() > staleAfterMs;
+    return !follower.watch.isLive || ageMs() > STALE_AFTER_MS;
   }
 
   function notKnown(): StoreError {
-    return new StoreError('the roll is not known', { retryable: true, cause: follower.lastError() });
-  }
-
-  /** One request for all: a thousand readers may resume at the same time. After a failure the next reader asks again. */
-  function identify(): Promise<string> {
-    const asked = store.id(life.signal);
-    identity = asked;
-    asked.catch(() => {
-      if (identity === asked) identity = null;
-    });
-    return asked;
-  }
-
-  /** Another process may be ahead of this one; only the store knows whether it has reached a revision. */
-  async function requireReached(since: string, signal: AbortSignal): Promise<void> {
-    if (BigInt(since) <= BigInt(live.view()?.revision() ?? 0)) return;
-    const action = `ask ${store.label} for its revision`;
-    const { revision } = await withDeadline(clock, readTimeoutMs, signal, action, (within) =>
-      store.readOne(SOME_ID, within),
-    );
-    if (BigInt(since) > BigInt(revision)) throw new FutureRevisionError(since, revision);
+    return new StoreError('the roll is not known', { retryable: true, cause: follower.watch.lastError });
   }
 
   /** Counts one more reader of events, which keeps the watch running. @returns a function that ends that */
@@ -158,13 +138,12 @@ export function createRegistry(options: RegistryOptions): Registry {
 
   return {
     async read(signal) {
-      await follower.ensure(follower.isLive, signal);
+      await follower.ensure(() => follower.watch.isLive, signal);
       const view = live.view();
       if (!view) throw notKnown();
-      const ageMs = follower.ageMs();
       const uncertainty = live.uncertain()?.uncertainty ?? null;
       const uncertainLosses = new Set(live.openLosses().keys());
-      return { roll: view.roll(), ageMs, stale: isStale(), uncertainty, uncertainLosses };
+      return { roll: view.roll(), ageMs: ageMs(), stale: isStale(), uncertainty, uncertainLosses };
     },
 
     async events({ since, signal }) {
@@ -173,7 +152,9 @@ export function createRegistry(options: RegistryOptions): Registry {
       try {
         await follower.ensure(live.isBased, signal);
         if (!live.isBased()) throw notKnown();
-        if (since !== null) await requireReached(since, signal);
+        // Another process may be ahead of this one; only the store knows whether it has reached a revision.
+        const isAhead = since !== null && BigInt(since) > BigInt(live.view()?.revision() ?? 0);
+        if (isAhead) await requireReached(since, options, readTimeoutMs, signal);
       } catch (error) {
         leave();
         throw error;
@@ -181,19 +162,20 @@ export function createRegistry(options: RegistryOptions): Registry {
       return readEvents(parts, since, signal, leave);
     },
 
-    storeId: (signal) => abortable(identity ?? identify(), signal),
+    storeId: storeId.read,
 
     status() {
       const view = live.view();
-      const lastError = follower.lastError();
+      const { lastError, snapshots, restarts: watchRestarts } = follower.watch;
       return {
         watching: follower.isWatching(),
         watchDownMs: follower.down()?.downMs ?? null,
-        ageMs: view === null ? null : follower.ageMs(),
+        ageMs: view === null ? null : ageMs(),
         stale: isStale(),
         nodes: view?.count() ?? null,
         lastError: lastError === null ? null : describeError(lastError),
-        ...follower.counts(),
+        snapshots,
+        watchRestarts,
         uncertainty: live.uncertain()?.uncertainty ?? null,
         uncertainLosses: live.openLosses().size,
         eventReaders,
@@ -206,6 +188,41 @@ export function createRegistry(options: RegistryOptions): Registry {
       life.abort(new RollcallError('read the roll: this process is stopping'));
       log.close();
       await follower.close();
+    },
+  };
+}
+
+/** Reading any id answers with the store's revision. */
+const SOME_ID = 'i-00000000';
+
+async function requireReached(
+  since: string,
+  { store, clock }: RegistryOptions,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const action = `ask ${store.label} for its revision`;
+  const { revision } = await withDeadline(clock, timeoutMs, signal, action, (within) => store.readOne(SOME_ID, within));
+  if (BigInt(since) > BigInt(revision)) throw new FutureRevisionError(since, revision);
+}
+
+/** One request for all: a thousand readers may resume at the same time. After a failure the next reader asks again. */
+function createStoreId(store: Store, life: AbortSignal) {
+  let known: Promise<string> | null = null;
+
+  function ask(): Promise<string> {
+    const asked = store.id(life);
+    known = asked;
+    asked.catch(() => {
+      if (known === asked) known = null;
+    });
+    return asked;
+  }
+
+  return {
+    read: (signal: AbortSignal) => abortable(known ?? ask(), signal),
+    forget() {
+      known = null;
     },
   };
 }

@@ -1,5 +1,4 @@
 import {
-  type AuditEvent,
   auditEvents,
   diffEntry,
   type EntryChange,
@@ -42,135 +41,92 @@ export interface PastBatch extends EventBatch {
 interface Replay {
   /** One for each revision that has events. */
   readonly batches: readonly PastBatch[];
-  /** The losses of a mass loss that is not over in this past. */
-  readonly open: readonly PastLoss[];
+  /** Losses of a mass loss are among them that are uncertain now. */
+  readonly isUncertain: boolean;
 }
 
 interface ReplayOptions {
   /** null: no loss is uncertain. */
   readonly limits: MassLossLimits | null;
-  /** Losses that are uncertain now. */
-  readonly openLosses: ReadonlyMap<string, UncertainLoss>;
-  readonly wallMs: number;
+  /** As in `LiveRoll`. */
+  readonly takePast: (losses: readonly PastLoss[]) => boolean;
+  readonly openLosses: () => ReadonlyMap<string, UncertainLoss>;
 }
 
-interface PastStep {
-  readonly revision: string;
-  readonly changes: readonly EntryChange[];
-  readonly audit: readonly AuditEvent[];
-  readonly present: number;
+/** The latest loss of a node, until it is lost no more. */
+interface Gone {
+  readonly loss: PastLoss;
+  isMassLoss: boolean;
 }
 
 /**
- * The events of `batches`, with the losses of a mass loss marked as uncertain. A replay does not know when it was: nodes that
- * are lost and have not returned count as lost at once.
+ * The events of `batches`. What became of a loss is known where its node is back in them: of a mass loss it is marked as
+ * uncertain, so that no consumer acts on it. So is a loss that is uncertain now; any other is certain.
  * @param batches all after revision `since` that led to `roll`
  */
 export function replayChanges(
   roll: Roll,
   batches: readonly WatchBatch[],
   since: string,
-  { limits, openLosses, wallMs }: ReplayOptions,
+  { limits, takePast, openLosses }: ReplayOptions,
 ): Replay {
   const view = createView(undoChanges(roll, batches, since));
-  const steps = batches.map((batch): PastStep => {
+  const losses = new Map<EntryChange, Gone>();
+  const gone = new Map<string, Gone>();
+  let isMass = false;
+  const steps = batches.map((batch) => {
+    const { revision } = batch;
     const changes = view.apply(batch) ?? [];
-    const audit = auditEvents(batch.changes, batch.revision);
-    return { revision: batch.revision, changes, audit, present: view.count().present };
-  });
-  const { spans, open, losses } = massLossSpans(steps, limits, openLosses);
-  const beginnings = new Map(spans.map((span) => [span.first, span]));
-  let span: MassLossSpan | undefined;
-  const events = steps.map(({ revision, changes, audit }, index): RollEvent[] => {
-    const begun = beginnings.get(index);
-    span = begun ?? span;
-    const told = changes.flatMap((change) => {
-      const loss = losses.get(change);
-      const isUncertain = span !== undefined || loss === openLosses.get(change.instanceId);
-      return pastEvents(change, revision, isUncertain ? loss : undefined);
-    });
-    const ended = span?.last === index ? [pastCertain(revision, span.returned)] : [];
-    if (ended.length > 0) span = undefined;
-    return [...(begun && limits ? [pastUncertain(revision, begun, limits, wallMs)] : []), ...told, ...audit, ...ended];
-  });
-  const replayed = steps.map(({ revision }, index) => ({ revision, cursor: revision, events: events[index] ?? [] }));
-  return { batches: replayed.filter((batch) => batch.events.length > 0), open };
-}
-
-/** From the first of many losses until all these nodes are back, or departed. */
-interface MassLossSpan {
-  /** Indexes of steps. `last` is null while some node is lost. */
-  readonly first: number;
-  readonly last: number | null;
-  readonly vanished: number;
-  readonly nodes: number;
-  readonly returned: number;
-}
-
-function massLossSpans(
-  steps: readonly PastStep[],
-  limits: MassLossLimits | null,
-  openLosses: ReplayOptions['openLosses'],
-) {
-  const spans: MassLossSpan[] = [];
-  const losses = new Map<EntryChange, UncertainLoss>();
-  /** Lost nodes in the order of their losses. */
-  const gone = new Map<string, PastLoss & { readonly index: number }>();
-  let open = null as MassLossSpan | null;
-  for (const [index, { revision, changes, present }] of steps.entries()) {
     for (const change of changes) {
       const { instanceId, after } = change;
       const before = lostPresence(change);
-      const lost = gone.get(instanceId);
       if (before) {
-        const now = openLosses.get(instanceId);
-        const loss = now?.revision === revision ? now : pastLoss(before, revision);
-        gone.set(instanceId, { ...loss, instanceId, index });
-        losses.set(change, loss);
-      } else if (lost && (after === null || presenceState(after) !== 'lost')) {
+        const each = { loss: pastLoss(instanceId, before, revision), isMassLoss: isMass };
+        gone.set(instanceId, each);
+        losses.set(change, each);
+      } else if (after === null || presenceState(after) !== 'lost') {
+        const returned = gone.get(instanceId);
+        if (returned) returned.loss.fate.decided = 'returned';
         gone.delete(instanceId);
-        if (lost.fate) lost.fate.decided = 'returned';
-        if (open && after?.presence) open = { ...open, returned: open.returned + 1 };
       }
     }
-    const first = gone.values().next().value?.index ?? index;
-    if (!open && isMassLoss(gone.size, present, limits)) {
-      open = { first, last: null, vanished: gone.size, nodes: gone.size + present, returned: 0 };
+    if (!isMass && isMassLoss(gone.size, view.count().present, limits)) {
+      isMass = true;
+      for (const each of gone.values()) each.isMassLoss = true;
     }
-    if (open && gone.size === 0) {
-      spans.push({ ...open, last: index });
-      open = null;
-    }
-  }
-  return { spans: open ? [...spans, open] : spans, open: open ? [...gone.values()] : [], losses };
+    // A mass loss lasts until all are back: how long that took is not known.
+    isMass &&= gone.size > 0;
+    return { revision, changes, audit: auditEvents(batch.changes, revision) };
+  });
+  const isUncertain = isMass && takePast([...gone.values()].map(({ loss }) => loss));
+  const open = openLosses();
+  const replayed = steps.map(({ revision, changes, audit }): PastBatch => {
+    const told = changes.flatMap((change) => pastEvents(change, revision, losses.get(change), open));
+    return { revision, cursor: revision, events: [...told, ...audit] };
+  });
+  return { batches: replayed.filter((batch) => batch.events.length > 0), isUncertain };
 }
 
-function pastLoss(before: RollEntry, revision: string): UncertainLoss {
-  return { before, revision, after: String(BigInt(revision) - 1n), fate: { decided: null }, isPast: true };
+function pastLoss(instanceId: string, before: RollEntry, revision: string): PastLoss {
+  const after = String(BigInt(revision) - 1n);
+  return { instanceId, before, revision, after, fate: { decided: null }, isPast: true };
 }
 
-/** @param loss the change is one that is uncertain */
 function pastEvents(
   { instanceId, before, after }: EntryChange,
   revision: string,
-  loss: UncertainLoss | undefined,
+  gone: Gone | undefined,
+  open: ReadonlyMap<string, UncertainLoss>,
 ): readonly RollEvent[] {
   const events = diffEntry(instanceId, before, after, revision);
-  return loss ? events.map((event) => (event.kind === 'lost' ? { ...event, uncertain: loss } : event)) : events;
+  const uncertain = gone && uncertainNow(gone, open.get(instanceId));
+  return uncertain ? events.map((event) => (event.kind === 'lost' ? { ...event, uncertain } : event)) : events;
 }
 
-function pastUncertain(
-  revision: string,
-  { vanished, nodes }: MassLossSpan,
-  { share, count }: MassLossLimits,
-  wallMs: number,
-): RollEvent {
-  const at = new Date(wallMs).toISOString();
-  const uncertainty = { vanished, nodes, limitShare: share, limitCount: count, since: at, until: at };
-  return { kind: 'uncertain', revision, uncertainty, part: 0 };
-}
-
-/** @param lost nodes that are lost now */
-export function pastCertain(revision: string, returned: number, lost = 0): RollEvent {
-  return { kind: 'certain', revision, upTo: revision, part: 0, returned, lost };
+/** @param open the node's loss that is uncertain now */
+function uncertainNow({ loss, isMassLoss }: Gone, open: UncertainLoss | undefined): UncertainLoss | undefined {
+  if (loss.fate.decided === 'returned') return isMassLoss ? loss : undefined;
+  if (open?.revision === loss.revision) return open;
+  // A snapshot brought it, so its revision is not known there.
+  return open?.after === null ? { ...loss, fate: open.fate } : undefined;
 }

@@ -1,14 +1,7 @@
-import {
-  type AuditEvent,
-  diffEntry,
-  type EntryChange,
-  lostPresence,
-  type RollEvent,
-  type UncertainLoss,
-} from '../record/events.ts';
+import { type AuditEvent, diffEntry, type EntryChange, lostPresence, type RollEvent } from '../record/events.ts';
 import type { Roll, RollEntry } from '../record/roll.ts';
-import type { RevisionEvents } from './event-log.ts';
-import type { VerdictStep } from './loss-verdict.ts';
+import { estimateBytes, KEPT_BYTES, type RevisionEvents } from './event-log.ts';
+import type { Telling } from './loss-verdict.ts';
 
 /** Changes that wait for the verdict about a loss: one revision's, or the differences that a new snapshot brings. */
 export interface Waiting {
@@ -19,8 +12,33 @@ export interface Waiting {
   readonly isSnapshot: boolean;
 }
 
-/** What the verdict says about them. */
-export type Telling = Pick<VerdictStep, 'verdict' | 'losses' | 'opening' | 'closing'>;
+/** In order: what is in the view, and not in the log. */
+interface WaitingChanges {
+  items(): readonly Waiting[];
+  /** @returns false when they are too many, or more bytes than the log keeps: the waiting has to end */
+  add(item: Waiting): boolean;
+  takeAll(): readonly Waiting[];
+}
+
+const MAX_WAITING = 10_000;
+
+export function createWaitingChanges(): WaitingChanges {
+  let items: Waiting[] = [];
+  let bytes = 0;
+  return {
+    items: () => items,
+    add(item) {
+      items.push(item);
+      for (const { before, after } of item.changes) bytes += estimateBytes(before?.record, after?.record);
+      return items.length <= MAX_WAITING && bytes <= KEPT_BYTES;
+    },
+    takeAll() {
+      const taken = items;
+      [items, bytes] = [[], 0];
+      return taken;
+    },
+  };
+}
 
 /**
  * The events of the changes, as the log gets them.
@@ -47,9 +65,10 @@ function changeEvents({ revision, changes }: Waiting, { verdict, losses }: Telli
     const wasPresent = lostPresence(change);
     const open = losses.get(instanceId);
     const isOpen = open?.revision === revision;
-    if (!wasPresent || verdict === null || (verdict === 'certain' && isOpen)) return events;
+    if (!wasPresent || (verdict === 'certain' && isOpen)) return events;
     // A loss that the verdict is not about was taken back while it waited. It is no reason to act either.
-    const loss: UncertainLoss = isOpen ? open : { before: wasPresent, revision, after: String(BigInt(revision) - 1n) };
+    const resumeAfter = String(BigInt(revision) - 1n);
+    const loss = isOpen ? open : { before: wasPresent, revision, after: resumeAfter, fate: { decided: null } };
     return events.map((event) => (event.kind === 'lost' ? { ...event, uncertain: loss } : event));
   });
 }

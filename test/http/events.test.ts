@@ -396,7 +396,7 @@ test('with uncertain=hold an uncertain loss comes after certain, and a reader wi
   const [facts, holding] = [await openSse(t, url), await openSse(t, `${url}?uncertain=hold&since=6`)];
   const before = entry(1);
   const after = { ...before, presence: null };
-  const uncertain = { before, revision: '7', after: '6' };
+  const uncertain = { before, revision: '7', after: '6', fate: { decided: null } };
   const lost = {
     kind: 'lost',
     revision: '7',

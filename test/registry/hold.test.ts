@@ -19,7 +19,12 @@ describe('hold uncertain losses', () => {
   const lost = (n: number, revision: number): RollEvent[] =>
     change(n, revision, present(n), gone(n)).map((event) => ({
       ...event,
-      uncertain: { before: present(n), revision: String(revision), after: String(revision - 1) },
+      uncertain: {
+        before: present(n),
+        revision: String(revision),
+        after: String(revision - 1),
+        fate: { decided: null },
+      },
     }));
   const certain = (revision: number, upTo = revision): RollEvent => ({
     kind: 'certain',
@@ -115,7 +120,10 @@ describe('hold uncertain losses', () => {
 
   test('while a loss is kept that only a snapshot has, there is no cursor', async () => {
     const [event] = lost(1, 6);
-    const kept = { ...event, uncertain: { before: present(1), revision: '6', after: null } } as RollEvent;
+    const kept = {
+      ...event,
+      uncertain: { before: present(1), revision: '6', after: null, fate: { decided: null } },
+    } as RollEvent;
     assert.deepEqual(await filter('5', batch(6, kept), batch(7, ...lost(2, 7)), batch(8, certain(8))), [
       ' → null',
       'certain@8 lost:1@6 lost:2@7 → 8',

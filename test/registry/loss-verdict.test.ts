@@ -282,9 +282,13 @@ describe('loss verdict', () => {
   test('a verdict at rest does nothing when time passes or an answer comes late', () => {
     const now = { monotonicMs: 5, wallMs: 5 };
     for (const input of [{ kind: 'tick' }, { kind: 'polled', asked: 9, overdue: 9 }] as const) {
-      const { state, losses, ...step } = judgeLosses(initialVerdict, input, now, LIMITS);
-      assert.deepEqual(step, { verdict: 'certain', opening: [], closing: [], poll: false, wakeAtMs: null });
-      assert.deepEqual([state.phase, losses.size], [{ kind: 'rest' }, 0]);
+      const { state, telling, ...step } = judgeLosses(initialVerdict, input, now, LIMITS);
+      assert.deepEqual(step, { poll: false, wakeAtMs: null });
+      assert.deepEqual(
+        { ...telling, losses: telling?.losses.size },
+        { verdict: 'certain', opening: [], closing: [], losses: 0 },
+      );
+      assert.deepEqual(state.phase, { kind: 'rest' });
     }
   });
 
@@ -302,7 +306,8 @@ describe('loss verdict', () => {
 
   test('losses of a replay are uncertain for as long as they are not known to be a TTL old', () => {
     const entry = { record: sampleRecord({}), presence: { session: 's', since: '', ttlSeconds: 30 } };
-    const losses = ids(2).map((instanceId) => ({ instanceId, before: entry, revision: '7', after: '6' }));
+    const fate = { decided: null };
+    const losses = ids(2).map((instanceId) => ({ instanceId, before: entry, revision: '7', after: '6', fate }));
     const at = (monotonicMs: number) =>
       judgeLosses(
         initialVerdict,
@@ -311,7 +316,7 @@ describe('loss verdict', () => {
         LIMITS,
       );
     assert.deepEqual([at(30_999).state.phase.kind, at(30_999).wakeAtMs], ['uncertain', 31_000]);
-    assert.deepEqual([at(31_000).state.phase.kind, at(31_000).opening], ['rest', []]);
+    assert.deepEqual([at(31_000).state.phase.kind, at(31_000).telling?.opening], ['rest', []]);
   });
 
   test('when too many changes wait for the verdict, the number of the losses decides at once', () => {
@@ -322,8 +327,8 @@ describe('loss verdict', () => {
       const run = fleet(1_000, silent);
       run.change(...ids(count).map(run.lost));
       const now = { monotonicMs: 1, wallMs: 1 };
-      assert.equal(judgeLosses(run.state, { kind: 'tick' }, now, LIMITS).verdict, null);
-      assert.equal(judgeLosses(run.state, { kind: 'full' }, now, LIMITS).verdict, verdict);
+      assert.equal(judgeLosses(run.state, { kind: 'tick' }, now, LIMITS).telling, null);
+      assert.equal(judgeLosses(run.state, { kind: 'full' }, now, LIMITS).telling?.verdict, verdict);
     }
   });
 
@@ -349,7 +354,7 @@ describe('loss verdict', () => {
           count: 1,
         });
         state = step.state;
-        events.push(...step.opening, ...step.closing);
+        events.push(...(step.telling?.opening ?? []), ...(step.telling?.closing ?? []));
       }
     }
     assert.ok(performance.now() - startedMs < 20_000, `${performance.now() - startedMs} ms`);

@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { massLossNote } from '../../src/cli/mass-loss-note.ts';
 import type { RollEntry } from '../../src/record/roll.ts';
+import type { PastLoss } from '../../src/registry/loss-verdict.ts';
 import { isMassLoss, type MassLossLimits } from '../../src/registry/mass-loss.ts';
 import { replayChanges } from '../../src/registry/replay.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
@@ -82,11 +83,15 @@ describe('mass loss', () => {
       previous: presence,
     }));
     const roll = { revision: '2', entries, skipped: [] };
-    const options = { limits, openLosses: new Map(), wallMs: 0 };
-    const past = replayChanges(roll, [{ revision: '2', changes }], '1', options);
+    let past = 0;
+    const takePast = (losses: readonly PastLoss[]) => {
+      past = losses.length;
+      return true;
+    };
+    replayChanges(roll, [{ revision: '2', changes }], '1', { limits, takePast, openLosses: () => new Map() });
     return {
       follower: follower.emitted.some(({ event }) => event.kind === 'uncertain'),
-      past: past.open.length > 0,
+      past: past > 0,
       note: massLossNote(entries, limits, true) !== null,
     };
   }

@@ -127,8 +127,12 @@ test('while the store is away nothing becomes certain, and the time to return st
   await clock.advance(9_000);
   store.commit(nodes(4, 8));
   await clock.advance(900);
+  store.confirm();
+  await clock.advance(0);
   assert.deepEqual(holding.take(), []);
   await clock.advance(100);
+  store.confirm();
+  await clock.advance(0);
   assert.deepEqual(holding.take(), [['certain lost×2', '5']]);
 });
 

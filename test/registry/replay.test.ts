@@ -1,15 +1,17 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
+import type { UncertainLoss } from '../../src/record/events.ts';
 import type { Presence } from '../../src/record/record.ts';
 import type { Roll, RollEntry } from '../../src/record/roll.ts';
+import type { PastLoss } from '../../src/registry/loss-verdict.ts';
 import { replayChanges, undoChanges } from '../../src/registry/replay.ts';
 import type { Change, WatchBatch } from '../../src/store/read-roll.ts';
 import { diffRolls } from '../support/diff-rolls.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 
 describe('replay of changes', () => {
-  const PLAIN = { limits: null, openLosses: new Map(), wallMs: 0 };
+  const PLAIN = { limits: null, takePast: () => false, openLosses: () => new Map<string, UncertainLoss>() };
   const PRESENCE: Presence = { session: 'session-a', since: '2026-01-01T00:00:00.000Z', ttlSeconds: 30 };
 
   function record(n: number, cluster = 'demo') {
@@ -87,41 +89,57 @@ describe('replay of changes', () => {
   });
 
   /** Ten nodes that are present, and then what happens, a revision each. */
-  function mass(...happened: readonly (readonly [n: number, session: string | null])[]) {
+  /** @param known the nodes that are still lost are so for more than a TTL */
+  function mass(happened: readonly (readonly [n: number, session: string | null])[], known = false) {
     const start = Array.from({ length: 10 }, (_, n): Step => ({ n, cluster: 'demo', session: 'a' }));
     const { rolls, batches } = history([
       ...start,
       ...happened.map(([n, session]) => ({ n, cluster: 'demo', session })),
     ]);
     const [then, now] = [rolls[10] as Roll, rolls.at(-1) as Roll];
-    const options = { limits: { share: 0.3, count: 4 }, openLosses: new Map(), wallMs: 0 };
-    const replay = replayChanges(now, batches.slice(10), then.revision, options);
+    let open: readonly PastLoss[] = [];
+    const takePast = (losses: readonly PastLoss[]) => {
+      open = losses;
+      return true;
+    };
+    const openLosses = () => new Map(known ? [] : open.map((loss) => [loss.instanceId, loss]));
+    const limits = { share: 0.3, count: 4 };
+    const replay = replayChanges(now, batches.slice(10), then.revision, { limits, takePast, openLosses });
     const told = replay.batches.flatMap(({ events }) => events);
     const names = told.map((event) => `${event.kind}${'uncertain' in event && event.uncertain ? '?' : ''}`).join(' ');
-    return { replay, told, names, open: replay.open.map(({ instanceId }) => instanceId) };
+    return { names, told, open, isUncertain: replay.isUncertain };
   }
 
-  test('losses of a mass loss are uncertain from the first one until all nodes are back', () => {
+  test('losses of a mass loss that were taken back are uncertain, from the first one until all nodes are back', () => {
     const lost = [1, 2, 3, 4].map((n) => [n, null] as const);
     const back = [1, 2, 3, 4].map((n) => [n, 'b'] as const);
-    const { names, told, open } = mass([0, null], [0, 'a'], ...lost, [0, null], [0, 'a'], ...back, [5, null]);
-    const uncertain =
-      'uncertain lost? lost? lost? lost? lost? recovered recovered recovered recovered recovered certain';
-    assert.equal(names, `lost recovered ${uncertain} lost`);
+    const { names, told, open } = mass([[0, null], [0, 'a'], ...lost, [0, null], [0, 'a'], ...back, [5, null]]);
+    const past = 'lost? lost? lost? lost? lost? recovered recovered recovered recovered recovered';
+    assert.equal(names, `lost recovered ${past} lost`);
     assert.deepEqual(open, []);
-    const certain = told.find(({ kind }) => kind === 'certain');
-    assert.deepEqual(certain, { kind: 'certain', revision: '44', upTo: '44', part: 0, returned: 5, lost: 0 });
+    const fates = told.flatMap((event) => ('uncertain' in event && event.uncertain ? [event.uncertain] : []));
+    assert.deepEqual(new Set(fates.map(({ fate, isPast }) => `${fate.decided} ${isPast}`)), new Set(['returned true']));
   });
 
-  test('nodes of a mass loss that are not back are open, each with its last present entry', () => {
-    const { names, replay, open } = mass(...[4, 3, 2, 1].map((n) => [n, null] as const), [3, 'b']);
-    assert.equal(names, 'uncertain lost? lost? lost? lost? recovered');
-    assert.deepEqual(open, [4, 2, 1].map(sampleInstanceId));
-    assert.deepEqual(replay.open[0], {
-      ...replay.open[0],
+  test('nodes of a mass loss that are not back may be uncertain now, each with its last present entry', () => {
+    const happened = [...[4, 3, 2, 1].map((n) => [n, null] as const), [3, 'b'] as const];
+    const { names, open, isUncertain } = mass(happened);
+    assert.equal(names, 'lost? lost? lost? lost? recovered');
+    assert.equal(isUncertain, true);
+    assert.deepEqual(
+      open.map(({ instanceId }) => instanceId),
+      [4, 2, 1].map(sampleInstanceId),
+    );
+    assert.deepEqual(open[0], {
+      ...open[0],
       revision: '22',
       before: { record: record(4), presence: { ...PRESENCE, session: 'a' } },
     });
+  });
+
+  test('or they are lost for certain: then only the one that is back is uncertain', () => {
+    const { names } = mass([...[4, 3, 2, 1].map((n) => [n, null] as const), [3, 'b']], true);
+    assert.equal(names, 'lost lost? lost lost recovered');
   });
 
   test('a loss that is uncertain now is so in a replay, too', () => {
@@ -130,9 +148,15 @@ describe('replay of changes', () => {
       { n: 1, cluster: 'demo', session: null },
     ]);
     const before = { record: record(1), presence: { ...PRESENCE, session: 'a' } };
-    const loss = { before, revision: '4', after: '3' };
-    const options = { ...PLAIN, openLosses: new Map([[sampleInstanceId(1), loss]]) };
-    const [batch] = replayChanges(rolls[2] as Roll, batches.slice(1), '2', options).batches;
-    assert.deepEqual(batch?.events[0], { ...batch?.events[0], kind: 'lost', uncertain: loss });
+    const seen = { before, revision: '4', after: '3', fate: { decided: null } };
+    // One that a snapshot brought has another revision there.
+    for (const loss of [seen, { ...seen, revision: '9', after: null }]) {
+      const options = { ...PLAIN, openLosses: () => new Map([[sampleInstanceId(1), loss]]) };
+      const [batch] = replayChanges(rolls[2] as Roll, batches.slice(1), '2', options).batches;
+      const event = batch?.events[0];
+      assert.ok(event?.kind === 'lost' && event.uncertain);
+      const { revision, after, fate } = event.uncertain;
+      assert.deepEqual([revision, after, fate === loss.fate], ['4', '3', true]);
+    }
   });
 });

@@ -92,10 +92,10 @@ export function verdictDriver(size: number, limits: MassLossLimits, pollAnswer: 
   const step = (input: VerdictInput) => {
     const result = judgeLosses(state, input, { monotonicMs: nowMs, wallMs: WALL_AT_ZERO_MS + nowMs }, limits);
     ({ state, wakeAtMs } = result);
-    if (result.verdict !== null) {
+    if (result.telling) {
       const items = waiting;
       waiting = [];
-      const batches = logBatches(items, result, String(revision));
+      const batches = logBatches(items, result.telling, String(revision));
       // A snapshot is of the end of the log.
       if (items[0]?.isSnapshot) sendSnapshot();
       else for (const batch of batches) send({ ...batch, cursor: batch.revision });

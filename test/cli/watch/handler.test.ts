@@ -220,7 +220,7 @@ describe('handler environment', () => {
   });
 
   test('an uncertain loss says so', () => {
-    const uncertain = { before: { record, presence: null }, revision: '42', after: '41' };
+    const uncertain = { before: { record, presence: null }, revision: '42', after: '41', fate: { decided: null } };
     assert.equal(environment({ ...lost, uncertain })['ROLLCALL_EVENT_UNCERTAIN'], 'true');
   });
 
