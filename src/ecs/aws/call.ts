@@ -18,6 +18,20 @@ export class AnswerError extends Error {
   override readonly name = 'AnswerError';
 }
 
+/** A setting of the AWS configuration is missing, contradictory or cannot be carried out; nothing else is tried. */
+export class CredentialError extends Error {
+  override readonly name = 'CredentialError';
+  /** The next step. */
+  readonly help: string;
+  /** True if the same call may succeed later without any change by the user. */
+  readonly retryable: boolean;
+  constructor(message: string, help: string, retryable = false) {
+    super(message);
+    this.help = help;
+    this.retryable = retryable;
+  }
+}
+
 /**
  * Limit of one answer. 100 container instances with all their attributes are about 1 MB; a much longer answer is not from
  * ECS and would exhaust the process's memory.

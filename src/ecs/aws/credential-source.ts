@@ -1,16 +1,5 @@
-/** A setting of the AWS configuration is missing, contradictory or cannot be carried out; nothing else is tried. */
-export class CredentialError extends Error {
-  override readonly name = 'CredentialError';
-  /** The next step. */
-  readonly help: string;
-  /** True if the same call may succeed later without any change by the user. */
-  readonly retryable: boolean;
-  constructor(message: string, help: string, retryable = false) {
-    super(message);
-    this.help = help;
-    this.retryable = retryable;
-  }
-}
+import { CredentialError } from './call.ts';
+import type { Environment, Settings, SharedFiles } from './config-files.ts';
 
 export interface Keys {
   readonly accessKeyId: string;
@@ -44,17 +33,6 @@ interface Role {
   readonly durationSeconds: number | null;
 }
 
-export type Environment = Readonly<Record<string, string | undefined>>;
-type Settings = Readonly<Record<string, string | undefined>>;
-
-/** The parsed configuration files of the AWS tools, each by profile. */
-interface SharedFiles {
-  readonly configFile: Readonly<Record<string, Settings>>;
-  readonly credentialsFile: Readonly<Record<string, Settings>>;
-  /** Their paths, for messages. */
-  readonly paths: readonly [config: string, credentials: string];
-}
-
 const FILES_HELP = 'check --profile and AWS_PROFILE; AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE name other files';
 
 /**
@@ -67,24 +45,26 @@ const FILES_HELP = 'check --profile and AWS_PROFILE; AWS_CONFIG_FILE and AWS_SHA
  * @throws CredentialError
  */
 export function chooseCredentialSource(env: Environment, files: SharedFiles, profile: string | null): CredentialSource {
-  if (profile !== null) return namedProfile(env, files, profile);
-  const keys = environmentKeys(env);
+  const keys = profile === null ? environmentKeys(env) : null;
   if (keys !== null) return keys;
-  if (env['AWS_PROFILE']) return namedProfile(env, files, env['AWS_PROFILE']);
-  const tokenFile = env['AWS_WEB_IDENTITY_TOKEN_FILE'];
-  if (tokenFile) {
-    return webIdentity('AWS_WEB_IDENTITY_TOKEN_FILE', tokenFile, env['AWS_ROLE_ARN'], env['AWS_ROLE_SESSION_NAME']);
+  const named = profile ?? profileVariable(env);
+  if (named !== null && !hasProfile(files, named)) {
+    const [config, credentials] = files.paths;
+    throw new CredentialError(`no profile ${JSON.stringify(named)} in ${config} or ${credentials}`, FILES_HELP);
   }
-  return (hasProfile(files, 'default') ? ofProfile(env, files, 'default', []) : null) ?? ofHost(env);
+  // Beside --profile the environment's web identity does not count, no more than its keys do.
+  const web = profile === null ? env : {};
+  return ofProfile({ env, files, web }, named ?? 'default', []) ?? ofHost(env);
 }
 
-/** The source that a named profile has or, for one without any setting for credentials, that of the host. */
-function namedProfile(env: Environment, files: SharedFiles, profile: string): CredentialSource {
-  if (!hasProfile(files, profile)) {
-    const [config, credentials] = files.paths;
-    throw new CredentialError(`no profile ${JSON.stringify(profile)} in ${config} or ${credentials}`, FILES_HELP);
+/** The profile that the environment names. @throws CredentialError for two names: each of the two aws CLIs takes another */
+function profileVariable(env: Environment): string | null {
+  const [name, other] = [env['AWS_PROFILE'] || null, env['AWS_DEFAULT_PROFILE'] || null];
+  if (name !== null && other !== null && name !== other) {
+    const both = `AWS_PROFILE is ${JSON.stringify(name)} and AWS_DEFAULT_PROFILE is ${JSON.stringify(other)}`;
+    throw new CredentialError(both, 'unset one of them, or set --profile');
   }
-  return ofProfile(env, files, profile, []) ?? ofHost(env);
+  return name ?? other;
 }
 
 function hasProfile({ configFile, credentialsFile }: SharedFiles, profile: string): boolean {
@@ -97,80 +77,123 @@ function ofHost(env: Environment): CredentialSource {
   return { kind: container ? 'container' : 'instance' };
 }
 
-function environmentKeys(env: Environment): CredentialSource | null {
-  return keyPair(
-    'the environment',
-    ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'],
-    env,
-    env['AWS_SESSION_TOKEN'],
-    'set both variables or none',
-  );
+/** The keys in the environment; null: none. @throws CredentialError for half a pair */
+export function environmentKeys(env: Environment): CredentialSource | null {
+  const { AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: secret } = env;
+  const names = ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'] as const;
+  const token = env['AWS_SECURITY_TOKEN'] || env['AWS_SESSION_TOKEN'];
+  return keyPair(names, [id, secret, token], (problem) => {
+    return new CredentialError(`the environment has ${problem}`, 'set both variables or none');
+  });
 }
 
-/** @returns null if there is no key; @throws CredentialError for half a pair */
+/** @returns null if there is no key; @throws what `refuse` makes of half a pair */
 function keyPair(
-  where: string,
   [idName, secretName]: readonly [string, string],
-  settings: Settings,
-  sessionToken: string | undefined,
-  help: string,
+  [accessKeyId, secretAccessKey, sessionToken]: readonly (string | undefined)[],
+  refuse: (problem: string) => CredentialError,
 ): CredentialSource | null {
-  const [accessKeyId, secretAccessKey] = [settings[idName], settings[secretName]];
   if (!accessKeyId && !secretAccessKey) return null;
-  if (!accessKeyId) throw new CredentialError(`${where} has ${secretName} but not ${idName}`, help);
-  if (!secretAccessKey) throw new CredentialError(`${where} has ${idName} but not ${secretName}`, help);
+  if (!accessKeyId) throw refuse(`${secretName} but not ${idName}`);
+  if (!secretAccessKey) throw refuse(`${idName} but not ${secretName}`);
   return { kind: 'keys', keys: { accessKeyId, secretAccessKey, ...(sessionToken ? { sessionToken } : {}) } };
 }
+
+interface Given {
+  readonly env: Environment;
+  readonly files: SharedFiles;
+  /** Where AWS_WEB_IDENTITY_TOKEN_FILE and the variables that belong to it count: `env`, or nothing. */
+  readonly web: Environment;
+}
+
+const [KEY_ID, SECRET] = ['aws_access_key_id', 'aws_secret_access_key'] as const;
+/** What each profile may say about its credentials. */
+const CREDENTIAL_SETTINGS = [
+  ...[KEY_ID, SECRET, 'role_arn', 'source_profile', 'credential_source', 'web_identity_token_file'],
+  ...['credential_process', 'login_session', 'sso_session', 'sso_start_url', 'sso_account_id', 'sso_role_name'],
+];
 
 /**
  * The source that the settings of a profile name; null if it has none.
  * @param visited the profiles whose `source_profile` led here
  */
-function ofProfile(
-  env: Environment,
-  files: SharedFiles,
-  profile: string,
-  visited: readonly string[],
-): CredentialSource | null {
-  const settings: Settings = { ...files.configFile[profile], ...files.credentialsFile[profile] };
+function ofProfile(given: Given, profile: string, visited: readonly string[]): CredentialSource | null {
+  const { files, web } = given;
+  const [inConfig, inCredentials] = [files.configFile[profile] ?? {}, files.credentialsFile[profile] ?? {}];
+  const settings: Settings = { ...inConfig, ...inCredentials };
   const name = `profile ${JSON.stringify(profile)}`;
   const help = `correct ${name} in ${files.paths.join(' or ')}`;
-  const keys = () =>
-    keyPair(name, ['aws_access_key_id', 'aws_secret_access_key'], settings, settings['aws_session_token'], help);
-  const { role_arn: arn, source_profile: from, credential_source: source, web_identity_token_file: file } = settings;
+  const empty = CREDENTIAL_SETTINGS.find((setting) => settings[setting]?.trim() === '');
+  if (empty !== undefined) throw new CredentialError(`${empty} of ${name} is empty`, help);
+
+  // A pair is taken from one file, with the token that stands beside it.
+  const keysIn = (file: Settings, path: string) => {
+    const token = file['aws_security_token'] || file['aws_session_token'];
+    return keyPair([KEY_ID, SECRET], [file[KEY_ID], file[SECRET], token], (problem) => {
+      return new CredentialError(`${name} has ${problem} in ${path}`, help);
+    });
+  };
+  const [configPath, credentialsPath] = files.paths;
+  const credentialsKeys = () => keysIn(inCredentials, credentialsPath);
+  const configKeys = () => keysIn(inConfig, configPath);
+
+  const { role_arn: arn, web_identity_token_file: tokenFile, credential_process: command } = settings;
   // A profile may name itself as the source of its role: then its own keys are meant.
-  if (visited.at(-1) === profile) return keys();
+  if (visited.at(-1) === profile) return credentialsKeys() ?? configKeys();
   if (visited.includes(profile)) {
     throw new CredentialError(`source_profile goes in a circle: ${[...visited, profile].join(' → ')}`, help);
   }
-  if (arn && file) return webIdentity(`web_identity_token_file of ${name}`, file, arn, settings['role_session_name']);
-  if (arn) {
-    if (from && source) throw new CredentialError(`${name} has both source_profile and credential_source`, help);
-    if (!from && !source) {
-      throw new CredentialError(`${name} has role_arn but neither source_profile nor credential_source`, help);
-    }
-    if (settings['mfa_serial']) {
-      const step = 'use a profile without mfa_serial, or put temporary keys into the environment';
-      throw new CredentialError(
-        `${name} needs a code of ${settings['mfa_serial']}, which rollcall cannot ask for`,
-        step,
-      );
-    }
-    const role = readRole(settings, arn, name, help);
-    const outer = from
-      ? sourceProfile(env, files, profile, from, visited)
-      : credentialSource(env, source ?? '', name, help);
-    return { kind: 'role', profile, role, source: outer };
+  // The keys of a source_profile are meant, also where it has a role of its own.
+  const isKeySource = visited.length > 0 && (settings[KEY_ID] ?? settings[SECRET]) !== undefined;
+  if (arn !== undefined && tokenFile === undefined && !isKeySource) {
+    return ofRole(given, profile, settings, visited, help);
   }
-  if (settings['sso_session'] || settings['sso_start_url']) return { kind: 'sso', profile };
-  const pair = keys();
-  if (pair !== null) return pair;
-  if (settings['credential_process'] !== undefined) {
-    const command = settings['credential_process'].trim();
-    if (command === '') throw new CredentialError(`credential_process of ${name} is empty`, help);
-    return { kind: 'process', profile, command };
+  const webFile = web['AWS_WEB_IDENTITY_TOKEN_FILE'];
+  if (webFile || tokenFile !== undefined) {
+    const setting = webFile ? 'AWS_WEB_IDENTITY_TOKEN_FILE' : `web_identity_token_file of ${name}`;
+    const roleArn = web['AWS_ROLE_ARN'] || arn;
+    if (!roleArn) {
+      const [missing, step] = webFile ? ['AWS_ROLE_ARN', 'set both variables or none'] : ['role_arn', help];
+      throw new CredentialError(`${setting} is set but ${missing} is not`, step);
+    }
+    const sessionName = web['AWS_ROLE_SESSION_NAME'] || settings['role_session_name'] || null;
+    return { kind: 'web-identity', setting, tokenFile: webFile || (tokenFile ?? ''), roleArn, sessionName };
   }
-  return settings['login_session'] ? { kind: 'login', profile } : null;
+  const signOn = settings['sso_account_id'] ?? settings['sso_role_name'];
+  if (signOn !== undefined) return { kind: 'sso', profile };
+  const stored = credentialsKeys();
+  if (stored !== null) return stored;
+  if (settings['login_session'] !== undefined) return { kind: 'login', profile };
+  if (command !== undefined) return { kind: 'process', profile, command: command.trim() };
+  const configured = configKeys();
+  if (configured !== null) return configured;
+  // Without an account and a role, which the error then names.
+  return (settings['sso_session'] ?? settings['sso_start_url']) === undefined ? null : { kind: 'sso', profile };
+}
+
+/** A role that the credentials of another source assume. */
+function ofRole(
+  given: Given,
+  profile: string,
+  settings: Settings,
+  visited: readonly string[],
+  help: string,
+): CredentialSource {
+  const { role_arn: arn = '', source_profile: from, credential_source: source, mfa_serial: mfa } = settings;
+  const name = `profile ${JSON.stringify(profile)}`;
+  if (from && source) throw new CredentialError(`${name} has both source_profile and credential_source`, help);
+  if (!from && !source) {
+    throw new CredentialError(`${name} has role_arn but neither source_profile nor credential_source`, help);
+  }
+  if (mfa) {
+    const step = 'use a profile without mfa_serial, or put temporary keys into the environment';
+    throw new CredentialError(`${name} needs a code of ${mfa}, which rollcall cannot ask for`, step);
+  }
+  const role = readRole(settings, arn, name, help);
+  const outer = from
+    ? sourceProfile(given, profile, from, visited)
+    : credentialSource(given.env, source ?? '', name, help);
+  return { kind: 'role', profile, role, source: outer };
 }
 
 function readRole(settings: Settings, arn: string, name: string, help: string): Role {
@@ -190,15 +213,14 @@ function readRole(settings: Settings, arn: string, name: string, help: string): 
 }
 
 function sourceProfile(
-  env: Environment,
-  files: SharedFiles,
+  { env, files }: Given,
   profile: string,
   from: string,
   visited: readonly string[],
 ): CredentialSource {
   const setting = `source_profile ${JSON.stringify(from)} of profile ${JSON.stringify(profile)}`;
   if (!hasProfile(files, from)) throw new CredentialError(`${setting} does not exist`, FILES_HELP);
-  const source = ofProfile(env, files, from, [...visited, profile]);
+  const source = ofProfile({ env, files, web: {} }, from, [...visited, profile]);
   if (source === null) {
     const help = `give profile ${JSON.stringify(from)} keys, a role or a credential_process`;
     throw new CredentialError(`${setting} has no credentials`, help);
@@ -220,14 +242,4 @@ function credentialSource(env: Environment, source: string, name: string, help: 
     `credential_source of ${name} is Environment, but AWS_ACCESS_KEY_ID is not set`,
     'set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY',
   );
-}
-
-function webIdentity(
-  setting: string,
-  tokenFile: string,
-  roleArn: string | undefined,
-  sessionName: string | undefined,
-): CredentialSource {
-  if (!roleArn) throw new CredentialError(`${setting} is set but AWS_ROLE_ARN is not`, 'set both variables or none');
-  return { kind: 'web-identity', setting, tokenFile, roleArn, sessionName: sessionName ?? null };
 }

@@ -1,18 +1,11 @@
 import { readFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
-import { join } from 'node:path';
 import type { Clock } from '../../lib/clock.ts';
 import { DeadlineError, withDeadline } from '../../lib/deadline.ts';
 import { describeError, firstLine } from '../../lib/errors.ts';
 import { runCommand } from '../../lib/run-command.ts';
-import { collectAnswer, type Sdk } from './call.ts';
-import {
-  CredentialError,
-  type CredentialSource,
-  chooseCredentialSource,
-  type Environment,
-  type Keys,
-} from './credential-source.ts';
+import { CredentialError, collectAnswer, type Sdk } from './call.ts';
+import { type Environment, readConfigFiles } from './config-files.ts';
+import { type CredentialSource, chooseCredentialSource, environmentKeys, type Keys } from './credential-source.ts';
 
 interface Credentials extends Keys {
   readonly expiration?: Date;
@@ -36,11 +29,10 @@ interface CredentialDeps {
 
 /** Reads the credentials anew: the files may change while an agent runs. @throws CredentialError */
 export async function readCredentials(deps: CredentialDeps, profile: string | null): Promise<Credentials> {
-  const { env, sdk } = deps;
-  const configFilepath = env['AWS_CONFIG_FILE'] || join(homedir(), '.aws/config');
-  const filepath = env['AWS_SHARED_CREDENTIALS_FILE'] || join(homedir(), '.aws/credentials');
-  const files = await sdk.loadSharedConfigFiles({ configFilepath, filepath, ignoreCache: true });
-  const source = chooseCredentialSource(env, { ...files, paths: [configFilepath, filepath] }, profile);
+  const { env } = deps;
+  // Keys in the environment are the whole answer, so that a file that cannot be read is no failure then.
+  const keys = profile === null ? environmentKeys(env) : null;
+  const source = keys ?? chooseCredentialSource(env, await readConfigFiles(env), profile);
   try {
     const { signal } = new AbortController();
     return await withDeadline(deps.clock, CREDENTIALS_TIMEOUT_MS, signal, 'credentials', () =>

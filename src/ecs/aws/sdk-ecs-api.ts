@@ -30,6 +30,7 @@ function openClient(
   { region, profile, requestsPerSecond }: EcsSettings,
   { maxAttempts, clock, env, network }: { readonly maxAttempts: number; readonly network: AwsNetwork } & EcsDeps,
 ): Client {
+  const named = profile ?? (env['AWS_PROFILE'] || env['AWS_DEFAULT_PROFILE']);
   const given = region ?? (env['AWS_REGION'] || env['AWS_DEFAULT_REGION'] || null);
   const requestHandler = {
     ...network.agents,
@@ -42,7 +43,8 @@ function openClient(
   };
   const client = new sdk.ECSClient({
     ...(given === null ? {} : { region: given }),
-    ...(profile === null ? {} : { profile }),
+    // The SDK knows AWS_PROFILE alone, and would take the region from another profile than the keys.
+    ...(named ? { profile: named } : {}),
     maxAttempts,
     retryMode: 'adaptive',
     requestHandler,

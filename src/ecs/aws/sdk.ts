@@ -21,4 +21,3 @@ export {
   fromTemporaryCredentials,
   fromWebToken,
 } from '@aws-sdk/credential-providers';
-export { loadSharedConfigFiles } from '@smithy/core/config';

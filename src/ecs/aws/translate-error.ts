@@ -1,8 +1,7 @@
 import { DeadlineError } from '../../lib/deadline.ts';
 import { firstLine } from '../../lib/errors.ts';
 import { EcsError } from '../ecs-errors.ts';
-import { AnswerError, type EcsCall } from './call.ts';
-import { CredentialError } from './credential-source.ts';
+import { AnswerError, CredentialError, type EcsCall } from './call.ts';
 
 /** The next step for some of AWS's error codes. */
 interface CodeHelp {

@@ -1,12 +1,16 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { type CredentialError, chooseCredentialSource } from '../../../src/ecs/aws/credential-source.ts';
+import type { CredentialError } from '../../../src/ecs/aws/call.ts';
+import { chooseCredentialSource } from '../../../src/ecs/aws/credential-source.ts';
 
 type Profiles = Record<string, Record<string, string>>;
 
 const KEYS = { aws_access_key_id: 'AKIDPROFILE', aws_secret_access_key: 'secret' };
 const OWN = { AWS_ACCESS_KEY_ID: 'AKIDENV', AWS_SECRET_ACCESS_KEY: 'secret' };
 const ARN = 'arn:aws:iam::123456789012:role/ops';
+const WEB = { AWS_WEB_IDENTITY_TOKEN_FILE: '/t', AWS_ROLE_ARN: ARN };
+const ROLE = { ops: { role_arn: ARN, source_profile: 'base' }, base: KEYS };
+const PROCESS = { credential_process: '/bin/creds' };
 
 function choose(
   profile: string | null,
@@ -17,10 +21,15 @@ function choose(
   return chooseCredentialSource(env, { configFile, credentialsFile, paths: ['/c', '/k'] }, profile);
 }
 
-/** Key id of the chosen keys, else the kind of the source. */
+/** Key id of the chosen keys, with their token; else the kind of the source, for a role also of the one behind it. */
 function brief(...args: Parameters<typeof choose>): string {
-  const source = choose(...args);
-  return source.kind === 'keys' ? source.keys.accessKeyId : source.kind;
+  const briefly = (source: ReturnType<typeof choose>): string => {
+    if (source.kind === 'role') return `role by ${briefly(source.source)}`;
+    if (source.kind !== 'keys') return source.kind;
+    const { accessKeyId, sessionToken } = source.keys;
+    return sessionToken === undefined ? accessKeyId : `${accessKeyId} ${sessionToken}`;
+  };
+  return briefly(choose(...args));
 }
 
 describe('the chosen identity is the one that both aws CLIs choose', () => {
@@ -31,19 +40,30 @@ describe('the chosen identity is the one that both aws CLIs choose', () => {
     ['keys in the environment outrank AWS_PROFILE', 'AKIDENV', null, { ...OWN, AWS_PROFILE: 'ops' }, { ops: KEYS }],
     ['--profile outranks the keys in the environment', 'AKIDPROFILE', 'ops', OWN, { ops: KEYS }],
     ['AWS_PROFILE', 'AKIDPROFILE', null, { AWS_PROFILE: 'ops' }, { ops: KEYS }],
+    ['AWS_DEFAULT_PROFILE', 'AKIDPROFILE', null, { AWS_DEFAULT_PROFILE: 'ops' }, { ops: KEYS }],
+    ['--profile outranks AWS_DEFAULT_PROFILE', 'AKIDPROFILE', 'ops', { AWS_DEFAULT_PROFILE: 'x' }, { ops: KEYS }],
+    ['--profile outranks a web identity', 'AKIDPROFILE', 'ops', WEB, { ops: KEYS }],
     [
-      'AWS_PROFILE outranks a web identity',
-      'AKIDPROFILE',
+      'a web identity outranks the keys of AWS_PROFILE',
+      'web-identity',
       null,
-      { AWS_PROFILE: 'ops', AWS_WEB_IDENTITY_TOKEN_FILE: '/t' },
+      { ...WEB, AWS_PROFILE: 'ops' },
       { ops: KEYS },
     ],
     [
-      'a web identity outranks the profile default',
-      'web-identity',
+      'the role of AWS_PROFILE outranks a web identity',
+      'role by AKIDPROFILE',
       null,
-      { AWS_WEB_IDENTITY_TOKEN_FILE: '/t', AWS_ROLE_ARN: ARN },
-      { default: KEYS },
+      { ...WEB, AWS_PROFILE: 'ops' },
+      ROLE,
+    ],
+    ['a web identity outranks the keys of the profile default', 'web-identity', null, WEB, { default: KEYS }],
+    [
+      'the role of the profile default outranks a web identity',
+      'role by AKIDPROFILE',
+      null,
+      WEB,
+      { default: ROLE.ops, base: KEYS },
     ],
     ['the profile default is taken without being named', 'AKIDPROFILE', null, {}, { default: KEYS }],
     [
@@ -53,17 +73,48 @@ describe('the chosen identity is the one that both aws CLIs choose', () => {
       {},
       { ops: { region: 'us-east-1' } },
     ],
-    ['a role of a profile', 'role', 'ops', {}, { ops: { role_arn: ARN, source_profile: 'base' }, base: KEYS }],
+    ['a role of a profile', 'role by AKIDPROFILE', 'ops', {}, ROLE],
     [
       'a role whose profile is its own source',
-      'role',
+      'role by AKIDPROFILE',
       'ops',
       {},
       { ops: { role_arn: ARN, source_profile: 'ops', ...KEYS } },
     ],
     ['a role by web identity', 'web-identity', 'ops', {}, { ops: { role_arn: ARN, web_identity_token_file: '/t' } }],
     ['single sign-on', 'sso', 'ops', {}, { ops: { sso_session: 'corp' } }],
-    ['a process', 'process', 'ops', {}, { ops: { credential_process: '/bin/creds' } }],
+    ['a process', 'process', 'ops', {}, { ops: PROCESS }],
+    ['a process outranks keys in the configuration file', 'process', 'ops', {}, { ops: { ...KEYS, ...PROCESS } }],
+    ['keys in the credentials file outrank a process', 'AKIDPROFILE', 'ops', {}, { ops: PROCESS }, { ops: KEYS }],
+    ['so they do for a source_profile', 'role by process', 'ops', {}, { ...ROLE, base: { ...KEYS, ...PROCESS } }],
+    ['aws login outranks a process', 'login', 'ops', {}, { ops: { ...PROCESS, login_session: 'arn:x' } }],
+    ['single sign-on outranks keys', 'sso', 'ops', {}, { ops: { ...KEYS, sso_account_id: '1', sso_role_name: 'r' } }],
+    ['a session alone does not', 'AKIDPROFILE', 'ops', {}, { ops: { ...KEYS, sso_session: 'corp' } }],
+    ['an account without its session is single sign-on', 'sso', 'ops', {}, { ops: { sso_account_id: '1' } }],
+    [
+      'of a source_profile with keys and a role, the keys',
+      'role by AKIDPROFILE',
+      'ops',
+      {},
+      { ...ROLE, base: { ...KEYS, role_arn: ARN, source_profile: 'other' } },
+    ],
+    [
+      'of a source_profile with a role alone, the role',
+      'role by role by instance',
+      'ops',
+      {},
+      { ...ROLE, base: { role_arn: ARN, credential_source: 'Ec2InstanceMetadata' } },
+    ],
+    [
+      'a token of the other file is of other keys',
+      'AKIDPROFILE',
+      'ops',
+      {},
+      { ops: { aws_session_token: 't' } },
+      { ops: KEYS },
+    ],
+    ['the old name of a token', 'AKIDPROFILE t', 'ops', {}, {}, { ops: { ...KEYS, aws_security_token: 't' } }],
+    ['the old name of a token in the environment', 'AKIDENV t', null, { ...OWN, AWS_SECURITY_TOKEN: 't' }, {}],
     [
       'empty variables are as none',
       'instance',
@@ -88,13 +139,14 @@ describe('the chosen identity is the one that both aws CLIs choose', () => {
 describe('a named source without credentials is an error, never the role of the instance', () => {
   const role = { role_arn: ARN, source_profile: 'base' };
   const half = { aws_access_key_id: 'AKIDPROFILE' };
+  const SECRET = { aws_secret_access_key: 'secret' };
   const cases: readonly [message: RegExp, ...args: Parameters<typeof choose>][] = [
     [/^no profile "ops" in \/c or \/k$/, 'ops', {}, {}],
     [/^no profile "ops"/, null, { AWS_PROFILE: 'ops' }, { default: KEYS }],
     [/^no profile "toString"/, 'toString', {}, {}],
     [/^the environment has AWS_ACCESS_KEY_ID but not AWS_SECRET_ACCESS_KEY$/, null, { AWS_ACCESS_KEY_ID: 'A' }, {}],
     [/^the environment has AWS_SECRET_ACCESS_KEY but not/, null, { AWS_SECRET_ACCESS_KEY: 's' }, {}],
-    [/^profile "ops" has aws_access_key_id but not aws_secret_access_key$/, 'ops', {}, { ops: half }],
+    [/^profile "ops" has aws_access_key_id but not aws_secret_access_key in \/c$/, 'ops', {}, { ops: half }],
     [/^profile "default" has aws_access_key_id but not/, null, {}, { default: half }],
     [/^source_profile "base" of profile "ops" does not exist$/, 'ops', {}, { ops: role }],
     [/^source_profile "base" of profile "ops" has no credentials$/, 'ops', {}, { ops: role, base: {} }],
@@ -149,6 +201,23 @@ describe('a named source without credentials is an error, never the role of the 
       { ops: { ...role, duration_seconds: 'an hour' }, base: KEYS },
     ],
     [/^AWS_WEB_IDENTITY_TOKEN_FILE is set but AWS_ROLE_ARN is not$/, null, { AWS_WEB_IDENTITY_TOKEN_FILE: '/t' }, {}],
+    [
+      /^web_identity_token_file of profile "ops" is set but role_arn is not$/,
+      'ops',
+      {},
+      { ops: { ...KEYS, web_identity_token_file: '/t' } },
+    ],
+    [/has aws_access_key_id but not aws_secret_access_key in \/k$/, 'ops', {}, { ops: SECRET }, { ops: half }],
+    [/has aws_secret_access_key but not aws_access_key_id in \/k$/, 'ops', {}, { ops: half }, { ops: SECRET }],
+    [/^aws_access_key_id of profile "ops" is empty$/, 'ops', {}, { ops: { ...KEYS, aws_access_key_id: '' } }],
+    [/^source_profile of profile "ops" is empty$/, 'ops', {}, { ops: { role_arn: ARN, source_profile: '' } }],
+    [/^role_arn of profile "base" is empty$/, 'ops', {}, { ops: role, base: { role_arn: '' } }],
+    [
+      /^AWS_PROFILE is "ops" and AWS_DEFAULT_PROFILE is "dev"$/,
+      null,
+      { AWS_PROFILE: 'ops', AWS_DEFAULT_PROFILE: 'dev' },
+      { ops: KEYS, dev: KEYS },
+    ],
   ];
   for (const [message, ...args] of cases) {
     test(`${message.source}, ${JSON.stringify(args)}`, () => {

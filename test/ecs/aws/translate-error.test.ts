@@ -9,8 +9,7 @@ import {
   ServerException,
 } from '@aws-sdk/client-ecs';
 import type { EcsCall } from '../../../src/ecs/aws/call.ts';
-import { AnswerError } from '../../../src/ecs/aws/call.ts';
-import { CredentialError } from '../../../src/ecs/aws/credential-source.ts';
+import { AnswerError, CredentialError } from '../../../src/ecs/aws/call.ts';
 import { translateEcsError } from '../../../src/ecs/aws/translate-error.ts';
 import { DeadlineError } from '../../../src/lib/deadline.ts';
 
