@@ -81,6 +81,11 @@ export function planHandUndrain({ target, claim, status, force, record }: Undrai
   return { kind: 'undrain', claim: mayStand ? 'overrule' : 'give-back', askEcs };
 }
 
+/** The node cannot be drained or undrained now; the message lacks the node. */
+export class RefusedError extends RollcallError {
+  override readonly name = 'RefusedError';
+}
+
 interface HandDrainDeps {
   readonly slots: DrainSlots;
   readonly ecs: EcsApi;
@@ -111,6 +116,10 @@ const staysTaken = (instanceId: string) =>
   `the slot stays taken: run rollcall drain or rollcall undrain ${instanceId} again`;
 const mayBeTaken = (instanceId: string) =>
   `the slot may be taken: rollcall undrain ${instanceId} frees it, rollcall drain ${instanceId} goes on`;
+const drainsWithoutSlot = (instanceId: string) =>
+  `rollcall undrain gave its drain slot back meanwhile, and ECS may drain it: run rollcall undrain ${instanceId} again`;
+const mayDrain = (instanceId: string) =>
+  `its drain slot is free, but ECS may drain it: run rollcall undrain ${instanceId} again`;
 const maySlotStay = (instanceId: string) => `the slot may still be taken: run rollcall undrain ${instanceId} again`;
 
 /** A write of which the caller may never hear: while it is under way, and after it got no answer, `note` holds. */
@@ -148,7 +157,8 @@ const BUSY_LIMIT_MS = 35_000;
 
 /**
  * Takes the slot and then asks ECS, so that what is draining always counts. What ECS refuses leaves the claims as before.
- * @param maxSharePercent null: whatever the share @throws EcsError, StoreError, RollcallError where no slot is free
+ * @param maxSharePercent null: whatever the share
+ * @throws EcsError, StoreError, RollcallError where no slot is free or the node was undrained meanwhile
  */
 export async function drainByHand(
   deps: HandDrainDeps,
@@ -171,6 +181,25 @@ export async function drainByHand(
     else if (isRefusal(error)) await noting(kept, note, () => restore(slots, held, before, signal));
     throw error;
   }
+  await heedUndrain(deps, target, signal);
+}
+
+/**
+ * An undrain while ECS was asked found the node still ACTIVE and gave the slot back: the node is made ACTIVE again, since
+ * what is draining counts. The undrain reads the status after that, so that one of the two sees what the other did.
+ */
+async function heedUndrain(
+  { slots, ecs, kept }: Omit<HandDrainDeps, 'clock'>,
+  target: DrainTarget,
+  signal: AbortSignal,
+): Promise<void> {
+  const { instanceId } = target;
+  const now = await noting(kept, staysTaken(instanceId), () => slots.read(instanceId, signal));
+  if (isFor(now, target) && now.claim.phase !== 'overruled') return;
+  kept.note = drainsWithoutSlot(instanceId);
+  await setStatus(ecs, target, 'ACTIVE', signal);
+  kept.note = null;
+  throw new RefusedError('rollcall undrain gave its drain slot back meanwhile, so it is ACTIVE again');
 }
 
 async function claimSlot(
@@ -190,8 +219,8 @@ async function claimSlot(
     const request = { instanceId, claim, maxSharePercent, ...insteadOf };
     const outcome = await noting(kept, note, () => slots.take(request, signal));
     if (outcome.kind === 'taken') return outcome.held.claim.session === claim.session ? outcome.held : slotChanged();
-    if (outcome.kind === 'full') throw new RollcallError(`${outcome.reason}; undrain one of them, or use --force`);
-    if (clock.monotonicMs() >= endMs) throw new RollcallError('other nodes take drain slots all the time: try again');
+    if (outcome.kind === 'full') throw new RefusedError(`${outcome.reason}; undrain one of them, or use --force`);
+    if (clock.monotonicMs() >= endMs) throw new RefusedError('other nodes take drain slots all the time: try again');
     await clock.sleep(BUSY_PAUSE_MS, signal);
   }
 }
@@ -206,7 +235,10 @@ async function restore(
   else await slots.giveBack(held, signal);
 }
 
-/** Asks ECS and then gives the slot back: a node that still drains counts. @throws EcsError, StoreError */
+/**
+ * Asks ECS and then gives the slot back: a node that still drains counts.
+ * @returns whether ECS was asked @throws EcsError, StoreError
+ */
 export async function undrainByHand(
   { slots, ecs, kept }: Omit<HandDrainDeps, 'clock'>,
   target: DrainTarget,
@@ -214,15 +246,22 @@ export async function undrainByHand(
   held: HeldClaim | null,
   record: UndrainFacts['record'],
   signal: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   const note = held && plan.claim !== 'none' ? maySlotStay(target.instanceId) : null;
   if (plan.askEcs) await noting(kept, note, () => setStatus(ecs, target, 'ACTIVE', signal));
-  if (!held || plan.claim === 'none') return;
+  if (!held || plan.claim === 'none') return plan.askEcs;
   const write = (): Promise<HeldClaim | boolean | null> =>
     plan.claim === 'overrule'
       ? slots.replace(held, overruled(held.claim, standingCauses(record)), signal)
       : slots.giveBack(held, signal);
   if (!(await noting(kept, note, write))) slotChanged();
+  if (plan.askEcs || plan.claim === 'give-back-former') return plan.askEcs;
+  // A drain may have waited for ECS meanwhile.
+  kept.note = mayDrain(target.instanceId);
+  const drains = (await readStatus(ecs, target, signal)) === 'DRAINING';
+  if (drains) await setStatus(ecs, target, 'ACTIVE', signal);
+  kept.note = null;
+  return drains;
 }
 
 async function setStatus(
@@ -238,5 +277,5 @@ async function setStatus(
 }
 
 function slotChanged(): never {
-  throw new RollcallError('its drain slot changed meanwhile, as its agent works on it too: run this again');
+  throw new RefusedError('its drain slot changed meanwhile, as its agent works on it too: run this again');
 }

@@ -17,6 +17,7 @@ import {
   namingKeptSlot,
   planHandDrain,
   planHandUndrain,
+  RefusedError,
   readStatus,
   undrainByHand,
 } from './drain-by-hand.ts';
@@ -150,11 +151,6 @@ async function withNode(
   }
 }
 
-/** The node cannot be drained or undrained now; the message lacks the node. */
-class RefusedError extends RollcallError {
-  override readonly name = 'RefusedError';
-}
-
 function targetOf(found: ReturnType<typeof findNode>, name: string, label: string): Target {
   refuseName(found);
   if (found.kind !== 'found') {
@@ -221,8 +217,8 @@ async function undrain(
     const steps = [plan.askEcs && 'be made ACTIVE', plan.claim !== 'none' && 'give its drain slot back'];
     return `would ${steps.filter(Boolean).join(' and ')}`;
   }
-  await undrainByHand({ slots, ecs, kept }, target, plan, held, target.entry.record, signal);
-  const now = plan.askEcs ? 'ACTIVE' : `ECS has it ${status}`;
+  const asked = await undrainByHand({ slots, ecs, kept }, target, plan, held, target.entry.record, signal);
+  const now = asked ? 'ACTIVE' : `ECS has it ${status}`;
   if (plan.claim === 'give-back-former') {
     const next = status === 'DRAINING' ? ', drained by something else: run this again to make it ACTIVE' : '';
     return `its drain slot is free: it was for the container instance before ecs-agent registered this node anew; ${now}${next}`;
