@@ -1,7 +1,8 @@
 import { fstatSync } from 'node:fs';
 import { isLogged, type LogLevel } from '../config/flags.ts';
 import type { Clock } from '../lib/clock.ts';
-import { createJsonLog, type Log, writeWhole } from '../lib/log.ts';
+import { createJsonLog, type Log } from '../lib/log.ts';
+import { openLogOutput } from '../lib/log-output.ts';
 
 interface AgentLogOptions {
   readonly level: LogLevel;
@@ -9,23 +10,38 @@ interface AgentLogOptions {
   readonly priorities: boolean;
   /** In each line; null: not known yet. */
   readonly instanceId: () => string | null;
-  readonly clock: Pick<Clock, 'wallMs'>;
+  readonly clock: Pick<Clock, 'wallMs' | 'sleep'>;
 }
 
 const STDERR = 2;
+/** How soon a stuck reader of stderr is tried again. */
+const TRY_AGAIN_MS = 250;
+/** How long the end of the agent waits for its last lines to be read. */
+const FLUSH_LIMIT_MS = 1_000;
 
-/** JSON lines on stderr, which journald stores with the unit. A few lines per day: a buffer would save nothing. */
-export function createLog({ level, priorities, instanceId, clock }: AgentLogOptions): Log {
-  return createJsonLog({
+interface AgentLog extends Log {
+  /** For the end of the process. */
+  flush(): void;
+}
+
+/** JSON lines on stderr, which journald stores with the unit. A reader that is stuck does not stop the agent. */
+export function createLog({ level, priorities, instanceId, clock }: AgentLogOptions): AgentLog {
+  const { signal } = new AbortController();
+  const output = openLogOutput(STDERR, {
+    later: (tryAgain) => void clock.sleep(TRY_AGAIN_MS, signal).then(tryAgain),
+    onDropped: (lines) => log.warn({ lines }, 'lines of the log were dropped while nothing read stderr'),
+  });
+  const log = createJsonLog({
     isLogged: (severity) => isLogged(level, severity),
     wallMs: clock.wallMs,
-    write: (line) => writeWhole(STDERR, line),
+    write: output.write,
     priorities,
     always: () => {
       const id = instanceId();
       return id === null ? {} : { instanceId: id };
     },
   });
+  return { ...log, flush: () => output.flush(FLUSH_LIMIT_MS) };
 }
 
 /** How the lines of the log begin: `auto` looks whether stderr is the journal. */

@@ -98,6 +98,7 @@ export function agentCommand(context: CliContext): Command {
       await runAgent(config, dependencies, context.signal);
     } finally {
       await Promise.all([store.close(), closeProbes()]);
+      log.flush();
     }
   });
 }

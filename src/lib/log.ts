@@ -1,5 +1,3 @@
-import { writeSync } from 'node:fs';
-
 type Fields = Readonly<Record<string, string | number>>;
 
 interface WriteLine {
@@ -37,23 +35,4 @@ export function createJsonLog({ isLogged, wallMs, write, priorities = false, alw
       write(`${priorities ? `<${PRIORITIES[severity]}>` : ''}${json}\n`);
     };
   return { debug: lines('debug'), info: lines('info'), warn: lines('warn'), error: lines('error') };
-}
-
-const RETRY_MS = 10;
-
-/**
- * Writes all of it before it returns, so that a process that ends does not lose its last line: a reader that is stuck stops
- * the process. What nothing reads any more is dropped.
- */
-export function writeWhole(fd: number, text: string, write: typeof writeSync = writeSync): void {
-  const bytes = Buffer.from(text);
-  for (let done = 0; done < bytes.length; ) {
-    try {
-      done += write(fd, bytes, done);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') return;
-      // A pipe that is full: Node has made it not block.
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, RETRY_MS);
-    }
-  }
 }

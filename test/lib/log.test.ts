@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createJsonLog, writeWhole } from '../../src/lib/log.ts';
+import { createJsonLog } from '../../src/lib/log.ts';
 
 test('a line is one JSON object: level, time, the fields of every line, its own, and the message', () => {
   const lines: string[] = [];
@@ -30,27 +30,4 @@ test('each line has the priority of its severity, and those that are not wanted 
       ['<3>', 'error'],
     ],
   );
-});
-
-test('a line is written whole through a pipe that takes a part and is full now and then', () => {
-  let taken = Buffer.alloc(0);
-  let calls = 0;
-  const write = (_fd: number, bytes: Uint8Array, offset: number) => {
-    calls += 1;
-    if (calls === 2) throw Object.assign(new Error('full'), { code: 'EAGAIN' });
-    const part = bytes.subarray(offset, offset + 5);
-    taken = Buffer.concat([taken, part]);
-    return part.length;
-  };
-  writeWhole(2, 'Gänse am Fluß\n', write as Parameters<typeof writeWhole>[2]);
-  assert.equal(taken.toString(), 'Gänse am Fluß\n');
-});
-
-test('what nothing reads any more is dropped', () => {
-  let calls = 0;
-  writeWhole(2, 'line\n', (() => {
-    calls += 1;
-    throw Object.assign(new Error('closed'), { code: 'EPIPE' });
-  }) as Parameters<typeof writeWhole>[2]);
-  assert.equal(calls, 1);
 });
