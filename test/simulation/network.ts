@@ -1,5 +1,5 @@
 import { onAbort } from '../../src/lib/abort.ts';
-import { type Channel, RpcError } from '../../src/store/etcd/channel.ts';
+import { type Channel, type Conversation, RpcError } from '../../src/store/etcd/channel.ts';
 import type { Cluster, WatchHandle } from './etcd/cluster.ts';
 import type { Process } from './host.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -235,6 +235,38 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
     };
   }
 
+  /** A stream of which each message is a request; it ends with its link, and with what is given up. */
+  function converse(link: Link, own: Set<Flight>, ask: Channel['call']): Channel['converse'] {
+    return (path, headers) => {
+      let state: Conversation['state'] = 'free';
+      const flight = { fail: () => end() };
+      const end = () => {
+        state = 'ended';
+        link.underWay.delete(flight);
+        own.delete(flight);
+      };
+      link.underWay.add(flight);
+      own.add(flight);
+      return {
+        get state() {
+          return state;
+        },
+        async ask(message, signal = NEVER) {
+          state = 'asked';
+          try {
+            const answer = await ask({ path }, message, headers, signal);
+            if (state === 'asked') state = 'free';
+            return answer;
+          } catch (error) {
+            end();
+            throw error;
+          }
+        },
+        close: end,
+      };
+    };
+  }
+
   function drop(link: Link) {
     for (const { fail } of [...link.underWay]) fail(dropped());
   }
@@ -244,8 +276,10 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
       const link = linkOf(hostName, member);
       const own = new Set<Flight>();
       const closed = { is: false };
+      const ask = call(link, hostName, process, member, own, closed);
       return {
-        call: call(link, hostName, process, member, own, closed),
+        call: ask,
+        converse: converse(link, own, ask),
         stream: stream(link, process, member, own, closed),
         close() {
           closed.is = true;
@@ -293,6 +327,8 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
     watching: (process) => [...(running.get(process) ?? [])],
   };
 }
+
+const NEVER = new AbortController().signal;
 
 function refused(): RpcError {
   return new RpcError(14, 'connect ECONNREFUSED', false, undefined);

@@ -36,6 +36,9 @@ export interface FakeCall {
   readonly path: string;
   readonly headers: IncomingHttpHeaders;
   readonly message: Buffer;
+  /** Of the messages that follow on the first. */
+  onMessage(listener: (message: Buffer) => void): void;
+  onClose(listener: () => void): void;
   send(message: Buffer): void;
   /** `status` is gRPC's: https://grpc.io/docs/guides/status-codes/ */
   end(status: number, text?: string): void;
@@ -65,6 +68,8 @@ export async function startFakeGrpc(
         path: String(headers[':path']),
         headers,
         message: data.subarray(5),
+        onMessage: (listener) => stream.on('data', (more: Buffer) => listener(more.subarray(5))),
+        onClose: (listener) => stream.on('close', listener),
         send: (message) => {
           open();
           const prefix = Buffer.alloc(5);

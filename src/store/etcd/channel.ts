@@ -49,16 +49,21 @@ export class RpcError extends Error {
 
 export type Headers = Readonly<Record<string, string>>;
 
-/** A method by its path, and whether it is one of streams. */
-interface Method {
-  readonly path: string;
-  readonly stream?: boolean;
+/** A stream on which each message is answered by one before the next is sent. */
+export interface Conversation {
+  /** Whether a message can be sent: none is waiting for its answer, and the stream has not ended. */
+  readonly state: 'free' | 'asked' | 'ended';
+  /** Only while free. Given up or failed, the stream ends. @throws RpcError, or the reason of `signal` */
+  ask(message: Buffer, signal?: AbortSignal): Promise<Buffer>;
+  close(): void;
 }
 
 /** One connection to one endpoint, made by the first call and kept: a call that is given up leaves it to the others. */
 export interface Channel {
   /** One message there, one back. @throws RpcError, or the reason of `signal` */
-  call(method: Method, message: Buffer, headers: Headers, signal: AbortSignal): Promise<Buffer>;
+  call(method: { readonly path: string }, message: Buffer, headers: Headers, signal: AbortSignal): Promise<Buffer>;
+  /** @throws RpcError when the channel is closed */
+  converse(path: string, headers: Headers): Conversation;
   /** Sends the messages and takes those that come back, a few ahead of its consumer. Ends by `signal`. @throws RpcError, or its reason */
   stream(
     path: string,
@@ -111,10 +116,11 @@ export function openChannel(
   };
 
   return {
-    call: async (method, message, headers, signal) => {
+    call: async ({ path }, message, headers, signal) => {
       signal.throwIfAborted();
-      return callOnce(begin, method, message, headers, signal);
+      return callOnce(begin, path, message, headers, signal);
     },
+    converse: (path, headers) => converse(begin, path, headers),
     stream: (path, messages, headers, signal) => exchange(begin, path, messages, headers, signal),
     close: () => {
       isClosed = true;
@@ -133,30 +139,17 @@ type Begin = (
   onEnd: (failure: (() => RpcError) | null) => void,
 ) => Call;
 
-function callOnce(
-  begin: Begin,
-  { path, stream: isStream }: Method,
-  message: Buffer,
-  headers: Headers,
-  signal: AbortSignal,
-): Promise<Buffer> {
+function callOnce(begin: Begin, path: string, message: Buffer, headers: Headers, signal: AbortSignal): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     let answer: Buffer | null = null;
     const onMessage = (bytes: Buffer) => {
       answer ??= bytes;
-      if (!isStream) return;
-      // The other side would go on listening.
-      aborting[Symbol.dispose]();
-      resolve(bytes);
-      cancel(call);
     };
     const call = begin(path, headers, onMessage, (failure) => {
       aborting[Symbol.dispose]();
-      // A stream whose answer is there was cancelled above: an error for it would be a fortieth of a heartbeat's time.
-      if (isStream && answer !== null) return;
       if (failure !== null) reject(failure());
       else if (answer !== null) resolve(answer);
-      else reject(new RpcError(UNIMPLEMENTED, 'the call ended without an answer', true, undefined));
+      else reject(unanswered());
     });
     const aborting = onAbort(signal, (reason) => {
       reject(reason);
@@ -164,9 +157,70 @@ function callOnce(
     });
     call.startRead();
     call.sendMessageWithContext({}, message);
-    // Not of a stream: etcd's grpc-proxy hangs up on a client that will say no more, before it has answered.
-    if (!isStream) call.halfClose();
+    call.halfClose();
   });
+}
+
+function converse(begin: Begin, path: string, headers: Headers): Conversation {
+  type Waiting = { readonly resolve: (answer: Buffer) => void; readonly reject: (reason: unknown) => void };
+  let waiting: Waiting | null = null;
+  let isOver = false;
+  const close = () => {
+    if (isOver) return;
+    isOver = true;
+    cancel(call);
+    waiting?.reject(new RpcError(CANCELLED, 'the stream was closed', true, undefined));
+  };
+  const call = begin(
+    path,
+    headers,
+    (message) => {
+      // An answer to nothing would be taken for that to the next message.
+      if (waiting === null) close();
+      waiting?.resolve(message);
+      // At once, so that the end of the stream is heard of between two messages.
+      if (!isOver) call.startRead();
+    },
+    (failure) => {
+      isOver = true;
+      // An error that nothing waits for would be a fortieth of a heartbeat's time.
+      waiting?.reject(failure === null ? unanswered() : failure());
+    },
+  );
+  call.startRead();
+
+  return {
+    get state() {
+      if (isOver) return 'ended';
+      return waiting === null ? 'free' : 'asked';
+    },
+    // No half-close: etcd's grpc-proxy hangs up on a client that will say no more, before it has answered.
+    ask: (message, signal) =>
+      new Promise((resolve, reject) => {
+        signal?.throwIfAborted();
+        if (isOver || waiting !== null)
+          throw new RpcError(UNAVAILABLE, isOver ? 'the stream has ended' : 'an answer is due', true, undefined);
+        const settle = (act: () => void) => {
+          waiting = null;
+          aborting[Symbol.dispose]();
+          act();
+        };
+        waiting = {
+          resolve: (answer) => settle(() => resolve(answer)),
+          reject: (reason) => settle(() => reject(reason)),
+        };
+        const aborting = onAbort(signal, (reason) => {
+          waiting?.reject(reason);
+          close();
+        });
+        call.sendMessageWithContext({}, message);
+      }),
+    close,
+  };
+}
+
+function unanswered(): RpcError {
+  return new RpcError(UNIMPLEMENTED, 'the call ended without an answer', true, undefined);
 }
 
 async function* exchange(
@@ -220,6 +274,7 @@ async function* exchange(
 const OK = 0;
 const CANCELLED = 1;
 const UNIMPLEMENTED = 12;
+const UNAVAILABLE = 14;
 
 function cancel(call: Call): void {
   call.cancelWithStatus(CANCELLED, 'given up');

@@ -26,7 +26,6 @@ interface Attempts {
 /** A method of one message each way. */
 interface Method<Q, A> {
   readonly path: string;
-  readonly stream?: boolean;
   readonly request: { encode(value: Q): Buffer };
   readonly response: { decode(bytes: Buffer): A };
 }
@@ -150,10 +149,10 @@ export function openEtcdClient(
     attempt,
     avoid,
     untilLeft: (endpoint) => (stays.get(endpoint) ?? new AbortController()).signal,
-    call: ({ path, stream = false, request, response }, query, how, signal, read) => {
+    call: ({ path, request, response }, query, how, signal, read) => {
       const message = request.encode(query);
       return attempt(how, signal, async (endpoint, headers, attemptSignal) => {
-        const bytes = await endpoint.channel.call({ path, stream }, message, headers, attemptSignal);
+        const bytes = await endpoint.channel.call({ path }, message, headers, attemptSignal);
         return read(response.decode(bytes), bytes);
       });
     },

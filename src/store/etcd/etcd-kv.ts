@@ -11,11 +11,11 @@ import { type EtcdContext, isAnswerTooLarge, isLeaseTaken, JunkAnswerError } fro
 import { etcdWatch, etcdWatchKeys } from './etcd-watch.ts';
 import { createHistoryCheck, type HistoryCheck } from './freshness.ts';
 import { prefixEnd, revisionOf, withoutRoot } from './key-range.ts';
+import { createLeaseRenewal, requireAbout } from './lease-renewal.ts';
 import {
   COMPARE_MOD,
   COMPARE_VALUE,
   LEASE_GRANT,
-  LEASE_KEEP_ALIVE,
   LEASE_REVOKE,
   LEASE_TIME_TO_LIVE,
   MEMBER_LIST,
@@ -86,11 +86,14 @@ const PARALLEL_QUESTIONS = 8;
 
 type Leases = Pick<Kv, 'leaseOf' | 'grant' | 'keepAlive' | 'renew' | 'remaining' | 'releaseEmpty'>;
 
+/** The name of a lease that is never granted. */
+const NO_LEASE = 'no lease';
+
 /** How often a grant may find its lease both taken and gone: one that has just run out is in the way until it is revoked. */
 const MAX_GRANTS = 3;
 
 /** Lease ids are etcd's, as decimal text. @param root what every key of ours starts with */
-function etcdLeases(client: EtcdClient, root: string): Leases {
+function etcdLeases(client: EtcdClient, root: string, clock: Clock, requestTimeoutMs: number): Leases {
   /** Answered from the leader's memory, without a Raft write. */
   const timeToLive = (lease: string, signal: AbortSignal): Promise<LeaseTime | null> =>
     client.call(LEASE_TIME_TO_LIVE, { id: lease }, REPEATABLE, signal, ({ id, ttl, grantedTtl }) => {
@@ -105,17 +108,18 @@ function etcdLeases(client: EtcdClient, root: string): Leases {
       return { lease: answer.id, ttlMs: Number(answer.ttl) * 1_000 };
     });
 
-  /** The TTL that starts anew; null: the lease is gone. */
-  const renew = (lease: string, signal: AbortSignal, limitMs?: number): Promise<number | null> =>
-    client.call(LEASE_KEEP_ALIVE, { id: lease }, { ...REPEATABLE, limitMs }, signal, ({ id, ttl }) => {
-      requireAbout(lease, id);
-      // Of a lease that is gone etcd says 0, its grpc-proxy -1.
-      return Number(ttl) > 0 ? Number(ttl) * 1_000 : null;
-    });
+  // 63 bits, and never 0, which stands for an id that etcd picks.
+  const leaseOf = (name: string) =>
+    String((createHash('sha256').update(`${root}\0${name}`).digest().readBigUInt64BE() >> 1n) | 1n);
+
+  const { renew, heartbeat } = createLeaseRenewal(client, {
+    clock,
+    answerLimitMs: requestTimeoutMs,
+    noLease: leaseOf(NO_LEASE),
+  });
 
   return {
-    // 63 bits, and never 0, which stands for an id that etcd picks.
-    leaseOf: (name) => String((createHash('sha256').update(`${root}\0${name}`).digest().readBigUInt64BE() >> 1n) | 1n),
+    leaseOf,
 
     grant: async (ttlMs, signal, lease) => {
       for (let attempt = 1; ; attempt += 1) {
@@ -129,7 +133,7 @@ function etcdLeases(client: EtcdClient, root: string): Leases {
       }
     },
 
-    keepAlive: async (lease, signal, limitMs) => (await renew(lease, signal, limitMs)) !== null,
+    keepAlive: async (lease, signal, limitMs) => (await heartbeat(lease, signal, limitMs)) !== null,
     renew,
 
     remaining: async (leases, signal) => {
@@ -156,11 +160,6 @@ function etcdLeases(client: EtcdClient, root: string): Leases {
       }
     },
   };
-}
-
-/** Without it, an empty answer from something that is no etcd would read as "gone" and make a healthy node register again. */
-function requireAbout(lease: string, id: string): void {
-  if (id !== lease) throw new JunkAnswerError('the answer is not about the lease that was asked for');
 }
 
 /** @param root what every key of ours starts with */
@@ -303,7 +302,7 @@ export function openEtcdKv(config: EtcdStoreConfig, deps: EtcdDeps): Kv {
     label: config.label,
     id: etcdStoreId(client, root),
     server: etcdServer(client),
-    ...etcdLeases(client, root),
+    ...etcdLeases(client, root, clock, requestTimeoutMs),
     range: etcdRange(client, root, history),
     count: etcdCount(client, root),
     txn: etcdTxn(client, root),

@@ -111,13 +111,7 @@ export const WatchResponse = message({
 });
 export const WATCH = '/etcdserverpb.Watch/Watch';
 
-/** A call with one answer. @param stream a method of streams, of which one message each way is used */
-const method = <Q, A>(path: string, request: Q, response: A, stream = false) => ({
-  path: `/etcdserverpb.${path}`,
-  request,
-  response,
-  stream,
-});
+const method = <Q, A>(path: string, request: Q, response: A) => ({ path: `/etcdserverpb.${path}`, request, response });
 
 export const RANGE = method('KV/Range', RangeRequest, RangeResponse);
 export const TXN = method('KV/Txn', TxnRequest, TxnResponse);
@@ -127,11 +121,11 @@ export const LEASE_GRANT = method(
   message({ id: [2, 'int64'], ttl: [3, 'int64'] }),
 );
 export const LEASE_REVOKE = method('Lease/LeaseRevoke', message({ id: [1, 'int64'] }), message({}));
+/** Of streams: each message is answered by one. */
 export const LEASE_KEEP_ALIVE = method(
   'Lease/LeaseKeepAlive',
   message({ id: [1, 'int64'] }),
   message({ id: [2, 'int64'], ttl: [3, 'int64'] }),
-  true,
 );
 /** From etcd 3.1. */
 export const LEASE_TIME_TO_LIVE = method(

@@ -147,6 +147,32 @@ describe('a channel to one endpoint', () => {
     assert.equal(busy.pings(), 0);
   });
 
+  it('has one answer for each message of a conversation, and ends one that answers unasked or late', async () => {
+    const fake = kept(
+      await startFakeGrpc((call) => {
+        call.send(call.message);
+        call.onMessage((message) => {
+          if (message.toString() === 'late') return;
+          call.send(message);
+          if (message.toString() === 'c') call.send(Buffer.from('unasked'));
+        });
+      }),
+    );
+    const conversation = open(fake.url).converse('/any/Method', {});
+    const asked = ['a', 'b', 'c'].map((text) => async () => (await conversation.ask(Buffer.from(text))).toString());
+    assert.equal(conversation.state, 'free');
+    for (const [index, ask] of asked.entries()) assert.equal(await ask(), ['a', 'b', 'c'][index]);
+    await until('it has ended', 5_000, () => conversation.state === 'ended');
+    await assert.rejects(conversation.ask(Buffer.from('d')), { name: 'RpcError', message: 'the stream has ended' });
+    const givenUp = open(fake.url).converse('/any/Method', {});
+    await givenUp.ask(Buffer.from('a'));
+    const leaving = new AbortController();
+    const late = assert.rejects(givenUp.ask(Buffer.from('late'), leaving.signal), /enough/);
+    leaving.abort(new Error('enough'));
+    await late;
+    assert.equal(givenUp.state, 'ended');
+  });
+
   it('writes nothing itself when an overloaded server hangs up on its pings', async (t) => {
     const written = t.mock.method(console, 'error', () => {});
     const http2 = createServer();
