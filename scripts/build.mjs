@@ -66,7 +66,7 @@ const [program, sdk, client, httpClient, board, style] = await Promise.all([
     entryPoints: ['src/client/client-http.ts'],
     outfile: `${NEXT}/client-http.js`,
     format: 'esm',
-    target: 'node20',
+    target: ['node20', 'chrome111', 'firefox115', 'safari16.4'],
     minify: true,
   }),
   build({

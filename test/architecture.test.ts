@@ -28,7 +28,7 @@ const PROCESS: Exceptions = {
   'lib/run-command.ts': /^process\.kill$/,
 };
 const TIME: Exceptions = {
-  'lib/clock.ts': /^(Date\.now|setTimeout)$/,
+  'lib/clock.ts': /^(Date\.now|setTimeout|performance)$/,
   // In a browser: it hands its clocks to the rest of the board.
   'board/main.tsx': /^(Date\.now|setTimeout|setInterval|performance)$/,
 };
@@ -36,9 +36,9 @@ const TIME: Exceptions = {
 const WIRING: Exceptions = {
   'main.ts': /^(Math\.random|systemClock)$/,
   'client/connect.ts': /^(Math\.random|systemClock)$/,
-  'client/connect-http.ts': /^(Math\.random|systemClock)$/,
+  'client/connect-http.ts': /^(Math\.random|webClock)$/,
   'board/main.tsx': /^Math\.random$/,
-  'lib/clock.ts': /^systemClock$/,
+  'lib/clock.ts': /^(systemClock|webClock)$/,
   // The session of an agent must be like no other, in tests too.
   'cli/agent.ts': /^randomUUID$/,
 };
@@ -365,7 +365,7 @@ function timeUses(code: string): readonly string[] {
 }
 
 function wiringUses(code: string): readonly string[] {
-  return code.match(/\bMath\.random\b|\bsystemClock\b|\brandom(?:UUID|Bytes|Int)\b/g) ?? [];
+  return code.match(/\bMath\.random\b|\b(?:system|web)Clock\b|\brandom(?:UUID|Bytes|Int)\b/g) ?? [];
 }
 
 /** Uses in code, not in comments, but for those that an exception covers. */

@@ -1,5 +1,5 @@
 import type { FleetStatus } from '../audit/fleet-answer.ts';
-import { systemClock } from '../lib/clock.ts';
+import { webClock } from '../lib/clock.ts';
 import { quote, UsageError } from '../lib/errors.ts';
 import { field, INSTANCE_ID } from '../record/codec.ts';
 import type { InstanceJson } from '../record/roll.ts';
@@ -39,9 +39,10 @@ export interface OneInstance {
  * @throws UsageError for an invalid URL
  */
 export function connectHttp(url: string, options: HttpOptions = {}): HttpClient {
-  const { token, fetch: ask = fetch, signal } = options;
+  // Not the global one of now: a test may replace it later.
+  const { token, fetch: ask = (...request) => fetch(...request), signal } = options;
   const origin = parseOrigin(url);
-  const clock = systemClock;
+  const clock = webClock;
   const ofToken = typeof token === 'string' ? () => token : (token ?? null);
   const source = createAgentSource(origin, clock, fetchTransport(origin, ask, ofToken));
   const { within, ...client } = createClient(source, { clock, random: Math.random, signal });

@@ -24,7 +24,8 @@ export function fetchTransport(
       );
       const chunks = chunksOf(answer);
       return {
-        status: answer.status,
+        // A browser does not say which redirect it was.
+        status: answer.type === 'opaqueredirect' ? 302 : answer.status,
         header: (name) => answer.headers.get(name),
         text: (maxBytes) => limitedText(chunks, maxBytes),
         chunks,
@@ -37,10 +38,14 @@ export function fetchTransport(
 
 async function* chunksOf({ body }: Response): AsyncGenerator<Uint8Array, void, undefined> {
   if (body === null) return;
+  // Not `for await`, which not every browser has for a stream.
+  const reader = body.getReader();
   try {
-    for await (const chunk of body) yield chunk;
+    for (let part = await reader.read(); !part.done; part = await reader.read()) yield part.value;
   } catch (error) {
     throw causeOf(error);
+  } finally {
+    reader.cancel().catch(() => {}); // it has failed already, or nothing reads it any more
   }
 }
 

@@ -40,3 +40,6 @@ export const systemClock: Clock = {
       });
     }),
 };
+
+/** Without `process`, which not all that have `fetch` have; its monotonic clock starts with the program. */
+export const webClock: Clock = { ...systemClock, monotonicMs: () => performance.now() };

@@ -1,5 +1,5 @@
-import { isIP } from 'node:net';
 import { isHostName, isWord, printable } from '../lib/foreign-text.ts';
+import { isAddress } from './address.ts';
 import { DEPARTURE_CAUSES, HEALTH_STATUSES, type NodeRecord, type Presence, SCHEMA_VERSION } from './record.ts';
 
 /** An invalid field; the message names the field and what was expected. */
@@ -61,14 +61,6 @@ export const field = {
 
 function wrong(path: string, expected: string): FieldError {
   return new FieldError(`${path}: expected ${expected}`);
-}
-
-/**
- * An IPv4 or IPv6 address of another host. Without a zone id (`fe80::1%eth0`), which `isIP` takes with any text in it, and
- * which means something on one host alone.
- */
-export function isAddress(text: string): boolean {
-  return isIP(text) !== 0 && !text.includes('%');
 }
 
 /** EC2 instance ids (`i-…`) and ECS Anywhere's (`mi-…`): https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/resource-ids.html */

@@ -1,5 +1,6 @@
 import { isWord, printable } from '../lib/foreign-text.ts';
-import { type Decoded, decodeBounded, FieldError, field, INSTANCE_ID, isAddress } from './codec.ts';
+import { isAddress } from './address.ts';
+import { type Decoded, decodeBounded, FieldError, field, INSTANCE_ID } from './codec.ts';
 
 /** Differences between the roll and ECS that the store keeps while they last, so that they are events. */
 export const KEPT_DIFFERENCE_KINDS = ['ghost', 'stray', 'mismatch'] as const;

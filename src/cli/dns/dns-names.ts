@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import { quote } from '../../lib/errors.ts';
-import { isAddress } from '../../record/codec.ts';
+import { isAddress } from '../../record/address.ts';
 import type { RollEntry } from '../../record/roll.ts';
 
 /** What the names are made of. */
