@@ -59,7 +59,7 @@ async function run(): Promise<number> {
     clock: systemClock,
     random: Math.random,
     stdout: (text) => new Promise((resolve) => process.stdout.write(escapeOutput(text), () => resolve())),
-    stderr: (line) => process.stderr.write(`${line}\n`),
+    stderr: (line) => process.stderr.write(escapeOutput(`${line}\n`)),
     onStopSignal: (listener) => {
       stopListener = listener;
     },

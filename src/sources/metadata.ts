@@ -1,5 +1,6 @@
-import { isIPv4 } from 'node:net';
+import { isIPv4, isIPv6 } from 'node:net';
 import { describeError, quote } from '../lib/errors.ts';
+import { isAddress } from '../record/address.ts';
 import { INSTANCE_ID } from '../record/codec.ts';
 import { DECIDING_METADATA } from '../record/health-facts.ts';
 import type { MetadataFacts } from '../record/record.ts';
@@ -101,6 +102,12 @@ export function withoutFinalDot(name: string): string {
   return name.replace(/\.$/, '');
 }
 
+/** Where an instance in a subnet for IPv6 alone has its address. It has no `local-ipv4`. */
+const IPV6_ADDRESS: MetadataField = {
+  ...{ documentKey: null, leaf: 'meta-data/ipv6', expected: 'an IPv6 address' },
+  accepts: (text) => isIPv6(text) && isAddress(text),
+};
+
 /** Short, so that one slow leaf does not delay the registration. */
 const LEAF_TIMEOUT_MS = 500;
 
@@ -140,7 +147,8 @@ export async function readMetadata(imds: ImdsClient, signal: AbortSignal): Promi
   const leaves: Partial<Record<keyof MetadataFacts, string | null>> = {};
   await Promise.all(
     METADATA_NAMES.map(async (name) => {
-      if (fromDocument[name] !== undefined || METADATA_FIELDS[name].leaf === null) return;
+      const hasOther = name === 'privateIpAddress' && fromDocument[name] === null;
+      if ((fromDocument[name] !== undefined && !hasOther) || METADATA_FIELDS[name].leaf === null) return;
       const leaf = await attempt(() => readLeaf(imds, name, signal));
       if ('error' in leaf) {
         failed.set(name, describeError(leaf.error));
@@ -167,8 +175,12 @@ interface Leaf {
 }
 
 async function readLeaf(imds: ImdsClient, name: keyof MetadataFacts, signal: AbortSignal): Promise<Leaf> {
-  const field = METADATA_FIELDS[name];
-  const text = await imds.get(field.leaf ?? '', signal, LEAF_TIMEOUT_MS);
+  let field = METADATA_FIELDS[name];
+  let text = await imds.get(field.leaf ?? '', signal, LEAF_TIMEOUT_MS);
+  if (text === null && name === 'privateIpAddress') {
+    field = IPV6_ADDRESS;
+    text = await imds.get(field.leaf ?? '', signal, LEAF_TIMEOUT_MS);
+  }
   const decides = DECIDING_METADATA[name] !== undefined;
   // Every instance has an id, so for this leaf alone a 404 is a failure.
   if (text === null && name === 'ec2InstanceId') throw new SourceError(`IMDS ${field.leaf}: HTTP 404`);

@@ -13,6 +13,8 @@ import {
   percentBetween,
   splitUnquoted,
 } from '../../src/config/flags.ts';
+import { decodeRecord, encodeRecord, refusedFields } from '../../src/record/codec.ts';
+import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 
 describe('parse command', () => {
   test('words are split at blanks; quotes and backslashes quote; nothing is expanded', () => {
@@ -96,9 +98,14 @@ describe('parse option', () => {
 
   test('labels add up over repeated flags and commas', () => {
     assert.deepEqual(labels('b=2,c=', labels('a=1')), { a: '1', b: '2', c: '' });
-    for (const bad of ['a', '=1', 'a=1,', 'a=\u0007', `${'k'.repeat(64)}=1`])
+    for (const bad of ['a', '=1', 'a=1,', 'a=\u0007', 'a=two words', 'a=\u202e', `${'k'.repeat(64)}=1`])
       assert.throws(() => labels(bad), /KEY=VALUE/);
     assert.throws(() => labels('constructor=x'), /cannot be the key/);
+    // What an agent takes, readers take.
+    const given = labels('Team.a_b/c-d=x:y@z+1/._-,dash=-x,none=');
+    const decoded = decodeRecord(sampleInstanceId(), encodeRecord(sampleRecord({ labels: given })));
+    assert.ok(decoded.ok);
+    assert.deepEqual([decoded.value.labels, refusedFields(decoded.value)], [given, []]);
     assert.throws(() => labels(Array.from({ length: 33 }, (_, n) => `k${n}=v`).join(',')), /At most 32/);
   });
 });

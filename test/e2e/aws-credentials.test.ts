@@ -189,6 +189,11 @@ test('a role that STS refuses, and an STS that is away, are named as such', asyn
   );
 });
 
+test('a metadata service that is switched off is not asked, however the word is written', async (t) => {
+  const env = { AWS_PROFILE: '', AWS_EC2_METADATA_DISABLED: 'True' };
+  assert.match(await refused(t, '', env), /the instance’s role is switched off by AWS_EC2_METADATA_DISABLED/);
+});
+
 test('a token file that is missing is named with its setting', async (t) => {
   const env = {
     AWS_PROFILE: '',

@@ -46,6 +46,7 @@ test('wrong usage is one line with the flag or variable, the value and what is a
   await complains(['agent'], 2, /^rollcall agent: ROLLCALL_ECS_ATTRIBUTES is "disabled"; set it to true or false$/m, {
     ROLLCALL_ECS_ATTRIBUTES: 'disabled',
   });
+  await complains(['list', '--health', '\u202e\u001b]0;x\u0007'], 2, /health "?'?.*\\u202e\\u001b\]0;x\\u0007/);
   await complains(['show'], 2, /missing required argument 'node'/);
   await complains(['show', 'web-1'], 2, /"web-1" is not an instance id/);
   await complains(['agent', '--presence-ttl', '30'], 2, /Write a duration such as/);

@@ -326,6 +326,24 @@ describe('read metadata', () => {
     });
   });
 
+  test('an instance that has an IPv6 address alone has it as its private address', async (t) => {
+    const gone = (res: ServerResponse) => void res.writeHead(404).end();
+    for (const document of [undefined, '{"instanceId":"i-0123456789abcdef0","privateIp":null}']) {
+      const answers = {
+        'meta-data/local-ipv4': gone,
+        'meta-data/ipv6': (res: ServerResponse) => void res.end('2600:1f18::5'),
+        ...(document && { 'dynamic/instance-identity/document': (res: ServerResponse) => void res.end(document) }),
+      };
+      const server = await startLeaves(t, answers);
+      const { facts, failures } = await readMetadata(openClient(t, server.endpoint), signal);
+      assert.deepEqual([facts.privateIpAddress, failures], ['2600:1f18::5', []]);
+      const wrong = await startLeaves(t, { ...answers, 'meta-data/ipv6': (res) => void res.end('fe80::1%eth0') });
+      const read = await readMetadata(openClient(t, wrong.endpoint), signal);
+      assert.equal('privateIpAddress' in read.facts && read.facts.privateIpAddress !== null, false);
+      assert.match(read.failures.join(), /^IMDS meta-data\/ipv6: expected an IPv6 address, got "fe80::1%eth0"/);
+    }
+  });
+
   test('no document is no failure, since some emulators have none', async (t) => {
     const server = await startLeaves(t);
     const { facts, failures, notes } = await readMetadata(openClient(t, server.endpoint), signal);

@@ -203,7 +203,7 @@ async function fromInstance({ sdk, env }: CredentialDeps): Promise<Credentials> 
   const help =
     'set --profile or AWS_ACCESS_KEY_ID, or give the instance a role; in a bridged container the role needs --net=host or an IMDSv2 hop limit of 2';
   const none = 'no credentials: looked in the environment, the profile, the container’s role';
-  if (env['AWS_EC2_METADATA_DISABLED'] === 'true') {
+  if (env['AWS_EC2_METADATA_DISABLED']?.toLowerCase() === 'true') {
     throw new CredentialError(`${none}; the instance’s role is switched off by AWS_EC2_METADATA_DISABLED`, help);
   }
   return sdk
