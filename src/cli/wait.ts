@@ -6,6 +6,7 @@ import { DeadlineError, withDeadline } from '../lib/deadline.ts';
 import { formatDuration } from '../lib/duration.ts';
 import { describeError, RollcallError } from '../lib/errors.ts';
 import { describeUnmatched, filterRoll, parseFilter } from '../record/filter.ts';
+import { NoStoreFileError } from '../store/store-errors.ts';
 import type { CliContext, ReadFlags } from './context.ts';
 import { rollChanges } from './follow-roll.ts';
 
@@ -18,8 +19,8 @@ interface WaitFlags extends Omit<ReadFlags, 'timeout'>, FilterFlags {
 const HELP = `
 Ends with status 0 as soon as at least so many nodes match, present ones unless
 --presence says otherwise; with status 1 when the time is over. While the store
-or the agent does not answer, or the agent cannot read the store, it goes on
-trying.
+or the agent does not answer, the agent cannot read the store, or the file of a
+SQLite store does not exist yet, it goes on trying.
 
 Examples:
   rollcall wait --count 3 --health passing --timeout 5m
@@ -27,6 +28,8 @@ Examples:
   rollcall wait --presence departed --count 1 && echo one has left`;
 
 const DAY_MS = 86_400_000;
+/** How often it looks whether an agent has made the file of an embedded store. */
+const NO_FILE_PAUSE_MS = 500;
 
 export function waitCommand(context: CliContext): Command {
   const command = new Command('wait')
@@ -84,8 +87,19 @@ async function waitForNodes(context: CliContext, flags: Omit<WaitFlags, 'timeout
     }
     throw new RollcallError('the events of the roll ended');
   };
+  const waitForStore = async (signal: AbortSignal): Promise<number> => {
+    for (;;) {
+      try {
+        return await wait(signal);
+      } catch (error) {
+        if (!(error instanceof NoStoreFileError)) throw error;
+        onRetry(error);
+        await context.clock.sleep(NO_FILE_PAUSE_MS, signal);
+      }
+    }
+  };
   try {
-    return await withDeadline(context.clock, limitMs, context.signal, 'wait', wait);
+    return await withDeadline(context.clock, limitMs, context.signal, 'wait', waitForStore);
   } catch (error) {
     if (!(error instanceof DeadlineError) || error.timeoutMs !== limitMs) throw error;
     throw new RollcallError(`not within ${formatDuration(limitMs)}: ${state}`);

@@ -1,3 +1,5 @@
+import { closeSync, openSync } from 'node:fs';
+
 /** SQLite's primary result code for a database that another connection has locked. */
 const SQLITE_BUSY = 5;
 
@@ -6,10 +8,12 @@ const SQLITE_BUSY = 5;
  * file, the lock also works between containers. Node has no API for file locks, but its SQLite locks any database, and an
  * empty file is a valid one.
  * @returns a function that releases the lock; null if another process holds it
- * @throws the driver's error if the file cannot be created
+ * @throws the system's error if the file cannot be created
  */
 export async function lockFile(path: string): Promise<(() => void) | null> {
   const { DatabaseSync } = await import('node:sqlite');
+  // Its error names the path and the cause; SQLite's does not.
+  closeSync(openSync(path, 'a'));
   const database = new DatabaseSync(path, { timeout: 0 });
   try {
     // A journal in memory, so that SQLite creates no second file.

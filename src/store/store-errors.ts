@@ -35,6 +35,14 @@ export class CompactedError extends StoreError {
   }
 }
 
+/** An embedded store has no file yet, and was not to be made: a wrong path, or no agent has started on it. */
+export class NoStoreFileError extends StoreError {
+  override readonly name = 'NoStoreFileError';
+  constructor(message: string) {
+    super(message, { retryable: false });
+  }
+}
+
 /** The lease named in a write is gone; the write did not happen. */
 export class LeaseNotFoundError extends StoreError {
   override readonly name = 'LeaseNotFoundError';

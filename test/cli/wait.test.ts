@@ -1,11 +1,16 @@
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import type { CliContext } from '../../src/cli/context.ts';
 import { runProgram } from '../../src/cli/program.ts';
 import { systemClock } from '../../src/lib/clock.ts';
+import { openStore } from '../../src/store/open-store.ts';
 import { startScriptedAgent } from '../client/scripted-agent.ts';
 import { until } from '../support/machine-time.ts';
 import { runInProcess, testContext } from '../support/run-in-process.ts';
+import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 import { openTestRoll } from '../support/test-roll.ts';
 
 const PATIENCE_MS = 30_000;
@@ -111,4 +116,32 @@ test('what is away is asked again until the time is over; what is no agent ends 
   const odd = await runInProcess(['wait', '--agent', page.url]);
   assert.equal(odd.code, 2);
   assert.match(odd.stderr, /^rollcall wait: http:\S+ is not a rollcall agent: [^\n]+\n$/);
+});
+
+test('an embedded store that no agent has made yet is waited for, and named', async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'wait-'));
+  t.after(() => rmSync(dir, { recursive: true }));
+  const path = join(dir, 'roll.db');
+  const said = { stdout: '', stderr: '' };
+  const waiting = runProgram(['wait', '--store', `sqlite:${path}`, '--timeout', '1h'], testContext(said));
+  const cause = `open store sqlite:${path}: there is no such file; start an agent on it, or name another store with --store or ROLLCALL_STORE`;
+  await until('it says that there is none', PATIENCE_MS, () => said.stderr !== '');
+  assert.equal(said.stderr, `warning: ${cause}; trying again\n`);
+  const never = new AbortController().signal;
+  const deps = { clock: systemClock, random: Math.random, signal: never, create: true };
+  const store = await openStore({ kind: 'sqlite', label: path, path }, deps);
+  t.after(() => store.close());
+  const registration = {
+    ...{ instanceId: sampleInstanceId(1), session: 'session-1', since: '2026-01-01T00:00:00Z' },
+    ...{ ttlMs: 30_000, retentionMs: 90_000 },
+  };
+  await store.register(registration, sampleRecord({ ec2InstanceId: sampleInstanceId(1) }), {
+    takeover: true,
+    signal: never,
+  });
+  assert.equal(await waiting, 0);
+  assert.deepEqual(said, { stdout: '1 node matches\n', stderr: `warning: ${cause}; trying again\n` });
+  const none = await runInProcess(['wait', '--store', `sqlite:${path}.none`, '--timeout', '200ms']);
+  assert.match(none.stderr, /\nrollcall wait: not within 200ms: open store \S+ there is no such file; [^\n]+\n$/);
+  assert.equal(none.code, 1);
 });

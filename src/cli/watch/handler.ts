@@ -29,7 +29,9 @@ const MAX_RETRY_MS = 30_000;
 export function nextStep({ failure, number, retries, random }: Attempt): NextStep {
   if (failure === null) return { kind: 'finished' };
   if (number > retries) return { kind: 'given-up' };
-  return { kind: 'retry', delayMs: new Backoff(FIRST_RETRY_MS, MAX_RETRY_MS, number - 1).delayMs(random) };
+  const backoff = new Backoff(FIRST_RETRY_MS, MAX_RETRY_MS, number - 1);
+  // At least half: what hung until its timeout needs a moment, and there is no fleet to spread.
+  return { kind: 'retry', delayMs: backoff.delayMs((1 + random) / 2) };
 }
 
 /** Why a run of a handler failed, for messages; null if it succeeded. */

@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
 import { Backoff } from '../../lib/backoff.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { StoreError } from '../store-errors.ts';
+import { NoStoreFileError, StoreError } from '../store-errors.ts';
 
 const MAGIC = 'SQLite format 3\0';
 
@@ -181,7 +181,8 @@ function requireUsable(path: string, create: boolean): void {
     const stats = statSync(path, { throwIfNoEntry: false });
     if (stats && !stats.isFile()) fail('it is not a file; name a file in a directory that rollcall may write to');
     if (!stats && !create) {
-      fail('there is no such file; start an agent on it, or name another store with --store or ROLLCALL_STORE');
+      const cause = 'there is no such file; start an agent on it, or name another store with --store or ROLLCALL_STORE';
+      throw new NoStoreFileError(`open store sqlite:${path}: ${cause}`);
     }
     if (!stats) makeLastFolder(dirname(path));
     accessSync(dirname(path), constants.W_OK);

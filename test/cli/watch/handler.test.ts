@@ -26,13 +26,15 @@ describe('after attempt', () => {
       assert.equal(after.kind, 'retry');
       return after.kind === 'retry' ? Math.round(after.delayMs) : 0;
     });
-    assert.deepEqual(delays, [500, 999, 1998]);
+    assert.deepEqual(delays, [500, 1000, 1999]);
     assert.deepEqual(nextStep({ ...failed, number: 4 }), { kind: 'given-up' });
     assert.deepEqual(nextStep({ ...failed, retries: 0, number: 1 }), { kind: 'given-up' });
   });
 
-  test('the pause is random from 0 and at most 30 s', () => {
-    assert.deepEqual(nextStep({ ...failed, random: 0, number: 2 }), { kind: 'retry', delayMs: 0 });
+  test('the pause is random, at least half of its bound and at most 30 s', () => {
+    // What has just failed for its whole timeout is not tried again at once.
+    assert.deepEqual(nextStep({ ...failed, random: 0, number: 1 }), { kind: 'retry', delayMs: 250 });
+    assert.deepEqual(nextStep({ ...failed, random: 0, number: 2 }), { kind: 'retry', delayMs: 500 });
     const last = nextStep({ ...failed, retries: 1_000, number: 999 });
     assert.ok(last.kind === 'retry' && last.delayMs <= 30_000);
   });
@@ -69,7 +71,7 @@ describe('handle event', () => {
     run(script: string, handler?: Partial<HandlerConfig>): Promise<void>;
   }
 
-  /** Runs shell scripts as handlers, without pauses between attempts. */
+  /** Runs shell scripts as handlers, with the shortest pauses between attempts. */
   async function world(t: TestContext): Promise<World> {
     const dir = await mkdtemp(join(tmpdir(), 'rollcall-handler-'));
     t.after(() => rm(dir, { recursive: true, force: true }));
@@ -116,8 +118,8 @@ describe('handle event', () => {
     await w.run('echo x >>$OUT; [ $(wc -l <$OUT) -eq 3 ] || exit 7');
     assert.equal(await w.written(), 'x\nx\nx\n');
     assert.deepEqual(w.lines, [
-      'warn: warning: /bin/sh failed on event 42/i-00000000/lost (rollcall.instance.lost of i-00000000): exit status 7; again in 0ms, retry 1 of 2',
-      'warn: warning: /bin/sh failed on event 42/i-00000000/lost (rollcall.instance.lost of i-00000000): exit status 7; again in 0ms, retry 2 of 2',
+      'warn: warning: /bin/sh failed on event 42/i-00000000/lost (rollcall.instance.lost of i-00000000): exit status 7; again in 250ms, retry 1 of 2',
+      'warn: warning: /bin/sh failed on event 42/i-00000000/lost (rollcall.instance.lost of i-00000000): exit status 7; again in 500ms, retry 2 of 2',
     ]);
   });
 
