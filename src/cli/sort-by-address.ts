@@ -12,31 +12,35 @@ const NO_ADDRESS = 2 ** 32;
  * 10,000 nodes once.
  */
 export function sortByAddress<R extends NodeSummary>(entries: readonly RollEntry<R>[]): RollEntry<R>[] {
-  const addressNumber = createAddressNumber();
-  const keys = Float64Array.from(
-    entries,
-    ({ record }, place) => addressNumber(record.privateIpAddress) * MAX_ENTRIES + place,
-  );
-  return Array.from(keys.sort(), (key) => entries[key % MAX_ENTRIES]).filter((entry) => entry !== undefined);
+  const keys = new Float64Array(entries.length);
+  for (let place = 0; place < keys.length; place += 1) {
+    keys[place] = addressNumber(entries[place]?.record.privateIpAddress ?? null) * MAX_ENTRIES + place;
+  }
+  keys.sort();
+  const sorted: RollEntry<R>[] = [];
+  for (let place = 0; place < keys.length; place += 1) {
+    sorted.push(entries[(keys[place] ?? 0) % MAX_ENTRIES] as RollEntry<R>);
+  }
+  return sorted;
 }
 
 const IPV4 = /^\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}$/;
 
-/**
- * The address as a number; `NO_ADDRESS` without one, and for text that is not IPv4. Many hosts share a /24, so the part
- * before the last dot is parsed once and kept.
- */
-function createAddressNumber(): (address: string | null) => number {
-  const subnets = new Map<string, number>();
-  return (address) => {
-    if (address === null || !IPV4.test(address)) return NO_ADDRESS;
-    const lastAt = address.lastIndexOf('.') + 1;
-    const subnet = address.slice(0, lastAt);
-    let number = subnets.get(subnet);
-    if (number === undefined) {
-      number = subnet.split('.').reduce((total, octet) => total * 256 + Number(octet), 0);
-      subnets.set(subnet, number);
+/** The address as a number; `NO_ADDRESS` without one, and for text that is not IPv4. */
+function addressNumber(address: string | null): number {
+  if (address === null || !IPV4.test(address)) return NO_ADDRESS;
+  let [before, octet] = [0, 0];
+  for (let at = 0; at < address.length; at += 1) {
+    const code = address.charCodeAt(at);
+    if (code === DOT) {
+      before = before * 256 + octet;
+      octet = 0;
+    } else {
+      octet = octet * 10 + code - ZERO;
     }
-    return number + Number(address.slice(lastAt));
-  };
+  }
+  return before * 256 + octet;
 }
+
+const DOT = '.'.charCodeAt(0);
+const ZERO = '0'.charCodeAt(0);

@@ -1,5 +1,5 @@
 import type { ListFormat } from '../config/flags.ts';
-import { printableLines } from '../lib/foreign-text.ts';
+import { isPrintableLines, printable } from '../lib/foreign-text.ts';
 
 /** A column of a list. */
 export interface ListField<Item> {
@@ -22,26 +22,38 @@ const MAX_CELL = 400;
  */
 export function renderTable(legend: readonly string[] | null, rows: readonly (readonly (string | null)[])[]): string {
   const lines = legend ? [legend, ...rows] : rows;
-  const widths = (lines[0] ?? []).map(() => 0);
-  // Plain loops, because 10,000 nodes have 40,000 cells and a command ends before its code is optimized.
-  const cells = lines.map((line) => {
-    const texts: string[] = [];
-    for (const cell of line) {
-      const text = cellText(cell);
-      const column = texts.push(text) - 1;
-      if (text.length > (widths[column] ?? 0)) widths[column] = text.length;
+  return layOut((lines[0] ?? []).map((_, column) => lines.map((line) => cellText(line[column] ?? null))));
+}
+
+/**
+ * Column by column in plain loops, and one text made of many at once, because 10,000 nodes have 40,000 cells and a command
+ * ends before its code is optimized.
+ * @param columns the cells of each
+ */
+function layOut(columns: readonly (readonly string[])[]): string {
+  const lines = columns[0]?.length ?? 0;
+  const parts = new Array<string>(lines * columns.length * 2);
+  for (const [column, cells] of columns.entries()) {
+    const gaps = column === columns.length - 1 ? null : gapsAfter(cells);
+    let at = column * 2;
+    for (let line = 0; line < lines; line += 1, at += columns.length * 2) {
+      const cell = cells[line] ?? '';
+      parts[at] = cell;
+      parts[at + 1] = gaps === null ? '\n' : (gaps[cell.length] ?? '');
     }
-    return texts;
-  });
-  const rendered = cells.map((texts) => {
-    const last = texts.pop() ?? '';
-    let line = '';
-    for (let column = 0; column < texts.length; column += 1) {
-      line += `${texts[column]?.padEnd(widths[column] ?? 0)}  `;
-    }
-    return line + last;
-  });
-  return printableLines(rendered);
+  }
+  const text = parts.join('');
+  return isPrintableLines(text, lines) ? text : layOut(columns.map((cells) => cells.map(printable)));
+}
+
+/** What follows a cell of each length: spaces up to the next column. */
+function gapsAfter(cells: readonly string[]): readonly string[] {
+  let width = 0;
+  for (let line = 0; line < cells.length; line += 1) {
+    const { length } = cells[line] ?? '';
+    if (length > width) width = length;
+  }
+  return Array.from({ length: width + 1 }, (_, length) => ' '.repeat(width - length + 2));
 }
 
 /**
@@ -77,8 +89,14 @@ export function renderList<Item>(
 ): string {
   if (output === 'json') return `${JSON.stringify({ containerInstances: items.map(json), ...more }, null, 2)}\n`;
   if (output === 'ndjson') return items.map((item) => `${JSON.stringify(json(item))}\n`).join('');
-  const rows = items.map((item) => fields.map(({ value }) => value(item)));
-  return renderTable(legend && output !== 'name' ? fields.map(({ header }) => header) : null, rows);
+  const withHeader = legend && output !== 'name';
+  return layOut(
+    fields.map(({ header, value }) => {
+      const cells = withHeader ? [header] : [];
+      for (let index = 0; index < items.length; index += 1) cells.push(cellText(value(items[index] as Item)));
+      return cells;
+    }),
+  );
 }
 
 function cellText(cell: string | null): string {

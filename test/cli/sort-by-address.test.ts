@@ -5,7 +5,17 @@ import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 
 describe('sort by address', () => {
   test('addresses sort as numbers, entries without one come last, equal ones keep their order', () => {
-    const addresses = ['10.0.0.10', null, '10.0.0.9', '255.255.255.255', '9.255.0.1', '::1', '10.0.0.9', '10.0.1.2'];
+    const addresses = [
+      '10.0.0.10',
+      null,
+      '10.0.0.9',
+      '255.255.255.255',
+      '9.255.0.1',
+      '::1',
+      '10.0.0.9',
+      '10.0.1.2',
+      '10.0.0.9x',
+    ];
     const entries = addresses.map((privateIpAddress, n) => ({
       record: sampleRecord({ privateIpAddress, ec2InstanceId: sampleInstanceId(n) }),
       presence: null,
@@ -20,6 +30,7 @@ describe('sort by address', () => {
       ['255.255.255.255', sampleInstanceId(3)],
       [null, sampleInstanceId(1)],
       ['::1', sampleInstanceId(5)],
+      ['10.0.0.9x', sampleInstanceId(8)],
     ]);
   });
 });

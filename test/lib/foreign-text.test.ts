@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { escapeOutput, isHostName, isWord, printable, printableLines } from '../../src/lib/foreign-text.ts';
+import { escapeOutput, isHostName, isPrintableLines, isWord, printable } from '../../src/lib/foreign-text.ts';
 
 const UNSAFE = [
   '\0',
@@ -22,15 +22,16 @@ const UNSAFE = [
 test('no character that controls a terminal or turns text round is printed, in a column or in JSON', () => {
   for (const char of UNSAFE) {
     assert.equal(printable(`a${char}b`), 'a?b');
-    assert.equal(printableLines(['one', `a${char}b`, '']), 'one\na?b\n\n');
+    assert.equal(isPrintableLines(`one\na${char}b\n\n`, 3), false, JSON.stringify(char));
     assert.equal(isWord(`a${char}b`), false, JSON.stringify(char));
     const json = escapeOutput(`${JSON.stringify({ note: `a${char}b` })}\n`);
     assert.ok(!json.slice(0, -1).includes(char), JSON.stringify(char));
     assert.deepEqual(JSON.parse(json), { note: `a${char}b` });
   }
   assert.equal(printable('two\nlines'), 'two?lines');
-  assert.equal(printableLines(['two\nlines', '']), 'two?lines\n\n');
-  assert.equal(printableLines([]), '');
+  assert.equal(isPrintableLines('two\nlines\n', 2), true);
+  assert.equal(isPrintableLines('two\nlines\n', 1), false);
+  assert.equal(isPrintableLines('', 0), true);
   assert.equal(escapeOutput('two\nlines, ünïcode 漢字 ’\n'), 'two\nlines, ünïcode 漢字 ’\n');
 });
 
