@@ -27,16 +27,16 @@ export interface NodeSummary
 export function decodeSummary(instanceId: string, json: string): Decoded<NodeSummary> {
   const found = json.length > MAX_VALUE_LENGTH ? null : RECORD.exec(json);
   if (found === null || found[1] !== instanceId) return decodeRecord(instanceId, json);
-  const [, , arn = null, cluster = null, privateIpAddress = null, availabilityZone = null, status, skew] = found;
+  // One by one: taken apart as a list, they go through an iterator, a tenth of what reading a record takes.
   const value = {
     ec2InstanceId: instanceId,
-    containerInstanceArn: arn,
-    cluster,
-    privateIpAddress,
-    availabilityZone,
+    containerInstanceArn: found[2] ?? null,
+    cluster: found[3] ?? null,
+    privateIpAddress: found[4] ?? null,
+    availabilityZone: found[5] ?? null,
     departure: null,
-    clockSkewSeconds: skew === undefined ? null : Number(skew),
-    health: { status: status as HealthStatus },
+    clockSkewSeconds: found[7] === undefined ? null : Number(found[7]),
+    health: { status: found[6] as HealthStatus },
   };
   return { ok: true, value };
 }
@@ -45,8 +45,7 @@ export function decodeSummary(instanceId: string, json: string): Decoded<NodeSum
 export function decodeWrittenPresence(json: string): Decoded<Presence> {
   const found = PRESENCE.exec(json);
   if (found === null) return decodePresence(json);
-  const [, session = '', since = '', ttlSeconds] = found;
-  return { ok: true, value: { session, since, ttlSeconds: Number(ttlSeconds) } };
+  return { ok: true, value: { session: found[1] ?? '', since: found[2] ?? '', ttlSeconds: Number(found[3]) } };
 }
 
 /** Without `"` and `\`, so that the text ends where it seems to. */

@@ -98,6 +98,8 @@ export interface RangeQuery {
   readonly to?: string;
   /** At most so many keys; the store may have a lower bound of its own. */
   readonly limit?: number;
+  /** The texts of the entries may be cut out of the answer, which each then keeps in memory: for a reader that ends soon. */
+  readonly cut?: boolean;
   /** Read at this revision; default: the newest. Rejects with `CompactedError` when it is gone. */
   readonly revision?: string;
 }

@@ -145,7 +145,7 @@ const SMALL_ROLL_KEYS = 100;
  * By a command that a person waits for, as it is soonest done: what is under way at 10,000 nodes, 4 MB, has to come within
  * the limit of one call. By an agent in little memory.
  */
-const PACES = { hurry: { parallel: 4, limit: 5_000 }, thrifty: { parallel: 2, limit: 1_000 } };
+const PACES = { hurry: { parallel: 4, limit: 5_000, cut: true }, thrifty: { parallel: 2, limit: 1_000, cut: false } };
 
 /** `Store.read` over any key-value store: all pages are read at the revision of the first one. */
 export async function readRoll<R extends NodeSummary>(
@@ -179,13 +179,13 @@ async function readPieces(
   kv: Kv,
   revision: string,
   roll: Pick<RollCollector<NodeSummary>, 'add'>,
-  { parallel, limit }: { readonly parallel: number; readonly limit: number },
+  { parallel, limit, cut }: { readonly parallel: number; readonly limit: number; readonly cut: boolean },
   signal: AbortSignal,
 ): Promise<void> {
   const pieces = pieceBounds();
   const work = async (signal: AbortSignal): Promise<void> => {
     for (let piece = pieces.shift(); piece; ) {
-      const read: RangePage = await kv.range({ prefix: ROOT, ...piece, limit, revision }, signal);
+      const read: RangePage = await kv.range({ prefix: ROOT, ...piece, limit, cut, revision }, signal);
       roll.add(read.kvs);
       piece = read.next === null ? pieces.shift() : { ...piece, from: read.next };
     }

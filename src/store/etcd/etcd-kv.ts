@@ -6,6 +6,7 @@ import { LeaseNotFoundError, StoreError } from '../store-errors.ts';
 import { DEFAULT_CALL_TIMEOUT_MS, type EtcdStoreConfig } from '../store-url.ts';
 import { ALONE, lookupMember, membersOf, type NamedMember, type Resolve, systemResolve } from './addresses.ts';
 import { openChannel } from './channel.ts';
+import { CUT_RANGE } from './cut-range.ts';
 import { type EtcdClient, openEtcdClient } from './etcd-client.ts';
 import { type EtcdContext, isAnswerTooLarge, isLeaseTaken, JunkAnswerError } from './etcd-errors.ts';
 import { etcdWatch, etcdWatchKeys } from './etcd-watch.ts';
@@ -47,7 +48,7 @@ function etcdRange(client: EtcdClient, root: string, history: HistoryCheck): Kv[
       revision: query.revision ?? '0',
     };
     const how = { repeatable: true, right: `read ${root}${query.prefix}` };
-    return client.call(RANGE, request, how, signal, (answer, bytes) => ({
+    return client.call(query.cut ? CUT_RANGE : RANGE, request, how, signal, (answer, bytes) => ({
       revision: query.revision ?? revisionOf(answer),
       kvs: answer.kvs.map(({ key, value, modRevision }) => ({ key: withoutRoot(key, root), value, modRevision })),
       next: answer.more ? cursorAfter(answer.kvs.at(-1)?.key, bytes, root) : null,

@@ -6,7 +6,7 @@ import { message } from './protobuf.ts';
  * 3.2 to 3.6. What is not in a table is passed over.
  */
 
-const ResponseHeader = message({ clusterId: [1, 'int64'], revision: [3, 'int64'] });
+export const ResponseHeader = message({ clusterId: [1, 'int64'], revision: [3, 'int64'] });
 
 /** Keys and values are bytes; ours are UTF-8. Of others' bytes U+FFFD takes the place of what is no UTF-8. */
 const KeyValue = message({
