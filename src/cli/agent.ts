@@ -47,6 +47,8 @@ export function agentCommand(context: CliContext): Command {
     const { openProbes } = await import('../checks/run-probes.ts');
     const { openEcsApi } = await import('../ecs/open-ecs-api.ts');
     const { openNotifyChannel } = await import('../agent/systemd.ts');
+    // By this name: the global `crypto` would load Web Crypto for it.
+    const { randomUUID } = await import('node:crypto');
     const config = agentConfig(flags);
     const { clock, random, version, env, residentBytes, boardFile } = context;
     let instanceId: string | null = null;
@@ -73,7 +75,7 @@ export function agentCommand(context: CliContext): Command {
       },
     );
     if (store === null) return;
-    const session = crypto.randomUUID();
+    const session = randomUUID();
     const { probes, close: closeProbes } = openProbes(config.checks, { clock, env, owner: session });
     try {
       const openEcs = (settings: EcsSettings) => openEcsApi(settings, context);

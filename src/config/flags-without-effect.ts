@@ -24,12 +24,12 @@ export function refuseFlagsWithoutEffect(command: Command): void {
   }
   command.hook('preAction', () => {
     const others = OTHER_MEANING[command.name()] ?? [];
+    // Once: commander makes a name anew each time it is asked for it, and there are thousands of pairs.
+    const options = new Map(command.options.map((option) => [option.attributeName(), option]));
     for (const { flags, noEffect } of [...RULES, ...(COMMAND_RULES[command.name()] ?? [])]) {
-      const named = flags
-        .filter((name) => !others.includes(name))
-        .map((name) => command.options.find((option) => option.attributeName() === name));
-      const option = named.find((each) => each && command.getOptionValueSource(each.attributeName()) === 'cli');
-      const reason = option && noEffect((name) => givenValue(command, name));
+      const given = flags.find((name) => !others.includes(name) && command.getOptionValueSource(name) === 'cli');
+      const option = given === undefined ? undefined : options.get(given);
+      const reason = option && noEffect((name) => givenValue(command, name, options.get(name)));
       if (option && reason) throw new UsageError(`${option.long} has no effect ${reason}; leave it out`);
     }
   });
@@ -166,8 +166,7 @@ export const COMMAND_RULES: Readonly<Record<string, readonly Rule[]>> = {
   ],
 };
 
-function givenValue(command: Command, name: string): Given {
-  const option = command.options.find((each) => each.attributeName() === name);
+function givenValue(command: Command, name: string, option: Option | undefined): Given {
   const value: unknown = command.getOptionValue(name);
   return { value, text: option ? givenText(command, option, String(value)) : name };
 }

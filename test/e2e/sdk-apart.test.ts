@@ -25,10 +25,14 @@ async function installed(t: TestContext, sdk: string | null): Promise<string> {
 function run(
   bundle: string,
   args: readonly string[],
+  flags: readonly string[] = [],
 ): Promise<{ code: number | null; stdout: string; stderr: string }> {
   return new Promise((resolve) => {
-    const child = execFile(NODE, [bundle, ...args], { env: CLEAN_ENV, timeout: 60_000 }, (_, stdout, stderr) =>
-      resolve({ code: child.exitCode, stdout, stderr }),
+    const child = execFile(
+      NODE,
+      [...flags, bundle, ...args],
+      { env: CLEAN_ENV, timeout: 60_000 },
+      (_, stdout, stderr) => resolve({ code: child.exitCode, stdout, stderr }),
     );
   });
 }
@@ -60,6 +64,20 @@ test('an agent and a list do not load the SDK; a list from ECS does', async (t) 
   assert.equal(await ended, 0);
   assert.doesNotMatch(stderr + list.stderr, /LOADED/);
   assert.match((await run(bundle, ECS)).stderr, /LOADED/);
+});
+
+test('of Node a list from etcd loads HTTP/2, and not what packages only may need', async (t) => {
+  const bundle = await installed(t, null);
+  const hook = join(bundle, '../hook.cjs');
+  await writeFile(hook, `process.on('exit', () => console.log(process.moduleLoadList.join(';')));`);
+  const { stdout, stderr } = await run(bundle, ['list', '--store', 'etcd://[::1]:1'], ['--require', hook]);
+  assert.match(stderr, /^rollcall list: etcd at http:\/\/\[::1\]:1: /);
+  const loaded = stdout.trim().split(';');
+  const asked = ['http2', 'zlib', 'child_process', 'dgram'].map((name) => `NativeModule ${name}`);
+  assert.deepEqual(
+    asked.filter((name) => loaded.includes(name)),
+    ['NativeModule http2'],
+  );
 });
 
 test('without the SDK’s bundle everything else works, and a list from ECS says what is missing', async (t) => {
