@@ -2,9 +2,9 @@ import { getHeapStatistics, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import type { Clock } from './clock.ts';
 
-const POLL_EVERY_MS = 5_000;
-/** For less, a collection is not worth its 10 to 20 ms. */
-const GARBAGE_BYTES = 500_000;
+const POLL_EVERY_MS = 10_000;
+/** For less, a collection is not worth its 25 to 50 ms. */
+const GARBAGE_BYTES = 1_000_000;
 /** What is larger, as where an agent holds the roll of a large fleet, takes longer to collect: V8 chooses when. */
 const SMALL_BYTES = 24_000_000;
 
@@ -18,9 +18,10 @@ interface Heap {
 export function openHeap(): Heap {
   setFlagsFromString('--expose-gc');
   // Only contexts that are made after the flag have it.
-  const collect: () => void = runInNewContext('gc');
+  const gc: (how: object) => void = runInNewContext('gc');
   return {
-    collect,
+    // As when V8 runs out of memory: it also joins half-empty pages and gives them back, which is most of what is gained.
+    collect: () => gc({ type: 'major', execution: 'sync', flavor: 'last-resort' }),
     usedBytes: () => {
       const { used_heap_size, external_memory } = getHeapStatistics();
       return used_heap_size + external_memory;
