@@ -90,57 +90,105 @@ export function message<const F extends Fields>(
     ),
   };
   const read = readOwn ?? ((cursor: FieldCursor) => decodeFields(table, cursor) as Decoded<F>);
-  return { table, read, encode: (value) => encodeFields(table, value), decode: (bytes) => read(fieldCursor(bytes)) };
+  return { table, read, encode: (value) => encodeMessage(table, value), decode: (bytes) => read(fieldCursor(bytes)) };
 }
 
-function encodeFields({ byName }: Table, value: Readonly<Record<string, unknown>>): Buffer {
-  const parts: Buffer[] = [];
-  for (const [name, given] of Object.entries(value)) {
+/** What is written, at the end of `scratch` from `at` on: from the back to the front, since a length comes before its message. */
+let scratch = Buffer.allocUnsafeSlow(16_384);
+let at = scratch.length;
+/** A longer one is not kept. */
+const MAX_KEPT_BYTES = 65_536;
+
+function encodeMessage(table: Table, value: Readonly<Record<string, unknown>>): Buffer {
+  at = scratch.length;
+  putFields(table, value);
+  const encoded = Buffer.from(scratch.subarray(at));
+  if (scratch.length > MAX_KEPT_BYTES) scratch = Buffer.allocUnsafeSlow(MAX_KEPT_BYTES);
+  return encoded;
+}
+
+const written = () => scratch.length - at;
+
+/** Makes place for so many bytes before what is written. */
+function reserve(bytes: number): void {
+  if (at < bytes) {
+    const larger = Buffer.allocUnsafeSlow(2 * scratch.length + bytes);
+    const rest = written();
+    scratch.copy(larger, larger.length - rest, at);
+    scratch = larger;
+    at = larger.length - rest;
+  }
+  at -= bytes;
+}
+
+function putFields({ byName }: Table, value: Readonly<Record<string, unknown>>): void {
+  for (const name of Object.keys(value).reverse()) {
     const field = byName[name];
     if (field === undefined) throw new Error(`the message has no field ${name}`);
-    if (field.repeated) for (const element of given as readonly unknown[]) encodeField(parts, field, element, true);
-    else if (given !== undefined) encodeField(parts, field, given, false);
+    const given = value[name];
+    if (!field.repeated) {
+      if (given !== undefined) putField(field, given, false);
+      continue;
+    }
+    for (const element of (given as readonly unknown[]).toReversed()) putField(field, element, true);
   }
-  return Buffer.concat(parts);
 }
 
-function encodeField(parts: Buffer[], { id, kind }: NamedField, value: unknown, evenEmpty: boolean): void {
+function putField({ id, kind }: NamedField, value: unknown, evenEmpty: boolean): void {
   if (kind === 'int64' || kind === 'flag') {
     const text = kind === 'flag' ? String(Number(value)) : (value as string);
-    if (Number(text) !== 0) parts.push(varint(id * 8), varint64(text));
+    if (Number(text) === 0) return;
+    putVarint64(text);
+    putVarint(id * 8);
     return;
   }
-  const bytes =
-    typeof kind !== 'string'
-      ? encodeFields(kind.table, value as Readonly<Record<string, unknown>>)
-      : Buffer.isBuffer(value)
-        ? value
-        : Buffer.from(value as string, 'utf8');
+  const before = written();
+  if (typeof kind !== 'string') putFields(kind.table, value as Readonly<Record<string, unknown>>);
+  else putBytes(value as Buffer | string);
+  const length = written() - before;
   // An empty message is there, other than an empty text.
-  if (bytes.length > 0 || evenEmpty || typeof kind !== 'string')
-    parts.push(varint(id * 8 + 2), varint(bytes.length), bytes);
+  if (length === 0 && !evenEmpty && typeof kind === 'string') return;
+  putVarint(length);
+  putVarint(id * 8 + 2);
+}
+
+/** Text becomes UTF-8. */
+function putBytes(value: Buffer | string): void {
+  reserve(Buffer.byteLength(value));
+  if (typeof value === 'string') scratch.write(value, at);
+  else value.copy(scratch, at);
 }
 
 /** Of a number from 0 to 2^53 - 1. */
-function varint(value: number): Buffer {
-  const bytes: number[] = [];
+function putVarint(value: number): void {
+  let length = 1;
+  for (let rest = value; rest > 0x7f; rest = Math.floor(rest / 128)) length += 1;
+  reserve(length);
+  putLow(value, length - 1);
+  scratch[at + length - 1] = Math.floor(value / 128 ** (length - 1));
+}
+
+/** So many bytes at `at`, seven bits in each, after which more follow. */
+function putLow(value: number, bytes: number): void {
   let rest = value;
-  for (; rest > 0x7f; rest = Math.floor(rest / 128)) bytes.push((rest % 128) | 0x80);
-  bytes.push(rest);
-  return Buffer.from(bytes);
+  for (let index = at; index < at + bytes; index += 1) {
+    scratch[index] = (rest % 128) | 0x80;
+    rest = Math.floor(rest / 128);
+  }
 }
 
 /** Of decimal text. A lease id, in every heartbeat, has more digits than a number holds. */
-function varint64(text: string): Buffer {
+function putVarint64(text: string): void {
   const number = Number(text);
-  if (number >= 0 && Number.isSafeInteger(number)) return varint(number);
-  const value = BigInt.asUintN(64, BigInt(text));
-  const bytes: number[] = [];
-  // Its low 49 bits are seven bytes of a varint, and the rest is a number of its own.
-  for (let low = Number(value & LOW_BITS), n = 0; n < 7; n += 1, low = Math.floor(low / 128)) {
-    bytes.push((low % 128) | 0x80);
+  if (number >= 0 && Number.isSafeInteger(number)) {
+    putVarint(number);
+    return;
   }
-  return Buffer.concat([Buffer.from(bytes), varint(Number(value >> 49n))]);
+  const value = BigInt.asUintN(64, BigInt(text));
+  // Its low 49 bits are seven bytes of a varint, and the rest is a number of its own.
+  putVarint(Number(value >> 49n));
+  reserve(7);
+  putLow(Number(value & LOW_BITS), 7);
 }
 
 const LOW_BITS = 2n ** 49n - 1n;
