@@ -55,6 +55,7 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
   const watches = new Map<Node, NodeWatch>();
   const equalAtMs = new Map<Watcher, number>();
   const sentBefore = world.hosts.map(() => 0);
+  const linksOf = world.hosts.map(({ name }) => network.linksOf(name));
   let quiet: { readonly fromMs: number; readonly writes: number } | null = null;
   let sweeps = 0;
 
@@ -73,30 +74,41 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
 
   /** Hosts that had trouble when they were last looked at. */
   const troubled = new Set<number>();
+  /** How the store was when it was last looked at, and each of its members. */
   let wasWell = false;
+  let answered = false;
+  const worked = members.map(() => false);
 
-  function takeInAll() {
-    wasWell = storeIsWell();
+  /** @returns whether nothing is amiss, now or when it was last looked at */
+  function takeInStore(): boolean {
+    const before = wasWell;
+    for (const member of members) worked[member] = worksWell(member);
+    answered = cluster.leader() !== null && !cluster.isImpaired();
+    wasWell = answered && !worked.includes(false);
+    return wasWell && before;
+  }
+
+  function takeInHosts() {
     for (let index = 0; index < world.hosts.length; index += 1) takeIn(index);
   }
 
   function takeIn(index: number) {
     const host = world.hosts[index];
     if (!host) return;
-    const { name } = host;
-    const isClear = members.every((member) => network.clearSinceMs(name, member) !== null);
-    if (!isClear || host.isFrozen()) {
+    const isFrozen = host.isFrozen();
+    let isClear = true;
+    let reaches = false;
+    for (const [member, { cut, loss }] of (linksOf[index] ?? []).entries()) {
+      if (cut !== null || loss > 0) isClear = false;
+      else if (worked[member]) reaches = answered && !isFrozen;
+    }
+    if (!isClear || isFrozen) {
       disturbedMs[index] = nowMs();
       troubled.add(index);
     } else {
       troubled.delete(index);
     }
     if (!isClear) lossyMs[index] = nowMs();
-    const reaches =
-      !host.isFrozen() &&
-      cluster.leader() !== null &&
-      !cluster.isImpaired() &&
-      members.some((member) => worksWell(member) && network.clearSinceMs(name, member) !== null);
     if (reaches) {
       reachSinceMs[index] ??= nowMs();
       return;
@@ -109,16 +121,24 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
   function sweep() {
     scheduler.after(SWEEP_MS, sweep);
     sweeps += 1;
-    const isWell = storeIsWell();
-    if (!isWell) storeDisturbedMs = nowMs();
+    const isSame = takeInStore();
+    if (!wasWell) storeDisturbedMs = nowMs();
     // The trouble of a host begins and ends with a fault, which looks at all of them.
-    if (!isWell || !wasWell) takeInAll();
+    if (!isSame) takeInHosts();
     else for (const index of troubled) takeIn(index);
     const isFull = sweeps % FULL_SWEEPS === 0;
     for (const watch of nodeWatches) if (isFull || watch.settled === null) checkNode(watch);
     for (const [index, watcher] of world.watchers.entries()) checkWatcher(watcher, world.nodes.length + index);
     if (sweeps % 10 === 0) checkBounds();
     checkQuiet();
+  }
+
+  /** What the host sends may arrive somewhere. */
+  function canReach(index: number): boolean {
+    for (const [member, { cut }] of (linksOf[index] ?? []).entries()) {
+      if (cut === null && cluster.state(member) !== 'down') return true;
+    }
+    return false;
   }
 
   /** An agent that is to be on the roll: its process moves, and it does not leave. */
@@ -134,10 +154,10 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
     watch.settled = null;
     const stored = truth.nodes.get(instanceId);
     const presence = stored?.presence ?? null;
-    const canTouch = members.some((member) => cluster.state(member) !== 'down' && !network.isCut(host.name, member));
+    const canTouch = !host.isFrozen() && canReach(index);
     for (const agent of agents) {
       if (!watch.known.has(agent)) onStart(node, index, agent, presence !== null);
-      if (canTouch && !host.isFrozen()) touchedAtMs.set(agent.session, nowMs());
+      if (canTouch) touchedAtMs.set(agent.session, nowMs());
     }
 
     if (presence !== null) {
@@ -150,7 +170,7 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
       }
     }
 
-    const expected = agents.filter(belongs);
+    const expected = agents.every(belongs) ? agents : agents.filter(belongs);
     const own = expected.find(({ session }) => session === presence?.session);
     if (expected.length === 0 || own) watch.missingSinceMs = null;
     else watch.missingSinceMs ??= nowMs();
@@ -170,9 +190,9 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
         fail('no living node is missing', `${host.name}: for ${forMs} ms; its agent is ${phase}, ${trouble.error}`);
       }
     }
-    const longAlive = expected.filter((agent) => nowMs() - Math.max(agent.startedAtMs, reachMs) > limitMs);
-    if (longAlive.length > 1) {
-      fail('one node, one registration', `${host.name}: ${longAlive.map(({ session }) => session)} all go on`);
+    const isLongAlive = (agent: Agent) => nowMs() - Math.max(agent.startedAtMs, reachMs) > limitMs;
+    if (expected.length > 1 && expected.filter(isLongAlive).length > 1) {
+      fail('one node, one registration', `${host.name}: ${expected.map(({ session }) => session)} go on`);
     }
     if (!own) return;
     const sinceMs = Math.max(reachMs, stored?.changedAtMs ?? 0, leasesRestartMs);
@@ -312,8 +332,9 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
     const timers = scheduler.pending() - 2 * scenario.faults.length;
     if (timers > MAX_TIMERS_EACH * (processes.length + 10)) fail('timers are bounded', `${timers} timers are pending`);
     for (const [index, { name }] of world.hosts.entries()) {
-      const sent = network.sent(name) - (sentBefore[index] ?? 0);
-      sentBefore[index] = network.sent(name);
+      const total = network.sent(name);
+      const sent = total - (sentBefore[index] ?? 0);
+      sentBefore[index] = total;
       const most = index < world.nodes.length ? MAX_REQUESTS_IN_10_S : MAX_READER_REQUESTS_IN_10_S;
       if (sent > most) fail('retries are bounded', `${name}: ${sent} requests in 10 s`);
     }
@@ -354,7 +375,8 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
         const node = world.nodes[index];
         if (node) watchOf(node).promptUntilMs = null;
       }
-      takeInAll();
+      takeInStore();
+      takeInHosts();
       for (const watch of nodeWatches) unsettleOne(watch);
       // What was held back while the link was cut arrives now, also from a process that has ended since.
       for (const { touchedAtMs } of world.nodes) {

@@ -2,7 +2,7 @@ import { onAbort } from '../../src/lib/abort.ts';
 import { type Channel, type Conversation, RpcError } from '../../src/store/etcd/channel.ts';
 import type { Cluster, WatchHandle } from './etcd/cluster.ts';
 import type { Process } from './host.ts';
-import type { Scheduler } from './scheduler.ts';
+import { QUIET, type Scheduler, type Step } from './scheduler.ts';
 
 /** Pings of a connection that carries something find within this that it is dead. */
 export const DEAD_AFTER_MS = 9_000;
@@ -14,17 +14,21 @@ const RESEND_MS = 300;
 /** Between one host and one member. `silent`: nothing passes, and nothing says so; `refused`: connections are reset. */
 export type Cut = 'silent' | 'refused' | null;
 
-interface Link {
-  cut: Cut;
+/** What disturbs one of them. */
+export interface LinkState {
+  readonly cut: Cut;
   /** The share of messages of which a packet is lost, 0 to 1. */
+  readonly loss: number;
+}
+
+interface Link extends LinkState {
+  cut: Cut;
   loss: number;
   /** Counts the cuts, so that a timer knows whether its cut is still the one. */
   cuts: number;
   /** What waits for the cut to end. */
-  held: (() => void)[];
+  held: Step[];
   readonly underWay: Set<Flight>;
-  /** Since when nothing disturbs it. */
-  clearSinceMs: number;
 }
 
 interface Count {
@@ -43,10 +47,8 @@ export interface Network {
   setLoss(hostName: string, member: number, loss: number): void;
   /** Every connection of a member is dead: it was stopped, or does not answer pings. */
   hangUp(member: number): void;
-  /** Since when the link was neither cut nor lossy; null: it is now. */
-  clearSinceMs(hostName: string, member: number): number | null;
-  /** Whether nothing passes. */
-  isCut(hostName: string, member: number): boolean;
+  /** To each member, as they are at any time. */
+  linksOf(hostName: string): readonly LinkState[];
   /** Requests of a host so far. */
   sent(hostName: string): number;
   /** Calls and streams of one process that have not ended. */
@@ -63,16 +65,18 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
   const counts = new Map<Process, Count>();
   const sent = new Map<string, Count>();
 
-  function linkOf(hostName: string, member: number): Link {
+  function linksOf(hostName: string): readonly Link[] {
     let ofHost = links.get(hostName);
     if (!ofHost) {
       ofHost = Array.from({ length: cluster.size }, (): Link => {
-        return { cut: null, loss: 0, cuts: 0, held: [], underWay: new Set(), clearSinceMs: 0 };
+        return { cut: null, loss: 0, cuts: 0, held: [], underWay: new Set() };
       });
       links.set(hostName, ofHost);
     }
-    return ofHost[member] as Link;
+    return ofHost;
   }
+
+  const linkOf = (hostName: string, member: number) => linksOf(hostName)[member] as Link;
 
   function countOf<Key>(map: Map<Key, Count>, key: Key): Count {
     const known = map.get(key);
@@ -89,15 +93,16 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
     return scheduler.nowMs() + delayMs;
   }
 
-  function transmit(link: Link, arrive: () => void, notBeforeMs = 0): number {
+  function transmit(link: Link, arrive: Step, notBeforeMs = 0): number {
     const atMs = Math.max(arrivalMs(link), notBeforeMs);
     scheduler.at(atMs, () => pass(link, arrive));
     return atMs;
   }
 
-  function pass(link: Link, arrive: () => void) {
-    if (link.cut === null) arrive();
-    else link.held.push(arrive);
+  function pass(link: Link, arrive: Step): unknown {
+    if (link.cut === null) return arrive();
+    link.held.push(arrive);
+    return QUIET;
   }
 
   const isDown = (member: number) => cluster.state(member) === 'down';
@@ -141,7 +146,7 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
         }
         transmit(link, () => {
           // What its caller has given up may be carried out all the same.
-          if (isOver && random() < 0.5) return;
+          if (isOver && random() < 0.5) return QUIET;
           if (isDown(member)) {
             flight.fail(refused());
             return;
@@ -152,6 +157,7 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
               else process.deliver(() => end(() => resolve(answer)));
             });
           });
+          return QUIET;
         });
       });
   }
@@ -293,7 +299,6 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
       link.cuts += 1;
       const { cuts } = link;
       if (how === null) {
-        link.clearSinceMs = scheduler.nowMs();
         const held = link.held;
         link.held = [];
         // At once and in their order, since what is sent from now on takes longer.
@@ -310,18 +315,12 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
       }
     },
     setLoss(hostName, member, loss) {
-      const link = linkOf(hostName, member);
-      link.loss = loss;
-      if (loss === 0) link.clearSinceMs = scheduler.nowMs();
+      linkOf(hostName, member).loss = loss;
     },
     hangUp(member) {
       for (const ofHost of links.values()) drop(ofHost[member] as Link);
     },
-    clearSinceMs(hostName, member) {
-      const { cut, loss, clearSinceMs } = linkOf(hostName, member);
-      return cut === null && loss === 0 ? clearSinceMs : null;
-    },
-    isCut: (hostName, member) => linkOf(hostName, member).cut !== null,
+    linksOf,
     sent: (hostName) => countOf(sent, hostName).number,
     underWay: (process) => counts.get(process)?.number ?? 0,
     watching: (process) => [...(running.get(process) ?? [])],

@@ -1,4 +1,4 @@
-import type { Scheduler } from '../scheduler.ts';
+import { QUIET, type Scheduler } from '../scheduler.ts';
 import type { Data } from './data.ts';
 
 /** etcd looks for leases that have ended twice a second. */
@@ -37,11 +37,12 @@ export function createLessor(
 
   const look = () => {
     scheduler.after(LOOK_MS, look);
-    if (!isLeading() || scheduler.nowMs() < soonestMs) return;
+    if (!isLeading() || scheduler.nowMs() < soonestMs) return QUIET;
     const ended = endedOf(ends);
     for (const [lease] of ends) if (!data().leases().has(lease)) ends.delete(lease);
     for (const lease of ended) revoke(lease);
     soonestMs = Math.min(...ends.values());
+    return QUIET;
   };
   look();
 
