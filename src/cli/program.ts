@@ -12,6 +12,7 @@ import { dnsCommand } from './dns/dns-command.ts';
 import { drainCommand, undrainCommand } from './drain.ts';
 import { statusCommand } from './fleet-screen.ts';
 import { healthCommand } from './health.ts';
+import { commandHint, flagHint } from './hints.ts';
 import { listCommand } from './list.ts';
 import { placeCommand } from './place.ts';
 import { showCommand } from './show.ts';
@@ -42,7 +43,7 @@ export async function runProgram(args: readonly string[], context: CliContext): 
     await program.parseAsync([...args], { from: 'user' });
     return 0;
   } catch (error) {
-    if (error instanceof CommanderError) return commanderStatus(error, args, context);
+    if (error instanceof CommanderError) return commanderStatus(error, program, args, context);
     const source = error instanceof StoreUrlError ? storeSource(program, args) : '';
     context.stderr(`${commandName(args)}: ${source}${describeError(error)}`);
     return error instanceof RollcallError ? error.exitCode : 1;
@@ -121,7 +122,12 @@ function resolveSwitchVariables(command: Command, context: CliContext): void {
   }
 }
 
-function commanderStatus(error: CommanderError, args: readonly string[], context: CliContext): number {
+function commanderStatus(
+  error: CommanderError,
+  program: Command,
+  args: readonly string[],
+  context: CliContext,
+): number {
   if (error.code === 'commander.helpDisplayed' || error.code === 'commander.version') return 0;
   // Without a command, commander has printed the help to stderr.
   if (error.code === 'commander.help') return args[0] === 'help' ? 0 : 2;
@@ -130,8 +136,31 @@ function commanderStatus(error: CommanderError, args: readonly string[], context
     .replace(/\s+/g, ' ')
     .replace(/\.$/, '');
   const name = commandName(args);
-  context.stderr(`${name}: ${text}; see ${name} --help`);
+  context.stderr(`${name}: ${withoutPassword(withHint(error, text, program, args))}; see ${name} --help`);
   return 2;
+}
+
+/** Of an address that was typed with one. */
+function withoutPassword(text: string): string {
+  return text.replace(/(\/\/|'(?=[^\s'"/@]*:))[^\s'"/]*@/g, '$1…@');
+}
+
+/** The text of a wrong word or flag, with what the user may have meant. */
+function withHint(error: CommanderError, text: string, program: Command, [asked = '']: readonly string[]): string {
+  const command = program.commands.find((each) => each.name() === asked);
+  const [, given = ''] = /^unknown (?:command|option) '([^']*)'/.exec(text) ?? [];
+  if (error.code === 'commander.excessArguments' && command) {
+    const [surplus = ''] = command.args.slice(command.registeredArguments.length);
+    const next = asked === 'list' ? '; rollcall show prints nodes by name' : '';
+    return `unexpected argument ${quote(surplus)}${next}`;
+  }
+  const hint =
+    error.code === 'commander.unknownCommand'
+      ? commandHint(given)
+      : error.code === 'commander.unknownOption' && command
+        ? flagHint(command, given.replace(/=.*$/, ''))
+        : null;
+  return hint === null ? text : `${text.replace(/ \(Did you mean .*\)$/, '')} (${hint} does that)`;
 }
 
 function commandName(args: readonly string[]): string {

@@ -173,5 +173,7 @@ function givenValue(command: Command, name: string, option: Option | undefined):
 
 function givenText(command: Command, option: Option, value: string): string {
   const source = command.getOptionValueSource(option.attributeName());
-  return source === 'env' ? `${option.envVar}=${value}` : `${option.short ?? option.long} ${value}`;
+  if (source === 'env') return `${option.envVar}=${value}`;
+  const name = option.short ?? option.long;
+  return option.isBoolean() ? `${name}` : `${name} ${value}`;
 }

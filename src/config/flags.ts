@@ -46,8 +46,9 @@ export function nonEmpty(text: string): string {
 export function httpOrigin(example: string): (text: string) => string {
   return (text) => {
     const url = URL.canParse(text) ? new URL(text) : undefined;
-    const isOrigin = url && /^https?:$/.test(url.protocol) && url.pathname === '/' && !url.search && !url.username;
-    if (!isOrigin) throw new InvalidArgumentError(`Write an address such as ${example}, without a path.`);
+    const isOrigin = url && /^https?:$/.test(url.protocol) && url.pathname === '/' && !url.search && !url.hash;
+    if (!isOrigin || url.username || url.password)
+      throw new InvalidArgumentError(`Write an address such as ${example}, without a path, a user or a password.`);
     return url.origin;
   };
 }

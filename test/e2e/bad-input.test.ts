@@ -26,7 +26,7 @@ test('wrong usage is one line with the flag or variable, the value and what is a
     /^rollcall list: unknown option '--frobnicate'; see rollcall list --help/,
   );
   await complains(['frobnicate'], 2, /unknown command 'frobnicate'/);
-  await complains(['list', 'surplus'], 2, /too many arguments/);
+  await complains(['list', 'surplus'], 2, /unexpected argument "surplus"; rollcall show/);
   await complains(['list', '--store', 'http://h:2379'], 2, /"http:\/\/h:2379": unknown scheme "http"; use etcd:/);
   await complains(['list', '--store', 'etcd://h:notaport'], 2, /"h:notaport" is not HOST or HOST:PORT/);
   const arn = 'arn:aws:ecs:us-east-1:123456789012:service/demo';
