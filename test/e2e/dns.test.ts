@@ -70,6 +70,19 @@ async function startNsd(t: TestContext, dir: string, zoneFile: string) {
   return { ...nsd, reload: () => nsd.child.kill('SIGHUP') };
 }
 
+/** BIND with the zone file; it reads it anew at SIGHUP. */
+async function startBind(t: TestContext, dir: string, zoneFile: string) {
+  const config = join(dir, 'named.conf');
+  const bind = await startServer(t, async (port) => {
+    const listen = `listen-on port ${port} { 127.0.0.1; }; listen-on-v6 { none; };`;
+    const files = `directory "${dir}"; pid-file "${dir}/named.pid"; session-keyfile "${dir}/named.key";`;
+    const options = `options { ${listen} ${files} recursion no; dnssec-validation no; };\n`;
+    await writeFile(config, `${options}controls { };\nzone "${ZONE}" { type primary; file "${zoneFile}"; };\n`);
+    return ['named', '-g', '-n', '1', '-c', config];
+  });
+  return { ...bind, reload: () => bind.child.kill('SIGHUP') };
+}
+
 test('a name server answers with the nodes of the zone file, which follows the roll and outlives the store', async (t) => {
   const dir = await mkdtemp(join(tmpdir(), 'rollcall-dns-'));
   t.after(() => rm(dir, { recursive: true, force: true }));
@@ -166,18 +179,25 @@ test('dnsmasq reads a folder of hosts files by itself, and forgets the names tha
   assert.equal(await server.addresses('i-00000001'), '');
 });
 
-test('NSD serves the zone, and its changes after a SIGHUP', async (t) => {
-  const { roll, dir, file, has } = await watchedRoll(t, `${ZONE}.zone`, '--format', 'zone', '--srv', 'http=8080');
-  const server = await startNsd(t, dir, file);
-  const serves = (addresses: string) =>
-    until(`it serves ${addresses}`, PATIENCE_MS, async () => (await server.addresses('web.role')) === addresses).catch(
-      () => assert.fail(server.said()),
-    );
-  await serves('10.0.0.1 10.0.0.2');
-  assert.equal(await server.services('_http._tcp.web.role'), `i-00000001.${ZONE}:8080 i-00000002.${ZONE}:8080`);
-  await roll.end(1, LEFT);
-  await roll.register(3, { labels: { role: 'web' } });
-  await until('the zone has both', PATIENCE_MS, async () => (await has('10.0.0.3')) && !(await has('10.0.0.1\n')));
-  server.reload();
-  await serves('10.0.0.2 10.0.0.3');
-});
+for (const [name, start] of [
+  ['NSD', startNsd],
+  ['BIND', startBind],
+] as const) {
+  test(`${name} serves the zone, and its changes after a SIGHUP`, async (t) => {
+    const { roll, dir, file, has } = await watchedRoll(t, `${ZONE}.zone`, '--format', 'zone', '--srv', 'http=8080');
+    const server = await start(t, dir, file);
+    const serves = (addresses: string) =>
+      until(
+        `it serves ${addresses}`,
+        PATIENCE_MS,
+        async () => (await server.addresses('web.role')) === addresses,
+      ).catch(() => assert.fail(server.said()));
+    await serves('10.0.0.1 10.0.0.2');
+    assert.equal(await server.services('_http._tcp.web.role'), `i-00000001.${ZONE}:8080 i-00000002.${ZONE}:8080`);
+    await roll.end(1, LEFT);
+    await roll.register(3, { labels: { role: 'web' } });
+    await until('the zone has both', PATIENCE_MS, async () => (await has('10.0.0.3')) && !(await has('10.0.0.1\n')));
+    server.reload();
+    await serves('10.0.0.2 10.0.0.3');
+  });
+}
