@@ -6,16 +6,22 @@
 
 /**
  * Characters that control a terminal or change how the text around them is displayed: C0, DEL and C1; the bidirectional
- * marks, embeddings and isolates; invisible spaces and joiners; line and paragraph separators; the byte order mark.
+ * marks, embeddings and isolates; invisible spaces, joiners, fillers and tags; line and paragraph separators; the byte
+ * order mark. Where invisible text may stand, two names that look alike are two.
  * Ranges, because Unicode property classes take ten times as long and a list prints 40,000 cells.
  */
 const UNSAFE_BUT_C0 =
-  '\\u007f-\\u009f\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb';
+  '\\u007f-\\u009f\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u2028-\\u202e' +
+  // The last is the first half of U+E0000 to U+E03FF, tags and more selectors.
+  '\\u2060-\\u206f\\u2800\\u3164\\ufeff\\uffa0\\ufff0-\\ufffb\\udb40';
+/** Choose the form of the character before them, as in many emojis: allowed in free text, and not in a word. */
+const VARIATIONS = '\\ufe00-\\ufe0f';
+const SECOND_HALF = '[\\udc00-\\udfff]?';
 const UNSAFE = `\\u0000-\\u001f${UNSAFE_BUT_C0}`;
 const HAS_UNSAFE = new RegExp(`[${UNSAFE}]`);
-const ALL_UNSAFE = new RegExp(`[${UNSAFE}]`, 'g');
+const ALL_UNSAFE = new RegExp(`[${UNSAFE}]${SECOND_HALF}`, 'g');
 /** The same without the line feed, which ends a line of output. */
-const ALL_UNSAFE_IN_OUTPUT = new RegExp(`[\\u0000-\\u0009\\u000b-\\u001f${UNSAFE_BUT_C0}]`, 'g');
+const ALL_UNSAFE_IN_OUTPUT = new RegExp(`[\\u0000-\\u0009\\u000b-\\u001f${UNSAFE_BUT_C0}]${SECOND_HALF}`, 'g');
 const WORD = new RegExp(`^${wordOf(wordChar())}$`);
 export const HOST_NAME = /^[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?$/;
 
@@ -40,7 +46,8 @@ export function isPrintableLines(text: string, lines: number): boolean {
  * which inside JSON means the same character.
  */
 export function escapeOutput(text: string): string {
-  return text.replace(ALL_UNSAFE_IN_OUTPUT, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  const escaped = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  return text.replace(ALL_UNSAFE_IN_OUTPUT, (found) => found.split('').map(escaped).join(''));
 }
 
 /**
@@ -48,7 +55,7 @@ export function escapeOutput(text: string): string {
  * @param not more characters that it may not be, as in a character class
  */
 export function wordChar(not = ''): string {
-  return `[^\\s${UNSAFE}${not}]`;
+  return `[^\\s${UNSAFE}${VARIATIONS}${not}]`;
 }
 
 /** Source of a pattern for a word: no dash in front, which would make it an option of the next program. */

@@ -17,6 +17,7 @@ const UNSAFE = [
   '\u202e',
   '\u2066',
   '\ufeff',
+  ...['\u00ad', '\u034f', '\u115f', '\u180b', '\u2800', '\u3164', '\uffa0', '\u{e0001}', '\u{e0061}', '\u{e0100}'],
 ];
 
 test('no character that controls a terminal or turns text round is printed, in a column or in JSON', () => {
@@ -28,6 +29,9 @@ test('no character that controls a terminal or turns text round is printed, in a
     assert.ok(!json.slice(0, -1).includes(char), JSON.stringify(char));
     assert.deepEqual(JSON.parse(json), { note: `a${char}b` });
   }
+  assert.equal(printable('⚠\ufe0f disk \u{1f525}'), '⚠\ufe0f disk \u{1f525}');
+  assert.equal(isWord('demo\ufe0f'), false);
+  assert.equal(isWord('\u{1f525}'), true);
   assert.equal(printable('two\nlines'), 'two?lines');
   assert.equal(isPrintableLines('two\nlines\n', 2), true);
   assert.equal(isPrintableLines('two\nlines\n', 1), false);

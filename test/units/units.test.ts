@@ -162,7 +162,9 @@ test('the agent hears the cluster that ecs-agent is configured with, and nothing
   assert.equal(await run("ECS_CLUSTER=old\nECS_CLUSTER='demo-2' \r\n"), 'demo-2');
   const arn = 'arn:aws:ecs:us-east-1:123456789012:cluster/demo';
   assert.equal(await run(`ECS_CLUSTER=${arn}\n`), arn);
-  assert.equal(await run('# ECS_CLUSTER=none\n'), '');
+  // As systemd reads it for ecs-agent, such as from user data that is indented.
+  assert.equal(await run('  ECS_CLUSTER = demo-3\n\tOTHER=ECS_CLUSTER=x\n'), 'demo-3');
+  assert.equal(await run('# ECS_CLUSTER=none\nMY_ECS_CLUSTER=x\n'), '');
   assert.equal(await run(null), '');
   assert.equal(await run('ECS_CLUSTER=demo\n', { ECS_CLUSTER: 'of-the-agent' }), 'of-the-agent');
   assert.match(agentCall, / image agent$/);
