@@ -3,7 +3,7 @@ import { DeadlineError, withDeadline } from '../lib/deadline.ts';
 import { deferred } from '../lib/deferred.ts';
 import { RollcallError } from '../lib/errors.ts';
 import type { Store } from '../store/store.ts';
-import { CompactedError } from '../store/store-errors.ts';
+import { CompactedError, StoreError } from '../store/store-errors.ts';
 import type { LiveRoll } from './live-roll.ts';
 import { followRoll, type RollObserver } from './watch-roll.ts';
 
@@ -51,7 +51,8 @@ interface WatchState {
 interface Follower {
   readonly watch: Readonly<WatchState>;
   /**
-   * Starts the watch if none runs, and waits for its first snapshot or failure unless `isEnough()` is true without it.
+   * Starts the watch if none runs, and waits for its first snapshot unless `isEnough()` is true without it. The first failure
+   * that may pass is not the end of it: while a new leader is elected each member of etcd may refuse once.
    * Rejects when the follower was closed, or with the reason of `signal`.
    */
   ensure(isEnough: () => boolean, signal: AbortSignal): Promise<void>;
@@ -67,7 +68,7 @@ interface Follower {
 interface Session {
   readonly controller: AbortController;
   readonly startedAtMs: number;
-  /** Resolves when the first snapshot came or failed, or the session ended. */
+  /** Resolves when the first snapshot came, or failed for good or twice, or the session ended. */
   readonly firstOutcome: ReturnType<typeof deferred<void>>;
   /** Resolves when everything that runs has ended. */
   readonly ended: Promise<unknown>;
@@ -171,7 +172,7 @@ export function createFollower(options: FollowerOptions): Follower {
   };
 }
 
-/** Hands what comes to the live roll, and notes it. @param onOutcome called at each snapshot and failure */
+/** Hands what comes to the live roll, and notes it. @param onOutcome called at each snapshot, and at failures that readers hear of */
 function rollObserver(
   watch: WatchState,
   { clock, live, onStep, onStartOver }: FollowerOptions,
@@ -181,6 +182,7 @@ function rollObserver(
     Object.assign(watch, { upAtMs: clock.monotonicMs(), isLive: true, lastError: null });
     onStep();
   };
+  let failures = 0;
   return {
     onSnapshot(roll, askedAtMs) {
       live.onSnapshot(roll);
@@ -201,7 +203,8 @@ function rollObserver(
       Object.assign(watch, { isLive: false, lastError: error });
       if (error instanceof CompactedError) onStartOver();
       onStep();
-      onOutcome();
+      failures += 1;
+      if (failures > 1 || !(error instanceof StoreError && error.retryable)) onOutcome();
     },
   };
 }

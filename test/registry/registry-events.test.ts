@@ -376,7 +376,9 @@ test('a reader that does not read is cut off while the others continue, also in 
 test('in an outage a reader waits for the first snapshot, but only for a limited time', async (t) => {
   const { store, clock, registry, read } = setUp(t);
   store.mode = 'down';
-  await assert.rejects(registry.events({ since: null, signal: NEVER }), StoreError);
+  const reading = assert.rejects(registry.events({ since: null, signal: NEVER }), StoreError);
+  await clock.advance(200);
+  await reading;
   store.mode = 'up';
   await clock.advance(5_000);
   const consumer = read();

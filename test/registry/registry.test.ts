@@ -177,14 +177,34 @@ test('in an outage that began while idle the answer is the roll from before it, 
 test('without any known roll a read rejects with the cause, and recovers with the store', async (t) => {
   const { store, clock, registry, ids } = setUp(t);
   store.mode = 'down';
-  await assert.rejects(registry.read(NEVER), (error) => {
+  const reading = assert.rejects(registry.read(NEVER), (error) => {
     assert.ok(error instanceof StoreError);
     assert.equal(describeError(error), 'the roll is not known: fake:: connection refused');
     return true;
   });
+  await clock.advance(200);
+  await reading;
+  assert.equal(store.calls.read, 2);
   store.mode = 'up';
   await clock.advance(5_000);
   assert.deepEqual(await ids(), []);
+});
+
+test('a first read of the store that fails and may be repeated is repeated before a reader hears of it', async (t) => {
+  const { store, clock, ids } = setUp(t);
+  store.commit([node(1)]);
+  store.mode = 'down';
+  const reading = ids();
+  await clock.advance(0);
+  store.mode = 'up';
+  await clock.advance(200);
+  assert.deepEqual(await reading, [sampleInstanceId(1)]);
+});
+
+test('a read that is refused for good is not waited for', async (t) => {
+  const { store, registry } = setUp(t);
+  store.read = () => Promise.reject(new StoreError('wrong password', { retryable: false }));
+  await assert.rejects(registry.read(NEVER), /the roll is not known/);
 });
 
 test('without any known roll a read of a hung store rejects at the read limit', async (t) => {

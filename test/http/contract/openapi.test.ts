@@ -7,6 +7,7 @@ import { openApiDocument } from '../../../src/http/contract/openapi.ts';
 import { cloudEvent } from '../../../src/record/cloud-event.ts';
 import { EVENT_KINDS, type RollEvent } from '../../../src/record/events.ts';
 import { DEPARTURE_CAUSES } from '../../../src/record/record.ts';
+import { StoreError } from '../../../src/store/store-errors.ts';
 import { contractOf, schemaOf } from '../../support/contract.ts';
 import { sampleInstanceId, sampleRecord } from '../../support/sample-record.ts';
 import { sampleReport } from '../../support/sample-report.ts';
@@ -122,7 +123,7 @@ describe('what agents answer has the properties of the document, and no others',
     );
     store.mode = 'down';
     const other = await startAgentRoutes(t);
-    other.store.mode = 'down';
+    other.store.read = () => Promise.reject(new StoreError('wrong password', { retryable: false }));
     assert.equal((await contract.answer(other.url, '/v1/targets')).status, 503);
   });
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { instanceJson } from '../../../src/record/roll.ts';
+import { until } from '../../support/machine-time.ts';
 import { sampleInstanceId } from '../../support/sample-record.ts';
 import { sampleLease, sampleReport } from '../../support/sample-report.ts';
 import { openSse } from '../sse-reader.ts';
@@ -169,8 +170,12 @@ test('in an outage the last known roll is stale with its age, and an unknown nod
 });
 
 test('if no roll is known the answer is a 503 with the cause, never an empty list', async (t) => {
-  const { store, json } = await startAgentRoutes(t);
+  const { store, clock, json } = await startAgentRoutes(t);
   store.mode = 'down';
+  const first = json('/v1/targets');
+  await until('the store was asked', 5_000, () => store.calls.read === 1);
+  await clock.advance(200); // and is asked once more
+  assert.equal((await first).status, 503);
   for (const path of [
     '/v1/containerInstances',
     `/v1/containerInstances/${sampleInstanceId(1)}`,
