@@ -38,4 +38,20 @@ export const FOUND: readonly { readonly what: string; readonly scenario: Scenari
       ],
     },
   },
+  {
+    what: 'the earlier of two agents ended later than the promise said, which had no place for its pause after an outage',
+    scenario: {
+      seed: 2,
+      nodes: 1,
+      members: 1,
+      readers: 0,
+      ttlMs: 120_000,
+      minutes: 9,
+      faults: [
+        { kind: 'stop-store', atMs: 60_000, forMs: 90_000, host: 0, member: 0, force: 0.5 },
+        { kind: 'crash', atMs: 61_000, forMs: 5_000, host: 0, member: 0, force: 0.5 },
+        { kind: 'clone', atMs: 140_000, forMs: 390_000, host: 0, member: 0, force: 0.5 },
+      ],
+    },
+  },
 ];
