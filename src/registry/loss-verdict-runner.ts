@@ -36,7 +36,7 @@ const POLL_TIMEOUT_MS = 2_000;
 export function createVerdictRunner({ clock, limits, countOverdue, onTelling }: VerdictRunnerOptions): VerdictRunner {
   let state = initialVerdict;
   let running = new AbortController();
-  let wake = new AbortController();
+  let wake: AbortController | null = null;
   let wakeAtMs: number | null = null;
   let heardAtMs = 0;
   let isPaused = false;
@@ -59,10 +59,16 @@ export function createVerdictRunner({ clock, limits, countOverdue, onTelling }: 
 
   /** Only for an answer of the store: an uncertainty ends when the store is heard, since nodes may have returned unheard. */
   function sleepUntilWake() {
-    wake.abort();
+    stopWake();
     if (wakeAtMs === null || isPaused || state.phase.kind !== 'asking') return;
     wake = new AbortController();
     clock.sleep(wakeAtMs - nowMs(), wake.signal).then(tick, () => {}); // rejects where another instant was set
+  }
+
+  /** Only where one runs: to abort makes an error with a stack, at each change of the roll the most expensive part. */
+  function stopWake() {
+    wake?.abort();
+    wake = null;
   }
 
   async function poll(signal: AbortSignal): Promise<void> {
@@ -94,12 +100,12 @@ export function createVerdictRunner({ clock, limits, countOverdue, onTelling }: 
     },
     pause() {
       isPaused = true;
-      wake.abort();
+      stopWake();
     },
     reset() {
       running.abort();
       running = new AbortController();
-      wake.abort();
+      stopWake();
       [state, wakeAtMs, isPaused, pausedMs, polling] = [initialVerdict, null, false, 0, false];
     },
   };

@@ -156,6 +156,22 @@ test('while the past is read, what happens meanwhile is not missed, and a `certa
   assert.deepEqual(holding.states(), { present: 11, lost: 9 });
 });
 
+test('nodes that return while the past is read are not lost', async (t) => {
+  const w = await setUp(t);
+  w.store.commit(nodes(0, 10, null));
+  const { store: slow, release } = slowPast(w.store);
+  const process = startProcess(t, { ...w, store: slow });
+  const [facts, holding] = [process.facts('2'), process.holding('2')];
+  await w.clock.advance(0);
+  w.store.commit(nodes(0, 10));
+  await w.clock.advance(0);
+  release();
+  await w.clock.advance(0);
+  assert.equal(kindsOf(facts), 'lost?×10 recovered×10');
+  assert.equal(kindsOf(holding), 'recovered×10');
+  assert.equal(process.registry.status().uncertainLosses, 0);
+});
+
 test('readers that resume together after a mass loss read the past once', async (t) => {
   const w = await setUp(t);
   w.store.commit(nodes(0, 10, null));
