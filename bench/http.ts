@@ -1,10 +1,10 @@
-import { Agent, get } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import * as v from 'valibot';
 import { type BenchContext, type Benchmark, type Figure, plainFigure, quantile } from './benchmark.ts';
 import { etcdctlGet, timeRun } from './list.ts';
 import { launchCommand, memoryOf, startChild } from './support/child.ts';
 import { registerNodes, startBenchEtcd, startIdleAgent } from './support/fleet.ts';
+import { startHttpReader, timedGets } from './support/timed-gets.ts';
 
 const MEASURE_VIEW = fileURLToPath(new URL('./support/measure-view.ts', import.meta.url));
 /** By then the agent has the roll and is idle. */
@@ -12,18 +12,18 @@ const IDLE_AFTER_MS = 3_000;
 const COLD_LIMIT = { relation: 'under', value: 1_000 } as const;
 const WARM_LIMIT = { relation: 'under', value: 100 } as const;
 const ETCDCTL_LIMIT = { relation: 'at most', value: 0.5 } as const;
-const GZIP = { 'accept-encoding': 'gzip' };
+const PROBE_EVERY_MS = 5;
 const VIEW_LIMIT = { relation: 'at most', value: 3_000 } as const;
 
 /** What serving a large roll over HTTP costs an agent. */
 export const http: Benchmark = {
   name: 'http',
   about:
-    'GET /v1/containerInstances of one agent until the last byte: the first ever (cold), then again and again on one connection, while /healthz is asked on another; then in turns with etcdctl get --prefix of the same nodes; the view is measured in a process that holds only it, all garbage collected',
+    'GET /v1/containerInstances of one agent by another process, until the last byte is out of its socket: the first ever (cold), then again and again on one connection, while a third process asks for /healthz; then in turns with etcdctl get --prefix of the same nodes; the view is measured in a process that holds only it, all garbage collected',
   async run(context) {
     const { nodes, reads, pairs } = context.quick
       ? { nodes: 500, reads: 3, pairs: 2 }
-      : { nodes: 10_000, reads: 50, pairs: 15 };
+      : { nodes: 10_000, reads: 200, pairs: 15 };
     const etcd = await startBenchEtcd(context);
     const store = await etcd.open();
     context.progress(`registering ${nodes} nodes`);
@@ -31,41 +31,31 @@ export const http: Benchmark = {
     await store.close();
     const agent = await startIdleAgent(context, etcd.url);
     const url = `${agent.url}/v1/containerInstances`;
-    const connection = new Agent({ keepAlive: true, maxSockets: 1 });
+    const one = async () => first(await timedGets(context, url, { count: 1 }));
 
     const idle = await memoryOf(agent.pid);
-    const cold = await timedGet(context, url, connection);
+    const cold = await one();
     await context.clock.sleep(IDLE_AFTER_MS, context.signal);
     const holding = await memoryOf(agent.pid);
-    const probes = probe(context, `${agent.url}/healthz`);
-    const warm: number[] = [];
-    for (let read = 0; read < reads; read += 1) warm.push((await timedGet(context, url, connection)).wholeMs);
-    const zipped: TimedGet[] = [];
-    for (let read = 0; read < reads; read += 1) zipped.push(await timedGet(context, url, connection, GZIP));
-    const probed = await probes.stop();
+    const probes = startHttpReader(context, `${agent.url}/healthz`, { pauseMs: PROBE_EVERY_MS });
+    const warm = await timedGets(context, url, { count: reads });
+    const zipped = await timedGets(context, url, { count: reads, encoding: 'gzip' });
+    const probed = (await probes.stop()).map(({ wholeMs }) => wholeMs);
     const read = await memoryOf(agent.pid);
     const ratios: number[] = [];
     for (let pair = 0; pair < pairs; pair += 1) {
-      const { wholeMs } = await timedGet(context, url, connection);
+      const { wholeMs } = await one();
       ratios.push(wholeMs / (await timeRun(context, etcdctlGet(etcd.server.clientUrl), {}, nodes)));
     }
-    connection.destroy();
+    const warmMs = warm.map(({ wholeMs }) => wholeMs);
+    const zippedMs = zipped.map(({ wholeMs }) => wholeMs);
     return [
       { name: `cold, ${nodes} nodes`, unit: 'ms', measured: cold.wholeMs, limit: COLD_LIMIT, peer: null },
       plainFigure('cold, first byte', 'ms', cold.firstMs),
-      plainFigure('warm, median', 'ms', quantile(warm, 0.5)),
-      { name: 'warm, p99', unit: 'ms', measured: quantile(warm, 0.99), limit: WARM_LIMIT, peer: null },
-      {
-        name: 'warm, gzip, p99',
-        unit: 'ms',
-        measured: quantile(
-          zipped.map(({ wholeMs }) => wholeMs),
-          0.99,
-        ),
-        limit: WARM_LIMIT,
-        peer: null,
-      },
-      plainFigure('body, gzip', 'MB', (zipped[0]?.bytes ?? Number.NaN) / 1e6),
+      plainFigure('warm, median', 'ms', quantile(warmMs, 0.5)),
+      { name: 'warm, p99', unit: 'ms', measured: quantile(warmMs, 0.99), limit: WARM_LIMIT, peer: null },
+      { name: 'warm, gzip, p99', unit: 'ms', measured: quantile(zippedMs, 0.99), limit: WARM_LIMIT, peer: null },
+      plainFigure('body, gzip', 'MB', first(zipped).bytes / 1e6),
       {
         name: 'warm, against etcdctl, median ratio',
         unit: 'times',
@@ -85,60 +75,9 @@ export const http: Benchmark = {
   },
 };
 
-interface TimedGet {
-  /** Until the first byte of the body, and until its last. */
-  readonly firstMs: number;
-  readonly wholeMs: number;
-  readonly bytes: number;
-}
-
-/** A GET that counts its body and does not keep it, so that the client is not the slow part. */
-function timedGet(
-  { clock, signal }: BenchContext,
-  url: string,
-  agent: Agent,
-  headers: Readonly<Record<string, string>> = {},
-): Promise<TimedGet> {
-  const sentMs = clock.monotonicMs();
-  return new Promise((resolve, reject) => {
-    const request = get(url, { agent, signal, headers }, (answer) => {
-      let bytes = 0;
-      let firstMs = Number.NaN;
-      answer.on('data', (chunk: Buffer) => {
-        if (bytes === 0) firstMs = clock.monotonicMs() - sentMs;
-        bytes += chunk.length;
-      });
-      answer.on('error', reject);
-      answer.on('end', () => {
-        if (answer.statusCode === 200) resolve({ firstMs, wholeMs: clock.monotonicMs() - sentMs, bytes });
-        else reject(new Error(`GET ${url}: ${answer.statusCode}`));
-      });
-    });
-    request.on('error', reject);
-  });
-}
-
-/** Asks again and again until stopped. */
-function probe(context: BenchContext, url: string): { stop(): Promise<readonly number[]> } {
-  const connection = new Agent({ keepAlive: true, maxSockets: 1 });
-  const took: number[] = [];
-  let stopped = false;
-  const run = async () => {
-    while (!stopped) {
-      took.push((await timedGet(context, url, connection)).wholeMs);
-      await context.clock.sleep(5, context.signal);
-    }
-  };
-  const running = run();
-  running.catch(() => {}); // `stop` rejects with it
-  return {
-    async stop() {
-      stopped = true;
-      await running;
-      connection.destroy();
-      return took;
-    },
-  };
+function first<T>([one]: readonly T[]): T {
+  if (one === undefined) throw new Error('there was no answer');
+  return one;
 }
 
 const viewSchema = v.object({ nodes: v.number(), beforeBytes: v.number(), withViewBytes: v.number() });
