@@ -18,7 +18,8 @@ interface MetadataField {
   readonly accepts: (text: string) => boolean;
 }
 
-const MAX_CHARS = 255;
+/** Of a host name, and more than any other fact has. */
+const MAX_CHARS = 253;
 const placement = /^[a-z]{2,}(-[a-z0-9]+)+$/;
 
 /** Names: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-categories.html and instance-identity-documents.html */

@@ -129,6 +129,7 @@ test('a credential_process that gives no credentials: profile, setting, status a
   const cases: readonly [command: string, why: string][] = [
     ['', `${what} is empty`],
     ["sh -c 'echo not logged in >&2; exit 7'", `${what} ended with status 7: not logged in`],
+    ['head -c 70000 /dev/zero', `${what} printed more than 64 KiB`],
     ['echo junk', `${what} printed something that is not JSON`],
     ['/no/such/program', `${what} ended with status 127: sh: 1: /no/such/program: not found`],
     [`printf '{"Version":1,"AccessKeyId":"AKIDX"}'`, `${what} printed no AccessKeyId with a SecretAccessKey`],

@@ -3,6 +3,7 @@ import type { ServerResponse } from 'node:http';
 import { describe, type TestContext, test } from 'node:test';
 import fc from 'fast-check';
 import { systemClock } from '../../src/lib/clock.ts';
+import { isHostName } from '../../src/lib/foreign-text.ts';
 import type { MetadataFacts } from '../../src/record/record.ts';
 import type { ImdsFault } from '../../src/simulator/simulated-node.ts';
 import { startSimulator } from '../../src/simulator/simulator.ts';
@@ -324,6 +325,12 @@ describe('read metadata', () => {
       imageId: 'ami-0b69ea66ff7391e80',
       instanceLifecycle: 'spot',
     });
+  });
+
+  test('a host name is no longer than readers take', () => {
+    for (const name of ['a'.repeat(253), 'a'.repeat(254), 'ip-10-0-0-9.ec2.internal']) {
+      assert.equal(METADATA_FIELDS.privateDnsName.accepts(name), isHostName(name), String(name.length));
+    }
   });
 
   test('an instance that has an IPv6 address alone has it as its private address', async (t) => {

@@ -94,6 +94,7 @@ async function fromProcess(
       `ended with ${run.status === null ? run.signal : `status ${run.status}`}${said === '' ? '' : `: ${said}`}`,
     );
   }
+  if (run.truncated) throw fail(`printed more than ${MAX_PROCESS_BYTES / 1_024} KiB`);
   return parseProcessAnswer(run.output, clock.wallMs(), fail);
 }
 
