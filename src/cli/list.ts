@@ -216,5 +216,6 @@ function hints(
   const unmatched = describeUnmatched(entries, filter);
   if (shown > 0 || unmatched.length > 0) return unmatched;
   const others = hasAbsent(filter) ? '' : '; --all shows departed and lost nodes';
-  return [`none of the ${entries.length} nodes on the roll matches${others}`];
+  const none = entries.length === 1 ? 'the one node' : `none of the ${entries.length} nodes`;
+  return [`${none} on the roll ${entries.length === 1 ? 'does not match' : 'matches'}${others}`];
 }

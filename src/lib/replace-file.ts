@@ -15,13 +15,19 @@ export async function replaceFile(path: string, text: string, mode?: number): Pr
   const modeToSet = (await modeOf(path)) ?? mode;
   const file = await open(next, 'wx', modeToSet ?? 0o644);
   try {
-    if (modeToSet !== undefined) await file.chmod(modeToSet);
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
+    try {
+      if (modeToSet !== undefined) await file.chmod(modeToSet);
+      await file.writeFile(text);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(next, path);
+  } catch (error) {
+    // On a full disk it would take the last room. Why it could not be replaced is what the caller has to know.
+    await rm(next, { force: true }).catch(() => {});
+    throw error;
   }
-  await rename(next, path);
   const entries = await open(folder, 'r');
   try {
     await entries.sync(); // so that the rename survives a power cut

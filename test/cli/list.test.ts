@@ -70,6 +70,11 @@ test('a cluster that no node is in is named, with those there are, and --all is 
   assert.equal(healthy.stderr, 'none of the 2 nodes on the roll matches; --all shows departed and lost nodes\n');
 });
 
+test('the hint for a roll of one node says so', async (t) => {
+  const { stderr } = await listed(await rollOf(t, ['demo']), '--health', 'critical');
+  assert.equal(stderr, 'the one node on the roll does not match; --all shows departed and lost nodes\n');
+});
+
 test('the clusters there are stay one line, however many', async (t) => {
   const store = await rollOf(t, Array.from({ length: 10 }, (_, n) => `c${n}`).slice(0, 10));
   const { stderr } = await listed(store, '--cluster', 'prod');

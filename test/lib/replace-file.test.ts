@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { chmod, lstat, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { chmod, lstat, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -45,4 +45,11 @@ test('the file keeps its mode; a new one has the given mode, or that of the umas
   await rm(path);
   await replaceFile(path, 'd', 0o644);
   assert.equal(await mode(), 0o644);
+});
+
+test('a file that cannot be replaced leaves nothing beside it', async (t) => {
+  const { dir, path } = await setUp(t);
+  await mkdir(path);
+  await assert.rejects(replaceFile(path, 'new'), { code: 'EISDIR' });
+  assert.deepEqual(await readdir(dir), ['file']);
 });
