@@ -2,7 +2,7 @@ import type { RollSource } from '../client/types.ts';
 import { type AgentAccessFlags, agentAccess, storeConfig } from '../config/store-flags.ts';
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
-import { RollcallError } from '../lib/errors.ts';
+import { describeError, RollcallError } from '../lib/errors.ts';
 import type { InstanceJson, RollEntry } from '../record/roll.ts';
 import type { MassLossLimits } from '../registry/mass-loss.ts';
 import type { CliContext, ReadFlags } from './context.ts';
@@ -90,7 +90,11 @@ const LIST_LIMIT_MS = 10_000;
 
 async function isStale(source: RollSource, clock: Clock, signal: AbortSignal): Promise<boolean> {
   const action = `list the roll at ${source.label}`;
-  const list = (within: AbortSignal) => source.list(ONE, within);
+  const list = (within: AbortSignal) =>
+    source.list(ONE, within).catch((error) => {
+      if (!/unknown parameter "limit"/.test(describeError(error))) throw error;
+      return source.list(new URLSearchParams(), within); // an older agent
+    });
   return (await withDeadline(clock, LIST_LIMIT_MS, signal, action, list)).stale;
 }
 

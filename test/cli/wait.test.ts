@@ -7,7 +7,7 @@ import type { CliContext } from '../../src/cli/context.ts';
 import { runProgram } from '../../src/cli/program.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { openStore } from '../../src/store/open-store.ts';
-import { startScriptedAgent } from '../client/scripted-agent.ts';
+import { EMPTY_LIST, json, startScriptedAgent } from '../client/scripted-agent.ts';
 import { until } from '../support/machine-time.ts';
 import { runInProcess, testContext } from '../support/run-in-process.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
@@ -144,4 +144,22 @@ test('an embedded store that no agent has made yet is waited for, and named', as
   const none = await runInProcess(['wait', '--store', `sqlite:${path}.none`, '--timeout', '200ms']);
   assert.match(none.stderr, /\nrollcall wait: not within 200ms: open store \S+ there is no such file; [^\n]+\n$/);
   assert.equal(none.code, 1);
+});
+
+test('an older agent, which knows no pages, is asked for its whole roll', async (t) => {
+  const refusal = json(400, { detail: 'unknown parameter "limit"; allowed: cluster, health, presence, az' });
+  const old = await startScriptedAgent(t, (req, res) => {
+    const answer = req.url?.includes('limit') ? refusal : json(200, { ...EMPTY_LIST, stale: true });
+    answer(req, res);
+  });
+  const said = { stdout: '', stderr: '' };
+  const ending = new AbortController();
+  const context = { ...testContext(said), signal: ending.signal };
+  const waiting = runProgram(['wait', '--agent', old.url, '--timeout', '1h'], context);
+  await until('it says what it waits for', PATIENCE_MS, () => said.stderr !== '');
+  ending.abort(new Error('the test has ended'));
+  await waiting;
+  const cause = `${old.url} cannot read the store at present, and its roll may be old`;
+  assert.equal(said.stderr, `warning: ${cause}; trying again\nrollcall wait: the test has ended\n`);
+  assert.ok(old.asked.some((path) => /containerInstances\??$/.test(path)));
 });
