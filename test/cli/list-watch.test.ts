@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { runProgram } from '../../src/cli/program.ts';
 import type { Terminal } from '../../src/cli/terminal.ts';
 import { until } from '../support/machine-time.ts';
-import { testContext } from '../support/run-in-process.ts';
+import { soonStale, testContext } from '../support/run-in-process.ts';
 import { openTestRoll, type TestRoll } from '../support/test-roll.ts';
 
 const PATIENCE_MS = 30_000;
@@ -16,6 +16,7 @@ function watching(roll: Pick<TestRoll, 'url'>, terminal: Terminal | undefined, .
   const ended = runProgram(['list', '--watch', source, roll.url, ...args], {
     ...testContext(said),
     signal: ending.signal,
+    clock: soonStale,
     terminal,
   });
   return {
@@ -64,14 +65,11 @@ test('a pipe gets one list after the other', async (t) => {
 test('it says that the roll is old while the agent cannot read the store', async (t) => {
   const roll = await openTestRoll(t);
   await roll.register(1);
-  const network = new AbortController();
-  const watch: typeof roll.store.watch = (revision, signal) =>
-    roll.store.watch(revision, AbortSignal.any([signal, network.signal]));
-  const agent = await roll.serve({ ...roll.store, watch });
+  const { agent, cutOff } = await roll.serveBreakable();
   const list = watching({ url: agent }, undefined, '-o', 'name');
   await until('the first', PATIENCE_MS, () => list.said.stdout === 'i-00000001\n\n');
   assert.equal(list.said.stderr, '');
-  network.abort(new Error('cut off'));
+  cutOff();
   const old = 'not current: the store does not answer; trying again\n';
   await until('it says so', PATIENCE_MS, () => list.said.stderr === old);
   assert.equal(list.said.stdout, 'i-00000001\n\ni-00000001\n\n');

@@ -5,11 +5,11 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { CliContext } from '../../src/cli/context.ts';
 import { runProgram } from '../../src/cli/program.ts';
-import { systemClock } from '../../src/lib/clock.ts';
+import { type Clock, systemClock } from '../../src/lib/clock.ts';
 import { openStore } from '../../src/store/open-store.ts';
 import { EMPTY_LIST, json, startScriptedAgent } from '../client/scripted-agent.ts';
 import { until } from '../support/machine-time.ts';
-import { runInProcess, testContext } from '../support/run-in-process.ts';
+import { runInProcess, soonStale, testContext } from '../support/run-in-process.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 import { openTestRoll } from '../support/test-roll.ts';
 
@@ -41,22 +41,27 @@ test('it ends as soon as enough nodes match, over a store and over an agent', as
 test('an agent that cannot read the store is waited for, since its roll may be old', async (t) => {
   const roll = await openTestRoll(t);
   for (const n of [1, 2]) await roll.register(n);
-  const network = new AbortController();
-  const watch: typeof roll.store.watch = (revision, signal) =>
-    roll.store.watch(revision, AbortSignal.any([signal, network.signal]));
-  const agent = await roll.serve({ ...roll.store, watch });
-  const wait = (timeout: string) => runInProcess(['wait', '--count', '2', '--timeout', timeout, '--agent', agent]);
-  assert.deepEqual(await wait('60s'), { code: 0, stdout: '2 nodes match\n', stderr: '' });
-  network.abort(new Error('cut off'));
-  await until('its roll is old', PATIENCE_MS, async () => {
-    const answer = await fetch(`${agent}/v1/containerInstances?limit=1`);
-    return ((await answer.json()) as { stale: boolean }).stale;
-  });
-  // Long enough for one answer of a busy machine.
-  const { code, stdout, stderr } = await wait('5s');
+  const { agent, isStale, cutOff } = await roll.serveBreakable();
+  const args = ['wait', '--count', '2', '--timeout', '60s', '--agent', agent];
+  assert.deepEqual(await runInProcess(args), { code: 0, stdout: '2 nodes match\n', stderr: '' });
+  cutOff();
+  await until('its roll is old', PATIENCE_MS, isStale);
   const cause = `${agent} cannot read the store at present, and its roll may be old`;
-  assert.deepEqual([code, stdout], [1, '']);
-  assert.equal(stderr, `warning: ${cause}; trying again\nrollcall wait: not within 5s: ${cause}\n`);
+  const said = { stdout: '', stderr: '' };
+  const hasSaidSo = () => said.stderr === `warning: ${cause}; trying again\n`;
+  const clock: Clock = {
+    ...systemClock,
+    // The time is over as soon as the agent's answer is known, however long a busy machine takes for it.
+    async sleep(ms, signal) {
+      if (ms !== 60_000) return systemClock.sleep(ms, signal);
+      await until('it says so', PATIENCE_MS, hasSaidSo, { signal });
+    },
+  };
+  assert.equal(await runProgram(args, { ...testContext(said), clock }), 1);
+  assert.deepEqual(said, {
+    stdout: '',
+    stderr: `warning: ${cause}; trying again\nrollcall wait: not within 1m: ${cause}\n`,
+  });
 });
 
 test('when the time is over it says how many match, and which value matches nothing', async (t) => {
@@ -74,30 +79,27 @@ test('when the time is over it says how many match, and which value matches noth
 test('it says once that the store behind an agent does not answer, once that it does again', async (t) => {
   const roll = await openTestRoll(t);
   await roll.register(1);
-  let network = new AbortController();
-  const watch: typeof roll.store.watch = (revision, signal) =>
-    roll.store.watch(revision, AbortSignal.any([signal, network.signal]));
-  const agent = await roll.serve({ ...roll.store, watch });
+  const { agent, cutOff, mend } = await roll.serveBreakable();
   const said = { stdout: '', stderr: '' };
   const ending = new AbortController();
   t.after(() => ending.abort(new Error('the test has ended')));
-  const context: CliContext = {
-    ...testContext(said),
-    signal: ending.signal,
-    // Only the pause between two polls is shorter.
-    clock: { ...systemClock, sleep: (ms, signal) => systemClock.sleep(ms === 5_000 ? 50 : ms, signal) },
-  };
+  const context: CliContext = { ...testContext(said), signal: ending.signal, clock: soonStale };
   await fetch(`${agent}/v1/containerInstances`); // the agent knows the roll
-  const waiting = runProgram(['wait', '--count', '2', '--timeout', '1h', '--agent', agent], context);
+  const waiting = runProgram(
+    ['wait', '--count', '2', '--cluster', 'demo', '--timeout', '1h', '--agent', agent],
+    context,
+  );
   await until('it follows the agent', PATIENCE_MS, async () =>
     (await (await fetch(`${agent}/metrics`)).text()).includes('\nrollcall_event_readers 1\n'),
   );
-  network.abort(new Error('cut off'));
+  cutOff();
   const away = 'warning: the store does not answer, so nodes may have changed; trying again\n';
   await until('it says so', PATIENCE_MS, () => said.stderr !== '');
   assert.equal(said.stderr, away);
   said.stderr = '';
-  network = new AbortController();
+  mend();
+  // The agent knows by any change that it reads the store again; without one, after some seconds.
+  await roll.register(3, { cluster: 'other' });
   await until('the store is back', PATIENCE_MS, () => said.stderr !== '');
   assert.equal(said.stderr, 'warning: the store answers again\n');
   await roll.register(2);

@@ -1,6 +1,6 @@
 import type { CliContext } from '../../src/cli/context.ts';
 import { runProgram } from '../../src/cli/program.ts';
-import { systemClock } from '../../src/lib/clock.ts';
+import { type Clock, systemClock } from '../../src/lib/clock.ts';
 import type { Finished } from './rollcall-process.ts';
 
 /** What a command gets of a process; what it says is added to `said`. Help goes to `stdout` too. */
@@ -25,6 +25,13 @@ export function testContext(
     self: [process.execPath],
   };
 }
+
+/** The system's clock, on which a command that follows an agent soon sees that its roll is old. */
+export const soonStale: Clock = {
+  ...systemClock,
+  // Only the pause between two polls is shorter.
+  sleep: (ms, signal) => systemClock.sleep(ms === 5_000 ? 50 : ms, signal),
+};
 
 /** `rollcall ARGS…` in this process, so that it can read a `memory:` store of the test. */
 export async function runInProcess(

@@ -14,8 +14,10 @@ export interface TestRoll {
   register(n: number, overrides?: Partial<NodeRecord>): Promise<Hold>;
   /** Node `n` was there and its presence ended: departed if `overrides` have a departure, else lost. */
   end(n: number, overrides?: Partial<NodeRecord>): Promise<void>;
-  /** The URL of an agent's HTTP port. @param seen the store as this agent reaches it; default: as it is */
-  serve(seen?: Store): Promise<string>;
+  /** The URL of an agent's HTTP port. */
+  serve(): Promise<string>;
+  /** The same of an agent whose watch of the store the test breaks. */
+  serveBreakable(): Promise<{ readonly agent: string; isStale(): Promise<boolean>; cutOff(): void; mend(): void }>;
 }
 
 const never = new AbortController().signal;
@@ -44,6 +46,12 @@ export async function openTestRoll(t: TestContext): Promise<TestRoll> {
     return outcome.hold;
   }
 
+  async function serve(seen: Store): Promise<string> {
+    const { url, close } = await serveStore(seen);
+    t.after(close);
+    return url;
+  }
+
   return {
     url: `memory:${name}`,
     store,
@@ -51,10 +59,23 @@ export async function openTestRoll(t: TestContext): Promise<TestRoll> {
     async end(n, overrides = {}) {
       await store.depart(await register(n, overrides), recordOf(n, overrides), never);
     },
-    async serve(seen = store) {
-      const { url, close } = await serveStore(seen);
-      t.after(close);
-      return url;
+    serve: () => serve(store),
+    async serveBreakable() {
+      let network = new AbortController();
+      const watch: Store['watch'] = (revision, signal) =>
+        store.watch(revision, AbortSignal.any([signal, network.signal]));
+      const agent = await serve({ ...store, watch });
+      return {
+        agent,
+        async isStale() {
+          const answer = await fetch(`${agent}/v1/containerInstances?limit=1`);
+          return ((await answer.json()) as { stale: boolean }).stale;
+        },
+        cutOff: () => network.abort(new Error('cut off')),
+        mend() {
+          network = new AbortController();
+        },
+      };
     },
   };
 }

@@ -122,16 +122,9 @@ test('a file that was deleted is made again while no name changes', async (t) =>
 test('an agent that cannot read the store gives no names until it can again', async (t) => {
   const { roll, file, names, said, start, context } = await world(t, [2, 3]);
   await roll.register(1);
-  let network = new AbortController();
-  const watch: typeof roll.store.watch = (revision, signal) =>
-    roll.store.watch(revision, AbortSignal.any([signal, network.signal]));
-  const agent = await roll.serve({ ...roll.store, watch });
-  const isStale = async () => {
-    const answer = await fetch(`${agent}/v1/containerInstances?limit=1`);
-    return ((await answer.json()) as { stale: boolean }).stale;
-  };
+  const { agent, isStale, cutOff, mend } = await roll.serveBreakable();
   assert.equal(await isStale(), false);
-  network.abort(new Error('cut off'));
+  cutOff();
   await until('its roll is old', PATIENCE_MS, isStale);
   for (const n of [2, 3]) await roll.register(n);
   const another = join(file, '..', 'another');
@@ -141,7 +134,7 @@ test('an agent that cannot read the store gives no names until it can again', as
     `warning: ${each} stays as it is: ${agent} cannot read the store at present, and its roll may be old; trying again\n`;
   await until('both say so', PATIENCE_MS, () => [file, another].every((each) => said.stderr.includes(stays(each))));
   assert.deepEqual([await names(), await readFile(another, 'utf8').catch(() => 'none')], ['2 3', 'none']);
-  network = new AbortController();
+  mend();
   await until('it reads the store again', PATIENCE_MS, async () => (await names()) === '1 2 3');
   await until('so does the other', PATIENCE_MS, async () => (await readFile(another, 'utf8')).includes('10.0.0.3'));
   assert.equal(said.stderr.length, stays(file).length + stays(another).length, said.stderr);
