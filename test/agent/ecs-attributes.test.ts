@@ -11,7 +11,10 @@ async function start(t: TestContext, prepare: (ecs: ReturnType<typeof fakeAgentE
   ecs.knowsAll = true;
   prepare(ecs);
   const labels = { role: 'node', odd: 'a+b', bare: '' };
-  const agent = await world.startAgent({ openEcs: async () => ecs, config: { ecsAttributes: true, labels } });
+  const agent = await world.startAgent({
+    openEcs: async () => ecs,
+    config: { ecsAttributes: true, labels, noticeIntervalMs: 30 },
+  });
   await until('the ARN is known', PATIENCE_MS, async () => Boolean((await world.record())?.containerInstanceArn));
   const arn = (await world.record())?.containerInstanceArn ?? '';
   return { world, ecs, agent, arn, report: async () => (await agent.self()).ecsAttributes };

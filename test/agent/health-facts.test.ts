@@ -24,7 +24,7 @@ async function startOn(t: TestContext, values: Readonly<Record<string, string | 
     else if (typeof value === 'number') res.writeHead(value).end();
     else res.end(value);
   });
-  const agent = await world.startAgent({ config: { metadataEndpoint: imds.endpoint } });
+  const agent = await world.startAgent({ config: { metadataEndpoint: imds.endpoint, metadataIntervalMs: 40 } });
   const record = async () => (await world.store.readOne(INSTANCE_ID, never)).entry?.record ?? assert.fail('no record');
   const status = async (name: string) => (await record()).health.checks.find((check) => check.name === name)?.status;
   await until('ecs-agent was read', PATIENCE_MS, async () => (await status('ecs-agent')) === 'passing');

@@ -12,10 +12,12 @@ import { scaledClock } from '../support/scaled-clock.ts';
 
 describe('docker probe', () => {
   /** Stretches 300 ms to three seconds, so that a slow test machine does not look like a docker that hangs. */
-  const clock = scaledClock(0.1);
+  const slowClock = scaledClock(0.1);
+  /** For a docker that does hang. */
+  const promptClock = scaledClock(1);
 
   /** The probe's result for a docker with this answer. */
-  async function seen(answer: RequestListener): Promise<Observation> {
+  async function seen(answer: RequestListener, clock = slowClock): Promise<Observation> {
     const dir = await mkdtemp(join(tmpdir(), 'rollcall-docker-'));
     const socketPath = join(dir, 'docker.sock');
     const server = createServer(answer).listen(socketPath);
@@ -51,7 +53,7 @@ describe('docker probe', () => {
   });
 
   test('a docker that hangs, closes the connection or sends too much is critical', async () => {
-    assert.equal((await seen(() => {})).reason, 'no answer within 300ms');
+    assert.equal((await seen(() => {}, promptClock)).reason, 'no answer within 300ms');
     assert.equal(
       (await seen((request) => request.socket.destroy())).reason,
       'the connection was closed before an answer at /docker.sock',
@@ -61,7 +63,7 @@ describe('docker probe', () => {
 
   test('a docker that is gone is critical, with or without its socket file', async () => {
     const runProbe = async (socketPath: string) => {
-      const probe = dockerProbe({ socketPath, intervalMs: 1_000, timeoutMs: 300, clock });
+      const probe = dockerProbe({ socketPath, intervalMs: 1_000, timeoutMs: 300, clock: slowClock });
       const observation = await probe.run(new AbortController().signal);
       await probe.close();
       return observation.reason;

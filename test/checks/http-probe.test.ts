@@ -25,9 +25,14 @@ describe('http probe', () => {
   }
 
   /** Stretches 300 ms to three seconds, so that a slow test machine does not look like a server that hangs. */
-  const clock = scaledClock(0.1);
+  const slowClock = scaledClock(0.1);
+  /** For a server that does hang. */
+  const promptClock = scaledClock(1);
 
-  async function runProbe(url: string, signal = new AbortController().signal): Promise<Observation> {
+  async function runProbe(
+    url: string,
+    { signal = new AbortController().signal, clock = slowClock } = {},
+  ): Promise<Observation> {
     const check = { name: 'web', url };
     const probe = httpProbe({ check, intervalMs: 1_000, timeoutMs: 300, clock });
     try {
@@ -38,8 +43,8 @@ describe('http probe', () => {
     }
   }
 
-  const seen = (answer: RequestListener, path = '/health?key=secret') =>
-    withServer(createServer(answer), (port) => runProbe(`http://127.0.0.1:${port}${path}`));
+  const seen = (answer: RequestListener, clock = slowClock) =>
+    withServer(createServer(answer), (port) => runProbe(`http://127.0.0.1:${port}/health?key=secret`, { clock }));
 
   test('2xx is passing, 429 is warning, others are critical; the reason has no query', async () => {
     const status = (code: number) => seen((_, response) => response.writeHead(code).end('text'));
@@ -59,7 +64,7 @@ describe('http probe', () => {
     }).on('connection', () => (connections += 1));
     await withServer(server, async (port) => {
       const check = { name: 'web', url: `http://127.0.0.1:${port}/a?b=c` };
-      const probe = httpProbe({ check, intervalMs: 1_000, timeoutMs: 2_000, clock });
+      const probe = httpProbe({ check, intervalMs: 1_000, timeoutMs: 2_000, clock: slowClock });
       for (let each = 0; each < 3; each += 1) await probe.run(new AbortController().signal);
       await probe.close();
     });
@@ -91,7 +96,7 @@ describe('http probe', () => {
     });
     assert.equal(large.status, 'passing');
     assert.ok(sentBytes < 20_000_000, `${sentBytes} bytes`);
-    assert.deepEqual(await seen((_, response) => response.write('a')), {
+    assert.deepEqual(await seen((_, response) => response.write('a'), promptClock), {
       status: 'critical',
       reason: 'no answer within 300ms',
     });
@@ -103,7 +108,7 @@ describe('http probe', () => {
       status: 'critical',
       reason: 'connection refused at HOST/',
     });
-    assert.equal((await seen(() => {})).reason, 'no answer within 300ms');
+    assert.equal((await seen(() => {}, promptClock)).reason, 'no answer within 300ms');
     assert.match((await seen((request) => request.socket.destroy())).reason, /closed before an answer at HOST/);
     const babble = await seen((request) => request.socket.end('220 mail ready\r\n'));
     assert.equal(babble.status, 'critical');
@@ -114,7 +119,8 @@ describe('http probe', () => {
     const controller = new AbortController();
     await withServer(
       createServer(() => controller.abort(new Error('leaving'))),
-      (port) => assert.rejects(runProbe(`http://127.0.0.1:${port}/`, controller.signal), /^Error: leaving$/),
+      (port) =>
+        assert.rejects(runProbe(`http://127.0.0.1:${port}/`, { signal: controller.signal }), /^Error: leaving$/),
     );
   });
 

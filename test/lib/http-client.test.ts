@@ -96,6 +96,8 @@ test('a compressed body is bounded before and after, and an error where it is no
   };
   const open = new Set<Socket>();
   const { server, origin } = await serve(t, (req, res) => {
+    // More could come: only the client can end it.
+    if (req.url === '/bomb') return res.write(bomb);
     if (req.url !== '/cut') return res.end(bodies[req.url ?? '']);
     res.writeHead(200, { 'content-length': String(noise.length) }).write(noise.subarray(0, 200));
     return setImmediate(() => res.destroy());

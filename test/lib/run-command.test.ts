@@ -10,8 +10,8 @@ import { timed, until } from '../support/machine-time.ts';
 import { scaledClock } from '../support/scaled-clock.ts';
 
 describe('run command', () => {
-  /** Passed to every child, so that what is left of it can be found among all processes. */
-  const MARK = `rollcall-run-${process.pid}`;
+  /** Passed to every child, so that what is left of it can be found; tests that run at the same time add to it. */
+  const MARK = `rollcall-run-${process.pid}.`;
 
   function run(argv: CommandRun['argv'], options: Partial<CommandRun> = {}) {
     return runCommand({
@@ -28,11 +28,11 @@ describe('run command', () => {
 
   const sh = (script: string, options: Partial<CommandRun> = {}) => run(['sh', '-c', script], options);
 
-  /** The living processes that carry the mark; a zombie has no environment any more. */
-  function survivors(): string[] {
+  /** The living processes whose mark begins so; a zombie has no environment any more. */
+  function survivors(mark = MARK): string[] {
     return readdirSync('/proc').filter((pid) => {
       try {
-        return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/environ`, 'utf8').includes(`MARK=${MARK}\0`);
+        return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/environ`, 'utf8').includes(`MARK=${mark}`);
       } catch {
         return false; // it has ended, or is not ours to look into
       }
@@ -93,53 +93,69 @@ describe('run command', () => {
     assert.deepEqual((await sh('printf 0123456789', { maxOutputBytes: 10 })).truncated, false);
   });
 
-  test('after the timeout SIGTERM ends the program and its children at once', async () => {
-    const [result, tookMs] = await timed(sh('sleep 600 & sleep 600; echo never', { ...slow, timeoutMs: 200 }));
-    assert.deepEqual([result.status, result.signal, result.timedOut], [null, 'SIGTERM', true]);
-    assert.ok(tookMs < 1_000 + SLOW_GRACE_MS, `${tookMs} ms`);
-    await until('no process of the run is left', 30_000, () => survivors().length === 0);
-  });
+  describe('what is left of a run', { concurrency: true }, () => {
+    const markOf = (t: { readonly name: string }) => {
+      const mark = `${MARK}-${t.name.replaceAll(' ', '-')}\0`;
+      return { mark, marked: { env: { PATH: process.env['PATH'], MARK: mark.slice(0, -1) } } };
+    };
 
-  test('after the timeout a program and a grandchild that ignore SIGTERM are killed', async () => {
-    const script = `trap '' TERM; (while :; do sleep 0.05; done) & echo started; while :; do sleep 0.05; done`;
-    const [result, tookMs, wallMs] = await timed(sh(script, { ...slow, timeoutMs: 300 }));
-    assert.deepEqual([result.signal, result.timedOut, result.output], ['SIGKILL', true, 'started\n']);
-    const killedMs = 1_500 + SLOW_GRACE_MS;
-    assert.ok(wallMs >= killedMs - 50 && tookMs < killedMs + SLOW_GRACE_MS, `${tookMs} ms`);
-    await until('no process of the run is left', 30_000, () => survivors().length === 0);
-  });
+    test('after the timeout SIGTERM ends the program and its children at once', async (t) => {
+      const { mark, marked } = markOf(t);
+      const [result, tookMs] = await timed(
+        sh('sleep 600 & sleep 600; echo never', { ...slow, ...marked, timeoutMs: 200 }),
+      );
+      assert.deepEqual([result.status, result.signal, result.timedOut], [null, 'SIGTERM', true]);
+      assert.ok(tookMs < 1_000 + SLOW_GRACE_MS, `${tookMs} ms`);
+      await until('no process of the run is left', 30_000, () => survivors(mark).length === 0);
+    });
 
-  test('an abort ends all of them, then rejects with its reason', async () => {
-    const controller = new AbortController();
-    const running = sh(`trap '' TERM; sleep 600 & sleep 600; sleep 600`, { signal: controller.signal });
-    setTimeout(() => controller.abort(new Error('leaving')), 100);
-    await assert.rejects(running, /^Error: leaving$/);
-    await until('no process of the run is left', 30_000, () => survivors().length === 0);
-    await assert.rejects(sh('echo never', { signal: controller.signal }), /leaving/);
-  });
+    test('after the timeout a program and a grandchild that ignore SIGTERM are killed', async (t) => {
+      const { mark, marked } = markOf(t);
+      const script = `trap '' TERM; (while :; do sleep 0.05; done) & echo started; while :; do sleep 0.05; done`;
+      const [result, tookMs, wallMs] = await timed(sh(script, { ...slow, ...marked, timeoutMs: 300 }));
+      assert.deepEqual([result.signal, result.timedOut, result.output], ['SIGKILL', true, 'started\n']);
+      const killedMs = 1_500 + SLOW_GRACE_MS;
+      assert.ok(wallMs >= killedMs - 50 && tookMs < killedMs + SLOW_GRACE_MS, `${tookMs} ms`);
+      await until('no process of the run is left', 30_000, () => survivors(mark).length === 0);
+    });
 
-  test('a grandchild that keeps the pipes open does not delay the run, and does not outlive it', async () => {
-    const [result, tookMs, wallMs] = await timed(sh('sleep 600 & echo done', slow));
-    assert.deepEqual([result.status, result.output, result.timedOut], [0, 'done\n', false]);
-    assert.ok(wallMs >= SLOW_GRACE_MS - 50 && tookMs < 2 * SLOW_GRACE_MS, `${tookMs} ms`);
-    await until('no process of the run is left', 30_000, () => survivors().length === 0);
-  });
+    test('an abort ends all of them, then rejects with its reason', async (t) => {
+      const { mark, marked } = markOf(t);
+      const controller = new AbortController();
+      const running = sh(`trap '' TERM; sleep 600 & sleep 600; sleep 600`, { ...marked, signal: controller.signal });
+      setTimeout(() => controller.abort(new Error('leaving')), 100);
+      await assert.rejects(running, /^Error: leaving$/);
+      await until('no process of the run is left', 30_000, () => survivors(mark).length === 0);
+      await assert.rejects(sh('echo never', { ...marked, signal: controller.signal }), /leaving/);
+    });
 
-  test('a grandchild has some time to finish its output', async () => {
-    assert.equal((await sh('(sleep 0.2; echo late) & echo done', slow)).output, 'done\nlate\n');
-  });
+    test('a grandchild that keeps the pipes open does not delay the run, and does not outlive it', async (t) => {
+      const { mark, marked } = markOf(t);
+      const [result, tookMs, wallMs] = await timed(sh('sleep 600 & echo done', { ...slow, ...marked }));
+      assert.deepEqual([result.status, result.output, result.timedOut], [0, 'done\n', false]);
+      assert.ok(wallMs >= SLOW_GRACE_MS - 50 && tookMs < 2 * SLOW_GRACE_MS, `${tookMs} ms`);
+      await until('no process of the run is left', 30_000, () => survivors(mark).length === 0);
+    });
 
-  test('a grandchild without the pipes ends with the program, at once', async () => {
-    const [result, tookMs] = await timed(sh('sleep 600 >/dev/null 2>&1 </dev/null & exit 0', slow));
-    assert.equal(result.status, 0);
-    assert.ok(tookMs < SLOW_GRACE_MS - 100, `${tookMs} ms`);
-    await until('no process of the run is left', 30_000, () => survivors().length === 0);
-  });
+    test('a grandchild has some time to finish its output', async (t) => {
+      const { marked } = markOf(t);
+      assert.equal((await sh('(sleep 0.2; echo late) & echo done', { ...slow, ...marked })).output, 'done\nlate\n');
+    });
 
-  test('a grandchild that left the group with the pipes does not delay the run', async () => {
-    const [result, tookMs] = await timed(sh('setsid sleep 600 & echo done'));
-    assert.equal(result.output, 'done\n');
-    assert.ok(tookMs < 20_000, `${tookMs} ms`);
+    test('a grandchild without the pipes ends with the program, at once', async (t) => {
+      const { mark, marked } = markOf(t);
+      const [result, tookMs] = await timed(sh('sleep 600 >/dev/null 2>&1 </dev/null & exit 0', { ...slow, ...marked }));
+      assert.equal(result.status, 0);
+      assert.ok(tookMs < SLOW_GRACE_MS - 100, `${tookMs} ms`);
+      await until('no process of the run is left', 30_000, () => survivors(mark).length === 0);
+    });
+
+    test('a grandchild that left the group with the pipes does not delay the run', async (t) => {
+      const { marked } = markOf(t);
+      const [result, tookMs] = await timed(sh('setsid sleep 600 & echo done', marked));
+      assert.equal(result.output, 'done\n');
+      assert.ok(tookMs < 20_000, `${tookMs} ms`);
+    });
   });
 
   test('a program that cannot be started gives a one-line error', async () => {

@@ -150,7 +150,7 @@ test('a leaf that does not apply (404) is null, not a failure', async (t) => {
 test('a token request that times out names the hop limit and the fix, also with a shorter deadline of the read', async (t) => {
   const server = await startRawServer(t, () => {});
   for (const timeoutMs of [undefined, 40]) {
-    const client = openClient(t, server.endpoint, { timeoutMs: 1_000, allowV1: true });
+    const client = openClient(t, server.endpoint, { timeoutMs: 1_000, allowV1: true, clock: scaledClock(1) });
     const error = await failure(client.get(ID, signal, timeoutMs));
     assert.equal(
       error.message,
