@@ -33,6 +33,7 @@ export function App(props: AppProps) {
   const { feed, roll, view, nowMs, onView, onCopy } = props;
   // The map is changed in place; its version says when.
   const { version } = roll;
+  const isRead = roll.revision !== null;
   const selfAgeMs = feed.self?.roll.ageMs ?? null;
   const ageMs = selfAgeMs === null ? null : selfAgeMs + props.monotonicMs - feed.selfAtMs;
   const draining = useMemo(
@@ -70,12 +71,14 @@ export function App(props: AppProps) {
     () => (
       <Zones
         nodes={inCluster}
+        cluster={view.cluster}
+        isRead={isRead}
         selected={view.zone}
         onSelect={(zone) => change({ zone, tab: 'nodes' })}
         onNode={openNode}
       />
     ),
-    [inCluster, view],
+    [inCluster, isRead, view],
   );
   if (feed.phase === 'denied') return <TokenForm wasRefused={props.authorized} onToken={props.onToken} />;
   return (
@@ -149,7 +152,7 @@ export function App(props: AppProps) {
                   onNode={openNode}
                   onCopy={onCopy}
                 />
-                {shown.length === 0 && feed.phase !== 'loading' && (
+                {shown.length === 0 && isRead && (
                   <p class="empty">{isFiltered(view) ? 'No node matches the filters.' : 'No node is on the roll.'}</p>
                 )}
               </>

@@ -1,6 +1,7 @@
 import { useMemo, useState } from 'preact/hooks';
 import type { EventLine } from './board-roll.ts';
 import { type BoardNode, isInTile, MOODS, type Mood, type Tile, type Zone, zonesOf } from './nodes.ts';
+import { noNodesText } from './text.ts';
 import { UNKNOWN } from './view.ts';
 
 interface TilesProps {
@@ -52,13 +53,17 @@ const FEW_NODES = 150;
 
 interface ZonesProps {
   readonly nodes: readonly BoardNode[];
+  /** The one whose nodes these are; null for all. */
+  readonly cluster: string | null;
+  /** Whether there is a roll, however old. */
+  readonly isRead: boolean;
   readonly selected: string | null;
   readonly onSelect: (zone: string | null) => void;
   readonly onNode: (id: string) => void;
 }
 
 /** A row for each zone, a square for each node: a dark row is a zone that is gone. */
-export function Zones({ nodes, selected, onSelect, onNode }: ZonesProps) {
+export function Zones({ nodes, cluster, isRead, selected, onSelect, onNode }: ZonesProps) {
   const { zones, perSquare } = useMemo(() => zonesOf(nodes), [nodes]);
   return (
     <section class="zones panel" aria-labelledby="zones-title">
@@ -96,7 +101,7 @@ export function Zones({ nodes, selected, onSelect, onNode }: ZonesProps) {
           </div>
         );
       })}
-      {zones.length === 0 && <p class="empty">No node has registered in this store.</p>}
+      {zones.length === 0 && <p class="empty">{noNodesText(cluster, isRead)}</p>}
     </section>
   );
 }

@@ -11,6 +11,15 @@ export function ageText(ms: number): string {
   return `${Math.floor(hours / 24)} d`;
 }
 
+/**
+ * Why no node is shown: neither a mistyped cluster nor a roll that could not be read may look like an empty store.
+ * @param cluster null for all @param isRead whether the page has a roll, however old
+ */
+export function noNodesText(cluster: string | null, isRead: boolean): string {
+  if (!isRead) return 'No roll has been read yet.';
+  return cluster === null ? 'No node has registered in this store.' : `No node is in cluster ${cluster}.`;
+}
+
 /** A word for a POSIX shell. Records can hold any text, and the commands are copied into a terminal. */
 export function shellWord(text: string): string {
   return /^[\w./:@=,+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;

@@ -1,11 +1,17 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { ageText, commandsFor, shellWord } from '../../src/board/text.ts';
+import { ageText, commandsFor, noNodesText, shellWord } from '../../src/board/text.ts';
 
 test('an age has at most two units and is never negative', () => {
   const ages = [-5_000, 999, 59_000, 61_000, 3_600_000, 3_900_000, 172_800_000].map(ageText);
   assert.deepEqual(ages, ['0 s', '0 s', '59 s', '1 min', '1 h', '1 h 5 min', '2 d']);
+});
+
+test('neither a cluster without nodes nor a roll not read looks like an empty store', () => {
+  assert.equal(noNodesText(null, true), 'No node has registered in this store.');
+  assert.equal(noNodesText('nope', true), 'No node is in cluster nope.');
+  assert.equal(noNodesText(null, false), 'No roll has been read yet.');
 });
 
 test('what stands in a command to copy is one word of a shell', () => {
