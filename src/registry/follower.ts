@@ -185,7 +185,7 @@ function rollObserver(
   let failures = 0;
   return {
     onSnapshot(roll, askedAtMs) {
-      live.onSnapshot(roll);
+      live.onSnapshot(roll, clock.monotonicMs() - askedAtMs);
       watch.snapshots += 1;
       watch.confirmedAtMs = askedAtMs;
       answered();

@@ -24,7 +24,8 @@ interface LiveRollOptions {
  * second at most.
  */
 export interface LiveRoll {
-  onSnapshot(roll: Roll): void;
+  /** @param askedMsAgo the roll is at most that old */
+  onSnapshot(roll: Roll, askedMsAgo: number): void;
   /** @returns false when the batch does not fit and a new snapshot is needed */
   onBatch(batch: WatchBatch): boolean;
   /** The watch broke: the store's roll may differ from now on. */
@@ -103,7 +104,7 @@ export function createLiveRoll({ store, clock, random, massLoss, log }: LiveRoll
   }
 
   return {
-    onSnapshot(roll) {
+    onSnapshot(roll, askedMsAgo) {
       const changes = isBased ? entryChanges(told(), roll) : null;
       view = createView(roll);
       waiting.takeAll();
@@ -114,15 +115,14 @@ export function createLiveRoll({ store, clock, random, massLoss, log }: LiveRoll
         basedAtMs = runner.nowMs();
         log.restart(roll.revision);
       }
-      runner.heard(true);
+      runner.heard(askedMsAgo);
     },
     onBatch(batch) {
       const changes = requireView().apply(batch);
       if (changes === null) return false;
       const audit = auditEvents(batch.changes, batch.revision);
       take({ revision: batch.revision, changes, audit, isSnapshot: false });
-      // Changes may come late while a watch that broke is catching up.
-      runner.heard(batch.confirmedMsAgo !== undefined);
+      runner.heard(batch.confirmedMsAgo ?? null);
       return true;
     },
     onBroken: () => runner.pause(),

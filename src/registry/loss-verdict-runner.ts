@@ -20,10 +20,11 @@ interface VerdictRunner {
   feed(input: VerdictInput): void;
   nowMs(): number;
   /**
-   * All changes that came were fed in: a wait that is over ends now.
-   * @param isConfirmed there are no others, as far as the store knows: time runs again
+   * All changes that came were fed in. An uncertainty ends when nothing is missing up to its end: until then a change may be
+   * the first of many that bring nodes back.
+   * @param confirmedMsAgo so long ago the store had no other change: time runs again; null: it may have some
    */
-  heard(isConfirmed: boolean): void;
+  heard(confirmedMsAgo: number | null): void;
   /** Time stops, at the instant of the last `heard`. */
   pause(): void;
   /** Clears the state and ends a running poll. */
@@ -32,6 +33,7 @@ interface VerdictRunner {
 
 /** The verdict is given without an answer long before; a poll that takes longer is given up. */
 const POLL_TIMEOUT_MS = 2_000;
+const TICK: VerdictInput = { kind: 'tick' };
 
 export function createVerdictRunner({ clock, limits, countOverdue, onTelling }: VerdictRunnerOptions): VerdictRunner {
   let state = initialVerdict;
@@ -45,24 +47,24 @@ export function createVerdictRunner({ clock, limits, countOverdue, onTelling }: 
 
   const nowMs = () => (isPaused ? heardAtMs : clock.monotonicMs()) - pausedMs;
 
-  function feed(input: VerdictInput) {
-    const step = judgeLosses(state, input, { monotonicMs: nowMs(), wallMs: clock.wallMs() }, limits);
+  function feed(input: VerdictInput, agoMs = 0) {
+    const now = { monotonicMs: nowMs() - agoMs, wallMs: clock.wallMs() - agoMs };
+    const step = judgeLosses(state, input, now, limits);
     ({ state, wakeAtMs } = step);
     sleepUntilWake();
     if (step.poll && !polling) void poll(running.signal);
     if (step.telling) onTelling(step.telling);
   }
 
-  function tick() {
-    feed({ kind: 'tick' });
-  }
-
-  /** Only for an answer of the store: an uncertainty ends when the store is heard, since nodes may have returned unheard. */
+  /** Only for an answer of the store: an uncertainty ends with a confirmation, since nodes may have returned unheard. */
   function sleepUntilWake() {
     stopWake();
     if (wakeAtMs === null || isPaused || state.phase.kind !== 'asking') return;
     wake = new AbortController();
-    clock.sleep(wakeAtMs - nowMs(), wake.signal).then(tick, () => {}); // rejects where another instant was set
+    clock.sleep(wakeAtMs - nowMs(), wake.signal).then(
+      () => feed(TICK),
+      () => {},
+    ); // rejects where another instant was set
   }
 
   /** Only where one runs: to abort makes an error with a stack, at each change of the roll the most expensive part. */
@@ -86,17 +88,18 @@ export function createVerdictRunner({ clock, limits, countOverdue, onTelling }: 
 
   return {
     state: () => state,
-    feed,
+    feed: (input) => feed(input),
     nowMs,
-    heard(isConfirmed) {
-      if (isPaused && !isConfirmed) return;
+    heard(confirmedMsAgo) {
+      if (isPaused && confirmedMsAgo === null) return;
       if (isPaused) {
         pausedMs += clock.monotonicMs() - heardAtMs;
         isPaused = false;
         sleepUntilWake();
       }
       heardAtMs = clock.monotonicMs();
-      if (wakeAtMs !== null && nowMs() >= wakeAtMs) tick();
+      if (confirmedMsAgo !== null && wakeAtMs !== null && nowMs() - confirmedMsAgo >= wakeAtMs)
+        feed(TICK, confirmedMsAgo);
     },
     pause() {
       isPaused = true;

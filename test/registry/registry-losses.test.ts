@@ -148,6 +148,26 @@ test('nothing becomes certain by a watch that may be broken until it brings a ba
   assert.deepEqual(holding.take(), [['certain lost×10', '3']]);
 });
 
+test('a watch that is behind ends no uncertainty: its next changes may bring more nodes back', async (t) => {
+  const { store, clock, holding } = await setUp(t);
+  store.commit(nodes(0, 10, null));
+  await passHealthy(clock, store, 25_000);
+  holding.take();
+  await clock.advance(10_000);
+  store.commit(nodes(0, 1));
+  await clock.advance(0);
+  store.confirm(10_000);
+  await clock.advance(0);
+  assert.deepEqual(holding.take(), []);
+  store.commit(nodes(1, 9));
+  store.confirm();
+  await clock.advance(0);
+  assert.deepEqual(holding.take(), []);
+  store.confirm();
+  await clock.advance(0);
+  assert.deepEqual(holding.take(), [['certain lost', '5']]);
+});
+
 test('losses that a new snapshot brings are uncertain, too, and behind the filter present in it, without a cursor', async (t) => {
   const { store, clock, consumer, holding } = await setUp(t);
   store.cutWatches();
