@@ -85,8 +85,9 @@ export function replayChanges(
         gone.set(instanceId, each);
         losses.set(change, each);
       } else if (after === null || presenceState(after) !== 'lost') {
-        const returned = gone.get(instanceId);
-        if (returned) returned.loss.fate.decided = 'returned';
+        const known = gone.get(instanceId);
+        // One that was forgotten has not returned.
+        if (known && after !== null) known.loss.fate.decided = 'returned';
         gone.delete(instanceId);
       }
     }

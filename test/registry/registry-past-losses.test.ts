@@ -43,6 +43,18 @@ test('a reader that resumes from before the losses reads on, and gets them again
   assert.deepEqual(holding.take(), [['certain lost×10', '3']]);
 });
 
+test('a node of a past mass loss that was forgotten has not returned: its loss is sent, without a mark', async (t) => {
+  const w = await setUp(t);
+  const known = w.consumer.roll();
+  w.store.commit(nodes(0, 10, null));
+  await w.clock.advance(0);
+  w.store.commit([], [...known.keys()].slice(0, 10));
+  const process = startProcess(t, w);
+  const [facts, holding] = [process.facts('2', known), process.holding('2', known)];
+  await w.clock.advance(0);
+  for (const each of [facts, holding]) assert.equal(kindsOf(each), 'lost×10 forgotten×10');
+});
+
 test('a process that starts with a cursor from before a mass loss is uncertain like one that saw it happen', async (t) => {
   const w = await setUp(t);
   const known = w.consumer.roll();
