@@ -73,10 +73,12 @@ test('keys and region come from a profile, by flag or AWS_PROFILE, without a war
   const dir = await mkdtemp(join(tmpdir(), 'rollcall-aws-'));
   t.after(() => rm(dir, { recursive: true, force: true }));
   const profile = '[profile ops]\nregion = sa-east-1\naws_access_key_id = AKIDOPS\naws_secret_access_key = secret\n';
-  await writeFile(join(dir, 'config'), profile);
+  const odd = '[profile odd]\nREGION: sa-east-1\nAWS_ACCESS_KEY_ID: AKIDODD\nAWS_SECRET_ACCESS_KEY: secret\n';
+  await writeFile(join(dir, 'config'), profile + odd);
   const files = { ...NO_IMDS, AWS_CONFIG_FILE: join(dir, 'config') };
   assert.equal(await signedWith(t, null, () => files, ['--profile', 'ops']), 'AKIDOPS sa-east-1');
   assert.equal(await signedWith(t, null, () => ({ ...files, AWS_PROFILE: 'ops' })), 'AKIDOPS sa-east-1');
+  assert.equal(await signedWith(t, null, () => ({ ...files, AWS_PROFILE: 'odd' })), 'AKIDODD sa-east-1');
   assert.equal(await signedWith(t, null, () => ({ ...files, AWS_DEFAULT_PROFILE: 'ops' })), 'AKIDOPS sa-east-1');
   const { url } = await startEcsEndpoint(t, aws(null));
   const both = { ...own, ...files, AWS_ENDPOINT_URL_ECS: url };

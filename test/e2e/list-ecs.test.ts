@@ -137,7 +137,7 @@ test('an error of ECS is one line with its code and the next step, status 1', as
     AWS_ACCESS_KEY_ID: '',
   });
   await fails(/no region; set --region, AWS_REGION/, { AWS_REGION: '' });
-  await fails(/not a URL; check AWS_ENDPOINT_URL_ECS/, { AWS_ENDPOINT_URL_ECS: 'nowhere' });
+  await fails(/AWS_ENDPOINT_URL_ECS is not the URL of an endpoint; use https:/, { AWS_ENDPOINT_URL_ECS: 'nowhere' });
   endpoint.answer = () => ecsFailure('AccessDeniedException', 'User: u is not authorized');
   await fails(/AccessDeniedException: User: u is not authorized; allow ecs:ListContainerInstances in IAM/);
 });
@@ -182,13 +182,13 @@ test('a missing profile is refused, as in the aws CLI, instead of using the mach
   const half = await list(['--profile', 'half']);
   assert.match(
     half.stderr,
-    /: profile "half" has aws_access_key_id but not aws_secret_access_key; correct profile "half" in [^\n]*\n$/,
+    /: profile "half" has aws_access_key_id but not aws_secret_access_key in [^\n]*\/credentials; correct profile "half" in [^\n]*\n$/,
   );
   assert.equal(half.code, 1);
   const otherHalf = await list(['--profile', 'other-half']);
   assert.match(
     otherHalf.stderr,
-    /: profile "other-half" has aws_secret_access_key but not aws_access_key_id; correct /,
+    /: profile "other-half" has aws_secret_access_key but not aws_access_key_id in [^\n]*\/credentials; correct /,
   );
   assert.deepEqual(endpoint.requests, []);
 

@@ -1,6 +1,5 @@
 import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
 import { describeError, quote } from '../../lib/errors.ts';
 import { CredentialError } from './call.ts';
 
@@ -17,6 +16,8 @@ export interface SharedFiles {
 
 const HELP =
   'correct that file, as the aws CLI refuses it too; AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE name others';
+/** The aws CLI takes such a line for something else than its writer meant, and asks as another identity. */
+const DOUBT_HELP = 'correct that line, or use another profile';
 
 /**
  * Reads both files. One that does not exist has no profile; any other failure is an error, because a profile that is not
@@ -25,52 +26,75 @@ const HELP =
  */
 export async function readConfigFiles(env: Environment): Promise<SharedFiles> {
   const paths = [
-    settingsPath(env['AWS_CONFIG_FILE'], '.aws/config'),
-    settingsPath(env['AWS_SHARED_CREDENTIALS_FILE'], '.aws/credentials'),
+    settingsPath(env['AWS_CONFIG_FILE'] || '~/.aws/config', env),
+    settingsPath(env['AWS_SHARED_CREDENTIALS_FILE'] || '~/.aws/credentials', env),
   ] as const;
   const [config, credentials] = await Promise.all(paths.map(readText));
   return {
-    configFile: profilesOf(parseIni(config ?? '', paths[0])),
-    credentialsFile: Object.fromEntries(parseIni(credentials ?? '', paths[1])),
+    configFile: profilesOf(parseIni(config ?? '', paths[0]), nameInConfig),
+    credentialsFile: profilesOf(parseIni(credentials ?? '', paths[1]), (section) => section),
     paths,
   };
 }
 
-/** The aws CLI expands `~` as a shell does; a variable in a unit has not been through a shell. */
-function settingsPath(named: string | undefined, usual: string): string {
-  return named ? named.replace(/^~(?=\/)/, homedir()) : join(homedir(), usual);
+/** The aws CLI expands variables and `~` as a shell does; a variable in a unit has not been through a shell. */
+function settingsPath(path: string, env: Environment): string {
+  return path
+    .replace(/\$(?:(\w+)|\{(\w+)\})/g, (text, bare: string | undefined, braced) => env[bare ?? braced] ?? text)
+    .replace(/^~(?=\/)/, () => homedir());
 }
 
 async function readText(path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
+    // With /dev/null for a home, as service users have, the path is none.
+    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return '';
     throw new CredentialError(`cannot read ${path}: ${describeError(error)}`, 'make it a file that this user can read');
   }
 }
 
 /** `[default]`, `[profile NAME]` or `[profile "NAME"]`; other sections, such as `[sso-session NAME]`, are no profiles. */
-function profilesOf(sections: ReadonlyMap<string, Settings>): Record<string, Settings> {
-  const profiles: [string, Settings][] = [];
-  for (const [section, settings] of sections) {
-    const name = section === 'default' ? section : /^profile\s+(["']?)(.+)\1$/.exec(section)?.[2];
-    if (name !== undefined) profiles.push([name, settings]);
+function nameInConfig(section: string): string | undefined {
+  return section === 'default' ? section : /^profile\s+(["']?)(.+)\1$/.exec(section)?.[2];
+}
+
+/** To read a profile with a doubtful line throws: those of other profiles do not matter. */
+function profilesOf(
+  sections: ReadonlyMap<string, Section>,
+  nameOf: (section: string) => string | undefined,
+): Record<string, Settings> {
+  const profiles = {};
+  for (const [section, { settings, doubt }] of sections) {
+    const name = nameOf(section);
+    if (name === undefined) continue;
+    const get = () => {
+      if (doubt) throw doubt;
+      return settings;
+    };
+    Object.defineProperty(profiles, name, { enumerable: true, configurable: true, get });
   }
-  return Object.fromEntries(profiles);
+  return profiles;
+}
+
+interface Section {
+  readonly settings: Settings;
+  /** A line that may not mean to the aws CLI what it meant to its writer. */
+  readonly doubt: CredentialError | null;
 }
 
 /**
  * The sections of a file of settings, as the aws CLI reads it (Python's configparser): `NAME = VALUE` or `NAME: VALUE`, names
- * in any case, an empty value kept, a line that is indented deeper than its setting belongs to that setting. The SDK's own
+ * in any case, an empty value kept, a line that is indented deeper than its setting belongs to that setting. Stricter in
+ * two: such a line below a value, and a blank in a name, are doubtful, since a setting may be lost in them. The SDK's own
  * parser drops an empty value and ignores what it does not understand; then a profile that is misspelt has no
  * credentials of its own, and the role of the instance would sign.
  * @param path for messages
  * @throws CredentialError
  */
-export function parseIni(text: string, path: string): ReadonlyMap<string, Settings> {
-  const sections = new Map<string, Record<string, string>>();
-  let settings: Record<string, string> | null = null;
+export function parseIni(text: string, path: string): ReadonlyMap<string, Section> {
+  const sections = new Map<string, Section>();
+  let section: { settings: Record<string, string>; doubt: CredentialError | null } | null = null;
   let last: { readonly name: string; readonly indent: number } | null = null;
   for (const [index, raw] of text
     .replace(/^\ufeff/, '')
@@ -78,35 +102,40 @@ export function parseIni(text: string, path: string): ReadonlyMap<string, Settin
     .entries()) {
     const line = raw.trim();
     if (line === '' || /^[#;]/.test(line)) continue;
-    const refuse = (why: string) => new CredentialError(`line ${index + 1} of ${path} ${why}`, HELP);
+    const refusal = (why: string, help = HELP) => new CredentialError(`line ${index + 1} of ${path} ${why}`, help);
     const indent = raw.length - raw.trimStart().length;
-    if (settings && last && indent > last.indent) {
+    if (section && last && indent > last.indent) {
+      const { name } = last;
       // Nested settings, such as those of s3: none of them is about credentials.
-      if (settings[last.name] === '') continue;
-      throw refuse(`is indented, which makes it a part of ${quote(last.name)} above it`);
-    }
-    const header = /^\[(.+)\]/.exec(line)?.[1];
-    if (header !== undefined) {
-      const section = header.trim();
-      if (sections.has(section)) throw refuse(`begins the section ${quote(section)} for a second time`);
-      settings = {};
-      last = null;
-      sections.set(section, settings);
+      if (section.settings[name] === '') continue;
+      if (name === COMMAND) section.settings[name] += `\n${line}`;
+      else section.doubt ??= refusal(`is indented, which makes it a part of ${quote(name)} above it`, DOUBT_HELP);
       continue;
     }
-    const [, key, value] = /^([^=:\s]+)\s*[=:](.*)$/.exec(line) ?? [];
+    const header = /^\[(.+)\]/.exec(line)?.[1]?.trim();
+    if (header !== undefined) {
+      if (sections.has(header)) throw refusal(`begins the section ${quote(header)} for a second time`);
+      section = { settings: {}, doubt: null };
+      last = null;
+      sections.set(header, section);
+      continue;
+    }
+    const [, key, value] = /^([^=:]+?)\s*[=:](.*)$/.exec(line) ?? [];
     // Not the line itself: it may be a secret.
-    if (key === undefined || value === undefined) throw refuse('is neither [SECTION] nor NAME = VALUE');
-    if (settings === null) throw refuse('is before the first [SECTION]');
-    const name = key.trim().toLowerCase();
-    if (Object.hasOwn(settings, name)) throw refuse(`sets ${quote(name)} for a second time`);
+    if (key === undefined || value === undefined) throw refusal('is neither [SECTION] nor NAME = VALUE');
+    if (section === null) throw refusal('is before the first [SECTION]');
+    if (/\s/.test(key)) section.doubt ??= refusal('has a blank in the name of its setting', DOUBT_HELP);
+    const name = key.toLowerCase();
+    if (Object.hasOwn(section.settings, name)) throw refusal(`sets ${quote(name)} for a second time`);
     last = { name, indent };
-    settings[name] = withoutComment(name, value.trim());
+    section.settings[name] = withoutComment(name, value.trim());
   }
   return sections;
 }
 
-/** As the SDKs do, and never inside a command. */
+const COMMAND = 'credential_process';
+
+/** As the SDKs do, where the aws CLI keeps the comment; never inside a command. */
 function withoutComment(name: string, value: string): string {
-  return name === 'credential_process' ? value : value.replace(/(^|\s)[#;].*$/, '').trim();
+  return name === COMMAND ? value : value.replace(/(^|\s)[#;].*$/, '').trim();
 }

@@ -3,6 +3,7 @@ import { withDeadline } from '../../lib/deadline.ts';
 import { createPacer } from '../../lib/pacer.ts';
 import type { EcsApi, EcsDeps, EcsSettings } from '../ecs-api.ts';
 import { AnswerError, collectAnswer, type EcsCall, type Sdk } from './call.ts';
+import { readConfigFiles } from './config-files.ts';
 import { readCredentials } from './credentials.ts';
 import { type AwsNetwork, awsNetwork } from './network.ts';
 import { parseDefinedTask, parseDescribed, parsePage, parseStarted } from './parse.ts';
@@ -42,9 +43,9 @@ function openClient(
     socketTimeout: ANSWER_TIMEOUT_MS,
   };
   const client = new sdk.ECSClient({
-    ...(given === null ? {} : { region: given }),
     // The SDK knows AWS_PROFILE alone, and would take the region from another profile than the keys.
     ...(named ? { profile: named } : {}),
+    region: given ?? regionOf(sdk, env, named),
     maxAttempts,
     retryMode: 'adaptive',
     requestHandler,
@@ -85,6 +86,21 @@ function openClient(
     );
   }
   return { client, place: () => place };
+}
+
+/**
+ * Of the profile, by the parser that finds its credentials; else what the SDK finds. A file that cannot be read is an error
+ * where the credentials are in it.
+ */
+function regionOf(sdk: Sdk, env: EcsDeps['env'], named: string | undefined): () => Promise<string> {
+  const usual = new sdk.ECSClient(named ? { profile: named } : {});
+  const profile = named ?? 'default';
+  return async () => {
+    const files = await readConfigFiles(env).catch(() => null);
+    return (
+      files?.credentialsFile[profile]?.['region'] || files?.configFile[profile]?.['region'] || usual.config.region()
+    );
+  };
 }
 
 const PAGE = 100;

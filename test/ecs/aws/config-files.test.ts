@@ -7,7 +7,8 @@ import type { CredentialError } from '../../../src/ecs/aws/call.ts';
 import { parseIni, readConfigFiles } from '../../../src/ecs/aws/config-files.ts';
 
 function parsed(text: string) {
-  return Object.fromEntries(parseIni(text, '/c'));
+  const sections = [...parseIni(text, '/c')];
+  return Object.fromEntries(sections.map(([name, { settings }]) => [name, settings]));
 }
 
 describe('a file of settings is read as the aws CLI reads it', () => {
@@ -18,6 +19,10 @@ describe('a file of settings is read as the aws CLI reads it', () => {
     [
       '[o]\naws_access_key_id: A\naws_secret_access_key: b=c:d\n',
       { o: { aws_access_key_id: 'A', aws_secret_access_key: 'b=c:d' } },
+    ],
+    [
+      `[o]\ncredential_process = echo\n  '{"a": 1}'\n[plugins]\nmy plugin = x\n`,
+      { o: { credential_process: `echo\n'{"a": 1}'` }, plugins: { 'my plugin': 'x' } },
     ],
     ['[o]\ncredential_process =\nregion=x\n', { o: { credential_process: '', region: 'x' } }],
     ['[o]\n  region = a\n  role_arn = b\n', { o: { region: 'a', role_arn: 'b' } }],
@@ -33,12 +38,10 @@ describe('a file of settings is read as the aws CLI reads it', () => {
 describe('a line that nothing is made of is refused, for a profile without it may be another identity', () => {
   const cases: readonly [text: string, message: string][] = [
     ['[o]\nAKIDSECRET\n', 'line 2 of /c is neither [SECTION] nor NAME = VALUE'],
-    ['[o]\nrole_arn arn:aws:iam::1:role/x\n', 'line 2 of /c is neither [SECTION] nor NAME = VALUE'],
     ['[o\nregion=1\n', 'line 1 of /c is neither [SECTION] nor NAME = VALUE'],
     ['region=1\n', 'line 1 of /c is before the first [SECTION]'],
     ['[o]\nregion=1\n[o]\nrole_arn=2\n', 'line 3 of /c begins the section "o" for a second time'],
     ['[o]\nregion=1\nRegion=2\n', 'line 3 of /c sets "region" for a second time'],
-    ['[o]\nregion=1\n  role_arn=2\n', 'line 3 of /c is indented, which makes it a part of "region" above it'],
   ];
   for (const [text, message] of cases) {
     test(JSON.stringify(text), () => {
@@ -72,6 +75,22 @@ test('profiles of both files; a file that is missing has none, one that cannot b
     name: 'CredentialError',
     message: new RegExp(`^cannot read ${credentials}: EISDIR`),
   });
+});
+
+test('a line in which a setting may be lost is refused for the profile that has it, and for no other', async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), 'rollcall-aws-'));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  const text =
+    '[default]\nregion=1\n  role_arn=2\n[profile b]\nrole_arn arn:aws:iam::1:role/x\n[profile c]\nregion=3\n';
+  const [config, absent] = [join(dir, 'config'), join('/dev/null', '.aws')];
+  await writeFile(config, text);
+  const env = { AWS_CONFIG_FILE: ['$', '{D}/config'].join(''), D: dir, AWS_SHARED_CREDENTIALS_FILE: absent };
+  const { configFile } = await readConfigFiles(env);
+  assert.deepEqual(configFile['c'], { region: '3' });
+  const refused = (why: string) => ({ name: 'CredentialError', message: `${why.replace('/c', config)}` });
+  const part = 'line 3 of /c is indented, which makes it a part of "region" above it';
+  assert.throws(() => configFile['default'], refused(part));
+  assert.throws(() => configFile['b'], refused('line 5 of /c has a blank in the name of its setting'));
 });
 
 test('a path that no shell has expanded, as in a unit', async () => {
