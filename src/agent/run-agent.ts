@@ -16,7 +16,7 @@ import type { Clock } from '../lib/clock.ts';
 import { describeError, SupersededError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import { createLoopMonitor, type LoopMonitor, runGroup, type Task } from '../lib/run-group.ts';
-import { encodeRecord } from '../record/codec.ts';
+import { encodeRecord, readRecord, refusedFields } from '../record/codec.ts';
 import type { NodeRecord } from '../record/record.ts';
 import type { WatchDown } from '../registry/follower.ts';
 import { createRegistry, type Registry } from '../registry/registry.ts';
@@ -129,11 +129,13 @@ function openParts(config: AgentConfig, deps: AgentDependencies, identity: NodeI
   const monitor = createLoopMonitor(clock);
   // The record that is to be published; null until the first one is complete.
   const desired = createCell<Desired | null>(null);
+  const tellRefused = refusedLog(log);
   const node = observeNode(config, { clock, random, log, monitor, identity, probes: deps.probes }, (record) => {
     const json = encodeRecord(record);
     if (json === desired.get()?.json) return;
     deps.onInstanceId?.(record.ec2InstanceId);
     desired.set({ record, json });
+    tellRefused(record);
   });
   const ecsWork = createEcsWork(config, {
     ...{ clock, random, log, desired, leaving, session, slots: store.drainSlots, openEcs: deps.openEcs },
@@ -151,6 +153,16 @@ function openParts(config: AgentConfig, deps: AgentDependencies, identity: NodeI
 }
 
 type AgentParts = ReturnType<typeof openParts>;
+
+/** Says once what the record that is written lacks, such as a label that is no word of a list. */
+function refusedLog(log: Log): (record: NodeRecord) => void {
+  let told = '';
+  return (record) => {
+    const refused = refusedFields(readRecord(record)).join(', ');
+    if (refused !== '' && refused !== told) log.warn(`left out of the record, since lists cannot show it: ${refused}`);
+    told = refused;
+  };
+}
 
 /** The publisher's loop, with its newest state and step. */
 function createPublishing(

@@ -65,17 +65,14 @@ export function listenAddress(text: string): { host: string; port: number } {
 
 const MAX_LABELS = 32;
 
-/**
- * `k=v`, several of them comma-separated or by repeating the flag; the last value of a key wins. Only what readers take: a
- * label is one word of a column.
- */
+/** `k=v`, several of them comma-separated or by repeating the flag; the last value of a key wins. */
 export function labels(text: string, previous: Readonly<Record<string, string>> = {}): Record<string, string> {
   const all = { ...previous };
   for (const pair of text.split(',')) {
-    const match = /^([A-Za-z0-9][A-Za-z0-9._/-]{0,62})=([A-Za-z0-9._:/@+-]{0,128})$/.exec(pair.trim());
+    const match = /^([A-Za-z0-9][A-Za-z0-9._/-]{0,62})=([A-Za-z0-9 ._:/@+-]{0,128})$/.exec(pair.trim());
     if (!match) {
       throw new InvalidArgumentError(
-        `"${pair.slice(0, 80)}" is not KEY=VALUE: the key has up to 63 of A-Z a-z 0-9 . _ / -, the value up to 128 of these and : @ +.`,
+        `"${pair.slice(0, 80)}" is not KEY=VALUE: the key has up to 63 of A-Z a-z 0-9 . _ / -, the value up to 128 of these and space : @ +.`,
       );
     }
     // Readers drop keys that every object has as a property.

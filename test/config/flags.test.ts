@@ -98,10 +98,11 @@ describe('parse option', () => {
 
   test('labels add up over repeated flags and commas', () => {
     assert.deepEqual(labels('b=2,c=', labels('a=1')), { a: '1', b: '2', c: '' });
-    for (const bad of ['a', '=1', 'a=1,', 'a=\u0007', 'a=two words', 'a=\u202e', `${'k'.repeat(64)}=1`])
+    for (const bad of ['a', '=1', 'a=1,', 'a=\u0007', 'a=\u202e', `${'k'.repeat(64)}=1`])
       assert.throws(() => labels(bad), /KEY=VALUE/);
     assert.throws(() => labels('constructor=x'), /cannot be the key/);
-    // What an agent takes, readers take.
+    // What an agent takes, readers take, but for a space: the agent says so.
+    assert.deepEqual(labels('a=two words'), { a: 'two words' });
     const given = labels('Team.a_b/c-d=x:y@z+1/._-,dash=-x,none=');
     const decoded = decodeRecord(sampleInstanceId(), encodeRecord(sampleRecord({ labels: given })));
     assert.ok(decoded.ok);
