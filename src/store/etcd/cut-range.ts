@@ -27,7 +27,7 @@ export function cutRange(bytes: Buffer): RangeAnswer | null {
     const tag = walk.byte();
     const value = walk.number();
     if (tag === RESPONSE.entry) {
-      if (!walk.entry(walk.at + value, found)) return null;
+      if (!walk.entry(walk.at + value, found) || found.length > MAX_ENTRIES * KEPT) return null;
     } else if (tag === RESPONSE.header) {
       header = ResponseHeader.decode(walk.pass(value));
     } else if (tag === RESPONSE.more) {
@@ -41,7 +41,7 @@ export function cutRange(bytes: Buffer): RangeAnswer | null {
   const text = bytes.toString('latin1');
   // In UTF-8 each character that is not ASCII takes one byte more. Those of the numbers were passed one by one.
   const isAscii = Buffer.byteLength(text) - text.length === walk.highBytes;
-  const isExact = walk.at === bytes.length && Number.isSafeInteger(count + more) && found.length <= MAX_ENTRIES * KEPT;
+  const isExact = walk.at === bytes.length && Number.isSafeInteger(count + more);
   if (!isAscii || !isExact) return null;
   const kvs: RangeAnswer['kvs'][number][] = [];
   for (let n = 0; n < found.length; n += KEPT) {

@@ -80,12 +80,16 @@ export function createLeaseRenewal(client: EtcdClient, deps: RenewalDeps): Lease
     const stream = endpoint.channel.converse(path, headers);
     const next = { endpoint, token: headers['token'], stream, isEtcds: false };
     open = next;
-    const bytes = await withDeadline(clock, answerLimitMs, NEVER, endpoint.url, (limit) => stream.ask(question, limit));
-    const { id, ttl } = response.decode(bytes);
-    next.isEtcds = id === noLease && ttl === '0';
-    if (next.isEtcds) return;
-    proxies.add(endpoint);
-    stream.close();
+    try {
+      const bytes = await withDeadline(clock, answerLimitMs, NEVER, endpoint.url, (limit) =>
+        stream.ask(question, limit),
+      );
+      const { id, ttl } = response.decode(bytes);
+      next.isEtcds = id === noLease && ttl === '0';
+      if (!next.isEtcds) proxies.add(endpoint);
+    } finally {
+      if (!next.isEtcds) stream.close();
+    }
   };
 
   return {

@@ -23,8 +23,8 @@ interface SeenStream {
 /** Leases that exist are answered with their TTL, others with `none`. */
 interface Fake extends Impostor {
   readonly streams: SeenStream[];
-  /** Instead of the answer that etcd would give: another TTL, or null for none. */
-  answer: (lease: string, stream: SeenStream) => string | null | undefined;
+  /** Instead of the answer that etcd would give: another TTL, null for none, or any bytes. */
+  answer: (lease: string, stream: SeenStream) => string | Buffer | null | undefined;
   readonly openStreams: () => SeenStream[];
 }
 
@@ -59,7 +59,8 @@ describe('renewing leases', () => {
         stream.asked.push(id);
         const said = fake.answer(id, stream);
         const ttl = said === undefined ? ([LEASE, OTHER].includes(id) ? TTL : none) : said;
-        if (ttl !== null) call.send(LEASE_KEEP_ALIVE.response.encode({ id, ttl }));
+        if (ttl === null) return;
+        call.send(typeof ttl === 'string' ? LEASE_KEEP_ALIVE.response.encode({ id, ttl }) : ttl);
       };
       call.onMessage(take);
       call.onClose(() => {
@@ -91,6 +92,13 @@ describe('renewing leases', () => {
     await until('the other streams are closed', 5_000, () => fake.openStreams().length === 1);
     return kept() ?? assert.fail('it is closed');
   }
+
+  it('ends a stream whose first answer is junk, and opens another', async () => {
+    const fake = await startFake();
+    fake.answer = (_, stream) =>
+      isQuestion(stream.asked[0]) && fake.streams.length === 2 ? Buffer.of(0x0a) : undefined;
+    await withStream(fake, openTestKv([fake.url]));
+  });
 
   it('sends heartbeats by one stream that stays open', async () => {
     const fake = await startFake();
