@@ -29,7 +29,8 @@ export function createLog({ level, priorities, instanceId, clock }: AgentLogOpti
   const { signal } = new AbortController();
   const output = openLogOutput(STDERR, {
     later: (tryAgain) => void clock.sleep(TRY_AGAIN_MS, signal).then(tryAgain),
-    onDropped: (lines) => log.warn({ lines }, 'lines of the log were dropped while nothing read stderr'),
+    // At each level: errors may be among them.
+    onDropped: (lines) => log.error({ lines }, 'lines of the log were dropped while nothing read stderr'),
   });
   const log = createJsonLog({
     isLogged: (severity) => isLogged(level, severity),

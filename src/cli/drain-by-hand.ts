@@ -259,6 +259,11 @@ export async function undrainByHand(
   // A drain may have waited for ECS meanwhile.
   kept.note = mayDrain(target.instanceId);
   const drains = (await readStatus(ecs, target, signal)) === 'DRAINING';
+  const now = drains ? await slots.read(target.instanceId, signal) : null;
+  if (isFor(now, target) && now.claim.phase !== 'overruled') {
+    kept.note = null;
+    slotChanged(); // by a drain that has a slot of its own
+  }
   if (drains) await setStatus(ecs, target, 'ACTIVE', signal);
   kept.note = null;
   return drains;

@@ -17,7 +17,7 @@ export const FLAG_WORDS: Readonly<Record<string, readonly string[]>> = {
   '--watch': ['-w'],
   '--no-legend': ['--no-headers', '--no-header', '--noheaders'],
   '-o name': ['-q', '--quiet', '--ids'],
-  '-o json': ['--json', '--format', '--query', '-j'],
+  '-o json': ['--json', '-j'],
   '-o wide': ['--wide', '--no-trunc', '--verbose', '--show-labels'],
   '--fields': ['--columns', '--custom-columns'],
   '--cluster': ['-n', '--namespace', '-c'],

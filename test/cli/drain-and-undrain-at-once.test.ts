@@ -97,3 +97,20 @@ test('an undrain that cannot tell whether ECS drains the node by now says so', a
     message: `${label}: x: AccessDeniedException; its drain slot is free, but ECS may drain it: run rollcall undrain i-00000001 again`,
   });
 });
+
+test('an undrain leaves alone what another drain, with a slot of its own, drains by then', async (t) => {
+  const { ecs, slots, drain, undrain, changes } = await world(t);
+  const early: DrainSlots = {
+    ...slots,
+    giveBack: async (...args) => {
+      const isFree = await slots.giveBack(...args);
+      await drain({ label, note: null });
+      return isFree;
+    },
+  };
+  await drain({ label, note: null });
+  ecs.set(ARN, { status: 'ACTIVE' });
+  await assert.rejects(undrain('give-back', early), { message: /^its drain slot changed meanwhile/ });
+  assert.deepEqual([ecs.status(ARN), changes()], ['DRAINING', ['DRAINING', 'DRAINING']]);
+  assert.equal((await slots.read(target.instanceId, signal))?.claim.phase, 'manual');
+});
