@@ -28,7 +28,7 @@ Examples:
   rollcall wait --presence departed --count 1 && echo one has left`;
 
 const DAY_MS = 86_400_000;
-/** How often it looks whether an agent has made the file of an embedded store. */
+/** How often it polls whether an agent has made the file of an embedded store. */
 const NO_FILE_PAUSE_MS = 500;
 
 export function waitCommand(context: CliContext): Command {
