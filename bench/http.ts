@@ -12,7 +12,8 @@ const IDLE_AFTER_MS = 3_000;
 const COLD_LIMIT = { relation: 'under', value: 1_000 } as const;
 const WARM_LIMIT = { relation: 'under', value: 100 } as const;
 const ETCDCTL_LIMIT = { relation: 'at most', value: 0.5 } as const;
-const PROBE_EVERY_MS = 5;
+/** An agent ends a connection after 1,000 requests, and the reader has one. */
+const PROBE_EVERY_MS = 50;
 const VIEW_LIMIT = { relation: 'at most', value: 3_000 } as const;
 
 /** What serving a large roll over HTTP costs an agent. */
