@@ -70,6 +70,21 @@ test('rollcall’s unit has the settings that its promises need', async () => {
   for (const { value } of unit) assert.doesNotMatch(value.replaceAll('$$', ''), /\$/);
 });
 
+test('no shell with a trap parses a command substitution: bash 5.2 fails at a signal meanwhile', async () => {
+  for (const name of names) {
+    const scripts = settings(await read(name)).flatMap(
+      ({ value }) => /^-?\/bin\/bash -c '(.*)'$/.exec(value)?.[1] ?? [],
+    );
+    for (const script of scripts) {
+      const start = script.lastIndexOf('trap ');
+      if (start < 0) continue;
+      // What runs in the background has no trap.
+      const foreground = script.slice(start).replace(/\{.*\} &/, '');
+      assert.doesNotMatch(foreground, /\$\(|`/, name);
+    }
+  }
+});
+
 for (const [name, variable, file] of [
   ['rollcall.service', 'ROLLCALL_STORE', '/etc/rollcall/rollcall.env'],
   ['amazon-ecs-agent.service', 'ECS_CLUSTER', '/etc/ecs/ecs.config'],
