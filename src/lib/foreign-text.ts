@@ -12,8 +12,10 @@
  */
 const UNSAFE_BUT_C0 =
   '\\u007f-\\u009f\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u2028-\\u202e' +
-  // The last is the first half of U+E0000 to U+E03FF, tags and more selectors.
-  '\\u2060-\\u206f\\u2800\\u3164\\ufeff\\uffa0\\ufff0-\\ufffb\\udb40';
+  '\\u2060-\\u206f\\u2800\\u3164\\ufeff\\uffa0\\ufff0-\\ufffb' +
+  // First halves: of shorthand (U+1BC00) and musical symbols (U+1D000), which have invisible controls among them, and of
+  // U+E0000 to U+E0FFF, tags and more selectors.
+  '\\ud82f\\ud834\\udb40-\\udb43';
 /** Choose the form of the character before them, as in many emojis: allowed in free text, and not in a word. */
 const VARIATIONS = '\\ufe00-\\ufe0f';
 const SECOND_HALF = '[\\udc00-\\udfff]?';

@@ -39,6 +39,22 @@ test('no character that controls a terminal or turns text round is printed, in a
   assert.equal(escapeOutput('two\nlines, ünïcode 漢字 ’\n'), 'two\nlines, ünïcode 漢字 ’\n');
 });
 
+test('whatever Unicode lets a program leave out of sight is no part of a word, and is printed as ?', () => {
+  const invisible = /[\p{Default_Ignorable_Code_Point}\p{Bidi_Control}\p{Cc}\p{Zl}\p{Zp}]/u;
+  const missed: string[] = [];
+  let count = 0;
+  // Planes 0, 1 and 14: no other has such characters.
+  for (let code = 0; code <= 0xeffff; code = code === 0x1ffff ? 0xe0000 : code + 1) {
+    const char = String.fromCodePoint(code);
+    if (!invisible.test(char)) continue;
+    count += 1;
+    const isVariation = code >= 0xfe00 && code <= 0xfe0f;
+    if (isWord(`a${char}b`) || (printable(`a${char}b`) !== 'a?b' && !isVariation)) missed.push(code.toString(16));
+  }
+  assert.ok(count > 4_000, String(count));
+  assert.deepEqual(missed, []);
+});
+
 test('a word is one column and no option', () => {
   for (const text of ['us-east-1a', 'arn:aws:ecs:us-east-1:1:x/y', 'ünïcode']) assert.equal(isWord(text), true, text);
   for (const text of ['', ' ', 'a b', 'a\u00a0b', '-o', '--', '\u3000']) assert.equal(isWord(text), false, text);
