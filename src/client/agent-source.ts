@@ -81,7 +81,7 @@ function toCursor(id: string): string | null {
 /** The detail of the `error` event with which the agent ended the stream. */
 function errorDetail(data: string): string {
   const { detail } = field.object(JSON.parse(data), 'error');
-  return field.optionalText(detail, 'detail') ?? 'the agent ended the stream';
+  return describeError(field.optionalText(detail, 'detail') ?? 'the agent ended the stream');
 }
 
 /** The limit of a `Retry-After` that is respected. */
@@ -104,7 +104,8 @@ async function refusedError(action: string, answer: AgentAnswer): Promise<AgentE
 }
 
 function refusal(status: number, detail: unknown, retryable: boolean): string {
-  if (typeof detail === 'string') return `: ${detail}`;
+  // One printable line: what answers may be any server, and the message goes to terminals and logs.
+  if (typeof detail === 'string') return `: ${describeError(detail)}`;
   if (status >= 300 && status < 400) return `, a redirect, which is not followed; ${OWN_URL}`;
   return retryable ? '' : `; ${OWN_URL}`;
 }

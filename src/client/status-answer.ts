@@ -1,9 +1,10 @@
 import { DIFFERENCE_KINDS } from '../audit/audit-report.ts';
 import type { FleetStatus } from '../audit/fleet-answer.ts';
-import { field } from '../record/codec.ts';
+import { isAddress } from '../record/address.ts';
+import { field, freeText, optionalFreeText } from '../record/codec.ts';
 import { HEALTH_STATUSES } from '../record/record.ts';
 import type { NodeCounts, StatusNode } from '../record/roll-status.ts';
-import { readUncertainty } from './wire.ts';
+import { readInstanceId, readUncertainty } from './wire.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -13,7 +14,7 @@ export function parseFleetStatus(text: string): FleetStatus {
   const list = <T>(name: string, read: (item: Json) => T): readonly T[] =>
     field.list(from[name], name).map((item) => read(field.object(item, name)));
   return {
-    revision: field.text(from['revision'], 'revision'),
+    revision: freeText(from['revision'], 'revision'),
     ageMs: field.number(from['ageMs'], 'ageMs'),
     stale: from['stale'] === true,
     uncertainty: field.optional(from['uncertainty'], 'uncertainty', readUncertainty),
@@ -37,15 +38,16 @@ export function parseFleetStatus(text: string): FleetStatus {
       from['drains'] === null
         ? null
         : list('drains', (item) => ({
-            ...readTexts(item, ['ec2InstanceId', 'reason']),
-            privateIpAddress: optional(item, 'privateIpAddress'),
+            ec2InstanceId: readInstanceId(item['ec2InstanceId'], 'drains.ec2InstanceId'),
+            ...readTexts(item, ['reason']),
+            privateIpAddress: address(item),
             availabilityZone: optional(item, 'availabilityZone'),
             cluster: optional(item, 'cluster'),
             phase: optional(item, 'phase'),
             since: optional(item, 'since'),
           })),
     audit: field.optional(from['audit'], 'audit', auditAnswer),
-    notes: field.list(from['notes'], 'notes').map(String),
+    notes: freeTexts(from['notes'], 'notes'),
   };
 }
 
@@ -63,8 +65,8 @@ function readCounts(from: Json): NodeCounts {
 
 function readNode(from: Json): StatusNode {
   return {
-    ec2InstanceId: field.text(from['ec2InstanceId'], 'ec2InstanceId'),
-    privateIpAddress: optional(from, 'privateIpAddress'),
+    ec2InstanceId: readInstanceId(from['ec2InstanceId'], 'ec2InstanceId'),
+    privateIpAddress: address(from),
     cluster: optional(from, 'cluster'),
     availabilityZone: optional(from, 'availabilityZone'),
     health: field.oneOf(HEALTH_STATUSES, from['health'], 'health'),
@@ -74,10 +76,10 @@ function readNode(from: Json): StatusNode {
 function storeAnswer(from: Json): FleetStatus['store'] {
   const members = from['members'];
   return {
-    url: field.text(from['url'], 'store.url'),
+    url: freeText(from['url'], 'store.url'),
     id: optional(from, 'id'),
     version: optional(from, 'version'),
-    members: members === null ? null : field.list(members, 'store.members').map(String),
+    members: members === null ? null : freeTexts(members, 'store.members'),
     leader: optional(from, 'leader'),
   };
 }
@@ -95,9 +97,19 @@ function auditAnswer(from: Json): NonNullable<FleetStatus['audit']> {
 }
 
 function readTexts<Name extends string>(from: Json, names: readonly Name[]): { readonly [N in Name]: string } {
-  return Object.fromEntries(names.map((name) => [name, field.text(from[name], name)])) as { [N in Name]: string };
+  return Object.fromEntries(names.map((name) => [name, freeText(from[name], name)])) as { [N in Name]: string };
 }
 
 function optional(from: Json, name: string): string | null {
-  return field.optionalText(from[name], name);
+  return optionalFreeText(from[name], name);
+}
+
+function freeTexts(value: unknown, path: string): readonly string[] {
+  return field.list(value, path).map((text) => freeText(text, path));
+}
+
+/** null also for what is no address. */
+function address(from: Json): string | null {
+  const text = optional(from, 'privateIpAddress');
+  return text !== null && isAddress(text) ? text : null;
 }

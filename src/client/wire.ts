@@ -1,5 +1,6 @@
+import { isWord } from '../lib/foreign-text.ts';
 import { type CloudEventData, eventType, parseEventKind } from '../record/cloud-event.ts';
-import { FieldError, field, readRecord } from '../record/codec.ts';
+import { FieldError, field, freeText, INSTANCE_ID, optionalFreeText, readRecord } from '../record/codec.ts';
 import { readDifference } from '../record/difference.ts';
 import type { EventKind, Uncertainty } from '../record/events.ts';
 import { type NodeRecord, SCHEMA_VERSION } from '../record/record.ts';
@@ -24,8 +25,8 @@ function readPresence(value: unknown): InstanceJson['presence'] {
   const from = field.object(value, 'presence');
   return {
     state: field.oneOf(PRESENCE_STATES, from['state'], 'presence.state'),
-    session: field.optionalText(from['session'], 'presence.session'),
-    since: field.optionalText(from['since'], 'presence.since'),
+    session: optionalFreeText(from['session'], 'presence.session'),
+    since: optionalFreeText(from['since'], 'presence.since'),
     ttlSeconds: from['ttlSeconds'] == null ? null : field.number(from['ttlSeconds'], 'ttlSeconds'),
   };
 }
@@ -37,8 +38,8 @@ export function readUncertainty(from: Readonly<Record<string, unknown>>): Uncert
     nodes: field.number(from['nodes'], 'nodes'),
     limitShare: field.number(from['limitShare'], 'limitShare'),
     limitCount: field.number(from['limitCount'], 'limitCount'),
-    since: field.text(from['since'], 'since'),
-    until: field.text(from['until'], 'until'),
+    since: freeText(from['since'], 'since'),
+    until: freeText(from['until'], 'until'),
   };
 }
 
@@ -52,33 +53,57 @@ export function parseCloudEvent(text: string): RollCloudEvent | null {
   const from = field.object(JSON.parse(text), 'event');
   const kind = parseEventKind(field.text(from['type'], 'type'));
   if (kind === undefined) return null;
-  const isRoll = kind === 'synced' || kind === 'uncertain' || kind === 'certain';
+  const subject = readSubject(kind, from['subject']);
+  const data = readData(kind, field.object(from['data'], 'data'), freeText(from['revision'], 'revision'));
+  if ('record' in data && data.record !== null && data.record.ec2InstanceId !== subject) {
+    throw new FieldError('subject: expected the instance id of the record');
+  }
   const event = {
     specversion: field.oneOf(['1.0'], from['specversion'], 'specversion'),
-    id: field.text(from['id'], 'id'),
-    source: field.text(from['source'], 'source'),
+    id: freeText(from['id'], 'id'),
+    source: freeText(from['source'], 'source'),
     type: eventType(kind),
-    ...(isRoll || from['subject'] === undefined ? {} : { subject: field.text(from['subject'], 'subject') }),
-    time: field.text(from['time'], 'time'),
+    ...(subject === null ? {} : { subject }),
+    time: freeText(from['time'], 'time'),
     datacontenttype: 'application/json',
-    revision: field.text(from['revision'], 'revision'),
+    revision: freeText(from['revision'], 'revision'),
     ...(from['snapshot'] === true ? { snapshot: true } : {}),
-    data: readData(kind, field.object(from['data'], 'data'), field.text(from['revision'], 'revision')),
+    data,
   };
   // `readData` returns the data of the event's type, which the compiler cannot see.
   return event as RollCloudEvent;
 }
 
+/** What the event is about: an instance id; of an audit's also the ARN of a container instance, or nothing. */
+function readSubject(kind: EventKind, subject: unknown): string | null {
+  if (kind === 'synced' || kind === 'uncertain' || kind === 'certain') return null;
+  if (kind !== 'difference' && kind !== 'resolved') return readInstanceId(subject, 'subject');
+  const about = field.optionalText(subject, 'subject');
+  if (about !== null && !isWord(about)) throw new FieldError('subject: expected an instance id or an ARN');
+  return about;
+}
+
+/** @throws FieldError */
+export function readInstanceId(value: unknown, path: string): string {
+  const text = field.text(value, path);
+  if (!INSTANCE_ID.test(text)) throw new FieldError(`${path}: expected an instance id`);
+  return text;
+}
+
 function readData(kind: EventKind, from: Json, revision: string): CloudEventData {
   switch (kind) {
     case 'synced':
-      return { instanceIds: field.list(from['instanceIds'], 'data.instanceIds').map(String) };
+      return {
+        instanceIds: field
+          .list(from['instanceIds'], 'data.instanceIds')
+          .map((id) => readInstanceId(id, 'data.instanceIds')),
+      };
     case 'uncertain':
       return readUncertainty(from);
     case 'certain':
       return {
         // An older agent sends none.
-        upTo: field.optionalText(from['upTo'], 'upTo') ?? revision,
+        upTo: optionalFreeText(from['upTo'], 'upTo') ?? revision,
         returned: field.number(from['returned'], 'returned'),
         lost: field.number(from['lost'], 'lost'),
       };
@@ -113,23 +138,23 @@ export function parseRollList(text: string): RollList {
   }
   return {
     containerInstances,
-    revision: field.text(from['revision'], 'revision'),
+    revision: freeText(from['revision'], 'revision'),
     ageMs: field.number(from['ageMs'], 'ageMs'),
     stale: from['stale'] === true,
     uncertainty: field.optional(from['uncertainty'], 'uncertainty', readUncertainty),
     skipped,
     // Older agents do not send these.
-    notes: from['notes'] === undefined ? [] : field.list(from['notes'], 'notes').map(String),
-    next: field.optionalText(from['next'], 'next'),
+    notes: from['notes'] === undefined ? [] : field.list(from['notes'], 'notes').map((note) => freeText(note, 'notes')),
+    next: optionalFreeText(from['next'], 'next'),
   };
 }
 
 function readSkipped(value: unknown): SkippedKey {
   const from = field.object(value, 'skipped');
-  return { key: field.text(from['key'], 'skipped.key'), reason: field.text(from['reason'], 'skipped.reason') };
+  return { key: freeText(from['key'], 'skipped.key'), reason: freeText(from['reason'], 'skipped.reason') };
 }
 
 function instanceName(instance: unknown): string {
   const id = (instance as { ec2InstanceId?: unknown } | null)?.ec2InstanceId;
-  return typeof id === 'string' ? id : 'containerInstances';
+  return typeof id === 'string' ? freeText(id, 'ec2InstanceId') : 'containerInstances';
 }

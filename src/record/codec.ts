@@ -139,11 +139,12 @@ export function readRecord(value: unknown): NodeRecord {
 }
 
 /** Text of any length and form, such as the reason of a check; made safe to print. */
-function freeText(value: unknown, path: string): string {
+export function freeText(value: unknown, path: string): string {
   return printable(field.text(value, path).slice(0, MAX_FREE_TEXT));
 }
 
-function optionalFreeText(value: unknown, path: string): string | null {
+/** The same for a field that may be missing or null. */
+export function optionalFreeText(value: unknown, path: string): string | null {
   return value === undefined || value === null ? null : freeText(value, path);
 }
 

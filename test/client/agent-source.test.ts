@@ -196,6 +196,8 @@ for (const [name, way] of Object.entries(WAYS)) {
         [stream(slow), SlowReaderError, /^watch the roll at http:\S+: too slow$/, true],
         [json(400, future), FutureRevisionError, /^resume after revision 9: the store is at 7, so /, false],
         [json(400, { detail: 'types "x" is not known' }), AgentError, /HTTP 400: types "x" is not known$/, false],
+        [json(503, { detail: 'a\u001b[2J\nb\u202ec'.repeat(500) }), AgentError, /^[^\p{Cc}\u202e]{100,700}$/u, true],
+        [stream(`event: error\ndata: {"detail":"a\\u001b[2J\\nb"}\n\n`), SlowReaderError, /: a\?\[2J b$/, true],
         [json(404, {}), AgentError, /HTTP 404; use the URL of a rollcall agent$/, false],
         [html, AgentError, /the answer has content type "text\/html"; use the URL of a rollcall agent$/, false],
         [stream('data: {\n\n'), AgentError, /cannot read the answer: /, false],
