@@ -10,6 +10,8 @@ export type Settings = Readonly<Record<string, string | undefined>>;
 export interface SharedFiles {
   readonly configFile: Readonly<Record<string, Settings>>;
   readonly credentialsFile: Readonly<Record<string, Settings>>;
+  /** The sections `[services NAME]` by name; their settings are nested: `ecs.endpoint_url`. */
+  readonly services: Readonly<Record<string, Settings>>;
   /** Their paths, for messages. */
   readonly paths: readonly [config: string, credentials: string];
 }
@@ -30,8 +32,10 @@ export async function readConfigFiles(env: Environment): Promise<SharedFiles> {
     settingsPath(env['AWS_SHARED_CREDENTIALS_FILE'] || '~/.aws/credentials', env),
   ] as const;
   const [config, credentials] = await Promise.all(paths.map(readText));
+  const sections = parseIni(config ?? '', paths[0]);
   return {
-    configFile: profilesOf(parseIni(config ?? '', paths[0]), nameInConfig),
+    configFile: profilesOf(sections, nameInConfig),
+    services: profilesOf(sections, (section) => nameOfKind('services', section)),
     credentialsFile: profilesOf(parseIni(credentials ?? '', paths[1]), (section) => section),
     paths,
   };
@@ -56,7 +60,11 @@ async function readText(path: string): Promise<string> {
 
 /** `[default]`, `[profile NAME]` or `[profile "NAME"]`; other sections, such as `[sso-session NAME]`, are no profiles. */
 function nameInConfig(section: string): string | undefined {
-  return section === 'default' ? section : /^profile\s+(["']?)(.+)\1$/.exec(section)?.[2];
+  return section === 'default' ? section : nameOfKind('profile', section);
+}
+
+function nameOfKind(kind: 'profile' | 'services', section: string): string | undefined {
+  return new RegExp(`^${kind}\\s+(["']?)(.+)\\1$`).exec(section)?.[2];
 }
 
 /** To read a profile with a doubtful line throws: those of other profiles do not matter. */
@@ -106,9 +114,12 @@ export function parseIni(text: string, path: string): ReadonlyMap<string, Sectio
     const indent = raw.length - raw.trimStart().length;
     if (section && last && indent > last.indent) {
       const { name } = last;
-      // Nested settings, such as those of s3: none of them is about credentials.
-      if (section.settings[name] === '') continue;
-      if (name === COMMAND) section.settings[name] += `\n${line}`;
+      // Nested settings, such as those of s3 or of a service.
+      if (section.settings[name] === '') {
+        const [, key = '', value = ''] = /^([^=]+?)\s*=(.*)$/.exec(line) ?? [];
+        if (key === '') section.doubt ??= refusal(`belongs to ${quote(name)} and is not NAME = VALUE`, DOUBT_HELP);
+        else section.settings[`${name}.${key}`] = withoutComment(key, value.trim());
+      } else if (name === COMMAND) section.settings[name] += `\n${line}`;
       else section.doubt ??= refusal(`is indented, which makes it a part of ${quote(name)} above it`, DOUBT_HELP);
       continue;
     }

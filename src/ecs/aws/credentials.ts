@@ -23,6 +23,8 @@ interface CredentialDeps {
   readonly env: Environment;
   /** Limits and proxies of each request to STS, as the SDK's request handler takes them. */
   readonly requestHandler: Readonly<Record<string, number | boolean | object>>;
+  /** null: AWS's own. */
+  readonly stsEndpoint: string | null;
   /** The region of STS, for a role; null until it is known. */
   readonly region: () => string | null;
 }
@@ -214,9 +216,10 @@ async function fromInstance({ sdk, env }: CredentialDeps): Promise<Credentials> 
     });
 }
 
-/** Limits of the requests to STS, in time and in size. */
-function stsClient({ requestHandler }: CredentialDeps) {
-  return { requestHandler, streamCollector: collectAnswer, maxAttempts: 2 };
+/** Limits of the requests to STS, in time and in size, and where they go. */
+function stsClient({ requestHandler, stsEndpoint }: CredentialDeps) {
+  const endpoint = stsEndpoint === null ? {} : { endpoint: stsEndpoint };
+  return { requestHandler, streamCollector: collectAnswer, maxAttempts: 2, ...endpoint };
 }
 
 /** STS refused, or did not answer: a word about ECS’s endpoint or IAM for ECS would mislead. */

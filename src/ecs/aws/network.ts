@@ -21,10 +21,9 @@ const MAX_BUNDLE_BYTES = 4_194_304;
 /**
  * The proxies and the authorities that the aws CLI takes from the environment, which the SDK does not read. Only for
  * the APIs of AWS: EC2 metadata, the container's role and the store are never asked through a proxy.
- * @throws EcsError for an endpoint or a proxy that is no URL, or a bundle that cannot be read
+ * @throws EcsError for a proxy that is no URL, or a bundle that cannot be read
  */
 export function awsNetwork(env: Environment): AwsNetwork {
-  checkEndpoints(env);
   const known = { keepAlive: true, maxSockets: 50 };
   const http = proxyOf(env, 'HTTP_PROXY');
   const https = proxyOf(env, 'HTTPS_PROXY');
@@ -39,19 +38,6 @@ export function awsNetwork(env: Environment): AwsNetwork {
     agents: { httpAgent: behind, httpsAgent: { ...behind, ...authorities(env['AWS_CA_BUNDLE']) } },
     proxy: set.length === 0 ? null : set.map(({ name, url }) => `${url.protocol}//${url.host} (${name})`).join(' or '),
   };
-}
-
-const ENDPOINTS = ['AWS_ENDPOINT_URL_ECS', 'AWS_ENDPOINT_URL_STS', 'AWS_ENDPOINT_URL'];
-
-/** The SDK takes `localhost:4566` for a URL of the scheme `localhost`, and sends a signed request to another server. */
-function checkEndpoints(env: Environment): void {
-  if (env['AWS_IGNORE_CONFIGURED_ENDPOINT_URLS']?.toLowerCase() === 'true') return;
-  for (const name of ENDPOINTS) {
-    const value = env[name];
-    if (!value || /^https?:$/.test(URL.parse(value)?.protocol ?? '')) continue;
-    const message = `${name} is not the URL of an endpoint; use https://HOST or http://HOST:PORT, or unset it`;
-    throw new EcsError(message, { code: 'BadEndpoint', retryable: false });
-  }
 }
 
 /** The variable in lower case comes first, as for curl and Node. */

@@ -3,8 +3,9 @@ import { withDeadline } from '../../lib/deadline.ts';
 import { createPacer } from '../../lib/pacer.ts';
 import type { EcsApi, EcsDeps, EcsSettings } from '../ecs-api.ts';
 import { AnswerError, collectAnswer, type EcsCall, type Sdk } from './call.ts';
-import { readConfigFiles } from './config-files.ts';
+import { readConfigFiles, type SharedFiles } from './config-files.ts';
 import { readCredentials } from './credentials.ts';
+import { configuredEndpoint } from './endpoint.ts';
 import { type AwsNetwork, awsNetwork } from './network.ts';
 import { parseDefinedTask, parseDescribed, parsePage, parseStarted } from './parse.ts';
 import { translateEcsError } from './translate-error.ts';
@@ -20,6 +21,13 @@ interface Client {
 
 const silence = () => {};
 
+interface ClientDeps extends EcsDeps {
+  readonly maxAttempts: number;
+  readonly network: AwsNetwork;
+  /** null: they cannot be read, which is an error where the credentials are in them. */
+  readonly files: SharedFiles | null;
+}
+
 /**
  * A client that finds region, credentials and endpoint as other AWS tools do; the region in EC2's metadata is the last
  * resort. The SDK reads the process's environment by itself; `env` is for what it leaves out and the others
@@ -29,9 +37,12 @@ const silence = () => {};
 function openClient(
   sdk: Sdk,
   { region, profile, requestsPerSecond }: EcsSettings,
-  { maxAttempts, clock, env, network }: { readonly maxAttempts: number; readonly network: AwsNetwork } & EcsDeps,
+  { maxAttempts, clock, env, network, files }: ClientDeps,
 ): Client {
   const named = profile ?? (env['AWS_PROFILE'] || env['AWS_DEFAULT_PROFILE']);
+  const [ecsEndpoint, stsEndpoint] = (['ecs', 'sts'] as const).map((service) =>
+    configuredEndpoint(service, env, files, named ?? 'default'),
+  );
   const given = region ?? (env['AWS_REGION'] || env['AWS_DEFAULT_REGION'] || null);
   const requestHandler = {
     ...network.agents,
@@ -45,12 +56,17 @@ function openClient(
   const client = new sdk.ECSClient({
     // The SDK knows AWS_PROFILE alone, and would take the region from another profile than the keys.
     ...(named ? { profile: named } : {}),
+    ...(ecsEndpoint ? { endpoint: ecsEndpoint } : {}),
     region: given ?? regionOf(sdk, env, named),
     maxAttempts,
     retryMode: 'adaptive',
     requestHandler,
     // The SDK's own chain tries the next source if a named one fails, and ends with the role of the instance.
-    credentials: () => readCredentials({ sdk, clock, env, requestHandler, region: () => place.region }, profile),
+    credentials: () =>
+      readCredentials(
+        { sdk, clock, env, requestHandler, stsEndpoint: stsEndpoint ?? null, region: () => place.region },
+        profile,
+      ),
     streamCollector: collectAnswer,
     // The SDK would write warnings of several lines to stderr.
     logger: { trace: silence, debug: silence, info: silence, warn: silence, error: silence },
@@ -115,12 +131,13 @@ type Command<I extends ServiceInputTypes, O extends ServiceOutputTypes> = Parame
 >[0];
 
 /** Implements `EcsApi` with the AWS SDK. Only this folder uses the SDK. */
-export function createSdkEcsApi(sdk: Sdk, settings: EcsSettings, deps: EcsDeps): EcsApi {
+export async function createSdkEcsApi(sdk: Sdk, settings: EcsSettings, deps: EcsDeps): Promise<EcsApi> {
   const { clock } = deps;
+  const files = await readConfigFiles(deps.env).catch(() => null);
   const network = awsNetwork(deps.env);
-  const queries = openClient(sdk, settings, { maxAttempts: MAX_ATTEMPTS, network, ...deps });
+  const queries = openClient(sdk, settings, { maxAttempts: MAX_ATTEMPTS, network, files, ...deps });
   // StartTask has no client token: a retry after a lost answer would start the tasks twice.
-  const starting = openClient(sdk, settings, { maxAttempts: 1, network, ...deps });
+  const starting = openClient(sdk, settings, { maxAttempts: 1, network, files, ...deps });
 
   async function send<I extends ServiceInputTypes, O extends ServiceOutputTypes, T>(
     action: string,

@@ -26,7 +26,10 @@ describe('a file of settings is read as the aws CLI reads it', () => {
     ],
     ['[o]\ncredential_process =\nregion=x\n', { o: { credential_process: '', region: 'x' } }],
     ['[o]\n  region = a\n  role_arn = b\n', { o: { region: 'a', role_arn: 'b' } }],
-    ['[o]\ns3 =\n  max = 1\n\n  role_arn = 2\nrole_arn = b\n', { o: { s3: '', role_arn: 'b' } }],
+    [
+      '[o]\ns3 =\n  max = 1\n\n  role_arn = 2\nrole_arn = b\n',
+      { o: { s3: '', 's3.max': '1', 's3.role_arn': '2', role_arn: 'b' } },
+    ],
     ['[o] # prod\n# c\n ; d\nregion=1\n', { o: { region: '1' } }],
     ['[o]\nregion = a # here\n[p]\nregion = a;b\n', { o: { region: 'a' }, p: { region: 'a;b' } }],
     [`[o]\ncredential_process = sh -c 'echo # ; x'\n`, { o: { credential_process: `sh -c 'echo # ; x'` } }],
@@ -64,6 +67,7 @@ test('profiles of both files; a file that is missing has none, one that cannot b
   assert.deepEqual(await readConfigFiles(env), {
     configFile: { default: { region: '1' }, o: { region: '2' }, 'a b': { region: '3' } },
     credentialsFile: {},
+    services: {},
     paths: [config, credentials],
   });
   await writeFile(credentials, '[p]\nregion=6\n[profile q]\nregion=7\n');

@@ -18,7 +18,7 @@ function choose(
   configFile: Profiles,
   credentialsFile: Profiles = {},
 ) {
-  return chooseCredentialSource(env, { configFile, credentialsFile, paths: ['/c', '/k'] }, profile);
+  return chooseCredentialSource(env, { configFile, credentialsFile, services: {}, paths: ['/c', '/k'] }, profile);
 }
 
 /** Key id of the chosen keys, with their token; else the kind of the source, for a role also of the one behind it. */

@@ -65,28 +65,6 @@ test('requests to an http endpoint go through HTTP_PROXY, also without a scheme,
   assert.equal(proxy.requests[0]?.headers.host, 'ecs.example');
 });
 
-test('an endpoint without its scheme is refused: the SDK would send a signed request to another server', async (t) => {
-  for (const name of ['AWS_ENDPOINT_URL_ECS', 'AWS_ENDPOINT_URL_STS', 'AWS_ENDPOINT_URL']) {
-    for (const value of ['localhost:4566', '127.0.0.1:4566', 'ecs.example', 'ftp://ecs.example', ' ']) {
-      const refused = refusedWith('BadEndpoint', new RegExp(`^${name} is not the URL of an endpoint; use https:`));
-      assert.throws(() => awsNetwork({ [name]: value }), refused, `${name}=${value}`);
-    }
-    for (const value of [
-      '',
-      'http://127.0.0.1:4566',
-      'https://vpce-1.ecs.us-east-1.vpce.amazonaws.com',
-      'http://[::1]:1',
-    ]) {
-      assert.equal(awsNetwork({ [name]: value }).proxy, null);
-    }
-    assert.equal(awsNetwork({ [name]: 'x', AWS_IGNORE_CONFIGURED_ENDPOINT_URLS: 'true' }).proxy, null);
-  }
-  await assert.rejects(
-    count(t, { AWS_ENDPOINT_URL_ECS: 'localhost:4566' }),
-    refusedWith('BadEndpoint', /AWS_ENDPOINT_URL_ECS/),
-  );
-});
-
 test('hosts in NO_PROXY and this machine are asked without it', async (t) => {
   const proxy = await startEcsEndpoint(t, ecsOf({ demo: 3 }));
   const endpoint = await startEcsEndpoint(t, ecsOf({ demo: 2 }));

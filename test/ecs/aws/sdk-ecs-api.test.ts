@@ -189,8 +189,9 @@ test('the error for a truncated answer names the endpoint', async (t) => {
 });
 
 test('the error for a refused connection names the endpoint', async (t) => {
-  const { api } = await apiAt(t, () => ({}));
-  process.env['AWS_ENDPOINT_URL_ECS'] = 'http://127.0.0.1:1';
+  const env = { ...process.env, AWS_ENDPOINT_URL_ECS: 'http://127.0.0.1:1' };
+  const api = await openEcsApi({ region: 'us-east-1', profile: null }, { clock: systemClock, env });
+  t.after(() => api.close());
   const pattern = /connection refused by http:\/\/127.0.0.1:1 \(ECONNREFUSED\); check the network/;
   await assert.rejects(api.listClusters(null, live()), coded('NoAnswer', pattern, true));
 });
