@@ -2,15 +2,18 @@ import { Command, Option } from 'commander';
 import { drainMaxShareOption } from '../config/agent-flags.ts';
 import { type EcsFlags, ecsOptions, ecsSettings } from '../config/ecs-flags.ts';
 import { logLevelOption, nonEmpty } from '../config/flags.ts';
-import { storeOptions, timeoutOption } from '../config/store-flags.ts';
+import { storeConfig, storeOptions, timeoutOption } from '../config/store-flags.ts';
 import type { EcsApi } from '../ecs/ecs-api.ts';
-import { RollcallError } from '../lib/errors.ts';
+import { withDeadline } from '../lib/deadline.ts';
+import { describeError, RollcallError } from '../lib/errors.ts';
 import { printable } from '../lib/foreign-text.ts';
 import { findNode } from '../record/find-nodes.ts';
 import type { RollEntry } from '../record/roll.ts';
-import { decideRoom } from '../store/drain-slots.ts';
+import { decideRoom, type StoredClaim } from '../store/drain-slots.ts';
+import { openStore } from '../store/open-store.ts';
 import type { Store } from '../store/store.ts';
-import { type CliContext, type ReadFlags, readFromStore } from './context.ts';
+import { readTwice } from '../store/store-errors.ts';
+import type { CliContext, ReadFlags } from './context.ts';
 import {
   drainByHand,
   type KeptSlot,
@@ -33,15 +36,17 @@ interface DrainFlags extends UndrainFlags {
   readonly reason?: string;
 }
 
-/** Of the whole command: the wait for the admission lock, and ECS's answers with the SDK's retries. */
+/** Of one node: the wait for the admission lock, and ECS's answers with the SDK's retries. */
 const DEADLINE_MS = 180_000;
 const MAX_REASON = 200;
 
 const NODE_HELP = `
 NODE is an instance id or a start of it that no other node has, an address, the
-ARN of the container instance, or a machine id. The command needs the store,
-which has the drain slots, and AWS credentials that may call
-ecs:DescribeContainerInstances and ecs:UpdateContainerInstancesState.`;
+ARN of the container instance, or a machine id. Several are worked on one after
+the other, a line each; where one fails the others go on, and the exit status is
+1. The command needs the store, which has the drain slots, and AWS credentials
+that may call ecs:DescribeContainerInstances and
+ecs:UpdateContainerInstancesState, in the region of the node's ARN.`;
 
 const DRAIN_HELP = `${NODE_HELP}
 
@@ -53,7 +58,7 @@ which renews it.
 
 Examples:
   rollcall drain i-0abc1234def567890 --reason 'kernel update' --dry-run
-  rollcall drain 10.113.0.23 --region us-east-1
+  rollcall drain 10.113.0.23 10.113.0.24 --drain-max-share 20%
   rollcall status   # names the nodes that hold slots`;
 
 const UNDRAIN_HELP = `${NODE_HELP}
@@ -67,8 +72,8 @@ Examples:
 
 export function drainCommand(context: CliContext): Command {
   const command = new Command('drain')
-    .description('Drain a node by hand, within the share of its cluster that may drain at the same time.')
-    .argument('<node>', 'instance id or its start, address, ARN or machine id')
+    .description('Drain nodes by hand, within the share of their cluster that may drain at the same time.')
+    .argument('<node...>', 'instance id or its start, address, ARN or machine id')
     .addOption(drainMaxShareOption())
     .addOption(
       new Option('--reason <text>', 'why, for the other operators: in status and in /v1/self')
@@ -78,22 +83,23 @@ export function drainCommand(context: CliContext): Command {
     .addHelpText('after', DRAIN_HELP);
   for (const option of commonOptions('drain although no slot is free, or although its agent asks ECS at this moment'))
     command.addOption(option);
-  return command.action((name: string, flags: DrainFlags) =>
-    withNode(context, flags, name, 'drain', (target, store, ecs, kept, signal) =>
-      drain(context, flags, target, store, ecs, kept, signal),
-    ),
-  );
+  return command.action((names: readonly string[], flags: DrainFlags) => {
+    const planned: StoredClaim[] = [];
+    return withNodes(context, flags, names, 'drain', (target, store, ecs, kept, signal) =>
+      drain(context, flags, planned, target, store, ecs, kept, signal),
+    );
+  });
 }
 
 export function undrainCommand(context: CliContext): Command {
   const command = new Command('undrain')
-    .description('Make a drained node ACTIVE again and give its drain slot back.')
-    .argument('<node>', 'instance id or its start, address, ARN or machine id')
+    .description('Make drained nodes ACTIVE again and give their drain slots back.')
+    .argument('<node...>', 'instance id or its start, address, ARN or machine id')
     .addHelpText('after', UNDRAIN_HELP);
   for (const option of commonOptions('although its agent asks ECS to drain it at this moment'))
     command.addOption(option);
-  return command.action((name: string, flags: UndrainFlags) =>
-    withNode(context, flags, name, 'undrain', (target, store, ecs, kept, signal) =>
+  return command.action((names: readonly string[], flags: UndrainFlags) =>
+    withNodes(context, flags, names, 'undrain', (target, store, ecs, kept, signal) =>
       undrain(flags, target, store, ecs, kept, signal),
     ),
   );
@@ -105,7 +111,7 @@ function commonOptions(force: string): Option[] {
     new Option('--dry-run', 'say what would happen, and change nothing').env('ROLLCALL_DRY_RUN').default(false),
     ...storeOptions(),
     timeoutOption(),
-    ...ecsOptions(),
+    ...ecsOptions('that of the node’s ARN'),
     logLevelOption(),
   ];
 }
@@ -121,47 +127,107 @@ interface Target {
 
 type Act = (target: Target, store: Store, ecs: EcsApi, kept: KeptSlot, signal: AbortSignal) => Promise<string>;
 
-async function withNode(
+/**
+ * Each node in turn, with a line of its own on stdout or, where it failed, on stderr; the others go on.
+ * @throws UsageError before anything is changed, RollcallError where one failed
+ */
+async function withNodes(
   context: CliContext,
   flags: UndrainFlags,
-  name: string,
+  names: readonly string[],
   action: 'drain' | 'undrain',
   act: Act,
 ): Promise<void> {
-  refuseName(findNode([], name));
-  const { openEcsApi } = await import('../ecs/open-ecs-api.ts');
-  const ecs = await openEcsApi(ecsSettings(flags), context);
-  const kept: KeptSlot = { label: null, note: null };
-  try {
-    const run = async (store: Store, signal: AbortSignal) => {
-      const { entries } = await store.read(signal, { hurry: true });
-      const target = targetOf(findNode(entries, name), name, store.label);
-      kept.label = target.label;
-      try {
-        return `${target.label}: ${await act(target, store, ecs, kept, signal)}`;
-      } catch (error) {
-        if (!(error instanceof RefusedError)) throw error;
-        throw new RollcallError(`${target.label}: ${error.message}`);
-      }
-    };
-    const said = await namingKeptSlot(kept, () => readFromStore(context, flags, action, run, DEADLINE_MS));
+  for (const name of names) refuseName(findNode([], name));
+  const { clock, random, signal } = context;
+  const { openEcsApi, openEcsOnce } = await import('../ecs/open-ecs-api.ts');
+  const ecs = openEcsOnce(ecsSettings(flags), (settings) => openEcsApi(settings, context));
+  const store = await openStore(storeConfig(flags), { clock, random, signal, create: false });
+  const limitMs = Math.max(DEADLINE_MS, flags.timeout ?? 0);
+  const within = <T>(work: (ending: AbortSignal) => Promise<T>) =>
+    withDeadline(clock, limitMs, signal, action, (ending) => readTwice(() => work(ending), ending));
+
+  const actOn = async (node: Named): Promise<void> => {
+    if (node.instanceId === null) throw absent(node.name, store);
+    const kept: KeptSlot = { label: null, note: null };
+    const { name, instanceId } = node;
+    const said = await namingKeptSlot(kept, () =>
+      within(async (ending) => {
+        // Read anew: the node may have changed while those before it were worked on.
+        const { entry } = await store.readOne(instanceId, ending);
+        if (entry === null) throw absent(name, store);
+        const target = targetOf(entry);
+        kept.label = target.label;
+        try {
+          return `${target.label}: ${await act(target, store, await ecs.forArn(target.arn), kept, ending)}`;
+        } catch (error) {
+          if (!(error instanceof RefusedError)) throw error;
+          throw new RollcallError(`${target.label}: ${error.message}`);
+        }
+      }),
+    );
     await context.stdout(`${printable(said)}\n`);
+  };
+
+  try {
+    const nodes = await within(async (ending) =>
+      whichNodes((await store.read(ending, { hurry: true })).entries, names),
+    );
+    const [only, ...others] = nodes;
+    if (only && others.length === 0) return await actOn(only);
+    let failed = 0;
+    for (const [done, node] of nodes.entries()) {
+      try {
+        await actOn(node);
+      } catch (error) {
+        const rest = nodes.slice(done + 1).map(({ name }) => name);
+        if (signal.aborted) throw interrupted(error, rest);
+        context.stderr(`rollcall ${action}: ${describeError(error)}`);
+        failed += 1;
+      }
+    }
+    if (failed > 0) throw new RollcallError(`${failed} of ${nodes.length} nodes failed; the lines above say why`);
   } finally {
-    ecs.close();
+    await ecs.close();
+    await store.close();
   }
 }
 
-function targetOf(found: ReturnType<typeof findNode>, name: string, label: string): Target {
-  refuseName(found);
-  if (found.kind !== 'found') {
-    throw new RollcallError(`${name} is not on the roll at ${label}; rollcall list --all prints all nodes`);
+function interrupted(error: unknown, rest: readonly string[]): unknown {
+  if (rest.length === 0) return error;
+  return new RollcallError(`${describeError(error)}; not begun: ${rest.join(', ')}`, { cause: error });
+}
+
+/** A node as it was named; `instanceId` null: it is not on the roll. */
+interface Named {
+  readonly name: string;
+  readonly instanceId: string | null;
+}
+
+/** Each once, in the order of the names. @throws UsageError for a name that several nodes have */
+function whichNodes(entries: readonly RollEntry[], names: readonly string[]): readonly Named[] {
+  const nodes = new Map<string, Named>();
+  for (const name of names) {
+    const found = findNode(entries, name);
+    refuseName(found);
+    const instanceId = found.kind === 'found' ? found.entry.record.ec2InstanceId : null;
+    const key = instanceId ?? name;
+    if (!nodes.has(key)) nodes.set(key, { name, instanceId });
   }
-  const { ec2InstanceId, containerInstanceArn, cluster, privateIpAddress } = found.entry.record;
+  return [...nodes.values()];
+}
+
+function absent(name: string, { label }: Store): RollcallError {
+  return new RollcallError(`${name} is not on the roll at ${label}; rollcall list --all prints all nodes`);
+}
+
+function targetOf(entry: RollEntry): Target {
+  const { ec2InstanceId, containerInstanceArn, cluster, privateIpAddress } = entry.record;
   if (containerInstanceArn === null || cluster === null) {
     throw new RollcallError(`${ec2InstanceId} is no container instance: ecs-agent has not registered it yet`);
   }
   const node = `${ec2InstanceId} (${privateIpAddress ?? 'no address'}, ${cluster})`;
-  return { instanceId: ec2InstanceId, arn: containerInstanceArn, cluster, label: node, entry: found.entry };
+  return { instanceId: ec2InstanceId, arn: containerInstanceArn, cluster, label: node, entry };
 }
 
 /** Of a plan that changes nothing. @throws RefusedError */
@@ -170,9 +236,11 @@ function withoutChange({ kind, reason }: { readonly kind: 'refuse' | 'nothing'; 
   return reason;
 }
 
+/** @param planned the slots that a dry run would have taken before this node */
 async function drain(
   { clock, random }: CliContext,
   { force, dryRun, drainMaxShare, reason }: DrainFlags,
+  planned: StoredClaim[],
   target: Target,
   { drainSlots: slots, ...store }: Store,
   ecs: EcsApi,
@@ -184,16 +252,20 @@ async function drain(
   // After a first try without an answer: now it is known.
   if (held?.claim.phase !== 'manual') kept.note = null;
   const others = (await slots.list(signal)).filter((each) => each.instanceId !== instanceId);
-  const room = decideRoom({ arn, cluster }, others, await store.read(signal), drainMaxShare);
+  const taken = [...others, ...planned];
+  const room = decideRoom({ arn, cluster }, taken, await store.read(signal), drainMaxShare);
   const plan = planHandDrain({ target, claim: held, status: await readStatus(ecs, target, signal), room, force });
   if (plan.kind !== 'drain') return withoutChange(plan);
   const stays = plan.claim === 'keep' && !plan.askEcs ? 'it is drained by hand already' : null;
-  if (dryRun) return stays ?? `would be drained; ${room.reason}`;
   const claim = {
     ...{ phase: 'manual' as const, arn, cluster, since: new Date(clock.wallMs()).toISOString() },
     reason: printable(['drained by hand', reason].filter(Boolean).join(': ')).slice(0, MAX_REASON),
     session: `by-hand-${Math.floor(random() * 2 ** 48).toString(16)}`,
   };
+  if (dryRun) {
+    if (plan.claim === 'take') planned.push({ instanceId, claim });
+    return stays ?? `would be drained; ${room.reason}`;
+  }
   const request = { claim, maxSharePercent: force ? null : drainMaxShare };
   await drainByHand({ slots, ecs, clock, kept }, target, plan, held, request, signal);
   if (stays) return `${stays}; its slot is held for 7 days from now`;

@@ -5,12 +5,10 @@ import { quote } from '../lib/errors.ts';
 import { nonEmpty } from './flags.ts';
 
 /** The flags of every command that calls the ECS API. Credentials and endpoint come as for any AWS tool. */
-export function ecsOptions(): Option[] {
+export function ecsOptions(defaultRegion = 'AWS_REGION, else the profile’s, else this instance’s'): Option[] {
   return [
     // The SDK reads AWS's own variables: it knows their order, and the order of profiles and the metadata service.
-    new Option('--region <name>', 'AWS region; default: AWS_REGION, else the profile’s, else this instance’s')
-      .env('ROLLCALL_REGION')
-      .argParser(nonEmpty),
+    new Option('--region <name>', `AWS region; default: ${defaultRegion}`).env('ROLLCALL_REGION').argParser(nonEmpty),
     new Option('--profile <name>', 'profile of the AWS configuration files; also AWS_PROFILE')
       .env('ROLLCALL_PROFILE')
       .argParser(nonEmpty),

@@ -33,7 +33,7 @@ export function openEcsOnce(settings: EcsSettings, open: (settings: EcsSettings)
     async forArn(arn) {
       const region = settings.region ?? arn.split(':')[3] ?? null;
       if (opened?.region !== region) {
-        // All loops use the same ARN, so the API of the previous region is no longer in use.
+        // One ARN is worked on at a time, so the API of the previous region is no longer in use.
         await close();
         opened = { region, api: open({ ...settings, region }) };
       }

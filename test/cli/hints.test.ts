@@ -26,7 +26,7 @@ const typed: readonly [readonly string[], string][] = [
     'rollcall list: unexpected argument "i-1"; rollcall show prints nodes by name; see rollcall list --help',
   ],
   [['wait', '3'], 'rollcall wait: unexpected argument "3"; see rollcall wait --help'],
-  [['undrain', 'i-1', '\u001b[31m'], 'rollcall undrain: unexpected argument "?[31m"; see rollcall undrain --help'],
+  [['health', '\u001b[31m'], 'rollcall health: unexpected argument "?[31m"; see rollcall health --help'],
   [['list', '--all', '--presence', 'lost'], 'rollcall list: --presence has no effect with --all; leave it out'],
 ];
 for (const [args, expected] of typed) {
