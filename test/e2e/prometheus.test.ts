@@ -5,12 +5,14 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { sharedStoreStatus } from '../../src/audit/fleet-status.ts';
+import { type Access, NO_ACCESS_FILES, openAccess } from '../../src/http/access.ts';
 import { agentRoutes } from '../../src/http/routes/agent-routes.ts';
 import { startHttpServer } from '../../src/http/server.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { createRegistry } from '../../src/registry/registry.ts';
 import { openStore } from '../../src/store/open-store.ts';
 import type { Hold } from '../../src/store/store.ts';
+import { makeEtcdCerts } from '../support/etcd-certs.ts';
 import { freePorts } from '../support/etcd-ports.ts';
 import { until } from '../support/machine-time.ts';
 import { checkMetrics, promtool, startPrometheus } from '../support/prometheus-server.ts';
@@ -21,18 +23,27 @@ import { sampleReport } from '../support/sample-report.ts';
 const { signal } = new AbortController();
 const NODES = [1, 2, 3];
 
-/** Three nodes on one store, each with an HTTP port of its own at its private address. */
-async function fleet(t: TestContext) {
+interface Place {
+  readonly nodes: readonly number[];
+  readonly host: (n: number) => string;
+  readonly access: Access | null;
+}
+
+const OPEN: Place = { nodes: NODES, host: (n) => `127.0.1.${n}`, access: null };
+
+/** Nodes on one store, each with an HTTP port of its own at its private address. */
+async function fleet(t: TestContext, { nodes, host, access }: Place = OPEN) {
   const [port = 0] = await freePorts(1);
   const config = { kind: 'memory', label: 'memory:', name: t.name } as const;
   const store = await openStore(config, { clock: systemClock, random: Math.random, signal, create: true });
   t.after(() => store.close());
   const holds: Hold[] = [];
-  for (const n of NODES) {
-    const record = recordOf(n);
+  for (const n of nodes) {
+    const record = { ...recordOf(n), privateIpAddress: host(n) };
     const registry = createRegistry({ store, clock: systemClock, random: Math.random });
     const server = await startHttpServer({
-      listen: { host: `127.0.1.${n}`, port },
+      listen: { host: host(n), port },
+      access,
       routes: agentRoutes({
         report: () => sampleReport({ record }),
         registry,
@@ -114,6 +125,27 @@ test('Prometheus finds the nodes through any agent, scrapes them, and drops depa
   await until('the departed node is no target', PATIENCE_MS, async () => {
     const left = await prometheus.activeTargets();
     return left.length === 2 && left.every(({ scrapeUrl }) => !scrapeUrl.includes('127.0.1.3'));
+  });
+});
+
+test('the example of docs/prometheus.md finds and scrapes agents that ask for a token over HTTPS', async (t) => {
+  const { dir, dispose, server, caFile } = await makeEtcdCerts();
+  t.after(dispose);
+  const tokenFile = join(dir, 'token');
+  await writeFile(tokenFile, 'a-token-of-the-fleet-0123456789\n');
+  const files = { ...NO_ACCESS_FILES, certFile: server.certFile, keyFile: server.keyFile, tokenFile };
+  const access = await openAccess(files, systemClock);
+  const { port } = await fleet(t, { nodes: [1], host: () => '127.0.0.1', access });
+  const page = await readFile(new URL('../../docs/prometheus.md', import.meta.url), 'utf8');
+  const [example = ''] = /^ +- job_name: rollcall\n +scheme: https\n(?: {8}.*\n)+/m.exec(page) ?? [];
+  const job = example
+    .replaceAll('/etc/prometheus/rollcall-token', tokenFile)
+    .replaceAll('/etc/prometheus/rollcall-ca.pem', caFile)
+    .replaceAll('10.113.0.23:51690', `127.0.0.1:${port}`);
+  const prometheus = await startPrometheus(t, `global: {scrape_interval: 500ms}\nscrape_configs:\n${job}`);
+  await until('the agent is found and scraped', PATIENCE_MS, async () => {
+    const targets = await prometheus.activeTargets();
+    return targets.length === 1 && targets.every(({ health }) => health === 'up');
   });
 });
 

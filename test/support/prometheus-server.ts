@@ -20,12 +20,12 @@ export interface PrometheusServer {
   query(expression: string): Promise<readonly { readonly metric: Record<string, string>; readonly value: number }[]>;
 }
 
-/** Starts a real Prometheus on loopback; the test's end kills it. @param config its prometheus.yml, as YAML or JSON */
-export async function startPrometheus(t: TestContext, config: object): Promise<PrometheusServer> {
+/** Starts a real Prometheus on loopback; the test's end kills it. @param config its prometheus.yml, as YAML or its content */
+export async function startPrometheus(t: TestContext, config: object | string): Promise<PrometheusServer> {
   const dir = await mkdtemp(join(tmpdir(), 'rollcall-prometheus-'));
   t.after(() => rm(dir, { recursive: true, force: true }));
   const configFile = join(dir, 'prometheus.yml');
-  await writeFile(configFile, JSON.stringify(config));
+  await writeFile(configFile, typeof config === 'string' ? config : JSON.stringify(config));
   const [port] = await freePorts(1);
   const args = [
     `--config.file=${configFile}`,
