@@ -97,15 +97,34 @@ async function askHealth(
   } catch (error) {
     signal.throwIfAborted();
     const cause = describeError(error);
-    return {
-      answered: false,
-      healthy: false,
-      reason: cause.includes(url) ? cause : `cannot read ${url}: ${cause}; is the agent running?`,
-    };
+    const reason = cause.includes(url) ? cause : `cannot read ${url}: ${whyUnread(error, cause, certFile)}`;
+    return { answered: false, healthy: false, reason };
   } finally {
     await pool.destroy();
   }
 }
+
+/** Of a connection that failed: the cause and the next step. */
+function whyUnread(error: unknown, cause: string, certFile: string | null): string {
+  const code = String((error as { code?: unknown } | null)?.code);
+  if (certFile === null) {
+    // How a port that speaks TLS ends a request of plain HTTP.
+    return `${cause}; ${cause === 'socket hang up' ? 'if the agent speaks HTTPS, set --listen-cert-file' : RUNNING}`;
+  }
+  if (NO_TLS.includes(code)) return 'the port does not speak TLS; leave --listen-cert-file out';
+  if (UNTRUSTED.includes(code))
+    return `the agent has another certificate than ${certFile}; set --listen-cert-file to its own`;
+  return `${cause}; ${RUNNING}`;
+}
+
+const RUNNING = 'is the agent running?';
+const NO_TLS = ['EPROTO', 'ERR_SSL_WRONG_VERSION_NUMBER'];
+const UNTRUSTED = [
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+];
 
 /** The certificate that the agent has is trusted, whatever its name and its authority: both are on this machine. */
 async function pinned(certFile: string) {

@@ -120,6 +120,8 @@ export function entryOf({ presence, ...record }: InstanceJson): RollEntry {
   return { record, presence: isPresent ? { session, since, ttlSeconds } : null };
 }
 
+/** What an agent says of a path or a parameter that it does not have. This program asks for none that its own version lacks. */
+const UNKNOWN = /: unknown (?:path|parameter)/;
 const EXPLAIN_LIMIT_MS = 3_000;
 const MAX_INDEX_BYTES = 65_536;
 
@@ -145,13 +147,20 @@ export async function explainAgentError(
     const flags = status === 401 ? '--agent-token-file' : '--agent-cert-file and --agent-key-file';
     return new RollcallError(`${describeError(error)}; see ${flags}`);
   }
-  const isOdd = status === 404 || (status === null && !error.retryable);
-  if (!isOdd) return error;
+  const lacks = (status === 404 || status === 400) && UNKNOWN.test(error.message);
+  // An agent that refuses a request says why; a server that gives no reason is none.
+  const isOdd = status === null || status === 404 || lacks || error.message.endsWith(OWN_URL);
+  if (error.retryable || !isOdd) return error;
   const version = await versionAt(context, access, origin);
-  if (version === context.version) return error;
-  const cause = describeError(error).replace(`; ${OWN_URL}`, '');
+  if (version === context.version && !lacks) return error;
+  const cause = describeError(error).replace(`; ${OWN_URL}`, '').replace('; / lists the paths', '');
   if (version === null) {
     return new UsageError(`${origin} is not a rollcall agent: ${cause}; use http://HOST:PORT of an agent’s --listen`);
+  }
+  if (version === context.version) {
+    return new UsageError(
+      `the agent at ${origin} is an older build of rollcall ${version}: ${cause}; upgrade it, or ask another agent or the store`,
+    );
   }
   return new UsageError(
     `the agent at ${origin} is rollcall ${version}, this is ${context.version}: ${cause}; upgrade the older one`,

@@ -238,9 +238,21 @@ function publicError(action: string, error: unknown): unknown {
     // Without its cause: OpenSSL's text names lines of its source.
     return new AgentError(`${action}: the port does not speak TLS; use http://`, { retryable: true });
   }
-  const advice = Object.hasOwn(ADVICE, code) ? `; ${ADVICE[code]}` : '';
-  const what = isJunk ? `cannot read the answer: ${describeError(error)}; ${OWN_URL}` : describeError(error) + advice;
+  const cause = withoutNodeAdvice(describeError(error));
+  const what = isJunk ? `cannot read the answer: ${cause}; ${OWN_URL}` : cause + adviceOn(code, cause);
   return new AgentError(`${action}: ${what}`, { retryable: !isJunk, cause: error });
+}
+
+/** The text of an untrusted certificate ends with a flag of Node, which no command of ours takes. */
+function withoutNodeAdvice(text: string): string {
+  return text.replace('; if the root CA is installed locally, try running Node.js with --use-system-ca', '');
+}
+
+function adviceOn(code: string, cause: string): string {
+  if (code.startsWith('ERR_OSSL_')) return '; check the files of the certificate, its key and the authority';
+  // Node's own client: the connection was closed before any answer.
+  if (cause === 'socket hang up') return '; if the port speaks TLS, use https://';
+  return Object.hasOwn(ADVICE, code) ? `; ${ADVICE[code]}` : '';
 }
 
 const NO_TLS = ['EPROTO', 'ERR_SSL_WRONG_VERSION_NUMBER'];

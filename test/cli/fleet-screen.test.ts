@@ -95,6 +95,15 @@ describe('rollcall status', () => {
       stderr,
       /^rollcall status: the agent at http:\S+ is rollcall 0\.0\.9, this is test: .*HTTP 404: unknown path; upgrade the older one\n$/,
     );
+    const build = await startScriptedAgent(t, json(404, { detail: 'unknown path; / lists the paths' }), (_, res) =>
+      res.end('rollcall test\n'),
+    );
+    const same = await runInProcess(['status', '--agent', build.url]);
+    assert.equal(
+      same.stderr.replaceAll(build.url, 'URL'),
+      'rollcall status: the agent at URL is an older build of rollcall test: read the status at URL: HTTP 404: unknown path; upgrade it, or ask another agent or the store\n',
+    );
+    assert.equal(same.code, 2);
     const odd = await startScriptedAgent(t, json(200, { nodes: {} }));
     assert.match(
       (await runInProcess(['status', '--agent', odd.url])).stderr,

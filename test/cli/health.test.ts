@@ -57,6 +57,9 @@ test('an agent that does not run or does not answer is unhealthy, in one line', 
   const asking = readHealth(gone, clock, never);
   await clock.advance(3_000);
   assert.match((await asking).reason, /^cannot read http:\S+: no answer within 3000 ms$/);
+  const plain = await serve(t, (_, response) => response.end());
+  const overTls = await readHealth(plain, systemClock, never, import.meta.filename);
+  assert.match(overTls.reason, /^cannot read https:\S+: the port does not speak TLS; leave --listen-cert-file out$/);
   const verdict = await readHealth({ host: '127.0.0.1', port: 1 }, systemClock, never);
   assert.equal(verdict.healthy, false);
   assert.match(verdict.reason, /ECONNREFUSED.*; is the agent running\?$/);

@@ -88,6 +88,8 @@ describe('an --agent that is of no use is one line', () => {
     assert.match(String(line), /^URL is not a rollcall agent: .*; use http:\/\/HOST:PORT of an agent’s --listen$/);
     const lost = await startScriptedAgent(t, json(404, { detail: 'no' }));
     assert.match(String(await list(lost.url)), /^2,URL is not a rollcall agent: .*HTTP 404: no/);
+    const strict = await startScriptedAgent(t, (_, res) => res.writeHead(400).end('what?'));
+    assert.match(String(await list(strict.url)), /^2,URL is not a rollcall agent: .*HTTP 400; use http:/);
     const away = await startScriptedAgent(t, (_, res) => res.writeHead(302, { Location: page.url }).end());
     assert.deepEqual(await list(away.url), [
       2,
@@ -128,6 +130,17 @@ describe('an --agent that is of no use is one line', () => {
     assert.match(
       String(await list(other.url)),
       /^2,the agent at URL is rollcall 9\.1\.0, this is test: .*cannot read the answer: .*; upgrade the older one$/,
+    );
+  });
+
+  test('an agent that does not know a filter is of another version', async (t) => {
+    const refusal = json(400, { detail: 'unknown parameter "selector"; allowed: cluster, health' });
+    const old = await startScriptedAgent(t, refusal, (_, res) => res.end('rollcall 0.0.9\n'));
+    const { code, stderr } = await runInProcess(['status', '-l', 'role=web', '--agent', old.url]);
+    assert.equal(code, 2);
+    assert.match(
+      stderr,
+      /^rollcall status: the agent at http:\S+ is rollcall 0\.0\.9, this is test: .*HTTP 400: unknown parameter "selector"; allowed: cluster, health; upgrade the older one\n$/,
     );
   });
 

@@ -125,7 +125,11 @@ for (const [name, way] of Object.entries(WAYS)) {
           false,
         ],
         [(_, res) => res.end('<html>'), /: cannot read the answer: Unexpected token/, false],
-        [(_, res) => res.destroy(), /: (socket hang up|other side closed)$/, true],
+        [
+          (_, res) => res.destroy(),
+          /: (socket hang up; if the port speaks TLS, use https:\/\/|other side closed)$/,
+          true,
+        ],
       ];
       for (const [answer, message, retryable] of cases) {
         const agent = await startScriptedAgent(t, answer);

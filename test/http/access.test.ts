@@ -123,7 +123,13 @@ test('over HTTPS the server has its certificate, and takes up another', async (t
   const { port } = new URL(url);
   const at = { host: '127.0.0.1', port: Number(port) };
   assert.deepEqual((await readHealth(at, systemClock, signal, certFile)).healthy, true);
-  assert.deepEqual((await readHealth(at, systemClock, signal, certs.client.certFile)).healthy, false);
+  const reason = async (file: string | null) => (await readHealth(at, systemClock, signal, file)).reason;
+  const other = certs.client.certFile;
+  assert.equal(
+    await reason(other),
+    `cannot read ${url}/healthz: the agent has another certificate than ${other}; set --listen-cert-file to its own`,
+  );
+  assert.match(await reason(null), /: socket hang up; if the agent speaks HTTPS, set --listen-cert-file$/);
   // The client's pair is another certificate of the same authority, without this server's name.
   await copyFile(certs.client.certFile, certFile);
   await copyFile(certs.client.keyFile, keyFile);
@@ -181,7 +187,17 @@ test('the client gets in with a token, over TLS, with a certificate, and says wh
   assert.equal(await revision({ caFile, ...certs.client, token: TOKEN }), '7');
   await assert.rejects(revision({ caFile, token: TOKEN }), /HTTP 403: a client certificate is needed/);
   await assert.rejects(revision({ caFile, ...certs.client }), /HTTP 401: a token is needed/);
-  await assert.rejects(revision({ ...certs.client, token: TOKEN }), /certificate/);
+  await assert.rejects(revision({ ...certs.client, token: TOKEN }), {
+    message: `list the roll at ${url}: self-signed certificate in certificate chain; trust its authority with --agent-ca-file, caFile or NODE_EXTRA_CA_CERTS`,
+  });
+  const mixed = { caFile, token: TOKEN, certFile: certs.client.certFile, keyFile: certs.server.keyFile };
+  await assert.rejects(
+    revision(mixed),
+    /key values mismatch; check the files of the certificate, its key and the authority$/,
+  );
+  const plain = connect(url.replace('https:', 'http:'), { token: TOKEN });
+  t.after(() => plain.close());
+  await assert.rejects(plain.list(), /: socket hang up; if the port speaks TLS, use https:\/\/$/);
   assert.throws(() => connect(url, { token: TOKEN, tokenFile }), /token and tokenFile are both set; remove one/);
   assert.throws(() => connect('etcd://127.0.0.1', { token: TOKEN }), /token is for an agent’s URL/);
   assert.throws(() => connect(url, { user: 'me' }), /user is for a store URL/);
