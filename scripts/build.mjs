@@ -3,6 +3,7 @@
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
+import { writeStartCode } from './lib/start-code.ts';
 import { thirdPartyPage } from './lib/third-party.mjs';
 
 const NEXT = 'dist/next';
@@ -69,6 +70,8 @@ const [program, sdk, client, httpClient, board, style] = await Promise.all([
     format: 'cjs',
     minify: true,
     plugins: [sdkApart, standIns],
+    // As `require`: an import of a module of Node's evaluates its getters, too, and in `node:vm` there is none.
+    supported: { 'dynamic-import': false },
     define: { ROLLCALL_VERSION: JSON.stringify(version) },
     banner: { js: `#!/usr/bin/env node\n${REFUSE_OLD_NODE}` },
   }),
@@ -114,6 +117,14 @@ const [program, sdk, client, httpClient, board, style] = await Promise.all([
     minify: true,
   }),
   build({ entryPoints: ['src/board/board.css'], outdir: NEXT, write: false, minify: true, logLevel: 'warning' }),
+  build({
+    ...common,
+    entryPoints: ['src/start.ts'],
+    outfile: `${NEXT}/start.cjs`,
+    format: 'cjs',
+    minify: true,
+    banner: { js: '#!/usr/bin/env node' },
+  }),
 ]);
 
 // One file: the agent reads it when a browser first asks, and hands it out as it is. It computes the policy that lets
@@ -132,11 +143,17 @@ const inputsOf = (...builds) =>
 writeFileSync(`${NEXT}/THIRD-PARTY.md`, thirdPartyPage(inputsOf(program, sdk, board)));
 writeFileSync(`${NEXT}/client.THIRD-PARTY.md`, thirdPartyPage(inputsOf(client, httpClient)));
 
+try {
+  await writeStartCode(NEXT);
+} catch (error) {
+  process.stderr.write(`scripts/build.mjs: no compiled code, so that starts take longer: ${error.message}\n`);
+}
+
 // A build that is cut short must not leave half a bundle that is newer than its sources: what scripts/setup looks at,
 // the program, comes last. Declarations of an earlier client are of no use beside it.
 rmSync('dist/types', { recursive: true, force: true });
 const made = ['THIRD-PARTY.md', 'client.THIRD-PARTY.md', 'board.html.gz', 'client-http.js', 'client.js', SDK];
-const files = [...made, 'rollcall.cjs'].flatMap((name) => [`${name}.LEGAL.txt`, name]);
+const files = [...made, 'start.cjs', 'rollcall.code', 'rollcall.cjs'].flatMap((name) => [`${name}.LEGAL.txt`, name]);
 for (const name of files.filter((name) => existsSync(`${NEXT}/${name}`))) {
   renameSync(`${NEXT}/${name}`, `dist/${name}`);
 }

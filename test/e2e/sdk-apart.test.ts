@@ -86,7 +86,7 @@ test('without the SDK’s bundle everything else works, and a list from ECS says
   const { code, stderr } = await run(bundle, ECS);
   assert.equal(
     stderr,
-    'rollcall list: cannot load the AWS SDK (ERR_MODULE_NOT_FOUND): ecs-sdk.cjs must be in the same directory as rollcall.cjs; install both\n',
+    'rollcall list: cannot load the AWS SDK (MODULE_NOT_FOUND): ecs-sdk.cjs must be in the same directory as rollcall.cjs; install both\n',
   );
   assert.equal(code, 1);
 });

@@ -28,9 +28,13 @@ test('the image and the unit’s variants on a booted host', async (t) => {
     const files = (await must('docker create --name=files rollcall && docker export files | tar -t')).split('\n');
     await must('docker rm files');
     assert.ok(files.includes('usr/lib/rollcall/rollcall.cjs'));
-    assert.ok(
-      files.some((file) => /^usr\/lib\/rollcall\/compiled\/v24\S+-65532\/\w+$/.test(file)),
-      'compiled code',
+    const told = `vm.Script = class extends vm.Script {
+      constructor(text, options) { super(text, options); console.log(this.cachedDataRejected); }
+    }; process.argv = ["node", "rollcall", "--version"]; require("/usr/lib/rollcall/start.cjs")`;
+    assert.match(
+      await must(`docker run --rm --entrypoint=/usr/bin/node rollcall -e '${told.replaceAll('\n', ' ')}'`),
+      /^false\n\d+\.\d+\.\d+\n$/,
+      'V8 takes the compiled code',
     );
     for (const file of files) assert.doesNotMatch(file, /(^|\/)(sh|bash|busybox|npm|apt|dpkg)$|node_modules/);
     const config = JSON.parse(await must('docker inspect --format "{{json .Config}}" rollcall'));
