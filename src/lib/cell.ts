@@ -14,16 +14,19 @@ export interface Cell<T> {
 
 export function createCell<T>(initial: T): Cell<T> {
   let value = initial;
-  const listeners = new Set<() => void>();
+  // A few, and most for the length of one call: a set would make a hash for each.
+  let listeners: readonly (() => void)[] = [];
   return {
     get: () => value,
     set(next) {
       value = next;
-      for (const listener of [...listeners]) listener();
+      for (const listener of listeners) listener();
     },
     onChange(listener) {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
+      listeners = [...listeners, listener];
+      return () => {
+        listeners = listeners.filter((each) => each !== listener);
+      };
     },
   };
 }

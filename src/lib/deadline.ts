@@ -1,4 +1,3 @@
-import { abortable } from './abort.ts';
 import type { Clock } from './clock.ts';
 
 /** The reason of a signal that `withDeadline` aborted. `timeoutMs` is the limit that was exceeded. */
@@ -21,7 +20,7 @@ const WORK_ENDED = new Error('the work ended before its deadline');
  * @param ending of the signal that `work` gets: a caller that has a reason of its own may abort it, too
  * @throws DeadlineError naming `action`, or the reason of `signal`
  */
-export async function withDeadline<T>(
+export function withDeadline<T>(
   clock: Clock,
   timeoutMs: number,
   signal: AbortSignal,
@@ -29,18 +28,38 @@ export async function withDeadline<T>(
   work: (signal: AbortSignal) => Promise<T>,
   ending = new AbortController(),
 ): Promise<T> {
-  signal.throwIfAborted();
-  const abort = () => ending.abort(signal.reason);
-  signal.addEventListener('abort', abort, { once: true });
-  const timer = new AbortController();
-  clock.sleep(timeoutMs, timer.signal).then(
-    () => ending.abort(new DeadlineError(action, timeoutMs)),
-    () => {}, // the work ended first and stopped the timer
-  );
-  try {
-    return await abortable(work(ending.signal), ending.signal);
-  } finally {
-    signal.removeEventListener('abort', abort);
-    timer.abort(WORK_ENDED);
-  }
+  return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
+    const timer = new AbortController();
+    const abort = () => ending.abort(signal.reason);
+    signal.addEventListener('abort', abort, { once: true });
+    clock.sleep(timeoutMs, timer.signal).then(
+      () => ending.abort(new DeadlineError(action, timeoutMs)),
+      () => {}, // the work ended first and stopped the timer
+    );
+    let isOver = false;
+    const end = () => {
+      if (isOver) return;
+      isOver = true;
+      signal.removeEventListener('abort', abort);
+      ending.signal.removeEventListener('abort', giveUp);
+      timer.abort(WORK_ENDED);
+    };
+    const fail = (error: unknown) => {
+      end();
+      reject(error);
+    };
+    const giveUp = () => fail(ending.signal.reason);
+    try {
+      work(ending.signal).then((value) => {
+        end();
+        resolve(value);
+      }, fail);
+    } catch (error) {
+      fail(error);
+      return;
+    }
+    if (ending.signal.aborted) giveUp();
+    else ending.signal.addEventListener('abort', giveUp, { once: true });
+  });
 }

@@ -118,10 +118,12 @@ export function openEtcdClient(
 
   const attempt: EtcdClient['attempt'] = async (how, signal, work) => {
     const untilMs = clock.monotonicMs() + Math.min(requestTimeoutMs, how.limitMs ?? requestTimeoutMs);
-    const round = how.only ? [how.only] : [...all.slice(current), ...all.slice(0, current)];
+    const first = current;
+    const tries = how.only ? 1 : all.length;
     const failed: Failure[] = [];
-    for (const [index, endpoint] of round.entries()) {
-      const shareMs = (untilMs - clock.monotonicMs()) / (round.length - index);
+    for (let index = 0; index < tries; index += 1) {
+      const endpoint = how.only ?? (all[(first + index) % tries] as Endpoint);
+      const shareMs = (untilMs - clock.monotonicMs()) / (tries - index);
       // Only the last one's share can be used up; a request that is cut off at once is of no use.
       if (shareMs < 1) break;
       try {

@@ -46,6 +46,13 @@ export function createLeaseRenewal(client: EtcdClient, deps: RenewalDeps): Lease
   const question = request.encode({ id: noLease });
   const proxies = new WeakSet<Endpoint>();
   let open: OpenStream | null = null;
+  /** Most heartbeats are of the same lease as the last. */
+  let last = { lease: noLease, message: question };
+
+  const messageOf = (lease: string): Buffer => {
+    if (last.lease !== lease) last = { lease, message: request.encode({ id: lease }) };
+    return last.message;
+  };
 
   const ask = async (stream: Conversation, lease: string, message: Buffer, signal: AbortSignal) => {
     const bytes = await stream.ask(message, signal);
@@ -100,7 +107,7 @@ export function createLeaseRenewal(client: EtcdClient, deps: RenewalDeps): Lease
       );
     },
     heartbeat: (lease, signal, limitMs) => {
-      const message = request.encode({ id: lease });
+      const message = messageOf(lease);
       return client.attempt({ repeatable: true, limitMs }, signal, async (endpoint, headers, attemptSignal) => {
         if (open?.isEtcds && open.stream.state === 'free' && isAt(endpoint, headers)) {
           const { stream } = open;

@@ -125,7 +125,15 @@ export const LEASE_REVOKE = method('Lease/LeaseRevoke', message({ id: [1, 'int64
 export const LEASE_KEEP_ALIVE = method(
   'Lease/LeaseKeepAlive',
   message({ id: [1, 'int64'] }),
-  message({ id: [2, 'int64'], ttl: [3, 'int64'] }),
+  message({ id: [2, 'int64'], ttl: [3, 'int64'] }, (cursor) => {
+    let [id, ttl] = ['0', '0'];
+    for (let field = cursor.next(); field !== 0; field = cursor.next()) {
+      if (field === 2) id = cursor.int64();
+      else if (field === 3) ttl = cursor.int64();
+      else cursor.skip();
+    }
+    return { id, ttl };
+  }),
 );
 /** From etcd 3.1. */
 export const LEASE_TIME_TO_LIVE = method(
