@@ -49,6 +49,8 @@ export function createTruth(nowMs: () => number): Truth {
   const epochs: Moment[][] = [[{ revision: 1, atMs: 0, digest: 0, changed: [] }]];
   /** When each of these histories began. */
   const starts = [0];
+  /** Where each of them goes on by itself, behind its copy of the one before. */
+  const forks = [0];
   let digest = 0;
 
   const nodeOf = (id: string): StoredNode => {
@@ -119,6 +121,7 @@ export function createTruth(nowMs: () => number): Truth {
       const revision = data.revision();
       const past = current().filter((moment) => moment.revision < revision);
       starts.push(nowMs());
+      forks.push(past.length);
       epochs.push([...past, { revision, atMs: nowMs(), digest, changed: [] }]);
     },
     digest: () => digest,
@@ -129,12 +132,12 @@ export function createTruth(nowMs: () => number): Truth {
       let endMs = Number.POSITIVE_INFINITY;
       for (const [n, moments] of [...epochs.entries()].reverse()) {
         let untilMs = endMs;
-        for (let index = moments.length - 1; index >= 0 && untilMs >= sinceMs; index -= 1) {
+        for (let index = moments.length - 1; index >= (forks[n] as number) && untilMs >= sinceMs; index -= 1) {
           const moment = moments[index] as Moment;
           if (moment.digest === wanted) return true;
           untilMs = moment.atMs;
         }
-        // A history begins with a copy of the one before, which went on until the restore.
+        // The one before went on until the restore.
         endMs = starts[n] as number;
       }
       return false;
