@@ -1,3 +1,5 @@
+import { remove } from './remove.ts';
+
 /**
  * Abort signals without DOM events behind them. Node's take most of the time of a simulated heartbeat, and a simulation has
  * millions. Only for a process or thread that does nothing else: what it replaces is global.
@@ -12,10 +14,10 @@ const ABORTED = new DOMException('This operation was aborted', 'AbortError');
 class FastSignal {
   aborted = false;
   reason: unknown = undefined;
-  // Most have one listener or two at a time, and a set costs more than all else here.
+  // Most have one listener or two at a time, and a set costs more than all else here: it makes a hash for each.
   #first: Listener | null = null;
   #second: Listener | null = null;
-  #more: Set<Listener> | null = null;
+  #more: Listener[] | null = null;
 
   throwIfAborted(): void {
     if (this.aborted) throw this.reason;
@@ -25,8 +27,9 @@ class FastSignal {
   addEventListener(_type: 'abort', listener: Listener): void {
     if (this.aborted || listener === this.#first || listener === this.#second) return;
     // They are called in the order in which they came: a slot is taken only where none came later.
-    if (this.#more !== null) this.#more.add(listener);
-    else if (this.#second !== null) this.#more = new Set([listener]);
+    if (this.#more !== null) {
+      if (!this.#more.includes(listener)) this.#more.push(listener);
+    } else if (this.#second !== null) this.#more = [listener];
     else if (this.#first !== null) this.#second = listener;
     else this.#first = listener;
   }
@@ -36,7 +39,7 @@ class FastSignal {
       this.#first = this.#second;
       this.#second = null;
     } else if (listener === this.#second) this.#second = null;
-    else if (this.#more?.delete(listener) && this.#more.size === 0) this.#more = null;
+    else if (this.#more !== null && remove(this.#more, listener) && this.#more.length === 0) this.#more = null;
   }
 
   fire(reason: unknown): void {

@@ -1,4 +1,5 @@
 import type { Clock } from '../../src/lib/clock.ts';
+import { remove } from './remove.ts';
 import type { Scheduler, Timer } from './scheduler.ts';
 
 /** A simulated machine: its clocks, its processes, and whether they move. */
@@ -54,18 +55,14 @@ export function createHost(name: string, scheduler: Scheduler): Host {
   const rebase = () => {
     since = { trueMs: scheduler.nowMs(), monotonicMs: monotonicMs(), wallMs: wallMs() };
   };
-  const whenRunning = (act: () => void) => {
-    if (frozen) waiting.push(act);
-    else act();
-  };
 
   function start(): Process {
-    const timers = new Set<Timer>();
+    let timers: Timer[] = [];
     let alive = true;
-    const deliver = (act: () => void) =>
-      whenRunning(() => {
-        if (alive) act();
-      });
+    const deliver = (act: () => void) => {
+      if (frozen) waiting.push(() => deliver(act));
+      else if (alive) act();
+    };
     const sleep: Clock['sleep'] = (delayMs, signal) =>
       new Promise((resolve, reject) => {
         if (signal.aborted) {
@@ -73,18 +70,18 @@ export function createHost(name: string, scheduler: Scheduler): Host {
           return;
         }
         const onAbort = () => {
-          timers.delete(timer);
+          remove(timers, timer);
           timer.cancel();
           reject(signal.reason);
         };
         const timer = scheduler.after(timerMs(delayMs) / rate, () =>
           deliver(() => {
-            if (!timers.delete(timer)) return;
+            if (!remove(timers, timer)) return;
             signal.removeEventListener('abort', onAbort);
             resolve();
           }),
         );
-        timers.add(timer);
+        timers.push(timer);
         signal.addEventListener('abort', onAbort, { once: true });
       });
     const process: Process = {
@@ -94,10 +91,10 @@ export function createHost(name: string, scheduler: Scheduler): Host {
       kill() {
         alive = false;
         for (const timer of timers) timer.cancel();
-        timers.clear();
+        timers = [];
         processes.delete(process);
       },
-      sleeps: () => timers.size,
+      sleeps: () => timers.length,
     };
     processes.add(process);
     return process;
@@ -115,7 +112,7 @@ export function createHost(name: string, scheduler: Scheduler): Host {
       const acts = waiting;
       waiting = [];
       // One after the other, as the kernel wakes them.
-      for (const act of acts) scheduler.after(0, () => whenRunning(act));
+      for (const act of acts) scheduler.after(0, act);
     },
     reboot() {
       for (const process of processes) process.kill();

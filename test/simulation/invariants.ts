@@ -1,6 +1,8 @@
 import type { Agent } from './agent.ts';
 import { ELECTION_MS } from './etcd/leader.ts';
 import { reachOf } from './faults.ts';
+import type { Process } from './host.ts';
+import type { Count, LinkState } from './network.ts';
 import { CALM_MINUTES, calmSinceMs, type Fault, isStormy } from './scenario.ts';
 import { entryDigest } from './truth.ts';
 import type { Node, Watcher, World } from './world.ts';
@@ -55,6 +57,7 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
   const watches = new Map<Node, NodeWatch>();
   const equalAtMs = new Map<Watcher, number>();
   const sentBefore = world.hosts.map(() => 0);
+  const requestsOf = world.hosts.map(({ name }) => network.requestsOf(name));
   const linksOf = world.hosts.map(({ name }) => network.linksOf(name));
   let quiet: { readonly fromMs: number; readonly writes: number } | null = null;
   let sweeps = 0;
@@ -63,6 +66,8 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
     return { node, index, settled: null, missingSinceMs: null, promptUntilMs: null, known: new Set() };
   });
   for (const watch of nodeWatches) watches.set(watch.node, watch);
+  /** Those that are not settled: a sweep looks at each of them. */
+  const loose = new Set(nodeWatches);
   const byInstanceId = new Map(nodeWatches.map((watch) => [watch.node.instanceId, watch]));
   const watchOf = (node: Node) => watches.get(node) as NodeWatch;
   const members = Array.from({ length: cluster.size }, (_, member) => member);
@@ -98,7 +103,9 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
     const isFrozen = host.isFrozen();
     let isClear = true;
     let reaches = false;
-    for (const [member, { cut, loss }] of (linksOf[index] ?? []).entries()) {
+    const links = linksOf[index] ?? [];
+    for (let member = 0; member < links.length; member += 1) {
+      const { cut, loss } = links[member] as LinkState;
       if (cut !== null || loss > 0) isClear = false;
       else if (worked[member]) reaches = answered && !isFrozen;
     }
@@ -127,7 +134,7 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
     if (!isSame) takeInHosts();
     else for (const index of troubled) takeIn(index);
     const isFull = sweeps % FULL_SWEEPS === 0;
-    for (const watch of nodeWatches) if (isFull || watch.settled === null) checkNode(watch);
+    for (const watch of isFull ? nodeWatches : loose) checkNode(watch);
     for (const [index, watcher] of world.watchers.entries()) checkWatcher(watcher, world.nodes.length + index);
     if (sweeps % 10 === 0) checkBounds();
     checkQuiet();
@@ -151,7 +158,7 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
     if (settled && reachSinceMs[index] !== null && agents.length === 1 && agents[0] === settled) {
       if (!settled.isLeaving() && settled.changedAtMs() < nowMs() - SWEEP_MS) return;
     }
-    watch.settled = null;
+    settle(watch, null);
     const stored = truth.nodes.get(instanceId);
     const presence = stored?.presence ?? null;
     const canTouch = !host.isFrozen() && canReach(index);
@@ -199,7 +206,7 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
     }
     if (!own) return;
     const sinceMs = Math.max(reachMs, stored?.changedAtMs ?? 0, leasesRestartMs);
-    if (isPublished(watch, own, sinceMs) && expected.length === 1) watch.settled = own;
+    if (isPublished(watch, own, sinceMs) && expected.length === 1) settle(watch, own);
   }
 
   /** Whether the store has the agent's newest record. */
@@ -254,6 +261,12 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
     }
   };
 
+  function settle(watch: NodeWatch, agent: Agent | null) {
+    watch.settled = agent;
+    if (agent === null) loose.add(watch);
+    else loose.delete(watch);
+  }
+
   /** The node of the key is looked at closer. */
   function unsettle(key: string) {
     const watch = byInstanceId.get(key.slice(key.lastIndexOf('/') + 1));
@@ -262,7 +275,7 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
 
   function unsettleOne(watch: NodeWatch) {
     touch(watch);
-    watch.settled = null;
+    settle(watch, null);
   }
 
   function touch({ settled, node }: NodeWatch) {
@@ -276,7 +289,7 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
 
   world.onEnd = (node, agent) => {
     const { host, instanceId, touchedAtMs } = node;
-    watchOf(node).settled = null;
+    settle(watchOf(node), null);
     const end = agent.end();
     if (end?.kind === 'broken') fail('nothing breaks', `${host.name}: ${String(end.error)}`);
     if (end?.kind !== 'ended') return;
@@ -322,24 +335,31 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
     }
   }
 
+  function checkProcess(process: Process) {
+    const calls = network.underWay(process);
+    if (calls > MAX_CALLS) fail('queues are bounded', `${calls} calls under way`);
+    if (process.sleeps() > MAX_SLEEPS) fail('timers are bounded', `${process.sleeps()} sleeps in one process`);
+  }
+
   function checkBounds() {
-    const processes = [
-      ...world.nodes.flatMap(({ agents }) => agents.map(({ process }) => process)),
-      ...world.watchers.flatMap(({ agent }) => (agent ? [agent.process] : [])),
-    ];
-    for (const process of processes) {
-      if (network.underWay(process) > MAX_CALLS)
-        fail('queues are bounded', `${network.underWay(process)} calls under way`);
-      if (process.sleeps() > MAX_SLEEPS) fail('timers are bounded', `${process.sleeps()} sleeps in one process`);
+    let processes = 0;
+    for (const { agents } of world.nodes) {
+      for (const { process } of agents) checkProcess(process);
+      processes += agents.length;
+    }
+    for (const { agent } of world.watchers) {
+      if (!agent) continue;
+      checkProcess(agent.process);
+      processes += 1;
     }
     const timers = scheduler.pending() - 2 * scenario.faults.length;
-    if (timers > MAX_TIMERS_EACH * (processes.length + 10)) fail('timers are bounded', `${timers} timers are pending`);
-    for (const [index, { name }] of world.hosts.entries()) {
-      const total = network.sent(name);
+    if (timers > MAX_TIMERS_EACH * (processes + 10)) fail('timers are bounded', `${timers} timers are pending`);
+    for (let index = 0; index < requestsOf.length; index += 1) {
+      const total = (requestsOf[index] as Count).number;
       const sent = total - (sentBefore[index] ?? 0);
       sentBefore[index] = total;
       const most = index < world.nodes.length ? MAX_REQUESTS_IN_10_S : MAX_READER_REQUESTS_IN_10_S;
-      if (sent > most) fail('retries are bounded', `${name}: ${sent} requests in 10 s`);
+      if (sent > most) fail('retries are bounded', `${world.hosts[index]?.name}: ${sent} requests in 10 s`);
     }
   }
 

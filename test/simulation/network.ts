@@ -2,6 +2,7 @@ import { onAbort } from '../../src/lib/abort.ts';
 import { type Channel, type Conversation, RpcError } from '../../src/store/etcd/channel.ts';
 import type { Cluster, WatchHandle } from './etcd/cluster.ts';
 import type { Process } from './host.ts';
+import { remove } from './remove.ts';
 import { QUIET, type Scheduler, type Step } from './scheduler.ts';
 
 /** Pings of a connection that carries something find within this that it is dead. */
@@ -28,10 +29,15 @@ interface Link extends LinkState {
   cuts: number;
   /** What waits for the cut to end. */
   held: Step[];
-  readonly underWay: Set<Flight>;
+  readonly underWay: Flight[];
 }
 
-interface Count {
+/** Goes on counting. */
+export interface Count {
+  readonly number: number;
+}
+
+interface Counter extends Count {
   number: number;
 }
 
@@ -49,8 +55,8 @@ export interface Network {
   hangUp(member: number): void;
   /** To each member, as they are at any time. */
   linksOf(hostName: string): readonly LinkState[];
-  /** Requests of a host so far. */
-  sent(hostName: string): number;
+  /** Requests of a host. */
+  requestsOf(hostName: string): Count;
   /** Calls and streams of one process that have not ended. */
   underWay(process: Process): number;
   /** The members to which the process has a watch open. */
@@ -62,14 +68,14 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
   const links = new Map<string, Link[]>();
   const running = new Map<Process, Set<number>>();
   // A number in an object of its own: it is counted with each request, and looked up seldom.
-  const counts = new Map<Process, Count>();
-  const sent = new Map<string, Count>();
+  const counts = new Map<Process, Counter>();
+  const sent = new Map<string, Counter>();
 
   function linksOf(hostName: string): readonly Link[] {
     let ofHost = links.get(hostName);
     if (!ofHost) {
       ofHost = Array.from({ length: cluster.size }, (): Link => {
-        return { cut: null, loss: 0, cuts: 0, held: [], underWay: new Set() };
+        return { cut: null, loss: 0, cuts: 0, held: [], underWay: [] };
       });
       links.set(hostName, ofHost);
     }
@@ -78,7 +84,7 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
 
   const linkOf = (hostName: string, member: number) => linksOf(hostName)[member] as Link;
 
-  function countOf<Key>(map: Map<Key, Count>, key: Key): Count {
+  function countOf<Key>(map: Map<Key, Counter>, key: Key): Counter {
     const known = map.get(key);
     if (known) return known;
     const made = { number: 0 };
@@ -112,7 +118,7 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
     hostName: string,
     process: Process,
     member: number,
-    own: Set<Flight>,
+    own: Flight[],
     closed: { is: boolean },
   ): Channel['call'] {
     const underWay = countOf(counts, process);
@@ -127,16 +133,16 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
         const end = (settle: () => void) => {
           if (isOver) return;
           isOver = true;
-          link.underWay.delete(flight);
-          own.delete(flight);
+          remove(link.underWay, flight);
+          remove(own, flight);
           underWay.number -= 1;
           signal.removeEventListener('abort', abort);
           settle();
         };
         const abort = () => end(() => reject(signal.reason));
         const flight = { fail: (error: RpcError) => process.deliver(() => end(() => reject(error))) };
-        link.underWay.add(flight);
-        own.add(flight);
+        link.underWay.push(flight);
+        own.push(flight);
         underWay.number += 1;
         requests.number += 1;
         signal.addEventListener('abort', abort, { once: true });
@@ -166,7 +172,7 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
     link: Link,
     process: Process,
     member: number,
-    own: Set<Flight>,
+    own: Flight[],
     closed: { is: boolean },
   ): Channel['stream'] {
     const underWay = countOf(counts, process);
@@ -187,8 +193,8 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
       const close = () => {
         if (isOver) return;
         isOver = true;
-        link.underWay.delete(flight);
-        own.delete(flight);
+        remove(link.underWay, flight);
+        remove(own, flight);
         underWay.number -= 1;
         running.get(process)?.delete(member);
         // The member hears of it, or of the end of the connection.
@@ -198,8 +204,8 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
         close();
         fail(reason);
       });
-      link.underWay.add(flight);
-      own.add(flight);
+      link.underWay.push(flight);
+      own.push(flight);
       underWay.number += 1;
       const inOrder = (arrive: () => void) => {
         lastMs = transmit(link, () => process.deliver(arrive), lastMs);
@@ -242,17 +248,17 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
   }
 
   /** A stream of which each message is a request; it ends with its link, and with what is given up. */
-  function converse(link: Link, own: Set<Flight>, ask: Channel['call']): Channel['converse'] {
+  function converse(link: Link, own: Flight[], ask: Channel['call']): Channel['converse'] {
     return (path, headers) => {
       let state: Conversation['state'] = 'free';
       const flight = { fail: () => end() };
       const end = () => {
         state = 'ended';
-        link.underWay.delete(flight);
-        own.delete(flight);
+        remove(link.underWay, flight);
+        remove(own, flight);
       };
-      link.underWay.add(flight);
-      own.add(flight);
+      link.underWay.push(flight);
+      own.push(flight);
       return {
         get state() {
           return state;
@@ -280,7 +286,7 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
   return {
     channel(hostName, process, member) {
       const link = linkOf(hostName, member);
-      const own = new Set<Flight>();
+      const own: Flight[] = [];
       const closed = { is: false };
       const ask = call(link, hostName, process, member, own, closed);
       return {
@@ -321,7 +327,7 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
       for (const ofHost of links.values()) drop(ofHost[member] as Link);
     },
     linksOf,
-    sent: (hostName) => countOf(sent, hostName).number,
+    requestsOf: (hostName) => countOf(sent, hostName),
     underWay: (process) => counts.get(process)?.number ?? 0,
     watching: (process) => [...(running.get(process) ?? [])],
   };
