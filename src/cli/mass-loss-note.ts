@@ -10,10 +10,13 @@ export function massLossNote(
   limits: MassLossLimits | null,
   all: boolean,
 ): string | null {
-  const lost = entries.filter((entry) => presenceState(entry) === 'lost').length;
-  const present = entries.filter((entry) => entry.presence !== null);
-  if (limits === null || !isMassLoss(lost, present.length, limits)) return null;
-  const nodes = lost + present.length;
+  let [lost, present] = [0, 0];
+  for (const entry of entries) {
+    if (entry.presence !== null) present += 1;
+    else if (presenceState(entry) === 'lost') lost += 1;
+  }
+  if (limits === null || !isMassLoss(lost, present, limits)) return null;
+  const nodes = lost + present;
   return (
     `note: ${lost} of ${nodes} nodes are lost (${percents(lost / nodes, limits)}): if this is` +
     ` new, the store or the network may have failed, and running agents are back within ${returnSeconds(entries)}s` +

@@ -22,37 +22,35 @@ const MAX_CELL = 400;
  */
 export function renderTable(legend: readonly string[] | null, rows: readonly (readonly (string | null)[])[]): string {
   const lines = legend ? [legend, ...rows] : rows;
-  return layOut((lines[0] ?? []).map((_, column) => lines.map((line) => cellText(line[column] ?? null))));
+  return layOut(lines.length, lines[0]?.length ?? 0, (line, column) => cellText(lines[line]?.[column] ?? null));
 }
 
 /**
- * Column by column in plain loops, and one text made of many at once, because 10,000 nodes have 40,000 cells and a command
- * ends before its code is optimized.
- * @param columns the cells of each
+ * In plain loops, and one text made of many at once, because 10,000 nodes have 40,000 cells and a command ends before its
+ * code is optimized.
  */
-function layOut(columns: readonly (readonly string[])[]): string {
-  const lines = columns[0]?.length ?? 0;
-  const parts = new Array<string>(lines * columns.length * 2);
-  for (const [column, cells] of columns.entries()) {
-    const gaps = column === columns.length - 1 ? null : gapsAfter(cells);
-    let at = column * 2;
-    for (let line = 0; line < lines; line += 1, at += columns.length * 2) {
-      const cell = cells[line] ?? '';
-      parts[at] = cell;
-      parts[at + 1] = gaps === null ? '\n' : (gaps[cell.length] ?? '');
+function layOut(lines: number, columns: number, cell: (line: number, column: number) => string): string {
+  const parts = new Array<string>(lines * columns * 2);
+  const widths = new Array<number>(columns).fill(0);
+  for (let line = 0, at = 0; line < lines; line += 1) {
+    for (let column = 0; column < columns; column += 1, at += 2) {
+      const text = cell(line, column);
+      parts[at] = text;
+      if (text.length > (widths[column] ?? 0)) widths[column] = text.length;
+    }
+  }
+  for (let column = 0; column < columns; column += 1) {
+    const gaps = column === columns - 1 ? null : gapsAfter(widths[column] ?? 0);
+    for (let at = column * 2; at < parts.length; at += columns * 2) {
+      parts[at + 1] = gaps === null ? '\n' : (gaps[(parts[at] ?? '').length] ?? '');
     }
   }
   const text = parts.join('');
-  return isPrintableLines(text, lines) ? text : layOut(columns.map((cells) => cells.map(printable)));
+  return isPrintableLines(text, lines) ? text : layOut(lines, columns, (line, column) => printable(cell(line, column)));
 }
 
-/** What follows a cell of each length: spaces up to the next column. */
-function gapsAfter(cells: readonly string[]): readonly string[] {
-  let width = 0;
-  for (let line = 0; line < cells.length; line += 1) {
-    const { length } = cells[line] ?? '';
-    if (length > width) width = length;
-  }
+/** What follows a cell of each length: spaces up to the next column. @param width of the widest cell */
+function gapsAfter(width: number): readonly string[] {
   return Array.from({ length: width + 1 }, (_, length) => ' '.repeat(width - length + 2));
 }
 
@@ -89,14 +87,11 @@ export function renderList<Item>(
 ): string {
   if (output === 'json') return `${JSON.stringify({ containerInstances: items.map(json), ...more }, null, 2)}\n`;
   if (output === 'ndjson') return items.map((item) => `${JSON.stringify(json(item))}\n`).join('');
-  const withHeader = legend && output !== 'name';
-  return layOut(
-    fields.map(({ header, value }) => {
-      const cells = withHeader ? [header] : [];
-      for (let index = 0; index < items.length; index += 1) cells.push(cellText(value(items[index] as Item)));
-      return cells;
-    }),
-  );
+  const header = legend && output !== 'name' ? 1 : 0;
+  return layOut(header + items.length, fields.length, (line, column) => {
+    const field = fields[column] as ListField<Item>;
+    return line < header ? field.header : cellText(field.value(items[line - header] as Item));
+  });
 }
 
 function cellText(cell: string | null): string {

@@ -57,8 +57,13 @@ interface Decoders<R extends NodeSummary> {
 export const WHOLE: Decoders<NodeRecord> = { record: decodeRecord, presence: decodePresence };
 export const SUMMARY: Decoders<NodeSummary> = { record: decodeSummary, presence: decodeWrittenPresence };
 
+interface Present {
+  readonly instanceId: string;
+  readonly presence: Presence;
+}
+
 interface RollCollector<R extends NodeSummary> {
-  /** Adds keys, in any order, each once. */
+  /** Adds a page, whose keys are sorted; pages in any order. */
   add(kvs: readonly RangeEntry[]): void;
   /** @param revision at which all added keys were read */
   finish(revision: string): Roll<R>;
@@ -66,11 +71,12 @@ interface RollCollector<R extends NodeSummary> {
 
 /**
  * Joins records and presences, page by page, into a roll. Never throws: unreadable keys are named in `skipped`.
- * Both are sorted and merged instead of looked up by id: pages come sorted, and for 10,000 nodes look-ups are slower.
+ * Both are merged instead of looked up by id, and only pages are put in order: for 10,000 nodes look-ups are slower, and
+ * so is comparing each with the next.
  */
 export function collectRoll<R extends NodeSummary>(decoders: Decoders<R>): RollCollector<R> {
-  const records: R[] = [];
-  const presences: { readonly instanceId: string; readonly presence: Presence }[] = [];
+  const recordPages: R[][] = [];
+  const presencePages: Present[][] = [];
   const differences = new Map<string, KeptDifference>();
   const unreadableRecords = new Set<string>();
   const skipped: SkippedKey[] = [];
@@ -81,7 +87,7 @@ export function collectRoll<R extends NodeSummary>(decoders: Decoders<R>): RollC
     if (skipped.length < MAX_SKIPPED) skipped.push({ key, reason });
   };
 
-  const add = ({ key, value }: RangeEntry) => {
+  const add = ({ key, value }: RangeEntry, records: R[], presences: Present[]) => {
     const parsed = parseKey(key);
     if (parsed.kind === 'foreign') {
       skip(key, parsed.reason);
@@ -111,24 +117,30 @@ export function collectRoll<R extends NodeSummary>(decoders: Decoders<R>): RollC
   };
 
   const merge = (): RollEntry<R>[] => {
-    records.sort((a, b) => (a.ec2InstanceId < b.ec2InstanceId ? -1 : 1));
-    presences.sort((a, b) => (a.instanceId < b.instanceId ? -1 : 1));
+    const presences = joinPages(presencePages, ({ instanceId }) => instanceId);
     let next = 0;
-    const entries = records.map((record) => {
+    const entries = joinPages(recordPages, ({ ec2InstanceId }) => ec2InstanceId).map((record) => {
+      const { ec2InstanceId } = record;
       let beside = presences[next];
-      for (; beside && beside.instanceId < record.ec2InstanceId; beside = presences[++next]) {
+      for (; beside && beside.instanceId !== ec2InstanceId; beside = presences[++next]) {
+        if (beside.instanceId > ec2InstanceId) return { record, presence: null };
         skipPresence(beside.instanceId);
       }
-      if (beside?.instanceId !== record.ec2InstanceId) return { record, presence: null };
       next += 1;
-      return { record, presence: beside.presence };
+      return { record, presence: beside?.presence ?? null };
     });
     for (const { instanceId } of presences.slice(next)) skipPresence(instanceId);
     return entries;
   };
 
   return {
-    add: (kvs) => kvs.forEach(add),
+    add: (kvs) => {
+      const records: R[] = [];
+      const presences: Present[] = [];
+      for (const entry of kvs) add(entry, records, presences);
+      recordPages.push(records);
+      presencePages.push(presences);
+    },
     finish: (revision) => {
       const entries = merge();
       const more = skippedCount - skipped.length;
@@ -136,6 +148,12 @@ export function collectRoll<R extends NodeSummary>(decoders: Decoders<R>): RollC
       return { revision, entries, skipped, ...(differences.size > 0 ? { differences } : {}) };
     },
   };
+}
+
+/** One list of pages that came in any order, each sorted by id. */
+function joinPages<T>(pages: readonly (readonly T[])[], id: (item: T) => string): readonly T[] {
+  const first = ([item]: readonly T[]) => (item === undefined ? '' : id(item));
+  return pages.toSorted((a, b) => (first(a) < first(b) ? -1 : 1)).flat();
 }
 
 const MAX_ATTEMPTS = 3;

@@ -30,13 +30,12 @@ describe('collect roll', () => {
               ...(node.presence === 'none' ? [] : [entry(presenceKey(id), beside)]),
             ];
           });
-          const shuffled = kvs
-            .map((kv) => ({ kv, at: order.next().value }))
-            .sort((a, b) => a.at - b.at)
-            .map(({ kv }) => kv);
+          kvs.sort((a, b) => (a.key < b.key ? -1 : 1));
+          const pages = Array.from({ length: Math.ceil(kvs.length / 3) }, (_, n) => kvs.slice(3 * n, 3 * n + 3))
+            .map((page) => ({ page, at: order.next().value }))
+            .sort((a, b) => a.at - b.at);
           const roll = collectRoll(WHOLE);
-          roll.add(shuffled.slice(0, 5));
-          roll.add(shuffled.slice(5));
+          for (const { page } of pages) roll.add(page);
           const { revision, entries, skipped } = roll.finish('7');
 
           const ids = nodes.map((_, n) => sampleInstanceId(n));

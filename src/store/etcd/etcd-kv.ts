@@ -6,7 +6,7 @@ import { LeaseNotFoundError, StoreError } from '../store-errors.ts';
 import { DEFAULT_CALL_TIMEOUT_MS, type EtcdStoreConfig } from '../store-url.ts';
 import { ALONE, lookupMember, membersOf, type NamedMember, type Resolve, systemResolve } from './addresses.ts';
 import { openChannel } from './channel.ts';
-import { CUT_RANGE } from './cut-range.ts';
+import { rangeBelow } from './cut-range.ts';
 import { type EtcdClient, openEtcdClient } from './etcd-client.ts';
 import { type EtcdContext, isAnswerTooLarge, isLeaseTaken, JunkAnswerError } from './etcd-errors.ts';
 import { etcdWatch, etcdWatchKeys } from './etcd-watch.ts';
@@ -40,6 +40,7 @@ const RAW_CURSOR = '\0base64:';
 
 /** @param root what every key of ours starts with */
 function etcdRange(client: EtcdClient, root: string, history: HistoryCheck): Kv['range'] {
+  const [whole, cut] = [rangeBelow(root, false), rangeBelow(root, true)];
   const page = (query: RangeQuery, limit: number, signal: AbortSignal): Promise<RangePage> => {
     const request = {
       key: query.from === undefined ? root + query.prefix : cursorKey(query.from, root),
@@ -48,10 +49,10 @@ function etcdRange(client: EtcdClient, root: string, history: HistoryCheck): Kv[
       revision: query.revision ?? '0',
     };
     const how = { repeatable: true, right: `read ${root}${query.prefix}` };
-    return client.call(query.cut ? CUT_RANGE : RANGE, request, how, signal, (answer, bytes) => ({
+    return client.call(query.cut ? cut : whole, request, how, signal, (answer, bytes) => ({
       revision: query.revision ?? revisionOf(answer),
-      kvs: answer.kvs.map(({ key, value, modRevision }) => ({ key: withoutRoot(key, root), value, modRevision })),
-      next: answer.more ? cursorAfter(answer.kvs.at(-1)?.key, bytes, root) : null,
+      kvs: answer.kvs,
+      next: answer.more ? cursorAfter(answer.kvs.at(-1)?.key, bytes) : null,
     }));
   };
 
@@ -71,9 +72,9 @@ function etcdRange(client: EtcdClient, root: string, history: HistoryCheck): Kv[
 }
 
 /** Where the next page starts: a key without `root` if its bytes survive that, or else as they are. */
-function cursorAfter(lastKey: string | undefined, answer: Buffer, root: string): string {
+function cursorAfter(lastKey: string | undefined, answer: Buffer): string {
   if (lastKey === undefined) throw new JunkAnswerError('the answer promises more keys after none');
-  if (!lastKey.includes('\ufffd')) return `${lastKey.slice(root.length)}\0`;
+  if (!lastKey.includes('\ufffd')) return `${lastKey}\0`;
   const raw = RangeKeys.decode(answer).kvs.at(-1)?.key ?? Buffer.alloc(0);
   return RAW_CURSOR + Buffer.concat([raw, Buffer.of(0)]).toString('base64');
 }

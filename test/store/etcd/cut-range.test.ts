@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { CUT_RANGE, cutRange } from '../../../src/store/etcd/cut-range.ts';
+import { cutRange, rangeBelow } from '../../../src/store/etcd/cut-range.ts';
+import { JunkAnswerError } from '../../../src/store/etcd/etcd-errors.ts';
 import { message } from '../../../src/store/etcd/protobuf.ts';
-import { RANGE } from '../../../src/store/etcd/rpc.ts';
 import { fewerInQuickRun } from '../../support/quick-run.ts';
 
 /** All that etcd sends: https://github.com/etcd-io/etcd/tree/main/api */
@@ -31,10 +31,10 @@ const Sent = message({
 const plain = { noNullPrototype: true };
 const int64 = fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }).map(String);
 const revision = fc.nat(Number.MAX_SAFE_INTEGER).map(String);
-const sent = (unit: 'grapheme' | 'grapheme-ascii') => {
+const sent = (unit: 'grapheme' | 'grapheme-ascii', root = '') => {
   const entry = fc.record(
     {
-      key: fc.string({ unit, maxLength: 200 }),
+      key: fc.string({ unit, maxLength: 200 }).map((key) => root + key),
       createRevision: revision,
       modRevision: revision,
       version: revision,
@@ -57,25 +57,38 @@ function outcome(decode: (bytes: Buffer) => unknown, bytes: Buffer): unknown {
   }
 }
 
-function isAsDecoded(bytes: Buffer): void {
-  assert.deepEqual(outcome(CUT_RANGE.response.decode, bytes), outcome(RANGE.response.decode, bytes));
+function isAsDecoded(bytes: Buffer, root = ''): void {
+  const [cut, whole] = [rangeBelow(root, true), rangeBelow(root, false)];
+  assert.deepEqual(outcome(cut.response.decode, bytes), outcome(whole.response.decode, bytes));
 }
 
 describe('a range whose texts are cut out of the answer', () => {
   it('is cut where all texts are ASCII, and then as it is decoded', () => {
     fc.assert(
-      fc.property(sent('grapheme-ascii'), (bytes) => {
-        assert.notEqual(cutRange(bytes), null);
-        isAsDecoded(bytes);
+      fc.property(sent('grapheme-ascii', '/rollcall/'), (bytes) => {
+        assert.notEqual(cutRange(bytes, '/rollcall/'), null);
+        isAsDecoded(bytes, '/rollcall/');
       }),
     );
   });
 
+  it('has keys without the root, and is refused where a key does not start with it', () => {
+    const answer = (...keys: readonly string[]) => Sent.encode({ kvs: keys.map((key) => ({ key, value: 'b' })) });
+    for (const cut of [true, false]) {
+      const { decode } = rangeBelow('/rollcall/', cut).response;
+      const keys = decode(answer('/rollcall/v1/a', '/rollcall/')).kvs.map(({ key }) => key);
+      assert.deepEqual(keys, ['v1/a', '']);
+      for (const bytes of [answer('/rollcall'), answer('/rollcall/v1/a', '/other/v1/a'), answer('')]) {
+        assert.throws(() => decode(bytes), JunkAnswerError);
+      }
+    }
+  });
+
   it('is decoded where a text is not', () => {
     const bytes = Sent.encode({ kvs: [{ key: 'a', value: 'b' }, { key: 'ä' }] });
-    assert.equal(cutRange(bytes), null);
-    assert.deepEqual(CUT_RANGE.response.decode(bytes).kvs[1]?.key, 'ä');
-    fc.assert(fc.property(sent('grapheme'), isAsDecoded));
+    assert.equal(cutRange(bytes, ''), null);
+    assert.deepEqual(rangeBelow('', true).response.decode(bytes).kvs[1]?.key, 'ä');
+    fc.assert(fc.property(sent('grapheme'), (bytes) => isAsDecoded(bytes)));
   });
 
   it('is as it is decoded, or refused alike, where the answer is damaged', () => {
