@@ -90,6 +90,7 @@ export function buildProgram(context: CliContext, args: readonly string[]): Comm
     command
       .exitOverride()
       .configureOutput({ outputError: () => {}, getOutHelpWidth: () => width, getErrHelpWidth: () => width });
+    command.configureHelp({ minWidthToWrap: MIN_TEXT_WIDTH });
     command.helpOption('-h, --help', 'print this help');
     command.allowExcessArguments(false);
     resolveSwitchVariables(command, context);
@@ -99,6 +100,9 @@ export function buildProgram(context: CliContext, args: readonly string[]): Comm
   }
   return program;
 }
+
+/** Beside the flags, in columns; with less room a text of the help is not wrapped. */
+const MIN_TEXT_WIDTH = 16;
 
 /** The terminal's, in columns; wider lines than 100 are hard to read. COLUMNS outranks it, as in other programs. */
 function helpWidth({ env, columns }: CliContext): number {
