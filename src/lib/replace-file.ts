@@ -1,12 +1,14 @@
+import type { Stats } from 'node:fs';
 import { open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
 /**
  * Replaces a file atomically: a reader finds the old or the new content, also after a power cut. Only one process may
  * write it. The file keeps its mode. @param mode of a file that is new; default: what the umask leaves of 0644
+ * @returns what `stat` says of the new file, also where something else has changed or deleted it since
  * @throws the system's error
  */
-export async function replaceFile(path: string, text: string, mode?: number): Promise<void> {
+export async function replaceFile(path: string, text: string, mode?: number): Promise<Stats> {
   const folder = dirname(path);
   // A fixed name, because there is one writer. A file left by a crash is removed, and a link that another user put there
   // is not followed.
@@ -14,11 +16,13 @@ export async function replaceFile(path: string, text: string, mode?: number): Pr
   await rm(next, { force: true });
   const modeToSet = (await modeOf(path)) ?? mode;
   const file = await open(next, 'wx', modeToSet ?? 0o644);
+  let written: Stats;
   try {
     try {
       if (modeToSet !== undefined) await file.chmod(modeToSet);
       await file.writeFile(text);
       await file.sync();
+      written = await file.stat();
     } finally {
       await file.close();
     }
@@ -34,6 +38,7 @@ export async function replaceFile(path: string, text: string, mode?: number): Pr
   } finally {
     await entries.close();
   }
+  return written;
 }
 
 async function modeOf(path: string): Promise<number | undefined> {

@@ -1,4 +1,4 @@
-import { accessSync, constants, readFileSync, realpathSync, statSync } from 'node:fs';
+import { accessSync, constants, readFileSync, realpathSync, type Stats, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { describeError, RollcallError, UsageError } from '../../lib/errors.ts';
 import { lockFile } from '../../lib/lock-file.ts';
@@ -57,8 +57,9 @@ export async function openDnsFile(given: string, render: RenderDns): Promise<Dns
       if (text === '' || (text.split('\n', 1)[0] ?? '').endsWith(MADE_BY)) return text;
       throw refuse('it was not made by rollcall dns; remove it, or name another file');
     };
+    // Before it is read: what changes meanwhile is seen later.
+    let stamp = stampAt(path);
     let last = await readOwn();
-    let stamp = stampOf(path);
     const nameless = render({ nodes: [], leftOut: [] }, last);
     return {
       hadNames: last !== '' && last !== nameless,
@@ -67,16 +68,15 @@ export async function openDnsFile(given: string, render: RenderDns): Promise<Dns
         const hasNames = last !== '' && last !== render({ nodes: [], leftOut: [] }, last);
         if (names.nodes.length === 0 && hasNames) return 'kept';
         const text = render(names, last);
-        const isAsWritten = stampOf(path) === stamp;
+        const isAsWritten = stamp !== null && stampAt(path) === stamp;
         if (text === last && isAsWritten) return 'unchanged';
         if (!isAsWritten) await readOwn();
         try {
-          await replaceFile(path, text, READABLE);
+          stamp = stampOf(await replaceFile(path, text, READABLE));
         } catch (error) {
           throw new RollcallError(`cannot write ${given}: ${describeError(error)}`);
         }
         last = text;
-        stamp = stampOf(path);
         return 'written';
       },
       release,
@@ -87,11 +87,13 @@ export async function openDnsFile(given: string, render: RenderDns): Promise<Dns
   }
 }
 
-/** Another one after each change of the file. */
-function stampOf(path: string): string {
-  const { ino, size, mtimeMs } = statSync(path, { throwIfNoEntry: false }) ?? {};
-  return `${ino} ${size} ${mtimeMs}`;
+/** Another one after each change of the file; null: there is none. */
+function stampAt(path: string): string | null {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  return stats === undefined ? null : stampOf(stats);
 }
+
+const stampOf = ({ ino, size, mtimeMs }: Stats): string => `${ino} ${size} ${mtimeMs}`;
 
 /** A symbolic link is resolved, so that the link itself is not replaced. */
 function replaceable(given: string): string {

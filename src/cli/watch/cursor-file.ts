@@ -76,7 +76,9 @@ export async function openCursorFile(given: string): Promise<CursorFile> {
     return {
       path: given,
       saved: read(path, given),
-      write: (cursor) => replaceFile(path, encodeCursor(cursor)),
+      async write(cursor) {
+        await replaceFile(path, encodeCursor(cursor));
+      },
       release,
     };
   } catch (error) {

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { openDnsFile } from '../../../src/cli/dns/dns-file.ts';
-import { type DnsNames, renderHosts, renderZone } from '../../../src/cli/dns/dns-names.ts';
+import { type DnsNames, MADE_BY, renderHosts, renderZone } from '../../../src/cli/dns/dns-names.ts';
 
 const SETTINGS = {
   zone: 'rollcall.internal',
@@ -35,6 +36,20 @@ test('a file that was deleted or changed meanwhile is made again, also where no 
   assert.equal(await file.update(NAMES), 'written');
   assert.equal(await readFile(path, 'utf8'), whole);
   assert.equal(await file.update(NAMES), 'unchanged');
+});
+
+test('a file that is deleted or replaced as soon as it is written is made again', async (t) => {
+  const { path, file } = await setUp(t);
+  for (const change of [() => rmSync(path), () => writeFileSync(path, `# ${MADE_BY}\n10.0.0.3 by.hand\n`)]) {
+    rmSync(path, { force: true });
+    const writing = file.update(NAMES);
+    // The folder is not on the disk yet: the writer goes on after this.
+    while (!existsSync(path)) await new Promise((resolve) => setImmediate(resolve));
+    change();
+    assert.equal(await writing, 'written');
+    assert.equal(await file.update(NAMES), 'written');
+    assert.equal(await file.update(NAMES), 'unchanged');
+  }
 });
 
 test('a file of another program that came in its place is not replaced', async (t) => {
