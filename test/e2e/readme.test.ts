@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { killAtExit } from '../support/owned-process.ts';
 import { CLEAN_ENV } from '../support/rollcall-process.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -44,12 +45,12 @@ async function runBlock(script: string): Promise<{ code: number | null; output: 
       process.kill(-(child.pid ?? 0), 'SIGKILL');
     } catch {} // no process of the group is left
   };
-  process.once('exit', kill);
+  const release = killAtExit(kill);
   const timer = setTimeout(kill, BLOCK_LIMIT_MS);
   const [code] = await once(child, 'exit');
   clearTimeout(timer);
   kill();
-  process.removeListener('exit', kill);
+  release();
   await rm(scratch, { recursive: true, force: true });
   return { code, output };
 }

@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import type { EtcdServerTls } from './etcd-certs.ts';
 import { freePorts } from './etcd-ports.ts';
 import { type EtcdVersion, etcdProgram } from './etcd-versions.ts';
-import { diesWithParent } from './owned-process.ts';
+import { diesWithParent, killAtExit } from './owned-process.ts';
 
 const START_LIMIT_MS = 60_000;
 /** A test does not survive a power cut anyway, and fsync on a shared disk takes up to a second. */
@@ -164,8 +164,7 @@ async function run(program: string, args: readonly string[], isReady: () => Prom
   child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
     output = (output + chunk).slice(-4_000);
   });
-  const killNow = () => child.kill('SIGKILL');
-  process.once('exit', killNow);
+  const release = killAtExit(() => child.kill('SIGKILL'));
   let ended = false;
   const end = new Promise<void>((resolve) => {
     child.once('error', (error) => {
@@ -175,7 +174,7 @@ async function run(program: string, args: readonly string[], isReady: () => Prom
     });
     child.once('exit', () => {
       ended = true;
-      process.removeListener('exit', killNow);
+      release();
       resolve();
     });
   });

@@ -7,7 +7,7 @@ import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { type FleetctlState, fleetctlState, type StandInMachine, type StandInUnitState } from './fleetctl-state.ts';
-import { diesWithParent } from './owned-process.ts';
+import { diesWithParent, killAtExit } from './owned-process.ts';
 import { CLEAN_ENV, type Finished, type Running, type SimulatedFleet, startRollcall } from './rollcall-process.ts';
 
 const RECONCILE_MS = 200;
@@ -154,9 +154,9 @@ export async function startFleetStandIn(t: TestContext, options: FleetOptions): 
       timeout: SCRIPT_LIMIT_MS,
     });
     const kill = () => child.pid !== undefined && child.exitCode === null && process.kill(-child.pid, 'SIGKILL');
-    process.once('exit', kill);
+    const release = killAtExit(kill);
     const ended = once(child, 'close').then(([code]) => {
-      process.removeListener('exit', kill);
+      release();
       return code;
     });
     t.after(kill);

@@ -18,6 +18,17 @@ export function diesWithParent(
   return existsSync(DEATH_WATCH) ? [DEATH_WATCH, [`--pdeathsig=${signal}`, file, ...args]] : [file, [...args]];
 }
 
+const killers = new Set<() => void>();
+process.once('exit', () => {
+  for (const kill of killers) kill();
+});
+
+/** Calls `kill` when this process exits, unless the answer is called before. One listener serves all, however many they are. */
+export function killAtExit(kill: () => void): () => void {
+  killers.add(kill);
+  return () => killers.delete(kill);
+}
+
 /** What a process belongs to: a test, or a benchmark. */
 export interface Owner {
   after(end: () => Promise<unknown>): void;
@@ -45,12 +56,11 @@ export function startOwned(
 ): OwnedProcess {
   const [program, programArgs] = orphaned === null ? [file, args] : diesWithParent(orphaned, file, args);
   const child = spawn(program, programArgs, { env, stdio: ['ignore', 'pipe', 'pipe'] });
-  const kill = () => child.kill('SIGKILL');
-  process.once('exit', kill);
+  const release = killAtExit(() => child.kill('SIGKILL'));
   const closed = once(child, 'close').then(([code = null, signal = null]) => ({ code, signal }));
   const gone = closed
     .catch(() => {}) // it never started
-    .finally(() => process.removeListener('exit', kill));
+    .finally(release);
   const stop = async (signal: NodeJS.Signals) => {
     child.kill(signal);
     await gone;

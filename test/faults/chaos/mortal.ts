@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { TestContext } from 'node:test';
+import { killAtExit } from '../../support/owned-process.ts';
 import { CLEAN_ENV } from '../../support/rollcall-process.ts';
 
 /** Something that is killed without warning and started again. */
@@ -56,10 +57,9 @@ export function startMortal(
     killed?.stderr?.destroy();
   }
 
-  const killNow = () => child?.kill('SIGKILL');
-  process.once('exit', killNow);
+  const release = killAtExit(() => child?.kill('SIGKILL'));
   t.after(async () => {
-    process.removeListener('exit', killNow);
+    release();
     await kill();
   });
   void start();
