@@ -6,32 +6,24 @@ import { type TestContext, test } from 'node:test';
 import { storeConfig } from '../../src/config/store-flags.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import type { CloudEvent, InstanceData } from '../../src/record/cloud-event.ts';
-import type { NodeRecord } from '../../src/record/record.ts';
 import { openStore } from '../../src/store/open-store.ts';
-import type { Hold } from '../../src/store/store.ts';
 import { type EtcdServer, startEtcd } from '../support/etcd-server.ts';
 import { timed, until } from '../support/machine-time.ts';
 import { PATIENCE_MS, type Running, rollcall, startRollcall } from '../support/rollcall-process.ts';
-import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
+import { sampleInstanceId } from '../support/sample-record.ts';
+import { type SampleWriter, sampleWriter, type WrittenNode } from '../support/sample-writer.ts';
 
 const NEVER = new AbortController().signal;
 /** What a test allows on top of a promise for processes that start on a busy machine. */
 const LIMIT_MS = PATIENCE_MS;
 
-interface Node {
-  readonly hold: Hold;
-  readonly record: NodeRecord;
-}
-
-interface World {
+interface World extends Pick<SampleWriter, 'register' | 'update'> {
   readonly dir: string;
   readonly url: string;
   /** null with an embedded store. */
   readonly etcd: EtcdServer | null;
-  register(n: number, overrides?: Partial<NodeRecord>, ttlMs?: number): Promise<Node>;
-  /** Answers the revision. */
-  update(node: Node, overrides: Partial<NodeRecord>): Promise<string>;
-  depart(node: Node): Promise<string>;
+  /** Because of a spot interruption; answers the revision. */
+  depart(node: WrittenNode): Promise<string>;
   watch(args?: readonly string[], env?: Record<string, string>): Running;
   /** An executable shell script in the world's folder. */
   script(name: string, text: string): Promise<string>;
@@ -48,30 +40,14 @@ async function world(t: TestContext, kind: 'etcd' | 'sqlite'): Promise<World> {
   const deps = { clock: systemClock, random: Math.random, signal: NEVER, create: true };
   const store = await openStore(storeConfig({ store: url }), deps);
   t.after(() => store.close());
+  const { register, update, depart } = sampleWriter(store);
   return {
     dir,
     url,
     etcd,
-    async register(n, overrides = {}, ttlMs = 60_000) {
-      const instanceId = sampleInstanceId(n);
-      const record = sampleRecord({ ec2InstanceId: instanceId, ...overrides });
-      const since = '2026-01-01T00:00:00.000Z';
-      const registration = { instanceId, session: 'session-a', since, ttlMs, retentionMs: 86_400_000 };
-      const outcome = await store.register(registration, record, { takeover: true, signal: NEVER });
-      assert.ok(outcome.kind === 'registered');
-      return { hold: outcome.hold, record };
-    },
-    async update({ hold, record }, overrides) {
-      const outcome = await store.update(hold, { ...record, ...overrides }, NEVER);
-      assert.ok(outcome.kind === 'written');
-      return outcome.revision;
-    },
-    async depart({ hold, record }) {
-      const departure = { cause: 'spot-interruption', at: '2026-01-01T00:00:01.000Z' } as const;
-      const outcome = await store.depart(hold, { ...record, departure }, NEVER);
-      assert.ok(outcome.kind === 'written');
-      return outcome.revision;
-    },
+    register,
+    update,
+    depart: (node) => depart(node, 'spot-interruption'),
     watch: (args = [], env = {}) => startRollcall(t, ['watch', '--store', url, ...args], { OUT: dir, ...env }),
     async script(name, text) {
       await writeFile(join(dir, name), `#!/bin/sh\n${text}\n`);

@@ -5,7 +5,7 @@ import type { InstanceJson } from '../../src/record/roll.ts';
 import { openSse } from '../http/sse-reader.ts';
 import { until } from '../support/machine-time.ts';
 import { agentUrl, type Running, startFleet, startRollcall } from '../support/rollcall-process.ts';
-import type { SampleWriter } from './sample-writer.ts';
+import type { SampleWriter } from '../support/sample-writer.ts';
 import { createToldRoll, differences, storedRoll, type ToldRoll } from './told-roll.ts';
 
 /** What a test allows on top of a promise for processes that start on a busy machine. */

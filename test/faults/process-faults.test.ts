@@ -10,8 +10,9 @@ import { startEtcd } from '../support/etcd-server.ts';
 import { until } from '../support/machine-time.ts';
 import { startRollcall } from '../support/rollcall-process.ts';
 import { sampleInstanceId } from '../support/sample-record.ts';
+import type { SampleWriter } from '../support/sample-writer.ts';
 import { agree, consumer, jsonLines, LIMIT_MS, startOutside } from './consumers.ts';
-import { openSampleWriter, type SampleWriter } from './sample-writer.ts';
+import { openSampleWriter } from './sample-writer.ts';
 import { brief } from './told-roll.ts';
 
 const NEVER = new AbortController().signal;

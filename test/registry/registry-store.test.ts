@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { createRegistry } from '../../src/registry/registry.ts';
 import { openStore } from '../../src/store/open-store.ts';
-import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
+import { sampleWriter } from '../support/sample-writer.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
 
 const NEVER = new AbortController().signal;
@@ -18,28 +18,15 @@ async function setUp(t: TestContext) {
     await registry.close();
     await store.close();
   });
-  const register = async (n: number, ttlMs: number) => {
-    const instanceId = sampleInstanceId(n);
-    const record = sampleRecord({ ec2InstanceId: instanceId });
-    const registration = {
-      instanceId,
-      session: 'session-a',
-      since: '2026-01-01T00:00:00.000Z',
-      ttlMs,
-      retentionMs: 86_400_000,
-    };
-    const outcome = await store.register(registration, record, { takeover: true, signal: NEVER });
-    assert.ok(outcome.kind === 'registered');
-    return { hold: outcome.hold, record };
-  };
+  const { register } = sampleWriter(store);
   return { store, clock, registry, register };
 }
 
 test('a reader of a real store sees a node register, depart and be lost, without a second snapshot', async (t) => {
   const { store, clock, registry, register } = await setUp(t);
   await registry.read(NEVER);
-  await register(1, 30_000);
-  const { hold, record } = await register(2, 60_000);
+  await register(1, {}, 30_000);
+  const { hold, record } = await register(2, {}, 60_000);
   await clock.advance(1_000);
   assert.deepEqual(registry.status().nodes, { present: 2, departed: 0, lost: 0 });
   await clock.advance(30_000);
@@ -52,10 +39,10 @@ test('a reader of a real store sees a node register, depart and be lost, without
 
 test('the view is the same as a snapshot of the same revision', async (t) => {
   const { store, clock, registry, register } = await setUp(t);
-  await register(3, 30_000);
+  await register(3, {}, 30_000);
   await registry.read(NEVER);
-  await register(1, 30_000);
-  await register(2, 60_000);
+  await register(1, {}, 30_000);
+  await register(2, {}, 60_000);
   await clock.advance(31_000);
   const { roll, stale } = await registry.read(NEVER);
   const { entries, skipped } = await store.read(NEVER);

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { type TestContext, test } from 'node:test';
-import { type Clock, systemClock } from '../../src/lib/clock.ts';
+import type { Clock } from '../../src/lib/clock.ts';
 import { describeError } from '../../src/lib/errors.ts';
-import { startSimulator } from '../../src/simulator/simulator.ts';
 import { createImdsClient, type ImdsClient } from '../../src/sources/imds.ts';
 import { SourceError } from '../../src/sources/source-error.ts';
 import { until } from '../support/machine-time.ts';
 import { scaledClock } from '../support/scaled-clock.ts';
 import { shiftedClock } from './shifted-clock.ts';
+import { simulateNode } from './simulate-node.ts';
 import { startRawServer } from './start-raw-server.ts';
 
 const { signal } = new AbortController();
@@ -141,9 +141,7 @@ test('401 with a fresh token is an error, not a loop', async (t) => {
 });
 
 test('a leaf that does not apply (404) is null, not a failure', async (t) => {
-  const simulator = await startSimulator({ nodes: 1, basePort: 0, cluster: 'demo', seed: 's', clock: systemClock });
-  t.after(() => simulator.close());
-  const client = openClient(t, simulator.nodes[0]?.imdsEndpoint ?? '');
+  const client = openClient(t, (await simulateNode(t)).imdsEndpoint);
   assert.equal(await client.get('meta-data/public-ipv4', signal), null);
 });
 

@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, type TestContext, test } from 'node:test';
 import fc from 'fast-check';
-import { systemClock } from '../../src/lib/clock.ts';
 import { describeError } from '../../src/lib/errors.ts';
 import { containerInstanceArn, type IntrospectionFault } from '../../src/simulator/simulated-node.ts';
-import { startSimulator } from '../../src/simulator/simulator.ts';
 import { createIntrospectionReader, parseIntrospection } from '../../src/sources/introspection.ts';
 import { SourceError } from '../../src/sources/source-error.ts';
 import { scaledClock } from '../support/scaled-clock.ts';
+import { simulateNode } from './simulate-node.ts';
 import { startRawServer } from './start-raw-server.ts';
 
 /** Of any code points. `fc.string({ unit: 'binary' })` is the same, but a table of all of them takes a second to build. */
@@ -135,16 +134,11 @@ describe('read introspection', () => {
   }
 
   async function startNode(t: TestContext, agentVersion: '1.70.0' | '1.0.0' = '1.70.0') {
-    const options = { nodes: 1, basePort: 0, cluster: 'demo', seed: 's', clock: systemClock, agentVersion };
-    const simulator = await startSimulator(options);
-    t.after(() => simulator.close());
-    const [first] = simulator.nodes;
-    assert.ok(first);
-    const { instanceId } = first.node;
+    const { simulator, ...node } = await simulateNode(t, { agentVersion });
     return {
-      ...first,
-      break: (introspection: IntrospectionFault) => simulator.setFault(instanceId, { introspection }),
-      wipe: () => simulator.restartAgent(instanceId, { wipeCheckpoint: true }),
+      ...node,
+      break: (introspection: IntrospectionFault) => simulator.setFault(node.id, { introspection }),
+      wipe: () => simulator.restartAgent(node.id, { wipeCheckpoint: true }),
     };
   }
 

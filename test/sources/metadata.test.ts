@@ -2,11 +2,9 @@ import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';
 import { describe, type TestContext, test } from 'node:test';
 import fc from 'fast-check';
-import { systemClock } from '../../src/lib/clock.ts';
 import { isHostName } from '../../src/lib/foreign-text.ts';
 import type { MetadataFacts } from '../../src/record/record.ts';
 import type { ImdsFault } from '../../src/simulator/simulated-node.ts';
-import { startSimulator } from '../../src/simulator/simulator.ts';
 import { createImdsClient } from '../../src/sources/imds.ts';
 import {
   METADATA_FIELDS,
@@ -18,6 +16,7 @@ import {
 import { SourceError } from '../../src/sources/source-error.ts';
 import { timed } from '../support/machine-time.ts';
 import { scaledClock } from '../support/scaled-clock.ts';
+import { simulateNode } from './simulate-node.ts';
 import { startRawServer } from './start-raw-server.ts';
 
 /** Of any code points. `fc.string({ unit: 'binary' })` is the same, but a table of all of them takes a second to build. */
@@ -258,11 +257,8 @@ describe('read metadata', () => {
   }
 
   async function startNode(t: TestContext) {
-    const simulator = await startSimulator({ nodes: 1, basePort: 0, cluster: 'demo', seed: 's', clock: systemClock });
-    t.after(() => simulator.close());
-    const [first] = simulator.nodes;
-    assert.ok(first);
-    return { ...first, break: (imds: ImdsFault) => simulator.setFault(first.node.instanceId, { imds }) };
+    const { simulator, ...node } = await simulateNode(t);
+    return { ...node, break: (imds: ImdsFault) => simulator.setFault(node.id, { imds }) };
   }
 
   const LEAVES: Readonly<Record<string, string>> = {

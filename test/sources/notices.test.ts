@@ -1,9 +1,7 @@
 import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';
 import { describe, type TestContext, test } from 'node:test';
-import { systemClock } from '../../src/lib/clock.ts';
 import { INTERRUPTION_KINDS } from '../../src/record/record.ts';
-import { startSimulator } from '../../src/simulator/simulator.ts';
 import { createImdsClient } from '../../src/sources/imds.ts';
 import {
   mostUrgent,
@@ -17,6 +15,7 @@ import {
   readNotices,
 } from '../../src/sources/notices.ts';
 import { scaledClock } from '../support/scaled-clock.ts';
+import { simulateNode } from './simulate-node.ts';
 import { startRawServer } from './start-raw-server.ts';
 
 describe('notices', () => {
@@ -185,11 +184,8 @@ describe('read notices', () => {
   }
 
   async function startNode(t: TestContext) {
-    const simulator = await startSimulator({ nodes: 1, basePort: 0, cluster: 'demo', seed: 's', clock: systemClock });
-    t.after(() => simulator.close());
-    const [first] = simulator.nodes;
-    assert.ok(first);
-    return { simulator, id: first.node.instanceId, imds: openClient(t, first.imdsEndpoint) };
+    const { simulator, id, imdsEndpoint } = await simulateNode(t);
+    return { simulator, id, imds: openClient(t, imdsEndpoint) };
   }
 
   const none = {
