@@ -10,7 +10,7 @@ import { until } from '../support/machine-time.ts';
 import { startOwned } from '../support/owned-process.ts';
 import { CLEAN_ENV, PATIENCE_MS, rollStates, startFleet } from '../support/rollcall-process.ts';
 
-const BUNDLE = fileURLToPath(new URL('../../dist/rollcall.cjs', import.meta.url));
+const BUNDLE = fileURLToPath(new URL('../../dist/start.cjs', import.meta.url));
 /** From before the first line of the program to a while after its registration. */
 const DELAYS_MS = [0, 5, 10, 20, 30, 40, 50, 60, 80, 100, 120, 150, 180, 220, 260, 300, 400, 600];
 
