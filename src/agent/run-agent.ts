@@ -214,7 +214,7 @@ function openRegistry(
 /** This agent's part in the continuous audit of the fleet. */
 function continuousAudit(
   { intervalMs, clusters, limits }: AuditConfig,
-  { presenceTtlMs, ecs }: AgentConfig,
+  { presenceTtlMs, ecs, massLoss }: AgentConfig,
   deps: AgentDependencies,
   monitor: LoopMonitor,
   desired: () => Desired | null,
@@ -230,7 +230,8 @@ function continuousAudit(
       deps.audit ??
       fleetAudit(
         { store, clock, openEcs: (requestsPerSecond) => deps.openEcs({ ...ecs, requestsPerSecond }) },
-        clusters,
+        { clusters, intervalMs },
+        massLoss,
       ),
     clock,
     random,

@@ -13,7 +13,8 @@ export type DifferenceKind = (typeof DIFFERENCE_KINDS)[number];
 /**
  * Findings that are not differences. `disconnected-now`: for an unknown time; healthy agents disconnect several times an
  * hour. `registering`, `deregistering`: ECS is doing it, or rollcall may register soon. `unregistered`: present, but its
- * ecs-agent has no ARN yet. `unreadable`, `changing`: the audit could not tell.
+ * ecs-agent has no ARN yet. `unreadable`, `changing`: the audit could not tell. `vanished`: nor could it, because the ghost is
+ * one of many that are new at once.
  */
 export const NOTE_KINDS = [
   'disconnected-now',
@@ -22,6 +23,7 @@ export const NOTE_KINDS = [
   'unregistered',
   'unreadable',
   'changing',
+  'vanished',
 ] as const;
 export type NoteKind = (typeof NOTE_KINDS)[number];
 
@@ -56,7 +58,7 @@ export interface AuditReport {
 
 /** True if the node may or may not differ, so that an audit without differences does not mean that both sides agree. */
 export function isUndecided(kind: NoteKind): boolean {
-  return kind === 'unreadable' || kind === 'changing';
+  return kind === 'unreadable' || kind === 'changing' || kind === 'vanished';
 }
 
 /** The result for one node, one container instance, or both together. */

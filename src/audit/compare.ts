@@ -126,7 +126,7 @@ function judgeAbsent(
   }
   const link = instance.agentConnected
     ? 'its ecs-agent is connected, so rollcall does not run there'
-    : 'its ecs-agent is not connected';
+    : 'its ecs-agent is disconnected';
   return { ...verdict, kind: 'ghost', reason: `never on the roll, or forgotten${inEcs}; ${link}` };
 }
 

@@ -24,24 +24,31 @@ export const emptyAuditMemory: AuditMemory = { sightings: {} };
 /** Two previous audits are enough for `judgeDisconnection`. */
 const COUNTED_AUDITS = 2;
 /** Audits further apart than this say nothing about the time between them. */
-const MAX_GAP_MS = 3_600_000;
+export const MAX_GAP_MS = 3_600_000;
 /** The oldest are kept. Each has about 150 bytes, and the memory must fit in one value of the store. */
 const MAX_SIGHTINGS = 2_000;
 
 /** The consecutive audits up to the last one that found this; null: the last one did not, or is too long ago. */
-export function recall(memory: AuditMemory, key: string, nowMs: number): Sighting | null {
+export function recall(memory: AuditMemory, key: string, nowMs: number, maxGapMs = MAX_GAP_MS): Sighting | null {
   const sighting = Object.hasOwn(memory.sightings, key) ? memory.sightings[key] : undefined;
-  return sighting && nowMs - Date.parse(sighting.lastAt) <= MAX_GAP_MS ? sighting : null;
+  return sighting && nowMs - Date.parse(sighting.lastAt) <= maxGapMs ? sighting : null;
 }
 
 /** The memory after an audit with these verdicts. A difference that the audit did not find is dropped. */
-export function remember(memory: AuditMemory, verdicts: readonly Verdict[], nowMs: number): AuditMemory {
+export function remember(
+  memory: AuditMemory,
+  verdicts: readonly Verdict[],
+  nowMs: number,
+  maxGapMs = MAX_GAP_MS,
+): AuditMemory {
   const lastAt = new Date(nowMs).toISOString();
   const seen = verdicts
-    .filter((verdict) => isDifference(verdict.kind) || verdict.kind === 'disconnected-now')
+    .filter(({ kind }) => isDifference(kind) || kind === 'disconnected-now' || kind === 'vanished')
     .map((verdict): [string, Sighting] => {
       const key = verdictKey(verdict);
-      const before = recall(memory, key, nowMs);
+      // A ghost may have been one of many that vanished.
+      const earlier = verdict.kind === 'ghost' ? verdictKey({ ...verdict, kind: 'vanished' }) : key;
+      const before = recall(memory, key, nowMs, maxGapMs) ?? recall(memory, earlier, nowMs, maxGapMs);
       return [
         key,
         { firstAt: before?.firstAt ?? lastAt, lastAt, audits: Math.min((before?.audits ?? 0) + 1, COUNTED_AUDITS) },

@@ -21,6 +21,7 @@ import {
 } from './audit-report.ts';
 import { type BothSides, compareRolls } from './compare.ts';
 import { type AuditMemory, remember } from './history.ts';
+import { type VanishLimits, withoutVanished } from './vanished.ts';
 
 interface AuditDeps {
   readonly store: Pick<Store, 'read' | 'readOne'>;
@@ -36,6 +37,8 @@ interface AuditRequest {
   readonly clusters: readonly string[] | null;
   /** The memory that the previous audit returned; `emptyAuditMemory` for the first. */
   readonly memory: AuditMemory;
+  /** null: every ghost counts at once, as a single audit has no memory to tell by. */
+  readonly vanish?: VanishLimits | null;
 }
 
 /**
@@ -54,7 +57,7 @@ const MAX_COMPARISONS = 4;
  */
 export async function runAudit(
   { store, ecs, clock, onRecheck, onUnexpected }: AuditDeps,
-  { clusters, memory }: AuditRequest,
+  { clusters, memory, vanish = null }: AuditRequest,
   signal: AbortSignal,
 ): Promise<{ readonly report: AuditReport; readonly memory: AuditMemory }> {
   const startedMs = clock.wallMs();
@@ -78,10 +81,14 @@ export async function runAudit(
     for (const key of verdicts.map(verdictKey).filter((key) => before.has(key))) confirmed.add(key);
   }
   const changing = new Set(unconfirmedDifferences(verdicts, confirmed));
-  const finalVerdicts = verdicts.map((verdict) => (changing.has(verdict) ? asChanging(verdict) : verdict));
+  const known = verdicts.map((verdict) => (changing.has(verdict) ? asChanging(verdict) : verdict));
   const finishedMs = clock.wallMs();
+  const finalVerdicts = vanish ? withoutVanished(known, memory, finishedMs, vanish) : known;
   const about = { clusters: enumeration.clusters, startedMs, finishedMs, revision: sides.roll.revision };
-  return { report: buildAuditReport(finalVerdicts, about), memory: remember(memory, finalVerdicts, finishedMs) };
+  return {
+    report: buildAuditReport(finalVerdicts, about),
+    memory: remember(memory, finalVerdicts, finishedMs, vanish?.maxGapMs),
+  };
 }
 
 /** Removes duplicates, and a name if its ARN is given too. Two ARNs with the same name are two clusters. */

@@ -45,7 +45,7 @@ describe('rollcall status', () => {
       lastRun: { by, endedAt: '2026-01-01T00:00:00Z', error: null },
       result: {
         ...{ by, startedAt: '2026-01-01T00:00:00Z', finishedAt: '2026-01-01T00:00:00Z', revision: '7', clusters: 1 },
-        ...{ agreeing: 9, elsewhere: 0, differences },
+        ...{ agreeing: 9, elsewhere: 0, undecided: 0, differences },
       },
     });
     await roll.store.leaderLocks.publish(audited.term, { summary }, never);

@@ -44,6 +44,7 @@ export function sampleSummary(endedAtMs: number, overrides: Partial<AuditSummary
     clusters: 1,
     agreeing: 5,
     elsewhere: 0,
+    undecided: 0,
   };
   const lastRun = { by, endedAt, error: null };
   return { intervalMs: 300_000, lastRun, result: { ...result, differences }, ...overrides };

@@ -5,6 +5,7 @@ import {
   DIFFERENCE_KINDS,
   type Difference,
   type DifferenceKind,
+  isUndecided,
   type Note,
 } from '../audit-report.ts';
 import { type AuditMemory, encodeMemory } from '../history.ts';
@@ -44,6 +45,8 @@ interface AuditResult {
   readonly clusters: number;
   readonly agreeing: number;
   readonly elsewhere: number;
+  /** Nodes that it could not tell about. */
+  readonly undecided: number;
   readonly differences: Readonly<Record<DifferenceKind, number>>;
 }
 
@@ -83,6 +86,8 @@ function readResult(from: Readonly<Record<string, unknown>>): AuditResult {
     clusters: field.number(from['clusters'], 'clusters'),
     agreeing: field.number(from['agreeing'], 'agreeing'),
     elsewhere: field.number(from['elsewhere'], 'elsewhere'),
+    // An earlier version writes none.
+    undecided: field.number(from['undecided'] ?? 0, 'undecided'),
     differences: Object.fromEntries(counts) as Record<DifferenceKind, number>,
   };
 }
@@ -200,10 +205,11 @@ export function publishResult(report: AuditReport, memory: AuditMemory, context:
     number
   >;
   const clusters = report.clusters.length;
+  const undecided = report.notes.filter(({ kind }) => isUndecided(kind)).length;
   const summary = encodeAuditSummary({
     intervalMs,
     lastRun: { by, endedAt, error: null },
-    result: { by, startedAt, finishedAt, revision, clusters, agreeing, elsewhere, differences },
+    result: { by, startedAt, finishedAt, revision, clusters, agreeing, elsewhere, undecided, differences },
   });
   const details = encodeDetails(boundDetails(report));
   return {

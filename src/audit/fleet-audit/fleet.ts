@@ -4,9 +4,10 @@ import { disconnectedInstances, listClusters } from '../../ecs/list-instances.ts
 import type { Clock } from '../../lib/clock.ts';
 import { RollcallError } from '../../lib/errors.ts';
 import { presenceState, type Roll } from '../../record/roll.ts';
+import type { MassLossLimits } from '../../registry/mass-loss.ts';
 import type { Store } from '../../store/store.ts';
 import type { AuditReport } from '../audit-report.ts';
-import type { AuditMemory } from '../history.ts';
+import { type AuditMemory, MAX_GAP_MS } from '../history.ts';
 import type { ConnectionLimits, Disconnected } from './connections.ts';
 
 /** The continuous audit, as each agent that takes part is configured. */
@@ -39,8 +40,16 @@ interface FleetAuditDeps {
 /** A tenth of what ECS lets an account read in a region: the rest is for all other programs. */
 const REQUESTS_PER_SECOND = 2;
 
-/** The audit of the whole fleet. ECS's API is opened by the first run and kept until this agent no longer leads. */
-export function fleetAudit({ store, clock, openEcs }: FleetAuditDeps, clusters: AuditConfig['clusters']): Audit {
+/**
+ * The audit of the whole fleet. ECS's API is opened by the first run and kept until this agent no longer leads.
+ * @param massLoss null: every ghost counts at once
+ */
+export function fleetAudit(
+  { store, clock, openEcs }: FleetAuditDeps,
+  { clusters, intervalMs }: Pick<AuditConfig, 'clusters' | 'intervalMs'>,
+  massLoss: MassLossLimits | null,
+): Audit {
+  const vanish = { massLoss, maxGapMs: Math.max(MAX_GAP_MS, 2 * intervalMs) };
   let opened: Promise<EcsApi> | null = null;
   /** Those that the last run compared: a poll once a minute must not read the whole roll for them. */
   let compared: readonly string[] | null = null;
@@ -60,7 +69,7 @@ export function fleetAudit({ store, clock, openEcs }: FleetAuditDeps, clusters: 
       const ecs = await ecsApi();
       const asked = clusters === 'roll' ? await clustersOnRoll(await store.read(signal), ecs, signal) : clusters;
       compared = asked === 'all' ? null : asked;
-      return runAudit({ store, ecs, clock }, { clusters: compared, memory }, signal);
+      return runAudit({ store, ecs, clock }, { clusters: compared, memory, vanish }, signal);
     },
     disconnected: async (signal) => {
       const ecs = await ecsApi();

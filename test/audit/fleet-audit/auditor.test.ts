@@ -24,6 +24,7 @@ test('a report that is read before the loop has read it is in the status', async
       clusters: 1,
       agreeing: 5,
       elsewhere: 0,
+      undecided: 0,
       differences,
     },
   };

@@ -8,6 +8,7 @@ import { fakeStore } from '../../support/fake-store.ts';
 import { sampleInstanceId, sampleRecord } from '../../support/sample-record.ts';
 import { simulatedClock } from '../../support/simulated-clock.ts';
 
+const CONFIG = { clusters: 'roll', intervalMs: 300_000 } as const;
 const { signal } = new AbortController();
 const PRESENCE = { session: 'a', since: '2026-01-01T00:00:00.000Z', ttlSeconds: 30 };
 const departure = { cause: 'stopped', at: '2026-01-01T00:00:00.000Z' } as const;
@@ -22,7 +23,7 @@ test('by default the clusters are those of present and lost nodes, as far as ECS
   const auditOf = async (...entries: readonly ReturnType<typeof node>[]) => {
     const store = fakeStore();
     store.commit([...entries]);
-    const running = fleetAudit({ store, clock, openEcs: async () => ecs }, 'roll').run(emptyAuditMemory, signal);
+    const running = fleetAudit({ store, clock, openEcs: async () => ecs }, CONFIG, null).run(emptyAuditMemory, signal);
     const ended = running.then(({ report }) => report.clusters).catch(({ message }: Error) => message);
     for (let turn = 0; turn < 40; turn += 1) await clock.advance(1_000);
     return ended;
@@ -51,7 +52,7 @@ test('10,000 nodes are audited in under three minutes, at two requests a second,
     turn = createPacer(clock, perSecond);
     return ecs;
   };
-  const audit = fleetAudit({ store, clock, openEcs }, 'roll');
+  const audit = fleetAudit({ store, clock, openEcs }, CONFIG, null);
   const run = async () => {
     const startMs = clock.monotonicMs();
     let endMs: number | null = null;
@@ -85,7 +86,7 @@ test('an API that cannot be opened is tried again by the next run', async () => 
     opened += 1;
     throw new Error('no such file');
   };
-  const audit = fleetAudit({ store, clock, openEcs }, ['demo']);
+  const audit = fleetAudit({ store, clock, openEcs }, { ...CONFIG, clusters: ['demo'] }, null);
   for (let run = 0; run < 2; run += 1) await assert.rejects(audit.run(emptyAuditMemory, signal), /no such file/);
   audit.release();
   assert.equal(opened, 2);
