@@ -1,4 +1,3 @@
-import { onAbort } from '../lib/abort.ts';
 import type { RollEvent } from '../record/events.ts';
 import type { NodeRecord } from '../record/record.ts';
 import { type EventBatch, SlowReaderError } from './event-source.ts';
@@ -18,6 +17,9 @@ export interface EventLog {
   readFrom(position: LogPosition): LogReader | null;
   /** A reader of all events after `revision`, which may be ahead of the log; null: the log no longer has them all. */
   readAfter(revision: string): LogReader | null;
+  /** Calls `changed` at each change of the log, and when it is closed, until the answer is disposed. */
+  follow(changed: () => void): Disposable;
+  followers(): number;
   /** Ends all readers. */
   close(): void;
   /** Readers cut off so far. */
@@ -38,14 +40,12 @@ export interface LogPosition {
 
 export interface LogReader {
   /**
-   * The next batch, as soon as there is one; `restarted`: the log started over, so this reader has ended; null: the log
-   * was closed. Rejects with `SlowReaderError`, or with the reason of `signal`.
+   * The next batch; null: none yet; `restarted`: the log started over, so this reader has ended; `end`: the log was closed.
+   * @throws SlowReaderError when the log no longer has the next batch
    */
-  next(signal: AbortSignal): Promise<EventBatch | 'restarted' | null>;
-  /** False when the log started over. @throws SlowReaderError when the log no longer has the next batch */
+  take(): EventBatch | 'restarted' | 'end' | null;
+  /** False when the log started over. @throws SlowReaderError as `take` */
   isCurrent(): boolean;
-  /** The reader has ended, or left: its signal is followed no more. */
-  close(): void;
 }
 
 /** How many events the log keeps, and how many bytes, besides those that were appended together with the oldest of them. */
@@ -93,8 +93,7 @@ interface LogState {
   head: bigint;
   closed: boolean;
   slowReaders: number;
-  /** Readers that wait for the next change of the log. */
-  readonly waiting: Set<() => void>;
+  readonly followers: Set<() => void>;
 }
 
 export function createEventLog(): EventLog {
@@ -108,13 +107,11 @@ export function createEventLog(): EventLog {
     head: 0n,
     closed: false,
     slowReaders: 0,
-    waiting: new Set(),
+    followers: new Set(),
   };
 
   function wake() {
-    const woken = [...log.waiting];
-    log.waiting.clear();
-    for (const resume of woken) resume();
+    for (const changed of log.followers) changed();
   }
 
   return {
@@ -146,6 +143,11 @@ export function createEventLog(): EventLog {
       const index = kept.findIndex((logged) => logged.revision > sent);
       return createReader(log, { generation, next: first + (index < 0 ? kept.length : index), revision });
     },
+    follow(changed) {
+      log.followers.add(changed);
+      return { [Symbol.dispose]: () => void log.followers.delete(changed) };
+    },
+    followers: () => log.followers.size,
     close() {
       log.closed = true;
       wake();
@@ -170,19 +172,6 @@ function createReader(log: LogState, { generation, next: from, revision }: LogPo
   /** The reader has the events up to this revision from another process, which is ahead of this one. */
   const skipTo = sent > log.head ? sent : 0n;
   let cutOff = false;
-  let resume = () => {};
-  let following: { readonly signal: AbortSignal; readonly listener: Disposable } | null = null;
-
-  /** Once for a signal: a listener for each wait costs more than all else that an event costs for a reader. */
-  function follow(signal: AbortSignal) {
-    if (following?.signal === signal) return;
-    following?.listener[Symbol.dispose]();
-    const wake = () => {
-      log.waiting.delete(resume);
-      resume();
-    };
-    following = { signal, listener: onAbort(signal, wake) };
-  }
 
   function isCurrent(): boolean {
     if (generation !== log.generation) return false;
@@ -194,36 +183,22 @@ function createReader(log: LogState, { generation, next: from, revision }: LogPo
     );
   }
 
-  function take(): EventBatch | null {
-    for (let logged = log.kept[next - log.first]; logged; logged = log.kept[next - log.first]) {
-      next += 1;
-      if (logged.revision <= skipTo) continue;
-      if (logged.cursor < sent) return { events: logged.batch.events, cursor: String(sent) };
-      sent = logged.cursor;
-      // The same object for all readers, so that its encoded text can be shared.
-      return logged.batch;
-    }
-    if (log.head <= sent) return null;
-    sent = log.head;
-    return { events: [], cursor: String(sent) };
-  }
-
   return {
     isCurrent,
-    close: () => following?.listener[Symbol.dispose](),
-    async next(signal) {
-      for (;;) {
-        signal.throwIfAborted();
-        if (log.closed) return null;
-        if (!isCurrent()) return 'restarted';
-        const batch = take();
-        if (batch) return batch;
-        follow(signal);
-        await new Promise<void>((resolve) => {
-          resume = resolve;
-          log.waiting.add(resolve);
-        });
+    take() {
+      if (log.closed) return 'end';
+      if (!isCurrent()) return 'restarted';
+      for (let logged = log.kept[next - log.first]; logged; logged = log.kept[next - log.first]) {
+        next += 1;
+        if (logged.revision <= skipTo) continue;
+        if (logged.cursor < sent) return { events: logged.batch.events, cursor: String(sent) };
+        sent = logged.cursor;
+        // The same object for all readers, so that its encoded text can be shared.
+        return logged.batch;
       }
+      if (log.head <= sent) return null;
+      sent = log.head;
+      return { events: [], cursor: String(sent) };
     },
   };
 }

@@ -1,6 +1,7 @@
+import { onAbort } from '../lib/abort.ts';
 import type { CatchUp } from './catch-up.ts';
 import type { EventLog } from './event-log.ts';
-import type { EventBatch } from './event-source.ts';
+import type { EventBatch, EventReader } from './event-source.ts';
 import type { LiveRoll } from './live-roll.ts';
 import type { Beginning } from './snapshots.ts';
 
@@ -13,36 +14,77 @@ interface EventParts {
 
 /**
  * One reader's events. It starts with a snapshot or a replay up to a position in the log, and continues with the log. When
- * the log starts over, the reader gets a new snapshot.
- * @param onEnd called when the reader has ended
+ * the log starts over, the reader gets a new snapshot. It follows the log until `signal` aborts or it is closed.
+ * @param onEnd called then
  */
-export async function* readEvents(
+export function openReader(
   parts: EventParts,
   since: string | null,
   signal: AbortSignal,
   onEnd: () => void,
-): AsyncGenerator<EventBatch, void, undefined> {
-  try {
-    let resumed = since === null ? null : await resume(parts, since, signal);
-    for (;;) {
-      const { batches, reader } = resumed ?? parts.snapshot();
-      try {
-        for (const batch of batches) {
-          signal.throwIfAborted();
-          if (!reader.isCurrent()) break;
-          yield batch;
-        }
-        for (let next = await reader.next(signal); next !== 'restarted'; next = await reader.next(signal)) {
-          if (next === null) return;
-          yield next;
-        }
-      } finally {
-        reader.close();
+): EventReader {
+  /** What comes next, first its batches from `sent` on; null: the past is being read. */
+  let begun: Beginning | null = null;
+  let sent = 0;
+  let ready = () => {};
+
+  const wake = () => {
+    const waiting = ready;
+    ready = () => {};
+    waiting();
+  };
+  const following = parts.log.follow(wake);
+  const close = () => {
+    following[Symbol.dispose]();
+    aborting[Symbol.dispose]();
+    onEnd();
+    wake();
+  };
+  const aborting = onAbort(signal, close);
+
+  const begin = (beginning: Beginning | null) => {
+    begun = beginning ?? parts.snapshot();
+    sent = 0;
+    wake();
+  };
+  if (since === null) begin(null);
+  else resume(parts, since, signal).then(begin, wake); // rejects after an abort: `take` says so
+
+  function take(): EventBatch | 'end' | null {
+    signal.throwIfAborted();
+    while (begun) {
+      const { batches, reader } = begun;
+      const batch = batches[sent];
+      if (batch && reader.isCurrent()) {
+        sent += 1;
+        return batch;
       }
-      resumed = null;
+      // Nothing holds on to a snapshot that was sent.
+      if (batches.length > 0) begun = { batches: [], reader };
+      const next = reader.take();
+      if (next !== 'restarted') return next;
+      begin(null);
+    }
+    return null;
+  }
+
+  return {
+    take,
+    whenReady(call) {
+      ready = call;
+    },
+    close,
+  };
+}
+
+export async function* iterate(reader: EventReader): AsyncGenerator<EventBatch, void, undefined> {
+  try {
+    for (let batch = reader.take(); batch !== 'end'; batch = reader.take()) {
+      if (batch) yield batch;
+      else await new Promise<void>(reader.whenReady);
     }
   } finally {
-    onEnd();
+    reader.close();
   }
 }
 

@@ -13,6 +13,16 @@ export interface EventSource {
   events(options: EventsOptions): Promise<AsyncIterable<EventBatch>>;
 }
 
+/** The same events taken one by one, for many readers in a process: to await each costs more than all else that it costs. */
+export interface EventReader {
+  /** The next batch; null: none yet; `end`: the source is closed. Throws what the iteration throws. */
+  take(): EventBatch | 'end' | null;
+  /** After a null: calls `ready` once, when `take` has to be called again. */
+  whenReady(ready: () => void): void;
+  /** The reader has left. The abort of its signal does the same. */
+  close(): void;
+}
+
 export interface EventsOptions {
   /** The cursor of the last batch that was processed; null: start with a snapshot. */
   readonly since: string | null;

@@ -16,7 +16,31 @@ import { type LossMap, lossMap } from './sharded-map.ts';
  * `MAX_KEPT_LOSSES` it gives up: a further loss is sent at once, and still marked as uncertain.
  */
 export function holdLosses(source: EventSource): EventSource {
-  return { events: async (options) => hold(await source.events(options), options.since) };
+  return {
+    async events(options) {
+      const batches = await source.events(options);
+      const hold = createHold(options.since);
+      return (async function* () {
+        for await (const batch of batches) {
+          const held = hold(batch);
+          if (held) yield held;
+        }
+      })();
+    },
+  };
+}
+
+/** The same for one reader, batch by batch. @returns a function of each batch; null: there is nothing to send */
+export function createHold(since: string | null): (batch: EventBatch) => EventBatch | null {
+  let held = NOTHING_HELD;
+  let cursor = since;
+  return (batch) => {
+    const step = holdBatch(held, batch);
+    const isNew = step.batch.events.length > 0 || step.batch.cursor !== cursor;
+    held = step.held;
+    cursor = step.batch.cursor;
+    return isNew ? step.batch : null;
+  };
 }
 
 /** More than the nodes of the greatest supported fleet. */
@@ -44,20 +68,6 @@ export interface Held {
 
 export const NOTHING_HELD: Held = { kept: lossMap(), resumeAfter: undefined, inSnapshot: false, decidedAsOf: '0' };
 const IN_SNAPSHOT: Held = { ...NOTHING_HELD, inSnapshot: true };
-
-async function* hold(
-  batches: AsyncIterable<EventBatch>,
-  since: string | null,
-): AsyncGenerator<EventBatch, void, undefined> {
-  let held = NOTHING_HELD;
-  let cursor = since;
-  for await (const batch of batches) {
-    const step = holdBatch(held, batch);
-    held = step.held;
-    if (step.batch.events.length > 0 || step.batch.cursor !== cursor) yield step.batch;
-    cursor = step.batch.cursor;
-  }
-}
 
 interface HoldStep {
   readonly held: Held;

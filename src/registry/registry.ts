@@ -1,4 +1,4 @@
-import { abortable, onAbort } from '../lib/abort.ts';
+import { abortable } from '../lib/abort.ts';
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { describeError, RollcallError } from '../lib/errors.ts';
@@ -8,8 +8,8 @@ import type { Store } from '../store/store.ts';
 import { StoreError } from '../store/store-errors.ts';
 import { createCatchUp } from './catch-up.ts';
 import { createEventLog } from './event-log.ts';
-import { readEvents } from './event-reader.ts';
-import { type EventSource, FutureRevisionError } from './event-source.ts';
+import { iterate, openReader } from './event-reader.ts';
+import { type EventReader, type EventSource, type EventsOptions, FutureRevisionError } from './event-source.ts';
 import { createFollower, type WatchDown } from './follower.ts';
 import { createLiveRoll } from './live-roll.ts';
 import { DEFAULT_MASS_LOSS, type MassLossLimits } from './mass-loss.ts';
@@ -71,6 +71,8 @@ export interface RegistryStatus {
 
 /** The read side of one process: all readers share one watch, and an agent without readers costs the store nothing. */
 export interface Registry extends EventSource {
+  /** As `events`. */
+  reader(options: EventsOptions): Promise<EventReader>;
   /** Rejects with `StoreError` when no roll was ever read and the store does not answer, or with `signal`'s reason. */
   read(signal: AbortSignal): Promise<RegistryRead>;
   /** As `Store.id`, read once. */
@@ -85,7 +87,6 @@ const STALE_AFTER_MS = 15_000;
 export function createRegistry(options: RegistryOptions): Registry {
   const { store, clock, random, idleMs = 180_000, readTimeoutMs = 3_000 } = options;
   const { massLoss = DEFAULT_MASS_LOSS, onStep = () => {}, onWatch = () => {} } = options;
-  let eventReaders = 0;
   const life = new AbortController();
   const storeId = createStoreId(store, life.signal);
   const log = createEventLog();
@@ -100,7 +101,7 @@ export function createRegistry(options: RegistryOptions): Registry {
     idleMs,
     readTimeoutMs,
     // An idle time must not make uncertain losses certain.
-    isInUse: () => eventReaders > 0 || live.openLosses().size > 0,
+    isInUse: () => log.followers() > 0 || live.openLosses().size > 0,
     onStartOver: storeId.forget,
     onStep,
     onWatch,
@@ -119,21 +120,14 @@ export function createRegistry(options: RegistryOptions): Registry {
     return new StoreError('the roll is not known', { retryable: true, cause: follower.watch.lastError });
   }
 
-  /** Counts one more reader of events, which keeps the watch running. @returns a function that ends that */
-  function joinReaders(signal: AbortSignal): () => void {
-    let joined = true;
-    const leave = () => {
-      if (!joined) return;
-      joined = false;
-      eventReaders -= 1;
-      follower.touch();
-    };
-    eventReaders += 1;
-    const aborting = onAbort(signal, leave);
-    return () => {
-      aborting[Symbol.dispose]();
-      leave();
-    };
+  async function reader({ since, signal }: EventsOptions): Promise<EventReader> {
+    await follower.ensure(live.isBased, signal);
+    if (!live.isBased()) throw notKnown();
+    // Another process may be ahead of this one; only the store knows whether it has reached a revision.
+    const isAhead = since !== null && BigInt(since) > BigInt(live.view()?.revision() ?? 0);
+    if (isAhead) await requireReached(since, options, readTimeoutMs, signal);
+    signal.throwIfAborted();
+    return openReader(parts, since, signal, follower.touch);
   }
 
   return {
@@ -146,21 +140,8 @@ export function createRegistry(options: RegistryOptions): Registry {
       return { roll: view.roll(), ageMs: ageMs(), stale: isStale(), uncertainty, uncertainLosses };
     },
 
-    async events({ since, signal }) {
-      signal.throwIfAborted();
-      const leave = joinReaders(signal);
-      try {
-        await follower.ensure(live.isBased, signal);
-        if (!live.isBased()) throw notKnown();
-        // Another process may be ahead of this one; only the store knows whether it has reached a revision.
-        const isAhead = since !== null && BigInt(since) > BigInt(live.view()?.revision() ?? 0);
-        if (isAhead) await requireReached(since, options, readTimeoutMs, signal);
-      } catch (error) {
-        leave();
-        throw error;
-      }
-      return readEvents(parts, since, signal, leave);
-    },
+    reader,
+    events: async (options) => iterate(await reader(options)),
 
     storeId: storeId.read,
 
@@ -178,7 +159,7 @@ export function createRegistry(options: RegistryOptions): Registry {
         watchRestarts,
         uncertainty: live.uncertain()?.uncertainty ?? null,
         uncertainLosses: live.openLosses().size,
-        eventReaders,
+        eventReaders: log.followers(),
         slowReaders: log.slowReaders(),
         catchUps: catchUp.count(),
       };

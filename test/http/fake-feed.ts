@@ -1,5 +1,5 @@
 import type { EventFeed } from '../../src/http/routes/event-stream.ts';
-import type { EventBatch, EventsOptions } from '../../src/registry/event-source.ts';
+import type { EventBatch, EventReader, EventsOptions } from '../../src/registry/event-source.ts';
 
 /** A source of events in which the test sends batches to all current readers. */
 export interface FakeFeed extends EventFeed {
@@ -34,22 +34,25 @@ export function fakeFeed(): FakeFeed {
     }
   };
 
-  async function* read(reader: Reader, signal: AbortSignal): AsyncGenerator<EventBatch, void, undefined> {
-    for (;;) {
+  const read = (reader: Reader, signal: AbortSignal): EventReader => ({
+    take() {
       signal.throwIfAborted();
-      const told = reader.queue.shift();
-      if (told === 'end') return;
-      if (!told) await new Promise<void>((resolve) => Object.assign(reader, { wake: resolve }));
-      else if ('error' in told) throw told.error;
-      else yield told.batch;
-    }
-  }
+      const told = reader.queue.shift() ?? null;
+      if (told === null || told === 'end') return told;
+      if ('error' in told) throw told.error;
+      return told.batch;
+    },
+    whenReady(ready) {
+      reader.wake = ready;
+    },
+    close() {},
+  });
 
   return {
     asked,
     refusal: null,
     storeId: async () => 'store-a',
-    async events(options) {
+    async reader(options) {
       asked.push(options);
       if (this.refusal) throw this.refusal;
       const { signal } = options;

@@ -4,8 +4,6 @@ import type { RollEvent } from '../../src/record/events.ts';
 import { createEventLog, type LogReader } from '../../src/registry/event-log.ts';
 import { SlowReaderError } from '../../src/registry/event-source.ts';
 
-const NEVER = new AbortController().signal;
-
 function event(revision: number): RollEvent {
   return { kind: 'certain', revision: String(revision), upTo: String(revision), part: 0, returned: 0, lost: 0 };
 }
@@ -26,46 +24,48 @@ function readAfter(log: ReturnType<typeof createEventLog>, revision: number): Lo
   return reader;
 }
 
-async function nextOf(reader: LogReader): Promise<readonly [readonly string[], string | null]> {
-  const batch = await reader.next(NEVER);
-  assert.ok(batch && batch !== 'restarted');
+function nextOf(reader: LogReader): readonly [readonly string[], string | null] {
+  const batch = reader.take();
+  assert.ok(batch && batch !== 'restarted' && batch !== 'end');
   return [batch.events.map(({ revision }) => revision), batch.cursor];
 }
 
-test('each reader gets the events after its revision, in order, at its own pace', async () => {
+test('each reader gets the events after its revision, in order, at its own pace', () => {
   const { log, append } = startLog();
   for (const revision of [11, 13, 14]) append(revision);
   const [early, late] = [readAfter(log, 10), readAfter(log, 12)];
-  assert.deepEqual(await nextOf(early), [['11'], '11']);
-  assert.deepEqual(await nextOf(late), [['13'], '13']);
-  assert.deepEqual(await nextOf(early), [['13'], '13']);
-  assert.deepEqual(await nextOf(early), [['14'], '14']);
+  assert.deepEqual(nextOf(early), [['11'], '11']);
+  assert.deepEqual(nextOf(late), [['13'], '13']);
+  assert.deepEqual(nextOf(early), [['13'], '13']);
+  assert.deepEqual(nextOf(early), [['14'], '14']);
 });
 
-test('a waiting reader is woken by the next batch, and ends with its signal', async () => {
+test('a follower hears of each change until it leaves', () => {
   const { log, append } = startLog();
-  const gone = new AbortController();
   const reader = readAfter(log, 10);
-  const leaving = assert.rejects(readAfter(log, 10).next(gone.signal), /left/);
-  const waiting = nextOf(reader);
-  gone.abort(new Error('left'));
-  await leaving;
+  const heard: unknown[] = [];
+  const following = log.follow(() => heard.push(reader.take()));
+  assert.equal(reader.take(), null);
   append(11);
-  assert.deepEqual(await waiting, [['11'], '11']);
+  append(12);
+  assert.equal(log.followers(), 1);
+  following[Symbol.dispose]();
+  append(13);
+  assert.deepEqual([heard.length, log.followers()], [2, 0]);
+  assert.deepEqual(nextOf(reader), [['13'], '13']);
 });
 
-test('confirmations without events advance the cursor, and a reader gets only the newest', async () => {
+test('confirmations without events advance the cursor, and a reader gets only the newest', () => {
   const { log, append, confirm } = startLog();
   const reader = readAfter(log, 10);
   for (const revision of [12, 13, 13]) confirm(revision);
-  assert.deepEqual(await nextOf(reader), [[], '13']);
-  const confirmed = nextOf(reader);
+  assert.deepEqual(nextOf(reader), [[], '13']);
   confirm(14);
-  assert.deepEqual(await confirmed, [[], '14']);
-  const waiting = nextOf(reader);
+  assert.deepEqual(nextOf(reader), [[], '14']);
   confirm(14);
+  assert.equal(reader.take(), null);
   append(15);
-  assert.deepEqual(await waiting, [['15'], '15']);
+  assert.deepEqual(nextOf(reader), [['15'], '15']);
 });
 
 test('there is no reader for a revision older than the log', () => {
@@ -74,56 +74,56 @@ test('there is no reader for a revision older than the log', () => {
   assert.notEqual(log.readAfter('10'), null);
 });
 
-test('revisions that are appended together stay apart, and none of them is dropped for the others', async () => {
+test('revisions that are appended together stay apart, and none of them is dropped for the others', () => {
   const { log } = startLog();
   const revisions = Array.from({ length: 10_000 }, (_, n) => 11 + n);
   const reader = readAfter(log, 10);
   log.append(revisions.map((revision) => ({ revision: String(revision), events: [event(revision)] })));
-  assert.deepEqual(await nextOf(reader), [['11'], '11']);
-  assert.deepEqual(await nextOf(reader), [['12'], '12']);
-  assert.deepEqual(await nextOf(readAfter(log, 5_000)), [['5001'], '5001']);
+  assert.deepEqual(nextOf(reader), [['11'], '11']);
+  assert.deepEqual(nextOf(reader), [['12'], '12']);
+  assert.deepEqual(nextOf(readAfter(log, 5_000)), [['5001'], '5001']);
 });
 
-test('a reader that is up to date gets later events of the same revision', async () => {
+test('a reader that is up to date gets later events of the same revision', () => {
   const { log, append } = startLog();
   append(11);
   const [after, here] = [readAfter(log, 11), log.readFrom(log.here())];
   append(11);
   assert.ok(here);
-  assert.deepEqual(await nextOf(after), [['11'], '11']);
-  assert.deepEqual(await nextOf(here), [['11'], '11']);
+  assert.deepEqual(nextOf(after), [['11'], '11']);
+  assert.deepEqual(nextOf(here), [['11'], '11']);
 });
 
-test('a reader ahead of the log gets no event twice, and its cursor never goes back', async () => {
+test('a reader ahead of the log gets no event twice, and its cursor never goes back', () => {
   const { log, append, confirm } = startLog();
   const reader = readAfter(log, 20);
   append(15);
   confirm(18);
   append(20);
   append(21, 100);
-  assert.deepEqual(await nextOf(reader), [Array(64).fill('21'), '20']);
-  assert.deepEqual(await nextOf(reader), [Array(36).fill('21'), '21']);
+  assert.deepEqual(nextOf(reader), [Array(64).fill('21'), '20']);
+  assert.deepEqual(nextOf(reader), [Array(36).fill('21'), '21']);
 });
 
-test('a reader that falls behind the log is cut off, and counted once', async () => {
+test('a reader that falls behind the log is cut off, and counted once', () => {
   const { log, append } = startLog();
   const [slow, quick] = [readAfter(log, 10), readAfter(log, 10)];
   for (let revision = 11; revision <= 11 + 4_096; revision += 1) {
     append(revision);
-    await nextOf(quick);
+    nextOf(quick);
   }
-  await assert.rejects(slow.next(NEVER), (error) => {
+  assert.throws(slow.take, (error) => {
     assert.ok(error instanceof SlowReaderError);
     assert.match(error.message, /^events are read too slowly: .* resume after revision 10$/);
     return true;
   });
-  await assert.rejects(slow.next(NEVER), SlowReaderError);
+  assert.throws(slow.take, SlowReaderError);
   assert.equal(log.slowReaders(), 1);
   assert.equal(log.readAfter('10'), null);
   assert.notEqual(log.readAfter('11'), null);
 });
 
-test('the log is bounded by its events, but keeps the last appended batch however large it is', async () => {
+test('the log is bounded by its events, but keeps the last appended batch however large it is', () => {
   const { log, append } = startLog();
   const reader = readAfter(log, 10);
   append(11, 10_000);
@@ -132,7 +132,7 @@ test('the log is bounded by its events, but keeps the last appended batch howeve
   let cursor: string | null = null;
   for (let received = 0; received < 10_000; received += sizes.at(-1) ?? 0) {
     assert.equal(cursor === '11', false, 'it is finished only with its last piece');
-    const [events, after] = await nextOf(reader);
+    const [events, after] = nextOf(reader);
     cursor = after;
     sizes.push(events.length);
   }
@@ -140,26 +140,29 @@ test('the log is bounded by its events, but keeps the last appended batch howeve
   assert.equal(Math.max(...sizes), 64);
   append(13, 4_095);
   assert.equal(log.readAfter('10'), null);
-  assert.deepEqual(await nextOf(reader), [['12'], '12']);
+  assert.deepEqual(nextOf(reader), [['12'], '12']);
 });
 
-test('a log that starts over ends its readers, and serves new ones', async () => {
+test('a log that starts over ends its readers, and serves new ones', () => {
   const { log, append } = startLog();
   const [behind, waiting, position] = [readAfter(log, 10), readAfter(log, 11), log.here()];
-  const received = waiting.next(NEVER);
   append(11);
   log.restart('5');
-  assert.equal(await received, 'restarted');
-  assert.equal(await behind.next(NEVER), 'restarted');
+  assert.equal(waiting.take(), 'restarted');
+  assert.equal(behind.take(), 'restarted');
   assert.equal(behind.isCurrent(), false);
   assert.equal(log.readFrom(position), null);
   append(6);
-  assert.deepEqual(await nextOf(readAfter(log, 5)), [['6'], '6']);
+  assert.deepEqual(nextOf(readAfter(log, 5)), [['6'], '6']);
 });
 
-test('closing the log ends its readers', async () => {
+test('closing the log ends its readers', () => {
   const { log } = startLog();
-  const waiting = readAfter(log, 10).next(NEVER);
+  const reader = readAfter(log, 10);
+  let heard = false;
+  log.follow(() => {
+    heard = true;
+  });
   log.close();
-  assert.equal(await waiting, null);
+  assert.deepEqual([reader.take(), heard], ['end', true]);
 });

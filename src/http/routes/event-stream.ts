@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { onAbort } from '../../lib/abort.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { DeadlineError } from '../../lib/deadline.ts';
@@ -7,17 +6,19 @@ import { acceptsAllEvents, cloudEvent, type EventFilter, filterEvent } from '../
 import type { RollEvent } from '../../record/events.ts';
 import {
   type EventBatch,
-  type EventSource,
+  type EventReader,
+  type EventsOptions,
   FutureRevisionError,
   SlowReaderError,
 } from '../../registry/event-source.ts';
-import { holdLosses } from '../../registry/hold.ts';
+import { createHold } from '../../registry/hold.ts';
 import { parseEventQuery } from '../query.ts';
 import { type Handler, problem } from '../reply.ts';
 import { unavailable } from './roll-routes.ts';
 
 /** A source of events that knows the id of its store. */
-export interface EventFeed extends EventSource {
+export interface EventFeed {
+  reader(options: EventsOptions): Promise<EventReader>;
   storeId(signal: AbortSignal): Promise<string>;
 }
 
@@ -58,11 +59,12 @@ export function events({ feed, clock, random, maxReaders = 1_000 }: EventsRouteO
       readers -= 1;
     });
     try {
-      const batches = await (hold ? holdLosses(feed) : feed).events({ since, signal });
+      const reader = await feed.reader({ since, signal });
       const eventText = await currentText(signal);
       const retryMs = RETRY_MS.least + RETRY_MS.spread * random();
       const { pieces, heartbeat } = createEventStream({
-        batches,
+        reader,
+        hold: hold ? createHold(since) : (batch) => batch,
         filter,
         // While the store does not answer, an open stream keeps the old store id.
         eventText: () => currentText(signal).catch(() => eventText),
@@ -84,7 +86,9 @@ export function events({ feed, clock, random, maxReaders = 1_000 }: EventsRouteO
 }
 
 interface EventStreamOptions {
-  readonly batches: AsyncIterable<EventBatch>;
+  readonly reader: EventReader;
+  /** What of a batch to send now; null: nothing. */
+  readonly hold: (batch: EventBatch) => EventBatch | null;
   readonly filter: EventFilter;
   /** Called before each snapshot, because a store restored from a backup has another id, which is in the events. */
   readonly eventText: () => Promise<EventText>;
@@ -100,19 +104,23 @@ interface EventStream {
   heartbeat(): string;
 }
 
-type Taken = IteratorResult<EventBatch> | { readonly done: true; readonly error: unknown };
-
 /** Batches that are ready at the same time are sent in one write of about this size. */
 const MAX_PIECE_BYTES = 16_384;
+/** In a turn of the event loop, for a reader whose filter accepts few events. */
+const MAX_BATCHES = 64;
 
-let turn: Promise<void> | null = null;
+let due: (() => void)[] = [];
 
-/** Resolves after this turn of the event loop, when all batches of this turn have arrived. All streams share one timer. */
-function turnEnd(): Promise<void> {
-  turn ??= nextTurn().then(() => {
-    turn = null;
-  });
-  return turn;
+/** Calls `resume` after this turn of the event loop, when all batches of this turn have arrived. All streams share one timer. */
+function atTurnEnd(resume: () => void) {
+  if (due.length === 0) {
+    setImmediate(() => {
+      const resumed = due;
+      due = [];
+      for (const each of resumed) each();
+    });
+  }
+  due.push(resume);
 }
 
 /**
@@ -120,7 +128,7 @@ function turnEnd(): Promise<void> {
  * cursor, so that a client's `Last-Event-ID` is always a revision after which it can resume.
  */
 export function createEventStream(options: EventStreamOptions): EventStream {
-  const { batches, filter, retryMs } = options;
+  const { reader, hold, filter, retryMs } = options;
   const acceptsAll = acceptsAllEvents(filter);
   // The client's last event id after all rendered data is sent; '' is none.
   let lastId = options.since ?? '';
@@ -159,43 +167,35 @@ export function createEventStream(options: EventStreamOptions): EventStream {
 
   async function* pieces(): AsyncGenerator<string | Uint8Array, void, undefined> {
     yield `retry: ${Math.round(retryMs)}\n\n`;
-    const iterator = batches[Symbol.asyncIterator]();
-    let arrived: Taken | null = null;
-    const arrive = (taken: Taken) => {
-      arrived = taken;
-      return taken;
-    };
-    // The error is a value, because a rejection before the next `await` would be unhandled.
-    const fail = (error: unknown) => arrive({ done: true, error });
-    const take = () => {
-      arrived = null;
-      return iterator.next().then(arrive, fail);
-    };
-    let coming = take();
     let eventText = await options.eventText();
     for (;;) {
-      let taken: Taken | null = await coming;
       const rendered: Buffer[] = [];
       let sizeBytes = 0;
-      while (taken && !taken.done) {
-        if (taken.value.cursor === null) eventText = await options.eventText();
-        const bytes = render(taken.value, eventText);
-        if (bytes) {
-          rendered.push(bytes);
+      let batch: ReturnType<EventReader['take']> = null;
+      try {
+        for (let taken = 0; taken < MAX_BATCHES && sizeBytes < MAX_PIECE_BYTES; taken += 1) {
+          batch = reader.take();
+          if (batch === null || batch === 'end') break;
+          const sent = hold(batch);
+          if (sent?.cursor === null) eventText = await options.eventText();
+          const bytes = sent && render(sent, eventText);
+          if (!bytes) continue;
           unwritten = true;
+          rendered.push(bytes);
+          sizeBytes += bytes.length;
         }
-        sizeBytes += bytes?.length ?? 0;
-        coming = take();
-        await turnEnd();
-        taken = sizeBytes < MAX_PIECE_BYTES ? arrived : null;
+      } catch (error) {
+        if (!(error instanceof SlowReaderError)) throw error;
+        rendered.push(Buffer.from(slowReaderText(error)));
+        batch = 'end';
       }
       if (rendered[0]) yield rendered.length === 1 ? rendered[0] : Buffer.concat(rendered);
       unwritten = false;
-      if (!taken) continue;
-      if (!('error' in taken)) return;
-      if (!(taken.error instanceof SlowReaderError)) throw taken.error;
-      yield slowReaderText(taken.error);
-      return;
+      if (batch === 'end') return;
+      await new Promise<void>((resolve) => {
+        if (batch) atTurnEnd(resolve);
+        else reader.whenReady(() => atTurnEnd(resolve));
+      });
     }
   }
 

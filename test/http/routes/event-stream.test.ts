@@ -2,21 +2,25 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createEventStream, createEventText } from '../../../src/http/routes/event-stream.ts';
 import { EVERY_NODE } from '../../../src/record/filter.ts';
-import type { EventBatch } from '../../../src/registry/event-source.ts';
+import type { EventBatch, EventReader } from '../../../src/registry/event-source.ts';
 
 test('a heartbeat never sends a cursor before its events', async () => {
   const told: EventBatch = { events: [{ kind: 'synced', revision: '5', entries: [] }], cursor: '5' };
   const moved: EventBatch = { events: [], cursor: '9' };
+  const batches = [told, moved];
   let heartbeatBetween = '';
-  async function* batches() {
-    yield told;
-    yield moved;
-    // Both batches are read, but not sent yet. If the connection broke now, a cursor of 5 would skip an event.
-    heartbeatBetween = stream.heartbeat();
-    await new Promise(() => {});
-  }
+  const reader: EventReader = {
+    take() {
+      // Both batches are read, but not sent yet. If the connection broke now, a cursor of 5 would skip an event.
+      if (batches.length === 0) heartbeatBetween = stream.heartbeat();
+      return batches.shift() ?? null;
+    },
+    whenReady() {},
+    close() {},
+  };
   const stream = createEventStream({
-    batches: batches(),
+    reader,
+    hold: (batch) => batch,
     filter: { kinds: null, nodes: EVERY_NODE },
     eventText: async () => createEventText('store', { wallMs: () => 0 }),
     since: '1',
