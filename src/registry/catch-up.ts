@@ -9,7 +9,7 @@ import type { LiveRoll } from './live-roll.ts';
 import type { MassLossLimits } from './mass-loss.ts';
 import { type PastBatch, replayChanges } from './replay.ts';
 import type { Beginning } from './snapshots.ts';
-import { watchBatches } from './watch-roll.ts';
+import { watchBatches } from './watch-batches.ts';
 
 /** Reading the roll is cheaper than reading more changes, or more bytes of records than the log keeps. */
 const MAX_CHANGES = 20_000;

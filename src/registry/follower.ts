@@ -1,11 +1,13 @@
+import { Backoff } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
 import { DeadlineError, withDeadline } from '../lib/deadline.ts';
 import { deferred } from '../lib/deferred.ts';
 import { RollcallError } from '../lib/errors.ts';
+import type { WatchBatch } from '../store/read-roll.ts';
 import type { Store } from '../store/store.ts';
 import { CompactedError, StoreError } from '../store/store-errors.ts';
 import type { LiveRoll } from './live-roll.ts';
-import { followRoll, type RollObserver } from './watch-roll.ts';
+import { watchBatches } from './watch-batches.ts';
 
 interface FollowerOptions {
   readonly store: Store;
@@ -78,6 +80,12 @@ interface Session {
 const WATCH_DOWN_MS = 15_000;
 /** How soon it is noticed that a watch is up again. */
 const DOWN_POLL_MS = 1_000;
+const FIRST_RETRY_MS = 200;
+const MAX_RETRY_MS = 5_000;
+/** Longer than readers wait: a slow store's snapshot is still worth having for the next reader. */
+const SNAPSHOT_TIMEOUT_MS = 15_000;
+/** A watch without a batch for this long is started again. More than the 10 s at which a store confirms. */
+const WATCH_SILENCE_MS = 30_000;
 
 export function createFollower(options: FollowerOptions): Follower {
   const { store, clock, live, idleMs, readTimeoutMs, isInUse, onStep, onWatch } = options;
@@ -105,8 +113,8 @@ export function createFollower(options: FollowerOptions): Follower {
     const [controller, firstOutcome] = [new AbortController(), deferred<void>()];
     const startedAtMs = clock.monotonicMs();
     watch.upAtMs = startedAtMs;
-    const observer = rollObserver(watch, options, () => firstOutcome.resolve());
-    const ended = Promise.all([followRoll(options, observer, controller.signal), attend(controller.signal)]);
+    const following = followRoll(options, watch, () => firstOutcome.resolve(), controller.signal);
+    const ended = Promise.all([following, attend(controller.signal)]);
     return { controller, startedAtMs, firstOutcome, ended };
   }
 
@@ -172,39 +180,71 @@ export function createFollower(options: FollowerOptions): Follower {
   };
 }
 
-/** Hands what comes to the live roll, and notes it. @param onOutcome called at each snapshot, and at failures that readers hear of */
-function rollObserver(
+/**
+ * Keeps the live roll up to date until `signal` aborts, through every failure of the store: resolves then, and never rejects.
+ * First a snapshot, then batches without a gap; after a compaction a new snapshot.
+ * @param onOutcome called at each snapshot, and at failures that readers hear of
+ */
+async function followRoll(
+  { store, clock, random, live, onStep, onStartOver }: FollowerOptions,
   watch: WatchState,
-  { clock, live, onStep, onStartOver }: FollowerOptions,
   onOutcome: () => void,
-): RollObserver {
+  signal: AbortSignal,
+): Promise<void> {
+  let backoff = new Backoff(FIRST_RETRY_MS, MAX_RETRY_MS);
+  // The last revision that the live roll has completely; null: it needs a snapshot.
+  let revision: string | null = null;
+  let failures = 0;
+
+  const misfit = (batch: WatchBatch) =>
+    new CompactedError(`watch the roll at ${store.label}: revision ${batch.revision} does not fit`);
   const answered = () => {
     Object.assign(watch, { upAtMs: clock.monotonicMs(), isLive: true, lastError: null });
     onStep();
   };
-  let failures = 0;
-  return {
-    onSnapshot(roll, askedAtMs) {
-      live.onSnapshot(roll, clock.monotonicMs() - askedAtMs);
-      watch.snapshots += 1;
-      watch.confirmedAtMs = askedAtMs;
-      answered();
-      onOutcome();
-    },
-    onBatch(batch) {
-      const { confirmedMsAgo } = batch;
-      if (confirmedMsAgo !== undefined) watch.confirmedAtMs = clock.monotonicMs() - confirmedMsAgo;
-      answered();
-      return live.onBatch(batch);
-    },
-    onBroken(error) {
+
+  async function readSnapshot(): Promise<string> {
+    const askedAtMs = clock.monotonicMs();
+    const action = `read the roll from ${store.label}`;
+    const roll = await withDeadline(clock, SNAPSHOT_TIMEOUT_MS, signal, action, (within) => store.read(within));
+    signal.throwIfAborted();
+    live.onSnapshot(roll, clock.monotonicMs() - askedAtMs);
+    watch.snapshots += 1;
+    watch.confirmedAtMs = askedAtMs;
+    answered();
+    onOutcome();
+    return roll.revision;
+  }
+
+  while (!signal.aborted) {
+    try {
+      revision ??= await readSnapshot();
+      for await (const batch of watchBatches(store, clock, revision, WATCH_SILENCE_MS, signal)) {
+        signal.throwIfAborted();
+        // Also if the store was restored from a backup, which sets its revisions back.
+        if (BigInt(batch.revision) < BigInt(revision)) throw misfit(batch);
+        const { confirmedMsAgo } = batch;
+        if (confirmedMsAgo !== undefined) watch.confirmedAtMs = clock.monotonicMs() - confirmedMsAgo;
+        answered();
+        if (!live.onBatch(batch)) throw misfit(batch);
+        revision = batch.revision;
+        backoff = backoff.reset();
+      }
+      throw new StoreError(`watch the roll at ${store.label}: the watch ended`, { retryable: true });
+    } catch (error) {
+      if (signal.aborted) return;
       live.onBroken();
       if (watch.isLive) watch.restarts += 1;
       Object.assign(watch, { isLive: false, lastError: error });
-      if (error instanceof CompactedError) onStartOver();
+      if (error instanceof CompactedError) {
+        revision = null;
+        onStartOver();
+      }
       onStep();
       failures += 1;
       if (failures > 1 || !(error instanceof StoreError && error.retryable)) onOutcome();
-    },
-  };
+    }
+    await clock.sleep(backoff.delayMs(random()), signal).catch(() => {}); // aborted: the loop's condition ends it
+    backoff = backoff.next();
+  }
 }
