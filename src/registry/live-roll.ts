@@ -3,12 +3,12 @@ import { auditEvents, entryChanges, type UncertainEvent, type UncertainLoss } fr
 import { presenceState, type Roll, type RollEntry } from '../record/roll.ts';
 import type { WatchBatch } from '../store/read-roll.ts';
 import type { Store } from '../store/store.ts';
-import type { EventLog } from './event-log.ts';
+import { type EventLog, estimateBytes, KEPT_BYTES } from './event-log.ts';
 import type { PastLoss, Telling } from './loss-verdict.ts';
 import { createVerdictRunner } from './loss-verdict-runner.ts';
 import type { MassLossLimits } from './mass-loss.ts';
 import { createView, type View } from './roll-view.ts';
-import { createWaitingChanges, logBatches, undo, type Waiting } from './waiting-changes.ts';
+import { logBatches, undo, type Waiting } from './waiting-changes.ts';
 
 interface LiveRollOptions {
   readonly store: Store;
@@ -49,6 +49,7 @@ export interface LiveRoll {
   stop(): void;
 }
 
+const MAX_WAITING = 10_000;
 /** How many nodes one poll asks about. */
 const SAMPLE = 32;
 
@@ -57,7 +58,9 @@ export function createLiveRoll({ store, clock, random, massLoss, log }: LiveRoll
   let isBased = false;
   /** When it was, in the verdict's time. */
   let basedAtMs = 0;
-  const waiting = createWaitingChanges();
+  /** In order: what is in the view, and not in the log. */
+  let waiting: Waiting[] = [];
+  let waitingBytes = 0;
 
   const runner = createVerdictRunner({
     clock,
@@ -71,17 +74,25 @@ export function createLiveRoll({ store, clock, random, massLoss, log }: LiveRoll
     return view;
   }
 
+  function takeWaiting(): readonly Waiting[] {
+    const taken = waiting;
+    [waiting, waitingBytes] = [[], 0];
+    return taken;
+  }
+
   function take(item: Waiting) {
     const { revision, changes, isSnapshot } = item;
-    const fits = waiting.add(item);
+    waiting.push(item);
+    for (const { before, after } of changes) waitingBytes += estimateBytes(before?.record, after?.record);
     const { present } = requireView().count();
     runner.feed({ kind: isSnapshot ? 'snapshot' : 'changes', revision, changes, present });
-    if (!fits) runner.feed({ kind: 'full' });
+    // Too many, or more bytes than the log keeps.
+    if (waiting.length > MAX_WAITING || waitingBytes > KEPT_BYTES) runner.feed({ kind: 'full' });
   }
 
   /** Moves what waits to the log. */
   function tell(telling: Telling) {
-    const items = waiting.takeAll();
+    const items = takeWaiting();
     const batches = logBatches(items, telling, requireView().revision());
     // The snapshot has the nodes and the uncertainty itself.
     if (items[0]?.isSnapshot) log.restart(items[0].revision);
@@ -90,8 +101,7 @@ export function createLiveRoll({ store, clock, random, massLoss, log }: LiveRoll
 
   function told(): Roll {
     const roll = requireView().roll();
-    const items = waiting.items();
-    return items.length === 0 ? roll : undo(roll, items, log.here().revision);
+    return waiting.length === 0 ? roll : undo(roll, waiting, log.here().revision);
   }
 
   /** Whether the node of a loss of the past has not returned since. */
@@ -107,7 +117,7 @@ export function createLiveRoll({ store, clock, random, massLoss, log }: LiveRoll
     onSnapshot(roll, askedMsAgo) {
       const changes = isBased ? entryChanges(told(), roll) : null;
       view = createView(roll);
-      waiting.takeAll();
+      takeWaiting();
       if (changes) {
         take({ revision: roll.revision, changes, audit: [], isSnapshot: true });
       } else {
@@ -146,7 +156,7 @@ export function createLiveRoll({ store, clock, random, massLoss, log }: LiveRoll
     openLosses: () => runner.state().open,
     stop() {
       runner.reset();
-      waiting.takeAll();
+      takeWaiting();
       isBased = false;
     },
   };

@@ -1,6 +1,6 @@
 import { type AuditEvent, diffEntry, type EntryChange, lostPresence, type RollEvent } from '../record/events.ts';
 import type { Roll, RollEntry } from '../record/roll.ts';
-import { estimateBytes, KEPT_BYTES, type RevisionEvents } from './event-log.ts';
+import type { RevisionEvents } from './event-log.ts';
 import type { Telling } from './loss-verdict.ts';
 
 /** Changes that wait for the verdict about a loss: one revision's, or the differences that a new snapshot brings. */
@@ -10,34 +10,6 @@ export interface Waiting {
   /** Of the continuous audit: they wait with the changes, so that the log stays in order. */
   readonly audit: readonly AuditEvent[];
   readonly isSnapshot: boolean;
-}
-
-/** In order: what is in the view, and not in the log. */
-interface WaitingChanges {
-  items(): readonly Waiting[];
-  /** @returns false when they are too many, or more bytes than the log keeps: the waiting has to end */
-  add(item: Waiting): boolean;
-  takeAll(): readonly Waiting[];
-}
-
-const MAX_WAITING = 10_000;
-
-export function createWaitingChanges(): WaitingChanges {
-  let items: Waiting[] = [];
-  let bytes = 0;
-  return {
-    items: () => items,
-    add(item) {
-      items.push(item);
-      for (const { before, after } of item.changes) bytes += estimateBytes(before?.record, after?.record);
-      return items.length <= MAX_WAITING && bytes <= KEPT_BYTES;
-    },
-    takeAll() {
-      const taken = items;
-      [items, bytes] = [[], 0];
-      return taken;
-    },
-  };
 }
 
 /**
