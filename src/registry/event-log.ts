@@ -68,7 +68,14 @@ export function estimateBytes(...records: readonly (NodeRecord | null | undefine
 }
 
 /** Events in one batch for readers: a mass loss may have thousands. */
-export const PIECE_EVENTS = 64;
+const PIECE_EVENTS = 64;
+
+/** Cuts events into pieces that are quick to process. */
+export function inPieces(events: readonly RollEvent[]): readonly (readonly RollEvent[])[] {
+  return Array.from({ length: Math.ceil(events.length / PIECE_EVENTS) }, (_, n) =>
+    events.slice(n * PIECE_EVENTS, (n + 1) * PIECE_EVENTS),
+  );
+}
 
 interface Logged {
   readonly revision: bigint;
@@ -80,140 +87,114 @@ interface Logged {
   readonly bytes: number;
 }
 
-interface LogState {
-  generation: number;
-  kept: Logged[];
-  /** The index of the first kept batch, counted since the log started over. */
-  first: number;
-  /** Appended so far. */
-  count: number;
-  bytes: number;
-  /** The log has all events after this revision. */
-  floor: bigint;
-  head: bigint;
-  closed: boolean;
-  slowReaders: number;
-  readonly followers: Set<() => void>;
-}
-
 export function createEventLog(): EventLog {
-  const log: LogState = {
-    generation: 0,
-    kept: [],
-    first: 0,
-    count: 0,
-    bytes: 0,
-    floor: 0n,
-    head: 0n,
-    closed: false,
-    slowReaders: 0,
-    followers: new Set(),
-  };
+  const followers = new Set<() => void>();
+  let generation = 0;
+  let kept: Logged[] = [];
+  /** The index of the first kept batch, counted since the log started over. */
+  let first = 0;
+  /** Appended so far. */
+  let [count, bytes] = [0, 0];
+  /** The log has all events after this revision. */
+  let floor = 0n;
+  let head = 0n;
+  let closed = false;
+  let slowReaders = 0;
 
   function wake() {
-    for (const changed of log.followers) changed();
+    for (const changed of followers) changed();
+  }
+
+  /** Removes batches after which enough others were appended. One huge change must not cut off all readers. */
+  function trim() {
+    const end = kept.findIndex((logged) => count - logged.count < KEPT && bytes - logged.bytes < KEPT_BYTES);
+    if (end <= 0) return;
+    floor = kept[end - 1]?.revision ?? floor;
+    first += end;
+    kept.splice(0, end);
+  }
+
+  function createReader({ generation: own, next: from, revision }: LogPosition): LogReader {
+    let next = from;
+    let sent = BigInt(revision);
+    /** The reader has the events up to this revision from another process, which is ahead of this one. */
+    const skipTo = sent > head ? sent : 0n;
+    let cutOff = false;
+
+    function isCurrent(): boolean {
+      if (own !== generation) return false;
+      if (next >= first) return true;
+      if (!cutOff) slowReaders += 1;
+      cutOff = true;
+      throw new SlowReaderError(
+        `events are read too slowly: only about the newest ${KEPT} are kept, fewer of large records; resume after revision ${sent}`,
+      );
+    }
+
+    return {
+      isCurrent,
+      take() {
+        if (closed) return 'end';
+        if (!isCurrent()) return 'restarted';
+        for (let logged = kept[next - first]; logged; logged = kept[next - first]) {
+          next += 1;
+          if (logged.revision <= skipTo) continue;
+          if (logged.cursor < sent) return { events: logged.batch.events, cursor: String(sent) };
+          sent = logged.cursor;
+          // The same object for all readers, so that its encoded text can be shared.
+          return logged.batch;
+        }
+        if (head <= sent) return null;
+        sent = head;
+        return { events: [], cursor: String(sent) };
+      },
+    };
   }
 
   return {
     restart(revision) {
-      const floor = BigInt(revision);
-      Object.assign(log, { generation: log.generation + 1, kept: [], first: 0, floor, head: floor });
+      generation += 1;
+      [kept, first] = [[], 0];
+      floor = BigInt(revision);
+      head = floor;
       wake();
     },
     append(batches) {
       for (const event of batches.flatMap(({ events }) => events)) {
-        log.count += 1;
-        log.bytes += 'after' in event ? estimateBytes(event.before?.record, event.after?.record) : 0;
+        count += 1;
+        bytes += 'after' in event ? estimateBytes(event.before?.record, event.after?.record) : 0;
       }
-      const { count, bytes } = log;
-      for (const { revision, events } of batches) {
-        for (const piece of cutBatch(events, log.head, BigInt(revision))) log.kept.push({ ...piece, count, bytes });
-        log.head = BigInt(revision);
+      for (const { revision: text, events } of batches) {
+        const revision = BigInt(text);
+        const pieces = inPieces(events);
+        for (const [n, piece] of pieces.entries()) {
+          // Only the last piece has the cursor of its revision.
+          const cursor = n + 1 < pieces.length ? head : revision;
+          kept.push({ revision, cursor, batch: { events: piece, cursor: String(cursor) }, count, bytes });
+        }
+        head = revision;
       }
-      trim(log);
+      trim();
       wake();
     },
-    here: () => ({ generation: log.generation, next: log.first + log.kept.length, revision: String(log.head) }),
+    here: () => ({ generation, next: first + kept.length, revision: String(head) }),
     readFrom: (position) =>
-      position.generation === log.generation && position.next >= log.first ? createReader(log, position) : null,
+      position.generation === generation && position.next >= first ? createReader(position) : null,
     readAfter(revision) {
-      const { generation, kept, first, floor } = log;
       const sent = BigInt(revision);
       if (sent < floor) return null;
       const index = kept.findIndex((logged) => logged.revision > sent);
-      return createReader(log, { generation, next: first + (index < 0 ? kept.length : index), revision });
+      return createReader({ generation, next: first + (index < 0 ? kept.length : index), revision });
     },
     follow(changed) {
-      log.followers.add(changed);
-      return { [Symbol.dispose]: () => void log.followers.delete(changed) };
+      followers.add(changed);
+      return { [Symbol.dispose]: () => void followers.delete(changed) };
     },
-    followers: () => log.followers.size,
+    followers: () => followers.size,
     close() {
-      log.closed = true;
+      closed = true;
       wake();
     },
-    slowReaders: () => log.slowReaders,
+    slowReaders: () => slowReaders,
   };
-}
-
-/** Removes batches after which enough others were appended. One huge change must not cut off all readers. */
-function trim(log: LogState) {
-  const { count, bytes, kept } = log;
-  const end = kept.findIndex((logged) => count - logged.count < KEPT && bytes - logged.bytes < KEPT_BYTES);
-  if (end <= 0) return;
-  log.floor = kept[end - 1]?.revision ?? log.floor;
-  log.first += end;
-  kept.splice(0, end);
-}
-
-function createReader(log: LogState, { generation, next: from, revision }: LogPosition): LogReader {
-  let next = from;
-  let sent = BigInt(revision);
-  /** The reader has the events up to this revision from another process, which is ahead of this one. */
-  const skipTo = sent > log.head ? sent : 0n;
-  let cutOff = false;
-
-  function isCurrent(): boolean {
-    if (generation !== log.generation) return false;
-    if (next >= log.first) return true;
-    if (!cutOff) log.slowReaders += 1;
-    cutOff = true;
-    throw new SlowReaderError(
-      `events are read too slowly: only about the newest ${KEPT} are kept, fewer of large records; resume after revision ${sent}`,
-    );
-  }
-
-  return {
-    isCurrent,
-    take() {
-      if (log.closed) return 'end';
-      if (!isCurrent()) return 'restarted';
-      for (let logged = log.kept[next - log.first]; logged; logged = log.kept[next - log.first]) {
-        next += 1;
-        if (logged.revision <= skipTo) continue;
-        if (logged.cursor < sent) return { events: logged.batch.events, cursor: String(sent) };
-        sent = logged.cursor;
-        // The same object for all readers, so that its encoded text can be shared.
-        return logged.batch;
-      }
-      if (log.head <= sent) return null;
-      sent = log.head;
-      return { events: [], cursor: String(sent) };
-    },
-  };
-}
-
-/** Cuts the events of a revision into pieces that are quick to process. Only the last piece has its cursor. */
-function cutBatch(
-  events: readonly RollEvent[],
-  before: bigint,
-  revision: bigint,
-): readonly Omit<Logged, 'count' | 'bytes'>[] {
-  const pieces: Omit<Logged, 'count' | 'bytes'>[] = [];
-  for (let from = 0; from < events.length; from += PIECE_EVENTS) {
-    const cursor = from + PIECE_EVENTS >= events.length ? revision : before;
-    const batch = { events: events.slice(from, from + PIECE_EVENTS), cursor: String(cursor) };
-    pieces.push({ revision, cursor, batch });
-  }
-  return pieces;
 }

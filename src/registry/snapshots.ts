@@ -1,6 +1,6 @@
 import type { Clock } from '../lib/clock.ts';
 import { type AuditEvent, diffEntry, type RollEvent } from '../record/events.ts';
-import { type EventLog, type LogPosition, type LogReader, PIECE_EVENTS } from './event-log.ts';
+import { type EventLog, inPieces, type LogPosition, type LogReader } from './event-log.ts';
 import type { EventBatch } from './event-source.ts';
 import type { LiveRoll } from './live-roll.ts';
 
@@ -53,14 +53,7 @@ function snapshotBatches(live: LiveRoll): readonly EventBatch[] {
     return { kind: 'difference', revision, key, difference, snapshot: true };
   });
   return [
-    ...inPieces(states),
-    ...inPieces(present),
+    ...[...inPieces(states), ...inPieces(present)].map((events) => ({ events, cursor: null })),
     { events: [...(uncertain ? [uncertain] : []), { kind: 'synced', revision, entries }], cursor: revision },
   ];
-}
-
-function inPieces(events: readonly RollEvent[]): readonly EventBatch[] {
-  return Array.from({ length: Math.ceil(events.length / PIECE_EVENTS) }, (_, n) => {
-    return { events: events.slice(n * PIECE_EVENTS, (n + 1) * PIECE_EVENTS), cursor: null };
-  });
 }
