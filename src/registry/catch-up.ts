@@ -13,6 +13,7 @@ import { watchBatches } from './watch-batches.ts';
 
 /** Reading the roll is cheaper than reading more changes, or more bytes of records than the log keeps. */
 const MAX_CHANGES = 20_000;
+const CATCH_UP_TIMEOUT_MS = 10_000;
 
 /**
  * All changes after revision `since` up to `to`, by a watch that ends there. It also ends when the store confirms that
@@ -20,7 +21,7 @@ const MAX_CHANGES = 20_000;
  * @throws CompactedError, StoreError (also for more than 20,000 changes or 32 MiB), or the reason of `signal`
  */
 async function collectChanges(
-  { store, clock, timeoutMs }: { readonly store: Store; readonly clock: Clock; readonly timeoutMs: number },
+  { store, clock }: Pick<CatchUpOptions, 'store' | 'clock'>,
   since: string,
   to: string,
   signal: AbortSignal,
@@ -29,7 +30,7 @@ async function collectChanges(
   let count = 0;
   let bytes = 0;
   let last = since;
-  for await (const batch of watchBatches(store, clock, since, timeoutMs, signal)) {
+  for await (const batch of watchBatches(store, clock, since, CATCH_UP_TIMEOUT_MS, signal)) {
     const revision = BigInt(batch.revision);
     if (revision < BigInt(last)) throw new CompactedError(`${store.label}: revision ${revision} came after ${last}`);
     if (batch.confirmedMsAgo !== undefined) return batches;
@@ -68,7 +69,6 @@ export interface CatchUp {
   count(): number;
 }
 
-const CATCH_UP_TIMEOUT_MS = 10_000;
 const MAX_AT_ONCE = 2;
 
 /** The latest replay. Readers that resume at the same time, as after a restart of their agent, share it. */
@@ -89,8 +89,7 @@ export function createCatchUp({ store, clock, log, live, massLoss }: CatchUpOpti
     // Both without waiting in between: the log has what follows this roll, from this position on.
     const current = live.told();
     const position = log.here();
-    const options = { store, clock, timeoutMs: CATCH_UP_TIMEOUT_MS };
-    const changes = await collectChanges(options, since, current.revision, signal);
+    const changes = await collectChanges({ store, clock }, since, current.revision, signal);
     // What the log has got meanwhile, before the replay adds to it.
     const isStillHere = log.here().next === position.next;
     const { takePast, openLosses } = live;

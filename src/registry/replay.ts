@@ -6,32 +6,27 @@ import {
   type RollEvent,
   type UncertainLoss,
 } from '../record/events.ts';
-import type { NodeRecord, Presence } from '../record/record.ts';
 import { presenceState, type Roll, type RollEntry } from '../record/roll.ts';
-import type { WatchBatch } from '../store/read-roll.ts';
+import type { Change, WatchBatch } from '../store/read-roll.ts';
 import type { EventBatch } from './event-source.ts';
 import type { PastLoss } from './loss-verdict.ts';
 import { isMassLoss, type MassLossLimits } from './mass-loss.ts';
-import { createView } from './roll-view.ts';
+import { createView, type View } from './roll-view.ts';
 
 /**
  * The roll before `batches`: undoes them, since each change has the value that it replaced.
  * @param revision the one before the first batch @param batches all that led to `roll`, in order
  */
-export function undoChanges(roll: Roll, batches: readonly WatchBatch[], revision: string): Roll {
-  const nodes = new Map<string, { record: NodeRecord | null; presence: Presence | null }>(
-    roll.entries.map((entry) => [entry.record.ec2InstanceId, entry]),
-  );
-  for (const { changes } of batches.toReversed()) {
-    for (const change of changes) {
-      if (change.kind !== 'record' && change.kind !== 'presence') continue;
-      const node = nodes.get(change.instanceId) ?? { record: null, presence: null };
-      nodes.set(change.instanceId, { ...node, [change.kind]: change.previous });
-    }
-  }
-  const entries = [...nodes.values()].filter((node): node is RollEntry => node.record !== null);
-  entries.sort((a, b) => (a.record.ec2InstanceId < b.record.ec2InstanceId ? -1 : 1));
-  return { revision, entries, skipped: [] };
+export function viewBefore(roll: Roll, batches: readonly WatchBatch[], revision: string): View {
+  const view = createView({ ...roll, skipped: [] });
+  for (const { changes } of batches.toReversed()) view.apply({ revision, changes: changes.flatMap(undone) });
+  return view;
+}
+
+function undone(change: Change): readonly Change[] {
+  if (change.kind === 'record') return [{ ...change, record: change.previous, previous: change.record }];
+  if (change.kind === 'presence') return [{ ...change, presence: change.previous, previous: change.presence }];
+  return [];
 }
 
 export interface PastBatch extends EventBatch {
@@ -70,7 +65,7 @@ export function replayChanges(
   since: string,
   { limits, takePast, openLosses }: ReplayOptions,
 ): Replay {
-  const view = createView(undoChanges(roll, batches, since));
+  const view = viewBefore(roll, batches, since);
   const losses = new Map<EntryChange, Gone>();
   const gone = new Map<string, Gone>();
   let isMass = false;

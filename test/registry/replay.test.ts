@@ -5,7 +5,7 @@ import type { UncertainLoss } from '../../src/record/events.ts';
 import type { Presence } from '../../src/record/record.ts';
 import type { Roll, RollEntry } from '../../src/record/roll.ts';
 import type { PastLoss } from '../../src/registry/loss-verdict.ts';
-import { replayChanges, undoChanges } from '../../src/registry/replay.ts';
+import { replayChanges, viewBefore } from '../../src/registry/replay.ts';
 import type { Change, WatchBatch } from '../../src/store/read-roll.ts';
 import { diffRolls } from '../support/diff-rolls.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
@@ -65,7 +65,7 @@ describe('replay of changes', () => {
         const from = Math.min(cut, steps.length);
         const [then, now] = [rolls[from] as Roll, rolls.at(-1) as Roll];
         const later = batches.slice(from);
-        assert.deepEqual(undoChanges(now, later, then.revision), then);
+        assert.deepEqual(viewBefore(now, later, then.revision).roll(), then);
         const { batches: received } = replayChanges(now, later, then.revision, PLAIN);
         const happened = rolls
           .slice(from)
@@ -85,7 +85,8 @@ describe('replay of changes', () => {
   test('undoing changes leaves other nodes alone', () => {
     const skipped = { kind: 'skipped', skipped: { key: 'v1/junk', reason: 'foreign' } } as const;
     const roll = { revision: '5', entries: [{ record: record(1), presence: PRESENCE }], skipped: [] };
-    assert.deepEqual(undoChanges(roll, [{ revision: '5', changes: [skipped] }], '4'), { ...roll, revision: '4' });
+    const { entries } = viewBefore(roll, [{ revision: '5', changes: [skipped] }], '4').roll();
+    assert.deepEqual(entries, roll.entries);
   });
 
   /** Ten nodes that are present, and then what happens, a revision each. */
