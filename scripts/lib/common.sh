@@ -27,12 +27,18 @@ seconds() {
   echo $((10#${BASH_REMATCH[1]} * unit))
 }
 
+# shown TEXT : one line that is safe to print, of what another program or host says
+shown() {
+  local LC_ALL=C
+  if [[ $1 = *[!\ -~]* ]]; then tool line <<<"$1"; else printf '%s' "$1"; fi
+}
+
 # one_line TEXT : the start of an answer, in one line for an error message
 one_line() {
   local text
   text=$(tr -s '[:space:]' ' ' <<<"${1:0:400}")
   text=${text:0:80}
-  printf '%s' "${text% }"
+  shown "${text% }"
 }
 
 # The line on a program's stderr that has the cause. fleetctl prints warnings and a banner before it.
@@ -41,7 +47,7 @@ cause() {
   line=$(grep -im1 -E '^(error|unable|cannot|could not|an error|warning: (unit|can not)|rollcall )' "$work/stderr" ||
     grep -m1 '[^[:space:]#]' "$work/stderr") || line='no output'
   line=$(tr -s '[:space:]' ' ' <<<"${line:0:300}")
-  printf '%s' "${line% }"
+  shown "${line% }"
 }
 
 # bounded COMMAND… : runs it with a deadline and without stdin; keeps its stderr for `cause`

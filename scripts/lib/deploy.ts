@@ -3,6 +3,8 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { printable } from '../../src/lib/foreign-text.ts';
+import { isAddress } from '../../src/record/address.ts';
 
 /**
  * A unit file as fleet understands it, one `section<TAB>name=value` a line, to compare a file with the output of
@@ -94,7 +96,7 @@ export function parseMachines(text: string): Machine[] {
     .split('\n')
     .map((line) => line.split(/\t+/))
     .filter(([id = '']) => id !== '')
-    .map(([id = '', address = '-']) => ({ id, address: address === '-' ? null : address }));
+    .map(([id = '', address = '-']) => ({ id: printable(id), address: isAddress(address) ? address : null }));
 }
 
 /** The machine's name for an operator. */
@@ -111,7 +113,7 @@ export function unitStates(text: string, units: readonly string[]): Map<string, 
   for (const line of text.split('\n')) {
     const [unit = '', machine = '', active = '', sub = ''] = line.split(/\t+/);
     if (!units.includes(unit)) continue;
-    const id = machine.split('/')[0] ?? '';
+    const id = printable(machine.split('/')[0] ?? '');
     const before = states.get(id);
     states.set(id, `${before === undefined ? '' : `${before}, `}${unit} ${active}/${sub}`);
   }
@@ -374,6 +376,8 @@ export function runCommand(args: readonly string[], read: (path: string) => stri
   const unlisted = () => unlistedNodes(machines(), roll(), values.cluster || null);
   const states = () => unitStates(read(values.states), values.unit);
   switch (command) {
+    case 'line': // the text of another program, or of another host, as one line that is safe to print
+      return [printable(read('/dev/stdin').trim().replace(/\s+/g, ' '))];
     case 'defect': // no line: none
       return [unitDefect(read(files[0] ?? ''))].filter((defect) => defect !== null);
     case 'same': {

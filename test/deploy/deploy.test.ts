@@ -143,6 +143,18 @@ describe('machines', () => {
     assert.deepEqual(machines.map(machineName), ['10.0.0.1 (machine aa)', 'machine bb']);
   });
 
+  test('an address is one, and no text of a machine can control a terminal', () => {
+    const [odd, other] = parseMachines('aa\t-oProxyCommand=x\nbb\u001b]0;x\u0007\t10.0.0.1\n');
+    assert.equal(odd?.address, null);
+    assert.equal(other && machineName(other), '10.0.0.1 (machine bb?]0;x?)');
+    const states = unitStates('a.service\tcc\u009b2J/-\tactive\trunning', ['a.service']);
+    assert.deepEqual([...states.keys()], ['cc?2J']);
+    assert.deepEqual(
+      runCommand(['line'], () => 'a\u001b[2J  b\n\u202ec\n'),
+      ['a?[2J b ?c'],
+    );
+  });
+
   test('the states of the wanted units are joined by machine', () => {
     const text = [
       'rollcall.service\taa/10.0.0.1\tfailed\t\tfailed',

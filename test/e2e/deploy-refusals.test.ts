@@ -28,6 +28,8 @@ test('if something cannot be reached or read, nothing is changed, and the last l
   await stops(/unable to authenticate.*; add a key .*ssh-add/, w.deploy());
   w.fleet.state.putFault('ssh SSH_AUTH_SOCK environment variable is not set. Verify ssh-agent is running.');
   await stops(/SSH_AUTH_SOCK.*; start ssh-agent.*ssh-add/, w.deploy());
+  w.fleet.state.putFault('ssh banner \u001b]0;owned\u0007 \u009b2J \u202e');
+  await stops(/: banner \?\]0;owned\? \?2J \?; check FLEETCTL_TUNNEL/, w.deploy());
   w.fleet.state.putFault('usage');
   await stops(/answered "NAME: fleetctl .*expected "fleetctl version/, w.deploy());
   w.fleet.state.putFault('usage list-machines');
