@@ -47,9 +47,7 @@ export async function bootMachine(t: TestContext, place: Place = {}): Promise<Ma
     .slice(-6)
     .toLowerCase()
     .replace(/[^a-z0-9]/g, '0');
-  const cleanups: (() => Promise<unknown>)[] = [
-    () => rm(work, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 }),
-  ];
+  const cleanups: (() => Promise<unknown>)[] = [() => removeTree(work)];
   t.after(async () => {
     for (const cleanup of cleanups.reverse()) await cleanup();
   });
@@ -143,6 +141,15 @@ async function sweep(): Promise<void> {
   for (const entry of await readdir(tmpdir())) {
     const pid = /^rollcall-host-(\d+)-/.exec(entry)?.[1];
     const alive = pid && (await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => null)) !== null;
-    if (pid && !alive) await rm(join(tmpdir(), entry), { recursive: true, force: true });
+    if (pid && !alive) await removeTree(join(tmpdir(), entry));
   }
+}
+
+/** Also where a test left a file in it that not even root can delete. */
+async function removeTree(path: string): Promise<void> {
+  const remove = () => rm(path, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
+  await remove().catch(async () => {
+    await finish('chattr', ['-R', '-f', '-i', path], 60_000);
+    await remove();
+  });
 }
