@@ -238,14 +238,9 @@ function publicError(action: string, error: unknown): unknown {
     // Without its cause: OpenSSL's text names lines of its source.
     return new AgentError(`${action}: the port does not speak TLS; use http://`, { retryable: true });
   }
-  const cause = withoutNodeAdvice(describeError(error));
+  const cause = describeError(error);
   const what = isJunk ? `cannot read the answer: ${cause}; ${OWN_URL}` : cause + adviceOn(code, cause);
   return new AgentError(`${action}: ${what}`, { retryable: !isJunk, cause: error });
-}
-
-/** The text of an untrusted certificate ends with a flag of Node, which no command of ours takes. */
-function withoutNodeAdvice(text: string): string {
-  return text.replace('; if the root CA is installed locally, try running Node.js with --use-system-ca', '');
 }
 
 function adviceOn(code: string, cause: string): string {

@@ -62,9 +62,12 @@ export function firstLine(error: unknown): string {
   return oneLine(text.trim().split('\n')[0]).replace(/\.$/, '');
 }
 
+/** With what Node's text of an untrusted certificate ends: a flag that no command of ours takes. */
+const NODE_ADVICE = '; if the root CA is installed locally, try running Node.js with --use-system-ca';
+
 function oneLine(error: unknown): string {
   // If a connection fails on all addresses of a host, Node throws an AggregateError without a message.
   if (error instanceof AggregateError && error.message === '') return error.errors.map(oneLine).find(Boolean) ?? '';
   const text = error instanceof Error ? error.message : String(error);
-  return printable(text.replace(/\s+/g, ' ')).trim().slice(0, 500);
+  return printable(text.replace(NODE_ADVICE, '').replace(/\s+/g, ' ')).trim().slice(0, 500);
 }

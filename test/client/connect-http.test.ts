@@ -55,17 +55,6 @@ test('a connection that fails names the next step', async () => {
   }
 });
 
-test('an untrusted certificate has our advice, not that of Node', async () => {
-  const advice = '; if the root CA is installed locally, try running Node.js with --use-system-ca';
-  const code = 'UNABLE_TO_VERIFY_LEAF_SIGNATURE';
-  const client = connect('https://agent.example:51690', {
-    fetch: async () => {
-      throw new TypeError('fetch failed', { cause: Object.assign(new Error(`no way${advice}`), { code }) });
-    },
-  });
-  await assert.rejects(client.list(), { message: /: no way; trust its authority with --agent-ca-file, / });
-});
-
 test('a 404 of something else than an agent is no unknown node', async (t) => {
   const other = await startScriptedAgent(t, json(404, { detail: 'no such page' }));
   const client = connect(other.url);

@@ -8,6 +8,13 @@ test('an error is one line with its causes, each once, without control character
   assert.equal(describeError(new Error('no answer: down', { cause: new Error('down') })), 'no answer: down');
 });
 
+test('the advice of Node on an untrusted certificate, a flag of its own, is left out', () => {
+  const text = 'unable to verify the first certificate';
+  const advice = 'if the root CA is installed locally, try running Node.js with --use-system-ca';
+  const error = new Error('list', { cause: new Error(`${text}; ${advice}`) });
+  assert.equal(describeError(error), `list: ${text}`);
+});
+
 test('any thrown value has a description', () => {
   assert.equal(describeError(new AggregateError([new Error(''), new Error('refused')], '')), 'refused');
   for (const odd of [undefined, null, '', new Error('')]) assert.equal(describeError(odd), 'unknown error');
