@@ -56,8 +56,8 @@ const SAMPLE = 32;
 export function createLiveRoll({ store, clock, random, massLoss, log }: LiveRollOptions): LiveRoll {
   let view: View | null = null;
   let isBased = false;
-  /** When it was, in the verdict's time. */
-  let basedAtMs = 0;
+  /** When the last snapshot came, in the verdict's time: what changed before it is known to be as old. */
+  let snapshotAtMs = 0;
   /** In order: what is in the view, and not in the log. */
   let waiting: Waiting[] = [];
   let waitingBytes = 0;
@@ -122,10 +122,10 @@ export function createLiveRoll({ store, clock, random, massLoss, log }: LiveRoll
         take({ revision: roll.revision, changes, audit: [], isSnapshot: true });
       } else {
         isBased = true;
-        basedAtMs = runner.nowMs();
         log.restart(roll.revision);
       }
       runner.heard(askedMsAgo);
+      snapshotAtMs = runner.nowMs();
     },
     onBatch(batch) {
       const changes = requireView().apply(batch);
@@ -141,7 +141,7 @@ export function createLiveRoll({ store, clock, random, massLoss, log }: LiveRoll
       for (const loss of losses) if (!isStillLost(loss, now)) loss.fate.decided = 'returned';
       const lost = losses.filter(({ fate }) => fate.decided === null);
       const { present } = requireView().count();
-      runner.feed({ kind: 'past', revision: requireView().revision(), losses: lost, present, seenAtMs: basedAtMs });
+      runner.feed({ kind: 'past', revision: requireView().revision(), losses: lost, present, seenAtMs: snapshotAtMs });
       return runner.state().phase.kind === 'uncertain';
     },
     isBased: () => isBased,

@@ -88,7 +88,7 @@ export type VerdictInput =
       readonly revision: string;
       readonly losses: readonly PastLoss[];
       readonly present: number;
-      /** Since when this process knows the roll, and so that these nodes are lost. */
+      /** Since when this process follows the roll without a gap: these nodes are lost for as long. */
       readonly seenAtMs: number;
     }
   /** The store's answer about a sample of the present nodes; `asked` is 0 when there was no answer. */

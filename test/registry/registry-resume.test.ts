@@ -320,6 +320,18 @@ test('from any cursor, after any events, a reader ends with the store’s roll, 
             { do: 'return', ns: [1, 2], atOnce: false },
           ],
         ],
+        // The other agent has a gap, and sees of a mass loss only two that were present before it.
+        [
+          [
+            { do: 'connect', consumer: 0, agent: 1, events: 1 },
+            { do: 'lose', ns: [1, 0], atOnce: false },
+            { do: 'pass', ms: 31_000 },
+            { do: 'compact' },
+            { do: 'connect', consumer: 3, agent: 0, events: 9 },
+            { do: 'restart', ns: [1], atOnce: false },
+            { do: 'lose', ns: [2, 1, 3], atOnce: true },
+          ],
+        ],
       ],
     },
   );
