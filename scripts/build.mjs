@@ -92,7 +92,11 @@ const [program, sdk, client, httpClient, board, style] = await Promise.all([
     target: 'node20',
     minify: true,
     // The packages inside are CommonJS and ask for Node's modules by `require`, which an ES module has to make.
-    banner: { js: "import { createRequire } from 'node:module';\nconst require = createRequire(import.meta.url);" },
+    // Only for modules of Node, so any path will do. A bundler that makes CommonJS of it has no import.meta.url, and
+    // webpack, where it knows createRequire by its name, takes the modules for files that it does not find.
+    banner: {
+      js: "import * as nodeModule from 'node:module';\nconst require = nodeModule['create' + 'Require']('/');",
+    },
   }),
   build({
     ...common,

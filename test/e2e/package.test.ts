@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { build } from 'esbuild';
 import { until } from '../support/machine-time.ts';
 import { startOwned } from '../support/owned-process.ts';
 import { agentUrl, CLEAN_ENV, PATIENCE_MS, startFleet, startRollcall } from '../support/rollcall-process.ts';
@@ -210,6 +211,30 @@ for (const [module, moduleResolution] of [
     assert.equal(stdout, 'UsageError AgentError true\nAgentError UsageError\n');
   });
 }
+
+test('a program that was bundled as CommonJS with it reads etcd on each Node', async () => {
+  const contents = `import { connect } from 'rollcall/client';
+    const client = connect('etcd://127.0.0.1:1');
+    client.list().catch((error) => client.close().then(() => console.log(error.name)));`;
+  const outfile = join(project, 'bundled.cjs');
+  const stdin = { contents, resolveDir: project };
+  const { warnings } = await build({
+    stdin,
+    outfile,
+    bundle: true,
+    platform: 'node',
+    format: 'cjs',
+    logLevel: 'silent',
+  });
+  assert.deepEqual(warnings, []);
+  for (const major of Object.keys(NODES)) {
+    const { stdout } = await run(nodeOf(major), [outfile], { env: CLEAN_ENV, timeout: 60_000 });
+    assert.equal(stdout, 'StoreError\n', `Node ${major}`);
+  }
+  // webpack replaces what it knows of these; by hand, webpack 5 was tried with both of its formats.
+  const client = await readFile(join(project, 'node_modules/rollcall/dist/client.js'), 'utf8');
+  assert.doesNotMatch(client, /createRequire|import\.meta/);
+});
 
 test('the program says that an older Node is too old for it', async () => {
   const bundle = join(ROOT, 'dist/rollcall.cjs');
