@@ -58,6 +58,8 @@ export function fakeStore(label = 'fake:'): FakeStore {
     log.push({ revision: String(revision), changes });
     wakeAll();
   };
+  /** From the end, for the log may be long and a watch is seldom far behind. */
+  const after = (last: number) => log.slice(log.findLastIndex((batch) => Number(batch.revision) <= last) + 1);
   const unused = () => Promise.reject(new Error('the fake store is for readers'));
 
   return {
@@ -136,7 +138,7 @@ export function fakeStore(label = 'fake:'): FakeStore {
           signal.throwIfAborted();
           if (last < compacted) throw new CompactedError(`${label}: revision ${last} is compacted`);
           if (mode === 'hung') await new Promise(() => {});
-          const due = log.filter((batch) => Number(batch.revision) > last);
+          const due = after(last);
           for (const batch of due) {
             yield batch;
             last = Number(batch.revision);
@@ -146,7 +148,7 @@ export function fakeStore(label = 'fake:'): FakeStore {
           wake = Promise.withResolvers();
           // As etcd does, whatever others wrote; where the store went back it says so.
           const confirmed = String(Math.min(last, revision));
-          if (log.some((batch) => Number(batch.revision) > last)) continue;
+          if (after(last).length > 0) continue;
           yield { revision: confirmed, changes: [], confirmedMsAgo };
         }
       } finally {
