@@ -6,7 +6,7 @@ import {
 } from '../../src/agent/publisher/publisher-plan.ts';
 import { runPublisher } from '../../src/agent/publisher/publisher-run.ts';
 import { createCell } from '../../src/lib/cell.ts';
-import { encodeRecord } from '../../src/record/codec.ts';
+import { decodeRecord, encodeRecord } from '../../src/record/codec.ts';
 import type { DepartureCause, NodeRecord } from '../../src/record/record.ts';
 import { holdLosses } from '../../src/registry/hold.ts';
 import { createRegistry, type Registry } from '../../src/registry/registry.ts';
@@ -41,6 +41,7 @@ export interface Agent {
   readonly registry: Registry;
   readonly startedAtMs: number;
   state(): PublisherState;
+  /** As one that reads it from the store has it. */
   record(): NodeRecord;
   /** When it last changed. */
   changedAtMs(): number;
@@ -80,12 +81,14 @@ export function startAgent(options: AgentOptions): Agent {
   let changedAtMs = nowMs();
   let state = initialPublisherState(ttlMs);
   let end: AgentEnd | null = null;
-  let record = sampleRecord({
-    ec2InstanceId: instanceId,
-    privateIpAddress: options.address,
-    registeredAt: new Date(clock.wallMs()).toISOString(),
-    sidecar: { version: 'simulated', session },
-  });
+  let record = asRead(
+    sampleRecord({
+      ec2InstanceId: instanceId,
+      privateIpAddress: options.address,
+      registeredAt: new Date(clock.wallMs()).toISOString(),
+      sidecar: { version: 'simulated', session },
+    }),
+  );
   const desiredOf = (): Desired => ({ record, json: encodeRecord(record) });
   const desired = createCell<Desired | null>(desiredOf());
   const agent: Agent = {
@@ -101,7 +104,7 @@ export function startAgent(options: AgentOptions): Agent {
     changedAtMs: () => changedAtMs,
     change: (change) =>
       process.deliver(() => {
-        record = { ...record, ...change };
+        record = asRead({ ...record, ...change });
         changedAtMs = nowMs();
         desired.set(desiredOf());
       }),
@@ -147,6 +150,12 @@ export function startAgent(options: AgentOptions): Agent {
     (error: unknown) => finish({ kind: 'broken', error }),
   );
   return agent;
+}
+
+function asRead(record: NodeRecord): NodeRecord {
+  const decoded = decodeRecord(record.ec2InstanceId, encodeRecord(record));
+  if (!decoded.ok) throw new Error(decoded.reason);
+  return decoded.value;
 }
 
 /** What each process opens for itself. */

@@ -142,8 +142,9 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
 
   /** What the host sends may arrive somewhere. */
   function canReach(index: number): boolean {
-    for (const [member, { cut }] of (linksOf[index] ?? []).entries()) {
-      if (cut === null && cluster.state(member) !== 'down') return true;
+    const links = linksOf[index] ?? [];
+    for (let member = 0; member < links.length; member += 1) {
+      if (links[member]?.cut === null && cluster.state(member) !== 'down') return true;
     }
     return false;
   }

@@ -130,38 +130,43 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
           return;
         }
         let isOver = false;
-        const end = (settle: () => void) => {
-          if (isOver) return;
+        const isFirst = () => {
+          if (isOver) return false;
           isOver = true;
           remove(link.underWay, flight);
           remove(own, flight);
           underWay.number -= 1;
           signal.removeEventListener('abort', abort);
-          settle();
+          return true;
         };
-        const abort = () => end(() => reject(signal.reason));
-        const flight = { fail: (error: RpcError) => process.deliver(() => end(() => reject(error))) };
+        const abort = () => {
+          if (isFirst()) reject(signal.reason);
+        };
+        const settle = (answer: Buffer | RpcError) =>
+          process.deliver(() => {
+            if (!isFirst()) return;
+            if (answer instanceof RpcError) reject(answer);
+            else resolve(answer);
+          });
+        const flight = { fail: settle };
         link.underWay.push(flight);
         own.push(flight);
         underWay.number += 1;
         requests.number += 1;
         signal.addEventListener('abort', abort, { once: true });
         if (link.cut === 'refused') {
-          scheduler.after(BASE_MS, () => flight.fail(refused()));
+          scheduler.after(BASE_MS, () => settle(refused()));
           return;
         }
         transmit(link, () => {
           // What its caller has given up may be carried out all the same.
           if (isOver && random() < 0.5) return QUIET;
           if (isDown(member)) {
-            flight.fail(refused());
+            settle(refused());
             return;
           }
           cluster.request(member, path, message, hostName, (answer) => {
-            transmit(link, () => {
-              if (answer instanceof RpcError) flight.fail(answer);
-              else process.deliver(() => end(() => resolve(answer)));
-            });
+            transmit(link, () => settle(answer));
           });
           return QUIET;
         });

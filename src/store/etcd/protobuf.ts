@@ -102,7 +102,8 @@ const MAX_KEPT_BYTES = 65_536;
 function encodeMessage(table: Table, value: Readonly<Record<string, unknown>>): Buffer {
   at = scratch.length;
   putFields(table, value);
-  const encoded = Buffer.from(scratch.subarray(at));
+  const encoded = Buffer.allocUnsafe(written());
+  scratch.copy(encoded, 0, at);
   if (scratch.length > MAX_KEPT_BYTES) scratch = Buffer.allocUnsafeSlow(MAX_KEPT_BYTES);
   return encoded;
 }

@@ -77,17 +77,15 @@ export function answer(path: string, message: Buffer, context: RequestContext): 
 
 /** Of heartbeats and their answers, which are nearly all that is sent, the same few come again and again. */
 const MAX_KNOWN = 10_000;
-const keptLeases = new Map<string, string>();
+const keptLeases = new WeakMap<Buffer, string>();
 const keptAnswers = new Map<string, { readonly ttlSeconds: number; readonly encoded: Buffer }>();
 
 /** The lease that a heartbeat names. */
 export function keptLease(message: Buffer): string {
-  const bytes = message.toString('latin1');
-  const before = keptLeases.get(bytes);
+  const before = keptLeases.get(message);
   if (before !== undefined) return before;
   const { id } = LEASE_KEEP_ALIVE.request.decode(message);
-  if (keptLeases.size >= MAX_KNOWN) keptLeases.clear();
-  keptLeases.set(bytes, id);
+  keptLeases.set(message, id);
   return id;
 }
 
