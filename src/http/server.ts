@@ -5,6 +5,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { Clock } from '../lib/clock.ts';
 import { describeError, RollcallError } from '../lib/errors.ts';
 import type { Access } from './access.ts';
+import { oneAtATime } from './one-at-a-time.ts';
 import { isLoopback, problem, type Reply, type RouteRequest, type Routes } from './reply.ts';
 import { sendHeartbeats, sendReply } from './send-reply.ts';
 
@@ -39,6 +40,8 @@ interface ServerLimits {
   /** More than the limit of event readers, so that probes and scrapes are answered beside them. */
   readonly maxConnections: number;
   readonly maxRequestsPerSocket: number;
+  /** Requests that were sent before the answer to the one before them; see `oneAtATime`. */
+  readonly maxWaitingPerSocket: number;
 }
 
 const DEFAULT_LIMITS: ServerLimits = {
@@ -52,6 +55,7 @@ const DEFAULT_LIMITS: ServerLimits = {
   maxUrlChars: 2_048,
   maxConnections: 1_280,
   maxRequestsPerSocket: 1_000,
+  maxWaitingPerSocket: 16,
 };
 
 /** Finds and calls the handler of a request. Rejects with the handler's error. */
@@ -225,16 +229,12 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const { listen, routes, clock, onError, access = null } = options;
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const answer = createAnswer(routes, listen.host, limits, access);
-  const answering = new WeakSet<Socket>();
   const streams = new Set<AbortController>();
 
-  const onRequest: RequestListener = (req, res) => {
-    const { socket } = req;
+  const begin: RequestListener = (req, res) => {
     const controller = new AbortController();
     const { signal } = controller;
-    answering.add(socket);
     res.once('close', () => {
-      answering.delete(socket);
       streams.delete(controller);
       controller.abort();
     });
@@ -261,6 +261,14 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
       });
   };
 
+  const refuse: RequestListener = (req, res) => {
+    const waiting = limits.maxWaitingPerSocket + 1;
+    const detail = `${waiting} requests of this connection wait for an answer; the limit is ${limits.maxWaitingPerSocket}`;
+    res.setHeader('Connection', 'close');
+    sendReply(req, res, problem(503, detail, { instance: pathOf(req) }), new AbortController().signal).catch(onError);
+  };
+  const { onRequest, isAnswering } = oneAtATime(begin, limits.maxWaitingPerSocket, refuse);
+
   const server = await createListener(access, limits, onRequest);
   server.on('checkContinue', onRequest); // otherwise node:http asks for the body, which is then refused
   server.maxConnections = limits.maxConnections;
@@ -273,7 +281,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   }
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
     // During an answer, these bytes would become part of it.
-    if (socket.writable && !answering.has(socket)) socket.write(clientErrorAnswer(error.code));
+    if (socket.writable && !isAnswering(socket)) socket.write(clientErrorAnswer(error.code));
     socket.destroySoon();
   });
 
