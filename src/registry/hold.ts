@@ -130,11 +130,23 @@ function holdEvent(held: Held, event: RollEvent): Passed {
     return { held: left, events: [event, ...events] };
   }
   // Without a snapshot before it the roll is empty.
-  if (event.kind === 'synced') return { held: held.inSnapshot ? outside(held) : NOTHING_HELD, events: [event] };
+  if (event.kind === 'synced') {
+    if (!held.inSnapshot) return { held: NOTHING_HELD, events: [event] };
+    return { held: outside(held), events: [asBefore(event, held)] };
+  }
   if (!('instanceId' in event)) return { held, events: [event] };
   // What was kept before a snapshot is in the snapshot.
   const current = event.snapshot && !held.inSnapshot ? IN_SNAPSHOT : held;
   return event.uncertain ? keep(current, event, event.uncertain) : pass(current, event);
+}
+
+/** With the kept nodes as they were: a filter by presence must not take them for gone. */
+function asBefore(event: Extract<RollEvent, { kind: 'synced' }>, { kept }: Held): RollEvent {
+  if (kept.size === 0) return event;
+  return {
+    ...event,
+    entries: event.entries.map((entry) => kept.get(entry.record.ec2InstanceId)?.loss.before ?? entry),
+  };
 }
 
 /** The same kept losses, outside of a snapshot. */

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { filterEvent } from '../../src/record/cloud-event.ts';
 import { diffEntry, type RollEvent } from '../../src/record/events.ts';
+import { parseFilter } from '../../src/record/filter.ts';
 import type { RollEntry } from '../../src/record/roll.ts';
 import type { EventBatch } from '../../src/registry/event-source.ts';
 import { type Held, holdBatch, holdLosses, NOTHING_HELD } from '../../src/registry/hold.ts';
@@ -108,6 +110,17 @@ describe('hold uncertain losses', () => {
       batch(20, certain(20)),
     );
     assert.deepEqual(out, ['=registered:1@20 =registered:2@20 → null', 'synced@20 → 14', 'certain@20 lost:2@15 → 20']);
+  });
+
+  test('the synced of such a snapshot has them as present too, so that a filter by presence keeps them', () => {
+    const [state] = lost(2, 15).map((event) => ({ ...event, snapshot: true, before: null }) as RollEvent);
+    assert.ok(state);
+    const { held } = holdBatch(NOTHING_HELD, batch(null, state));
+    const synced: RollEvent = { kind: 'synced', revision: '20', entries: [present(1), gone(2), gone(3)] };
+    const [told] = holdBatch(held, batch(20, synced)).batch.events;
+    assert.deepEqual(told, { ...synced, entries: [present(1), present(2), gone(3)] });
+    const seen = told && filterEvent(told, { kinds: null, nodes: parseFilter({ presence: ['present'] }) });
+    assert.deepEqual(seen?.kind === 'synced' && seen.entries, [present(1), present(2)]);
   });
 
   test('a snapshot of an empty roll ends what is kept', async () => {
