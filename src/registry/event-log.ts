@@ -44,7 +44,7 @@ export interface LogReader {
    * @throws SlowReaderError when the log no longer has the next batch
    */
   take(): EventBatch | 'restarted' | 'end' | null;
-  /** False when the log started over. @throws SlowReaderError as `take` */
+  /** False when the log started over. It may be true where `take` throws. */
   isCurrent(): boolean;
 }
 
@@ -121,9 +121,10 @@ export function createEventLog(): EventLog {
     const skipTo = sent > head ? sent : 0n;
     let cutOff = false;
 
-    function isCurrent(): boolean {
-      if (own !== generation) return false;
-      if (next >= first) return true;
+    const isCurrent = () => own === generation;
+
+    function requireKept() {
+      if (next >= first) return;
       if (!cutOff) slowReaders += 1;
       cutOff = true;
       throw new SlowReaderError(
@@ -136,6 +137,7 @@ export function createEventLog(): EventLog {
       take() {
         if (closed) return 'end';
         if (!isCurrent()) return 'restarted';
+        requireKept();
         for (let logged = kept[next - first]; logged; logged = kept[next - first]) {
           next += 1;
           if (logged.revision <= skipTo) continue;

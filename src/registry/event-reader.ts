@@ -55,6 +55,7 @@ export function openReader(
     while (begun) {
       const { batches, reader } = begun;
       const batch = batches[sent];
+      // A reader that falls behind the log meanwhile gets all of them: only then has it a cursor to continue from.
       if (batch && reader.isCurrent()) {
         sent += 1;
         return batch;
