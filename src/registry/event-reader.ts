@@ -3,13 +3,13 @@ import type { CatchUp } from './catch-up.ts';
 import type { EventLog } from './event-log.ts';
 import type { EventBatch, EventReader } from './event-source.ts';
 import type { LiveRoll } from './live-roll.ts';
-import type { Beginning } from './snapshots.ts';
+import type { Beginning, createSnapshots } from './snapshots.ts';
 
 interface EventParts {
   readonly log: EventLog;
-  readonly live: Pick<LiveRoll, 'uncertain'>;
+  readonly live: Pick<LiveRoll, 'uncertain' | 'takeLost'>;
   readonly catchUp: CatchUp;
-  readonly snapshot: () => Beginning;
+  readonly snapshot: ReturnType<typeof createSnapshots>;
 }
 
 /**
@@ -89,16 +89,17 @@ export async function* iterate(reader: EventReader): AsyncGenerator<EventBatch, 
   }
 }
 
-/** @returns null: the reader needs a snapshot */
 async function resume(
-  { log, live, catchUp }: EventParts,
+  { log, live, catchUp, snapshot }: EventParts,
   since: string,
   signal: AbortSignal,
-): Promise<Beginning | null> {
+): Promise<Beginning> {
   const reader = log.readAfter(since);
   const begun = reader ? { batches: [], reader } : await catchUp.resume(since, signal);
+  // The reader knew these nodes as present, and a snapshot made before this does not say that they may return.
+  if (begun === null) return snapshot({ isNew: live.takeLost() });
   const uncertain = live.uncertain();
-  if (begun === null || uncertain === null) return begun;
+  if (uncertain === null) return begun;
   // It may have begun before `since`, or in another process.
   return { ...begun, batches: [{ events: [uncertain], cursor: since }, ...begun.batches] };
 }

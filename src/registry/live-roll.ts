@@ -6,7 +6,7 @@ import type { Store } from '../store/store.ts';
 import { type EventLog, estimateBytes, KEPT_BYTES } from './event-log.ts';
 import type { PastLoss, Telling } from './loss-verdict.ts';
 import { createVerdictRunner } from './loss-verdict-runner.ts';
-import type { MassLossLimits } from './mass-loss.ts';
+import { isMassLoss, type MassLossLimits } from './mass-loss.ts';
 import { createView, type View } from './roll-view.ts';
 import { logBatches, undo, type Waiting } from './waiting-changes.ts';
 
@@ -45,6 +45,12 @@ export interface LiveRoll {
    * now on; the fates of those whose nodes have returned are set. @returns whether it is uncertain now
    */
   takePast(losses: readonly PastLoss[]): boolean;
+  /**
+   * A reader knows the roll from before this process did, and what happened since cannot be read. Where so many nodes are
+   * lost that it may have been a mass loss, those that are not known to be lost for a TTL are uncertain from now on.
+   * @returns whether some are that were not before
+   */
+  takeLost(): boolean;
   /** The watch ended, without readers: what the next one's first snapshot changes is no event. */
   stop(): void;
 }
@@ -144,6 +150,17 @@ export function createLiveRoll({ store, clock, random, massLoss, log }: LiveRoll
       runner.feed({ kind: 'past', revision: requireView().revision(), losses: lost, present, seenAtMs: snapshotAtMs });
       return runner.state().phase.kind === 'uncertain';
     },
+    takeLost() {
+      const { entries, revision } = told();
+      const lost = entries.filter((entry) => presenceState(entry) === 'lost');
+      const { present } = requireView().count();
+      if (!isMassLoss(lost.length, present, massLoss)) return false;
+      const ttlSeconds = usualTtlSeconds(entries);
+      const losses = lost.map((entry) => unknownLoss(entry, revision, ttlSeconds));
+      const known = runner.state().open.size;
+      runner.feed({ kind: 'past', revision: requireView().revision(), losses, present, seenAtMs: snapshotAtMs });
+      return runner.state().open.size > known;
+    },
     isBased: () => isBased,
     view: () => view,
     told,
@@ -160,6 +177,20 @@ export function createLiveRoll({ store, clock, random, massLoss, log }: LiveRoll
       isBased = false;
     },
   };
+}
+
+/** Of a fleet in which no node is present. */
+const DEFAULT_TTL_SECONDS = 30;
+
+function usualTtlSeconds(entries: readonly RollEntry[]): number {
+  return entries.reduce((most, { presence }) => Math.max(most, presence?.ttlSeconds ?? 0), 0) || DEFAULT_TTL_SECONDS;
+}
+
+/** A loss of which only what is left of the node is known. Its record has the session that it was present with. */
+function unknownLoss(entry: RollEntry, revision: string, ttlSeconds: number): PastLoss {
+  const { ec2InstanceId: instanceId, sidecar, registeredAt } = entry.record;
+  const presence = { session: sidecar.session, since: registeredAt, ttlSeconds };
+  return { instanceId, before: { ...entry, presence }, revision, after: null, fate: { decided: null }, isPast: true };
 }
 
 /** The ids of a random sample of the present nodes. */

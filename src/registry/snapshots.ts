@@ -10,6 +10,11 @@ export interface Beginning {
   readonly reader: LogReader;
 }
 
+interface SnapshotOptions {
+  /** One that was made before will not do. */
+  readonly isNew?: boolean;
+}
+
 /** A snapshot after which something changed is shared while it is at most so old: a reader takes it for the roll of now. */
 const MAX_AGE_MS = 1_000;
 const MAX_BATCHES_BEHIND = 64;
@@ -19,16 +24,20 @@ const MAX_BATCHES_BEHIND = 64;
  * that start at about the same time share one, so that a thousand that resume do not cost a thousand snapshots. A snapshot
  * stays in memory only while a reader uses it.
  */
-export function createSnapshots(live: LiveRoll, log: EventLog, clock: Pick<Clock, 'monotonicMs'>): () => Beginning {
+export function createSnapshots(
+  live: LiveRoll,
+  log: EventLog,
+  clock: Pick<Clock, 'monotonicMs'>,
+): (options?: SnapshotOptions) => Beginning {
   let last: { position: LogPosition; madeAtMs: number; batches: WeakRef<readonly EventBatch[]> } | null = null;
-  return () => {
+  return ({ isNew = false } = {}) => {
     // Without waiting in between, so that the roll and the position in the log belong together.
     const here = log.here();
     const kept = last?.batches.deref();
     const nowMs = clock.monotonicMs();
     const behind = here.next - (last?.position.next ?? 0);
     const limit = last && nowMs - last.madeAtMs <= MAX_AGE_MS ? MAX_BATCHES_BEHIND : 0;
-    if (last && kept && behind <= limit) {
+    if (last && kept && behind <= limit && !isNew) {
       const reader = log.readFrom(last.position);
       if (reader) return { batches: kept, reader };
     }

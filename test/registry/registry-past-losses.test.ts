@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { holdLosses } from '../../src/registry/hold.ts';
 import { createRegistry, type RegistryOptions } from '../../src/registry/registry.ts';
+import { fakeStore } from '../support/fake-store.ts';
+import { simulatedClock } from '../support/simulated-clock.ts';
 import { nodes, passHealthy, reader, setUp, slowPast } from './losses-setup.ts';
 
 /** All that came, in one line. */
@@ -76,6 +78,56 @@ test('a process that starts with a cursor from before a mass loss is uncertain l
     ['certain', '4'],
   ]);
   assert.deepEqual(holding.take().at(-1), ['certain lost×6', '4'], 'the nodes that returned were never lost');
+});
+
+test('where the store no longer has the losses after a cursor, many nodes that are lost are uncertain all the same', async (t) => {
+  const w = await setUp(t);
+  const known = w.consumer.roll();
+  w.store.commit(nodes(0, 10, null));
+  w.store.compact();
+  const process = startProcess(t, w);
+  // It knows nothing from before: its snapshot is the roll of now, and must not be shared with the next two.
+  const unaware = process.facts(null);
+  await w.clock.advance(0);
+  assert.equal(kindsOf(unaware), 'lost×10 registered×10 synced');
+  const [facts, holding] = [process.facts('2', known), process.holding('2', known)];
+  await w.clock.advance(0);
+  assert.equal(kindsOf(facts), 'lost?×10 registered×10 uncertain synced');
+  assert.deepEqual(holding.states(), { present: 20 });
+  assert.equal(holding.take().at(-1)?.[1], null, 'a cursor from here on would not have the losses');
+  w.store.commit(nodes(0, 4));
+  await passHealthy(w.clock, w.store, 35_000);
+  assert.equal(kindsOf(facts), 'recovered×4 certain');
+  assert.equal(kindsOf(holding), 'recovered×4 certain lost×6');
+  for (const each of [facts, holding]) assert.deepEqual(each.roll(), unaware.roll());
+  const later = process.holding('2', known);
+  await w.clock.advance(0);
+  assert.deepEqual(later.states(), { present: 14, lost: 6 }, 'after a TTL they do not return');
+});
+
+test('few lost nodes, or a process without limits, are certain there', async (t) => {
+  const w = await setUp(t);
+  w.store.commit(nodes(0, 4, null));
+  w.store.compact();
+  const process = startProcess(t, w);
+  const [few, off] = [process.holding('2'), startProcess(t, w, { massLoss: null }).holding('2')];
+  await w.clock.advance(0);
+  for (const each of [few, off]) assert.equal(kindsOf(each), 'lost×4 registered×16 synced');
+  w.store.commit(nodes(4, 10, null));
+  w.store.compact();
+  const all = startProcess(t, w, { massLoss: null }).holding('2');
+  await w.clock.advance(0);
+  assert.deepEqual(all.states(), { present: 10, lost: 10 });
+});
+
+test('a past of four changes for each node is read, however many nodes there are', async (t) => {
+  const [store, clock] = [fakeStore(), simulatedClock()];
+  store.commit(nodes(0, 7_000));
+  // Each writes a record and a presence.
+  for (const presence of [null, undefined, null]) store.commit(nodes(0, 4_000, presence));
+  const facts = startProcess(t, { store, clock }).facts('2');
+  await clock.advance(0);
+  assert.match(kindsOf(facts), /^(uncertain )*(lost\?×\d+ )+(recovered×\d+ )+(lost\?×\d+ )+uncertain$/);
 });
 
 test('a process that starts with a cursor from before few losses sends them as they happened', async (t) => {
