@@ -22,7 +22,7 @@ export function hostAllowed(listenHost: string, hostHeader: string | undefined):
 }
 
 /** Limits that protect the node from one client, and from all clients together. */
-interface ServerLimits {
+export interface ServerLimits {
   readonly headersTimeoutMs: number;
   readonly requestTimeoutMs: number;
   readonly keepAliveTimeoutMs: number;
@@ -275,6 +275,14 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   server.maxRequestsPerSocket = limits.maxRequestsPerSocket;
   server.timeout = limits.socketIdleMs;
   const following = new AbortController();
+  // Node's `closeAllConnections` leaves out those whose TLS handshake is not over.
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  // It waits for a handshake in vain before it ends, too, when something is written to it.
+  server.on('tlsClientError', (_, socket: Socket) => socket.destroy());
   if (access) {
     const renew = (pems: object) => 'setSecureContext' in server && (server as TlsServer).setSecureContext(pems);
     access.follow(renew, onError, following.signal).catch(onError);
@@ -306,7 +314,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
       server.close();
       for (const stream of streams) stream.abort();
       await clock.sleep(limits.closeGraceMs, grace.signal).catch(() => {}); // aborted when all answers ended
-      server.closeAllConnections();
+      for (const socket of sockets) socket.destroy();
       await closed;
     },
   };

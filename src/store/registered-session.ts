@@ -39,9 +39,8 @@ export function decideDeparture(hold: Hold, json: string, seen: RegistrationKeys
   if (seen.presence === null && seen.record.value === json)
     return { kind: 'written', revision: seen.record.modRevision };
   const record = decodeRecord(instanceId, seen.record.value);
-  if (!record.ok) return { kind: 'lost' };
-  const writer = record.value.sidecar.session;
-  if (writer !== session) return { kind: 'superseded', by: writer };
+  // Without a presence, one of another session says nothing of what came after this session: it may be the one before it.
+  if (!record.ok || record.value.sidecar.session !== session) return { kind: 'lost' };
   return {
     kind: 'write',
     guards: [unchanged(presenceKey(instanceId), seen.presence), unchanged(recordKey(instanceId), seen.record)],
@@ -50,8 +49,8 @@ export function decideDeparture(hold: Hold, json: string, seen: RegistrationKeys
 
 /**
  * `Store.depart` over any key-value store. Unlike an update it needs no guard on the record's revision: it deletes the
- * presence, so the guard of every earlier write of this session that arrives later fails. The leases are left to run
- * out: the process is about to exit, and must not wait for cleaning up after a departure that happened.
+ * presence, so the guard of every earlier update of this session that arrives later fails. The leases are left to run
+ * out, but for that of a registration that may arrive later: the process is about to exit, and must not wait for cleaning up.
  */
 export async function depart(kv: Kv, hold: Hold, record: NodeRecord, signal: AbortSignal): Promise<WriteOutcome> {
   const { instanceId } = hold.registration;
@@ -60,14 +59,15 @@ export async function depart(kv: Kv, hold: Hold, record: NodeRecord, signal: Abo
   // As in `register`, a lost race needs no pause.
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
     const result = await writeDeparture(kv, hold, json, guards, signal);
-    if (result.succeeded) return { kind: 'written', revision: result.revision };
+    const written = { kind: 'written' as const, revision: result.revision };
+    if (result.succeeded && attempt === 1) return written;
     const [presence, stored] = [result.reads[0] ?? null, result.reads[1] ?? null];
-    const decision = decideDeparture(hold, json, { presence, record: stored });
-    if (decision.kind === 'lost' || decision.kind === 'superseded') {
+    const decision = result.succeeded ? written : decideDeparture(hold, json, { presence, record: stored });
+    if (decision.kind !== 'write') {
       // The registration may still be on its way; without its lease the store refuses it.
       await kv.releaseEmpty(hold.presenceLease, signal);
+      return decision;
     }
-    if (decision.kind !== 'write') return decision;
     guards = decision.guards;
   }
   throw new StoreError(`depart ${instanceId}: its keys changed before each of ${MAX_ATTEMPTS} attempts`, {

@@ -124,7 +124,7 @@ async function registerOnce(
   // Most nodes that register have no presence. Where that is wrong the first transaction answers what there is.
   let seen: readonly (KeyValue | null)[] = before?.reads ?? [null, null];
   // A lost race is retried without a pause: another session has made progress, so this loop cannot spin.
-  for (let write = 0; write <= MAX_ATTEMPTS; write += 1) {
+  for (let write = 1; write <= MAX_ATTEMPTS; write += 1) {
     const [seenPresence = null, seenRecord = null] = seen;
     if (isSame(seenPresence, puts[0]) && isSame(seenRecord, puts[1])) {
       return { kind: 'registered', hold, revision: laterOf(seenPresence.modRevision, seenRecord.modRevision) };

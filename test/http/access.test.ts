@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { connect as connectTcp } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, type TestContext, test } from 'node:test';
@@ -8,7 +10,7 @@ import { connect } from '../../src/client/connect.ts';
 import type { ConnectOptions } from '../../src/client/types.ts';
 import { type AccessFiles, describeOpenPort, NO_ACCESS_FILES, openAccess } from '../../src/http/access.ts';
 import { jsonReply } from '../../src/http/reply.ts';
-import { startHttpServer } from '../../src/http/server.ts';
+import { type ServerLimits, startHttpServer } from '../../src/http/server.ts';
 import { type AgentAccess, authorization, OPEN_ACCESS, openAgentPool } from '../../src/lib/agent-access.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { boundedRequest } from '../../src/lib/http-client.ts';
@@ -28,7 +30,7 @@ before(async () => {
 after(() => certs.dispose());
 
 /** A server of three paths with the access of these files, and a clock for the time between two reads of them. */
-async function serve(t: TestContext, files: Partial<AccessFiles>) {
+async function serve(t: TestContext, files: Partial<AccessFiles>, limits: Partial<ServerLimits> = {}) {
   const clock = simulatedClock();
   const errors: string[] = [];
   const page = () => ({ status: 200, contentType: 'text/plain', body: 'yes' });
@@ -38,13 +40,15 @@ async function serve(t: TestContext, files: Partial<AccessFiles>) {
     clock,
     onError: (error) => errors.push(String(error)),
     access: await openAccess({ ...NO_ACCESS_FILES, ...files }, clock),
+    limits,
   });
   // The grace of a close is by the clock, which stands still.
-  t.after(async () => {
+  const close = async () => {
     const closed = server.close();
     await clock.advance(1_000);
     await closed;
-  });
+  };
+  t.after(close);
   const ask = async (path: string, access: Partial<AgentAccess> = {}) => {
     const whole = { ...OPEN_ACCESS, ...access };
     const pool = openAgentPool(server.url, whole, { connections: 1, connectTimeoutMs: 5_000 });
@@ -55,7 +59,7 @@ async function serve(t: TestContext, files: Partial<AccessFiles>) {
       await pool.destroy();
     }
   };
-  return { url: server.url, ask, clock, errors };
+  return { url: server.url, ask, clock, errors, close };
 }
 
 /** The files are read each 5 s of the clock; how long a read takes, it does not say. */
@@ -136,6 +140,25 @@ test('over HTTPS the server has its certificate, and takes up another', async (t
   await later(clock, 'the other certificate is served', async () => {
     return (await readHealth(at, systemClock, signal, certs.client.certFile)).healthy;
   });
+});
+
+/** A connection that says nothing, as of a port scanner or of a host without power. */
+async function connectSilently(t: TestContext, url: string) {
+  const socket = connectTcp(Number(new URL(url).port), '127.0.0.1');
+  t.after(() => socket.destroy());
+  const closed = once(socket, 'close');
+  socket.on('error', () => {}).resume();
+  await once(socket, 'connect');
+  return { closed };
+}
+
+test('over HTTPS, connections that say nothing are ended, and do not hold up the end of the server', async (t) => {
+  const hasty = await serve(t, certs.server, { headersTimeoutMs: 100 });
+  await (await connectSilently(t, hasty.url)).closed;
+  const patient = await serve(t, certs.server, { headersTimeoutMs: 600_000, requestTimeoutMs: 600_000 });
+  const silent = await connectSilently(t, patient.url);
+  await patient.close();
+  await silent.closed;
 });
 
 test('a client certificate of the authority is asked for, except at /healthz', async (t) => {

@@ -96,10 +96,7 @@ export function describeRegistrationContract(kind: string, start: () => Promise<
       const { hold: old } = heldBy(await register('session-a'));
       const { hold: current } = heldBy(await register('session-b'));
       await world.store.depart(current, departureOf('session-b'), signal);
-      assert.deepEqual(await world.store.depart(old, departureOf('session-a'), signal), {
-        kind: 'superseded',
-        by: 'session-b',
-      });
+      assert.deepEqual(await world.store.depart(old, departureOf('session-a'), signal), { kind: 'lost' });
       assert.deepEqual(await world.store.update(old, recordOf('session-a'), signal), { kind: 'lost' });
       assert.equal((await world.store.readOne(id, signal)).entry?.record.sidecar.session, 'session-b');
     });

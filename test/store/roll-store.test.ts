@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, type TestContext, test } from 'node:test';
 import type { NodeRecord } from '../../src/record/record.ts';
+import { presenceKey } from '../../src/store/keys.ts';
 import { createRollStore } from '../../src/store/roll-store.ts';
 import { openMemoryKv } from '../../src/store/sqlite/sqlite-kv.ts';
 import type { Hold, Registration, Store } from '../../src/store/store.ts';
@@ -175,6 +176,28 @@ describe('roll store', () => {
     assert.equal((await store.depart(sent, departed('a'), signal)).kind, 'lost');
     await assert.rejects(wire.deliver(), LeaseNotFoundError);
     assert.equal((await store.readOne(id, signal)).entry, null);
+  });
+
+  test('so is one that would follow on a registration that was lost', async (t) => {
+    const { store, wire } = await open(t);
+    await register(store, 'a');
+    await wire.kv.txn({ guards: [], puts: [], deletes: [presenceKey(id)], reads: [] }, signal);
+    wire.keepNext();
+    const sent = await registerUnheard(store, 'a');
+    assert.equal((await store.depart(sent, departed('a'), signal)).kind, 'written');
+    await assert.rejects(wire.deliver(), LeaseNotFoundError);
+    assert.equal((await store.readOne(id, signal)).entry?.record.departure?.cause, 'stopped');
+    // Sent again it is the same departure, and ends as much.
+    assert.equal((await store.depart(sent, departed('a'), signal)).kind, 'written');
+  });
+
+  test('an agent whose first registration was not carried out is not superseded by the one before it', async (t) => {
+    const { store, wire } = await open(t);
+    const first = await register(store, 'first');
+    await store.depart(first, departed('first'), signal);
+    wire.keepNext();
+    const sent = await registerUnheard(store, 'a');
+    assert.equal((await store.depart(sent, departed('a'), signal)).kind, 'lost');
   });
 
   test('a registration that the store refused is reported as not carried out', async (t) => {

@@ -134,11 +134,13 @@ function createDrainLog(log: Log): (step: DrainStep, state: DrainState) => void 
   let lastStep: DrainStep | null = null;
   let lastState = initialDrainState;
   let last: { readonly phase: string; readonly reason: string } = { phase: 'idle', reason: '' };
-  const onNext = ({ action, phase, reason }: DrainStep) => {
+  const onNext = ({ action, phase, reason }: DrainStep, failing: boolean) => {
     if (action === 'drain') log.warn(`drain: asking ECS to drain this node: ${reason}`);
     if (action === 'activate') log.info(`drain: asking ECS to make this node active again: ${reason}`);
     // The steps on the way are not worth a line; the state that they lead to is.
     if (action !== 'wait') return;
+    // While calls fail it waits for the next one; of their errors, whose texts differ in milliseconds, the first has a line.
+    if (phase === 'waiting' && failing) return;
     const changed = phase !== last.phase || (phase === 'waiting' && reason !== last.reason);
     last = { phase, reason };
     if (!changed) return;
@@ -147,12 +149,11 @@ function createDrainLog(log: Log): (step: DrainStep, state: DrainState) => void 
   };
   return (step, state) => {
     // Called before and after the call of a step.
-    if (step !== lastStep) onNext(step);
+    if (step !== lastStep) onNext(step, state.trouble.error !== null);
     lastStep = step;
-    for (const what of ['trouble', 'refusal'] as const) {
-      const { error } = state[what];
-      if (error !== null && error !== lastState[what].error) log.warn(`drain: ${error}`);
-    }
+    const { trouble, refusal } = state;
+    if (trouble.error !== null && lastState.trouble.error === null) log.warn(`drain: ${trouble.error}`);
+    if (refusal.error !== null && refusal.error !== lastState.refusal.error) log.warn(`drain: ${refusal.error}`);
     lastState = state;
   };
 }

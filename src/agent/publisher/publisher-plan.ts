@@ -150,7 +150,8 @@ export function plan(
   if (phase === 'superseded') return { action: 'done', reason: `session ${state.supersededBy} registered this node` };
   if (phase === 'departed') return { action: 'done', reason: 'departed' };
   if (leaving) {
-    const last = hold ?? unanswered;
+    // Of a lost one nothing is left to be carried out late; of the registration after it there may be.
+    const last = phase === 'held' ? hold : (unanswered ?? hold);
     if (!last || !desired) return { action: 'done', reason: 'left before it was registered' };
     // Only a departure that failed has to wait: the pause after a failed heartbeat says nothing about the store now.
     if (nowMs < trouble.retryAtMs && trouble.action === 'depart') return retryLater;

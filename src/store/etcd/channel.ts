@@ -23,6 +23,8 @@ const CHANNEL_OPTIONS = {
   // Between two attempts to connect. Calls fail at once meanwhile, and go to another endpoint.
   'grpc.initial_reconnect_backoff_ms': 250,
   'grpc.max_reconnect_backoff_ms': 2_000,
+  // After the last call. An endpoint that fails is connected to again and again until then.
+  'grpc.client_idle_timeout_ms': 60_000,
   // How much may come before it is taken: with 64 kB etcd stops sending whenever this process is busy with the answer before.
   'grpc-node.flow_control_window': 8 * 1024 * 1024,
   // Endpoints and repeats are chosen here; nothing is read from the environment or from DNS.

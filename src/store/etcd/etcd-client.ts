@@ -17,7 +17,7 @@ interface Attempts {
   readonly repeatable: boolean;
   /** What it needs a right for, such as `write /rollcall/v1/records/i-1`, for the message of a refusal. */
   readonly right?: string;
-  /** Where shorter than the request deadline: a heartbeat has to reach each endpoint while its lease lives. */
+  /** In place of the request deadline: a heartbeat has to reach each endpoint while its lease lives. */
   readonly limitMs?: number | undefined;
   /** Only here, for a call that belongs to a stream of this endpoint. */
   readonly only?: Endpoint;
@@ -41,7 +41,7 @@ export interface EtcdClient {
     read: (answer: A, bytes: Buffer) => T,
   ): Promise<T>;
   /**
-   * Tries `work` at the endpoint that worked last, then once at each of the others, within the request deadline in
+   * Tries `work` at the endpoint that worked last, then once at each of the others, within the deadline in
    * total; each attempt gets an even share of the time left, so that one that hangs leaves some for the rest. Where etcd
    * refuses the token, or may have hung up because of it, `work` runs once more with a new one.
    * @throws StoreError that says what happened at each endpoint, or the reason of `signal`
@@ -117,7 +117,7 @@ export function openEtcdClient(
   };
 
   const attempt: EtcdClient['attempt'] = async (how, signal, work) => {
-    const untilMs = clock.monotonicMs() + Math.min(requestTimeoutMs, how.limitMs ?? requestTimeoutMs);
+    const untilMs = clock.monotonicMs() + (how.limitMs ?? requestTimeoutMs);
     const first = current;
     const tries = how.only ? 1 : all.length;
     const failed: Failure[] = [];

@@ -49,11 +49,11 @@ function etcdRange(client: EtcdClient, root: string, history: HistoryCheck): Kv[
       revision: query.revision ?? '0',
     };
     const how = { repeatable: true, right: `read ${root}${query.prefix}` };
-    return client.call(query.cut ? cut : whole, request, how, signal, (answer, bytes) => ({
-      revision: query.revision ?? revisionOf(answer),
-      kvs: answer.kvs,
-      next: answer.more ? cursorAfter(answer.kvs.at(-1)?.key, bytes) : null,
-    }));
+    return client.call(query.cut ? cut : whole, request, how, signal, (answer, bytes) => {
+      const now = revisionOf(answer);
+      const next = answer.more ? cursorAfter(answer.kvs.at(-1)?.key, bytes) : null;
+      return { revision: query.revision ?? now, kvs: answer.kvs, next };
+    });
   };
 
   return async (query, signal) => {
@@ -151,7 +151,8 @@ function etcdLeases(client: EtcdClient, root: string, clock: Clock, requestTimeo
     // the caller must know that none is.
     releaseEmpty: async (lease, signal) => {
       const asked = { id: lease, keys: true };
-      const empty = await client.call(LEASE_TIME_TO_LIVE, asked, REPEATABLE, signal, ({ ttl, keys }) => {
+      const empty = await client.call(LEASE_TIME_TO_LIVE, asked, REPEATABLE, signal, ({ id, ttl, keys }) => {
+        requireAbout(lease, id);
         return ttl !== '-1' && keys.length === 0;
       });
       if (!empty) return;

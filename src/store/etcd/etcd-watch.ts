@@ -73,7 +73,7 @@ export function etcdWatch(client: EtcdClient, { clock, context, history }: Watch
       return { kind: 'freshness', freshness, askedAtMs };
     };
     let held: Parameters<typeof regroup>[0] = [];
-    /** What a check could not confirm, because events were on their way: confirmed when they are here. */
+    /** What the first check could not confirm, because events were on their way: confirmed when they are here. */
     let due: { readonly revision: bigint; readonly askedAtMs: number } | null = null;
     const confirmation = (askedAtMs: number): KvBatch => {
       due = null;
@@ -94,7 +94,7 @@ export function etcdWatch(client: EtcdClient, { clock, context, history }: Watch
           const { freshness, askedAtMs } = turn;
           const step = judgeFreshness(freshness, progress);
           if (step === 'confirm') yield confirmation(askedAtMs);
-          else due = { revision: freshness.revision, askedAtMs };
+          else due ??= { revision: freshness.revision, askedAtMs };
           const everyMs = step === 'again' ? CHECK_AGAIN_MS : freshness.scanned ? CONFIRM_LATER_MS : CONFIRM_EVERY_MS;
           // A member that lags answers late: what it confirms is old by then, and the next check is due.
           report(check(Math.max(askedAtMs + everyMs - clock.monotonicMs(), 0)));

@@ -2,10 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { runDrain } from '../../../src/agent/drain/drain-run.ts';
 import { createCell } from '../../../src/lib/cell.ts';
+import type { DrainSlots } from '../../../src/store/drain-slots.ts';
 import { createRollStore } from '../../../src/store/roll-store.ts';
 import { openMemoryKv } from '../../../src/store/sqlite/sqlite-kv.ts';
+import { StoreError } from '../../../src/store/store-errors.ts';
 import { fakeAgentEcs } from '../../support/fake-agent-ecs.ts';
-import { silentLog } from '../../support/kept-log.ts';
+import { keptLog, silentLog } from '../../support/kept-log.ts';
 import { sampleInstanceId, sampleRecord } from '../../support/sample-record.ts';
 import { seededRandom } from '../../support/seeded-random.ts';
 import { simulatedClock } from '../../support/simulated-clock.ts';
@@ -83,4 +85,30 @@ test('nodes that wait for a slot write nothing until a slot is given back, and t
   stop.abort(new Error('the test ended'));
   await Promise.all(agents.map(({ running }) => running));
   await store.close();
+});
+
+test('a store that does not answer is one line, however often it is asked and however long each try took', async () => {
+  const clock = simulatedClock();
+  const lines: string[] = [];
+  let tries = 0;
+  const read = async () => {
+    tries += 1;
+    throw new StoreError(`no answer within ${800 + tries} ms`, { retryable: true });
+  };
+  const stop = new AbortController();
+  const cell = createCell(sampleRecord({ interruption: SPOT }));
+  const running = runDrain(
+    {
+      ...{ config: { on: ['interruption'], criticalAfterMs: 300_000, maxSharePercent: 10 }, clock, random: () => 0.5 },
+      ...{ log: keptLog(({ msg }) => lines.push(msg)), session: 's', slots: { read } as unknown as DrainSlots },
+      ...{ ecs: async () => fakeAgentEcs(), record: cell.get, noticesKnown: () => true, changes: cell },
+      ...{ leaving: createCell(false), onStep: () => {} },
+    },
+    stop.signal,
+  ).catch(() => {});
+  await clock.advance(90_000);
+  assert.ok(tries > 3, `${tries} tries`);
+  assert.deepEqual(lines, ['drain: no answer within 801 ms']);
+  stop.abort(new Error('the test ended'));
+  await running;
 });

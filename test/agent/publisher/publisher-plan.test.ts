@@ -214,6 +214,10 @@ describe('plan', () => {
   test('leaving departs once, also when the lease was lost, and at once when it was never registered', () => {
     assert.equal(plan(held, NOW_MS, leave).action, 'depart');
     assert.equal(plan({ ...held, phase: 'lost' }, NOW_MS, leave).action, 'depart');
+    // The registration that got no answer may be carried out late, with its own lease.
+    const unanswered = { ...(held.hold as Hold), presenceLease: '77' };
+    const departing = plan({ ...held, phase: 'lost' }, NOW_MS, { ...leave, unanswered });
+    assert.ok(departing.action === 'depart' && departing.hold === unanswered);
     assert.equal(plan({ ...held, phase: 'departed' }, NOW_MS, leave).action, 'done');
     assert.equal(plan(initialPublisherState(TTL_MS), NOW_MS, leave).action, 'done');
   });

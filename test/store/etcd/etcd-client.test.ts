@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { systemClock } from '../../../src/lib/clock.ts';
 import { authTokens, type Endpoint } from '../../../src/store/etcd/etcd-client.ts';
-import { AUTHENTICATE } from '../../../src/store/etcd/rpc.ts';
+import { AUTHENTICATE, LEASE_KEEP_ALIVE } from '../../../src/store/etcd/rpc.ts';
 import { ETCD_LIMITED, startEtcdWithAuth } from '../../support/etcd-auth.ts';
 import {
   type Impostor,
@@ -112,6 +112,15 @@ describeOnEtcds('endpoints', (version) => {
       const [renewed, tookMs] = await timed(kv.keepAlive(lease, never, 1_500));
       assert.equal(renewed, true);
       assert.ok(tookMs < 20_000, `${tookMs} ms: the first had a share of the limit`);
+    });
+
+    it('have the limit of a heartbeat where that is longer than the deadline: an etcd that is slow loses no node', async () => {
+      const slow = await startGrpcProxy(server.clientUrl);
+      slow.delay(LEASE_KEEP_ALIVE.path, 400);
+      const kv = openTestKv([slow.url], {}, { requestTimeoutMs: 200 });
+      const { lease } = await openTestKv([server.clientUrl]).grant(60_000, never);
+      assert.equal(await kv.keepAlive(lease, never, 30_000), true);
+      await slow.close();
     });
 
     it('are asked within one deadline in total, and the error names what each did', async () => {
