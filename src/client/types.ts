@@ -145,7 +145,7 @@ export interface WatchOptions extends FilterOptions {
 }
 
 /** One watch; it is iterated once. */
-export interface RollWatch extends AsyncIterableIterator<WatchedEvent, void, undefined> {
+export interface RollWatch extends AsyncIterableIterator<WatchedEvent> {
   /** The `cursor` of the last event, or a newer one if later events did not pass the filter. */
   readonly cursor: string | null;
   return(): Promise<IteratorResult<WatchedEvent, void>>;
