@@ -13,6 +13,8 @@ export interface FleetStatus extends RollStatus {
   readonly store: StatusStore;
   /** Nodes that rollcall drains, or that were made active again by something else; null: not known. */
   readonly drains: readonly StatusDrain[] | null;
+  /** How many there are; null: not known. */
+  readonly draining: number | null;
   /** The continuous audit; null: it never ran, or is not known. */
   readonly audit: StatusAudit | null;
   /** One line for each part that could not be read. */

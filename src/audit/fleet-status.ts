@@ -14,6 +14,7 @@ import { LOCK } from './fleet-audit/fleet-audit-run.ts';
 
 /** What the store says of the fleet beside the roll. */
 export interface StoreStatus extends Pick<FleetStatus, 'store' | 'audit' | 'notes'> {
+  /** All of the store. */
   readonly drains: readonly StatusClaim[] | null;
 }
 
@@ -38,7 +39,7 @@ export async function readStoreStatus(store: Store, clock: Clock, signal: AbortS
     part('the audit', (within) => readAudit(store, within)),
   ]);
   const { version = null, members = null, leader = null } = server ?? {};
-  const drains = claims?.slice(0, MAX_STATUS_NODES).map(({ instanceId, claim }) => ({
+  const drains = claims?.map(({ instanceId, claim }) => ({
     ec2InstanceId: instanceId,
     cluster: claim?.cluster ?? null,
     phase: claim?.phase ?? null,
@@ -93,9 +94,10 @@ export function fleetStatus(read: StatusRoll, store: StoreStatus, filter: RollFi
   const isWhole = entries.length === roll.entries.length;
   const claims = store.drains?.filter(({ ec2InstanceId }) => isWhole || chosen.has(ec2InstanceId));
   const drains =
-    claims?.map((claim) => {
+    claims?.slice(0, MAX_STATUS_NODES).map((claim) => {
       const { privateIpAddress = null, availabilityZone = null } = chosen.get(claim.ec2InstanceId) ?? {};
       return { ...claim, privateIpAddress, availabilityZone };
     }) ?? null;
-  return { revision: roll.revision, ageMs, stale, uncertainty, ...rollStatus(entries), ...store, drains };
+  const draining = claims?.length ?? null;
+  return { revision: roll.revision, ageMs, stale, uncertainty, ...rollStatus(entries), ...store, drains, draining };
 }

@@ -156,13 +156,13 @@ function nodeRows(status: FleetStatus, nowMs: number): readonly Kind[] {
       unhealthyText(node, nowMs),
     ]),
     some('warning', nodes.warning, healthy(status, 'warning'), (node) => [...place(node), unhealthyText(node, nowMs)]),
-    some('notice', status.notices.length, status.notices, (node) => [
+    some('notice', status.noticed, status.notices, (node) => [
       ...place(node),
       [node.kind, node.action, node.time].filter((part) => part !== null).join(' '),
     ]),
     some(
       'drain',
-      status.drains?.length ?? 0,
+      status.draining ?? 0,
       status.drains ?? [],
       ({ ec2InstanceId, privateIpAddress, cluster, availabilityZone, phase, reason, since }) => [
         ec2InstanceId,

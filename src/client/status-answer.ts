@@ -13,8 +13,27 @@ export function parseFleetStatus(text: string): FleetStatus {
   const from = field.object(JSON.parse(text), 'body');
   const list = <T>(name: string, read: (item: Json) => T): readonly T[] =>
     field.list(from[name], name).map((item) => read(field.object(item, name)));
+  const revision = freeText(from['revision'], 'revision');
+  const notices = list('notices', (item) => ({
+    ...readNode(item),
+    ...readTexts(item, ['kind']),
+    action: optional(item, 'action'),
+    time: optional(item, 'time'),
+  }));
+  const drains =
+    from['drains'] === null
+      ? null
+      : list('drains', (item) => ({
+          ec2InstanceId: readInstanceId(item['ec2InstanceId'], 'drains.ec2InstanceId'),
+          ...readTexts(item, ['reason']),
+          privateIpAddress: address(item),
+          availabilityZone: optional(item, 'availabilityZone'),
+          cluster: optional(item, 'cluster'),
+          phase: optional(item, 'phase'),
+          since: optional(item, 'since'),
+        }));
   return {
-    revision: freeText(from['revision'], 'revision'),
+    revision,
     ageMs: field.number(from['ageMs'], 'ageMs'),
     stale: from['stale'] === true,
     uncertainty: field.optional(from['uncertainty'], 'uncertainty', readUncertainty),
@@ -27,25 +46,12 @@ export function parseFleetStatus(text: string): FleetStatus {
     lost: list('lost', readNode),
     departed: list('departed', (item) => ({ ...readNode(item), ...readTexts(item, ['cause', 'at']) })),
     unhealthy: list('unhealthy', (item) => ({ ...readNode(item), ...readTexts(item, ['check', 'reason', 'since']) })),
-    notices: list('notices', (item) => ({
-      ...readNode(item),
-      ...readTexts(item, ['kind']),
-      action: optional(item, 'action'),
-      time: optional(item, 'time'),
-    })),
+    notices,
+    // An earlier version has no such numbers.
+    noticed: field.number(from['noticed'] ?? notices.length, 'noticed'),
     store: storeAnswer(field.object(from['store'], 'store')),
-    drains:
-      from['drains'] === null
-        ? null
-        : list('drains', (item) => ({
-            ec2InstanceId: readInstanceId(item['ec2InstanceId'], 'drains.ec2InstanceId'),
-            ...readTexts(item, ['reason']),
-            privateIpAddress: address(item),
-            availabilityZone: optional(item, 'availabilityZone'),
-            cluster: optional(item, 'cluster'),
-            phase: optional(item, 'phase'),
-            since: optional(item, 'since'),
-          })),
+    drains,
+    draining: drains && field.number(from['draining'] ?? drains.length, 'draining'),
     audit: field.optional(from['audit'], 'audit', auditAnswer),
     notes: freeTexts(from['notes'], 'notes'),
   };

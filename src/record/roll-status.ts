@@ -11,8 +11,9 @@ export interface RollStatus {
   readonly departed: readonly DepartedNode[];
   /** Present nodes that are not passing, worst first. */
   readonly unhealthy: readonly UnhealthyNode[];
-  /** Present nodes that AWS is about to take away. */
+  /** Present nodes that AWS is about to take away, and how many there are. */
   readonly notices: readonly NoticedNode[];
+  readonly noticed: number;
 }
 
 /** The health counts are of the present nodes. */
@@ -59,7 +60,7 @@ interface NoticedNode extends StatusNode {
   readonly time: string | null;
 }
 
-/** So that the answer of a fleet that is gone stays small; `nodes` has the numbers. */
+/** So that the answer of a fleet that is gone stays small; `nodes`, `noticed` and the like have the numbers. */
 export const MAX_STATUS_NODES = 100;
 
 export function rollStatus(entries: readonly RollEntry[]): RollStatus {
@@ -72,6 +73,10 @@ export function rollStatus(entries: readonly RollEntry[]): RollStatus {
   }
   const present = entries.filter(({ presence }) => presence !== null);
   const gone = entries.filter(({ presence }) => presence === null);
+  const notices = present.flatMap((entry) => {
+    const { interruption } = entry.record;
+    return interruption === null ? [] : [{ ...statusNode(entry), ...interruption }];
+  });
   return {
     nodes: countNodes(entries),
     groups: [...groups.values()].map(groupOf).sort(byPlace),
@@ -85,12 +90,8 @@ export function rollStatus(entries: readonly RollEntry[]): RollStatus {
         .sort((a, b) => (a.at < b.at ? 1 : -1)),
     ),
     unhealthy: bounded(present.flatMap(unhealthy).sort((a, b) => severityOf(b.health) - severityOf(a.health))),
-    notices: bounded(
-      present.flatMap((entry) => {
-        const { interruption } = entry.record;
-        return interruption === null ? [] : [{ ...statusNode(entry), ...interruption }];
-      }),
-    ),
+    notices: bounded(notices),
+    noticed: notices.length,
   };
 }
 

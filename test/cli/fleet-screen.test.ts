@@ -4,6 +4,7 @@ import type { FleetStatus } from '../../src/audit/fleet-answer.ts';
 import { encodeAuditSummary } from '../../src/audit/fleet-audit/documents.ts';
 import { LOCK } from '../../src/audit/fleet-audit/fleet-audit-run.ts';
 import { renderStatus } from '../../src/cli/fleet-screen.ts';
+import type { StatusNode } from '../../src/record/roll-status.ts';
 import { json, startScriptedAgent } from '../client/scripted-agent.ts';
 import { runInProcess } from '../support/run-in-process.ts';
 import { sampleInstanceId } from '../support/sample-record.ts';
@@ -114,8 +115,8 @@ describe('rollcall status', () => {
 
 describe('the screen', () => {
   const STATUS: FleetStatus = {
-    ...{ revision: '7', ageMs: 45_000, stale: true, drains: null, audit: null, notes: [], groups: [] },
-    ...{ departed: [], unhealthy: [], notices: [] },
+    ...{ revision: '7', ageMs: 45_000, stale: true, drains: null, draining: null, audit: null, notes: [] },
+    ...{ groups: [], departed: [], unhealthy: [], notices: [], noticed: 0 },
     nodes: { present: 0, passing: 0, warning: 0, critical: 0, lost: 8, departed: 0 },
     uncertainty: {
       ...{ vanished: 8, nodes: 10, limitShare: 0.3, limitCount: 5 },
@@ -137,6 +138,15 @@ describe('the screen', () => {
     assert.equal(text.match(/^lost /gm)?.length, 5);
     assert.match(text, /^3 more lost: rollcall list --all -o wide, or -o json$/m);
     assert.ok(!text.includes('\u001b'));
+  });
+
+  test('of more notices and drains than the answer has it says how many there are', () => {
+    const node = { ...STATUS.lost[0], ec2InstanceId: 'i-00000001', cluster: 'demo' } as StatusNode;
+    const notice = { ...node, kind: 'spot-interruption', action: null, time: null };
+    const drain = { ...node, phase: 'drained', reason: 'a notice', since: null };
+    const lists = { notices: Array(100).fill(notice), drains: Array(100).fill(drain) };
+    const text = renderStatus({ ...STATUS, ...lists, noticed: 140, draining: 230 }, 0);
+    assert.match(text, /^3 more lost, 135 more notice, 225 more drain: /m);
   });
 
   test('a fleet without nodes fits in four lines', () => {

@@ -85,4 +85,9 @@ test('the nodes to look at: lost, departed newest first, unhealthy worst first w
 test('lists are bounded, numbers are not', () => {
   const { nodes, lost } = rollStatus(Array.from({ length: MAX_STATUS_NODES + 7 }, (_, n) => node(n, false)));
   assert.deepEqual([nodes.lost, lost.length], [MAX_STATUS_NODES + 7, MAX_STATUS_NODES]);
+  const interruption = { kind: 'spot-interruption', action: 'terminate', time: null };
+  const { notices, noticed } = rollStatus(
+    Array.from({ length: MAX_STATUS_NODES + 7 }, (_, n) => node(n, true, { interruption })),
+  );
+  assert.deepEqual([noticed, notices.length], [MAX_STATUS_NODES + 7, MAX_STATUS_NODES]);
 });

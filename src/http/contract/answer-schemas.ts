@@ -56,6 +56,7 @@ function statusSchema(ref: Ref): Schema {
       departed: listOf(objectOf({ ...statusNode, cause: text(), at: instant() })),
       unhealthy: listOf(objectOf({ ...statusNode, check: text(), reason: text(), since: instant() })),
       notices: listOf(objectOf({ ...statusNode, kind: text(), action: orNull(text()), time: orNull(text()) })),
+      noticed: count(),
       store: objectOf({
         url: text('Without its password'),
         id: orNull(text()),
@@ -76,6 +77,7 @@ function statusSchema(ref: Ref): Schema {
           }),
         ),
       ),
+      draining: orNull(count()),
       audit: orNull(
         objectOf({
           leader: orNull(text()),
