@@ -56,5 +56,7 @@ export interface StatusAudit {
   /** Why the last audit failed; null: it succeeded. */
   readonly error: string | null;
   readonly agreeing: number;
+  /** Nodes that it could not tell about. */
+  readonly undecided: number;
   readonly differences: Readonly<Record<DifferenceKind, number>>;
 }

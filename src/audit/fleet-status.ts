@@ -67,6 +67,7 @@ async function readAudit(store: Store, signal: AbortSignal): Promise<StatusAudit
     finishedAt: result?.finishedAt ?? null,
     error: lastRun.error,
     agreeing: result?.agreeing ?? 0,
+    undecided: result?.undecided ?? 0,
     differences: result?.differences ?? none,
   };
 }

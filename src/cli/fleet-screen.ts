@@ -129,7 +129,8 @@ function auditText(audit: FleetStatus['audit'], nowMs: number): string {
   if (audit.error !== null) return `${by}; the last audit failed: ${audit.error}`;
   if (audit.finishedAt === null) return `${by}; no result yet`;
   const differing = Object.entries(audit.differences).filter(([, count]) => count > 0);
-  const found = differing.map(([kind, count]) => `${count} ${kind}`).join(', ') || 'none differs';
+  const counts = [...differing, ...(audit.undecided > 0 ? [['undecided', audit.undecided] as const] : [])];
+  const found = counts.map(([kind, count]) => `${count} ${kind}`).join(', ') || 'none differs';
   return `${by}; ${age(audit.finishedAt, nowMs)} ago: ${audit.agreeing} agree, ${found}`;
 }
 

@@ -98,6 +98,7 @@ function auditAnswer(from: Json): NonNullable<FleetStatus['audit']> {
     finishedAt: optional(from, 'finishedAt'),
     error: optional(from, 'error'),
     agreeing: field.number(from['agreeing'], 'audit.agreeing'),
+    undecided: field.number(from['undecided'] ?? 0, 'audit.undecided'),
     differences: Object.fromEntries(differences),
   };
 }

@@ -46,7 +46,7 @@ describe('rollcall status', () => {
       lastRun: { by, endedAt: '2026-01-01T00:00:00Z', error: null },
       result: {
         ...{ by, startedAt: '2026-01-01T00:00:00Z', finishedAt: '2026-01-01T00:00:00Z', revision: '7', clusters: 1 },
-        ...{ agreeing: 9, elsewhere: 0, undecided: 0, differences },
+        ...{ agreeing: 9, elsewhere: 0, undecided: 18, differences },
       },
     });
     await roll.store.leaderLocks.publish(audited.term, { summary }, never);
@@ -56,7 +56,7 @@ describe('rollcall status', () => {
     const { stdout } = direct;
     assert.match(stdout, /^Store +memory:\S*: SQLite$/m);
     assert.match(stdout, /^Nodes +2 present: 1 passing, 0 warning, 1 critical; 1 lost, 1 departed$/m);
-    assert.match(stdout, /^Audit +i-00000001 audits; \S+ ago: 9 agree, 1 ghost, 2 mismatch$/m);
+    assert.match(stdout, /^Audit +i-00000001 audits; \S+ ago: 9 agree, 1 ghost, 2 mismatch, 18 undecided$/m);
     assert.match(stdout, /^demo +us-east-1b +1 +0 +0 +1 +0 +0$/m);
     assert.match(stdout, /^lost +i-00000003 +10\.0\.0\.3 +prod +us-east-1a +was passing$/m);
     assert.match(stdout, /^critical +i-00000002 .*docker: no answer \(\S+\)$/m);

@@ -100,6 +100,9 @@ function lineOf({ copy }: AuditorState): { readonly level: 'info' | 'warn'; read
   const counted = DIFFERENCE_KINDS.filter((kind) => result.differences[kind] > 0);
   const { undecided } = result;
   if (counted.length === 0 && undecided === 0) return { level: 'info', text: 'the audit found no difference' };
+  if (counted.length === 0) {
+    return { level: 'warn', text: `the audit found no difference, and could not tell for ${undecided}; see /v1/audit` };
+  }
   const text = counted.map((kind) => `${result.differences[kind]} ${kind}`);
   const unsure = undecided === 0 ? [] : [`${undecided} undecided`];
   return { level: 'warn', text: `the audit found differences: ${[...text, ...unsure].join(', ')}; see /v1/audit` };

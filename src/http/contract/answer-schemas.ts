@@ -84,6 +84,7 @@ function statusSchema(ref: Ref): Schema {
           finishedAt: orNull(instant()),
           error: orNull(text()),
           agreeing: count(),
+          undecided: count(),
           differences: objectOf(numbers(DIFFERENCE_KINDS)),
         }),
       ),

@@ -1,9 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { encodeAuditSummary } from '../../../src/audit/fleet-audit/documents.ts';
-import { type AuditorState, initialAuditorState } from '../../../src/audit/fleet-audit/fleet-audit-plan.ts';
-import { auditStatus } from '../../../src/audit/fleet-audit/status.ts';
+import {
+  type AuditorState,
+  type AuditorStep,
+  initialAuditorState,
+} from '../../../src/audit/fleet-audit/fleet-audit-plan.ts';
+import { auditStatus, createAuditLog } from '../../../src/audit/fleet-audit/status.ts';
 import { updateCopy } from '../../../src/audit/fleet-audit/summary-copy.ts';
+import type { Log } from '../../../src/lib/log.ts';
 import { sampleSummary } from '../../support/fake-audit.ts';
 
 const self = { session: 'me', instanceId: null };
@@ -31,4 +36,26 @@ test('a result is stale after two intervals and a TTL, with the cause that is kn
     /^no audit has succeeded yet: .* cannot be read/,
   );
   assert.match(reason({ copy: null }) ?? '', /the store has not been read yet$/);
+});
+
+test('the log says what an audit found and for how many it could not tell', () => {
+  const said: unknown[] = [];
+  const say = (level: string) => (text: unknown) => void said.push([level, text]);
+  const log = createAuditLog({ info: say('info'), warn: say('warn') } as unknown as Log);
+  const leading = { leadership: {} } as Pick<AuditorState, 'leadership'>;
+  const { result, ...rest } = sampleSummary(0);
+  assert.ok(result);
+  const none = { ghost: 0, stray: 0, disconnected: 0, mismatch: 0 };
+  const found = [{}, { undecided: 18 }, { undecided: 18, differences: none }, { differences: none }];
+  for (const each of [{ differences: none }, ...found]) {
+    const text = encodeAuditSummary({ ...rest, result: { ...result, ...each } });
+    const copy = updateCopy(null, text, { nowMs: 0, wallMs: 0 });
+    log({ action: 'publish' } as AuditorStep, { ...initialAuditorState(30_000, 300_000), ...leading, copy });
+  }
+  assert.deepEqual(said, [
+    ['warn', 'the audit found differences: 1 ghost; see /v1/audit'],
+    ['warn', 'the audit found differences: 1 ghost, 18 undecided; see /v1/audit'],
+    ['warn', 'the audit found no difference, and could not tell for 18; see /v1/audit'],
+    ['info', 'the audit found no difference'],
+  ]);
 });
