@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { after, describe, it } from 'node:test';
 import fc from 'fast-check';
 import { RpcError } from '../../../src/store/etcd/channel.ts';
 import { JunkAnswerError } from '../../../src/store/etcd/etcd-errors.ts';
-import { WatchResponse } from '../../../src/store/etcd/rpc.ts';
+import { RANGE, WATCH, WatchResponse } from '../../../src/store/etcd/rpc.ts';
 import { parseWatchAnswer, type RevisionEvent, regroup } from '../../../src/store/etcd/watch-stream.ts';
 import type { KvBatch } from '../../../src/store/kv.ts';
+import { startFakeGrpc } from '../../support/etcd-impostors.ts';
+import { closeTestKvs, never, openTestKv } from '../../support/etcd-kv.ts';
 
 describe('revision batches', () => {
   const event = (revision: number, key: string): RevisionEvent => ({
@@ -117,5 +119,33 @@ describe('an answer of a watch', () => {
     assert.throws(() => parse({ events: [{ kv: { key: '/x/a', modRevision: '3' } }] }), JunkAnswerError);
     assert.throws(() => parse({ events: [{ kv: { key: '/r/a' } }] }), JunkAnswerError);
     assert.throws(() => parse({}), JunkAnswerError);
+  });
+});
+
+describe('a request for a watch', () => {
+  after(closeTestKvs);
+
+  // Without that etcd goes on in silence at a member that lost its leader.
+  it('asks for a leader, of the whole prefix as of single keys', async () => {
+    const asked: unknown[] = [];
+    const fake = await startFakeGrpc((call) => {
+      if (call.path === WATCH) {
+        asked.push(call.headers['hasleader']);
+        call.send(WatchResponse.encode({ header: { revision: '5' }, created: true }));
+        call.end(14, 'etcdserver: no leader');
+        return;
+      }
+      call.send(RANGE.response.encode({ header: { revision: '5' } }));
+      call.end(0);
+    });
+    const kv = openTestKv([fake.url]);
+    for (const watch of [kv.watch('5', never), kv.watchKeys(['a'], '5', never)]) {
+      const read = async () => {
+        for await (const _ of watch);
+      };
+      await assert.rejects(read, { name: 'StoreError', retryable: true });
+    }
+    assert.deepEqual(asked, ['true', 'true']);
+    await fake.close();
   });
 });
