@@ -30,7 +30,8 @@ export const field = {
   },
 
   number(value: unknown, path: string): number {
-    if (typeof value !== 'number') throw wrong(path, 'a number');
+    // JSON has numbers that become Infinity, such as 1e999: written again they are null.
+    if (typeof value !== 'number' || !Number.isFinite(value)) throw wrong(path, 'a number');
     return value;
   },
 
@@ -58,6 +59,12 @@ export const field = {
     return map as Readonly<Record<string, string>>;
   },
 };
+
+function duration(value: unknown, path: string): number {
+  const number = field.number(value, path);
+  if (number < 0) throw wrong(path, 'a number from 0');
+  return number;
+}
 
 function wrong(path: string, expected: string): FieldError {
   return new FieldError(`${path}: expected ${expected}`);
@@ -251,7 +258,7 @@ export function decodePresence(json: string): Decoded<Presence> {
     return {
       session: freeText(from['session'], 'session'),
       since: freeText(from['since'], 'since'),
-      ttlSeconds: field.number(from['ttlSeconds'], 'ttlSeconds'),
+      ttlSeconds: duration(from['ttlSeconds'], 'ttlSeconds'),
     };
   });
 }

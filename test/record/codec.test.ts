@@ -148,6 +148,17 @@ describe('the record codec', () => {
     assert.ok(!decodePresence(`{"session":"${'s'.repeat(70_000)}","since":"x","ttlSeconds":1}`).ok);
   });
 
+  it('refuses a number that is none in an answer, and a duration below 0', () => {
+    const presence = (ttlSeconds: string) => decodePresence(`{"session":"s","since":"x","ttlSeconds":${ttlSeconds}}`);
+    const number = { ok: false, reason: 'ttlSeconds: expected a number' };
+    assert.deepEqual(presence('1e999'), number);
+    assert.deepEqual(presence('-1e999'), number);
+    assert.deepEqual(presence('-1'), { ok: false, reason: 'ttlSeconds: expected a number from 0' });
+    assert.ok(presence('0.5').ok);
+    const record = JSON.stringify(sampleRecord()).replace(/"schemaVersion":\d+/, '"schemaVersion":-1e999');
+    assert.deepEqual(decodeRecord('i-00000000', record), { ok: false, reason: 'schemaVersion: expected a number' });
+  });
+
   it('lets no name of a label into a message as it is', () => {
     const decoded = decodeRecord(
       'i-00000000',
