@@ -1,5 +1,5 @@
 import { printable } from '../../lib/foreign-text.ts';
-import { filterRoll } from '../../record/filter.ts';
+import { describeUnmatched, filterRoll } from '../../record/filter.ts';
 import { presenceState, type RollEntry } from '../../record/roll.ts';
 import type { Registry } from '../../registry/registry.ts';
 import { parseRollQuery } from '../query.ts';
@@ -29,6 +29,7 @@ export function plainTable(registry: Pick<Registry, 'read'>): Handler {
     const notes = [
       stale ? 'The store does not answer: this is the last known roll.' : '',
       uncertainty ? `${uncertainty.vanished} of ${uncertainty.nodes} nodes vanished at once; they may return.` : '',
+      ...describeUnmatched(roll.entries, parsed.value).map((note) => `${note}.`),
     ];
     const head = `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>rollcall</title>

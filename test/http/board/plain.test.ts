@@ -37,6 +37,8 @@ test('the table has a row for each node that the filter asks for', async () => {
   assert.equal(all.text.match(/<tr>/g)?.length, 251);
   assert.match(all.text, /revision 7, 2 s old/);
   assert.equal((await ask(records, 'cluster=small')).text.match(/<tr>/g)?.length, 11);
+  const unknown = (await ask(records, 'cluster=smal')).text;
+  assert.match(unknown, /<strong>no node is in cluster &#34;smal&#34;; [^<]*demo[^<]*\.<\/strong>/);
   const wrong = await ask(records, 'healt=passing');
   assert.equal(wrong.status, 400);
   assert.match(wrong.text, /unknown parameter/);
