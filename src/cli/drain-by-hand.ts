@@ -262,7 +262,9 @@ export async function undrainByHand(
   const now = drains ? await slots.read(target.instanceId, signal) : null;
   if (isFor(now, target) && now.claim.phase !== 'overruled') {
     kept.note = null;
-    slotChanged(); // by a drain that has a slot of its own
+    throw new RefusedError(
+      'another rollcall drain has drained it meanwhile; run rollcall undrain again to end that one, too',
+    );
   }
   if (drains) await setStatus(ecs, target, 'ACTIVE', signal);
   kept.note = null;
