@@ -203,8 +203,9 @@ function outputOf(format: WatchFlags['output'], onTerminal: boolean): WatchConfi
 
 function webhookUrl(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : null;
-  if (url !== null && /^https?:$/.test(url.protocol) && url.username === '' && url.hash === '') return url.href;
-  throw new InvalidArgumentError('Write a URL such as https://hooks.example.com/nodes, without a user.');
+  const hasUser = url !== null && (url.username !== '' || url.password !== '');
+  if (url !== null && /^https?:$/.test(url.protocol) && !hasUser && url.hash === '') return url.href;
+  throw new InvalidArgumentError('Write a URL such as https://hooks.example.com/nodes, without a user or password.');
 }
 
 function sinceRevision(text: string): string {

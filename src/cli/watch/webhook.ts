@@ -89,7 +89,8 @@ export function openWebhook({ url, timeoutMs, retries, secretFile }: WebhookConf
   const { origin, pathname, search } = new URL(url);
   if (secretFile !== null) readSecret(secretFile);
   const pool = openHttpPool(origin, { connections: 1, connectTimeoutMs: Math.min(CONNECT_TIMEOUT_MS, timeoutMs) });
-  const shown = `${origin}${pathname}`;
+  // Many services have their secret in the path.
+  const shown = origin;
 
   return {
     async send(event) {

@@ -131,7 +131,7 @@ test('--http posts each event; where the webhook redirects, the watch ends and t
   assert.equal(await watch.code, 2);
   assert.match(
     watch.said.stderr,
-    /^rollcall watch: --http http:\S+\/in answers HTTP 302, a redirect, which is not followed; use the URL that takes events\n$/,
+    /^rollcall watch: --http http:\/\/127\.0\.0\.1:\d+ answers HTTP 302, a redirect, which is not followed; use the URL that takes events\n$/,
   );
   assert.equal(await saved(), before);
   location = null;
@@ -147,6 +147,7 @@ test('what is no agent ends the watch with one line, and wrong flags are wrong u
   assert.match(odd.stderr, /^rollcall watch: http:\S+ is not a rollcall agent: [^\n]+\n$/);
   for (const [args, pattern] of [
     [['--http', 'http://u@h/'], /Write a URL such as https:/],
+    [['--http', 'http://:pw@h/'], /Write a URL such as https:\S+, without a user or password/],
     [['--http', 'http://h/', '--exec', 'true'], /--exec and --http exclude each other; start a watch for each/],
     [['--http-retries', '1'], /--http-retries has no effect without --http; leave it out/],
     [
