@@ -91,6 +91,8 @@ interface ClientDeps {
 
 /** A client, and the way to make more calls that end with it. */
 interface OpenClient extends RollcallClient {
+  /** @param options `onCursor` is called whenever the watch's `cursor` is set, also where no event comes with it */
+  watch(options?: WatchOptions & { readonly onCursor?: (cursor: string | null) => void }): RollWatch;
   /** @param action the start of the message of a `DeadlineError` */
   within<T>(action: string, options: CallOptions, call: (signal: AbortSignal) => Promise<T>): Promise<T>;
 }
@@ -112,7 +114,7 @@ export function createClient(source: RollSource, deps: ClientDeps): OpenClient {
     end(reason).catch(() => {}); // calls in progress reject with the signal's reason; close() reports this error
   });
 
-  function watch(options: WatchOptions): RollWatch {
+  const watch: OpenClient['watch'] = (options = {}) => {
     const request = parseWatchOptions(options);
     const left = new AbortController();
     let cursor = request.since;
@@ -121,6 +123,7 @@ export function createClient(source: RollSource, deps: ClientDeps): OpenClient {
       const { signal } = ending;
       const onCursor = (next: string | null) => {
         cursor = next;
+        options.onCursor?.(next);
       };
       try {
         const onRetry = options.onRetry ?? (() => {});
@@ -143,7 +146,7 @@ export function createClient(source: RollSource, deps: ClientDeps): OpenClient {
         return this;
       },
     };
-  }
+  };
 
   const within: OpenClient['within'] = async (action, options, call) => {
     using ending = linkSignals(life.signal, options.signal);
@@ -157,7 +160,7 @@ export function createClient(source: RollSource, deps: ClientDeps): OpenClient {
       const query = listQuery(options);
       return await within(`list the roll at ${source.label}`, options, (signal) => source.list(query, signal));
     },
-    watch: (options = {}) => watch(options),
+    watch,
     close() {
       aborting[Symbol.dispose]();
       return end(closed);

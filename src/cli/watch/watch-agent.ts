@@ -2,6 +2,7 @@ import type { AgentSource } from '../../client/agent-source.ts';
 import { createClient } from '../../client/create-client.ts';
 import { openHttpSource } from '../../client/http-source.ts';
 import type { WatchOptions } from '../../client/types.ts';
+import { linkSignals } from '../../lib/abort.ts';
 import { Backoff } from '../../lib/backoff.ts';
 import { DeadlineError, withDeadline } from '../../lib/deadline.ts';
 import { describeError, RollcallError } from '../../lib/errors.ts';
@@ -17,6 +18,8 @@ import type { WatchConfig, WatchDeps } from './watch-config.ts';
 const FIRST_RETRY_MS = 500;
 const MAX_RETRY_MS = 10_000;
 const READ_MS = 20_000;
+/** Before a cursor is saved; the end of a watch waits 2 s for that. */
+const CHECK_MS = 1_500;
 
 /**
  * As a watch of the store, over an agent's HTTP port: the same events, with the same ids, so a cursor file works for both.
@@ -32,7 +35,11 @@ export async function watchAgent(
 ): Promise<never> {
   const { clock, random, signal, log } = deps;
   let away = false;
+  let retries = 0;
+  /** Up to this retry what answers is known to have the store whose cursor is saved: it may be another agent after each. */
+  let checked = 0;
   const onRetry = (error: unknown) => {
+    retries += 1;
     if (!away) log('warn', `warning: ${describeError(error)}; trying again until the agent answers`);
     away = true;
   };
@@ -47,21 +54,37 @@ export async function watchAgent(
     let storeId = cursorFile === null ? null : await readStoreId(agent, origin, deps, onRetry);
     const since =
       cursorFile?.saved && storeId !== null ? resumeAt(cursorFile, cursorFile.saved, storeId, origin) : config.since;
+    if (storeId !== null) answered();
+    checked = retries;
     const write = async (revision: string | null) => {
-      if (storeId !== null) await cursorFile?.write({ store: storeId, revision });
+      if (storeId !== null && (await isSameStore(storeId))) await cursorFile?.write({ store: storeId, revision });
+    };
+    using ending = linkSignals(signal);
+    // Only an event names its store: a cursor that moves without one may be of another store.
+    const isSameStore = async (expected: string) => {
+      if (checked === retries) return true;
+      const checking = retries;
+      const never = new AbortController().signal; // the last cursor is written after the watch has been ended
+      const id = await readStoreIdOnce(agent, origin, clock, never, CHECK_MS);
+      if (id === null) throw unknownStore(origin);
+      if (id === expected) checked = checking;
+      else ending.abort(otherStore(origin, id, expected));
+      return id === expected;
     };
     const saver = cursorFile === null ? null : createCursorSaver({ write, clock, warn: (line) => log('warn', line) });
+    const onCursor = (cursor: string | null) => {
+      if (cursor !== null) answered();
+      // After a reconnection at once, as that is when the store is checked.
+      saver?.advance(cursor, checked !== retries);
+    };
     try {
-      const events = client.watch({ ...watchOptions(config), since, signal, onRetry });
+      const events = client.watch({ ...watchOptions(config), since, signal: ending.signal, onRetry, onCursor });
       for await (const { cursor, ...event } of events) {
         answered();
         const source = event.source.replace(/^rollcall:/, '');
         storeId ??= source;
-        if (source !== storeId) {
-          throw new RollcallError(
-            `${origin} now has another store: its id is ${source}, was ${storeId}; restart the watch`,
-          );
-        }
+        if (source !== storeId) throw otherStore(origin, source, storeId);
+        checked = retries;
         await output.deliver([event]);
         saver?.advance(cursor, true);
       }
@@ -85,6 +108,26 @@ function watchOptions({ filter, filterTexts, hold }: WatchConfig): WatchOptions 
   return { ...(filterTexts as WatchOptions), ...kinds, hold };
 }
 
+function otherStore(origin: string, now: string, before: string): RollcallError {
+  return new RollcallError(`${origin} now has another store: its id is ${now}, was ${before}; restart the watch`);
+}
+
+function unknownStore(origin: string): RollcallError {
+  return new RollcallError(`the agent at ${origin} does not know the id of its store yet`);
+}
+
+/** @returns null where the agent does not know it yet @throws AgentError, DeadlineError, the signal's reason */
+function readStoreIdOnce(
+  agent: AgentSource,
+  origin: string,
+  clock: WatchDeps['clock'],
+  signal: AbortSignal,
+  limitMs: number,
+): Promise<string | null> {
+  const action = `read the id of the store at ${origin}`;
+  return withDeadline(clock, limitMs, signal, action, (within) => agent.read('/v1/status', action, within, storeIdOf));
+}
+
 /** Asks until the agent knows it. @throws AgentError that a retry cannot fix */
 async function readStoreId(
   agent: AgentSource,
@@ -92,14 +135,11 @@ async function readStoreId(
   { clock, random, signal }: WatchDeps,
   onRetry: (error: unknown) => void,
 ): Promise<string> {
-  const action = `read the id of the store at ${origin}`;
   for (let backoff = new Backoff(FIRST_RETRY_MS, MAX_RETRY_MS); ; backoff = backoff.next()) {
     try {
-      const id = await withDeadline(clock, READ_MS, signal, action, (within) =>
-        agent.read('/v1/status', action, within, storeIdOf),
-      );
+      const id = await readStoreIdOnce(agent, origin, clock, signal, READ_MS);
       if (id !== null) return id;
-      onRetry(new RollcallError(`the agent at ${origin} does not know the id of its store yet`));
+      onRetry(unknownStore(origin));
     } catch (error) {
       signal.throwIfAborted();
       const mayPass = error instanceof DeadlineError || (error instanceof RollcallError && error.retryable);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { runProgram } from '../../../src/cli/program.ts';
 import type { Terminal } from '../../../src/cli/terminal.ts';
-import { startScriptedAgent } from '../../client/scripted-agent.ts';
+import { json, startScriptedAgent, stream } from '../../client/scripted-agent.ts';
 import { until } from '../../support/machine-time.ts';
 import { runInProcess, testContext } from '../../support/run-in-process.ts';
 import { openTestRoll } from '../../support/test-roll.ts';
@@ -75,6 +75,49 @@ test('an agent gives the same events as the store, and one cursor file serves bo
     await next.stop();
     if (n === 4) await roll.register(5);
   }
+});
+
+/** An agent whose n-th stream has no event, only `revisions[n]`, and is of the store `ids[n]` or the last of them. */
+async function eventless(t: TestContext, ids: readonly string[], revisions: readonly number[]) {
+  let streams = 0;
+  const agent = await startScriptedAgent(t, (req, res) => {
+    if (req.url?.startsWith('/v1/status')) {
+      const id = ids[Math.min(Math.max(streams, 1), ids.length) - 1];
+      return json(200, { store: { id } })(req, res);
+    }
+    const revision = revisions[streams];
+    streams += 1;
+    stream(`id: ${revision}\n\n`, streams < revisions.length ? 'end' : 'stay')(req, res);
+  });
+  return { agent, file: join(await folder(t), 'cursor') };
+}
+
+test('a cursor that moves without an event is saved', async (t) => {
+  const { agent, file } = await eventless(t, ['a'], [5]);
+  const saved = () => readFile(file, 'utf8').catch(() => '');
+  const watch = watching(['--agent', agent.url, '--types', 'interruption', '--cursor', file]);
+  await until('the cursor is saved', PATIENCE_MS, async () => (await saved()) !== '');
+  assert.deepEqual(JSON.parse(await saved()), { version: 1, store: 'a', revision: '5' });
+  await watch.stop();
+});
+
+test('each outage of an agent is logged, also where no event comes between them', async (t) => {
+  const { agent, file } = await eventless(t, ['a'], [5, 6, 7]);
+  const watch = watching(['--agent', agent.url, '--types', 'lost', '--cursor', file]);
+  await until('it is saved', PATIENCE_MS, async () => (await readFile(file, 'utf8').catch(() => '')).includes('"7"'));
+  await watch.stop();
+  const lines = watch.said.stderr.split('\n').map((line) => line.replace(/watch the roll at \S+: /, ''));
+  const outage = ['warning: the stream ended; trying again until the agent answers', 'note: the agent answers again'];
+  assert.deepEqual(lines, [...outage, ...outage, 'rollcall watch: ended by SIGINT', '']);
+});
+
+test('a cursor is not saved for another store that answers at the same URL, and the watch ends', async (t) => {
+  const { agent, file } = await eventless(t, ['a', 'b'], [5, 6]);
+  const watch = watching(['--agent', agent.url, '--types', 'lost', '--cursor', file]);
+  await until('the watch ends', PATIENCE_MS, watch.ended);
+  assert.equal(await watch.code, 1);
+  assert.match(watch.said.stderr, /now has another store: its id is b, was a; restart the watch\n$/);
+  assert.deepEqual(JSON.parse(await readFile(file, 'utf8')), { version: 1, store: 'a', revision: '5' });
 });
 
 test('on a terminal it prints a line when it is connected and one for each event; -o ndjson prints JSON', async (t) => {
