@@ -317,8 +317,9 @@ export function reachOf(world: World, { kind, host, force }: Fault): Host | 'all
     case 'drain':
     case 'lead':
     case 'compact':
-      return null;
+    // What is deleted has to be put back, and nothing is in the way of that.
     case 'delete-key':
+      return null;
     case 'loss':
       return force > 0.8 ? 'all' : hostAt(world, host);
     case 'cut-all':

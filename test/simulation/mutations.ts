@@ -7,6 +7,7 @@ import type { createRollStore } from '../../src/store/roll-store.ts';
 import type { Store } from '../../src/store/store.ts';
 import { CompactedError } from '../../src/store/store-errors.ts';
 import { type Parts, REAL_PARTS } from './agent.ts';
+import type { Scenario } from './scenario.ts';
 
 /** A way to break the code, and the promise that is broken then. */
 export interface Mutation {
@@ -14,6 +15,8 @@ export interface Mutation {
   /** One of these is what the simulation says. */
   readonly breaks: readonly string[];
   readonly parts: Parts;
+  /** The one that shows it, where scenarios by chance seldom do. Default: by chance. */
+  readonly scenario?: Scenario;
 }
 
 function ofStore(change: (store: Store) => Partial<Store>): Parts {
@@ -71,6 +74,23 @@ export const MUTATIONS: readonly Mutation[] = [
     what: 'the keys of a registration are not watched',
     breaks: [PROMPT, MISSING],
     parts: ofStore(() => ({ untilNotHeld: (_, signal) => untilAborted(signal) })),
+  },
+  {
+    what: 'an agent hears late of the removal of its registration',
+    breaks: [PROMPT],
+    parts: ofPublisher((options, signal) => {
+      const { store, clock } = options;
+      const untilNotHeld: Store['untilNotHeld'] = async (hold, within) => {
+        const outcome = await store.untilNotHeld(hold, within);
+        await clock.sleep(4_000, within);
+        return outcome;
+      };
+      return [{ ...options, store: { ...store, untilNotHeld } }, signal];
+    }),
+    scenario: {
+      ...{ seed: 1, nodes: 1, members: 1, readers: 0, ttlMs: 30_000, minutes: 3 },
+      faults: [{ kind: 'delete-key', atMs: 120_000, forMs: 1_000, host: 0, member: 0, force: 0.5 }],
+    },
   },
   {
     what: 'an agent that was superseded registers again',

@@ -24,8 +24,9 @@ export interface Answer {
 
 installFastAbort();
 parentPort?.on('message', async ({ seed, nodeHours, mutation, shrinkMs }: Job) => {
-  const parts = mutation === null ? REAL_PARTS : (MUTATIONS[mutation]?.parts ?? REAL_PARTS);
-  const scenario = scenarioOf(seed, nodeHours);
+  const mutated = mutation === null ? undefined : MUTATIONS[mutation];
+  const parts = mutated?.parts ?? REAL_PARTS;
+  const scenario = mutated?.scenario ?? scenarioOf(seed, nodeHours);
   const outcome = await simulate(scenario, parts);
   const found = outcome.violation !== null && shrinkMs > 0 ? await shrink(scenario, parts, shrinkMs) : null;
   const answer: Answer = { outcome, scenario: found };
