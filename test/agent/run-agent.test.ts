@@ -1,5 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { abortable } from '../../src/lib/abort.ts';
+import { deferred } from '../../src/lib/deferred.ts';
+import { flakyStore } from '../support/flaky-store.ts';
+import { getJson } from '../support/rollcall-process.ts';
+import { simulatedClock } from '../support/simulated-clock.ts';
 import { startWorld } from './start-agent.ts';
 
 test('an agent says what its record leaves out, such as a label that is no word', async (t) => {
@@ -7,4 +12,45 @@ test('an agent says what its record leaves out, such as a label that is no word'
   const agent = await world.startAgent({ config: { labels: { role: 'web', team: 'web servers' } } });
   const told = agent.log().filter((line) => line.startsWith('left out'));
   assert.deepEqual(told, ['left out of the record, since lists cannot show it: labels.team']);
+});
+
+test('an agent says once that the watch of the roll is down, warns in its check, and says once that it is up again', async (t) => {
+  const clock = simulatedClock();
+  const world = await startWorld(t, clock);
+  const healed = deferred<void>();
+  const store = flakyStore(world.store);
+  const network = {
+    ...store,
+    watch: async function* (...[revision, signal]: Parameters<typeof store.watch>) {
+      await abortable(healed.promise, signal);
+      yield* store.watch(revision, signal);
+    },
+  };
+  const once = { metadataIntervalMs: 600_000, introspectionIntervalMs: 600_000, noticeIntervalMs: 600_000 };
+  const agent = await world.startAgent({ network, config: once });
+  const told = () => agent.levelledLog().filter((line) => /^\w+: the watch of the roll/.test(line));
+  const check = async () => (await agent.self()).checks.find(({ name }: { name: string }) => name === 'store');
+  const isWatching = async () => {
+    const page = await (await fetch(`${agent.url}/metrics`)).text();
+    return /^rollcall_registry_watching (\d)$/m.exec(page)?.[1];
+  };
+  /** For a minute of the agent's time at the most. */
+  const untilCheckIs = async (status: string) => {
+    for (let s = 0; s < 60 && (await check())?.status !== status; s += 1) await clock.advance(1_000);
+    assert.equal((await check())?.status, status);
+  };
+
+  assert.equal((await getJson(`${agent.url}/v1/containerInstances`)).status, 200);
+  await clock.advance(14_000);
+  assert.deepEqual([told(), await isWatching(), (await check())?.status], [[], '1', 'passing']);
+  await untilCheckIs('warning');
+  assert.match((await check()).reason, /^the watch of the roll has been down for \d+s: /);
+  assert.equal(await isWatching(), '0');
+  assert.equal(told().length, 1);
+  assert.match(told()[0] ?? '', /^warn: the watch of the roll has been down for \d+s: /);
+
+  healed.resolve();
+  await untilCheckIs('passing');
+  assert.deepEqual(told().slice(1), ['info: the watch of the roll is up again, or no longer needed']);
+  assert.equal(await isWatching(), '1');
 });

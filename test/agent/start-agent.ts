@@ -82,7 +82,7 @@ export async function startWorld(t: TestContext, worldClock: Clock = systemClock
         machineIdFile: '/nonexistent',
         ...options.config,
       };
-      const lines: { msg: string; url?: string }[] = [];
+      const lines: { level: string; msg: string; url?: string }[] = [];
       const log = keptLog<(typeof lines)[number]>((line) => lines.push(line));
       const leaving = createCell(false);
       const deps = {
@@ -112,6 +112,8 @@ export async function startWorld(t: TestContext, worldClock: Clock = systemClock
         url,
         self,
         log: () => lines.map(({ msg }) => msg),
+        /** Each line with its level before it. */
+        levelledLog: () => lines.map(({ level, msg }) => `${level}: ${msg}`),
         /** How often a source was read. */
         reads: async (name: string): Promise<number> =>
           (await self()).sources.find((source: { name: string }) => source.name === name)?.reads ?? 0,
