@@ -91,6 +91,7 @@ test('an agent that starts on a node with a notice registers with it, and writes
   const agent = await world.startAgent({ config: { metadataEndpoint: imds.endpoint } });
   const reads = await agent.reads('notices');
   await until('it has read more', PATIENCE_MS, async () => (await agent.reads('notices')) > reads + 1);
+  await until('the watch has sent the record', PATIENCE_MS, () => records.length > 0);
   assert.equal(records.length, 1);
   assert.equal(records[0]?.interruption?.kind, 'asg-termination');
   assert.match(records[0]?.containerInstanceArn ?? '', /^arn:/);
