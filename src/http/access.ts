@@ -26,6 +26,13 @@ interface ServerPems {
   readonly ca?: Buffer;
 }
 
+interface AccessChanges {
+  /** There are new certificates. */
+  renewed(pems: ServerPems): void;
+  /** What let clients in no longer does: a token, which each request brings, or an authority, which was asked in the handshake. */
+  revoked(what: 'token' | 'authority'): void;
+}
+
 export interface Access {
   /** Now; null: the port speaks HTTP. */
   tls(): ServerPems | null;
@@ -33,9 +40,8 @@ export interface Access {
   refuse(req: IncomingMessage, path: string): Reply | null;
   /**
    * Reads the files anew every 5 s until `signal` aborts. Files that cannot be used are reported once and change nothing.
-   * @param onTls called with new certificates
    */
-  follow(onTls: (pems: ServerPems) => void, onError: (error: unknown) => void, signal: AbortSignal): Promise<void>;
+  follow(on: AccessChanges, onError: (error: unknown) => void, signal: AbortSignal): Promise<void>;
 }
 
 /** One line about a port that every host of the network can read; null: it is not one. */
@@ -94,17 +100,19 @@ export async function openAccess(files: AccessFiles, clock: Pick<Clock, 'sleep'>
       return problem(401, detail, { instance: path, headers: { 'WWW-Authenticate': 'Bearer realm="rollcall"' } });
     },
 
-    async follow(onTls, onError, signal) {
+    async follow(on, onError, signal) {
       let lastError: string | null = null;
       for (;;) {
         await clock.sleep(REREAD_MS, signal).catch(() => {}); // an abort is handled in the next line
         if (signal.aborted) return;
         try {
           const next = await load();
-          const isNew = next.tls !== null && !samePems(next.tls, loaded.tls);
+          const before = loaded;
           loaded = next;
           lastError = null;
-          if (isNew && next.tls) onTls(next.tls);
+          if (next.tls && !samePems(next.tls, before.tls)) on.renewed(next.tls);
+          if (before.tokens?.some((token) => !next.tokens?.some((other) => other.equals(token)))) on.revoked('token');
+          if (!sameBytes(next.tls?.ca, before.tls?.ca)) on.revoked('authority');
         } catch (error) {
           if (describeError(error) !== lastError) onError(error);
           lastError = describeError(error);
@@ -145,8 +153,11 @@ async function readListenFile(what: string, path: string): Promise<Buffer> {
 }
 
 function samePems(one: ServerPems, other: ServerPems | null): boolean {
-  const same = (a?: Buffer, b?: Buffer) => (a && b ? a.equals(b) : a === b);
-  return same(one.cert, other?.cert) && same(one.key, other?.key) && same(one.ca, other?.ca);
+  return sameBytes(one.cert, other?.cert) && sameBytes(one.key, other?.key) && sameBytes(one.ca, other?.ca);
+}
+
+function sameBytes(one?: Buffer, other?: Buffer): boolean {
+  return one && other ? one.equals(other) : one === other;
 }
 
 function hasToken({ headers }: IncomingMessage, tokens: readonly Buffer[]): boolean {

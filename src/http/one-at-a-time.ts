@@ -29,8 +29,8 @@ export function oneAtATime(begin: Begin, maxWaiting: number, refuse: Begin): One
 
   const start = (socket: Socket, turns: Turns, [req, res]: [IncomingMessage, ServerResponse]) => {
     res.once('close', () => {
-      // After the connection has ended, node:http does not close the responses that wait: they are left.
-      const next = socket.destroyed ? undefined : turns.waiting.shift();
+      // A connection that ends, as after an answer with `Connection: close`, takes no more of them.
+      const next = socket.writable ? turns.waiting.shift() : undefined;
       if (next) start(socket, turns, next);
       else bySocket.delete(socket);
     });

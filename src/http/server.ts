@@ -284,8 +284,15 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   // It waits for a handshake in vain before it ends, too, when something is written to it.
   server.on('tlsClientError', (_, socket: Socket) => socket.destroy());
   if (access) {
-    const renew = (pems: object) => 'setSecureContext' in server && (server as TlsServer).setSecureContext(pems);
-    access.follow(renew, onError, following.signal).catch(onError);
+    const changes: Parameters<Access['follow']>[0] = {
+      renewed: (pems) => 'setSecureContext' in server && (server as TlsServer).setSecureContext(pems),
+      revoked(what) {
+        // The clients that still may come back by themselves.
+        for (const stream of streams) stream.abort();
+        if (what === 'authority') for (const socket of sockets) socket.destroy();
+      },
+    };
+    access.follow(changes, onError, following.signal).catch(onError);
   }
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
     // During an answer, these bytes would become part of it.

@@ -9,8 +9,9 @@ import { readHealth } from '../../src/cli/health.ts';
 import { connect } from '../../src/client/connect.ts';
 import type { ConnectOptions } from '../../src/client/types.ts';
 import { type AccessFiles, describeOpenPort, NO_ACCESS_FILES, openAccess } from '../../src/http/access.ts';
-import { jsonReply } from '../../src/http/reply.ts';
+import { type Handler, jsonReply } from '../../src/http/reply.ts';
 import { type ServerLimits, startHttpServer } from '../../src/http/server.ts';
+import { untilAborted } from '../../src/lib/abort.ts';
 import { type AgentAccess, authorization, OPEN_ACCESS, openAgentPool } from '../../src/lib/agent-access.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { boundedRequest } from '../../src/lib/http-client.ts';
@@ -34,9 +35,25 @@ async function serve(t: TestContext, files: Partial<AccessFiles>, limits: Partia
   const clock = simulatedClock();
   const errors: string[] = [];
   const page = () => ({ status: 200, contentType: 'text/plain', body: 'yes' });
+  let begun = 0;
+  const follow: Handler = ({ signal }) => ({
+    ...page(),
+    body: (async function* () {
+      begun += 1;
+      yield 'begun';
+      await untilAborted(signal).catch(() => {});
+    })(),
+    heartbeat: () => '',
+  });
   const server = await startHttpServer({
     listen: { host: '127.0.0.1', port: 0 },
-    routes: { '/': page, '/healthz': page, '/v1/self': page, '/v1/containerInstances': () => jsonReply(ROLL) },
+    routes: {
+      '/': page,
+      '/healthz': page,
+      '/v1/self': page,
+      '/v1/containerInstances': () => jsonReply(ROLL),
+      '/v1/events': follow,
+    },
     clock,
     onError: (error) => errors.push(String(error)),
     access: await openAccess({ ...NO_ACCESS_FILES, ...files }, clock),
@@ -59,7 +76,7 @@ async function serve(t: TestContext, files: Partial<AccessFiles>, limits: Partia
       await pool.destroy();
     }
   };
-  return { url: server.url, ask, clock, errors, close };
+  return { url: server.url, ask, clock, errors, close, begun: () => begun };
 }
 
 /** The files are read each 5 s of the clock; how long a read takes, it does not say. */
@@ -111,6 +128,32 @@ test('a token that replaces another is let in within 5 s; one that cannot be rea
   assert.equal((await ask('/v1/self', { token: next })).status, 200);
   assert.equal(errors.length, 1, errors.join());
   assert.match(errors[0] ?? '', /holds a token of 5 characters; at least 16 are needed/);
+});
+
+test('a token that is removed ends the streams; a client CA that is replaced ends the connections', async (t) => {
+  const dir = await folder(t);
+  const [tokenFile, clientCaFile] = [join(dir, 'tokens'), join(dir, 'ca')];
+  await writeFile(tokenFile, `${TOKEN}\n`);
+  await copyFile(certs.caFile, clientCaFile);
+  const withToken = await serve(t, { tokenFile });
+  const withCa = await serve(t, { ...certs.server, clientCaFile });
+  const streams = [
+    withToken.ask('/v1/events', { token: TOKEN }),
+    withCa.ask('/v1/events', { caFile: certs.caFile, ...certs.client }),
+  ];
+  const ended = Promise.allSettled(streams);
+  await until('both streams have begun', PATIENCE_MS, () => withToken.begun() === 1 && withCa.begun() === 1);
+  await writeFile(tokenFile, 'b-token-of-the-fleet-0123456789\n');
+  await copyFile(certs.otherCaFile, clientCaFile);
+  let over = false;
+  ended.then(() => {
+    over = true;
+  });
+  await later(withToken.clock, 'both streams have ended', async () => {
+    await withCa.clock.advance(5_000);
+    return over;
+  });
+  assert.equal((await withToken.ask('/v1/self', { token: TOKEN })).status, 401);
 });
 
 test('over HTTPS the server has its certificate, and takes up another', async (t) => {
