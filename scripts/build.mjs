@@ -150,6 +150,7 @@ writeFileSync(`${NEXT}/client.THIRD-PARTY.md`, thirdPartyPage(inputsOf(client, h
 try {
   await writeStartCode(NEXT);
 } catch (error) {
+  rmSync(`${NEXT}/rollcall.code`, { force: true }); // that of the runs before the one that failed
   process.stderr.write(`scripts/build.mjs: no compiled code, so that starts take longer: ${error.message}\n`);
 }
 

@@ -10,7 +10,18 @@ declare const module: { readonly exports: unknown };
 declare const __dirname: string;
 
 const program = `${__dirname}/rollcall.cjs`;
-const source = readFileSync(program);
+const source = readProgram();
+
+function readProgram(): Buffer {
+  try {
+    return readFileSync(program);
+  } catch (error) {
+    process.stderr.write(
+      `rollcall: cannot read ${program} (${(error as NodeJS.ErrnoException).code}); it belongs beside start.cjs\n`,
+    );
+    process.exit(1);
+  }
+}
 
 /** What `scripts/build.mjs` put together: two digests and the code. Undefined where it is missing, cut, damaged, or of another program. */
 function compiledCode(): Buffer | undefined {

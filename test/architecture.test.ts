@@ -21,6 +21,8 @@ const LOADED_AT_START = /^(commander|node:(fs|fs\/promises|net|os|path|util))$/;
 const PROCESS: Exceptions = {
   'main.ts': /./,
   // It must hear a signal before the rest of the program loads.
+  // It runs before `main.ts`, and says that there is none.
+  'start.ts': /^process\.(stderr|exit)$/,
   'lib/stop-signals.ts': /^process\.(on|pid)$/,
   // One scale of time for all processes of a boot: the clock is what everything else gets as an argument.
   'lib/clock.ts': /^process\.hrtime$/,

@@ -19,7 +19,7 @@ look_for_cluster() {
     *) fail "ECS answers \"$(one_line "$answer")\" for cluster $1; wait until it is ACTIVE, or use --skip-cluster" ;;
   esac
   arn=$(awk '{ print $NF }' <<<"$answer")
-  [[ $arn =~ ^arn:[^:]+:ecs:([^:]+):([^:]+):cluster/ ]] ||
+  [[ $arn =~ ^arn:[^:]+:ecs:([a-z0-9-]+):([0-9]{12}):cluster/ ]] ||
     fail "the answer of ECS for cluster $1 has no region (\"$(one_line "$answer")\"); check aws ecs describe-clusters, or use --skip-cluster"
   cluster_region=${BASH_REMATCH[1]} cluster_account=${BASH_REMATCH[2]}
 }

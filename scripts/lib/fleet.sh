@@ -10,7 +10,7 @@ open_fleet() {
   [ -n "$answer" ] || fail "cannot read fleetctl's version: $(cause); try fleetctl --version"
   [[ $answer =~ ^fleetctl\ version\ v?([0-9]+)\.([0-9]+) ]] ||
     fail "fleetctl --version answered \"$(one_line "$answer")\": expected \"fleetctl version …\"; check that it is fleet's"
-  fleet_version=${answer#fleetctl version }
+  fleet_version=$(one_line "${answer#fleetctl version }")
   can_replace=false
   if [ "${BASH_REMATCH[1]}" -ge 1 ] || [ "${BASH_REMATCH[2]}" -ge 13 ]; then can_replace=true; fi
 }

@@ -181,7 +181,7 @@ async function withNodes(
         await actOn(node);
       } catch (error) {
         const rest = nodes.slice(done + 1).map(({ name }) => name);
-        if (signal.aborted) throw interrupted(error, rest);
+        if (signal.aborted) throw interrupted(error, node.name, rest);
         context.stderr(`rollcall ${action}: ${describeError(error)}`);
         failed += 1;
       }
@@ -193,9 +193,9 @@ async function withNodes(
   }
 }
 
-function interrupted(error: unknown, rest: readonly string[]): unknown {
-  if (rest.length === 0) return error;
-  return new RollcallError(`${describeError(error)}; not begun: ${rest.join(', ')}`, { cause: error });
+function interrupted(error: unknown, at: string, rest: readonly string[]): unknown {
+  const left = rest.length === 0 ? '' : `; not begun: ${rest.join(', ')}`;
+  return new RollcallError(`${describeError(error)}; it was at ${at}${left}`, { cause: error });
 }
 
 /** A node as it was named; `instanceId` null: it is not on the roll. */

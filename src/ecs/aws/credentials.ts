@@ -218,7 +218,8 @@ async function fromInstance({ sdk, env }: CredentialDeps): Promise<Credentials> 
 
 /** Limits of the requests to STS, in time and in size, and where they go. */
 function stsClient({ requestHandler, stsEndpoint }: CredentialDeps) {
-  const endpoint = stsEndpoint === null ? {} : { endpoint: stsEndpoint };
+  // The SDK would look for an endpoint, too, and does not understand every way to say that none is wanted.
+  const endpoint = { ignoreConfiguredEndpointUrls: true, ...(stsEndpoint === null ? {} : { endpoint: stsEndpoint }) };
   return { requestHandler, streamCollector: collectAnswer, maxAttempts: 2, ...endpoint };
 }
 

@@ -57,6 +57,8 @@ function openClient(
     // The SDK knows AWS_PROFILE alone, and would take the region from another profile than the keys.
     ...(named ? { profile: named } : {}),
     ...(ecsEndpoint ? { endpoint: ecsEndpoint } : {}),
+    // Found above. The SDK would not understand `True`, and take an endpoint that is to be ignored.
+    ignoreConfiguredEndpointUrls: true,
     region: given ?? regionOf(sdk, env, named),
     maxAttempts,
     retryMode: 'adaptive',
