@@ -2,7 +2,7 @@ import { abortable } from '../lib/abort.ts';
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { describeError } from '../lib/errors.ts';
-import { FieldError } from '../record/codec.ts';
+import { FieldError, INSTANCE_ID } from '../record/codec.ts';
 import { filterRoll, type RollFilter } from '../record/filter.ts';
 import type { Roll } from '../record/roll.ts';
 import { MAX_STATUS_NODES, rollStatus } from '../record/roll-status.ts';
@@ -39,7 +39,9 @@ export async function readStoreStatus(store: Store, clock: Clock, signal: AbortS
     part('the audit', (within) => readAudit(store, within)),
   ]);
   const { version = null, members = null, leader = null } = server ?? {};
-  const drains = claims?.map(({ instanceId, claim }) => ({
+  // Other programs may write below the prefix.
+  const ofNodes = claims?.filter(({ instanceId }) => INSTANCE_ID.test(instanceId));
+  const drains = ofNodes?.map(({ instanceId, claim }) => ({
     ec2InstanceId: instanceId,
     cluster: claim?.cluster ?? null,
     phase: claim?.phase ?? null,

@@ -28,6 +28,14 @@ export const MAX_GAP_MS = 3_600_000;
 /** The oldest are kept. Each has about 150 bytes, and the memory must fit in one value of the store. */
 const MAX_SIGHTINGS = 2_000;
 
+/** Stands for what is found beyond `MAX_SIGHTINGS`, all together: since when there has been more. */
+const BEYOND = 'beyond';
+
+/** As `recall`, of a difference that there may have been no room for. */
+export function recallAny(memory: AuditMemory, key: string, nowMs: number, maxGapMs: number): Sighting | null {
+  return recall(memory, key, nowMs, maxGapMs) ?? recall(memory, BEYOND, nowMs, maxGapMs);
+}
+
 /** The consecutive audits up to the last one that found this; null: the last one did not, or is too long ago. */
 export function recall(memory: AuditMemory, key: string, nowMs: number, maxGapMs = MAX_GAP_MS): Sighting | null {
   const sighting = Object.hasOwn(memory.sightings, key) ? memory.sightings[key] : undefined;
@@ -42,6 +50,11 @@ export function remember(
   maxGapMs = MAX_GAP_MS,
 ): AuditMemory {
   const lastAt = new Date(nowMs).toISOString();
+  const again = (before: Sighting | null): Sighting => ({
+    firstAt: before?.firstAt ?? lastAt,
+    lastAt,
+    audits: Math.min((before?.audits ?? 0) + 1, COUNTED_AUDITS),
+  });
   const seen = verdicts
     .filter(({ kind }) => isDifference(kind) || kind === 'disconnected-now' || kind === 'vanished')
     .map((verdict): [string, Sighting] => {
@@ -49,15 +62,15 @@ export function remember(
       // A ghost may have been one of many that vanished.
       const earlier = verdict.kind === 'ghost' ? verdictKey({ ...verdict, kind: 'vanished' }) : key;
       const before = recall(memory, key, nowMs, maxGapMs) ?? recall(memory, earlier, nowMs, maxGapMs);
-      return [
-        key,
-        { firstAt: before?.firstAt ?? lastAt, lastAt, audits: Math.min((before?.audits ?? 0) + 1, COUNTED_AUDITS) },
-      ];
+      return [key, again(before)];
     })
     .sort(([a, { firstAt: one }], [b, { firstAt: other }]) =>
       one === other ? (a < b ? -1 : 1) : one < other ? -1 : 1,
     );
-  return { sightings: Object.fromEntries(seen.slice(0, MAX_SIGHTINGS)) };
+  if (seen.length <= MAX_SIGHTINGS) return { sightings: Object.fromEntries(seen) };
+  const kept = seen.slice(0, MAX_SIGHTINGS - 1);
+  kept.push([BEYOND, again(recall(memory, BEYOND, nowMs, maxGapMs))]);
+  return { sightings: Object.fromEntries(kept) };
 }
 
 /** Together with the report, well below etcd's limit of 1.5 MiB for one transaction. */

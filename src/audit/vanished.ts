@@ -1,6 +1,6 @@
 import { isMassLoss, type MassLossLimits } from '../registry/mass-loss.ts';
 import { arnOf, instanceIdOf, type Verdict, verdictKey } from './audit-report.ts';
-import { type AuditMemory, recall } from './history.ts';
+import { type AuditMemory, recall, recallAny } from './history.ts';
 
 /** How an audit judges many ghosts that are new at once. */
 export interface VanishLimits {
@@ -45,7 +45,7 @@ export function withoutVanished(
   return verdicts.map((verdict) => {
     if (!candidates.has(verdict)) return verdict;
     const held: Verdict = { ...verdict, kind: 'vanished', reason: `${WHY}; ${verdict.reason}` };
-    const seen = recall(memory, verdictKey(held), nowMs, maxGapMs);
+    const seen = recallAny(memory, verdictKey(held), nowMs, maxGapMs);
     // A mass loss lasts until all are back: the rest may come later.
     if (seen === null) return isMass ? held : verdict;
     if (nowMs - Date.parse(seen.firstAt) < VANISHED_MS) return held;

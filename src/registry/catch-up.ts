@@ -13,7 +13,7 @@ import { watchBatches } from './watch-batches.ts';
 
 /** Reading the roll is cheaper than reading more changes, or more bytes of records than the log keeps. */
 const MAX_CHANGES = 20_000;
-/** But a snapshot says less about a mass loss: all nodes that vanish and return twice are read. */
+/** But a snapshot says less about a mass loss: all nodes that vanish and return once are read. */
 const MAX_CHANGES_PER_NODE = 4;
 const CATCH_UP_TIMEOUT_MS = 10_000;
 

@@ -26,12 +26,15 @@ export function openReader(
   /** What comes next, first its batches from `sent` on; null: the past is being read. */
   let begun: Beginning | null = null;
   let sent = 0;
-  let ready = () => {};
+  let ready: (() => void) | null = null;
+  /** Something came since the last `take`, and nothing waited for it. */
+  let missed = false;
 
   const wake = () => {
     const waiting = ready;
-    ready = () => {};
-    waiting();
+    ready = null;
+    missed = waiting === null;
+    waiting?.();
   };
   const following = parts.log.follow(wake);
   const close = () => {
@@ -52,6 +55,7 @@ export function openReader(
 
   function take(): EventBatch | 'end' | null {
     signal.throwIfAborted();
+    missed = false;
     while (begun) {
       const { batches, reader } = begun;
       const batch = batches[sent];
@@ -72,7 +76,8 @@ export function openReader(
   return {
     take,
     whenReady(call) {
-      ready = call;
+      if (missed) call();
+      else ready = call;
     },
     close,
   };

@@ -17,7 +17,7 @@ export interface EventSource {
 export interface EventReader {
   /** The next batch; null: none yet; `end`: the source is closed. Throws what the iteration throws. */
   take(): EventBatch | 'end' | null;
-  /** After a null: calls `ready` once, when `take` has to be called again. */
+  /** After a null: calls `ready` once, when `take` has to be called again; at once, if something came since. */
   whenReady(ready: () => void): void;
   /** The reader has left. The abort of its signal does the same. */
   close(): void;

@@ -20,7 +20,9 @@ test('a filter selects among all drains; the answer has 100 of them, and how man
     session: 's',
   };
   const drained = Array.from({ length: 230 }, (_, n) => ({ instanceId: sampleInstanceId(n), claim }));
-  const store: Store = Object.create(fakeStore(), { drainSlots: { value: { list: async () => drained } } });
+  const store: Store = Object.create(fakeStore(), {
+    drainSlots: { value: { list: async () => [...drained, { instanceId: 'of another program', claim: null }] } },
+  });
   const read = await readStoreStatus(store, simulatedClock(), signal);
   // The last 20 of 230 nodes are in another cluster.
   const entries = drained.map((_, n) => sampleNode(n, { cluster: n < 210 ? 'demo' : 'prod' }));

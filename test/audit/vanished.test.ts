@@ -123,3 +123,17 @@ test('few ghosts, departed nodes and former registrations are ghosts at once; so
   const off = audits([sampleNode(1), ...range(2, 20).map(lost)], all);
   assert.equal((await off.next(null)).ghosts.length, 19);
 });
+
+test('a mass loss of more nodes than an audit remembers is reported whole, and stays reported', async () => {
+  const many = range(1, 3_000);
+  const instances = many.map((n) => sampleInstance(n));
+  const { next, wait } = audits(
+    [...range(1, 500).map((n) => sampleNode(n)), ...range(501, 3_000).map(lost)],
+    instances,
+  );
+  assert.equal((await next()).report.notes.filter(({ kind }) => kind === 'vanished').length > 0, true);
+  for (let audit = 0; audit < 3; audit += 1) {
+    await wait(16 * MINUTE_MS);
+    assert.deepEqual((await next()).vanished, [], `audit ${audit}`);
+  }
+});

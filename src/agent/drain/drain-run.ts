@@ -129,6 +129,9 @@ async function askEcs(
   return answer;
 }
 
+/** An error but for its numbers: how long each try took is worth no line. */
+const gist = (error: string | null) => error?.replace(/\d+/g, '#') ?? null;
+
 /** One line when the drain's state changes, one when it waits for another reason, one when calls begin to fail. */
 function createDrainLog(log: Log): (step: DrainStep, state: DrainState) => void {
   let lastStep: DrainStep | null = null;
@@ -152,7 +155,8 @@ function createDrainLog(log: Log): (step: DrainStep, state: DrainState) => void 
     if (step !== lastStep) onNext(step, state.trouble.error !== null);
     lastStep = step;
     const { trouble, refusal } = state;
-    if (trouble.error !== null && lastState.trouble.error === null) log.warn(`drain: ${trouble.error}`);
+    if (trouble.error !== null && gist(trouble.error) !== gist(lastState.trouble.error))
+      log.warn(`drain: ${trouble.error}`);
     if (refusal.error !== null && refusal.error !== lastState.refusal.error) log.warn(`drain: ${refusal.error}`);
     lastState = state;
   };

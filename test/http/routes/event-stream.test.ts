@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createEventStream, createEventText } from '../../../src/http/routes/event-stream.ts';
 import { EVERY_NODE } from '../../../src/record/filter.ts';
+import { createEventLog } from '../../../src/registry/event-log.ts';
+import { openReader } from '../../../src/registry/event-reader.ts';
 import type { EventBatch, EventReader } from '../../../src/registry/event-source.ts';
 
 test('a heartbeat never sends a cursor before its events', async () => {
@@ -34,4 +36,36 @@ test('a heartbeat never sends a cursor before its events', async () => {
 
   void pieces.next(); // the events are written, so the cursor may be sent
   assert.equal(stream.heartbeat(), 'id: 9\n\n');
+});
+
+test('a change that comes while the client does not read is sent when it reads again, without another change', async () => {
+  const log = createEventLog();
+  log.restart('1');
+  const parts = {
+    log,
+    live: { uncertain: () => null, takeLost: () => false },
+    catchUp: { resume: async () => assert.fail('the log has it'), count: () => 0 },
+    snapshot: () => assert.fail('the log has it'),
+  };
+  const { pieces } = createEventStream({
+    reader: openReader(
+      parts as unknown as Parameters<typeof openReader>[0],
+      '1',
+      new AbortController().signal,
+      () => {},
+    ),
+    hold: (batch) => batch,
+    filter: { kinds: null, nodes: EVERY_NODE },
+    eventText: async () => createEventText('store', { wallMs: () => 0 }),
+    since: '1',
+    retryMs: 1_000,
+  });
+  const append = (revision: string) => log.append([{ revision, events: [{ kind: 'synced', revision, entries: [] }] }]);
+  const stream = pieces[Symbol.asyncIterator]();
+  await stream.next(); // retry
+  const second = stream.next();
+  setImmediate(() => append('2'));
+  assert.match(String((await second).value), /^id: 2$/m);
+  append('3');
+  assert.match(String((await stream.next()).value), /^id: 3$/m);
 });
