@@ -19,7 +19,7 @@ function readProgram(): Buffer {
     process.stderr.write(
       `rollcall: cannot read ${program} (${(error as NodeJS.ErrnoException).code}); it belongs beside start.cjs\n`,
     );
-    process.exit(1);
+    process.exit(process.argv[2] === 'audit' ? 2 : 1); // of an audit 1 is a result
   }
 }
 

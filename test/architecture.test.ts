@@ -20,9 +20,9 @@ const LOADED_AT_START = /^(commander|node:(fs|fs\/promises|net|os|path|util))$/;
 /** What may touch the process: the two at its edge, and what no argument can stand for. */
 const PROCESS: Exceptions = {
   'main.ts': /./,
-  // It must hear a signal before the rest of the program loads.
   // It runs before `main.ts`, and says that there is none.
-  'start.ts': /^process\.(stderr|exit)$/,
+  'start.ts': /^process\.(stderr|exit|argv)$/,
+  // It must hear a signal before the rest of the program loads.
   'lib/stop-signals.ts': /^process\.(on|pid)$/,
   // One scale of time for all processes of a boot: the clock is what everything else gets as an argument.
   'lib/clock.ts': /^process\.hrtime$/,

@@ -8,7 +8,11 @@ import { isDifference, type Verdict, verdictKey } from './audit-report.ts';
 export interface AuditMemory {
   /** By `verdictKey`. */
   readonly sightings: Readonly<Record<string, Sighting>>;
+  /** Ghosts, vanished ones included, for which there was no room: how many, and since when there have been no more. */
+  readonly beyond?: Beyond;
 }
+
+type Beyond = Pick<Sighting, 'firstAt' | 'lastAt'> & { readonly count: number };
 
 /** A difference that consecutive audits found. Between two audits it may have been absent. */
 export interface Sighting {
@@ -28,18 +32,18 @@ export const MAX_GAP_MS = 3_600_000;
 /** The oldest are kept. Each has about 150 bytes, and the memory must fit in one value of the store. */
 const MAX_SIGHTINGS = 2_000;
 
-/** Stands for what is found beyond `MAX_SIGHTINGS`, all together: since when there has been more. */
-const BEYOND = 'beyond';
-
-/** As `recall`, of a difference that there may have been no room for. */
-export function recallAny(memory: AuditMemory, key: string, nowMs: number, maxGapMs: number): Sighting | null {
-  return recall(memory, key, nowMs, maxGapMs) ?? recall(memory, BEYOND, nowMs, maxGapMs);
-}
-
 /** The consecutive audits up to the last one that found this; null: the last one did not, or is too long ago. */
 export function recall(memory: AuditMemory, key: string, nowMs: number, maxGapMs = MAX_GAP_MS): Sighting | null {
   const sighting = Object.hasOwn(memory.sightings, key) ? memory.sightings[key] : undefined;
   return sighting && nowMs - Date.parse(sighting.lastAt) <= maxGapMs ? sighting : null;
+}
+
+/**
+ * What stands for `count` ghosts that are not remembered one by one. Null where there are more of them than before: then
+ * some are new, and which ones is not known.
+ */
+export function recallBeyond({ beyond }: AuditMemory, count: number, nowMs: number, maxGapMs: number): Beyond | null {
+  return beyond && count <= beyond.count && nowMs - Date.parse(beyond.lastAt) <= maxGapMs ? beyond : null;
 }
 
 /** The memory after an audit with these verdicts. A difference that the audit did not find is dropped. */
@@ -50,11 +54,6 @@ export function remember(
   maxGapMs = MAX_GAP_MS,
 ): AuditMemory {
   const lastAt = new Date(nowMs).toISOString();
-  const again = (before: Sighting | null): Sighting => ({
-    firstAt: before?.firstAt ?? lastAt,
-    lastAt,
-    audits: Math.min((before?.audits ?? 0) + 1, COUNTED_AUDITS),
-  });
   const seen = verdicts
     .filter(({ kind }) => isDifference(kind) || kind === 'disconnected-now' || kind === 'vanished')
     .map((verdict): [string, Sighting] => {
@@ -62,15 +61,18 @@ export function remember(
       // A ghost may have been one of many that vanished.
       const earlier = verdict.kind === 'ghost' ? verdictKey({ ...verdict, kind: 'vanished' }) : key;
       const before = recall(memory, key, nowMs, maxGapMs) ?? recall(memory, earlier, nowMs, maxGapMs);
-      return [key, again(before)];
+      return [
+        key,
+        { firstAt: before?.firstAt ?? lastAt, lastAt, audits: Math.min((before?.audits ?? 0) + 1, COUNTED_AUDITS) },
+      ];
     })
     .sort(([a, { firstAt: one }], [b, { firstAt: other }]) =>
       one === other ? (a < b ? -1 : 1) : one < other ? -1 : 1,
     );
-  if (seen.length <= MAX_SIGHTINGS) return { sightings: Object.fromEntries(seen) };
-  const kept = seen.slice(0, MAX_SIGHTINGS - 1);
-  kept.push([BEYOND, again(recall(memory, BEYOND, nowMs, maxGapMs))]);
-  return { sightings: Object.fromEntries(kept) };
+  const sightings = Object.fromEntries(seen.slice(0, MAX_SIGHTINGS));
+  const count = seen.slice(MAX_SIGHTINGS).filter(([key]) => /^(ghost|vanished) /.test(key)).length;
+  const before = recallBeyond(memory, count, nowMs, maxGapMs);
+  return { sightings, ...(count > 0 && { beyond: { firstAt: before?.firstAt ?? lastAt, lastAt, count } }) };
 }
 
 /** Together with the report, well below etcd's limit of 1.5 MiB for one transaction. */
@@ -80,9 +82,10 @@ const MAX_MEMORY_BYTES = 640 * 1024;
  * The memory for the next leader. `lastAt` is omitted, because it changes with each audit and is equal to the end of the
  * audit stored beside it. A memory that is too large for the store becomes empty; only this leader then has it.
  */
-export function encodeMemory({ sightings }: AuditMemory): string {
+export function encodeMemory({ sightings, beyond }: AuditMemory): string {
   const lasting = Object.entries(sightings).map(([key, { firstAt, audits }]) => [key, { firstAt, audits }]);
-  const text = JSON.stringify({ sightings: Object.fromEntries(lasting) });
+  const more = beyond && { firstAt: beyond.firstAt, count: beyond.count };
+  const text = JSON.stringify({ sightings: Object.fromEntries(lasting), beyond: more });
   return Buffer.byteLength(text) <= MAX_MEMORY_BYTES ? text : JSON.stringify(emptyAuditMemory);
 }
 
@@ -93,8 +96,15 @@ export function encodeMemory({ sightings }: AuditMemory): string {
 export function decodeMemory(json: string | null, lastAt: string | null): AuditMemory {
   if (json === null || lastAt === null) return emptyAuditMemory;
   const decoded = decode(json, (value): AuditMemory => {
-    const sightings = field.object(field.object(value, 'value')['sightings'], 'sightings');
+    const from = field.object(value, 'value');
+    const sightings = field.object(from['sightings'], 'sightings');
+    const beyond = field.optional(from['beyond'], 'beyond', (each) => ({
+      firstAt: field.text(each['firstAt'], 'firstAt'),
+      lastAt,
+      count: field.number(each['count'], 'count'),
+    }));
     return {
+      ...(beyond && { beyond }),
       sightings: Object.fromEntries(Object.entries(sightings).map(([key, each]) => [key, readSighting(each, lastAt)])),
     };
   });

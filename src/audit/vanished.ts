@@ -1,6 +1,6 @@
 import { isMassLoss, type MassLossLimits } from '../registry/mass-loss.ts';
 import { arnOf, instanceIdOf, type Verdict, verdictKey } from './audit-report.ts';
-import { type AuditMemory, recall, recallAny } from './history.ts';
+import { type AuditMemory, recall, recallBeyond } from './history.ts';
 
 /** How an audit judges many ghosts that are new at once. */
 export interface VanishLimits {
@@ -41,11 +41,19 @@ export function withoutVanished(
   );
   const nodes = new Set(vanished.map((verdict) => instanceIdOf(verdict) ?? arnOf(verdict)));
   const isMass = isMassLoss(nodes.size, present.size, massLoss);
-  const candidates = new Set(vanished);
+  const asVanished = new Map(
+    vanished.map((verdict) => {
+      const held: Verdict = { ...verdict, kind: 'vanished', reason: `${WHY}; ${verdict.reason}` };
+      return [verdict, { held, seen: recall(memory, verdictKey(held), nowMs, maxGapMs) }];
+    }),
+  );
+  const unseen = [...asVanished.values()].filter(({ seen }) => seen === null).length;
+  const beyond = recallBeyond(memory, unseen, nowMs, maxGapMs);
   return verdicts.map((verdict) => {
-    if (!candidates.has(verdict)) return verdict;
-    const held: Verdict = { ...verdict, kind: 'vanished', reason: `${WHY}; ${verdict.reason}` };
-    const seen = recallAny(memory, verdictKey(held), nowMs, maxGapMs);
+    const found = asVanished.get(verdict);
+    if (!found) return verdict;
+    const { held } = found;
+    const seen = found.seen ?? beyond;
     // A mass loss lasts until all are back: the rest may come later.
     if (seen === null) return isMass ? held : verdict;
     if (nowMs - Date.parse(seen.firstAt) < VANISHED_MS) return held;

@@ -1,4 +1,4 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { createHash, timingSafeEqual, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
@@ -74,6 +74,13 @@ export async function openAccess(files: AccessFiles, clock: Pick<Clock, 'sleep'>
   const { createSecureContext } = await import('node:tls');
   const load = async (): Promise<Loaded> => {
     const tls = await loadPems(files);
+    try {
+      if (tls?.ca) new X509Certificate(tls.ca); // an empty file would be no error below
+    } catch (error) {
+      throw new RollcallError(
+        `listen: the client CA file ${files.clientCaFile} has no certificate: ${describeError(error)}`,
+      );
+    }
     try {
       if (tls) createSecureContext(tls);
     } catch (error) {

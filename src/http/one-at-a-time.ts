@@ -43,6 +43,7 @@ export function oneAtATime(begin: Begin, maxWaiting: number, refuse: Begin): One
 
     onRequest(req, res) {
       const { socket } = req;
+      if (!socket.writable) return; // as below
       const turns = bySocket.get(socket);
       if (!turns) {
         const first: Turns = { waiting: [], full: false };

@@ -229,7 +229,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const { listen, routes, clock, onError, access = null } = options;
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const answer = createAnswer(routes, listen.host, limits, access);
-  const streams = new Set<AbortController>();
+  const streams = new Map<AbortController, IncomingMessage>();
 
   const begin: RequestListener = (req, res) => {
     const controller = new AbortController();
@@ -249,7 +249,10 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
         if (!server.listening || hasBody(req) || heartbeat) res.setHeader('Connection', 'close');
         if (heartbeat) {
           if (!server.listening) return sendReply(req, res, problem(503, 'this server is closing'), signal);
-          streams.add(controller);
+          // What let it in may have been removed meanwhile.
+          const refused = access?.refuse(req, pathOf(req));
+          if (refused) return sendReply(req, res, refused, signal);
+          streams.set(controller, req);
           sendHeartbeats(res, heartbeat, limits.socketIdleMs / 3, clock, signal).catch(onError);
         }
         return sendReply(req, res, reply, signal);
@@ -287,8 +290,8 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     const changes: Parameters<Access['follow']>[0] = {
       renewed: (pems) => 'setSecureContext' in server && (server as TlsServer).setSecureContext(pems),
       revoked(what) {
-        // The clients that still may come back by themselves.
-        for (const stream of streams) stream.abort();
+        for (const [stream, req] of streams) if (access.refuse(req, pathOf(req))) stream.abort();
+        // Those that still may come back by themselves.
         if (what === 'authority') for (const socket of sockets) socket.destroy();
       },
     };
@@ -319,7 +322,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
       const grace = new AbortController();
       const closed = once(server, 'close').then(() => grace.abort());
       server.close();
-      for (const stream of streams) stream.abort();
+      for (const stream of streams.keys()) stream.abort();
       await clock.sleep(limits.closeGraceMs, grace.signal).catch(() => {}); // aborted when all answers ended
       for (const socket of sockets) socket.destroy();
       await closed;

@@ -59,15 +59,12 @@ export async function depart(kv: Kv, hold: Hold, record: NodeRecord, signal: Abo
   // As in `register`, a lost race needs no pause.
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
     const result = await writeDeparture(kv, hold, json, guards, signal);
-    const written = { kind: 'written' as const, revision: result.revision };
-    if (result.succeeded && attempt === 1) return written;
+    if (result.succeeded) return { kind: 'written', revision: result.revision };
     const [presence, stored] = [result.reads[0] ?? null, result.reads[1] ?? null];
-    const decision = result.succeeded ? written : decideDeparture(hold, json, { presence, record: stored });
-    if (decision.kind !== 'write') {
-      // The registration may still be on its way; without its lease the store refuses it.
-      await kv.releaseEmpty(hold.presenceLease, signal);
-      return decision;
-    }
+    const decision = decideDeparture(hold, json, { presence, record: stored });
+    // The registration may still be on its way; without its lease the store refuses it.
+    await kv.releaseEmpty(hold.presenceLease, signal);
+    if (decision.kind !== 'write') return decision;
     guards = decision.guards;
   }
   throw new StoreError(`depart ${instanceId}: its keys changed before each of ${MAX_ATTEMPTS} attempts`, {

@@ -127,7 +127,7 @@ test('few ghosts, departed nodes and former registrations are ghosts at once; so
 test('a mass loss of more nodes than an audit remembers is reported whole, and stays reported', async () => {
   const many = range(1, 3_000);
   const instances = many.map((n) => sampleInstance(n));
-  const { next, wait } = audits(
+  const { next, store, wait } = audits(
     [...range(1, 500).map((n) => sampleNode(n)), ...range(501, 3_000).map(lost)],
     instances,
   );
@@ -136,4 +136,8 @@ test('a mass loss of more nodes than an audit remembers is reported whole, and s
     await wait(16 * MINUTE_MS);
     assert.deepEqual((await next()).vanished, [], `audit ${audit}`);
   }
+  store.commit(range(1, 300).map(lost));
+  await wait(MINUTE_MS);
+  const again = new Set((await next()).vanished);
+  assert.ok(ids(...range(1, 300)).every((id) => again.has(id)));
 });

@@ -117,7 +117,7 @@ test('an interrupted drain of several names those that it did not begin', async 
   assert.equal(await ending, 1);
   assert.match(
     said.stderr,
-    /^rollcall drain: i-00000001 \(10\.0\.0\.1, demo\): ended by SIGINT; the slot [^\n]+; not begun: 10\.0\.0\.2, 10\.0\.0\.3\n$/,
+    /^rollcall drain: i-00000001 \(10\.0\.0\.1, demo\): ended by SIGINT; the slot [^\n]+; it was at 10\.0\.0\.1; not begun: 10\.0\.0\.2, 10\.0\.0\.3\n$/,
   );
   assert.deepEqual(await statuses(2, 3), ['ACTIVE', 'ACTIVE']);
 });

@@ -22,6 +22,7 @@ import { PATIENCE_MS } from '../support/rollcall-process.ts';
 import { type SimulatedClock, simulatedClock } from '../support/simulated-clock.ts';
 
 const TOKEN = 'a-token-of-the-fleet-0123456789';
+const OTHER_TOKEN = 'b-token-of-the-fleet-0123456789';
 const ROLL = { containerInstances: [], revision: '7', ageMs: 0, stale: false, uncertainty: null, skipped: [] };
 const { signal } = new AbortController();
 let certs: EtcdCerts;
@@ -133,27 +134,38 @@ test('a token that replaces another is let in within 5 s; one that cannot be rea
 test('a token that is removed ends the streams; a client CA that is replaced ends the connections', async (t) => {
   const dir = await folder(t);
   const [tokenFile, clientCaFile] = [join(dir, 'tokens'), join(dir, 'ca')];
-  await writeFile(tokenFile, `${TOKEN}\n`);
+  await writeFile(tokenFile, `${TOKEN}\n${OTHER_TOKEN}\n`);
   await copyFile(certs.caFile, clientCaFile);
   const withToken = await serve(t, { tokenFile });
   const withCa = await serve(t, { ...certs.server, clientCaFile });
   const streams = [
     withToken.ask('/v1/events', { token: TOKEN }),
+    withToken.ask('/v1/events', { token: OTHER_TOKEN }),
     withCa.ask('/v1/events', { caFile: certs.caFile, ...certs.client }),
   ];
-  const ended = Promise.allSettled(streams);
-  await until('both streams have begun', PATIENCE_MS, () => withToken.begun() === 1 && withCa.begun() === 1);
-  await writeFile(tokenFile, 'b-token-of-the-fleet-0123456789\n');
+  const over: number[] = [];
+  const [removed, kept, cut] = streams.map((stream, n) =>
+    stream.then(
+      () => over.push(n),
+      (error: Error) => {
+        over.push(n);
+        return error;
+      },
+    ),
+  );
+  await until('the streams have begun', PATIENCE_MS, () => withToken.begun() === 2 && withCa.begun() === 1);
+  await writeFile(tokenFile, `${OTHER_TOKEN}\n`);
   await copyFile(certs.otherCaFile, clientCaFile);
-  let over = false;
-  ended.then(() => {
-    over = true;
-  });
-  await later(withToken.clock, 'both streams have ended', async () => {
+  await later(withToken.clock, 'two streams have ended', async () => {
     await withCa.clock.advance(5_000);
-    return over;
+    return over.length === 2;
   });
+  assert.equal(typeof (await removed), 'number', 'it ends in good order');
+  assert.ok((await cut) instanceof Error, 'its connection is cut off');
+  assert.ok(!over.includes(1), 'the other token still lets in');
   assert.equal((await withToken.ask('/v1/self', { token: TOKEN })).status, 401);
+  await withToken.close();
+  await kept;
 });
 
 test('over HTTPS the server has its certificate, and takes up another', async (t) => {

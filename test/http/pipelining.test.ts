@@ -56,6 +56,14 @@ test('one request more than may wait is a 503 after the others, which ends the c
   assert.match(text(), /Connection: close\r\n[\s\S]*3 requests of this connection wait for an answer; the limit is 2/i);
 });
 
+test('what waits behind an answer that ends the connection is not begun', async (t) => {
+  const { asked, socket, text } = await open(t);
+  socket.write(`POST /wait HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx${get('/next').repeat(2)}`);
+  await once(socket, 'close');
+  assert.match(text(), /^HTTP\/1\.1 4\d\d .*\r\n[\s\S]*Connection: close/i);
+  assert.deepEqual(asked, []);
+});
+
 test('a client that leaves takes its waiting requests with it', async (t) => {
   let opened = 0;
   let ended = 0;

@@ -129,20 +129,22 @@ async function askEcs(
   return answer;
 }
 
-/** An error but for its numbers: how long each try took is worth no line. */
-const gist = (error: string | null) => error?.replace(/\d+/g, '#') ?? null;
+/** More kinds of error than one outage has. */
+const MAX_LOGGED = 20;
 
 /** One line when the drain's state changes, one when it waits for another reason, one when calls begin to fail. */
 function createDrainLog(log: Log): (step: DrainStep, state: DrainState) => void {
   let lastStep: DrainStep | null = null;
   let lastState = initialDrainState;
+  /** The errors since calls began to fail, but for their numbers: how long each try took is worth no line. */
+  const logged = new Set<string>();
   let last: { readonly phase: string; readonly reason: string } = { phase: 'idle', reason: '' };
   const onNext = ({ action, phase, reason }: DrainStep, failing: boolean) => {
     if (action === 'drain') log.warn(`drain: asking ECS to drain this node: ${reason}`);
     if (action === 'activate') log.info(`drain: asking ECS to make this node active again: ${reason}`);
     // The steps on the way are not worth a line; the state that they lead to is.
     if (action !== 'wait') return;
-    // While calls fail it waits for the next one; of their errors, whose texts differ in milliseconds, the first has a line.
+    // While calls fail it waits for the next one; each kind of error has a line.
     if (phase === 'waiting' && failing) return;
     const changed = phase !== last.phase || (phase === 'waiting' && reason !== last.reason);
     last = { phase, reason };
@@ -155,8 +157,12 @@ function createDrainLog(log: Log): (step: DrainStep, state: DrainState) => void 
     if (step !== lastStep) onNext(step, state.trouble.error !== null);
     lastStep = step;
     const { trouble, refusal } = state;
-    if (trouble.error !== null && gist(trouble.error) !== gist(lastState.trouble.error))
+    if (trouble.error === null) logged.clear();
+    const kind = trouble.error?.replace(/\d+/g, '#') ?? null;
+    if (kind !== null && !logged.has(kind) && logged.size < MAX_LOGGED) {
+      logged.add(kind);
       log.warn(`drain: ${trouble.error}`);
+    }
     if (refusal.error !== null && refusal.error !== lastState.refusal.error) log.warn(`drain: ${refusal.error}`);
     lastState = state;
   };

@@ -87,13 +87,15 @@ test('nodes that wait for a slot write nothing until a slot is given back, and t
   await store.close();
 });
 
-test('a store that does not answer is one line, however often it is asked and however long each try took', async () => {
+test('a store that does not answer is a line for each kind of error, however often and however long it is asked', async () => {
   const clock = simulatedClock();
   const lines: string[] = [];
   let tries = 0;
   const read = async () => {
     tries += 1;
-    throw new StoreError(`no answer within ${800 + tries} ms`, { retryable: true });
+    throw new StoreError(tries % 2 === 1 ? `no answer within ${800 + tries} ms` : 'connection refused', {
+      retryable: true,
+    });
   };
   const stop = new AbortController();
   const cell = createCell(sampleRecord({ interruption: SPOT }));
@@ -108,7 +110,7 @@ test('a store that does not answer is one line, however often it is asked and ho
   ).catch(() => {});
   await clock.advance(90_000);
   assert.ok(tries > 3, `${tries} tries`);
-  assert.deepEqual(lines, ['drain: no answer within 801 ms']);
+  assert.deepEqual(lines, ['drain: no answer within 801 ms', 'drain: connection refused']);
   stop.abort(new Error('the test ended'));
   await running;
 });
