@@ -120,7 +120,7 @@ test('the pages name the same figures as the script', async () => {
   const figures = [...script.matchAll(/ install \S+ \S+ (\d+) (\d+) /g)].map(([, ...each]) => each.map(Number));
   const [[download, disk] = [], [testDownload, testDisk] = []] = figures;
   const squeezed = async (page: string) => (await readFile(join(ROOT, page), 'utf8')).replace(/\s+/g, ' ');
-  const readme = `up to ${download} MB to download, about a minute. The quick tests download up to ${testDownload} MB more;`;
+  const readme = `up to ${download} MB to download, about a minute. The quick tests download up to ${testDownload} MB more,`;
   assert.ok((await squeezed('README.md')).includes(readme), readme);
   const room = `set-up needs ${disk} MB, the tests ${testDisk} MB more`;
   assert.ok((await squeezed('docs/troubleshooting.md')).includes(room), room);

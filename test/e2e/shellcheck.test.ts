@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const SCRIPTS = readdirSync(`${ROOT}/scripts`, { recursive: true, withFileTypes: true })
-  .filter((entry) => entry.isFile() && !/\.(mjs|ts)$/.test(entry.name))
+  .filter((entry) => entry.isFile() && !/\.([cm]js|ts)$/.test(entry.name))
   .map(({ parentPath, name }) => relative(ROOT, `${parentPath}/${name}`));
 
 for (const path of [...SCRIPTS, '.ci/run', 'test/host/prepare', 'test/store/etcd/prepare']) {
