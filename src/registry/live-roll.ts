@@ -179,11 +179,13 @@ export function createLiveRoll({ store, clock, random, massLoss, log }: LiveRoll
   };
 }
 
-/** Of a fleet in which no node is present. */
+/** The default of `--presence-ttl`. */
 const DEFAULT_TTL_SECONDS = 30;
 
+/** That of a fleet in which all have the same. The shortest, so that one node with a long one keeps no loss back for hours. */
 function usualTtlSeconds(entries: readonly RollEntry[]): number {
-  return entries.reduce((most, { presence }) => Math.max(most, presence?.ttlSeconds ?? 0), 0) || DEFAULT_TTL_SECONDS;
+  const all = entries.flatMap(({ presence }) => presence?.ttlSeconds ?? []);
+  return Math.max(DEFAULT_TTL_SECONDS, all.length > 0 ? all.reduce((one, other) => Math.min(one, other)) : 0);
 }
 
 /** A loss of which only what is left of the node is known. Its record has the session that it was present with. */
