@@ -87,7 +87,8 @@ async function keepSmall(): Promise<void> {
   flushCompileCache(); // what is kept after them is of no use to the next start
   setFlagsFromString('--no-opt');
   setFlagsFromString('--no-maglev');
-  const { keepHeapSmall, openHeap } = await import('./lib/small-heap.ts');
+  const { growHeapSlowly, keepHeapSmall, openHeap } = await import('./lib/small-heap.ts');
+  growHeapSlowly();
   await keepHeapSmall(openHeap(), systemClock, abort.signal);
 }
 

@@ -15,6 +15,14 @@ interface Heap {
   collect(): void;
 }
 
+/**
+ * From now on V8 collects a heap that has grown by a third since the last collection. By itself it lets one of 24 MB grow to
+ * four times that, with the buffers beside it, whose memory the C library then keeps.
+ */
+export function growHeapSlowly(): void {
+  setFlagsFromString('--optimize-for-size');
+}
+
 export function openHeap(): Heap {
   setFlagsFromString('--expose-gc');
   // Only contexts that are made after the flag have it.

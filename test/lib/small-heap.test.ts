@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { test } from 'node:test';
+import { promisify } from 'node:util';
 import { keepHeapSmall, openHeap } from '../../src/lib/small-heap.ts';
 import { until } from '../support/machine-time.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
@@ -47,4 +49,28 @@ test('a collection of the real heap frees what nothing holds, buffers included',
     heap.collect();
     return heap.usedBytes() - beforeBytes < 5 * MB;
   });
+});
+
+/** Replaces one of forty parts of a heap again and again. Prints the most that was used, as a multiple of what is live. */
+const CHURN = `
+const { getHeapStatistics } = require('node:v8');
+const used = () => getHeapStatistics().used_heap_size;
+const part = () => Array.from({ length: 12_000 }, (_, n) => ({ n }));
+const parts = Array.from({ length: 40 }, part);
+const live = used();
+let most = live;
+for (let n = 0; n < 600; n += 1) {
+  parts[n % 40] = part();
+  most = Math.max(most, used());
+}
+process.stdout.write(String(most / live));
+`;
+
+test('a large heap that grows slowly is collected long before it has doubled', async () => {
+  const url = new URL('../../src/lib/small-heap.ts', import.meta.url);
+  const first = `import { growHeapSlowly } from ${JSON.stringify(url)}; growHeapSlowly();`;
+  const flags = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=1'];
+  const args = [...flags, '--import', `data:text/javascript,${encodeURIComponent(first)}`, '-e', CHURN];
+  const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 60_000, killSignal: 'SIGKILL' });
+  assert.ok(Number(stdout) < 2, `${stdout} times what is live`);
 });
