@@ -7,8 +7,12 @@ import { PATIENCE_MS } from '../support/rollcall-process.ts';
 import { scaledClock } from '../support/scaled-clock.ts';
 import { startWorld } from './start-agent.ts';
 
-const event = { Code: 'system-reboot', NotBefore: '21 Jan 2027 09:00:43 GMT', Description: 'd', EventId: 'e' };
+const event = { Code: 'system-reboot', NotBefore: '21 Jan 2020 09:00:43 GMT', Description: 'd', EventId: 'e' };
+/** Under way, and announced long before. */
 const active: Partial<Notices> = { maintenance: [{ ...event, State: 'active' }] };
+const announced: Partial<Notices> = {
+  maintenance: [{ ...event, NotBefore: '21 Jan 2099 09:00:43 GMT', State: 'active' }],
+};
 
 const cases: readonly [string, Partial<Notices>, string, string][] = [
   [
@@ -19,6 +23,7 @@ const cases: readonly [string, Partial<Notices>, string, string][] = [
   ],
   ['asg-termination', { lifecycleState: 'Terminated', ...active }, 'terminate', 'asg-termination'],
   ['maintenance', active, 'system-reboot', 'maintenance'],
+  ['maintenance', announced, 'system-reboot', 'stopped'],
   ['rebalance-recommendation', { rebalance: { noticeTime: '2026-11-22T10:26:18Z' } }, 'null', 'stopped'],
 ];
 for (const [kind, notices, action, cause] of cases) {
@@ -29,13 +34,13 @@ for (const [kind, notices, action, cause] of cases) {
     await world.setNotices(notices);
     // A read under way may see only one of two notices, and the next the more urgent.
     await until('it is published', PATIENCE_MS, async () => (await world.record())?.interruption?.kind === kind);
-    const announced = await world.record();
-    assert.equal(String(announced?.interruption?.action), action);
+    const told = await world.record();
+    assert.equal(String(told?.interruption?.action), action);
     assert.equal(agent.log().filter((line) => line.startsWith(`EC2 notice: ${kind}`)).length, 1);
     await agent.leave();
     const departed = await world.record();
     assert.equal(departed?.departure?.cause, cause);
-    assert.deepEqual(departed?.interruption, announced?.interruption);
+    assert.deepEqual(departed?.interruption, told?.interruption);
   });
 }
 

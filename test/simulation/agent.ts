@@ -111,7 +111,7 @@ export function startAgent(options: AgentOptions): Agent {
     leave: (again) =>
       process.deliver(() => {
         restarting = again;
-        causeToLeave ??= departureCause(record, again);
+        causeToLeave ??= departureCause(record, again, clock.wallMs());
         leaving.set(true);
       }),
     isLeaving: () => leaving.get(),

@@ -1,5 +1,6 @@
 import { formatDuration } from '../../lib/duration.ts';
 import type { HealthStatus, Interruption, NodeRecord } from '../../record/record.ts';
+import { noticeDueInMs } from '../notice-due.ts';
 
 export const DRAIN_CAUSES = ['interruption', 'critical'] as const;
 export type DrainCause = (typeof DRAIN_CAUSES)[number];
@@ -44,8 +45,6 @@ export type CauseVerdict =
   | { readonly kind: 'over'; readonly untilMs: number }
   | { readonly kind: 'undecided'; readonly reason: string; readonly untilMs: number };
 
-/** Maintenance is announced weeks ahead; its node drains this long before it begins. */
-export const MAINTENANCE_LEAD_MS = 1_800_000;
 /** A read of the notices changes nothing in the record when there are none. */
 const NOTICES_SOON_MS = 5_000;
 
@@ -67,12 +66,13 @@ export interface CauseInput {
 /** Whether there is a cause to drain; pure. */
 export function judgeCause(config: DrainConfig, input: CauseInput): CauseVerdict {
   const { record, health, noticesKnown, nowMs, wallMs } = input;
-  // The times of notices are EC2's, so they are compared with EC2's clock, as far as it is known.
-  const ec2Ms = wallMs - (record.clockSkewSeconds ?? 0) * 1_000;
-  const notice = config.on.includes('interruption') ? judgeNotice(record.interruption, ec2Ms) : null;
-  if (notice?.kind === 'stands') return { kind: 'stands', reason: notice.reason, key: notice.reason };
+  const noticeInMs = config.on.includes('interruption') ? noticeDueInMs(record, wallMs) : Number.POSITIVE_INFINITY;
+  if (record.interruption && noticeInMs <= 0) {
+    const reason = noticeCause(record.interruption);
+    return { kind: 'stands', reason, key: reason };
+  }
   const dueMs = health.sinceMs + config.criticalAfterMs;
-  const noticeDueMs = notice?.kind === 'later' ? nowMs + notice.inMs : Number.POSITIVE_INFINITY;
+  const noticeDueMs = nowMs + noticeInMs;
   const limit = formatDuration(config.criticalAfterMs);
   if (config.on.includes('critical')) {
     if (health.critical && nowMs >= dueMs) {
@@ -88,23 +88,6 @@ export function judgeCause(config: DrainConfig, input: CauseInput): CauseVerdict
     return { kind: 'undecided', reason, untilMs: nowMs + NOTICES_SOON_MS };
   }
   return { kind: 'over', untilMs: noticeDueMs };
-}
-
-type NoticeVerdict =
-  | { readonly kind: 'stands'; readonly reason: string }
-  | { readonly kind: 'later'; readonly inMs: number };
-
-/**
- * Spot interruptions and what the Auto Scaling group ends drain at once; maintenance when it is near. A recommendation to
- * rebalance takes no node away and drains none; nor does maintenance at an unknown time.
- */
-function judgeNotice(notice: Interruption | null, ec2Ms: number): NoticeVerdict | null {
-  if (!notice || notice.kind === 'rebalance-recommendation') return null;
-  const what = noticeCause(notice);
-  if (notice.kind !== 'maintenance') return { kind: 'stands', reason: what };
-  const inMs = (notice.time === null ? Number.NaN : Date.parse(notice.time)) - ec2Ms - MAINTENANCE_LEAD_MS;
-  if (inMs <= 0) return { kind: 'stands', reason: what };
-  return { kind: 'later', inMs: Number.isNaN(inMs) ? Number.POSITIVE_INFINITY : inMs };
 }
 
 function worst({ health }: Pick<NodeRecord, 'health'>): string {

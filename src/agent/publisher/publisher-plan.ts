@@ -14,12 +14,17 @@ import {
 import { formatDuration } from '../../lib/duration.ts';
 import { DEPARTURE_CAUSES, type DepartureCause, type NodeRecord } from '../../record/record.ts';
 import type { Hold, NotHeld, RegisterOutcome, RenewOutcome, WriteOutcome } from '../../store/store.ts';
+import { noticeDueInMs } from '../notice-due.ts';
 import { afterAnswer, pausedAfter, returnSpreadMs } from './pace.ts';
 
-/** The cause of a departure: what EC2 announced for this node, else whether the agent is restarted or stopped. */
-export function departureCause({ interruption }: NodeRecord, restarting: boolean): DepartureCause {
-  // A rebalance recommendation is not a cause of a departure: it does not end the node.
-  return DEPARTURE_CAUSES.find((cause) => cause === interruption?.kind) ?? (restarting ? 'restart' : 'stopped');
+/**
+ * The cause of a departure: what EC2 announced for this node, if it concerns it by now, else whether the agent is restarted
+ * or stopped. Pure.
+ * @param wallMs on the node's clock
+ */
+export function departureCause(record: NodeRecord, restarting: boolean, wallMs: number): DepartureCause {
+  const announced = noticeDueInMs(record, wallMs) <= 0 ? record.interruption?.kind : undefined;
+  return DEPARTURE_CAUSES.find((cause) => cause === announced) ?? (restarting ? 'restart' : 'stopped');
 }
 
 /** What to do next, and why, in words that an operator may read in `/v1/self`. */
@@ -127,6 +132,8 @@ export interface PlanInput {
   readonly restarting?: boolean;
   /** The newest that the watch reported; it may be about an earlier registration. */
   readonly ended: HoldEnd | null;
+  /** The node's clock, which decides whether a notice is the cause of a departure. */
+  readonly wallMs: number;
 }
 
 /**
@@ -137,7 +144,7 @@ export interface PlanInput {
 export function plan(
   state: PublisherState,
   nowMs: number,
-  { desired, leaving, ended: end, unanswered = null, restarting = false }: PlanInput,
+  { desired, leaving, ended: end, unanswered = null, restarting = false, wallMs }: PlanInput,
 ): Step {
   const { phase, hold, trouble } = state;
   // Never longer: a loop that makes no step is taken for a stuck one.
@@ -155,7 +162,7 @@ export function plan(
     if (!last || !desired) return { action: 'done', reason: 'left before it was registered' };
     // Only a departure that failed has to wait: the pause after a failed heartbeat says nothing about the store now.
     if (nowMs < trouble.retryAtMs && trouble.action === 'depart') return retryLater;
-    return { action: 'depart', hold: last, desired, reason: departureCause(desired.record, restarting) };
+    return { action: 'depart', hold: last, desired, reason: departureCause(desired.record, restarting, wallMs) };
   }
   if (end && phase === 'held' && end.hold === hold) {
     return { action: 'hear', end, reason: 'the registration has ended in the store' };

@@ -63,7 +63,7 @@ export function runPublisher(options: PublisherOptions, signal: AbortSignal): Pr
     random,
     initial,
     plan(state, nowMs) {
-      const input = { desired: desired.get(), leaving: leaving.get(), ended: ended.get() };
+      const input = { desired: desired.get(), leaving: leaving.get(), ended: ended.get(), wallMs: clock.wallMs() };
       return plan(state, nowMs, { ...input, unanswered, restarting: restarting() });
     },
     actions: {
@@ -85,7 +85,7 @@ export function runPublisher(options: PublisherOptions, signal: AbortSignal): Pr
       update: ({ hold, desired: { record } }, callSignal) => store.update(hold, record, callSignal),
       depart({ hold, desired: { record } }, callSignal) {
         // Sent again it must be the same to the letter, or one departure would be two events.
-        departure ??= withDeparture(record, departureCause(record, restarting()), clock);
+        departure ??= withDeparture(record, departureCause(record, restarting(), clock.wallMs()), clock);
         return store.depart(hold, departure, callSignal);
       },
       hear: async ({ end }) => end.outcome,

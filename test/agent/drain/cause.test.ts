@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { DrainConfig } from '../../../src/agent/drain/cause.ts';
-import { type CauseInput, judgeCause, MAINTENANCE_LEAD_MS, watchHealth } from '../../../src/agent/drain/cause.ts';
+import { type CauseInput, judgeCause, watchHealth } from '../../../src/agent/drain/cause.ts';
+import { MAINTENANCE_LEAD_MS } from '../../../src/agent/notice-due.ts';
 import type { Interruption } from '../../../src/record/record.ts';
 import { sampleRecord } from '../../support/sample-record.ts';
 

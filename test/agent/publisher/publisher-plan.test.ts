@@ -10,21 +10,36 @@ import {
   plan,
 } from '../../../src/agent/publisher/publisher-plan.ts';
 import { encodeRecord } from '../../../src/record/codec.ts';
+import type { NodeRecord } from '../../../src/record/record.ts';
 import type { Hold } from '../../../src/store/store.ts';
 import { sampleRecord } from '../../support/sample-record.ts';
 
 describe('departure cause', () => {
+  const WALL_MS = Date.parse('2026-01-01T12:00:00Z');
+  const after = (kind: string, time: string | null = null) =>
+    sampleRecord({ interruption: { kind, action: null, time } });
+  const cause = (record: NodeRecord, restarting = false) => departureCause(record, restarting, WALL_MS);
+
   test('what was announced is the cause; a recommendation takes no node away, nor does what is not known', () => {
-    const after = (kind: string) => sampleRecord({ interruption: { kind, action: null, time: null } });
-    const cause = (kind: string) => departureCause(after(kind), false);
-    assert.equal(departureCause(sampleRecord(), false), 'stopped');
-    assert.equal(departureCause(sampleRecord(), true), 'restart');
-    assert.equal(departureCause(after('spot-interruption'), true), 'spot-interruption');
-    assert.equal(cause('spot-interruption'), 'spot-interruption');
-    assert.equal(cause('maintenance'), 'maintenance');
-    assert.equal(cause('asg-termination'), 'asg-termination');
-    assert.equal(cause('rebalance-recommendation'), 'stopped');
-    assert.equal(cause('brand-new'), 'stopped');
+    assert.equal(cause(sampleRecord()), 'stopped');
+    assert.equal(cause(sampleRecord(), true), 'restart');
+    assert.equal(cause(after('spot-interruption'), true), 'spot-interruption');
+    assert.equal(cause(after('spot-interruption')), 'spot-interruption');
+    assert.equal(cause(after('asg-termination')), 'asg-termination');
+    assert.equal(cause(after('rebalance-recommendation')), 'stopped');
+    assert.equal(cause(after('brand-new')), 'stopped');
+  });
+
+  test('maintenance is the cause once it is near or under way; weeks before it, a restart is a restart', () => {
+    assert.equal(cause(after('maintenance', '2026-01-01T12:30:00Z')), 'maintenance');
+    assert.equal(cause(after('maintenance', '2026-01-01T11:00:00Z'), true), 'maintenance');
+    assert.equal(cause(after('maintenance', '2026-01-15T12:00:00Z')), 'stopped');
+    assert.equal(cause(after('maintenance', '2026-01-15T12:00:00Z'), true), 'restart');
+    assert.equal(cause(after('maintenance')), 'stopped');
+    // By EC2's clock, not by that of a node that is an hour behind.
+    const soon = after('maintenance', '2026-01-01T13:15:00Z');
+    assert.equal(cause({ ...soon, clockSkewSeconds: -3_600 }), 'maintenance');
+    assert.equal(cause({ ...soon, clockSkewSeconds: 0 }), 'stopped');
   });
 });
 
@@ -32,7 +47,7 @@ describe('plan', () => {
   const TTL_MS = 30_000;
   const record = sampleRecord();
   const desired = { record, json: encodeRecord(record) };
-  const stay: PlanInput = { desired, leaving: false, ended: null };
+  const stay: PlanInput = { desired, leaving: false, ended: null, wallMs: 0 };
   const leave: PlanInput = { ...stay, leaving: true };
   const NOW_MS = 1_000_000;
 
