@@ -68,6 +68,7 @@ async function run(): Promise<number> {
     columns: process.stdout.columns,
     terminal: process.stdout.isTTY ? openTerminal(process.stdout, process.env) : undefined,
     residentBytes: () => process.memoryUsage.rss(),
+    isProcess1: process.pid === 1,
     self: [process.execPath, ...process.execArgv, process.argv[1] ?? ''],
   });
   const ended = firstStopSignal();

@@ -82,7 +82,8 @@ export function commandProbe(options: CommandProbeOptions): OpenProbe {
 function notRun(left: readonly number[], isCritical: boolean): Observation {
   const few = left.toSorted((a, b) => a - b).slice(0, 5);
   const which = `${few.join(', ')}${left.length > few.length ? ' …' : ''}`;
-  const reason = `not run: processes ${which} of earlier runs are left; end them, and let the command start none with setsid`;
+  // Their ids in the agent's own container, if it has one: on the host they are others.
+  const reason = `not run: processes ${which}, as the agent numbers them, of earlier runs are left; end them, and let the command start none with setsid`;
   return { status: isCritical ? 'critical' : 'warning', reason };
 }
 

@@ -91,9 +91,11 @@ export function createLeftBehindFinder(proc = '/proc'): FindLeftBehind {
     known = now;
   };
 
-  const isYounger = async (id: number) => {
-    const [self, other] = [await own, await statOf(proc, id)];
-    return id !== self.pid && other.startTicks >= self.startTicks;
+  /** Whether it runs: one that has ended, and that nothing has reaped, keeps its marks and holds nothing but its id. */
+  const isRunning = ({ state }: Stat) => state !== '' && !'ZX'.includes(state);
+  const isYounger = async (other: Stat) => {
+    const self = await own;
+    return other.pid !== self.pid && other.startTicks >= self.startTicks;
   };
 
   return async (mark) => {
@@ -106,7 +108,9 @@ export function createLeftBehindFinder(proc = '/proc'): FindLeftBehind {
     for (const [id, { variable, coreFilter }] of known) {
       // Of a process without a variable, one that is older than this one has its filter from elsewhere.
       const isFiltered = variable === null && coreFilter !== null && coreFilter === mark.coreFilter;
-      if (variable === mark.variable || (isFiltered && (await isYounger(id)))) found.push(id);
+      if (variable !== mark.variable && !isFiltered) continue;
+      const stat = await statOf(proc, id);
+      if (isRunning(stat) && (!isFiltered || (await isYounger(stat)))) found.push(id);
     }
     return found;
   };
@@ -123,15 +127,19 @@ async function coreFilterOf(path: string): Promise<number | null> {
   return Number.isNaN(filter) ? null : filter;
 }
 
-/** Its id, and when it began in ticks since the boot, proc_pid_stat(5); NaN: it has ended. */
-async function statOf(
-  proc: string,
-  id: number | 'self',
-): Promise<{ readonly pid: number; readonly startTicks: number }> {
+interface Stat {
+  readonly pid: number;
+  /** One letter, proc_pid_stat(5); empty: it is gone. */
+  readonly state: string;
+  /** When it began, in ticks since the boot; NaN: it is gone. */
+  readonly startTicks: number;
+}
+
+async function statOf(proc: string, id: number | 'self'): Promise<Stat> {
   const text = (await readOrNull(`${proc}/${id}/stat`)) ?? '';
   // The second field, a name in brackets, may hold brackets and blanks.
   const rest = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  return { pid: Number.parseInt(text, 10), startTicks: Number(rest[19] ?? Number.NaN) };
+  return { pid: Number.parseInt(text, 10), state: rest[0] ?? '', startTicks: Number(rest[19] ?? Number.NaN) };
 }
 
 /** null: it has ended, or belongs to another user. */

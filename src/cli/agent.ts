@@ -58,6 +58,12 @@ export function agentCommand(context: CliContext): Command {
       priorities: isOnJournal(flags.journal, context.env['JOURNAL_STREAM']),
       instanceId: () => instanceId,
     });
+    // Node reaps only what it started itself.
+    if (context.isProcess1 && config.checks.exec.length > 0) {
+      log.warn(
+        'this agent is process 1 of its container, and does not reap what the commands of --check-exec leave behind: write ROLLCALL_DOCKER_ARGS=--init, or docker run --init',
+      );
+    }
     const notify = openNotifyChannel(notifyConfig(flags.notify, context.env), context);
     const leaving = createCell(false);
     const opening = new AbortController();

@@ -29,6 +29,8 @@ export interface CliContext {
   readonly signal: AbortSignal;
   /** Resident memory of the process, including the runtime's shared pages. */
   readonly residentBytes: () => number;
+  /** This process is the first one of its container, to which the kernel hands each process whose parent ends. Default: false. */
+  readonly isProcess1?: boolean;
   /** Path of the built page of the fleet board, beside the program; default: there is none. */
   readonly boardFile?: string | null;
   /** Width of the terminal; undefined where stdout is none. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -114,7 +114,7 @@ for (const [how, daemonize] of [
     const left = await living();
     assert.equal(left.length, 2, `${left.length} processes are left`);
     assert.deepEqual(results.slice(0, 2), ['passing ', 'passing ']);
-    const refusal = `warning not run: processes ${left.join(', ')} of earlier runs are left; end them, and let the command start none with setsid`;
+    const refusal = `warning not run: processes ${left.join(', ')}, as the agent numbers them, of earlier runs are left; end them, and let the command start none with setsid`;
     assert.deepEqual([...new Set(results.slice(2))], [refusal]);
 
     await killAll();
@@ -134,7 +134,7 @@ test('a check that is not run because processes are left is at least as bad as i
     await probe.run(never);
     left.push(7, 8);
     const results = [await probe.run(never), await probe.run(never)];
-    for (const { reason } of results) assert.match(reason, /^not run: processes 7, 8 of earlier runs are left; /);
+    for (const { reason } of results) assert.match(reason, /^not run: processes 7, 8, as the agent numbers them, of earlier runs are left; /);
     return results.map(({ status }) => status);
   };
   assert.deepEqual(await statusAfter(0), ['warning', 'warning']);
@@ -166,4 +166,26 @@ test('a command that leaves nothing behind, or what another check left, is no re
   await once(child, 'exit');
   assert.deepEqual(await findLeftBehind(other), []);
   assert.deepEqual(await createLeftBehindFinder('/nonexistent')(other), []);
+});
+
+test('a process that has ended, and that nothing has reaped, is not left behind; a name that looks so does not matter', async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), 'rollcall-zombie-'));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  // Its name is in brackets in its stat, before the state.
+  const sleeper = join(dir, 'a) Z 1');
+  await symlink('/bin/sleep', sleeper);
+  const mark = { variable: 'ended', coreFilter: null };
+  const script = `${RUN_MARK}=${mark.variable} "$1" 60 & echo $!; exec sleep 60`;
+  const parent = spawn('sh', ['-c', script, 'sh', sleeper], { stdio: ['ignore', 'pipe', 'ignore'] });
+  t.after(() => parent.kill('SIGKILL'));
+  const [text] = await once(parent.stdout, 'data');
+  const pid = Number(text);
+  const find = createLeftBehindFinder();
+  await until('it is found', PATIENCE_MS, async () => (await find(mark)).includes(pid));
+  const stat = () => readFile(`/proc/${pid}/stat`, 'latin1');
+  await until('it has its name', PATIENCE_MS, async () => (await stat()).includes('(a) Z 1)'));
+  assert.deepEqual(await find(mark), [pid]);
+  process.kill(pid, 'SIGKILL');
+  await until('it has ended', PATIENCE_MS, async () => /\) Z \d+ /.test((await stat()).replace('(a) Z 1)', '(a)')));
+  assert.deepEqual(await find(mark), []);
 });
