@@ -136,8 +136,19 @@ choose_roll() {
     usage_error "memory: is a store inside one process; set --store or ROLLCALL_STORE to the agents' store"
   list=(list)
   [ -z "$1" ] || list+=(--store "$1")
-  # Filters in the operator's shell would hide nodes.
-  unset ROLLCALL_CLUSTER ROLLCALL_HEALTH ROLLCALL_FIELDS ROLLCALL_NO_LEGEND ROLLCALL_OUTPUT ROLLCALL_ALL
+  forget_choices
+}
+
+# forget_choices : unsets what an operator's shell may have for other commands. A filter would hide nodes, and a source that
+# outranks the store would be another fleet's roll. What is not named here may be such a variable of a later version.
+forget_choices() {
+  local name
+  for name in "${!ROLLCALL_@}"; do
+    case $name in
+      ROLLCALL_STORE | ROLLCALL_ETCD_* | ROLLCALL_TIMEOUT) ;;
+      *) unset "$name" ;;
+    esac
+  done
 }
 
 # read_roll FILE : all nodes as JSON
