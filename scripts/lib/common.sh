@@ -126,7 +126,8 @@ tool() { "$root/$node" --disable-warning=ExperimentalWarning "$root/scripts/lib/
 # choose_roll STORE : sets how the roll is read; the variable ROLLCALL may set another command
 choose_roll() {
   if [ -n "${ROLLCALL:-}" ]; then
-    read -ra rollcall <<<"$ROLLCALL"
+    # It may have several lines; read fails at the end of the text.
+    read -rd '' -a rollcall <<<"$ROLLCALL" || true
   else
     [ -n "${1:-${ROLLCALL_STORE:-}}" ] ||
       usage_error "no store is set; set --store or ROLLCALL_STORE to the agents' store, etcd://HOST:2379"

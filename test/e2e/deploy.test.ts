@@ -80,3 +80,37 @@ test('the variable ROLLCALL sets another command that reads the roll', async (t)
   assert.match(result.stdout, new RegExp(`^${first?.ip} `, 'm'));
   assert.match(await readFile(`${script}.log`, 'utf8'), /^list --all -o json$/m);
 });
+
+test('the help’s example for ROLLCALL reads the roll through a host on which no agent runs', async (t) => {
+  const w = await deployWorld(t, '1.0.0', 1);
+  const { stdout: help } = await w.fleet.script('deploy', ['--help']);
+  const example = /ROLLCALL='([^']+)'/.exec(help)?.[1] ?? assert.fail(help);
+  // As a systemd unit's file may have it; the cluster would be a filter.
+  const file = join(w.units, 'rollcall.env');
+  await writeFile(file, `# settings\nROLLCALL_STORE=${w.store}\nROLLCALL_CLUSTER=elsewhere\nROLLCALL_LABEL=a=b\n`);
+  const standIns = {
+    // ssh hands one text to a shell.
+    ssh: '[ "$1" = core@10.0.0.11 ] || exit 255; shift; exec sh -c "$*"',
+    sudo: 'exec "$@"',
+    docker: `[ "$1 $2 $3" = 'run --rm --net=host' ] || { echo 'Error: No such container: rollcall' >&2; exit 1; }
+      set -- "\${@:4}" && names=()
+      while [[ $1 = --* ]]; do
+        case $1 in
+          --env-file=*) while IFS= read -r line; do [[ $line = '#'* ]] || names+=("$line"); done <"\${1#*=}" ;;
+          --env=*) names+=("\${1#*=}") ;;
+          *) exit 125 ;;
+        esac
+        shift
+      done
+      [ "$1" = REGISTRY/rollcall:TAG ] && shift && exec env -i PATH="$PATH" HOME="$HOME" "\${names[@]}" ${process.cwd()}/scripts/rollcall "$@"`,
+  };
+  for (const [name, text] of Object.entries(standIns)) {
+    await writeFile(join(w.fleet.bin, name), `#!/bin/bash\n${text}\n`, { mode: 0o755 });
+  }
+  const env = { ROLLCALL: example.replace('/etc/rollcall/rollcall.env', file) };
+  const deployed = await w.fleet.script('deploy', ['--units', w.units, '--cluster', 'demo', '--yes'], env);
+  assert.equal(deployed.code, 0, deployed.stderr);
+  assert.match(deployed.stderr, /all 1 machines have answered the roll/);
+  const undeployed = await w.fleet.script('undeploy', ['--yes'], env);
+  assert.equal(undeployed.code, 0, undeployed.stderr);
+});
