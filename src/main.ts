@@ -2,6 +2,7 @@
 import './lib/stop-signals.ts';
 
 import { constants } from 'node:os';
+import { failurePrefix } from './cli/agent-log.ts';
 import { runProgram } from './cli/program.ts';
 import { openTerminal } from './cli/terminal.ts';
 import { systemClock } from './lib/clock.ts';
@@ -27,18 +28,19 @@ if (process.connected) process.on('disconnect', () => stopAs('SIGHUP'));
 // For `audit`, 0 and 1 are results of the comparison, so a failure needs another status.
 const isAudit = process.argv[2] === 'audit';
 const failureStatus = isAudit ? 2 : 1;
+const failure = `${failurePrefix(process.argv.slice(2), process.env)}rollcall:`;
 
 // If the reader closes the pipe early (`rollcall list | head -1`), that is not a failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(isAudit ? 2 : 0);
-  process.stderr.write(`rollcall: cannot write to stdout: ${describeError(error)}\n`);
+  process.stderr.write(`${failure} cannot write to stdout: ${describeError(error)}\n`);
   process.exit(failureStatus);
 });
 process.stderr.on('error', () => {});
 
 // An uncaught exception is a defect in rollcall: log one line; systemd restarts the agent.
 process.on('uncaughtException', (error) => {
-  process.stderr.write(`rollcall: internal error: ${describeError(error)}\n`);
+  process.stderr.write(`${failure} internal error: ${describeError(error)}\n`);
   process.exit(failureStatus);
 });
 

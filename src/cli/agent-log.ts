@@ -45,6 +45,18 @@ export function createLog({ level, priorities, instanceId, clock }: AgentLogOpti
   return { ...log, flush: () => output.flush(FLUSH_LIMIT_MS) };
 }
 
+/**
+ * What a line with the failure that ends the agent begins with: its priority where stderr is the journal. Such a line may
+ * come before the flags are known, so that the variable and the flag's own text decide.
+ */
+export function failurePrefix(args: readonly string[], env: Readonly<Record<string, string | undefined>>): string {
+  if (args[0] !== 'agent') return '';
+  const flag = args.findLast((arg, at) => arg.startsWith('--journal=') || args[at - 1] === '--journal');
+  const how = flag?.replace('--journal=', '') ?? env['ROLLCALL_JOURNAL'];
+  const known = how === 'on' || how === 'off' ? how : 'auto';
+  return isOnJournal(known, env['JOURNAL_STREAM']) ? '<3>' : '';
+}
+
 /** How the lines of the log begin: `auto` looks whether stderr is the journal. */
 export type JournalHow = 'auto' | 'on' | 'off';
 

@@ -5,6 +5,7 @@ import { chooseSource } from '../config/store-flags.ts';
 import { describeError, quote, RollcallError, UsageError } from '../lib/errors.ts';
 import { StoreUrlError } from '../store/store-url.ts';
 import { agentCommand } from './agent.ts';
+import { failurePrefix } from './agent-log.ts';
 import { auditCommand } from './audit.ts';
 import { completionCommand } from './completion.ts';
 import type { CliContext } from './context.ts';
@@ -45,7 +46,7 @@ export async function runProgram(args: readonly string[], context: CliContext): 
   } catch (error) {
     if (error instanceof CommanderError) return commanderStatus(error, program, args, context);
     const source = error instanceof StoreUrlError ? storeSource(program, args) : '';
-    context.stderr(`${commandName(args)}: ${source}${describeError(error)}`);
+    context.stderr(`${failurePrefix(args, context.env)}${commandName(args)}: ${source}${describeError(error)}`);
     return error instanceof RollcallError ? error.exitCode : 1;
   }
 }
@@ -140,7 +141,9 @@ function commanderStatus(
     .replace(/\s+/g, ' ')
     .replace(/\.$/, '');
   const name = commandName(args);
-  context.stderr(`${name}: ${withoutPassword(withHint(error, text, program, args))}; see ${name} --help`);
+  context.stderr(
+    `${failurePrefix(args, context.env)}${name}: ${withoutPassword(withHint(error, text, program, args))}; see ${name} --help`,
+  );
   return 2;
 }
 

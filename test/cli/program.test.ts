@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { allCommands } from '../../scripts/docs.ts';
 import { buildProgram } from '../../src/cli/program.ts';
 import { SCRIPT } from '../support/rollcall-process.ts';
-import { testContext } from '../support/run-in-process.ts';
+import { runInProcess, testContext } from '../support/run-in-process.ts';
 
 const tooLong = (text: string, width: number) => text.split('\n').filter((line) => [...line].length > width);
 
@@ -42,4 +42,18 @@ test('the program prints this help', () => {
     assert.equal(execFileSync(SCRIPT, ['list', '--help'], options), help('list', env));
     assert.equal(execFileSync(SCRIPT, ['--help'], options), help(undefined, env));
   }
+});
+
+test('the line with the failure that ends an agent has its priority on the journal; that of another command has none', async () => {
+  const said = async (args: readonly string[], env: Record<string, string>) =>
+    (await runInProcess(args, { env })).stderr;
+  const on = { ROLLCALL_JOURNAL: 'on' };
+  // Before the flags are parsed, while they are, and after it.
+  assert.match(await said(['agent', '--nonsense'], on), /^<3>rollcall agent: unknown option/);
+  assert.match(await said(['agent', '--check-fall', '0'], on), /^<3>rollcall agent: /);
+  assert.match(await said(['agent', '--store', 'zookeeper://h'], on), /^<3>rollcall agent: .*zookeeper/);
+  assert.match(await said(['agent', '--journal=on', '--store', 'x://h'], {}), /^<3>rollcall agent: /);
+  assert.match(await said(['agent', '--journal', 'off', '--store', 'x://h'], on), /^rollcall agent: /);
+  assert.match(await said(['agent', '--nonsense'], {}), /^rollcall agent: /);
+  assert.match(await said(['list', '--nonsense'], on), /^rollcall list: /);
 });

@@ -82,6 +82,14 @@ test('no shell with a trap parses a command substitution: bash 5.2 fails at a si
   }
 });
 
+test('each line that a unit itself says has its priority, so that journalctl -p warning shows it', async () => {
+  for (const name of names) {
+    const said = settings(await read(name)).flatMap(({ value }) => value.match(/echo "[^"]*"(?= >&2)/g) ?? []);
+    assert.ok(said.length >= 3, name);
+    for (const line of said) assert.match(line, /^echo "<[34]>/, name);
+  }
+});
+
 for (const [name, variable, file] of [
   ['rollcall.service', 'ROLLCALL_STORE', '/etc/rollcall/rollcall.env'],
   ['amazon-ecs-agent.service', 'ECS_CLUSTER', '/etc/ecs/ecs.config'],
@@ -342,7 +350,7 @@ test('ecs-agent has the host’s network, and its ports are closed to other host
     await run(script('ExecStopPost'));
   }
   const without = await run(script('ExecStartPre'), { programs: [] });
-  assert.match(without, /^amazon-ecs-agent: no iptables on this host: .*51678.*security group/);
+  assert.match(without, /^<4>amazon-ecs-agent: no iptables on this host: .*51678.*security group/);
   assert.equal(without.trimEnd().split('\n').length, 1);
   assert.equal(await run(script('ExecStopPost'), { programs: [] }), '');
 
