@@ -224,6 +224,23 @@ test('both containers get the proxies, by name alone', async (t) => {
   }
 });
 
+test('the agent gets the name of the CA file for its checks of https', async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), 'rollcall-unit-'));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  await writeFile(join(dir, 'docker'), '#!/bin/sh\necho "$*" >&2\n');
+  await chmod(join(dir, 'docker'), 0o755);
+  const start = settings(await read('rollcall.service')).find(({ name }) => name === 'ExecStart')?.value ?? '';
+  const script = /^\/bin\/bash -c '(.*)'$/s.exec(start)?.[1]?.replaceAll('$$', '$') ?? assert.fail(start);
+  const env = {
+    PATH: `${dir}:${process.env['PATH']}`,
+    ROLLCALL_NOTIFY: 'off',
+    NODE_EXTRA_CA_CERTS: '/etc/ssl/own.pem',
+  };
+  const { stderr } = spawnSync('/bin/bash', ['-c', script], { env, encoding: 'utf8' });
+  assert.match(stderr, / --env=NODE_EXTRA_CA_CERTS /);
+  assert.doesNotMatch(stderr, /own\.pem/);
+});
+
 test('every setting in the units and drop-ins exists in rollcall', async () => {
   const options = [...storeOptions(), ...agentOptions({}), notifyOption(), journalOption()];
   // The unit's own two, for its ExecStart.
