@@ -1,5 +1,7 @@
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
+import { findProgram } from '../lib/find-program.ts';
+import { printable } from '../lib/foreign-text.ts';
 import { type CommandResult, runCommand } from '../lib/run-command.ts';
 import { type Observation, reasonFrom } from './check.ts';
 import { chooseCoreFilter, type FindLeftBehind, RUN_MARK } from './left-behind.ts';
@@ -55,11 +57,12 @@ export function commandProbe(options: CommandProbeOptions): OpenProbe {
     intervalMs,
     timeoutMs,
     async run(signal) {
+      const { argv } = check;
+      if (findProgram(argv[0], options.env['PATH']) === null) return noProgram(argv[0]);
       // Before the first run nothing can be left.
       const left = hasRun ? await leftBehind(signal) : [];
       if (left.length >= MAX_LEFT_BEHIND) return notRun(left, isCritical);
       hasRun = true;
-      const { argv } = check;
       const run = runCommand({
         ...{ argv, env, timeoutMs, maxOutputBytes: MAX_OUTPUT_BYTES, output: 'capture', clock, signal },
         startWithin: startMarked,
@@ -75,6 +78,16 @@ export function commandProbe(options: CommandProbeOptions): OpenProbe {
     },
     // The caller may not have waited for an aborted run, but its child processes are still being killed.
     close: () => Promise.allSettled(running),
+  };
+}
+
+/** Pure. Told as a result, since an agent that ended for it would take a whole fleet off the roll by one wrong setting. */
+function noProgram(program: string): Observation {
+  const what = program.includes('/') ? 'an executable file' : 'a program on PATH';
+  const name = printable(program).slice(0, 80);
+  return {
+    status: 'critical',
+    reason: `"${name}" is not ${what} where the agent runs; in a container it has to be mounted`,
   };
 }
 

@@ -270,7 +270,7 @@ export function agentOptions(env: Readonly<Record<string, string | undefined>>):
       .env('ROLLCALL_NOTICE_INTERVAL')
       .default(5_000, '5s')
       .argParser(durationBetween(1_000, HOUR_MS)),
-    ...checkOptions(env),
+    ...checkOptions(),
     ...massLossOptions(),
     ...auditOptions(),
     ...ecsWriteOptions(),

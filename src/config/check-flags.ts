@@ -3,8 +3,6 @@ import { InvalidArgumentError, Option } from 'commander';
 import type { CheckConfig, ExecCheckConfig, HttpCheckConfig } from '../checks/probe.ts';
 import { formatDuration } from '../lib/duration.ts';
 import { UsageError } from '../lib/errors.ts';
-import { findProgram } from '../lib/find-program.ts';
-import { printable } from '../lib/foreign-text.ts';
 import { OWN_CHECK_NAMES } from '../record/health-facts.ts';
 import { durationBetween, integerBetween, parseCommand, percentBetween, splitUnquoted } from './flags.ts';
 import { repeatable } from './flags-without-effect.ts';
@@ -18,19 +16,11 @@ function httpChecks(text: string, previous: readonly HttpCheckConfig[] = []): re
 }
 
 /**
- * `NAME=COMMAND`, several of them separated by `;` outside quotes, or by repeating the flag. The program must exist: a
- * check that can never pass is refused at the start, so that a typing error is not a critical fleet.
+ * `NAME=COMMAND`, several of them separated by `;` outside quotes, or by repeating the flag. Whether there is such a program
+ * is a result of the check: a node must not leave the roll for it.
  */
-function execChecks(pathVariable: string | undefined) {
-  return (text: string, previous: readonly ExecCheckConfig[] = []): readonly ExecCheckConfig[] =>
-    addChecks(previous, splitUnquoted(text, ';'), (name, value) => {
-      const argv = parseCommand(value);
-      if (findProgram(argv[0], pathVariable) === null) {
-        const where = argv[0].includes('/') ? 'is not an executable file' : 'is not a program on PATH';
-        throw new InvalidArgumentError(`"${printable(argv[0]).slice(0, 200)}" ${where}.`);
-      }
-      return { name, argv };
-    });
+function execChecks(text: string, previous: readonly ExecCheckConfig[] = []): readonly ExecCheckConfig[] {
+  return addChecks(previous, splitUnquoted(text, ';'), (name, value) => ({ name, argv: parseCommand(value) }));
 }
 
 function addChecks<Check extends { readonly name: string }>(
@@ -84,8 +74,8 @@ export interface CheckFlags {
 
 const HOUR_MS = 3_600_000;
 
-/** What an agent checks beside its sources. @param env commands are searched on its PATH */
-export function checkOptions(env: Readonly<Record<string, string | undefined>>): Option[] {
+/** What an agent checks beside its sources. */
+export function checkOptions(): Option[] {
   return [
     new Option('--docker-socket <path>', 'socket of docker, checked if it exists at start; off: docker is not checked')
       .env('ROLLCALL_DOCKER_SOCKET')
@@ -118,7 +108,7 @@ export function checkOptions(env: Readonly<Record<string, string | undefined>>):
       )
         .env('ROLLCALL_CHECK_EXEC')
         .default([], 'none')
-        .argParser(execChecks(env['PATH'])),
+        .argParser(execChecks),
     ),
     new Option('--check-interval <duration>', 'how often each check runs')
       .env('ROLLCALL_CHECK_INTERVAL')

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -49,8 +49,33 @@ test('a command that exceeds its timeout is critical, whatever its output', asyn
   assert.deepEqual(await seen('echo soon; sleep 600', 200), { status: 'critical', reason: 'no answer within 200ms' });
 });
 
-test('a command that no longer exists is an error, and an abort rejects with its reason', async () => {
-  await assert.rejects(probe(['/nonexistent/check']).run(never), /^RollcallError: cannot start \/nonexistent\/check/);
+test('a program that does not exist, at the start or later, is critical and says where it is missing', async (t) => {
+  const missing = (what: string) => ({
+    status: 'critical',
+    reason: `${what} where the agent runs; in a container it has to be mounted`,
+  });
+  assert.deepEqual(
+    await probe(['no-such-program', '-x']).run(never),
+    missing('"no-such-program" is not a program on PATH'),
+  );
+  assert.deepEqual(await probe(['/etc/passwd']).run(never), missing('"/etc/passwd" is not an executable file'));
+  const dir = await mkdtemp(join(tmpdir(), 'rollcall-program-'));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  const program = join(dir, 'check');
+  await symlink('/bin/true', program);
+  const own = probe([program]);
+  assert.equal((await own.run(never)).status, 'passing');
+  await rm(program);
+  assert.deepEqual(await own.run(never), missing(`"${program}" is not an executable file`));
+  // One whose interpreter is missing is found, and does not start.
+  await writeFile(program, '#!/nonexistent/sh\n', { mode: 0o755 });
+  await assert.rejects(
+    own.run(never),
+    /^RollcallError: cannot start .*the interpreter that its first line names is missing/,
+  );
+});
+
+test('an abort rejects with its reason', async () => {
   await assert.rejects(probe(['sleep', '600']).run(AbortSignal.abort(new Error('leaving'))), /^Error: leaving$/);
 });
 
@@ -102,8 +127,9 @@ for (const [how, daemonize] of [
       check,
       ...limits,
       env: process.env,
-      owner: 'this',
-      ordinal: 0,
+      // Not what another run of this test on this machine has.
+      owner: `test ${process.pid}`,
+      ordinal: process.pid,
       findLeftBehind: createLeftBehindFinder(),
     });
     const results: string[] = [];
@@ -134,7 +160,8 @@ test('a check that is not run because processes are left is at least as bad as i
     await probe.run(never);
     left.push(7, 8);
     const results = [await probe.run(never), await probe.run(never)];
-    for (const { reason } of results) assert.match(reason, /^not run: processes 7, 8, as the agent numbers them, of earlier runs are left; /);
+    for (const { reason } of results)
+      assert.match(reason, /^not run: processes 7, 8, as the agent numbers them, of earlier runs are left; /);
     return results.map(({ status }) => status);
   };
   assert.deepEqual(await statusAfter(0), ['warning', 'warning']);
@@ -155,7 +182,7 @@ test('a command that leaves nothing behind, or what another check left, is no re
   };
   const probe = commandProbe({ check: { name: 'one', argv: ['true'] }, ...limits });
   for (let run = 0; run < 5; run += 1) assert.equal((await probe.run(never)).status, 'passing');
-  const other = { variable: 'other', coreFilter: null };
+  const other = { variable: `other${process.pid}`, coreFilter: null };
   const env = { ...process.env, [RUN_MARK]: other.variable };
   const child = spawn('sleep', ['60'], { env, stdio: 'ignore' });
   t.after(() => child.kill('SIGKILL'));
@@ -174,7 +201,7 @@ test('a process that has ended, and that nothing has reaped, is not left behind;
   // Its name is in brackets in its stat, before the state.
   const sleeper = join(dir, 'a) Z 1');
   await symlink('/bin/sleep', sleeper);
-  const mark = { variable: 'ended', coreFilter: null };
+  const mark = { variable: `ended${process.pid}`, coreFilter: null };
   const script = `${RUN_MARK}=${mark.variable} "$1" 60 & echo $!; exec sleep 60`;
   const parent = spawn('sh', ['-c', script, 'sh', sleeper], { stdio: ['ignore', 'pipe', 'ignore'] });
   t.after(() => parent.kill('SIGKILL'));
