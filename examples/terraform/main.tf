@@ -1,5 +1,6 @@
-# User data for hosts with rollcall, for Flatcar and Fedora CoreOS. It uses no provider. What you set here replaces what
-# units/rollcall.bu has in the same two files.
+# User data for hosts with rollcall, for Flatcar and Fedora CoreOS. It uses no provider. It writes the two files
+# /etc/ecs/ecs.config and /etc/rollcall/rollcall.env whole: what units/rollcall.bu has in them is not used. More settings
+# for them go into ecs_config and rollcall_env.
 
 variable "ignition" {
   description = "What butane makes of units/rollcall.bu: file(\"rollcall.ign\")."
@@ -46,11 +47,32 @@ variable "store" {
   }
 }
 
+variable "ecs_config" {
+  description = "More lines for /etc/ecs/ecs.config, such as [\"ECS_ENABLE_TASK_IAM_ROLE=true\"]."
+  type        = list(string)
+  default     = []
+  validation {
+    condition     = alltrue([for line in var.ecs_config : can(regex("^[A-Za-z_][A-Za-z0-9_]*=[^\\r\\n]*$", line))])
+    error_message = "Write NAME=value, without a line end."
+  }
+}
+
+variable "rollcall_env" {
+  description = "More lines for /etc/rollcall/rollcall.env, such as [\"ROLLCALL_LABEL=role=node\"]."
+  type        = list(string)
+  default     = []
+  validation {
+    condition     = alltrue([for line in var.rollcall_env : can(regex("^[A-Za-z_][A-Za-z0-9_]*=[^\\r\\n]*$", line))])
+    error_message = "Write NAME=value, without a line end."
+  }
+}
+
 locals {
   values = {
     "/etc/ecs/ecs.config"        = "ECS_CLUSTER=${var.cluster}\nAWS_REGION=${var.region}\n"
     "/etc/rollcall/rollcall.env" = "ROLLCALL_IMAGE=${var.image}\nROLLCALL_STORE=${var.store}\n"
   }
+  more = { "/etc/ecs/ecs.config" = var.ecs_config, "/etc/rollcall/rollcall.env" = var.rollcall_env }
   files = {
     ignition = { version = "3.3.0" }
     storage = { files = [
@@ -58,7 +80,7 @@ locals {
         path      = path
         mode      = 384 # 0600
         overwrite = true
-        contents  = { source = "data:;base64,${base64encode(text)}" }
+        contents  = { source = "data:;base64,${base64encode(join("", concat([text], formatlist("%s\n", local.more[path]))))}" }
       }
     ] }
   }

@@ -288,6 +288,15 @@ test('the example for Terraform replaces just the files that the Butane file has
     [...butane.matchAll(/- path: (\S+)/g)].map(([, path]) => path),
   );
   assert.deepEqual(values(example), values(butane));
+  // What the replaced files had besides has a place.
+  const more = /^ +more += \{(.*)\}$/m.exec(example)?.[1] ?? '';
+  assert.deepEqual(
+    [...more.matchAll(/"(\/\S+)" = var\.(\w+)/g)].map(([, path, name]) => [path, name]),
+    [
+      ['/etc/ecs/ecs.config', 'ecs_config'],
+      ['/etc/rollcall/rollcall.env', 'rollcall_env'],
+    ],
+  );
 });
 
 test('ecs-agent has the host’s network, and its ports are closed to other hosts while it runs', async (t) => {
