@@ -10,6 +10,8 @@ import { startStandInEtcd } from './stand-in-etcd.ts';
 const KEEP_CODE = fileURLToPath(new URL('keep-code.cjs', import.meta.url));
 /** For each run; an emulated start takes seconds. */
 const RUN_LIMIT_MS = 60_000;
+/** More than one call reads: `list` then runs the code for large rolls, too. */
+const LISTED_NODES = 100;
 
 /**
  * Writes `rollcall.code` beside the program in `folder`: what V8 compiles of it in the starts below. For the Node that runs this.
@@ -31,6 +33,7 @@ export async function writeStartCode(folder: string): Promise<void> {
   try {
     // Each adds to the code of those before it, and fails where V8 would not use that.
     await addRun(folder, ['agent', '--store', etcd.url], agent, /registered i-/);
+    etcd.addNodes(LISTED_NODES);
     await addRun(folder, ['list', '--store', etcd.url]);
     await addRun(folder, ['--help']);
     await addRun(folder, ['--version']);
