@@ -5,7 +5,7 @@ import { describeError } from '../lib/errors.ts';
 import { FieldError, INSTANCE_ID } from '../record/codec.ts';
 import { filterRoll, type RollFilter } from '../record/filter.ts';
 import type { Roll } from '../record/roll.ts';
-import { MAX_STATUS_NODES, rollStatus } from '../record/roll-status.ts';
+import { rollStatus } from '../record/roll-status.ts';
 import type { Store } from '../store/store.ts';
 import { DIFFERENCE_KINDS, type DifferenceKind } from './audit-report.ts';
 import type { FleetStatus, StatusAudit, StatusClaim } from './fleet-answer.ts';
@@ -19,6 +19,8 @@ export interface StoreStatus extends Pick<FleetStatus, 'store' | 'audit' | 'note
 }
 
 const READ_LIMIT_MS = 3_000;
+/** More than of other nodes: a reader that shows which nodes drain needs them all. A claim is small. */
+const MAX_STATUS_DRAINS = 5_000;
 
 /** Never rejects but with the reason of `signal`: what cannot be read is null, and a note says why. */
 export async function readStoreStatus(store: Store, clock: Clock, signal: AbortSignal): Promise<StoreStatus> {
@@ -97,7 +99,7 @@ export function fleetStatus(read: StatusRoll, store: StoreStatus, filter: RollFi
   const isWhole = entries.length === roll.entries.length;
   const claims = store.drains?.filter(({ ec2InstanceId }) => isWhole || chosen.has(ec2InstanceId));
   const drains =
-    claims?.slice(0, MAX_STATUS_NODES).map((claim) => {
+    claims?.slice(0, MAX_STATUS_DRAINS).map((claim) => {
       const { privateIpAddress = null, availabilityZone = null } = chosen.get(claim.ec2InstanceId) ?? {};
       return { ...claim, privateIpAddress, availabilityZone };
     }) ?? null;

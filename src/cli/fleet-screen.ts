@@ -20,7 +20,8 @@ One screen: the store and how old the view is, how many nodes of each cluster
 and zone are present and how healthy, then the nodes to look at: lost and
 departed ones (the store forgets them after a day), those not passing, those
 that AWS announced to take away, those being drained. -o json has all numbers
-and up to 100 nodes of each kind; it is the answer of /v1/status.
+and up to 100 nodes of each kind, 5,000 drains; it is the answer of
+/v1/status.
 
 Examples:
   rollcall status --store etcd://127.0.0.1:2379

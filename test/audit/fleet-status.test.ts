@@ -10,7 +10,7 @@ import { sampleNode } from './sample-sides.ts';
 
 const { signal } = new AbortController();
 
-test('a filter selects among all drains; the answer has 100 of them, and how many there are', async () => {
+test('a filter selects among all drains; the answer has 5,000 of them, and how many there are', async () => {
   const claim = {
     phase: 'drained',
     arn: 'arn',
@@ -19,16 +19,16 @@ test('a filter selects among all drains; the answer has 100 of them, and how man
     since: '2026-01-01T00:00:00Z',
     session: 's',
   };
-  const drained = Array.from({ length: 230 }, (_, n) => ({ instanceId: sampleInstanceId(n), claim }));
+  const drained = Array.from({ length: 5_030 }, (_, n) => ({ instanceId: sampleInstanceId(n), claim }));
   const store: Store = Object.create(fakeStore(), {
     drainSlots: { value: { list: async () => [...drained, { instanceId: 'of another program', claim: null }] } },
   });
   const read = await readStoreStatus(store, simulatedClock(), signal);
-  // The last 20 of 230 nodes are in another cluster.
-  const entries = drained.map((_, n) => sampleNode(n, { cluster: n < 210 ? 'demo' : 'prod' }));
+  // The last 20 nodes are in another cluster.
+  const entries = drained.map((_, n) => sampleNode(n, { cluster: n < 5_010 ? 'demo' : 'prod' }));
   const roll = { roll: { revision: '7', entries, skipped: [] }, ageMs: 0, stale: false, uncertainty: null };
   const all = fleetStatus(roll, read, parseFilter({}));
-  assert.deepEqual([all.drains?.length, all.draining], [100, 230]);
+  assert.deepEqual([all.drains?.length, all.draining], [5_000, 5_030]);
   const prod = fleetStatus(roll, read, parseFilter({ cluster: ['prod'] }));
   assert.deepEqual([prod.drains?.length, prod.draining], [20, 20]);
   const unknown = fleetStatus(roll, { ...read, drains: null }, parseFilter({}));

@@ -44,7 +44,7 @@ const statusNode = {
 
 function statusSchema(ref: Ref): Schema {
   return {
-    description: 'How the fleet is: its numbers, and of each kind at most 100 nodes to look at',
+    description: 'How the fleet is: its numbers, and at most 100 nodes of each kind to look at, and 5,000 drains',
     ...objectOf({
       revision,
       ageMs: age,
