@@ -1,6 +1,6 @@
 import { useMemo } from 'preact/hooks';
 import type { BoardRoll } from './board-roll.ts';
-import type { Feed } from './feed.ts';
+import { auditAgeMs, type Feed, pageAgeMs } from './feed.ts';
 import { AuditPanel, DrainsPanel } from './findings.tsx';
 import { Banners, Head, Picker } from './head.tsx';
 import { NodePage } from './node-page.tsx';
@@ -12,7 +12,7 @@ interface AppProps {
   readonly feed: Feed;
   readonly roll: BoardRoll;
   readonly view: View;
-  /** On the page's monotonic clock, as `Feed.selfAtMs`. */
+  /** On the page's monotonic clock, as the times of the feed. */
   readonly monotonicMs: number;
   /** Of the agent's clock. */
   readonly nowMs: number;
@@ -34,8 +34,7 @@ export function App(props: AppProps) {
   // The map is changed in place; its version says when.
   const { version } = roll;
   const isRead = roll.revision !== null;
-  const selfAgeMs = feed.self?.roll.ageMs ?? null;
-  const ageMs = selfAgeMs === null ? null : selfAgeMs + props.monotonicMs - feed.selfAtMs;
+  const ageMs = pageAgeMs(feed, props.monotonicMs);
   const draining = useMemo(
     () =>
       new Set(
@@ -97,7 +96,13 @@ export function App(props: AppProps) {
         onSearch={(search) => change({ search, tab: 'nodes', node: null })}
       />
       <main id="main" aria-busy={feed.phase === 'loading'}>
-        <Banners feed={feed} uncertainty={roll.uncertainty} ageMs={ageMs} nowMs={nowMs} />
+        <Banners
+          feed={feed}
+          uncertainty={roll.uncertainty}
+          ageMs={ageMs}
+          drainsAgeMs={props.monotonicMs - feed.drainsAtMs}
+          nowMs={nowMs}
+        />
         {view.node !== null ? (
           <NodePage
             id={view.node}
@@ -120,9 +125,23 @@ export function App(props: AppProps) {
             </div>
             <Tabs {...props} shownCount={shown.length} onTab={(tab) => change({ tab })} />
             {view.tab === 'audit' && (
-              <AuditPanel audit={feed.audit} error={feed.auditError} nowMs={nowMs} onNode={openNode} />
+              <AuditPanel
+                audit={feed.audit}
+                ageMs={auditAgeMs(feed, props.monotonicMs)}
+                error={feed.auditError}
+                nowMs={nowMs}
+                onNode={openNode}
+              />
             )}
-            {view.tab === 'drains' && <DrainsPanel drains={feed.drains} nowMs={nowMs} onNode={openNode} />}
+            {view.tab === 'drains' && (
+              <DrainsPanel
+                drains={feed.drains}
+                ageMs={props.monotonicMs - feed.drainsAtMs}
+                error={feed.drainsError}
+                nowMs={nowMs}
+                onNode={openNode}
+              />
+            )}
             {view.tab === 'nodes' && (
               <>
                 <div class="filters">
@@ -184,7 +203,7 @@ function Tabs({ feed, view, shownCount, onTab }: TabsProps) {
   const tabs: readonly (readonly [Tab, string, number | null])[] = [
     ['nodes', 'Nodes', shownCount],
     ['audit', 'Audit', feed.audit?.report.differences.length ?? null],
-    ['drains', 'Drains', feed.drains?.length ?? null],
+    ['drains', 'Drains', feed.drains && feed.draining],
   ];
   return (
     <nav class="tabs" aria-label="Lists">

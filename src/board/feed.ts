@@ -1,17 +1,22 @@
 import type { AuditReport } from '../audit/audit-report.ts';
 import { createSseParser } from '../client/sse.ts';
 import type { Uncertainty } from '../record/events.ts';
+import { AnswerError, type AskDeps, answerError, limited, readJson } from './ask.ts';
+import { attentionEnds, pageIsSeen } from './attention.ts';
 import type { BoardRoll, EventJson, RollJson } from './board-roll.ts';
 
 /**
- * - `loading`: nothing was read yet. - `live`: events arrive as they happen. - `retrying`: the agent does not answer, or
- * does not know the roll; `error` says why. - `denied`: it wants a token, or another one.
+ * - `loading`: the page waits for the first byte of its events, at its start or after it was hidden or asleep. - `live`:
+ * events arrive as they happen. - `paused`: the page is hidden and reads nothing. - `retrying`: the agent does not answer,
+ * or does not know the roll, or sends no events; `error` says why. - `denied`: it wants a token, or another one.
  */
-type FeedPhase = 'loading' | 'live' | 'retrying' | 'denied';
+type FeedPhase = 'loading' | 'live' | 'paused' | 'retrying' | 'denied';
 
 /** What of `/v1/self` the page shows. */
 interface SelfJson {
   readonly version: string;
+  /** Of the agent's process. */
+  readonly session: string;
   readonly lease: { readonly store: string };
   readonly roll: {
     readonly ageMs: number | null;
@@ -29,6 +34,15 @@ export interface DrainJson {
   readonly since: string | null;
 }
 
+/** What of `/v1/status` the page shows. */
+interface StatusJson {
+  /** null: the agent cannot read them; `notes` says why. */
+  readonly drains: readonly DrainJson[] | null;
+  /** How many there are, which may be more than `drains` has. */
+  readonly draining: number | null;
+  readonly notes: readonly string[];
+}
+
 export interface AuditJson {
   readonly report: AuditReport;
   readonly ageMs: number | null;
@@ -36,100 +50,164 @@ export interface AuditJson {
   readonly staleReason: string | null;
 }
 
+/** All times are on the page's monotonic clock. */
 export interface Feed {
   readonly phase: FeedPhase;
   /** One line; null while all is well. */
   readonly error: string | null;
+  /** When the roll was read or the stream of its events was heard last, a heartbeat counts; null: never. */
+  readonly heardAtMs: number | null;
   readonly self: SelfJson | null;
-  /** When `self` arrived, on the page's monotonic clock. */
+  /** When `self` arrived. */
   readonly selfAtMs: number;
   /** The agent's wall clock minus the page's. */
   readonly clockOffsetMs: number;
+  /** The last that could be read; null: none yet. */
   readonly drains: readonly DrainJson[] | null;
+  readonly drainsAtMs: number;
+  /** How many there are, which may be more than `drains` has. */
+  readonly draining: number;
+  /** Why they could not be read since; null: they could. */
+  readonly drainsError: string | null;
+  /** The last that could be read; null: none yet. */
   readonly audit: AuditJson | null;
-  /** Why there is no audit; null: it is not asked yet, or there is one. */
+  readonly auditAtMs: number;
+  /** Why it could not be read since; null: it could, or was not asked for yet. */
   readonly auditError: string | null;
 }
 
 export const LOADING: Feed = {
   phase: 'loading',
   error: null,
+  heardAtMs: null,
   self: null,
   selfAtMs: 0,
   clockOffsetMs: 0,
   drains: null,
+  drainsAtMs: 0,
+  draining: 0,
+  drainsError: null,
   audit: null,
+  auditAtMs: 0,
   auditError: null,
 };
 
-interface FeedDeps {
+interface FeedDeps extends AskDeps {
   readonly roll: BoardRoll;
-  /** GET of this origin, with the token if there is one. */
-  readonly get: (path: string, signal: AbortSignal) => Promise<Response>;
-  readonly sleep: (ms: number, signal: AbortSignal) => Promise<void>;
+  /** That of `createPageClock`. */
   readonly monotonicMs: () => number;
-  readonly wallMs: () => number;
   readonly random: () => number;
   /** True while the page cannot be seen. */
   readonly isHidden: () => boolean;
+  /** Resolves at the next change of `isHidden`, and when `signal` aborts. */
+  readonly hiddenChanges: (signal: AbortSignal) => Promise<void>;
   /** Called after each change of the feed or the roll. */
   readonly onChange: (feed: Feed) => void;
 }
 
-/** The answer is not 200. */
-class AnswerError extends Error {
-  override readonly name = 'AnswerError';
-  readonly status: number;
-  constructor(status: number, detail: string) {
-    super(detail);
-    this.status = status;
-  }
-}
-
-/** Heartbeats come every 10 s. */
+/** A live stream has a heartbeat each 10 s; one that is late by less is not silent. */
+const QUIET_MS = 12_000;
+/** A stream that is silent for so long is given up. */
 const SILENCE_MS = 25_000;
 const ANSWER_MS = 20_000;
-const POLL = { shownMs: 2_000, hiddenMs: 15_000, slowEvery: 5, answerMs: 4_000 };
+/** While the agent answers and sends no events, the roll is read whole this often at most. */
+const REREAD_MS = 20_000;
+const POLL = { everyMs: 2_000, slowEvery: 5, answerMs: 4_000 };
 const BACKOFF = { firstMs: 500, maxMs: 8_000 };
 const MAX_EVENT_CHARS = 64 * 1024 * 1024;
 
-/** Reads the agent until `signal` aborts: the roll once and then its events, and what has no events by polling. */
+/**
+ * How old the roll of the page may be: as old as that of its agent, or as long as the page has heard nothing of it. null:
+ * the page has none.
+ */
+export function pageAgeMs({ phase, heardAtMs, self, selfAtMs }: Feed, nowMs: number): number | null {
+  if (heardAtMs === null) return null;
+  const agentAgeMs = self?.roll.ageMs ?? null;
+  const silentMs = nowMs - heardAtMs;
+  const isHeard = phase === 'live' && silentMs <= QUIET_MS;
+  return Math.max(agentAgeMs === null ? 0 : agentAgeMs + nowMs - selfAtMs, isHeard ? 0 : silentMs);
+}
+
+/** null: the agent does not know it. */
+export function auditAgeMs({ audit, auditAtMs }: Feed, nowMs: number): number | null {
+  const ageMs = audit?.ageMs ?? null;
+  return ageMs === null ? null : ageMs + nowMs - auditAtMs;
+}
+
+/** What the loops of a feed share. */
+interface Reading {
+  readonly deps: FeedDeps;
+  readonly feed: () => Feed;
+  readonly update: (change: Partial<Feed>) => void;
+  /** The revision after which the stream continues; null: the roll is to be read whole. */
+  since: string | null;
+}
+
+/**
+ * Reads the agent until `signal` aborts or it wants a token: the roll once and then its events, and what has no events by
+ * polling. A page that is hidden for long reads nothing; when it is seen again the stream continues where it ended.
+ */
 export async function runFeed(deps: FeedDeps, signal: AbortSignal): Promise<void> {
   let feed = LOADING;
   const update = (change: Partial<Feed>) => {
     feed = { ...feed, ...change };
     deps.onChange(feed);
   };
-  await Promise.all([keepRoll(deps, update, signal), pollAgent(deps, () => feed, update, signal)]);
+  const reading: Reading = { deps, feed: () => feed, update, since: null };
+  const isSilent = () => feed.heardAtMs !== null && deps.monotonicMs() - feed.heardAtMs > QUIET_MS;
+  while (!signal.aborted) {
+    const turn = new AbortController();
+    const stop = () => turn.abort(signal.reason);
+    signal.addEventListener('abort', stop, { once: true });
+    const loops = [keepRoll(reading, turn.signal), pollAgent(reading, turn.signal)];
+    await Promise.race([...loops, attentionEnds(deps, isSilent, turn.signal)]);
+    signal.removeEventListener('abort', stop);
+    turn.abort(new Error('the page is hidden, or the computer slept'));
+    await Promise.all(loops);
+    if (signal.aborted || feed.phase === 'denied') return;
+    if (deps.isHidden()) {
+      update({ phase: 'paused', error: null });
+      await pageIsSeen(deps, signal);
+    }
+    update({ phase: 'loading', error: null });
+  }
 }
 
-type Update = (change: Partial<Feed>) => void;
-
-async function keepRoll(deps: FeedDeps, update: Update, signal: AbortSignal): Promise<void> {
-  // The revision after which the stream continues; null: the roll is to be read whole.
-  let since: string | null = null;
+/** Ends when the agent wants a token. */
+async function keepRoll(reading: Reading, signal: AbortSignal): Promise<void> {
+  const { deps, feed, update } = reading;
   let failures = 0;
+  let isDue = false;
   while (!signal.aborted) {
+    // The agent, or a proxy before it, answers and sends no event.
+    let isMute = false;
     try {
-      if (since === null) {
+      if (reading.since === null || isDue) {
         const list = (await readJson(deps, '/v1/containerInstances?presence=all', ANSWER_MS, signal)) as RollJson;
         deps.roll.replace(list);
-        since = list.revision;
-        update({ phase: 'live', error: null });
+        reading.since = list.revision;
+        update({ heardAtMs: deps.monotonicMs() });
       }
-      for await (const cursor of readStream(deps, since, update, signal)) {
-        since = cursor;
+      const onAnswer = () => {
+        isMute = true;
+      };
+      for await (const cursor of readStream(deps, reading.since, onAnswer, signal)) {
+        isMute = false;
+        reading.since = cursor;
         failures = 0;
+        update({ phase: 'live', error: null, heardAtMs: deps.monotonicMs() });
       }
       throw new Error('the agent ended the stream of events');
     } catch (error) {
       if (signal.aborted) return;
       const status = error instanceof AnswerError ? error.status : 0;
       // 400: this revision is not one of the store, which may have been restored from a backup.
-      if (status === 400) since = null;
+      if (status === 400) reading.since = null;
       update({ phase: status === 401 ? 'denied' : 'retrying', error: (error as Error).message });
       if (status === 401) return;
     }
+    // Otherwise the page would stand still beside an agent that answers.
+    isDue = isMute && deps.monotonicMs() - (feed().heardAtMs ?? 0) > REREAD_MS;
     const pauseMs = Math.min(BACKOFF.maxMs, BACKOFF.firstMs * 2 ** failures) * (0.5 + deps.random() / 2);
     failures += 1;
     await deps.sleep(pauseMs, signal).catch(() => {});
@@ -140,18 +218,18 @@ async function keepRoll(deps: FeedDeps, update: Update, signal: AbortSignal): Pr
 async function* readStream(
   deps: FeedDeps,
   since: string,
-  update: Update,
+  onAnswer: () => void,
   signal: AbortSignal,
 ): AsyncGenerator<string | null> {
   const ending = new AbortController();
   const { reader } = await limited(deps, ANSWER_MS, ending, signal, async () => {
     const answer = await deps.get(`/v1/events?since=${since}`, ending.signal);
+    onAnswer();
     if (answer.status !== 200 || !answer.body) throw await answerError(answer);
     return { reader: answer.body.getReader() };
   });
   const parser = createSseParser(MAX_EVENT_CHARS);
   let cursor: string | null = since;
-  update({ phase: 'live', error: null });
   try {
     for (;;) {
       const { done, value } = await limited(deps, SILENCE_MS, ending, signal, () => reader.read());
@@ -161,7 +239,6 @@ async function* readStream(
         if (id !== null) cursor = id === '' ? null : id;
       }
       if (cursor !== null) deps.roll.revision = cursor;
-      update({});
       yield cursor;
     }
   } finally {
@@ -169,16 +246,23 @@ async function* readStream(
   }
 }
 
-async function pollAgent(deps: FeedDeps, feed: () => Feed, update: Update, signal: AbortSignal): Promise<void> {
+/** Ends when the agent wants a token. */
+async function pollAgent(reading: Reading, signal: AbortSignal): Promise<void> {
+  const { deps, feed, update } = reading;
   let asksAudit = true;
   for (let round = 0; !signal.aborted; round += 1) {
     try {
       const self = (await readJson(deps, '/v1/self', POLL.answerMs, signal, (offsetMs) => {
         update({ clockOffsetMs: offsetMs });
       })) as SelfJson;
+      // Another process, perhaps with other flags.
+      if (self.session !== feed().self?.session) asksAudit = true;
       deps.roll.uncertainty = self.roll.uncertainty;
       update({ self, selfAtMs: deps.monotonicMs() });
-      if (round % POLL.slowEvery === 0) asksAudit = await pollSlowly(deps, asksAudit, update, signal);
+      if (round % POLL.slowEvery === 0) {
+        await pollDrains(reading, signal);
+        if (asksAudit) asksAudit = await pollAudit(reading, signal);
+      }
     } catch (error) {
       if (signal.aborted) return;
       if (error instanceof AnswerError && error.status === 401)
@@ -186,79 +270,29 @@ async function pollAgent(deps: FeedDeps, feed: () => Feed, update: Update, signa
       // While the stream lives, one missed poll is not worth a word: the age of the view goes on counting.
       if (feed().phase !== 'live') update({ error: (error as Error).message });
     }
-    await deps.sleep(deps.isHidden() ? POLL.hiddenMs : POLL.shownMs, signal).catch(() => {});
-    if (feed().phase === 'denied') return;
+    await deps.sleep(POLL.everyMs, signal).catch(() => {});
+  }
+}
+
+async function pollDrains({ deps, update }: Reading, signal: AbortSignal): Promise<void> {
+  try {
+    const status = (await readJson(deps, '/v1/status', POLL.answerMs, signal)) as StatusJson;
+    const { drains, draining, notes } = status;
+    if (!drains) throw new Error(notes.find((note) => note.startsWith('drains')) ?? 'the agent does not know them');
+    update({ drains, drainsAtMs: deps.monotonicMs(), draining: draining ?? drains.length, drainsError: null });
+  } catch (error) {
+    if (!signal.aborted) update({ drainsError: (error as Error).message });
   }
 }
 
 /** @returns false when this agent takes no part in the continuous audit, which does not change while it runs */
-async function pollSlowly(deps: FeedDeps, asksAudit: boolean, update: Update, signal: AbortSignal): Promise<boolean> {
-  const status = (await readJson(deps, '/v1/status', POLL.answerMs, signal).catch(() => null)) as {
-    drains: readonly DrainJson[] | null;
-  } | null;
-  if (status?.drains) update({ drains: status.drains });
-  if (!asksAudit) return false;
+async function pollAudit({ deps, update }: Reading, signal: AbortSignal): Promise<boolean> {
   try {
     const audit = (await readJson(deps, '/v1/audit', POLL.answerMs, signal)) as AuditJson;
-    update({ audit, auditError: null });
+    update({ audit, auditAtMs: deps.monotonicMs(), auditError: null });
     return true;
   } catch (error) {
-    update({ auditError: (error as Error).message });
+    if (!signal.aborted) update({ auditError: (error as Error).message });
     return !(error instanceof AnswerError && error.status === 404);
-  }
-}
-
-async function readJson(
-  deps: FeedDeps,
-  path: string,
-  limitMs: number,
-  signal: AbortSignal,
-  onClock: (offsetMs: number) => void = () => {},
-): Promise<unknown> {
-  const ending = new AbortController();
-  return limited(deps, limitMs, ending, signal, async () => {
-    const answer = await deps.get(path, ending.signal);
-    // In whole seconds, which is enough for ages in seconds.
-    const agentMs = Date.parse(answer.headers.get('date') ?? '');
-    if (!Number.isNaN(agentMs)) onClock(agentMs - deps.wallMs());
-    if (answer.status !== 200) throw await answerError(answer);
-    return answer.json();
-  });
-}
-
-async function answerError(answer: Response): Promise<AnswerError> {
-  const body: unknown = await answer.json().catch(() => null);
-  const detail = Object(body).detail;
-  return new AnswerError(answer.status, typeof detail === 'string' ? detail : `HTTP ${answer.status}`);
-}
-
-/** @throws Error after `limitMs`; `ending` then aborts, so that the request does not go on */
-async function limited<T>(
-  deps: FeedDeps,
-  limitMs: number,
-  ending: AbortController,
-  signal: AbortSignal,
-  work: () => Promise<T>,
-): Promise<T> {
-  const timer = new AbortController();
-  const stop = () => ending.abort(signal.reason);
-  signal.addEventListener('abort', stop, { once: true });
-  const late = deps.sleep(limitMs, timer.signal).then(
-    () => {
-      const error = new Error(`this agent has not answered for ${limitMs / 1_000} s`);
-      ending.abort(error);
-      throw error;
-    },
-    () => new Promise<never>(() => {}),
-  );
-  try {
-    return await Promise.race([work(), late]);
-  } catch (error) {
-    // A browser's own words for a refused connection help little.
-    if (error instanceof TypeError) throw new Error('this agent does not answer', { cause: error });
-    throw error;
-  } finally {
-    timer.abort();
-    signal.removeEventListener('abort', stop);
   }
 }

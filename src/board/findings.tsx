@@ -1,16 +1,20 @@
 import { printable } from '../lib/foreign-text.ts';
 import type { AuditJson, DrainJson } from './feed.ts';
+import { Banner } from './head.tsx';
 import { ageText } from './text.ts';
 
 interface AuditPanelProps {
   readonly audit: AuditJson | null;
+  /** null: not known. */
+  readonly ageMs: number | null;
+  /** Why it could not be read since; null: it could. */
   readonly error: string | null;
   readonly nowMs: number;
   readonly onNode: (id: string) => void;
 }
 
 /** What the continuous audit found: the roll against ECS. */
-export function AuditPanel({ audit, error, nowMs, onNode }: AuditPanelProps) {
+export function AuditPanel({ audit, ageMs, error, nowMs, onNode }: AuditPanelProps) {
   if (!audit) return <p class="empty">{error ? printable(error) : 'Loading …'}</p>;
   const { report } = audit;
   const findings = [...report.differences, ...report.notes];
@@ -20,10 +24,15 @@ export function AuditPanel({ audit, error, nowMs, onNode }: AuditPanelProps) {
         Audit{' '}
         <small>
           {report.agreeing.toLocaleString('en')} agree, {report.differences.length} differ
-          {audit.ageMs !== null && `; ${ageText(audit.ageMs)} old`}
+          {ageMs !== null && `; ${ageText(ageMs)} old`}
           {audit.stale && ', stale'}
         </small>
       </h2>
+      {error !== null && (
+        <Banner tone="note" title="It cannot be read any more">
+          {printable(error)}
+        </Banner>
+      )}
       {findings.length === 0 && <p class="empty">The roll and ECS agree.</p>}
       {findings.length > 0 && (
         <table class="findings">
@@ -58,18 +67,24 @@ export function AuditPanel({ audit, error, nowMs, onNode }: AuditPanelProps) {
 
 interface DrainsPanelProps {
   readonly drains: readonly DrainJson[] | null;
+  /** Since they could be read last, if ever. */
+  readonly ageMs: number;
+  /** Why they could not be read since; null: they could. */
+  readonly error: string | null;
   readonly nowMs: number;
   readonly onNode: (id: string) => void;
 }
 
 /** The nodes that rollcall drains, or is about to. */
-export function DrainsPanel({ drains, nowMs, onNode }: DrainsPanelProps) {
-  if (!drains || drains.length === 0) {
-    return <p class="empty">{drains ? 'No node is draining because of rollcall.' : 'Loading …'}</p>;
-  }
+export function DrainsPanel({ drains, ageMs, error, nowMs, onNode }: DrainsPanelProps) {
+  if (!drains) return <p class="empty">{error === null ? 'Loading …' : printable(error)}</p>;
+  const age = `read ${ageText(ageMs)} ago`;
+  if (drains.length === 0) return <p class="empty">No node is draining because of rollcall ({age}).</p>;
   return (
     <section class="panel">
-      <h2>Drains</h2>
+      <h2>
+        Drains <small>{age}</small>
+      </h2>
       <table class="findings">
         <thead>
           <tr>

@@ -1,4 +1,5 @@
 import type { ComponentChildren } from 'preact';
+import { printable } from '../lib/foreign-text.ts';
 import type { Uncertainty } from '../record/events.ts';
 import type { Feed } from './feed.ts';
 import { ageText } from './text.ts';
@@ -53,10 +54,18 @@ interface FreshnessProps {
   readonly ageMs: number | null;
 }
 
+/** For each phase, where the view is not fresh. */
+const WORDS: Readonly<Record<Feed['phase'], string>> = {
+  loading: 'loading',
+  live: 'stale',
+  paused: 'paused',
+  retrying: 'reconnecting',
+  denied: 'reconnecting',
+};
+
 function Freshness({ feed, revision, ageMs }: FreshnessProps) {
   const isFresh = feed.phase === 'live' && feed.self?.roll.stale !== true;
-  const word =
-    feed.phase === 'loading' ? 'loading' : isFresh ? 'live' : feed.phase === 'live' ? 'stale' : 'reconnecting';
+  const word = isFresh ? 'live' : WORDS[feed.phase];
   return (
     <dl class={`fresh ${isFresh ? '' : word}`}>
       <div class="pulse">
@@ -109,12 +118,14 @@ interface BannersProps {
   readonly feed: Feed;
   readonly uncertainty: Uncertainty | null;
   readonly ageMs: number | null;
+  /** Since the drains could be read last, if ever. */
+  readonly drainsAgeMs: number;
   /** Of the agent's clock. */
   readonly nowMs: number;
 }
 
 /** What a reader must know before the page is believed. */
-export function Banners({ feed, uncertainty, ageMs, nowMs }: BannersProps) {
+export function Banners({ feed, uncertainty, ageMs, drainsAgeMs, nowMs }: BannersProps) {
   const asOf = ageMs === null ? '' : clockText(nowMs - ageMs);
   const { roll } = feed.self ?? {};
   const isAway = feed.phase === 'retrying';
@@ -139,6 +150,22 @@ export function Banners({ feed, uncertainty, ageMs, nowMs }: BannersProps) {
           {Date.parse(uncertainty.until) > nowMs
             ? `Those that have not returned in ${ageText(Date.parse(uncertainty.until) - nowMs)} count as lost.`
             : 'It ends once the store has confirmed which of them are gone.'}
+        </Banner>
+      )}
+      {!isAway && feed.drainsError !== null && (
+        <Banner tone="note" title="The drains cannot be read">
+          {printable(feed.drainsError)}.{' '}
+          {feed.drains
+            ? `They are shown as of ${clockText(nowMs - drainsAgeMs)}.`
+            : 'Which nodes are draining is not known.'}
+        </Banner>
+      )}
+      {feed.drains && feed.draining > feed.drains.length && (
+        <Banner
+          tone="note"
+          title={`Only ${feed.drains.length.toLocaleString('en')} of ${feed.draining.toLocaleString('en')} drains are shown`}
+        >
+          The number and the table know no more of them: rollcall status --cluster NAME counts those of a cluster.
         </Banner>
       )}
       {feed.audit?.stale && (

@@ -1,8 +1,10 @@
 /** The board in a browser: the only file of it that touches the page, its clocks and its storage. */
 import { render } from 'preact';
 import { App } from './app.tsx';
+import { createPageClock } from './attention.ts';
 import { createBoardRoll } from './board-roll.ts';
 import { type Feed, LOADING, runFeed } from './feed.ts';
+import { titleText } from './text.ts';
 import { DEFAULT_VIEW, queryOfView, type View, viewOfQuery } from './view.ts';
 
 /** Several events within this time are drawn at once. */
@@ -14,6 +16,10 @@ const TOKEN_KEY = 'rollcall-token';
 
 const root = document.getElementById('board') as HTMLElement;
 const roll = createBoardRoll();
+const monotonicMs = createPageClock(
+  () => performance.now(),
+  () => Date.now(),
+);
 let view = viewOfQuery(new URLSearchParams(location.search));
 let feed: Feed = LOADING;
 let copied: string | null = null;
@@ -35,6 +41,19 @@ function sleep(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
+function hiddenChanges(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    const end = () => {
+      document.removeEventListener('visibilitychange', end);
+      signal.removeEventListener('abort', end);
+      resolve();
+    };
+    document.addEventListener('visibilitychange', end);
+    signal.addEventListener('abort', end);
+  });
+}
+
 function token(): string | null {
   return sessionStorage.getItem(TOKEN_KEY);
 }
@@ -51,13 +70,14 @@ function start() {
       return fetch(path, { headers, signal: inner, cache: 'no-store' });
     },
     sleep,
-    monotonicMs: () => performance.now(),
+    monotonicMs,
     wallMs: () => Date.now(),
     random: Math.random,
     isHidden: () => document.hidden,
+    hiddenChanges,
     onChange: (next: Feed) => {
       if (signal.aborted) return;
-      const isFirst = feed.phase === 'loading' && next.phase === 'live';
+      const isFirst = feed.heardAtMs === null && next.heardAtMs !== null;
       feed = next;
       if (isFirst) drawNow();
       else draw();
@@ -77,13 +97,13 @@ function drawNow() {
   if (drawing !== null) clearTimeout(drawing);
   drawing = null;
   const bad = [...roll.nodes.values()].filter(({ mood }) => mood === 'lost' || mood === 'critical').length;
-  document.title = `${bad === 0 ? '' : `${bad} not well · `}rollcall${view.cluster ? ` · ${view.cluster}` : ''}`;
+  document.title = titleText(feed.phase, bad, view.cluster);
   render(
     <App
       feed={feed}
       roll={roll}
       view={view}
-      monotonicMs={performance.now()}
+      monotonicMs={monotonicMs()}
       nowMs={Math.floor((Date.now() + feed.clockOffsetMs) / 1_000) * 1_000}
       origin={location.origin}
       authorized={token() !== null}

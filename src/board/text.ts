@@ -12,6 +12,15 @@ export function ageText(ms: number): string {
 }
 
 /**
+ * The title of the page, which is all that a reader sees of a hidden tab: it has a number only while that is kept current.
+ * @param bad how many nodes are lost or critical @param cluster null for all
+ */
+export function titleText(phase: string, bad: number, cluster: string | null): string {
+  const state = { live: bad === 0 ? '' : `${bad} not well`, paused: 'paused', retrying: 'not connected' }[phase];
+  return [state, 'rollcall', cluster].filter(Boolean).join(' · ');
+}
+
+/**
  * Why no node is shown: neither a mistyped cluster nor a roll that could not be read may look like an empty store.
  * @param cluster null for all @param isRead whether the page has a roll, however old
  */

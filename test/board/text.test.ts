@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { ageText, commandsFor, noNodesText, shellWord } from '../../src/board/text.ts';
+import { ageText, commandsFor, noNodesText, shellWord, titleText } from '../../src/board/text.ts';
 
 test('an age has at most two units and is never negative', () => {
   const ages = [-5_000, 999, 59_000, 61_000, 3_600_000, 3_900_000, 172_800_000].map(ageText);
@@ -12,6 +12,14 @@ test('neither a cluster without nodes nor a roll not read looks like an empty st
   assert.equal(noNodesText(null, true), 'No node has registered in this store.');
   assert.equal(noNodesText('nope', true), 'No node is in cluster nope.');
   assert.equal(noNodesText(null, false), 'No roll has been read yet.');
+});
+
+test('the title has a number only while it is kept current', () => {
+  assert.equal(titleText('live', 3, 'demo'), '3 not well · rollcall · demo');
+  assert.equal(titleText('live', 0, null), 'rollcall');
+  assert.equal(titleText('loading', 3, null), 'rollcall');
+  assert.equal(titleText('paused', 3, null), 'paused · rollcall');
+  assert.equal(titleText('retrying', 3, null), 'not connected · rollcall');
 });
 
 test('what stands in a command to copy is one word of a shell', () => {

@@ -100,7 +100,8 @@ test('the board shows real agents: a drain, a loss, a store that is away, an age
   await until('the board is live again', PATIENCE_MS, async () =>
     /live/.test(await page.locator('.fresh').innerText()),
   );
-  assert.equal((await page.locator('.banners').innerText()).trim(), '');
+  // The drains are asked for every 10 s.
+  await banner(page, /^\s*$/);
 
   shown.child.kill('SIGKILL');
   await banner(page, /Not connected.*does not answer.*reconnects by itself/);
@@ -239,6 +240,86 @@ test('10,000 nodes are searched, filtered, sorted and copied, and an event chang
   await rows.first().waitFor();
   // 640 px is what a window of 1,280 px has at 200 %.
   for (const width of [640, 400, 320]) await fits(page, width);
+  assert.deepEqual(complaints, []);
+});
+
+test('what a board cannot read is called old, and why; what it does not have whole, too', async (t) => {
+  const { url } = await startRoll(t, 3);
+  const browser = await startBrowser(t);
+  const { page, complaints } = await openPage(browser, url);
+  await page.clock.install();
+  const answers: Record<string, { readonly status: number; readonly json: unknown }> = {};
+  for (const path of ['events', 'status', 'audit']) {
+    await page.route(`**/v1/${path}*`, async (route) => {
+      const answer = answers[path];
+      // Ended by the page meanwhile, or by the test.
+      await (answer ? route.fulfill(answer) : route.continue()).catch(() => {});
+    });
+  }
+  const drain = { ec2InstanceId: spreadInstanceId(1), phase: 'drained', cluster: 'demo', reason: HOSTILE, since: null };
+  const report = { agreeing: 2, differences: [], notes: [] };
+  answers['events'] = { status: 503, json: { detail: 'all 1000 event readers of this agent are in use' } };
+  answers['status'] = { status: 200, json: { drains: [drain], draining: 6_000, notes: [] } };
+  answers['audit'] = { status: 200, json: { report, ageMs: 60_000, stale: false, staleReason: null } };
+  await page.goto(url);
+  await banner(page, /Not connected.*all 1000 event readers.*as of \d\d:\d\d:\d\d/);
+  assert.match(await page.locator('.fresh').innerText(), /reconnecting/);
+  assert.match(await page.title(), /^not connected/);
+  await banner(page, /Only 1 of 6,000 drains/);
+  await tiles(page, { present: 3, draining: 1 });
+  assert.match(await page.locator('.tabs').innerText(), /Drains 6,000/);
+  await page.locator('.tabs button', { hasText: 'Audit' }).click();
+  await until('the audit has its age', PATIENCE_MS, async () =>
+    /2 agree, 0 differ; 1 min old/.test(await page.locator('h2', { hasText: 'Audit' }).innerText()),
+  );
+
+  delete answers['events'];
+  answers['status'] = { status: 200, json: { drains: null, draining: null, notes: ['drains: permission denied'] } };
+  answers['audit'] = { status: 503, json: { detail: 'the store is away' } };
+  await until('both are asked for again', PATIENCE_MS, async () => {
+    await page.clock.runFor(5_000);
+    return /The drains cannot be read.*permission denied.*as of/.test(await page.locator('.banners').innerText());
+  });
+  await until('the old audit is called old', PATIENCE_MS, async () => {
+    await page.clock.runFor(20_000);
+    const text = await page.locator('main').innerText();
+    return /2 agree, 0 differ; [2-9] min old/.test(text) && /cannot be read any more\s+the store is away/.test(text);
+  });
+  await until('the board is live', PATIENCE_MS, async () => /live/.test(await page.locator('.fresh').innerText()));
+  await page.locator('.tabs button', { hasText: 'Drains' }).click();
+  assert.match(await page.locator('h2', { hasText: 'Drains' }).innerText(), /read \d+ (s|min) ago/);
+  assert.deepEqual(complaints, []);
+});
+
+test('more boards in one browser than it has connections: a hidden one gives its own back', async (t) => {
+  const { url, update } = await startRoll(t, 3);
+  const browser = await startBrowser(t);
+  const { page, context, complaints } = await openPage(browser, url);
+  const pages = [page];
+  // So many connections a browser has to one server, with HTTP/1.1.
+  while (pages.length < 6) pages.push(await context.newPage());
+  const hide = (each: Page, isHidden: boolean) =>
+    each.evaluate(
+      `Object.defineProperty(document, 'hidden', { configurable: true, get: () => ${isHidden} });
+      document.dispatchEvent(new Event('visibilitychange'));`,
+    );
+  for (const each of pages) {
+    await each.clock.install();
+    await each.goto(url);
+    await tiles(each, { present: 3 });
+    await hide(each, true);
+    await each.clock.runFor(31_000);
+    await until('it pauses', PATIENCE_MS, async () => /^paused/.test(await each.title()));
+  }
+  const seventh = await context.newPage();
+  await seventh.goto(url);
+  await tiles(seventh, { present: 3, critical: 1 });
+  await update(2, 'critical', 'none free');
+  await tiles(seventh, { present: 3, critical: 2 });
+  await hide(page, false);
+  await tiles(page, { present: 3, critical: 2 });
+  await until('it is live again', PATIENCE_MS, async () => /^2 not well/.test(await page.title()));
+  assert.match(await page.locator('.lines').innerText(), /none free/);
   assert.deepEqual(complaints, []);
 });
 
