@@ -40,8 +40,8 @@ async function collectChanges(
     if (revision <= BigInt(to)) {
       batches.push(batch);
       count += batch.changes.length;
-      for (const each of batch.changes)
-        bytes += each.kind === 'record' ? estimateBytes(each.record ?? each.previous) : 0;
+      // Both: the store sends each with its change, so neither is shared with the change before.
+      for (const each of batch.changes) bytes += each.kind === 'record' ? estimateBytes(each.record, each.previous) : 0;
     }
     if (count > maxChanges || bytes > KEPT_BYTES) {
       throw new StoreError(`${store.label}: too many changes after revision ${since}`, { retryable: false });
@@ -59,6 +59,8 @@ interface CatchUpOptions {
   readonly live: Pick<LiveRoll, 'told' | 'openLosses' | 'takePast'>;
   /** null: no loss is uncertain. */
   readonly massLoss: MassLossLimits | null;
+  /** Aborts when the process needs no events any more. */
+  readonly life: AbortSignal;
 }
 
 export interface CatchUp {
@@ -73,17 +75,24 @@ export interface CatchUp {
 }
 
 const MAX_AT_ONCE = 2;
+/** Clients come back within some seconds of a restart of their agent; for a later one the store is asked again. */
+const KEPT_UNUSED_MS = 30_000;
 
-/** The latest replay. Readers that resume at the same time, as after a restart of their agent, share it. */
+/**
+ * The latest replay. Readers that resume at the same time, as after a restart of their agent, share it. It may be as large as
+ * the log, and its events keep their rendered texts, so it is dropped when no reader has used it for a while.
+ */
 interface Past {
   readonly since: string;
   readonly batches: readonly PastBatch[];
   readonly position: LogPosition;
 }
 
-export function createCatchUp({ store, clock, log, live, massLoss }: CatchUpOptions): CatchUp {
+export function createCatchUp({ store, clock, log, live, massLoss, life }: CatchUpOptions): CatchUp {
   const slots = createSlots(MAX_AT_ONCE);
   let last: Past | null = null;
+  let usedAtMs = 0;
+  let isDropping = false;
   let count = 0;
 
   /** @returns null: a snapshot says better which losses are uncertain */
@@ -109,6 +118,21 @@ export function createCatchUp({ store, clock, log, live, massLoss }: CatchUpOpti
     return { reader, batches: [...batches, { events: [], cursor: past.position.revision }] };
   }
 
+  function keep(past: Past) {
+    last = past;
+    usedAtMs = clock.monotonicMs();
+    if (!isDropping) void dropUnused();
+  }
+
+  async function dropUnused(): Promise<void> {
+    isDropping = true;
+    for (let restMs = KEPT_UNUSED_MS; restMs > 0 && !life.aborted; ) {
+      await clock.sleep(restMs, life).catch(() => {}); // aborted: the loop's condition ends it
+      restMs = usedAtMs + KEPT_UNUSED_MS - clock.monotonicMs();
+    }
+    [last, isDropping] = [null, false];
+  }
+
   return {
     count: () => count,
     async resume(since, signal) {
@@ -117,11 +141,16 @@ export function createCatchUp({ store, clock, log, live, massLoss }: CatchUpOpti
         return await withDeadline(clock, CATCH_UP_TIMEOUT_MS, signal, action, (within) =>
           slots(within, async () => {
             const shared = last && from(last, since);
-            if (shared) return shared;
+            if (shared) {
+              usedAtMs = clock.monotonicMs();
+              return shared;
+            }
+            // Of no use to any reader any more, and the next one takes as much memory.
+            if (last && log.readFrom(last.position) === null) last = null;
             const past = await run(since, within);
             if (past === null) return null;
             // The replay that reaches back furthest serves most of the waiting readers.
-            if (last === null || from(last, since) === null) last = past;
+            if (last === null || from(last, since) === null) keep(past);
             return from(past, since);
           }),
         );

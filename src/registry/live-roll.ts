@@ -175,6 +175,8 @@ export function createLiveRoll({ store, clock, random, massLoss, log }: LiveRoll
       runner.reset();
       takeWaiting();
       isBased = false;
+      // The next snapshot starts it over anyway; until then its events would only take memory.
+      log.restart(log.here().revision);
     },
   };
 }

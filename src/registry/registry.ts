@@ -91,7 +91,7 @@ export function createRegistry(options: RegistryOptions): Registry {
   const storeId = createStoreId(store, life.signal);
   const log = createEventLog();
   const live = createLiveRoll({ store, clock, random, massLoss, log });
-  const catchUp = createCatchUp({ store, clock, log, live, massLoss });
+  const catchUp = createCatchUp({ store, clock, log, live, massLoss, life: life.signal });
   const parts = { log, live, catchUp, snapshot: createSnapshots(live, log, clock) };
   const follower = createFollower({
     store,
