@@ -48,6 +48,8 @@ const REFUSE_OLD_NODE = `if (parseInt(process.versions.node) < 24) {
   process.stderr.write('rollcall: this is Node ' + process.versions.node + ', and rollcall needs Node 24 or later\\n');
   process.exit(1);
 }`;
+/** Of March to July 2023. */
+const BROWSERS = ['chrome111', 'firefox115', 'safari16.4'];
 const common = {
   bundle: true,
   platform: 'node',
@@ -103,8 +105,12 @@ const [program, sdk, client, httpClient, board, style] = await Promise.all([
     entryPoints: ['src/client/client-http.ts'],
     outfile: `${NEXT}/client-http.js`,
     format: 'esm',
-    target: ['node20', 'chrome111', 'firefox115', 'safari16.4'],
+    target: ['node20', ...BROWSERS],
     minify: true,
+    // No Safari has `Symbol.dispose`, nor have older Chromes and Firefoxes. What `using` is compiled to looks for this one
+    // in its place; other objects of ours have to get it, too.
+    define: { 'Symbol.dispose': 'rollcallDispose' },
+    banner: { js: "const rollcallDispose = Symbol.dispose ?? Symbol.for('Symbol.dispose');" },
   }),
   build({
     ...common,
@@ -113,8 +119,7 @@ const [program, sdk, client, httpClient, board, style] = await Promise.all([
     write: false,
     platform: 'browser',
     format: 'esm',
-    // Browsers of 2023 and later.
-    target: ['chrome111', 'firefox115', 'safari16.4'],
+    target: BROWSERS,
     jsx: 'automatic',
     jsxImportSource: 'preact',
     legalComments: 'none',

@@ -273,12 +273,21 @@ const ADVICE: Readonly<Record<string, string>> = {
 
 /** @throws UsageError */
 export function parseOrigin(url: string): string {
-  const parsed = URL.canParse(url) ? new URL(url) : null;
+  const parsed = urlOf(url);
   // Agents have no users. A path or query would be ignored, so it is refused.
   if (parsed && /^https?:$/.test(parsed.protocol) && parsed.href === `${parsed.origin}/`) return parsed.origin;
   throw new UsageError(
     `cannot read the agent URL "${shownUrl(url)}": use http://HOST:PORT or https://HOST:PORT, such as http://127.0.0.1:51690`,
   );
+}
+
+/** Not by `URL.canParse`, which Safari has since version 17 and Chrome since 120. */
+function urlOf(text: string): URL | null {
+  try {
+    return new URL(text);
+  } catch {
+    return null;
+  }
 }
 
 /** Without what may be a password. */
