@@ -107,11 +107,27 @@ export function warnOfClocks(
 }
 
 /** Warns about unreadable keys on stderr, unless --log-level hides warnings. */
-export function warnOfSkipped(context: CliContext, { logLevel }: ReadFlags, skipped: readonly SkippedKey[]): void {
+export function warnOfSkipped(
+  context: CliContext,
+  { logLevel }: Pick<ReadFlags, 'logLevel'>,
+  skipped: readonly SkippedKey[],
+): void {
   if (!isLogged(logLevel, 'warn')) return;
   for (const { key, reason } of skipped.slice(0, MAX_WARNINGS)) {
     context.stderr(printable(`warning: skipped ${key}: ${reason}`).slice(0, MAX_LINE));
   }
   const more = skipped.length - MAX_WARNINGS;
   if (more > 0) context.stderr(`warning: skipped ${more} more unreadable keys`);
+}
+
+const MAX_KEYS_OF_STREAM = 100;
+
+/** Warns about the unreadable keys of a stream, which has them again at each change: of each once, and of so many at most. */
+export function streamSkipWarner(context: CliContext, flags: Pick<ReadFlags, 'logLevel'>) {
+  const warned = new Set<string>();
+  return (skipped: SkippedKey) => {
+    if (warned.has(skipped.key) || warned.size >= MAX_KEYS_OF_STREAM) return;
+    warned.add(skipped.key);
+    warnOfSkipped(context, flags, [skipped]);
+  };
 }

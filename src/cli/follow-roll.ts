@@ -3,9 +3,9 @@ import { type AgentAccessFlags, agentAccess, storeConfig } from '../config/store
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { describeError, RollcallError } from '../lib/errors.ts';
-import type { InstanceJson, RollEntry } from '../record/roll.ts';
+import type { InstanceJson, RollEntry, SkippedKey } from '../record/roll.ts';
 import type { MassLossLimits } from '../registry/mass-loss.ts';
-import type { CliContext, ReadFlags } from './context.ts';
+import { type CliContext, type ReadFlags, streamSkipWarner } from './context.ts';
 import { entryOf, explainAgentError } from './roll-reader.ts';
 
 /** The roll as it is after the events so far. */
@@ -55,10 +55,15 @@ export async function* rollChanges(
     signal: undefined,
   });
   const instances = new Map<string, InstanceJson>();
+  const warn = streamSkipWarner(context, flags);
+  const onSkipped = (skipped: SkippedKey) => {
+    warn(skipped);
+    instances.delete(skipped.key);
+  };
   let complete = false;
   let uncertain = false;
   try {
-    for await (const event of client.watch({ signal, onRetry, hold: massLoss !== null })) {
+    for await (const event of client.watch({ signal, onRetry, onSkipped, hold: massLoss !== null })) {
       applyEvent(instances, event);
       // A snapshot in mid-stream replaces the roll node by node; until it is whole the last one stays.
       complete = event.snapshot !== true && (complete || event.type === 'rollcall.roll.synced');

@@ -6,7 +6,7 @@ import { FieldError, field } from '../record/codec.ts';
 import { FutureRevisionError, parseRevision, SlowReaderError } from '../registry/event-source.ts';
 import { createSseParser, type SseBlock, SseTooLargeError } from './sse.ts';
 import { AgentError, type CloudBatch, OWN_URL, type RollSource, type StreamRequest } from './types.ts';
-import { parseCloudEvent, parseRollList } from './wire.ts';
+import { parseCloudEvent, parseRollList, UnreadableEventError } from './wire.ts';
 
 /** How an agent is asked: by Node's own client or by `fetch`. */
 export interface AgentTransport {
@@ -65,9 +65,15 @@ async function* readEventStream(
 
 function batchOfBlock({ type, data, id }: SseBlock, action: string): CloudBatch {
   if (type === 'error' && data !== null) throw new SlowReaderError(`${action}: ${errorDetail(data)}`);
-  const event = data === null ? null : parseCloudEvent(data);
   const progress = id === null ? {} : { cursor: toCursor(id) };
-  return { events: event ? [event] : [], ...progress };
+  try {
+    const event = data === null ? null : parseCloudEvent(data);
+    return { events: event ? [event] : [], ...progress };
+  } catch (error) {
+    // As in a list: one node must not keep the reader from all others, at each of its retries.
+    if (error instanceof UnreadableEventError) return { events: [], skipped: error.skipped, ...progress };
+    throw error;
+  }
 }
 
 /** An empty id clears the cursor, because a snapshot has started. */

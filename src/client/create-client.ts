@@ -126,8 +126,8 @@ export function createClient(source: RollSource, deps: ClientDeps): OpenClient {
         options.onCursor?.(next);
       };
       try {
-        const onRetry = options.onRetry ?? (() => {});
-        yield* watchEvents(source, request, { clock, random, signal, onRetry, onCursor });
+        const { onRetry = () => {}, onSkipped = () => {} } = options;
+        yield* watchEvents(source, request, { clock, random, signal, onRetry, onSkipped, onCursor });
       } catch (error) {
         if (signal.reason !== closed) throw error;
       }

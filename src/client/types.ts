@@ -142,6 +142,11 @@ export interface WatchOptions extends FilterOptions {
   readonly signal?: AbortSignal;
   /** Called with the error each time before the watch reconnects. Retries inside a store are not reported. */
   readonly onRetry?: (error: Error) => void;
+  /**
+   * Called for each event of an agent that this version cannot read, as of a node whose agent is newer, with the node's id and
+   * the reason. A map that `applyEvent` keeps equals `list()` where the node is deleted from it.
+   */
+  readonly onSkipped?: (skipped: SkippedKey) => void;
 }
 
 /** One watch; it is iterated once. */
@@ -200,6 +205,8 @@ export interface CloudBatch {
   readonly events: readonly RollCloudEvent[];
   /** The cursor after the batch is handled; null: a snapshot is not complete; absent: unchanged. */
   readonly cursor?: string | null;
+  /** An event that could not be read is left out. */
+  readonly skipped?: SkippedKey;
 }
 
 /** The next step where something else than an agent answers: the end of an `AgentError`. */

@@ -2,7 +2,7 @@ import { Backoff } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
 import { DeadlineError } from '../lib/deadline.ts';
 import { RollcallError } from '../lib/errors.ts';
-import type { InstanceJson } from '../record/roll.ts';
+import type { InstanceJson, SkippedKey } from '../record/roll.ts';
 import { FutureRevisionError } from '../registry/event-source.ts';
 import { AgentError, type RollCloudEvent, type RollSource, type StreamRequest, type WatchedEvent } from './types.ts';
 
@@ -16,6 +16,7 @@ interface WatchDeps {
   readonly signal: AbortSignal;
   /** Called with the error before each retry. */
   readonly onRetry: (error: Error) => void;
+  readonly onSkipped: (skipped: SkippedKey) => void;
   /** Called with the new cursor after all yielded events are handled. */
   readonly onCursor: (cursor: string | null) => void;
 }
@@ -45,6 +46,7 @@ export async function* watchEvents(
     try {
       for await (const batch of source.stream({ ...request, since: cursor }, signal)) {
         backoff = backoff.reset();
+        if (batch.skipped) deps.onSkipped(batch.skipped);
         const last = batch.events.at(-1);
         for (const event of batch.events) {
           // No valid cursor until the snapshot is complete: events before it may belong to another store.

@@ -45,16 +45,26 @@ export function readUncertainty(from: Readonly<Record<string, unknown>>): Uncert
 
 type Json = Readonly<Record<string, unknown>>;
 
+/** An event about one node has data that this version cannot read, as of a newer agent: the other events still hold. */
+export class UnreadableEventError extends FieldError {
+  readonly skipped: SkippedKey;
+  constructor(key: string, { message: reason }: FieldError) {
+    super(reason);
+    this.skipped = { key, reason };
+  }
+}
+
 /**
  * Parses an event in an agent's JSON; null for an unknown type, as of a newer agent.
- * @throws FieldError, SyntaxError if the text is not JSON
+ * @throws UnreadableEventError, another FieldError, SyntaxError if the text is not JSON
  */
 export function parseCloudEvent(text: string): RollCloudEvent | null {
   const from = field.object(JSON.parse(text), 'event');
   const kind = parseEventKind(field.text(from['type'], 'type'));
   if (kind === undefined) return null;
   const subject = readSubject(kind, from['subject']);
-  const data = readData(kind, field.object(from['data'], 'data'), freeText(from['revision'], 'revision'));
+  const revision = freeText(from['revision'], 'revision');
+  const data = readKnownData(kind, subject, from['data'], revision);
   if ('record' in data && data.record !== null && data.record.ec2InstanceId !== subject) {
     throw new FieldError('subject: expected the instance id of the record');
   }
@@ -66,7 +76,7 @@ export function parseCloudEvent(text: string): RollCloudEvent | null {
     ...(subject === null ? {} : { subject }),
     time: freeText(from['time'], 'time'),
     datacontenttype: 'application/json',
-    revision: freeText(from['revision'], 'revision'),
+    revision,
     ...(from['snapshot'] === true ? { snapshot: true } : {}),
     data,
   };
@@ -76,7 +86,7 @@ export function parseCloudEvent(text: string): RollCloudEvent | null {
 
 /** What the event is about: an instance id; of an audit's also the ARN of a container instance, or nothing. */
 function readSubject(kind: EventKind, subject: unknown): string | null {
-  if (kind === 'synced' || kind === 'uncertain' || kind === 'certain') return null;
+  if (isOfRoll(kind)) return null;
   if (kind !== 'difference' && kind !== 'resolved') return readInstanceId(subject, 'subject');
   const about = field.optionalText(subject, 'subject');
   if (about !== null && !isWord(about)) throw new FieldError('subject: expected an instance id or an ARN');
@@ -88,6 +98,20 @@ export function readInstanceId(value: unknown, path: string): string {
   const text = field.text(value, path);
   if (!INSTANCE_ID.test(text)) throw new FieldError(`${path}: expected an instance id`);
   return text;
+}
+
+function isOfRoll(kind: EventKind): boolean {
+  return kind === 'synced' || kind === 'uncertain' || kind === 'certain';
+}
+
+/** @throws UnreadableEventError for an event about one node, as those about the whole roll cannot be left out; FieldError */
+function readKnownData(kind: EventKind, subject: string | null, data: unknown, revision: string): CloudEventData {
+  try {
+    return readData(kind, field.object(data, 'data'), revision);
+  } catch (error) {
+    if (isOfRoll(kind) || !(error instanceof FieldError)) throw error;
+    throw new UnreadableEventError(subject ?? eventType(kind), error);
+  }
 }
 
 function readData(kind: EventKind, from: Json, revision: string): CloudEventData {
@@ -113,10 +137,20 @@ function readData(kind: EventKind, from: Json, revision: string): CloudEventData
     default:
       return {
         record: kind === 'forgotten' ? null : readKnownRecord(from['record']),
-        previous: field.optional(from['previous'], 'previous', readKnownRecord),
+        previous: readPrevious(from['previous']),
         presence: kind === 'forgotten' ? null : readPresence(from['presence']),
         ...(from['uncertain'] === true ? { uncertain: true } : {}),
       };
+  }
+}
+
+/** One that this version cannot read is none, as with a store: the event still says what is now, and no deletion is missed. */
+function readPrevious(value: unknown): NodeRecord | null {
+  try {
+    return field.optional(value, 'previous', readKnownRecord);
+  } catch (error) {
+    if (error instanceof FieldError) return null;
+    throw error;
   }
 }
 

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { runProgram } from '../../src/cli/program.ts';
 import type { Terminal } from '../../src/cli/terminal.ts';
+import { registered, synced } from '../client/sample-events.ts';
+import { EMPTY_LIST, json, startScriptedAgent, stream } from '../client/scripted-agent.ts';
 import { until } from '../support/machine-time.ts';
 import { soonStale, testContext } from '../support/run-in-process.ts';
 import { openTestRoll, type TestRoll } from '../support/test-roll.ts';
@@ -74,4 +76,28 @@ test('it says that the roll is old while the agent cannot read the store', async
   await until('it says so', PATIENCE_MS, () => list.said.stderr === old);
   assert.equal(list.said.stdout, 'i-00000001\n\ni-00000001\n\n');
   await list.stop();
+});
+
+test('a node whose agent is newer than this command is left out, and named once', async (t) => {
+  const newer = (revision: number) => {
+    const { data, ...event } = registered(revision, 2);
+    return { ...event, data: { ...data, record: { ...('record' in data ? data.record : null), schemaVersion: 2 } } };
+  };
+  const events = [
+    registered(7, 1, true),
+    registered(7, 2, true),
+    synced(7, 1, 2),
+    newer(8),
+    newer(9),
+    registered(10, 3),
+  ];
+  const told = stream(events.map((event) => `data: ${JSON.stringify(event)}\nid: ${event.revision}\n\n`).join(''));
+  const agent = await startScriptedAgent(t, (req, res) =>
+    (req.url?.startsWith('/v1/events') ? told : json(200, EMPTY_LIST))(req, res),
+  );
+  const list = watching(agent, undefined, '-o', 'name');
+  await until('all is read', PATIENCE_MS, () => list.said.stdout.endsWith('i-00000001\ni-00000003\n\n'));
+  await list.stop();
+  const warning = 'warning: skipped i-00000002: schemaVersion 2 is newer than 1; upgrade this reader';
+  assert.equal(list.said.stderr.split(warning).length, 2, list.said.stderr);
 });

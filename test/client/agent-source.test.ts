@@ -177,6 +177,30 @@ for (const [name, way] of Object.entries(WAYS)) {
       assert.deepEqual(agent.asked, ['/v1/events?uncertain=hold&since=5&cluster=a&cluster=b&types=lost&types=synced']);
     });
 
+    test('a watch skips an event of a newer agent, names its node, and goes on', async (t) => {
+      const data = { ...lost(8, 2).data, record: { ...sampleEntry(2).record, schemaVersion: 2 } };
+      const newer = { ...lost(8, 2), data } as unknown as RollCloudEvent;
+      const agent = await startScriptedAgent(
+        t,
+        stream(text(registered(7, 1, true)) + text(synced(7, 1, 2), '7') + text(newer, '8'), 'cut'),
+        stream(text(lost(9, 1), '9')),
+      );
+      const told: unknown[] = [];
+      const onSkipped = (skipped: unknown) => told.push(skipped);
+      for await (const { id, cursor } of client(t, agent).watch({ onSkipped })) {
+        told.push([id, cursor]);
+        if (cursor === '9') break;
+      }
+      const reason = 'schemaVersion 2 is newer than 1; upgrade this reader';
+      assert.deepEqual(told, [
+        ['7/i-00000001/registered/snapshot', null],
+        ['7/synced', '7'],
+        { key: 'i-00000002', reason },
+        ['9/i-00000001/lost', '9'],
+      ]);
+      assert.deepEqual(agent.asked.slice(1), ['/v1/events?uncertain=hold&since=8']);
+    });
+
     test('an older agent, which holds uncertain losses in every stream, is asked again without the parameter', async (t) => {
       const agent = await startScriptedAgent(
         t,

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseFleetStatus } from '../../src/client/status-answer.ts';
-import { parseCloudEvent, parseRollList } from '../../src/client/wire.ts';
+import { parseCloudEvent, parseRollList, UnreadableEventError } from '../../src/client/wire.ts';
 import { FieldError } from '../../src/record/codec.ts';
 import { instanceJson } from '../../src/record/roll.ts';
-import { lost, registered, sampleEntry, synced } from './sample-events.ts';
+import { forgotten, lost, registered, sampleEntry, synced } from './sample-events.ts';
 import { EMPTY_LIST } from './scripted-agent.ts';
 
 /** Ends a line, sets a terminal's title, turns text round, hides itself. */
@@ -55,6 +55,33 @@ test('nor can one of its events; an event about what is no instance is refused',
   const { record } = (registered(7, 1) as Extract<ReturnType<typeof registered>, { subject: string }>).data;
   const other = { data: { record: { ...record, ec2InstanceId: 'i-99999999' }, previous: null, presence: null } };
   assert.throws(() => parse(registered(7, 1), other), FieldError);
+});
+
+test('an event of a node that cannot be read is named, its deletion is not missed, and one of the whole roll is an error', () => {
+  const parse = (event: object) => parseCloudEvent(JSON.stringify(event));
+  const newer = { ...sampleEntry(1).record, schemaVersion: 2 };
+  const reason = 'schemaVersion 2 is newer than 1; upgrade this reader';
+  for (const data of [{ ...lost(8, 1).data, record: newer }, { ...lost(8, 1).data, presence: 7 }, 7]) {
+    assert.throws(
+      () => parse({ ...lost(8, 1), data }),
+      (error: Error) => error instanceof UnreadableEventError && error.skipped.key === 'i-00000001',
+    );
+  }
+  assert.throws(() => parse({ ...lost(8, 1), data: { ...lost(8, 1).data, record: newer } }), {
+    skipped: { key: 'i-00000001', reason },
+  });
+  const gone = parse({ ...forgotten(9, 1), data: { ...forgotten(9, 1).data, previous: newer } });
+  assert.deepEqual(gone, { ...forgotten(9, 1), data: { ...forgotten(9, 1).data, previous: null } });
+  for (const broken of [
+    { ...synced(9, 1), data: {} },
+    { ...lost(8, 1), revision: 8 },
+    { ...lost(8, 1), subject: 'x' },
+  ]) {
+    assert.throws(
+      () => parse(broken),
+      (error: Error) => error instanceof FieldError && !(error instanceof UnreadableEventError),
+    );
+  }
 });
 
 test('nor can its status, and an address in it is one', () => {

@@ -8,7 +8,7 @@ import { DeadlineError, withDeadline } from '../../lib/deadline.ts';
 import { describeError, RollcallError } from '../../lib/errors.ts';
 import { field } from '../../record/codec.ts';
 import { FutureRevisionError } from '../../registry/event-source.ts';
-import type { CliContext } from '../context.ts';
+import { type CliContext, streamSkipWarner } from '../context.ts';
 import { explainAgentError } from '../roll-reader.ts';
 import { type CursorFile, cursorRefusal, resumeAt } from './cursor-file.ts';
 import { createCursorSaver } from './cursor-saver.ts';
@@ -77,8 +77,16 @@ export async function watchAgent(
       // After a reconnection at once, as that is when the store is checked.
       saver?.advance(cursor, checked !== retries);
     };
+    const onSkipped = streamSkipWarner(context, config);
     try {
-      const events = client.watch({ ...watchOptions(config), since, signal: ending.signal, onRetry, onCursor });
+      const events = client.watch({
+        ...watchOptions(config),
+        since,
+        signal: ending.signal,
+        onRetry,
+        onSkipped,
+        onCursor,
+      });
       for await (const { cursor, ...event } of events) {
         answered();
         const source = event.source.replace(/^rollcall:/, '');
