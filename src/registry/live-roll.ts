@@ -38,6 +38,8 @@ export interface LiveRoll {
   told(): Roll;
   /** The present uncertainty as an event at the end of the log; null: none. */
   uncertain(): UncertainEvent | null;
+  /** Since the start of the process. */
+  massLosses(): number;
   /** Lost nodes that may return: those of the uncertainty, and those whose loss waits for its verdict. */
   openLosses(): ReadonlyMap<string, UncertainLoss>;
   /**
@@ -170,6 +172,7 @@ export function createLiveRoll({ store, clock, random, massLoss, log }: LiveRoll
       const { uncertainty, part } = phase;
       return { kind: 'uncertain', revision: log.here().revision, uncertainty, part };
     },
+    massLosses: runner.massLosses,
     openLosses: () => runner.state().open,
     stop() {
       runner.reset();

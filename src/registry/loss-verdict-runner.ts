@@ -17,6 +17,8 @@ interface VerdictRunnerOptions {
  */
 interface VerdictRunner {
   state(): VerdictState;
+  /** Uncertainties so far, however often it was reset. One that follows another at once is the same. */
+  massLosses(): number;
   feed(input: VerdictInput): void;
   nowMs(): number;
   /**
@@ -44,12 +46,14 @@ export function createVerdictRunner({ clock, limits, countOverdue, onTelling }: 
   let isPaused = false;
   let pausedMs = 0;
   let polling = false;
+  let massLosses = 0;
 
   const nowMs = () => (isPaused ? heardAtMs : clock.monotonicMs()) - pausedMs;
 
   function feed(input: VerdictInput, agoMs = 0) {
     const now = { monotonicMs: nowMs() - agoMs, wallMs: clock.wallMs() - agoMs };
     const step = judgeLosses(state, input, now, limits);
+    if (state.phase.kind !== 'uncertain' && step.state.phase.kind === 'uncertain') massLosses += 1;
     ({ state, wakeAtMs } = step);
     sleepUntilWake();
     if (step.poll && !polling) void poll(running.signal);
@@ -88,6 +92,7 @@ export function createVerdictRunner({ clock, limits, countOverdue, onTelling }: 
 
   return {
     state: () => state,
+    massLosses: () => massLosses,
     feed: (input) => feed(input),
     nowMs,
     heard(confirmedMsAgo) {

@@ -60,6 +60,8 @@ export interface RegistryStatus {
   readonly watchRestarts: number;
   /** As in `RegistryRead`. */
   readonly uncertainty: Uncertainty | null;
+  /** Mass losses since the start of the process. */
+  readonly massLosses: number;
   /** How many nodes are lost, in a mass loss or a moment ago, and may return. */
   readonly uncertainLosses: number;
   readonly eventReaders: number;
@@ -158,6 +160,7 @@ export function createRegistry(options: RegistryOptions): Registry {
         snapshots,
         watchRestarts,
         uncertainty: live.uncertain()?.uncertainty ?? null,
+        massLosses: live.massLosses(),
         uncertainLosses: live.openLosses().size,
         eventReaders: log.followers(),
         slowReaders: log.slowReaders(),

@@ -7,7 +7,7 @@ import { sampleReport } from '../support/sample-report.ts';
 
 const roll: RegistryStatus = {
   ...{ watching: false, ageMs: null, stale: true, nodes: null, uncertainty: null, uncertainLosses: 0, eventReaders: 0 },
-  ...{ lastError: null, snapshots: 0, watchRestarts: 0, slowReaders: 0, catchUps: 0 },
+  ...{ lastError: null, snapshots: 0, watchRestarts: 0, slowReaders: 0, catchUps: 0, massLosses: 0 },
 } as RegistryStatus;
 const drain = { state: 'waiting', reason: 'no slot', since: '2026-01-01T00:00:00.000Z' } as const;
 const ecsAttributes = { state: 'failing', reason: 'denied', lastWrite: null } as const;

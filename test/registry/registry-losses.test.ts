@@ -18,6 +18,24 @@ test('a single loss is sent as soon as the store was polled about the others', a
   assert.deepEqual({ uncertainty, uncertainLosses }, { uncertainty: null, uncertainLosses: 0 });
 });
 
+test('mass losses are counted, each once however many nodes it takes and however long it lasts', async (t) => {
+  const { store, clock, registry } = await setUp(t);
+  assert.equal(registry.status().massLosses, 0);
+  store.commit(nodes(0, 10, null));
+  await clock.advance(0);
+  assert.equal(registry.status().massLosses, 1);
+  await passHealthy(clock, store, 20_000);
+  store.commit(nodes(10, 16, null));
+  await clock.advance(0);
+  await passHealthy(clock, store, 70_000);
+  assert.deepEqual([registry.status().uncertainty, registry.status().massLosses], [null, 1]);
+  store.commit(nodes(0, 16));
+  await clock.advance(0);
+  store.commit(nodes(4, 14, null));
+  await clock.advance(0);
+  assert.deepEqual([registry.status().uncertainty?.vanished, registry.status().massLosses], [10, 2]);
+});
+
 test('with the verdict off a loss is sent at once, and the store is not polled', async (t) => {
   const { store, clock, consumer } = await setUp(t, { massLoss: null });
   store.commit(nodes(0, 20, null));

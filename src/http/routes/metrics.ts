@@ -203,6 +203,11 @@ function registryMetrics(registry: RegistryStatus): readonly Metric[] {
       'One during a mass loss, while lost events are uncertain',
       plain(registry.uncertainty ? 1 : 0),
     ),
+    counter(
+      'rollcall_registry_mass_losses_total',
+      'Mass losses that this agent saw; also those that began and ended between two scrapes',
+      plain(registry.massLosses),
+    ),
     gauge('rollcall_registry_held_losses', 'Lost nodes that may return', plain(registry.uncertainLosses)),
     gauge('rollcall_event_readers', 'Current event readers', plain(registry.eventReaders)),
     counter(

@@ -285,6 +285,7 @@ test('/metrics has every sample in base units and does not read the store', asyn
     'rollcall_registry_snapshots_total 0',
     'rollcall_registry_watch_restarts_total 0',
     'rollcall_registry_uncertain 0',
+    'rollcall_registry_mass_losses_total 0',
     'rollcall_registry_held_losses 0',
     'rollcall_event_readers 0',
     'rollcall_event_readers_cut_total 0',
@@ -297,12 +298,14 @@ test('/metrics has every sample in base units and does not read the store', asyn
 test('/metrics has the interruption, the uncertainty and the readers', async (t) => {
   const { agent, trouble, text } = await startAgentRoutes(t);
   agent.report = sampleReport({ interruption: { kind: 'maintenance', action: null, time: null } });
-  trouble.status = { uncertainty: UNCERTAINTY, uncertainLosses: 40, eventReaders: 3, slowReaders: 2, catchUps: 5 };
+  const losses = { uncertainty: UNCERTAINTY, massLosses: 4, uncertainLosses: 40 };
+  trouble.status = { ...losses, eventReaders: 3, slowReaders: 2, catchUps: 5 };
   const { text: page } = await text('/metrics');
   for (const sample of [
     'rollcall_interruption{kind="maintenance"} 1',
     'rollcall_interruption{kind="spot-interruption"} 0',
     'rollcall_registry_uncertain 1',
+    'rollcall_registry_mass_losses_total 4',
     'rollcall_registry_held_losses 40',
     'rollcall_event_readers 3',
     'rollcall_event_readers_cut_total 2',
