@@ -72,12 +72,13 @@ const unknownTo = (table: Readonly<Record<string, string>>, text: string) =>
     return !known || labels.some((label) => !known.includes(label));
   });
 
+const EXPRESSIONS = {
+  alerts: (ALERTS.match(/(?<=^ *expr: ).*$/gm) ?? []).join('\n'),
+  dashboard: JSON.stringify(JSON.parse(DASHBOARD)).replaceAll('\\"', '"'),
+};
+
 test('the alerts and the dashboard ask for metrics and labels that there are', () => {
-  const expressions = {
-    alerts: (ALERTS.match(/(?<=^ *expr: ).*$/gm) ?? []).join('\n'),
-    dashboard: JSON.stringify(JSON.parse(DASHBOARD)).replaceAll('\\"', '"'),
-  };
-  for (const [name, text] of Object.entries(expressions)) {
+  for (const [name, text] of Object.entries(EXPRESSIONS)) {
     assert.ok(asked(text).length >= 15, name);
     assert.deepEqual(unknownTo(documented(), text), [], name);
   }
@@ -85,6 +86,25 @@ test('the alerts and the dashboard ask for metrics and labels that there are', (
     { metric: 'rollcall_gone', labels: [] },
     { metric: 'rollcall_drain_state', labels: ['job', 'stat'] },
   ]);
+});
+
+/** Of the fleet, and what is true of an agent that is cut off: it says what was. */
+const OF_THE_FLEET = {
+  rollcall_registry_nodes: 'rollcall_registry_watch_down_seconds > 0',
+  rollcall_registry_uncertain: 'rollcall_registry_watch_down_seconds > 0',
+  rollcall_audit_nodes: 'rollcall_audit_stale == 1',
+  rollcall_audit_failing: 'rollcall_audit_stale == 1',
+};
+
+test('the alerts and the dashboard leave out what agents that are cut off say of the fleet', () => {
+  for (const [metric, isCutOff] of Object.entries(OF_THE_FLEET)) {
+    const uses = Object.values(EXPRESSIONS).flatMap((text) => text.split(metric).slice(1));
+    assert.ok(uses.length > 0, metric);
+    for (const use of uses) {
+      const rest = use.replace(/^\{[^{}]*\}/, '');
+      assert.ok(rest.startsWith(` unless on (instance) ${isCutOff})`), `${metric}${use.slice(0, 100)}`);
+    }
+  }
 });
 
 test('docs/prometheus.md names each alert, and each difference of an audit has one', () => {
