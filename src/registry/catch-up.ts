@@ -1,7 +1,8 @@
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { createSlots } from '../lib/slots.ts';
-import type { WatchBatch } from '../store/read-roll.ts';
+import type { NodeRecord } from '../record/record.ts';
+import type { Change, WatchBatch } from '../store/read-roll.ts';
 import type { Store } from '../store/store.ts';
 import { CompactedError, StoreError } from '../store/store-errors.ts';
 import { type EventLog, estimateBytes, KEPT_BYTES, type LogPosition } from './event-log.ts';
@@ -30,18 +31,28 @@ async function collectChanges(
   signal: AbortSignal,
 ): Promise<readonly WatchBatch[]> {
   const batches: WatchBatch[] = [];
+  const records = new Map<string, NodeRecord | null>();
   let count = 0;
   let bytes = 0;
   let last = since;
+
+  /** What a record replaces is that of the node's change before, which is kept already: the store sends it once more. */
+  function shared(change: Change): Change {
+    if (change.kind !== 'record') return change;
+    const { instanceId, record } = change;
+    const known = records.get(instanceId);
+    records.set(instanceId, record);
+    bytes += estimateBytes(record, known === undefined ? change.previous : null);
+    return known === undefined ? change : { ...change, previous: known };
+  }
+
   for await (const batch of watchBatches(store, clock, since, CATCH_UP_TIMEOUT_MS, signal)) {
     const revision = BigInt(batch.revision);
     if (revision < BigInt(last)) throw new CompactedError(`${store.label}: revision ${revision} came after ${last}`);
     if (batch.confirmedMsAgo !== undefined) return batches;
     if (revision <= BigInt(to)) {
-      batches.push(batch);
+      batches.push({ ...batch, changes: batch.changes.map(shared) });
       count += batch.changes.length;
-      // Both: the store sends each with its change, so neither is shared with the change before.
-      for (const each of batch.changes) bytes += each.kind === 'record' ? estimateBytes(each.record, each.previous) : 0;
     }
     if (count > maxChanges || bytes > KEPT_BYTES) {
       throw new StoreError(`${store.label}: too many changes after revision ${since}`, { retryable: false });

@@ -33,6 +33,7 @@ test('the log keeps fewer events of large records, and cuts off a reader that is
 
 for (const [changes, what] of [
   [100, 'updated'],
+  [400, 'updated'],
   [600, 'registered'],
 ] as const) {
   test(`a reader with ${changes} changes of 60 kB behind it begins with ${what}`, async (t) => {
@@ -47,6 +48,20 @@ for (const [changes, what] of [
     assert.deepEqual(resumed.roll().get(large(0).record.ec2InstanceId), large(changes - 1));
   });
 }
+
+test('of a reader’s past what the changes of many nodes replaced counts, too', async (t) => {
+  const { store, clock } = await setUp(t);
+  const many = (text: string) =>
+    nodes(0, 300).map((node) => ({ ...node, record: { ...node.record, labels: { text: text.repeat(60_000) } } }));
+  store.commit(many('x'));
+  store.commit(many('y'));
+  const registry = createRegistry({ store, clock, random: () => 0.5 });
+  t.after(() => registry.close());
+  const resumed = reader(registry, '3');
+  await clock.advance(0);
+  assert.equal(registry.status().catchUps, 1);
+  assert.match(resumed.take()[0]?.[0] ?? '', /^registered/);
+});
 
 test('a loss does not wait for its verdict while more than 32 MiB of changes wait behind it', async (t) => {
   const { store, clock, consumer } = await setUp(t);
