@@ -5,7 +5,7 @@ import type { ContainerInstance } from '../ecs/ecs-api.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { UsageError } from '../lib/errors.ts';
 import type { CliContext } from './context.ts';
-import { type ListField, renderList, sortByFields } from './table.ts';
+import { type ListField, listPieces, sortByFields } from './table.ts';
 
 /** All columns, by their names in `--fields`. Values that the store has too have the same names. */
 const ECS_LIST_FIELDS = {
@@ -98,7 +98,7 @@ export async function listFromEcs(context: CliContext, flags: EcsListFlags, comm
       [...instances].sort(byCluster),
       sorting.map((name) => ECS_LIST_FIELDS[name]),
     );
-    await context.stdout(renderList(flags, sorted, fields, ({ described }) => described));
+    for (const piece of listPieces(flags, sorted, fields, ({ described }) => described)) await context.stdout(piece);
     if (instances.length === 0 && isLogged(flags.logLevel, 'warn')) {
       context.stderr(`no container instance in ${clusters?.join(', ') ?? 'any cluster'} (${api.label})`);
     }

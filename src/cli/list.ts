@@ -17,7 +17,7 @@ import { type Picture, watchList } from './list-watch.ts';
 import { massLossNote } from './mass-loss-note.ts';
 import { withRoll } from './roll-reader.ts';
 import { sortByAddress } from './sort-by-address.ts';
-import { type ListField, renderList, sortByFields } from './table.ts';
+import { type ListField, listPieces, renderList, sortByFields } from './table.ts';
 
 type Source = 'store' | 'ecs';
 
@@ -176,7 +176,8 @@ async function printRoll<R extends NodeSummary>(
   const asked = filterRoll(sortByAddress(roll.entries), { ...filter, health: null, presence: null });
   const entries = sortByFields(filterRoll(asked, filter), sorting);
   warnOfClocks(context, flags, entries);
-  await context.stdout(renderList(flags, entries, fields, json, { revision: roll.revision }));
+  for (const piece of listPieces(flags, entries, fields, json, { revision: roll.revision }))
+    await context.stdout(piece);
   for (const line of hints(filter, roll, entries.length)) context.stderr(line);
   const note = massLossNote(asked, massLossLimits(flags), hasAbsent(filter));
   if (note !== null && isLogged(flags.logLevel, 'warn')) context.stderr(note);
