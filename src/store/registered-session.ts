@@ -2,7 +2,7 @@ import { decodeRecord, encodeRecord } from '../record/codec.ts';
 import type { NodeRecord } from '../record/record.ts';
 import { keysOf, presenceKey, recordKey } from './keys.ts';
 import type { Guard, KeyValue, Kv, TxnResult } from './kv.ts';
-import { holds, MAX_ATTEMPTS, presenceOf, unchanged } from './registration.ts';
+import { holds, MAX_ATTEMPTS, presenceOf, startedLater, unchanged } from './registration.ts';
 import type { Hold, NotHeld, Superseded, WriteOutcome } from './store.ts';
 import { LeaseNotFoundError, StoreError } from './store-errors.ts';
 
@@ -12,12 +12,15 @@ interface RegistrationKeys {
   readonly record: KeyValue | null;
 }
 
-/** Why the presence is not this session's. @param presence its text; null: it does not exist */
-export function whyNotHeld(hold: Hold, presence: string | null): NotHeld {
-  const holder = presenceOf(presence)?.session ?? null;
-  return holder === null || holder === hold.registration.session
+/**
+ * Why the presence is not this session's. One that certainly started earlier does not supersede it: a restored backup has
+ * brought that presence back, and registering replaces it. @param presence its text; null: it does not exist
+ */
+export function whyNotHeld({ registration }: Hold, presence: string | null): NotHeld {
+  const holder = presenceOf(presence);
+  return holder === null || holder.session === registration.session || startedLater(registration, holder)
     ? { kind: 'lost' }
-    : { kind: 'superseded', by: holder };
+    : { kind: 'superseded', by: holder.session };
 }
 
 type DepartureDecision =
@@ -28,19 +31,21 @@ type DepartureDecision =
 
 /**
  * How an agent can still deregister when the presence is not on its lease. It may replace the record while no other
- * session has written one. An earlier attempt, whose answer was lost, may have deregistered already.
+ * session has written one, but for one that certainly started earlier and is back from a backup, presence and record. An
+ * earlier attempt, whose answer was lost, may have deregistered already.
  * @param json the record with its departure, encoded
  */
 export function decideDeparture(hold: Hold, json: string, seen: RegistrationKeys): DepartureDecision {
   const { instanceId, session } = hold.registration;
-  const holder = presenceOf(seen.presence?.value ?? null)?.session ?? null;
-  if (holder !== null && holder !== session) return { kind: 'superseded', by: holder };
-  if (seen.record === null) return { kind: 'lost' };
+  const presence = seen.presence?.value ?? null;
+  const reason = whyNotHeld(hold, presence);
+  if (reason.kind === 'superseded' || seen.record === null) return reason;
   if (seen.presence === null && seen.record.value === json)
     return { kind: 'written', revision: seen.record.modRevision };
   const record = decodeRecord(instanceId, seen.record.value);
   // Without a presence, one of another session says nothing of what came after this session: it may be the one before it.
-  if (!record.ok || record.value.sidecar.session !== session) return { kind: 'lost' };
+  const writer = presenceOf(presence)?.session ?? session;
+  if (!record.ok || ![writer, session].includes(record.value.sidecar.session)) return { kind: 'lost' };
   return {
     kind: 'write',
     guards: [unchanged(presenceKey(instanceId), seen.presence), unchanged(recordKey(instanceId), seen.record)],

@@ -10,8 +10,9 @@ type RegistrationDecision = { readonly kind: 'write'; readonly guards: readonly 
 /**
  * Whether `registration.session` may register, given the presence that was read. Its own presence does not prevent it: it
  * is from an attempt whose answer was lost, or from a lease that the store still has. Nor does an unreadable presence: no
- * agent recognises it as its own. Of two that take over, the one that started later wins, in whatever order they write:
- * otherwise an agent whose registration got no answer could replace a newer one that registered meanwhile.
+ * agent recognises it as its own. Of two sessions the one that started later wins, in whatever order they write: an agent
+ * whose registration got no answer must not replace a newer one, and the presence of a dead one, which a restored backup
+ * has brought back, must not end its successor. Where neither is certainly later, only one that takes over replaces.
  */
 export function decideRegistration(
   registration: Registration,
@@ -19,12 +20,9 @@ export function decideRegistration(
   seen: KeyValue | null,
 ): RegistrationDecision {
   const holder = presenceOf(seen?.value ?? null);
-  if (
-    holder !== null &&
-    holder.session !== registration.session &&
-    !(takeover && !isLaterInstant(holder.since, registration.since))
-  ) {
-    return { kind: 'superseded', by: holder.session };
+  if (holder !== null && holder.session !== registration.session) {
+    const wins = takeover ? !startedLater(holder, registration) : startedLater(registration, holder);
+    if (!wins) return { kind: 'superseded', by: holder.session };
   }
   return { kind: 'write', guards: [unchanged(presenceKey(registration.instanceId), seen)] };
 }
@@ -36,9 +34,9 @@ export function presenceOf(text: string | null): Presence | null {
   return decoded.ok ? decoded.value : null;
 }
 
-/** Compares two RFC 3339 instants; false if one of them cannot be parsed. */
-function isLaterInstant(a: string, b: string): boolean {
-  return Date.parse(a) > Date.parse(b);
+/** Whether session `a` certainly started after `b`; false if one of the two instants (RFC 3339) cannot be parsed. */
+export function startedLater(a: { readonly since: string }, b: { readonly since: string }): boolean {
+  return Date.parse(a.since) > Date.parse(b.since);
 }
 
 /**

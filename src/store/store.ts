@@ -28,8 +28,10 @@ export interface Store {
   /**
    * Registers a session for `registration.instanceId`: record and presence become visible at one revision.
    * - `takeover: true` (a new agent): the session that started last wins. A registered session that started at the same
-   *   instant or earlier is superseded: its writes and `untilNotHeld` answer `superseded` from then on. If the registered session started later (`Registration.since`), the answer is `superseded`.
-   * - `takeover: false` (the same session after it lost its lease): answers `superseded` when another session is registered.
+   *   instant or earlier is superseded: its writes and `untilNotHeld` answer `superseded` from then on. If the registered
+   *   session started later (`Registration.since`), the answer is `superseded`.
+   * - `takeover: false` (the same session after it lost its lease): answers `superseded` when another session is
+   *   registered, unless that one certainly started earlier: a restored backup has its presence, and it is replaced.
    * The store may grant a longer presence TTL than asked (etcd's minimum); `hold.ttlMs` is what it granted.
    */
   register(registration: Registration, record: NodeRecord, options: RegisterOptions): Promise<RegisterOutcome>;
@@ -42,14 +44,15 @@ export interface Store {
 
   /**
    * Resolves within a second of the registration's end in the store. `lost`: the lease ended, or something else deleted
-   * the presence or the record. `superseded`: another session is registered. Writes nothing. A rejection says nothing
-   * about the registration: call it again. Has no deadline of its own.
+   * the presence or the record. `superseded`: another session is registered, which did not start earlier. Writes
+   * nothing. A rejection says nothing about the registration: call it again. Has no deadline of its own.
    */
   untilNotHeld(hold: Hold, signal: AbortSignal): Promise<NotHeld>;
 
   /**
    * Why the registration has ended in the store, at present; null: it has not. `lost` also where the record is not the one
-   * that this hold wrote last, as after a restore from a backup. Writes nothing.
+   * that this hold wrote last, or the presence is that of an earlier session, as after a restore from a backup. Writes
+   * nothing.
    */
   notHeld(hold: Hold, signal: AbortSignal): Promise<NotHeld | null>;
 

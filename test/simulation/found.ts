@@ -54,4 +54,19 @@ export const FOUND: readonly { readonly what: string; readonly scenario: Scenari
       ],
     },
   },
+  {
+    what: 'a restored backup had the presence of a session that was dead, and its successor ended for it',
+    scenario: {
+      seed: 3,
+      nodes: 1,
+      members: 1,
+      readers: 0,
+      ttlMs: 30_000,
+      minutes: 6,
+      faults: [
+        { kind: 'restart', atMs: 120_000, forMs: 5_000, host: 0, member: 0, force: 0.5 },
+        { kind: 'restore', atMs: 180_000, forMs: 1_000, host: 0, member: 0, force: 0.15 },
+      ],
+    },
+  },
 ];

@@ -289,13 +289,18 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
   };
 
   world.onEnd = (node, agent) => {
-    const { host, instanceId, touchedAtMs } = node;
+    const { host, instanceId, touchedAtMs, startedAt } = node;
     settle(watchOf(node), null);
     const end = agent.end();
     if (end?.kind === 'broken') fail('nothing breaks', `${host.name}: ${String(end.error)}`);
     if (end?.kind !== 'ended') return;
     const { phase, supersededBy, hold } = end.state;
     if (phase === 'superseded') {
+      // Nothing excuses that, nor does a restored backup: it has the presences of sessions that are dead.
+      const [own, other] = [agent.record().registeredAt, startedAt.get(supersededBy ?? '') ?? ''];
+      if (Date.parse(other) < Date.parse(own)) {
+        fail('the newest start wins', `${host.name}: by ${supersededBy}, which started at ${other}, and it at ${own}`);
+      }
       const touched = touchedAtMs.get(supersededBy ?? '') ?? Number.NEGATIVE_INFINITY;
       if (nowMs() - touched > 2.2 * ttlMs + RETURN_MS && nowMs() - storeDisturbedMs > 2.2 * ttlMs + RETURN_MS) {
         fail(

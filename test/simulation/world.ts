@@ -21,6 +21,8 @@ export interface Node {
   isOn: boolean;
   /** Sessions that ran here, with when each was last able to reach the store. */
   readonly touchedAtMs: Map<string, number>;
+  /** When each of them started, by the clock of the host. */
+  readonly startedAt: Map<string, string>;
 }
 
 /** A host from which the roll is watched. */
@@ -85,7 +87,8 @@ export function createWorld(scenario: Scenario, parts: Parts): World {
   };
   const nodes = Array.from({ length: scenario.nodes }, (_, n): Node => {
     const host = createHost(`node-${n}`, scheduler);
-    return { instanceId: spreadInstanceId(n), host, agents: [], isOn: true, touchedAtMs: new Map() };
+    const [touchedAtMs, startedAt] = [new Map(), new Map()];
+    return { instanceId: spreadInstanceId(n), host, agents: [], isOn: true, touchedAtMs, startedAt };
   });
   const watchers = Array.from({ length: scenario.readers }, (_, n): Watcher => {
     const host = createHost(`reader-${n}`, scheduler);
@@ -123,6 +126,7 @@ export function createWorld(scenario: Scenario, parts: Parts): World {
       });
       node.agents.push(agent);
       node.touchedAtMs.set(session, nowMs());
+      node.startedAt.set(session, agent.record().registeredAt);
       return agent;
     },
     startWatcher(watcher) {

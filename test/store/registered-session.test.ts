@@ -13,6 +13,8 @@ const presenceOf = (session: string, since = 'x') =>
   kv('v1/presence/i-00000000', encodePresence({ session, since, ttlSeconds: 30 }));
 const recordBy = (session: string) =>
   kv('v1/records/i-00000000', encodeRecord(sampleRecord({ sidecar: { version: '1', session } })));
+const since = (second: number) => `2026-01-01T00:00:0${second}Z`;
+const later: Hold = { ...hold, registration: { ...registration, since: since(2) } };
 const junk = kv('v1/presence/i-00000000', 'junk');
 
 describe('deciding about a registration that is not held', () => {
@@ -21,12 +23,42 @@ describe('deciding about a registration that is not held', () => {
     for (const seen of [null, junk.value, presenceOf('mine').value])
       assert.deepEqual(whyNotHeld(hold, seen), { kind: 'lost' });
   });
+
+  it('has lost it to a session that certainly started earlier, as after a restored backup', () => {
+    assert.deepEqual(whyNotHeld(later, presenceOf('other', since(1)).value), { kind: 'lost' });
+    for (const theirs of [since(2), since(3), 'x'])
+      assert.deepEqual(
+        whyNotHeld(later, presenceOf('other', theirs).value),
+        { kind: 'superseded', by: 'other' },
+        theirs,
+      );
+  });
 });
 
 describe('deciding about a departure', () => {
   it('writes nothing when another session is registered, even if the record is its own', () => {
     const seen = { presence: presenceOf('other'), record: recordBy('mine') };
     assert.deepEqual(decideDeparture(hold, '{}', seen), { kind: 'superseded', by: 'other' });
+  });
+
+  it('replaces the keys of a session that certainly started earlier, and no others', () => {
+    const presence = presenceOf('other', since(1));
+    for (const writer of ['other', 'mine']) {
+      const decision = decideDeparture(later, '{}', { presence, record: recordBy(writer) });
+      assert.deepEqual(
+        decision,
+        {
+          kind: 'write',
+          guards: [
+            { key: 'v1/presence/i-00000000', modRevision: '5' },
+            { key: 'v1/records/i-00000000', modRevision: '5' },
+          ],
+        },
+        writer,
+      );
+    }
+    for (const record of [null, recordBy('third'), kv('v1/records/i-00000000', 'junk')])
+      assert.deepEqual(decideDeparture(later, '{}', { presence, record }), { kind: 'lost' });
   });
 
   it('does not replace a record that another session wrote, or that is unreadable', () => {

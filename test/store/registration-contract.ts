@@ -92,6 +92,41 @@ export function describeRegistrationContract(kind: string, start: () => Promise<
       assert.equal((await world.store.readOne(id, signal)).entry?.record.sidecar.session, 'session-d');
     });
 
+    it('lets a session replace the keys of an earlier one that a restored backup has brought back', async () => {
+      const since = (session: string, at: string, takeover = true) =>
+        world.store.register({ ...registration(session), since: at }, recordOf(session), { takeover, signal });
+      heldBy(await since('session-a', '2026-01-01T00:00:01.000Z'));
+      const reads = [`v1/presence/${id}`, `v1/records/${id}`];
+      const backup = await world.kv.txn({ guards: [], puts: [], deletes: [], reads }, signal);
+      const restore = async () => {
+        const { lease } = await world.kv.grant(world.backend.ttlMs, signal);
+        const puts = backup.reads.map((each, n) => ({ key: reads[n] ?? '', value: each?.value ?? '', lease }));
+        await world.kv.txn({ guards: [], puts, deletes: [], reads: [] }, signal);
+      };
+      const young = '2026-01-01T00:00:02.000Z';
+      let { hold } = heldBy(await since('session-b', young));
+      const told = world.store.untilNotHeld(hold, signal);
+      await restore();
+      await world.backend.pass(1_000);
+      assert.deepEqual(await told, { kind: 'lost' });
+      assert.deepEqual(await world.store.notHeld(hold, signal), { kind: 'lost' });
+      assert.deepEqual(await world.store.update(hold, recordOf('session-b'), signal), { kind: 'lost' });
+      ({ hold } = heldBy(await since('session-b', young, false)));
+      const { entry } = await world.store.readOne(id, signal);
+      assert.deepEqual([entry?.presence?.session, entry?.record.sidecar.session], ['session-b', 'session-b']);
+      const superseded = { kind: 'superseded', by: 'session-b' };
+      assert.deepEqual(
+        await since('session-a', '2026-01-01T00:00:01.000Z', false),
+        superseded,
+        'nor does it come back',
+      );
+      await restore();
+      assert.equal((await world.store.depart(hold, departureOf('session-b'), signal)).kind, 'written');
+      const left = await world.store.readOne(id, signal);
+      assert.deepEqual([left.entry?.presence, left.entry?.record.sidecar.session], [null, 'session-b']);
+      assert.equal(left.entry?.record.departure?.cause, 'stopped');
+    });
+
     it('does not let an earlier session undo the departure of a later one', async () => {
       const { hold: old } = heldBy(await register('session-a'));
       const { hold: current } = heldBy(await register('session-b'));

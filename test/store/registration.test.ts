@@ -23,7 +23,7 @@ describe('deciding about a registration', () => {
     assert.deepEqual(decideRegistration(registration, false, junk), guard('5'));
   });
 
-  it('replaces another session only with takeover', () => {
+  it('replaces another session only with takeover, where neither certainly started later', () => {
     assert.deepEqual(decideRegistration(registration, true, presenceOf('other')), guard('5'));
     assert.deepEqual(decideRegistration(registration, false, presenceOf('other')), { kind: 'superseded', by: 'other' });
   });
@@ -46,5 +46,19 @@ describe('deciding about a registration', () => {
       'write',
       'its own',
     );
+  });
+
+  it('replaces one that certainly started earlier, without takeover too: a restored backup has it', () => {
+    const decide = (ours: string, theirs: string) =>
+      decideRegistration({ ...registration, since: ours }, false, presenceOf('other', theirs));
+    assert.deepEqual(decide(at(2), at(1)), guard('5'));
+    for (const [ours, theirs] of [
+      [at(1), at(2)],
+      [at(2), at(2)],
+      ['x', at(1)],
+      [at(2), 'x'],
+    ] as const) {
+      assert.deepEqual(decide(ours, theirs), { kind: 'superseded', by: 'other' }, `${ours} against ${theirs}`);
+    }
   });
 });

@@ -34,13 +34,21 @@ export function openEtcdStore(endpoints: readonly string[], prefix = '/rollcall'
 export async function startPublishers(
   t: TestContext,
   endpoints: readonly string[],
-  { count, ttlMs, session = 's' }: { readonly count: number; readonly ttlMs: number; readonly session?: string },
+  options: {
+    readonly count: number;
+    readonly ttlMs: number;
+    readonly session?: string;
+    /** Default: that of a sample record. */
+    readonly registeredAt?: string;
+  },
 ): Promise<TestPublisher[]> {
+  const { count, ttlMs, session = 's', registeredAt = sampleRecord().registeredAt } = options;
   const stop = new AbortController();
   const publishers: TestPublisher[] = [];
   for (let n = 0; n < count; n += 1) {
     const store = await openEtcdStore(endpoints);
-    const record = sampleRecord({ ec2InstanceId: sampleInstanceId(n), sidecar: { version: '1', session } });
+    const ec2InstanceId = sampleInstanceId(n);
+    const record = sampleRecord({ ec2InstanceId, registeredAt, sidecar: { version: '1', session } });
     const desired = createCell<Desired | null>({ record, json: encodeRecord(record) });
     let state = initialPublisherState(ttlMs);
     let heard = 0;

@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startEtcd } from '../../support/etcd-server.ts';
@@ -65,4 +68,26 @@ test('an agent hears at once that another session has registered its node', { ti
   const [last, tookMs] = await timed(agent.ended);
   assert.deepEqual([last.phase, last.supersededBy], ['superseded', 'young']);
   assert.ok(tookMs < 1_000, `${tookMs} ms`);
+});
+
+test('an agent that was started since a backup stays when that is restored', { timeout: 120_000 }, async (t) => {
+  const etcd = await startEtcd();
+  t.after(() => etcd.dispose());
+  const dir = await mkdtemp(join(tmpdir(), 'rollcall-backup-'));
+  t.after(() => rm(dir, { recursive: true }));
+  const start = async (session: string, registeredAt: string) => {
+    const [agent] = await startPublishers(t, etcd.endpoints, { count: 1, ttlMs: 30_000, session, registeredAt });
+    return agent ?? assert.fail('no agent');
+  };
+  const old = await start('old', '2026-01-01T00:00:00.000Z');
+  await etcd.etcdctl('snapshot', 'save', join(dir, 'backup.db'));
+  const young = await start('young', '2026-01-02T00:00:00.000Z');
+  assert.equal((await old.ended).phase, 'superseded');
+  await etcd.restore(join(dir, 'backup.db'));
+  const isDecided = () => young.state().counts.registrations === 2 || young.state().phase === 'superseded';
+  await until('it is registered again', 60_000, isDecided);
+  const { phase, supersededBy } = young.state();
+  assert.deepEqual([phase, supersededBy], ['held', null]);
+  const { entry } = await young.store.readOne(young.instanceId, never);
+  assert.deepEqual([entry?.presence?.session, entry?.record.sidecar.session], ['young', 'young']);
 });
