@@ -32,29 +32,36 @@ export async function* watchEvents(
 ): AsyncGenerator<WatchedEvent, void, undefined> {
   const { clock, random, signal } = deps;
   let cursor = request.since;
-  /** True if the cursor came from a stream, so that a `FutureRevisionError` is not the caller's mistake. */
+  /** True if a stream took or gave the cursor, so that a `FutureRevisionError` is not the caller's mistake. */
   let ownCursor = false;
   let backoff = new Backoff(FIRST_RETRY_MS, MAX_RETRY_MS);
   const move = (next: string | null) => {
     cursor = next;
-    ownCursor = true;
     deps.onCursor(next);
   };
 
   for (;;) {
     let broken: Error = new RollcallError(`watch the roll at ${source.label}: the stream ended`);
     try {
+      /**
+       * This stream has had a cursor. From then on there is none until a snapshot is complete, because that may be of another
+       * store. A snapshot at the start keeps the old one: without it the next stream cannot tell a mass loss.
+       */
+      let settled = false;
       for await (const batch of source.stream({ ...request, since: cursor }, signal)) {
         backoff = backoff.reset();
         if (batch.skipped) deps.onSkipped(batch.skipped);
         const last = batch.events.at(-1);
+        const next: string | null | undefined = settled ? batch.cursor : (batch.cursor ?? undefined);
+        ownCursor = true;
         for (const event of batch.events) {
-          // No valid cursor until the snapshot is complete: events before it may belong to another store.
-          if (event.snapshot && cursor !== null) move(null);
-          yield { ...event, cursor: event === last && batch.cursor !== undefined ? batch.cursor : cursor };
+          if (event.snapshot && cursor !== null && settled) move(null);
+          yield { ...event, cursor: event === last && next !== undefined ? next : cursor };
           signal.throwIfAborted();
         }
-        if (batch.cursor !== undefined) move(batch.cursor);
+        if (next === undefined) continue;
+        settled ||= next !== null;
+        move(next);
       }
     } catch (error) {
       signal.throwIfAborted();

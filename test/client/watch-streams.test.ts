@@ -113,11 +113,48 @@ test('an interrupted snapshot starts again, and so does one in mid-stream, becau
   const [piece] = snapshot.batches;
   assert.ok(piece);
   const unmarked = { events: piece.events }; // as from an agent, whose pieces have no cursor
-  const w = follow([{ batches: [piece], error: away() }, snapshot, { batches: [unmarked], error: away() }]);
+  const move = { events: [lost(8, 1)], cursor: '8' };
+  const w = follow([{ batches: [piece], error: away() }, snapshot, { batches: [move, unmarked], error: away() }]);
   await w.clock.advance(10_000);
   assert.deepEqual(w.source.asked, [null, null, '7', null]);
   assert.deepEqual(w.seen.at(-1), ['7/i-00000001/registered/snapshot', null]);
   assert.equal(w.watch.cursor, null);
+  await w.client.close();
+});
+
+test('a snapshot at the start of a stream keeps the cursor that was asked for, also while losses are held back after it', async () => {
+  const [piece, whole] = snapshot.batches;
+  assert.ok(piece && whole);
+  const held = { ...whole, cursor: null }; // its losses have no revision to resume after
+  const unmarked = { events: piece.events };
+  const w = follow(
+    [
+      { batches: [piece], error: away() },
+      { batches: [piece, held, { events: [], cursor: null }], error: away() },
+      { batches: [unmarked, whole, piece], error: away() },
+      { error: away() },
+    ],
+    { since: '5' },
+  );
+  await w.clock.advance(10_000);
+  assert.deepEqual(w.source.asked.slice(0, 5), ['5', '5', '5', null, null]);
+  assert.deepEqual(
+    w.seen.map(([, cursor]) => cursor),
+    ['5', '5', '5', '5', '7', null],
+  );
+  await w.client.close();
+});
+
+test('a cursor that a stream has taken is not the caller’s mistake when the store is restored later', async () => {
+  const [piece] = snapshot.batches;
+  const w = follow(
+    [{ batches: [piece ?? assert.fail()], error: away() }, { error: new FutureRevisionError('5', '3') }],
+    {
+      since: '5',
+    },
+  );
+  await w.clock.advance(10_000);
+  assert.deepEqual(w.source.asked.slice(0, 3), ['5', '5', null]);
   await w.client.close();
 });
 

@@ -92,25 +92,26 @@ export async function consumeEvents(consumer: Consumer): Promise<never> {
   const { source, filter, deliver, onFinished, storeRetry, signal } = consumer;
   let since = consumer.since;
   let begun = false;
+  let delivered = false;
   for (;;) {
     try {
       const batches = await storeRetry.retryWhileAway(() => source.events({ since, signal }));
-      let delivered = false;
-      let first = true;
+      // This stream has had a cursor.
+      let settled = false;
       for await (const batch of batches) {
         begun = true;
         if (batch.events.some((event) => 'snapshot' in event && event.snapshot)) {
           // A snapshot in mid-stream may come from another store, so there is no valid cursor until it is complete.
           // A snapshot at the start of a stream keeps the cursor: the next stream needs it to judge a mass loss.
-          if (since !== null && !first) onFinished(null, delivered);
+          if (since !== null && settled) onFinished(null, delivered);
           since = null;
         }
-        first = false;
         const events = batch.events.map((event) => filterEvent(event, filter)).filter((event) => event !== null);
         if (events.length > 0) await deliver(events);
         delivered ||= events.length > 0;
         if (batch.cursor === null) continue;
         since = batch.cursor;
+        settled = true;
         onFinished(since, delivered);
         delivered = false;
       }
@@ -122,6 +123,7 @@ export async function consumeEvents(consumer: Consumer): Promise<never> {
       if (!(begun && error instanceof FutureRevisionError)) throw error;
       // The store was restored from a backup in the meantime. Start with a snapshot of its current content.
       since = null;
+      onFinished(null, delivered);
     }
   }
 }

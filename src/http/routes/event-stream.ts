@@ -132,6 +132,8 @@ export function createEventStream(options: EventStreamOptions): EventStream {
   const acceptsAll = acceptsAllEvents(filter);
   // The client's last event id after all rendered data is sent; '' is none.
   let lastId = options.since ?? '';
+  // True once the stream has a cursor of its own.
+  let settled = false;
   // True while `lastId` is not sent yet.
   let idDue = false;
   // True while rendered events are not written yet. A cursor sent before them would skip them if the connection broke.
@@ -144,8 +146,11 @@ export function createEventStream(options: EventStreamOptions): EventStream {
   }
 
   function render({ events, cursor }: EventBatch, eventText: EventText): Buffer | null {
-    // A snapshot clears the id, because the old one may be ahead of a store that was restored from a backup.
-    const id = cursor ?? '';
+    // A snapshot in mid-stream clears the id, because the old one may be ahead of a store that was restored from a backup.
+    // One at the start keeps it: a client that is cut off in it asks again after its old id, without which the next snapshot
+    // cannot tell a mass loss.
+    const id = cursor ?? (settled ? '' : lastId);
+    settled ||= cursor !== null;
     if (id !== lastId) {
       lastId = id;
       idDue = true;

@@ -123,8 +123,9 @@ describe('consume events', () => {
     ]);
     await waiting;
     assert.deepEqual(
-      log.filter((line) => line.startsWith('open')),
-      ['open after null', 'open after 9', 'open after null'],
+      log.filter((line) => /^(open|finished)/.test(line)),
+      ['open after null', 'finished 9', 'open after 9', 'finished null quietly', 'open after null', 'finished 4'],
+      'and the old cursor is given up at once',
     );
     abort.abort();
     await assert.rejects(ended);
@@ -179,6 +180,22 @@ describe('consume events', () => {
         ...['deliver 9', 'deliver 9', 'deliver 9', 'finished 9'],
         ...['finished null quietly', 'deliver 4', 'deliver 4'],
       ],
+    );
+    abort.abort();
+    await assert.rejects(ended);
+  });
+
+  test('nor is it cleared where something else comes before the snapshot at the start', async () => {
+    const entry = { record: sampleRecord({}), presence: null };
+    const instanceId = entry.record.ec2InstanceId;
+    const lost: RollEvent = { kind: 'lost', revision: '9', instanceId, before: null, after: entry, snapshot: true };
+    const { log, waiting, abort, ended } = consume([[batch('9', null), { events: [lost], cursor: null }, batch('9')]], {
+      since: '8',
+    });
+    await waiting;
+    assert.deepEqual(
+      log.filter((line) => line.startsWith('finished')),
+      ['finished 9'],
     );
     abort.abort();
     await assert.rejects(ended);

@@ -38,6 +38,28 @@ test('a heartbeat never sends a cursor before its events', async () => {
   assert.equal(stream.heartbeat(), 'id: 9\n\n');
 });
 
+test('a snapshot at the start of a stream keeps the id that the client has; one in mid-stream clears it', async () => {
+  const piece = (revision: string, cursor: string | null = null): EventBatch => {
+    return { events: [{ kind: 'synced', revision, entries: [] }], cursor };
+  };
+  const batches = [piece('5'), piece('6'), piece('7', '7'), piece('8')];
+  const { pieces, heartbeat } = createEventStream({
+    reader: { take: () => batches.shift() ?? null, whenReady() {}, close() {} },
+    hold: (batch) => batch,
+    filter: { kinds: null, nodes: EVERY_NODE },
+    eventText: async () => createEventText('store', { wallMs: () => 0 }),
+    since: '1',
+    retryMs: 1_000,
+  });
+  const stream = pieces[Symbol.asyncIterator]();
+  await stream.next(); // retry
+  const text = String((await stream.next()).value);
+  const lines = text.split('\n').filter((line) => /^id:|^event:/.test(line));
+  const synced = 'event: rollcall.roll.synced';
+  assert.deepEqual(lines, [synced, synced, synced, 'id: 7', 'id: ', synced]);
+  assert.equal(heartbeat(), ':\n\n');
+});
+
 test('a change that comes while the client does not read is sent when it reads again, without another change', async () => {
   const log = createEventLog();
   log.restart('1');
