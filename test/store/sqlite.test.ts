@@ -3,11 +3,14 @@ import { chmodSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:f
 import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, it } from 'node:test';
+import type { Clock } from '../../src/lib/clock.ts';
 import { describeError } from '../../src/lib/errors.ts';
 import { createRollStore } from '../../src/store/roll-store.ts';
 import { MAX_CHANGES } from '../../src/store/sqlite/engine.ts';
 import { openSqliteKv } from '../../src/store/sqlite/sqlite-kv.ts';
+import type { Store } from '../../src/store/store.ts';
 import { CompactedError, StoreError } from '../../src/store/store-errors.ts';
+import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
 import type { Backend } from './contract-world.ts';
 import { follow } from './follow.ts';
@@ -112,12 +115,60 @@ describe('the embedded store', () => {
     assert.deepEqual(await keys(second), []);
   });
 
+  it('a lease of an earlier boot whose clock was ahead starts anew, once', async () => {
+    const first = await backend.open();
+    const [short, long] = [await first.grant(30_000, anySignal), await first.grant(3_600_000, anySignal)];
+    await put(first, 'v1/presence', '1', short.lease);
+    await put(first, 'v1/record', '1', long.lease);
+    await first.close();
+    for (const [bootId, behindMs] of [
+      ['boot-0', 3_600_000],
+      ['boot-2', 7_200_000],
+    ] as const) {
+      const clock = simulatedClock({ monotonicMs: 5_000, wallMs: backend.clock.wallMs() - behindMs });
+      const kv = await backend.open({ clock, bootId });
+      const leftMs = async () =>
+        (await kv.remaining([short.lease, long.lease], anySignal)).map((time) => time?.remainingMs);
+      assert.deepEqual(await leftMs(), [30_000, 3_600_000], bootId);
+      await clock.advance(10_000);
+      assert.deepEqual(await leftMs(), [20_000, 3_590_000], bootId);
+      if (bootId === 'boot-0') continue;
+      await clock.advance(20_000);
+      assert.deepEqual(await keys(kv), ['v1/record'], 'that of a dead agent ends a TTL later');
+    }
+  });
+
+  it('lets an agent register after a boot with a clock that is behind', async () => {
+    const id = sampleInstanceId();
+    const register = (store: Store, session: string, clock: Pick<Clock, 'wallMs'>) => {
+      const record = sampleRecord({ ec2InstanceId: id, sidecar: { version: '1', session } });
+      const since = new Date(clock.wallMs()).toISOString();
+      const registration = { instanceId: id, session, since, ttlMs: 30_000, retentionMs: 3_600_000 };
+      return store.register(registration, record, { takeover: true, signal: anySignal });
+    };
+    const before = await backend.open();
+    assert.equal((await register(createRollStore(before), 'before the boot', backend.clock)).kind, 'registered');
+    await before.close();
+    const clock = simulatedClock({ monotonicMs: 5_000, wallMs: backend.clock.wallMs() - 3_600_000 });
+    const store = createRollStore(await backend.open({ clock, bootId: 'boot-2' }));
+    const superseded = { kind: 'superseded', by: 'before the boot' };
+    assert.deepEqual(await register(store, 'after it', clock), superseded);
+    // As the publisher does.
+    await clock.advance(33_000);
+    assert.equal((await register(store, 'after it', clock)).kind, 'registered');
+  });
+
   it('leases end by the wall clock if the kernel has no boot id', async () => {
     const kv = await backend.open({ bootId: 'unknown' });
     const { lease } = await kv.grant(30_000, anySignal);
     await put(kv, 'v1/a', '1', lease);
     backend.clock.jumpWall(30_001);
     assert.deepEqual(await keys(kv), []);
+    await put(kv, 'v1/a', '1', (await kv.grant(30_000, anySignal)).lease);
+    backend.clock.jumpWall(-86_400_000);
+    assert.deepEqual(await keys(kv), ['v1/a']);
+    await backend.clock.advance(30_000);
+    assert.deepEqual(await keys(kv), [], 'a clock that is set back keeps it for a TTL at most');
   });
 
   it('keeps a bounded log: newer revisions can be resumed from, older ones are refused', async () => {

@@ -91,7 +91,8 @@ const SCHEMA_NUMBER = 1;
 /**
  * A key-value store with revisions in four tables. `kv` has the current values; `change` has the changes since
  * `meta.compacted` with the values they replaced, so that past revisions can be read, too.
- * A lease has two deadlines: the monotonic one counts in the boot that wrote it, the wall clock's after a reboot.
+ * A lease has two deadlines: the monotonic one counts in the boot that wrote it, the wall clock's after a reboot, unless
+ * the clock was set back by then.
  */
 const SCHEMA = `
   CREATE TABLE meta (revision INTEGER NOT NULL, compacted INTEGER NOT NULL) STRICT;
@@ -198,6 +199,12 @@ function requireUsable(path: string, create: boolean): void {
   }
 }
 
+/**
+ * Of a lease of another boot. One that has more than its TTL left was renewed by a clock that was ahead of today's: it would
+ * outlive its agent for as long as that.
+ */
+const DUE_BY_WALL = '(deadline_wall_ms <= :wallMs OR deadline_wall_ms > :wallMs + ttl_ms)';
+
 export type Statements = ReturnType<typeof prepareStatements>;
 
 /** All statements, compiled once for a database. The logic is in `engine.ts`. */
@@ -243,10 +250,10 @@ export function prepareStatements(db: DatabaseSync) {
       'DELETE FROM lease WHERE id = :id AND NOT EXISTS (SELECT 1 FROM kv WHERE lease = :id)',
     ),
     // Two ranges for "another boot", because the index cannot serve an inequality.
-    expiredLeases: db.prepare(
-      `SELECT id FROM lease WHERE boot_id = :bootId AND deadline_monotonic_ms <= :monotonicMs
-       UNION ALL SELECT id FROM lease WHERE boot_id < :bootId AND deadline_wall_ms <= :wallMs
-       UNION ALL SELECT id FROM lease WHERE boot_id > :bootId AND deadline_wall_ms <= :wallMs
+    dueLeases: db.prepare(
+      `SELECT id, ttl_ms, 0 AS is_ahead FROM lease WHERE boot_id = :bootId AND deadline_monotonic_ms <= :monotonicMs
+       UNION ALL SELECT id, ttl_ms, deadline_wall_ms > :wallMs FROM lease WHERE boot_id < :bootId AND ${DUE_BY_WALL}
+       UNION ALL SELECT id, ttl_ms, deadline_wall_ms > :wallMs FROM lease WHERE boot_id > :bootId AND ${DUE_BY_WALL}
        LIMIT :limit`,
     ),
 

@@ -154,13 +154,18 @@ function leaseTime(statements: Statements, now: Now, lease: string): LeaseTime |
 
 /**
  * Ends the expired leases and deletes their keys, one revision for each lease. Every operation does this first, so each
- * one sees all expiries up to its time. Until then an expired lease still counts as alive.
+ * one sees all expiries up to its time. Until then an expired lease still counts as alive. A lease of an earlier boot whose
+ * deadline cannot be true starts anew: a living agent keeps it, a dead one's ends a TTL later, and a record is not lost.
  */
 function sweep(statements: Statements, now: Now, keptChanges: number): void {
   // Almost always there is nothing to do, and reading an index takes no lock.
-  while (expired(statements, now).length > 0) {
+  while (dueLeases(statements, now).length > 0) {
     transaction(statements, 'write', () => {
-      for (const id of expired(statements, now)) {
+      for (const { id, ttlMs, isAhead } of dueLeases(statements, now)) {
+        if (isAhead) {
+          statements.extendLease.run({ id, ...deadlines(now, ttlMs) });
+          continue;
+        }
         const held = statements.keysOfLease.all(id).map(kvRow);
         const deletions = held.map((row) => ({ key: row.key, put: null, previous: row }));
         appendRevision(statements, deletions, keptChanges);
@@ -170,15 +175,24 @@ function sweep(statements: Statements, now: Now, keptChanges: number): void {
   }
 }
 
-function expired(statements: Statements, now: Now): number[] {
-  const rows = statements.expiredLeases.all({
+interface DueLease {
+  readonly id: number;
+  readonly ttlMs: number;
+  /** Its deadline is further away than its TTL. */
+  readonly isAhead: boolean;
+}
+
+function dueLeases(statements: Statements, now: Now): DueLease[] {
+  const rows = statements.dueLeases.all({
     // No boot has an empty id: if this boot's id is unknown, every lease ends by the wall clock.
     bootId: now.bootId === UNKNOWN_BOOT ? '' : now.bootId,
     monotonicMs: now.monotonicMs,
     wallMs: now.wallMs,
     limit: MAX_EXPIRED_AT_ONCE,
   });
-  return rows.map((row) => Number(row['id']));
+  return rows.map((row) => {
+    return { id: Number(row['id']), ttlMs: Number(row['ttl_ms']), isAhead: row['is_ahead'] === 1 };
+  });
 }
 
 /** Limits of one page. The last key may exceed the characters, so that every page has at least one key. */
