@@ -37,10 +37,10 @@ export interface Kv {
   remaining(leases: readonly string[], signal: AbortSignal): Promise<readonly (LeaseTime | null)[]>;
 
   /**
-   * Ends a lease without keys; does nothing when it has keys or is gone already. Not for a lease that a write without an
-   * answer may still use: if that write is carried out between the check and the end, its keys are deleted.
+   * Ends a lease without keys; does nothing when it has keys. A write that is still on its way may be carried out between
+   * the check and the end: its keys are deleted then. @returns whether the lease is gone now
    */
-  releaseEmpty(lease: string, signal: AbortSignal): Promise<void>;
+  releaseEmpty(lease: string, signal: AbortSignal): Promise<boolean>;
 
   /** One page of the keys that start with `prefix`, in byte order, from `from` on. Its size in memory is bounded. */
   range(query: RangeQuery, signal: AbortSignal): Promise<RangePage>;

@@ -56,19 +56,24 @@ export function decideDeparture(hold: Hold, json: string, seen: RegistrationKeys
  * `Store.depart` over any key-value store. Unlike an update it needs no guard on the record's revision: it deletes the
  * presence, so the guard of every earlier update of this session that arrives later fails. The leases are left to run
  * out, but for that of a registration that may arrive later: the process is about to exit, and must not wait for cleaning up.
+ * Such a registration may come before its lease has ended, and undo the departure, so then the keys are looked at again.
  */
 export async function depart(kv: Kv, hold: Hold, record: NodeRecord, signal: AbortSignal): Promise<WriteOutcome> {
   const { instanceId } = hold.registration;
   const json = encodeRecord(record);
   let guards: readonly Guard[] = [holds(hold)];
+  let { mayComeLate } = hold;
   // As in `register`, a lost race needs no pause.
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
     const result = await writeDeparture(kv, hold, json, guards, signal);
+    if (mayComeLate) {
+      // Without its lease the store refuses it. A lease with a key has it already.
+      mayComeLate = !(await kv.releaseEmpty(hold.presenceLease, signal));
+      continue;
+    }
     if (result.succeeded) return { kind: 'written', revision: result.revision };
     const [presence, stored] = [result.reads[0] ?? null, result.reads[1] ?? null];
     const decision = decideDeparture(hold, json, { presence, record: stored });
-    // The registration may still be on its way; without its lease the store refuses it.
-    await kv.releaseEmpty(hold.presenceLease, signal);
     if (decision.kind !== 'write') return decision;
     guards = decision.guards;
   }

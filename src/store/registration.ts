@@ -114,7 +114,7 @@ async function registerOnce(
     keepRetention(kv, `retention ${instanceId} ${retentionMs}`, retentionMs, signal),
     isRepeat ? kv.txn({ guards: [], puts: [], deletes: [], reads: keys }, signal) : null,
   ]);
-  const hold: Hold = { registration, ttlMs: presence.ttlMs, presenceLease, retentionLease };
+  const hold: Hold = { registration, ttlMs: presence.ttlMs, presenceLease, retentionLease, mayComeLate: isRepeat };
   const puts = [
     { ...holds(hold), lease: presenceLease },
     { key: keys[1], value: encodeRecord(record), lease: retentionLease },
@@ -134,7 +134,7 @@ async function registerOnce(
       releaseLeases(kv, [presenceLease]);
       return decision;
     }
-    onSent?.(hold);
+    onSent?.({ ...hold, mayComeLate: true });
     const result = await kv.txn({ guards: decision.guards, puts, deletes: [], reads: keys }, signal);
     if (result.succeeded) {
       // Ending the leases of the overwritten keys tells an agent that does not watch its keys soonest that it is superseded:

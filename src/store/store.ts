@@ -75,8 +75,8 @@ export interface Store {
   /**
    * Deregisters: writes the record with its departure and removes the presence at one revision. Guarded as `update` is,
    * or, when the presence is already gone, by "this session wrote the record". Sent twice, it answers `written` twice.
-   * The leases run out by themselves. If nothing was written it ends the presence lease, so that the store refuses a
-   * registration of this hold that is still on its way.
+   * The leases run out by themselves, but for the presence lease of a registration that may still be on its way: that is
+   * ended, so that the store refuses what comes after the departure.
    */
   depart(hold: Hold, record: NodeRecord, signal: AbortSignal): Promise<WriteOutcome>;
 
@@ -151,6 +151,8 @@ export interface Hold {
   readonly ttlMs: number;
   readonly presenceLease: string;
   readonly retentionLease: string;
+  /** The registration was sent before without an answer, and may still be on its way: a departure has to end its lease. */
+  readonly mayComeLate: boolean;
 }
 
 export type RegisterOutcome =

@@ -7,7 +7,8 @@ import type { Hold } from '../../src/store/store.ts';
 import { sampleRecord } from '../support/sample-record.ts';
 
 const registration = { instanceId: 'i-00000000', session: 'mine', since: 'x', ttlMs: 30_000, retentionMs: 60_000 };
-const hold: Hold = { registration, ttlMs: 30_000, presenceLease: '1', retentionLease: '2' };
+const leases = { presenceLease: '1', retentionLease: '2', mayComeLate: false };
+const hold: Hold = { registration, ttlMs: 30_000, ...leases };
 const kv = (key: string, value: string): KeyValue => ({ key, value, lease: '9', modRevision: '5' });
 const presenceOf = (session: string, since = 'x') =>
   kv('v1/presence/i-00000000', encodePresence({ session, since, ttlSeconds: 30 }));

@@ -191,6 +191,74 @@ describe('roll store', () => {
     assert.equal((await store.depart(sent, departed('a'), signal)).kind, 'written');
   });
 
+  for (const [what, when] of [
+    ['before its lease has ended', 'before'],
+    ['while its lease is ended', 'amid'],
+    ['after its lease has ended', 'after'],
+  ] as const) {
+    for (const carriedOut of [false, true]) {
+      const first = carriedOut ? 'the second copy of a registration' : 'a registration';
+      test(`${first} that comes after the departure, ${what}, does not undo it`, async (t) => {
+        const { store, wire, kv } = await open(t);
+        wire.keepNext();
+        let sent = await registerUnheard(store, 'a');
+        let copy = wire.take();
+        if (carriedOut) {
+          wire.keepNext();
+          sent = await registerUnheard(store, 'a');
+          const second = wire.take();
+          await copy();
+          copy = second;
+        }
+        let hasCome = false;
+        const arrive = async () => {
+          if (hasCome) return;
+          hasCome = true;
+          await copy();
+        };
+        const { releaseEmpty } = wire.kv;
+        wire.kv.releaseEmpty = async (lease, ...rest) => {
+          if (when === 'before') await arrive();
+          // As in etcd, which has two steps for it.
+          const isEmpty = await isUnused(kv, lease);
+          if (when === 'amid' && isEmpty && !hasCome) {
+            await arrive();
+            await kv.txn({ guards: [], puts: [], deletes: [presenceKey(id)], reads: [] }, signal);
+          }
+          return releaseEmpty.call(wire.kv, lease, ...rest);
+        };
+        const outcome = await store.depart(sent, departed('a'), signal);
+        if (when === 'after') await assert.rejects(arrive, LeaseNotFoundError);
+        const { entry } = await store.readOne(id, signal);
+        assert.equal(entry?.presence ?? null, null);
+        const isThere = carriedOut || when !== 'after';
+        assert.deepEqual(
+          [outcome.kind, entry?.record.departure?.cause],
+          isThere ? ['written', 'stopped'] : ['lost', undefined],
+        );
+        if (outcome.kind === 'written') assert.equal(outcome.revision, (await store.read(signal)).revision);
+        assert.ok(hasCome);
+      });
+    }
+  }
+
+  const isUnused = async (kv: SlowWire['kv'], lease: string) => {
+    const { reads } = await kv.txn({ guards: [], puts: [], deletes: [], reads: [presenceKey(id)] }, signal);
+    return reads[0]?.lease !== lease;
+  };
+
+  test('only a registration that may come late costs a departure more than one write', async (t) => {
+    const { store, wire, kv } = await open(t);
+    const hold = await register(store, 'a');
+    let calls = 0;
+    wire.kv.txn = (...asked) => {
+      calls += 1;
+      return kv.txn(...asked);
+    };
+    assert.equal((await store.depart(hold, departed('a'), signal)).kind, 'written');
+    assert.deepEqual([calls, wire.released], [1, []]);
+  });
+
   test('an agent whose first registration was not carried out is not superseded by the one before it', async (t) => {
     const { store, wire } = await open(t);
     const first = await register(store, 'first');

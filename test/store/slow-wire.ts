@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import type { Kv, TxnResult } from '../../src/store/kv.ts';
 import { StoreError } from '../../src/store/store-errors.ts';
 
@@ -6,6 +7,8 @@ export interface SlowWire {
   readonly kv: Kv;
   /** The next write is kept back, whatever it is. */
   keepNext(): void;
+  /** The write that was kept back last, for the test to hand on itself. */
+  take(): () => Promise<TxnResult>;
   /** Hands on what was kept back. */
   deliver(): Promise<TxnResult[]>;
   /** The answer to the next write is lost, after the store carried it out. */
@@ -29,6 +32,7 @@ export function slowWire(real: Kv): SlowWire {
     keepNext: () => {
       next = 'keep';
     },
+    take: () => kept.pop() ?? assert.fail('nothing was kept back'),
     loseNextAnswer: () => {
       next = 'lose';
     },

@@ -231,11 +231,12 @@ describe('the embedded store', () => {
     const kv = await backend.open();
     const { lease } = await kv.grant(30_000, anySignal);
     await put(kv, 'v1/a', '1', lease);
-    await kv.releaseEmpty(lease, anySignal);
+    assert.equal(await kv.releaseEmpty(lease, anySignal), false);
     assert.equal(await kv.keepAlive(lease, anySignal), true);
     await put(kv, 'v1/a', '1');
-    await kv.releaseEmpty(lease, anySignal);
+    assert.equal(await kv.releaseEmpty(lease, anySignal), true);
     assert.equal(await kv.keepAlive(lease, anySignal), false);
+    assert.equal(await kv.releaseEmpty(lease, anySignal), true, 'it is gone');
   });
 
   it('shows a watcher that is far behind every revision whole', async () => {

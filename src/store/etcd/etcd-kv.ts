@@ -147,20 +147,21 @@ function etcdLeases(client: EtcdClient, root: string, clock: Clock, requestTimeo
       return times;
     },
 
-    // Two steps, because etcd has no "revoke if empty". A write that is still on its way could attach keys in between:
-    // the caller must know that none is.
+    // Two steps, because etcd has no "revoke if empty".
     releaseEmpty: async (lease, signal) => {
       const asked = { id: lease, keys: true };
-      const empty = await client.call(LEASE_TIME_TO_LIVE, asked, REPEATABLE, signal, ({ id, ttl, keys }) => {
+      const is = await client.call(LEASE_TIME_TO_LIVE, asked, REPEATABLE, signal, ({ id, ttl, keys }) => {
         requireAbout(lease, id);
-        return ttl !== '-1' && keys.length === 0;
+        if (ttl === '-1') return 'gone';
+        return keys.length === 0 ? 'empty' : 'used';
       });
-      if (!empty) return;
+      if (is !== 'empty') return is === 'gone';
       try {
         await client.call(LEASE_REVOKE, { id: lease }, REPEATABLE, signal, () => {});
       } catch (error) {
         if (!(error instanceof LeaseNotFoundError)) throw error;
       }
+      return true;
     },
   };
 }

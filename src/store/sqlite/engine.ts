@@ -230,7 +230,7 @@ export interface Engine {
   grant(now: Now, ttlMs: number, id: number): Granted;
   renew(now: Now, lease: string): number | null;
   remaining(now: Now, leases: readonly string[]): readonly (LeaseTime | null)[];
-  releaseEmpty(now: Now, lease: string): void;
+  releaseEmpty(now: Now, lease: string): boolean;
   range(now: Now, query: RangeQuery): RangePage;
   count(now: Now, prefix: string): number;
   txn(now: Now, txn: Txn): TxnResult;
@@ -283,9 +283,11 @@ export function createEngine(statements: Statements, keptChanges: number): Engin
       }),
     renew: (now, lease) => swept(now, 'touch', () => renew(now, lease)),
     remaining: (now, leases) => swept(now, 'read', () => leases.map((lease) => leaseTime(statements, now, lease))),
-    releaseEmpty: (now, lease) => {
-      swept(now, 'touch', () => statements.removeEmptyLease.run({ id: lease }));
-    },
+    releaseEmpty: (now, lease) =>
+      swept(now, 'touch', () => {
+        statements.removeEmptyLease.run({ id: lease });
+        return statements.lease.get(lease) === undefined;
+      }),
     range: (now, query) => swept(now, 'read', () => readPage(statements, query)),
     count: (now, prefix) =>
       swept(now, 'read', () => Number(statements.countKeys.get(prefix, endOf(prefix))?.['keys'] ?? 0)),

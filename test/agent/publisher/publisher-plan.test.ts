@@ -61,7 +61,7 @@ describe('plan', () => {
   const held: PublisherState = {
     ...initialPublisherState(TTL_MS),
     phase: 'held',
-    hold: { registration, ttlMs: TTL_MS, presenceLease: '1', retentionLease: '2' },
+    hold: { registration, ttlMs: TTL_MS, presenceLease: '1', retentionLease: '2', mayComeLate: false },
     heartbeatAtMs: NOW_MS,
     nextHeartbeatAtMs: NOW_MS + 10_000,
     nextRetentionRenewalAtMs: NOW_MS + 7_200_000,

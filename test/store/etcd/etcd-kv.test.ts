@@ -53,12 +53,12 @@ describeOnEtcds('leases', (version) => {
     it('is released only when it holds no keys', async () => {
       const { lease } = await kv.grant(60_000, never);
       await putAll(kv, { 'k/a': '1' }, lease);
-      await kv.releaseEmpty(lease, never);
+      assert.equal(await kv.releaseEmpty(lease, never), false);
       assert.equal(await kv.keepAlive(lease, never), true);
       await kv.txn({ guards: [], puts: [], deletes: ['k/a'], reads: [] }, never);
-      await kv.releaseEmpty(lease, never);
+      assert.equal(await kv.releaseEmpty(lease, never), true);
       assert.equal(await kv.keepAlive(lease, never), false);
-      await kv.releaseEmpty(lease, never);
+      assert.equal(await kv.releaseEmpty(lease, never), true, 'it is gone');
     });
 
     it('costs no Raft write in ten minutes of heartbeats and a watch that is confirmed', async () => {
