@@ -105,6 +105,26 @@ test('where the store no longer has the losses after a cursor, many nodes that a
   assert.deepEqual(later.states(), { present: 14, lost: 6 }, 'after a TTL they do not return');
 });
 
+test('what is lost in such a snapshot is uncertain for the shortest TTL of the present nodes, and 30 s at least', async (t) => {
+  const presence = (ttlSeconds: number) => ({ session: 's', since: '2026-01-01T00:00:00.000Z', ttlSeconds });
+  for (const [shortestSeconds, heldMs] of [
+    [60, 60_000],
+    [10, 30_000],
+  ] as const) {
+    const [store, clock] = [fakeStore(), simulatedClock()];
+    store.commit([...nodes(0, 19, presence(shortestSeconds)), ...nodes(19, 20, presence(3_600))]);
+    store.commit(nodes(0, 10, null));
+    store.compact();
+    const facts = startProcess(t, { store, clock }).facts('2');
+    await clock.advance(0);
+    assert.equal(kindsOf(facts), 'lost?×10 registered×10 uncertain synced');
+    await passHealthy(clock, store, heldMs - 5_000);
+    assert.equal(kindsOf(facts), '', `${shortestSeconds} s`);
+    await passHealthy(clock, store, 10_000);
+    assert.equal(kindsOf(facts), 'certain', `${shortestSeconds} s`);
+  }
+});
+
 test('few lost nodes, or a process without limits, are certain there', async (t) => {
   const w = await setUp(t);
   w.store.commit(nodes(0, 4, null));

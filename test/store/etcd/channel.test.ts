@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { constants, createServer } from 'node:http2';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { systemClock } from '../../../src/lib/clock.ts';
 import { type Channel, openChannel } from '../../../src/store/etcd/channel.ts';
@@ -145,6 +145,35 @@ describe('a channel to one endpoint', () => {
       return idle.pings() > 0;
     });
     assert.equal(busy.pings(), 0);
+  });
+
+  it('connects to an endpoint that fails for a minute after the last call, and no longer', async (t) => {
+    let connections = 0;
+    const failing = createTcpServer((socket) => {
+      connections += 1;
+      socket.destroy();
+    });
+    await new Promise<void>((resolve) => failing.listen(0, '127.0.0.1', resolve));
+    t.after(() => failing.close());
+    t.mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'Date'] });
+    /** What is sent and comes meanwhile takes turns of the event loop, and no time. */
+    const pass = async (seconds: number) => {
+      for (let step = 0; step < seconds * 4; step += 1) {
+        t.mock.timers.tick(250);
+        for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+      }
+    };
+    const channel = open(`http://127.0.0.1:${(failing.address() as AddressInfo).port}`);
+    const asked = assert.rejects(ask(channel), { name: 'RpcError' });
+    await pass(30);
+    await asked;
+    const first = connections;
+    await pass(25);
+    assert.ok(connections > first, `${connections} connections after 55 s, ${first} after 30 s`);
+    await pass(10);
+    const all = connections;
+    await pass(60);
+    assert.equal(connections, all);
   });
 
   it('has one answer for each message of a conversation, and ends one that answers unasked or late', async () => {
