@@ -16,12 +16,13 @@ export const applyDrain: Apply<DrainState, DrainStep, DrainAnswers> = {
     const isKnown = claim !== null && claim.lease === state.claim?.lease;
     // Read in its turn, not between tries of another call that fail.
     const now = state.claim === undefined ? withoutLastError(state) : recovered(state);
-    return { ...now, claim, claimReadAtMs: nowMs, renewAtMs: isKnown ? state.renewAtMs : nowMs };
+    const since = isKnown ? {} : { renewAtMs: nowMs, claimSinceMs: nowMs };
+    return { ...now, claim, claimReadAtMs: nowMs, ...since };
   },
   take(before, _, outcome, end) {
     const state = withoutLastError(before);
     if (outcome.kind === 'taken') {
-      const times = { claimReadAtMs: end.nowMs, renewAtMs: renewAtMs(end) };
+      const times = { claimReadAtMs: end.nowMs, claimSinceMs: end.nowMs, renewAtMs: renewAtMs(end) };
       return { ...recovered(state), claim: outcome.held, ...times, status: null };
     }
     if (outcome.kind === 'full' && outcome.keepsLockMs !== null) {
@@ -39,7 +40,9 @@ export const applyDrain: Apply<DrainState, DrainStep, DrainAnswers> = {
   describe(before, { place, instanceId }, described, { nowMs }) {
     const state = withStatus(before, place, instanceId, described, nowMs);
     const activatedArn = state.status?.text === 'DRAINING' ? null : state.activatedArn;
-    return { ...state, activatedArn, refusal: withoutError(state.refusal) };
+    const canDrain = state.status?.text === 'ACTIVE' || state.status?.text === 'DRAINING';
+    const standOff = canDrain ? initialDrainState.standOff : state.standOff;
+    return { ...state, activatedArn, refusal: withoutError(state.refusal), standOff };
   },
   drain: (state, { place, instanceId }, described, { nowMs }) => ({
     ...withStatus(state, place, instanceId, described, nowMs),
@@ -56,12 +59,23 @@ export const applyDrain: Apply<DrainState, DrainStep, DrainAnswers> = {
     ...withoutLastError(state),
     ...(alive ? { renewAtMs: renewAtMs(end) } : { claim: undefined }),
   }),
-  'give-back'(before, { leaveAlone, reason }, done, { nowMs, random }) {
+  'give-back'(before, { leaveAlone, standOff: from, reason }, done, { nowMs, random }) {
     const state = withoutLastError(before);
     const trouble = { ...state.trouble, retryAtMs: nowMs + STEP_BACK_MS * (1 + random) };
     // Replaced by an operator meanwhile: what is stored now is read.
     const nothing = { claim: done ? null : undefined, status: null, drainDenied: false, activatedArn: null };
-    return { ...state, ...nothing, leftAloneArn: leaveAlone ?? state.leftAloneArn, trouble, pauseReason: reason };
+    const given = {
+      ...state,
+      ...nothing,
+      leftAloneArn: leaveAlone ?? state.leftAloneArn,
+      trouble,
+      pauseReason: reason,
+    };
+    if (!from) return given;
+    const { standOff: last } = state;
+    const backoff = last.from?.arn === from.arn ? last.backoff : last.backoff.reset();
+    const untilMs = nowMs + backoff.delayMs((1 + random) / 2);
+    return { ...given, standOff: { from, reason, untilMs, backoff: backoff.next() } };
   },
   forget: (state) => ({ ...state, leftAloneArn: null }),
 };

@@ -20,7 +20,14 @@ export type DrainStep = Why &
         readonly held: HeldClaim;
         readonly as: 'asked' | 'drained' | 'overruled' | 'activating';
       }
-    | { readonly action: 'give-back' | 'renew'; readonly held: HeldClaim; readonly leaveAlone?: string }
+    | { readonly action: 'renew'; readonly held: HeldClaim }
+    | {
+        readonly action: 'give-back';
+        readonly held: HeldClaim;
+        readonly leaveAlone?: string;
+        /** The node cannot be drained for this cause now: no slot is taken for it for a while. */
+        readonly standOff?: NonNullable<StandOff['from']>;
+      }
     /** Asks nothing: what was left alone for a cause that is over is not remembered for the next cause. */
     | { readonly action: 'forget' }
   );
@@ -38,6 +45,16 @@ export interface DrainAnswers {
   /** False: the claim is gone, or another by now. */
   readonly 'give-back': boolean;
   readonly forget: unknown;
+}
+
+/** A pause before a slot is taken again, which grows while ECS has the node neither ACTIVE nor DRAINING, or does not answer. */
+interface StandOff {
+  /** Another container instance or another cause does not wait. */
+  readonly from: { readonly arn: string; readonly cause: string } | null;
+  /** One line. */
+  readonly reason: string;
+  readonly untilMs: number;
+  readonly backoff: Backoff;
 }
 
 type DrainTrouble = Trouble<Call<DrainStep>['action']>;
@@ -63,12 +80,19 @@ export interface DrainState {
   readonly pauseReason: string;
   /** ECS denied it: ECS is not asked before `retryAtMs`, and meanwhile no slot is held for nothing. */
   readonly refusal: DrainTrouble;
+  readonly standOff: StandOff;
+  /** Since when this process knows its claim; its slot is kept for no longer than `ASK_MS` while ECS does not answer. */
+  readonly claimSinceMs: number;
 }
 
 /** A spot instance has two minutes. */
 const RETRY = new Backoff(1_000, 30_000);
 /** An operator has to change a policy first. */
 const REFUSED = new Backoff(300_000, 1_800_000);
+/** ECS knows a node that it registers within seconds; one that was deregistered by hand it may never know again. */
+const STAND_OFF = new Backoff(10_000, 600_000);
+/** A slot is kept so long for a node whose status ECS does not say. */
+export const ASK_MS = 30_000;
 
 export const initialDrainState: DrainState = {
   claim: undefined,
@@ -81,6 +105,8 @@ export const initialDrainState: DrainState = {
   trouble: noTrouble(RETRY),
   pauseReason: '',
   refusal: noTrouble(REFUSED),
+  standOff: { from: null, reason: '', untilMs: Number.NEGATIVE_INFINITY, backoff: STAND_OFF },
+  claimSinceMs: Number.NEGATIVE_INFINITY,
 };
 
 /** A status is acted upon no later than this after it was read. */
@@ -153,7 +179,7 @@ export function planDrain(state: DrainState, nowMs: number, { node, cause, leavi
 type WaitFor = (phase: DrainPhase, reason: string, untilMs?: number) => DrainStep;
 
 function planFree(
-  { leftAloneArn, refusal }: DrainState,
+  { leftAloneArn, refusal, standOff }: DrainState,
   nowMs: number,
   instanceId: string,
   place: Place | null,
@@ -165,6 +191,9 @@ function planFree(
   if (leftAloneArn === place.arn)
     return wait('left-alone', 'something other than rollcall drained this node, or undid it');
   if (nowMs < refusal.retryAtMs) return wait('waiting', refusalReason(refusal), refusal.retryAtMs);
+  if (nowMs < standOff.untilMs && standOff.from?.arn === place.arn && standOff.from.cause === cause.key) {
+    return wait('waiting', standOff.reason, standOff.untilMs);
+  }
   return { action: 'take', instanceId, place, cause: cause.reason, phase: 'waiting', reason: cause.reason };
 }
 
@@ -211,6 +240,12 @@ function planHeld(
     if (!begun) return { action: 'give-back', held, phase: cause.kind === 'stands' ? 'waiting' : 'idle', reason };
     return wait(phase, reason, Math.min(refusal.retryAtMs, renewAtMs));
   }
+  if (claim.phase === 'claimed' && cause.kind !== 'stands') {
+    // ECS was not asked to drain it, so its status does not matter.
+    const reason = cause.kind === 'over' ? 'the cause is over' : cause.reason;
+    return { action: 'give-back', held, phase: 'idle', reason };
+  }
+  const standOff = cause.kind === 'stands' ? { standOff: { arn: place.arn, cause: cause.key } } : {};
   const describe: DrainStep = {
     action: 'describe',
     instanceId,
@@ -220,7 +255,7 @@ function planHeld(
   };
   if (cause.kind === 'over') {
     if (!fresh) return describe;
-    if (claim.phase !== 'claimed' && status.text === 'DRAINING') {
+    if (status.text === 'DRAINING') {
       // In the store before ECS is asked: an operator who drains this node in the meantime is not undone.
       if (claim.phase !== 'activating')
         return { action: 'mark', held, as: 'activating', phase, reason: 'the cause is over' };
@@ -249,7 +284,12 @@ function planHeld(
       return { action: 'mark', held, as: 'drained', phase, reason: claim.reason };
     return wait(phase, claim.reason, Math.min(renewAtMs, status.atMs + READ_AGAIN_MS));
   }
-  if (!fresh) return describe;
+  if (!fresh) {
+    const { error, action } = state.trouble;
+    if (claim.phase !== 'claimed' || action !== 'describe' || nowMs < state.claimSinceMs + ASK_MS) return describe;
+    // ECS was not asked to drain it: the slot is for a node that can ask.
+    return { action: 'give-back', held, phase, reason: `ECS does not say its status: ${error}`, ...standOff };
+  }
   if (status.text === 'DRAINING') {
     if (claim.phase === 'asked') {
       return { action: 'mark', held, as: 'drained', phase: 'draining', reason: claim.reason };
@@ -264,7 +304,7 @@ function planHeld(
     // In the store before ECS is asked: the agent process after this one knows whose drain it is.
     return { action: 'mark', held, as: 'asked', phase, reason: claim.reason };
   }
-  return { action: 'give-back', held, phase, reason: whyNotActive(status.text) };
+  return { action: 'give-back', held, phase, reason: whyNotActive(status.text), ...standOff };
 }
 
 function refusalReason({ error }: DrainTrouble): string {

@@ -156,8 +156,8 @@ function createDrainLog(log: Log): (step: DrainStep, state: DrainState) => void 
     // Called before and after the call of a step.
     if (step !== lastStep) onNext(step, state.trouble.error !== null);
     lastStep = step;
-    const { trouble, refusal } = state;
-    if (trouble.error === null) logged.clear();
+    const { trouble, refusal, standOff } = state;
+    if (trouble.error === null && standOff.from === null) logged.clear();
     const kind = trouble.error?.replace(/\d+/g, '#') ?? null;
     if (kind !== null && !logged.has(kind) && logged.size < MAX_LOGGED) {
       logged.add(kind);

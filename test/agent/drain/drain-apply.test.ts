@@ -138,6 +138,24 @@ test('a slot that is given back is for others first; what is left alone is remem
   assert.equal(applyDrain.forget(after, { ...why, action: 'forget' }, undefined, end).leftAloneArn, null);
 });
 
+test('the pause before the next slot grows while ECS has the node in no state to drain, and begins anew with another ARN', () => {
+  const from = { arn: place.arn, cause: 'critical' };
+  const back = (before: DrainState, standOff = from) =>
+    applyDrain['give-back'](before, { ...giveBack, standOff }, true, { ...end, random: 0 });
+  const pauses: number[] = [];
+  let now = state();
+  for (let round = 0; round < 9; round += 1) {
+    now = taken(back(now), { kind: 'taken', held: held('claimed') });
+    now = applyDrain.describe(now, describe, inEcs('REGISTERING'), end);
+    pauses.push((now.standOff.untilMs - NOW_MS) / 1_000);
+  }
+  assert.deepEqual(pauses, [5, 10, 20, 40, 80, 160, 300, 300, 300]);
+  assert.equal(back(now, { ...from, arn: 'arn:2' }).standOff.untilMs, NOW_MS + 5_000);
+  for (const status of ['ACTIVE', 'DRAINING']) {
+    assert.deepEqual(applyDrain.describe(now, describe, inEcs(status), end).standOff, initialDrainState.standOff);
+  }
+});
+
 test('a claim that an operator replaced is read again, and a lease that this process renews is not renewed at each reading', () => {
   assert.equal(applyDrain['give-back'](state(), giveBack, true, end).claim, null);
   assert.equal(applyDrain['give-back'](state(), giveBack, false, end).claim, undefined);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { CauseVerdict } from '../../../src/agent/drain/cause.ts';
 import {
+  ASK_MS,
   type DrainInput,
   type DrainState,
   FRESH_MS,
@@ -42,6 +43,16 @@ const seen = (text: string, ageMs = 0, arn = 'arn:1') => ({ status: { arn, text,
 const refused = {
   refusal: { ...initialDrainState.refusal, error: 'AccessDeniedException', retryAtMs: NOW_MS + 60_000 },
 };
+const standingOff = (arn: string, cause: string) => {
+  const from = { arn, cause };
+  return { standOff: { ...initialDrainState.standOff, from, reason: 'ECS has it MISSING', untilMs: NOW_MS + 60_000 } };
+};
+/** A slot since so long, and ECS has not answered yet. */
+const unanswered = (phase: DrainClaim['phase'], forMs: number) => ({
+  claim: held(phase),
+  claimSinceMs: NOW_MS - forMs,
+  trouble: { ...initialDrainState.trouble, action: 'describe' as const, error: 'x', retryAtMs: NOW_MS },
+});
 
 /** State, input, and what follows: the action, and the phase that people see. */
 const table: readonly [string, Partial<DrainState>, Partial<DrainInput>, string][] = [
@@ -95,6 +106,15 @@ const table: readonly [string, Partial<DrainState>, Partial<DrainInput>, string]
     'give-back idle',
   ],
   ['a slot, DRAINING as asked', { claim: held('asked'), ...seen('DRAINING') }, {}, 'mark draining'],
+  ['a slot, ECS has just not answered', unanswered('claimed', ASK_MS - 1), {}, 'describe waiting'],
+  ['a slot, ECS has not answered for long', unanswered('claimed', ASK_MS), {}, 'give-back waiting'],
+  ['asked, ECS has not answered for long: it may drain', unanswered('asked', ASK_MS), {}, 'describe waiting'],
+  ['a slot, ECS does not answer, the cause over', unanswered('claimed', 0), { cause: over }, 'give-back idle'],
+  ['a slot, ECS does not answer, not yet a cause', unanswered('claimed', 0), { cause: undecided }, 'give-back idle'],
+  ['asked, ECS does not answer, the cause over', unanswered('asked', ASK_MS), { cause: over }, 'describe waiting'],
+  ['no claim, ECS had it MISSING', standingOff('arn:1', stands.reason), {}, 'wait waiting'],
+  ['no claim, ECS had it MISSING under another ARN', standingOff('arn:0', stands.reason), {}, 'take waiting'],
+  ['no claim, ECS had it MISSING, then another cause', standingOff('arn:1', 'critical'), {}, 'take waiting'],
   ['a slot, MISSING', { claim: held('claimed'), ...seen('MISSING') }, {}, 'give-back waiting'],
   ['a slot, REGISTERING', { claim: held('claimed'), ...seen('REGISTERING') }, {}, 'give-back waiting'],
   [
