@@ -83,9 +83,9 @@ export const applyAudit: Apply<AuditorState, AuditorStep, AuditorAnswers> = {
     };
     return withLeadership({ ...state, copy, run: { kind: 'idle' } }, stored ?? {});
   },
-  resign(state, _, __, { nowMs }) {
+  resign(state, { abstain }, _, { nowMs }) {
     // As long as it takes every other agent to read the lock.
-    const abstainUntilMs = state.failedRuns > 0 ? nowMs + state.ttlMs : state.abstainUntilMs;
+    const abstainUntilMs = abstain ? nowMs + state.ttlMs : state.abstainUntilMs;
     return { ...leadershipOver(state, nowMs), abstainUntilMs };
   },
   'step-down': (state, _, __, { nowMs }) => leadershipOver(state, nowMs),
@@ -113,6 +113,15 @@ export function auditFailure(error: unknown): AuditFailure {
   if (/^AccessDenied|^NotAuthorized/.test(error.code)) return 'denied';
   if (CREDENTIALS.test(error.code)) return 'credentials';
   return isThrottled(error) ? 'throttled' : 'ecs';
+}
+
+/**
+ * Whether this failure may be the agent's own, so that another one may succeed. A store that does not answer says nothing
+ * about which agent should lead, and AWS throttles the account, whichever agent asks.
+ */
+export function mayBeOwn(error: unknown): boolean {
+  const cause = auditFailure(error);
+  return cause !== 'store' && cause !== 'throttled';
 }
 
 function withLeadership(state: AuditorState, changes: Partial<NonNullable<AuditorState['leadership']>>): AuditorState {

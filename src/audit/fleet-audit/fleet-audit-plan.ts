@@ -22,7 +22,9 @@ export type AuditFailure = (typeof AUDIT_FAILURES)[number];
 /** What an agent does next for the continuous audit, and why. */
 export type AuditorStep =
   | (Why & { readonly action: 'read' | 'campaign' })
-  | (Why & { readonly action: 'renew' | 'read-memory' | 'resign'; readonly term: Term })
+  | (Why & { readonly action: 'renew' | 'read-memory'; readonly term: Term })
+  /** `abstain`: other agents are to go first. */
+  | (Why & { readonly action: 'resign'; readonly term: Term; readonly abstain: boolean })
   | (Why & { readonly action: 'publish'; readonly term: Term } & Written)
   /** Asks nothing: an audit begins, and goes on beside the loop. */
   | (Why & { readonly action: 'run'; readonly memory: AuditMemory; readonly last: AuditSummary | null })
@@ -153,6 +155,11 @@ export function lockLeaseMs(presenceTtlMs: number): number {
 
 /** Of a leader, in a row: its role, its network or its bundle may be what is wrong, and another agent's may be right. */
 const MAX_FAILED_RUNS = 3;
+/**
+ * Polls of the connections, a minute apart: they fail long before the next audit where the interval is long. So soon the
+ * next leader has asked ECS before the nodes warn that their connection is not known.
+ */
+const MAX_FAILED_POLLS = 5;
 
 interface AuditPlanInput {
   /** The agent is to deregister and end. */
@@ -162,6 +169,8 @@ interface AuditPlanInput {
   readonly instanceId: string | null;
   /** The audit that went on beside the loop and has ended; null: none. */
   readonly ended: AuditEnd | null;
+  /** Polls of the connections in a row, of this term, that failed for a reason that may be this agent's. */
+  readonly failedPolls: number;
 }
 
 /**
@@ -176,7 +185,7 @@ export function planAudit(state: AuditorState, nowMs: number, input: AuditPlanIn
   if (input.leaving) {
     // Once only: where the store does not take it, the lease runs out.
     if (leadership && trouble.action !== 'resign') {
-      return { action: 'resign', term: leadership.term, reason: 'leaving' };
+      return { action: 'resign', term: leadership.term, abstain: false, reason: 'leaving' };
     }
     return { action: 'wait', untilMs: longestWaitMs, reason: 'leaving' };
   }
@@ -197,7 +206,10 @@ export function planAudit(state: AuditorState, nowMs: number, input: AuditPlanIn
     if (holder) return wait(nextReadAtMs, `${holder.instanceId ?? holder.session} leads`);
     if (input.instanceId === null) return wait(nextReadAtMs, 'no agent leads, and the instance id is not known yet');
     if (nowMs < state.abstainUntilMs) {
-      return wait(Math.min(nextReadAtMs, state.abstainUntilMs), 'audits failed on this agent: other agents go first');
+      return wait(
+        Math.min(nextReadAtMs, state.abstainUntilMs),
+        'ECS could not be asked by this agent: other agents go first',
+      );
     }
     return { action: 'campaign', reason: 'no agent leads' };
   }
@@ -206,12 +218,10 @@ export function planAudit(state: AuditorState, nowMs: number, input: AuditPlanIn
   if (run.kind === 'ended') {
     return { action: 'publish', term, ...changed(run.publication, leadership), reason: 'an audit ended' };
   }
-  if (failedRuns >= MAX_FAILED_RUNS) {
-    return {
-      action: 'resign',
-      term,
-      reason: `${failedRuns} audits in a row failed on this agent: another agent may succeed`,
-    };
+  if (failedRuns >= MAX_FAILED_RUNS || input.failedPolls >= MAX_FAILED_POLLS) {
+    const failed = failedRuns >= MAX_FAILED_RUNS ? `${failedRuns} audits` : `${input.failedPolls} polls of ECS`;
+    const reason = `${failed} in a row failed on this agent: another agent may succeed`;
+    return { action: 'resign', term, abstain: true, reason };
   }
   if (memory === null)
     return { action: 'read-memory', term, reason: 'what earlier leaders remembered is not known yet' };

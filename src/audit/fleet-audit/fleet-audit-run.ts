@@ -9,7 +9,7 @@ import type { ConnectionRead } from './connection-check.ts';
 import { CONNECTION_LIMITS, type ConnectionLimits } from './connections.ts';
 import { type AuditSummary, publishFailure, publishResult } from './documents.ts';
 import type { Audit } from './fleet.ts';
-import { applyAudit, applyAuditFailure } from './fleet-audit-apply.ts';
+import { applyAudit, applyAuditFailure, mayBeOwn } from './fleet-audit-apply.ts';
 import {
   type AuditEnd,
   type AuditorAnswers,
@@ -67,7 +67,8 @@ export async function runAuditor(options: AuditorOptions, signal: AbortSignal): 
         initial: initialAuditorState(ttlMs, intervalMs),
         plan(state, nowMs) {
           const instanceId = options.instanceId();
-          return planAudit(state, nowMs, { leaving: leaving.get(), session, instanceId, ended: running.ended() });
+          const beside = { ended: running.ended(), failedPolls: polls.failed() };
+          return planAudit(state, nowMs, { leaving: leaving.get(), session, instanceId, ...beside });
         },
         actions: {
           read(_, callSignal) {
@@ -119,24 +120,37 @@ export async function runAuditor(options: AuditorOptions, signal: AbortSignal): 
 }
 
 /** The polls of the connections of the fleet, which go on beside the loop for as long as this agent leads. */
-function pollsBeside(options: AuditorOptions): { follow(term: Term | null): void } {
+interface Polls {
+  follow(term: Term | null): void;
+  /** How many in a row, of this term, failed for a reason that may be this agent's. */
+  failed(): number;
+}
+
+function pollsBeside(options: AuditorOptions): Polls {
   const { audit, locks, clock, session, limits = CONNECTION_LIMITS } = options;
   let followed: Term | null = null;
   let current = new AbortController();
+  let failed = 0;
+  const onPolled = (error: unknown) => {
+    if (error === null) failed = 0;
+    else if (mayBeOwn(error)) failed += 1;
+  };
   const onTold = (shared: string, told: ReadonlyMap<string, string>) => {
     const instanceId = options.instanceId();
     const own = (instanceId && told.get(instanceId)) ?? null;
     options.onPoll?.({ atMs: clock.monotonicMs(), holder: { session, instanceId }, shared, own });
   };
   return {
+    failed: () => failed,
     follow(term) {
       if (term === followed) return;
       followed = term;
+      failed = 0;
       current.abort(new Error('this agent no longer audits the fleet'));
       current = new AbortController();
       if (term === null) return;
       const { signal } = current;
-      const work = { term, locks, poll: (by: AbortSignal) => audit.disconnected(by), limits, clock, onTold };
+      const work = { term, locks, poll: (by: AbortSignal) => audit.disconnected(by), limits, clock, onPolled, onTold };
       void (async () => {
         // Ended by the store, whose word is that the term is over, or by the loop. A defect must not end all polls.
         for (let isOver = false; !isOver; ) {

@@ -24,6 +24,8 @@ interface WatchConnectionsOptions {
   readonly poll: (signal: AbortSignal) => Promise<readonly Disconnected[]>;
   readonly limits: ConnectionLimits;
   readonly clock: Clock;
+  /** Called after each poll. @param error null: it succeeded */
+  readonly onPolled: (error: unknown) => void;
   /** Called with what the store has by now. @param told encoded documents, by instance id */
   readonly onTold: (shared: string, told: ReadonlyMap<string, string>) => void;
 }
@@ -99,15 +101,17 @@ export async function watchConnections(options: WatchConnectionsOptions, signal:
 
 async function pollOnce(
   before: Connections,
-  { poll, limits, clock }: WatchConnectionsOptions,
+  { poll, limits, clock, onPolled }: WatchConnectionsOptions,
   signal: AbortSignal,
 ): Promise<{ readonly ok: boolean; readonly state: Connections }> {
   const now = () => ({ nowMs: clock.monotonicMs(), wallMs: clock.wallMs() });
   try {
     const seen = await withDeadline(clock, MAX_POLL_MS, signal, 'read the connections from ECS', poll);
+    onPolled(null);
     return { ok: true, state: afterPoll(before, seen, now(), limits) };
   } catch (error) {
     signal.throwIfAborted();
+    onPolled(error);
     return { ok: false, state: afterFailedPoll(before, describeError(error), now()) };
   }
 }

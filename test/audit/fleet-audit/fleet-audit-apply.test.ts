@@ -36,7 +36,7 @@ const found = { details: 'd', memoryText: 'm', memory: emptyAuditMemory, differe
 const read = { action: 'read', reason } as const;
 const campaign = { action: 'campaign', reason } as const;
 const renew = { action: 'renew', term, reason } as const;
-const resign = { action: 'resign', term, reason } as const;
+const resign = { action: 'resign', term, abstain: false, reason } as const;
 const failedAt = (state: AuditorState, call: Parameters<typeof applyAuditFailure>[1]) =>
   applyAuditFailure(state, call, new Error('refused'), end);
 const view = (...documents: (string | null)[]) => ({ revision: '8', holder: other, documents });
@@ -137,10 +137,10 @@ test('what the store took is what it has; a result that it refused is counted, a
   assert.deepEqual([refused.leadership, refused.run, refused.counts.refused], [null, { kind: 'idle' }, 1]);
 });
 
-test('after audits that failed a leader that resigned lets other agents go first, for a TTL', () => {
-  const resigned = (failedRuns: number) => applyAudit.resign({ ...leading, failedRuns }, resign, undefined, end);
-  assert.equal(resigned(3).abstainUntilMs, NOW_MS + TTL_MS);
-  assert.ok(resigned(0).abstainUntilMs < NOW_MS);
+test('a leader that resigned because it could not ask ECS lets other agents go first, for a TTL', () => {
+  const resigned = (abstain: boolean) => applyAudit.resign(leading, { ...resign, abstain }, undefined, end);
+  assert.equal(resigned(true).abstainUntilMs, NOW_MS + TTL_MS);
+  assert.ok(resigned(false).abstainUntilMs < NOW_MS);
 });
 
 test('each cause of a failure has a name', () => {

@@ -11,7 +11,10 @@ import { emptyAuditMemory } from '../../../src/audit/history.ts';
 
 const NOW = 1_000_000;
 const TTL = 30_000;
-const input = { leaving: false, session: 'me', instanceId: 'i-me' as string | null, ended: null as AuditEnd | null };
+const input = {
+  ...{ leaving: false, session: 'me', instanceId: 'i-me' as string | null, ended: null as AuditEnd | null },
+  failedPolls: 0,
+};
 const leadership: Leadership = {
   term: { lock: 'audit', session: 'me', ttlMs: 15_000, revision: '5', value: 'v', lease: '1' },
   confirmedAtMs: NOW - 1_000,
@@ -80,6 +83,13 @@ const table: readonly (readonly [string, AuditorState, Partial<typeof input>, ob
     {},
     { action: 'resign' },
   ],
+  [
+    'a leader whose polls of ECS fail resigns, however far the next audit is',
+    leading,
+    { failedPolls: 5 },
+    { action: 'resign' },
+  ],
+  ['not after a few', leading, { failedPolls: 4 }, waits(NOW + 4_000)],
   [
     'a failure is published first',
     { ...leading, failedRuns: 3, run: { kind: 'ended', publication } },

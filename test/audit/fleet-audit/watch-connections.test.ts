@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
 import { createAuditor } from '../../../src/audit/fleet-audit/auditor.ts';
 import type { Observation } from '../../../src/checks/check.ts';
+import { EcsError } from '../../../src/ecs/ecs-errors.ts';
 import { createCell } from '../../../src/lib/cell.ts';
 import { openStore } from '../../../src/store/open-store.ts';
 import { fakeAudit } from '../../support/fake-audit.ts';
@@ -22,7 +23,7 @@ async function fleet(t: TestContext) {
   const config = { kind: 'memory', label: 'memory:', name: randomUUID() } as const;
   const store = await openStore(config, { clock, random: seededRandom(1), create: true, signal: never });
   t.after(() => store.close());
-  const ecs = { disconnected: [] as string[], error: null as Error | null, looks: 0 };
+  const ecs = { disconnected: [] as string[], error: null as Error | null, deaf: new Set<string>(), looks: 0 };
   const start = (n: number) => {
     const instanceId = `i-0000000${n}`;
     const network = flakyStore(store);
@@ -31,6 +32,7 @@ async function fleet(t: TestContext) {
     audit.disconnected = async () => {
       ecs.looks += 1;
       if (ecs.error) throw ecs.error;
+      if (ecs.deaf.has(instanceId)) throw new EcsError('no answer', { code: 'NoAnswer', retryable: true });
       return ecs.disconnected.map((id) => ({ instanceId: id, containerInstanceArn: arnOf(id) }));
     };
     const agent = {
@@ -140,7 +142,7 @@ test('while ECS throttles every look the nodes are warnings that say so, and aft
   const { clock, ecs, first, second } = await fleet(t);
   ecs.disconnected = [first.instanceId];
   await clock.advance(7 * MINUTE_MS);
-  ecs.error = new Error('ThrottlingException');
+  ecs.error = new EcsError('ThrottlingException', { code: 'ThrottlingException', retryable: true });
   await clock.advance(4 * MINUTE_MS);
   assert.match(first.seen?.reason ?? '', /as last seen; the auditor cannot ask ECS since \S+: ThrottlingException$/);
   await clock.advance(5 * MINUTE_MS);
@@ -149,6 +151,17 @@ test('while ECS throttles every look the nodes are warnings that say so, and aft
   ecs.error = null;
   await clock.advance(2 * MINUTE_MS);
   assert.deepEqual([first.seen?.status, second.seen?.status], ['critical', 'passing']);
+});
+
+test('a leader that alone cannot ask ECS gives the lead up before any node warns, however far its next audit is', async (t) => {
+  const { clock, ecs, leader, first, second } = await fleet(t);
+  assert.deepEqual([leader.seen?.status, first.seen?.status, second.seen?.status], ['passing', 'passing', 'passing']);
+  ecs.deaf.add(leader.instanceId);
+  await clock.advance(10 * MINUTE_MS);
+  assert.deepEqual([leader.statuses, first.statuses, second.statuses], [['passing'], ['passing'], ['passing']]);
+  ecs.disconnected = [leader.instanceId];
+  await clock.advance(7 * MINUTE_MS);
+  assert.deepEqual([leader.seen?.status, first.seen?.status], ['critical', 'passing']);
 });
 
 test('a store that is away loses nothing of the count, and a mass of 250 nodes is published in pieces', async (t) => {
