@@ -84,7 +84,7 @@ export function listClusters(api: EcsApi, signal: AbortSignal): Promise<readonly
 }
 
 interface Enumeration {
-  /** Names of the clusters that were read. */
+  /** The clusters that were read. */
   readonly clusters: readonly string[];
   readonly instances: readonly ContainerInstance[];
 }
@@ -108,7 +108,7 @@ export async function enumerateInstances(
     const action = `list the container instances of ${cluster}`;
     const arns = await allPages(action, list).catch((error: unknown) => {
       // ECS has just listed this cluster, so it was deleted since or is INACTIVE. Read the others.
-      if (clusters === null && error instanceof EcsError && error.code === 'ClusterNotFoundException') return null;
+      if (clusters === null && isAbsentCluster(error)) return null;
       throw error;
     });
     if (arns === null) continue;
@@ -123,21 +123,38 @@ const DISCONNECTED = 'agentConnected == false';
 
 /**
  * The container instances of these clusters whose ecs-agent ECS has disconnected: one request for each cluster and page
- * where there is none. @param clusters ARNs
+ * where there is none. A cluster that ECS does not have is left out. @param clusters names or ARNs
+ * @returns `clusters`: those that were read @throws EcsError also if ECS has none of them
  */
 export async function disconnectedInstances(
   api: EcsApi,
   clusters: readonly string[],
   signal: AbortSignal,
-): Promise<readonly ContainerInstance[]> {
+): Promise<Enumeration> {
+  const read: string[] = [];
   const found: ContainerInstance[] = [];
+  let absent: EcsError | null = null;
   for (const cluster of clusters) {
     const list = (page: string | null) => api.listContainerInstances(cluster, page, signal, DISCONNECTED);
-    const arns = await allPages(`list the disconnected container instances of ${cluster}`, list);
-    found.push(...(await describeInstances(api, cluster, arns, signal)));
+    try {
+      const arns = await allPages(`list the disconnected container instances of ${cluster}`, list);
+      found.push(...(await describeInstances(api, cluster, arns, signal)));
+      read.push(cluster);
+    } catch (error) {
+      // Deleted since the clusters were listed: that must not hide the others.
+      if (!isAbsentCluster(error)) throw error;
+      absent = error;
+    }
   }
+  if (read.length === 0 && absent) throw absent;
   // One that is being registered or deregistered has no connection to lose.
-  return found.filter(
+  const instances = found.filter(
     ({ status, agentConnected }) => !agentConnected && (status === 'ACTIVE' || status === 'DRAINING'),
   );
+  return { clusters: read, instances };
+}
+
+/** True if ECS refused a request because it does not have the cluster. */
+export function isAbsentCluster(error: unknown): error is EcsError {
+  return error instanceof EcsError && error.code === 'ClusterNotFoundException';
 }

@@ -128,9 +128,10 @@ test('the disconnected instances are those that ECS lists as such and describes 
     },
     describeContainerInstances: async () => ({ instances: described, failures: [] }) as unknown as Described,
   };
-  const found = await disconnectedInstances(part as EcsApi, ['demo'], SIGNAL);
+  const { clusters, instances } = await disconnectedInstances(part as EcsApi, ['demo'], SIGNAL);
+  assert.deepEqual(clusters, ['demo']);
   assert.deepEqual(
-    found.map(({ containerInstanceArn }) => containerInstanceArn),
+    instances.map(({ containerInstanceArn }) => containerInstanceArn),
     ['a', 'b'],
   );
   assert.deepEqual(filters, ['agentConnected == false', 'agentConnected == false']);

@@ -1,11 +1,12 @@
 import { clusterName } from '../../ecs/arn.ts';
 import type { EcsApi } from '../../ecs/ecs-api.ts';
-import { disconnectedInstances, listClusters } from '../../ecs/list-instances.ts';
+import { disconnectedInstances, isAbsentCluster, listClusters } from '../../ecs/list-instances.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { RollcallError } from '../../lib/errors.ts';
 import { presenceState, type Roll } from '../../record/roll.ts';
 import type { MassLossLimits } from '../../registry/mass-loss.ts';
 import type { Store } from '../../store/store.ts';
+import { StoreError } from '../../store/store-errors.ts';
 import type { AuditReport } from '../audit-report.ts';
 import { type AuditMemory, MAX_GAP_MS } from '../history.ts';
 import type { ConnectionLimits, Disconnected } from './connections.ts';
@@ -37,6 +38,9 @@ interface FleetAuditDeps {
   readonly openEcs: (requestsPerSecond: number) => Promise<EcsApi>;
 }
 
+/** A poll once a minute must not list the clusters and read the whole roll for them. */
+const CLUSTERS_FOR_MS = 300_000;
+
 /** A tenth of what ECS lets an account read in a region: the rest is for all other programs. */
 const REQUESTS_PER_SECOND = 2;
 
@@ -51,8 +55,8 @@ export function fleetAudit(
 ): Audit {
   const vanish = { massLoss, maxGapMs: Math.max(MAX_GAP_MS, 2 * intervalMs) };
   let opened: Promise<EcsApi> | null = null;
-  /** Those that the last run compared: a poll once a minute must not read the whole roll for them. */
-  let compared: readonly string[] | null = null;
+  /** Those to poll, as they were found. */
+  let polled: { readonly clusters: readonly string[]; readonly atMs: number } | null = null;
 
   const ecsApi = (): Promise<EcsApi> => {
     const opening = opened ?? openEcs(REQUESTS_PER_SECOND);
@@ -63,26 +67,43 @@ export function fleetAudit(
     });
   };
 
+  const clustersNow = async (ecs: EcsApi, signal: AbortSignal): Promise<readonly string[]> => {
+    if (clusters === 'all') return listClusters(ecs, signal);
+    return clusters === 'roll' ? clustersOnRoll(await store.read(signal), ecs, signal) : clusters;
+  };
+
+  const clustersToPoll = async (ecs: EcsApi, signal: AbortSignal): Promise<readonly string[]> => {
+    const nowMs = clock.monotonicMs();
+    if (polled && nowMs - polled.atMs < CLUSTERS_FOR_MS) return polled.clusters;
+    try {
+      polled = { clusters: await clustersNow(ecs, signal), atMs: nowMs };
+    } catch (error) {
+      // A store that is away does not stop the count.
+      if (polled === null || !(error instanceof StoreError)) throw error;
+    }
+    return polled.clusters;
+  };
+
   return {
     run: async (memory, signal) => {
       const { runAudit } = await import('../run-audit.ts');
       const ecs = await ecsApi();
-      const asked = clusters === 'roll' ? await clustersOnRoll(await store.read(signal), ecs, signal) : clusters;
-      compared = asked === 'all' ? null : asked;
-      return runAudit({ store, ecs, clock }, { clusters: compared, memory, vanish }, signal);
+      const asked = clusters === 'all' ? null : await clustersNow(ecs, signal);
+      return runAudit({ store, ecs, clock }, { clusters: asked, memory, vanish }, signal);
     },
     disconnected: async (signal) => {
       const ecs = await ecsApi();
-      if (clusters === 'all') compared = await listClusters(ecs, signal);
-      else if (clusters !== 'roll') compared = clusters;
-      compared ??= await clustersOnRoll(await store.read(signal), ecs, signal);
-      const instances = await disconnectedInstances(ecs, compared, signal);
+      const asked = await clustersToPoll(ecs, signal);
+      const { instances } = await disconnectedInstances(ecs, asked, signal).catch((error: unknown) => {
+        if (isAbsentCluster(error)) polled = null;
+        throw error;
+      });
       return instances.flatMap(({ ec2InstanceId: instanceId, containerInstanceArn }) =>
         instanceId === null ? [] : [{ instanceId, containerInstanceArn }],
       );
     },
     release: () => {
-      compared = null;
+      polled = null;
       opened?.then((api) => api.close()).catch(() => {});
       opened = null;
     },

@@ -2,6 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fleetAudit } from '../../../src/audit/fleet-audit/fleet.ts';
 import { emptyAuditMemory } from '../../../src/audit/history.ts';
+import { clusterName } from '../../../src/ecs/arn.ts';
+import type { EcsApi } from '../../../src/ecs/ecs-api.ts';
+import { EcsError } from '../../../src/ecs/ecs-errors.ts';
 import { createPacer } from '../../../src/lib/pacer.ts';
 import { fakeEcs } from '../../support/fake-ecs.ts';
 import { fakeStore } from '../../support/fake-store.ts';
@@ -37,6 +40,54 @@ test('by default the clusters are those of present and lost nodes, as far as ECS
     'audit: fake has none of the clusters of the roll: deleted, other-region',
   );
   assert.match(String(await auditOf(left)), /no node on the roll is in an ECS cluster; see --audit-clusters/);
+});
+
+const clusterArn = (name: string) => `arn:aws:ecs:us-east-1:123456789012:cluster/${name}`;
+
+/** An ECS whose clusters come and go, with no instances; `asked`: the clusters that were polled since it was emptied. */
+function changingEcs(monotonicMs: () => number, there: string[]) {
+  const asked: string[] = [];
+  const ecs: EcsApi = {
+    ...fakeEcs(0, monotonicMs),
+    listClusters: async () => ({ arns: there.map(clusterArn), next: null }),
+    listContainerInstances: async (cluster) => {
+      const name = clusterName(cluster) ?? '';
+      asked.push(name);
+      if (there.includes(name)) return { arns: [], next: null };
+      throw new EcsError('Cluster not found.', { code: 'ClusterNotFoundException', retryable: false });
+    },
+  };
+  return { ecs, asked };
+}
+
+test('the polls pass over a cluster that was deleted, and take in a new one within five minutes', async () => {
+  const clock = simulatedClock();
+  const store = fakeStore();
+  const there = ['blue', 'green'];
+  const { ecs, asked } = changingEcs(clock.monotonicMs, there);
+  store.commit([node(0, { cluster: 'blue' }), node(1, { cluster: 'green' })]);
+  const audit = fleetAudit({ store, clock, openEcs: async () => ecs }, CONFIG, null);
+  const poll = async () => {
+    asked.length = 0;
+    await audit.disconnected(signal);
+    return [...asked];
+  };
+  assert.deepEqual(await poll(), ['blue', 'green']);
+  const { read } = store.calls;
+  there.splice(0, 2, 'green', 'red');
+  store.commit([node(0, { cluster: 'red' })]);
+  await clock.advance(240_000);
+  assert.deepEqual(await poll(), ['blue', 'green'], 'blue is gone, and green was read');
+  assert.equal(store.calls.read, read, 'the roll was not read again');
+  store.mode = 'down';
+  await clock.advance(60_000);
+  assert.deepEqual(await poll(), ['blue', 'green'], 'beside a store that is away the polls go on');
+  store.mode = 'up';
+  assert.deepEqual(await poll(), ['green', 'red']);
+  there.splice(0, 2);
+  await assert.rejects(poll(), { code: 'ClusterNotFoundException' });
+  there.push('green');
+  assert.deepEqual(await poll(), ['green'], 'where ECS had none of them they are listed anew at once');
 });
 
 test('10,000 nodes are audited in under three minutes, at two requests a second, with one API', async () => {
