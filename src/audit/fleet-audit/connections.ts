@@ -15,7 +15,10 @@ export interface ConnectionLimits {
 
 export const CONNECTION_LIMITS: ConnectionLimits = { pollIntervalMs: 60_000, criticalAfterMs: 300_000 };
 
-/** Of the disconnected container instances, so many have a document, those that are disconnected longest first. */
+/**
+ * Of the disconnected container instances, so many have a document: those of present nodes first, which alone read it, then
+ * those that are disconnected longest. ECS may keep thousands whose hosts are stopped or gone.
+ */
 const MAX_KNOWN = 2_000;
 /** Intervals: what happened between two polls that are further apart is not known. */
 const MAX_COUNTED_GAP = 2;
@@ -26,6 +29,8 @@ const MAX_FAILED_POLLS = 3;
 export interface Disconnected {
   readonly instanceId: string;
   readonly containerInstanceArn: string;
+  /** Its node was present on the roll minutes ago. */
+  readonly present: boolean;
 }
 
 interface Disconnection extends Disconnected {
@@ -69,7 +74,7 @@ export function rememberedConnections(texts: ReadonlyMap<string, string>): Conne
   for (const [instanceId, text] of texts) {
     const decoded = decodeNodeConnection(text);
     for (const { containerInstanceArn, since, lastedMs } of decoded.ok ? decoded.value.registrations : []) {
-      known.set(containerInstanceArn, { instanceId, containerInstanceArn, since, lastedMs });
+      known.set(containerInstanceArn, { instanceId, containerInstanceArn, present: true, since, lastedMs });
     }
   }
   return { known, polledAtMs: null, failed: 0, failing: null };
@@ -89,7 +94,7 @@ export function afterPoll(
     if (!last) return { ...each, since: new Date(wallMs).toISOString(), lastedMs: 0 };
     return { ...last, ...each, lastedMs: Math.min(last.lastedMs + gapMs, criticalAfterMs) };
   });
-  known.sort((a, b) => b.lastedMs - a.lastedMs);
+  known.sort((a, b) => Number(b.present) - Number(a.present) || b.lastedMs - a.lastedMs);
   const kept = known.slice(0, MAX_KNOWN).map((each) => [each.containerInstanceArn, each] as const);
   return { known: new Map(kept), polledAtMs: nowMs, failed: 0, failing: null };
 }

@@ -55,8 +55,12 @@ export function fleetAudit(
 ): Audit {
   const vanish = { massLoss, maxGapMs: Math.max(MAX_GAP_MS, 2 * intervalMs) };
   let opened: Promise<EcsApi> | null = null;
-  /** Those to poll, as they were found. */
-  let polled: { readonly clusters: readonly string[]; readonly atMs: number } | null = null;
+  /** The clusters to poll and the ids of the present nodes, as they were found. */
+  let polled: {
+    readonly clusters: readonly string[];
+    readonly present: ReadonlySet<string>;
+    readonly atMs: number;
+  } | null = null;
 
   const ecsApi = (): Promise<EcsApi> => {
     const opening = opened ?? openEcs(REQUESTS_PER_SECOND);
@@ -67,39 +71,45 @@ export function fleetAudit(
     });
   };
 
-  const clustersNow = async (ecs: EcsApi, signal: AbortSignal): Promise<readonly string[]> => {
+  const clustersNow = async (ecs: EcsApi, roll: Roll, signal: AbortSignal): Promise<readonly string[]> => {
     if (clusters === 'all') return listClusters(ecs, signal);
-    return clusters === 'roll' ? clustersOnRoll(await store.read(signal), ecs, signal) : clusters;
+    return clusters === 'roll' ? clustersOnRoll(roll, ecs, signal) : clusters;
   };
 
-  const clustersToPoll = async (ecs: EcsApi, signal: AbortSignal): Promise<readonly string[]> => {
+  const toPoll = async (ecs: EcsApi, signal: AbortSignal): Promise<NonNullable<typeof polled>> => {
     const nowMs = clock.monotonicMs();
-    if (polled && nowMs - polled.atMs < CLUSTERS_FOR_MS) return polled.clusters;
+    if (polled && nowMs - polled.atMs < CLUSTERS_FOR_MS) return polled;
     try {
-      polled = { clusters: await clustersNow(ecs, signal), atMs: nowMs };
+      const roll = await store.read(signal);
+      const present = roll.entries.filter(({ presence }) => presence !== null);
+      polled = {
+        clusters: await clustersNow(ecs, roll, signal),
+        present: new Set(present.map(({ record }) => record.ec2InstanceId)),
+        atMs: nowMs,
+      };
     } catch (error) {
       // A store that is away does not stop the count.
       if (polled === null || !(error instanceof StoreError)) throw error;
     }
-    return polled.clusters;
+    return polled;
   };
 
   return {
     run: async (memory, signal) => {
       const { runAudit } = await import('../run-audit.ts');
       const ecs = await ecsApi();
-      const asked = clusters === 'all' ? null : await clustersNow(ecs, signal);
-      return runAudit({ store, ecs, clock }, { clusters: asked, memory, vanish }, signal);
+      const asked = clusters === 'roll' ? await clustersOnRoll(await store.read(signal), ecs, signal) : clusters;
+      return runAudit({ store, ecs, clock }, { clusters: asked === 'all' ? null : asked, memory, vanish }, signal);
     },
     disconnected: async (signal) => {
       const ecs = await ecsApi();
-      const asked = await clustersToPoll(ecs, signal);
+      const { clusters: asked, present } = await toPoll(ecs, signal);
       const { instances } = await disconnectedInstances(ecs, asked, signal).catch((error: unknown) => {
         if (isAbsentCluster(error)) polled = null;
         throw error;
       });
       return instances.flatMap(({ ec2InstanceId: instanceId, containerInstanceArn }) =>
-        instanceId === null ? [] : [{ instanceId, containerInstanceArn }],
+        instanceId === null ? [] : [{ instanceId, containerInstanceArn, present: present.has(instanceId) }],
       );
     },
     release: () => {

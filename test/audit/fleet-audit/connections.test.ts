@@ -16,7 +16,7 @@ const MINUTE_MS = 60_000;
 const START_MS = Date.parse('2026-01-01T00:00:00Z');
 const at = (minute: number) => ({ nowMs: minute * MINUTE_MS, wallMs: START_MS + minute * MINUTE_MS });
 const ARN = 'arn:aws:ecs:us-east-1:123456789012:container-instance/demo/a';
-const node = { instanceId: 'i-00000001', containerInstanceArn: ARN };
+const node = { instanceId: 'i-00000001', containerInstanceArn: ARN, present: true };
 const none = rememberedConnections(new Map());
 
 /** Looks one minute apart, from `from` on: `x` disconnected, `.` connected, `!` no answer. */
@@ -72,17 +72,30 @@ test('polls that fail are published after three in a row, and the time that noth
   assert.deepEqual([after.failing, lastedOf(after)], [null, 180_000]);
 });
 
-test('of more than 2,000 those that are disconnected longest are published', () => {
-  const crowd = Array.from({ length: 3_000 }, (_, n) => ({
+const crowdOf = (present: boolean) =>
+  Array.from({ length: 3_000 }, (_, n) => ({
     instanceId: `i-${(n + 16).toString(16).padStart(8, '0')}`,
     containerInstanceArn: `${ARN}${n}`,
+    present,
   }));
-  const look = (state: Connections, seen: readonly Disconnected[], minute: number) =>
-    afterPoll(state, seen, at(minute), CONNECTION_LIMITS);
+const look = (state: Connections, seen: readonly Disconnected[], minute: number) =>
+  afterPoll(state, seen, at(minute), CONNECTION_LIMITS);
+
+test('of more than 2,000 those that are disconnected longest are published', () => {
+  const crowd = crowdOf(true);
   const first = look(none, [node], 0);
   const state = look(look(first, [...crowd, node], 1), [...crowd, node], 2);
   assert.equal(state.known.size, 2_000);
   assert.equal(lastedOf(state), 120_000);
+});
+
+test('a present node is published however many hosts that are gone ECS has disconnected for longer', () => {
+  const crowd = crowdOf(false);
+  let state = none;
+  for (let minute = 0; minute < 10; minute += 1) state = look(state, crowd, minute);
+  for (let minute = 10; minute < 16; minute += 1) state = look(state, [...crowd, node], minute);
+  assert.equal(state.known.size, 2_000);
+  assert.equal(lastedOf(state), 300_000);
 });
 
 const TTL_MS = 30_000;

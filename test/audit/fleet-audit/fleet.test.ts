@@ -90,6 +90,32 @@ test('the polls pass over a cluster that was deleted, and take in a new one with
   assert.deepEqual(await poll(), ['green'], 'where ECS had none of them they are listed anew at once');
 });
 
+test('the polls say which disconnected instances are those of present nodes', async () => {
+  const clock = simulatedClock();
+  const store = fakeStore();
+  const base = fakeEcs(3, clock.monotonicMs);
+  const ecs: EcsApi = {
+    ...base,
+    async describeContainerInstances(...args) {
+      const { instances, failures } = await base.describeContainerInstances(...args);
+      return { instances: instances.map((each) => ({ ...each, agentConnected: false })), failures };
+    },
+  };
+  store.commit([node(0, { cluster: 'demo' }), node(1, { cluster: 'demo' }, null)]);
+  for (const clusters of ['roll', 'all', ['demo']] as const) {
+    const audit = fleetAudit({ store, clock, openEcs: async () => ecs }, { ...CONFIG, clusters }, null);
+    const seen = await audit.disconnected(signal);
+    assert.deepEqual(
+      seen.map(({ instanceId, present }) => [instanceId, present]),
+      [
+        [sampleInstanceId(0), true],
+        [sampleInstanceId(1), false],
+        [sampleInstanceId(2), false],
+      ],
+    );
+  }
+});
+
 test('10,000 nodes are audited in under three minutes, at two requests a second, with one API', async () => {
   const clock = simulatedClock();
   const store = fakeStore();

@@ -33,7 +33,7 @@ async function fleet(t: TestContext) {
       ecs.looks += 1;
       if (ecs.error) throw ecs.error;
       if (ecs.deaf.has(instanceId)) throw new EcsError('no answer', { code: 'NoAnswer', retryable: true });
-      return ecs.disconnected.map((id) => ({ instanceId: id, containerInstanceArn: arnOf(id) }));
+      return ecs.disconnected.map((id) => ({ instanceId: id, containerInstanceArn: arnOf(id), present: true }));
     };
     const agent = {
       instanceId,
