@@ -26,8 +26,8 @@ export interface DrainSlots {
   take(request: SlotRequest, signal: AbortSignal): Promise<TakeOutcome>;
 
   /**
-   * Replaces the claim; null: the stored claim is no longer the one in `held`. It stays on its lease, but for a claim that
-   * becomes `manual` or was so: those have another TTL.
+   * Replaces the claim; null: the stored claim is no longer the one in `held`. It stays on its lease, unless the new phase
+   * has another TTL: that of a node that may be drained is longer.
    */
   replace(held: HeldClaim, claim: DrainClaim, signal: AbortSignal): Promise<HeldClaim | null>;
 
@@ -207,13 +207,16 @@ async function readClaims(kv: Kv, signal: AbortSignal): Promise<readonly StoredC
   }
 }
 
-/** The default retention: after a restart, however late, an agent still knows that rollcall drained its node. */
+/** The default retention: a claim without which nothing stays drained lives as long as the record of its node. */
 const CLAIM_TTL_MS = 86_400_000;
-/** An agent without --drain-on does not renew an operator's claim. */
-const MANUAL_CLAIM_TTL_MS = 7 * CLAIM_TTL_MS;
+/**
+ * Of a node that may be DRAINING: without the claim its agent, however late it comes back, does not make it ACTIVE again. And
+ * an agent without --drain-on does not renew an operator's claim. A claim of a node that is forgotten uses no slot.
+ */
+const DRAINED_CLAIM_TTL_MS = 7 * CLAIM_TTL_MS;
 
 function ttlMsOf({ phase }: DrainClaim): number {
-  return phase === 'manual' ? MANUAL_CLAIM_TTL_MS : CLAIM_TTL_MS;
+  return phase === 'claimed' || phase === 'overruled' ? CLAIM_TTL_MS : DRAINED_CLAIM_TTL_MS;
 }
 
 /**

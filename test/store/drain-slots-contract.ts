@@ -176,7 +176,9 @@ export function describeDrainSlotsContract(kind: string, start: () => Promise<Pi
 
     it('replaces a claim on its lease, but not a claim that has changed', async () => {
       await register(2);
-      const held = heldBy(await take(0));
+      const claimed = heldBy(await take(0));
+      const held =
+        (await store.drainSlots.replace(claimed, { ...claimed.claim, phase: 'asked' }, signal)) ?? assert.fail();
       const drained = await store.drainSlots.replace(held, { ...held.claim, phase: 'drained' }, signal);
       assert.equal(drained?.lease, held.lease);
       assert.deepEqual(await store.drainSlots.read(sampleInstanceId(0), signal), drained);
@@ -213,7 +215,7 @@ export function describeDrainSlotsContract(kind: string, start: () => Promise<Pi
       assert.deepEqual([taken.claim, await store.drainSlots.read(sampleInstanceId(0), signal)], [claim, taken]);
     });
 
-    it('keeps an operator’s claim for 7 days without a renewal, any other for 24 h, whatever it was before', async () => {
+    it('keeps the claim of a node that may be drained for 7 days without a renewal, any other for 24 h, whatever it was before', async () => {
       await register(1);
       const daysLeft = async ({ lease }: HeldClaim) => {
         const [time] = await kv.remaining([lease], signal);
@@ -227,8 +229,18 @@ export function describeDrainSlotsContract(kind: string, start: () => Promise<Pi
       assert.deepEqual(await store.drainSlots.read(sampleInstanceId(0), signal), overruled);
       assert.equal(await store.drainSlots.replace(manual, claimed.claim, signal), null);
       assert.deepEqual([await daysLeft(overruled), overruled.lease === manual.lease], [1, false]);
-      const again = await become(overruled, 'manual');
-      assert.equal(await daysLeft(again), 7);
+      let now = overruled;
+      for (const [phase, days] of [
+        ['manual', 7],
+        ['claimed', 1],
+        ['asked', 7],
+        ['drained', 7],
+        ['activating', 7],
+        ['overruled', 1],
+      ] as const) {
+        now = await become(now, phase);
+        assert.equal(await daysLeft(now), days, phase);
+      }
     });
 
     it('does not count an overruled claim', async () => {

@@ -4,7 +4,7 @@ import { statusInEcs } from '../../ecs/list-instances.ts';
 import { type Apply, afterFailure, type Call, type CallEnd, withoutError } from '../../lib/control-loop.ts';
 import { type DrainAnswers, type DrainState, type DrainStep, initialDrainState, type Place } from './drain-plan.ts';
 
-/** A claim lives for 24 h from its last renewal. */
+/** A claim lives for 24 h at least from its last renewal. */
 const RENEW_INTERVAL_MS = 7_200_000;
 /** After a slot was given back: it is for others first. */
 const STEP_BACK_MS = 3_000;
