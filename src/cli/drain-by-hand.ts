@@ -20,7 +20,7 @@ interface DrainFacts {
 }
 
 /**
- * `claim`: `keep` the operator's and renew it, `take` a slot, also instead of a claim that uses none in this cluster for
+ * `claim`: `keep` the operator's, with the reason of now, and renew it, `take` a slot, also instead of a claim that uses none in this cluster for
  * this container instance, `replace` the agent's, which uses one.
  */
 type DrainPlan =
@@ -169,7 +169,7 @@ export async function drainByHand(
   signal: AbortSignal,
 ): Promise<void> {
   const { slots, kept } = deps;
-  if (before && plan.claim === 'keep' && !(await slots.renew(before, signal))) slotChanged();
+  if (before && plan.claim === 'keep') await keepSlot(slots, before, request.claim, signal);
   const held = plan.claim === 'keep' ? null : await claimSlot(deps, target, before, request, plan.claim, signal);
   if (!plan.askEcs) return;
   const note = staysTaken(target.instanceId);
@@ -182,6 +182,18 @@ export async function drainByHand(
     throw error;
   }
   await heedUndrain(deps, target, signal);
+}
+
+/** Holds the slot anew, with the reason of now. */
+async function keepSlot(
+  slots: DrainSlots,
+  held: HeldClaim,
+  { reason }: DrainClaim,
+  signal: AbortSignal,
+): Promise<void> {
+  if (!(await slots.renew(held, signal))) slotChanged();
+  if (reason === held.claim.reason) return;
+  if (!(await slots.replace(held, { ...held.claim, reason }, signal))) slotChanged();
 }
 
 /**

@@ -257,9 +257,11 @@ async function drain(
   const plan = planHandDrain({ target, claim: held, status: await readStatus(ecs, target, signal), room, force });
   if (plan.kind !== 'drain') return withoutChange(plan);
   const stays = plan.claim === 'keep' && !plan.askEcs ? 'it is drained by hand already' : null;
+  const reasonNow = printable(['drained by hand', reason].filter(Boolean).join(': ')).slice(0, MAX_REASON);
+  const reasonBefore = plan.claim === 'keep' ? held?.claim.reason : undefined;
   const claim = {
     ...{ phase: 'manual' as const, arn, cluster, since: new Date(clock.wallMs()).toISOString() },
-    reason: printable(['drained by hand', reason].filter(Boolean).join(': ')).slice(0, MAX_REASON),
+    reason: reason === undefined ? (reasonBefore ?? reasonNow) : reasonNow,
     session: `by-hand-${Math.floor(random() * 2 ** 48).toString(16)}`,
   };
   if (dryRun) {
@@ -268,7 +270,10 @@ async function drain(
   }
   const request = { claim, maxSharePercent: force ? null : drainMaxShare };
   await drainByHand({ slots, ecs, clock, kept }, target, plan, held, request, signal);
-  if (stays) return `${stays}; its slot is held for 7 days from now`;
+  if (stays) {
+    const renamed = reasonBefore === claim.reason ? '' : `, and its reason is now "${claim.reason}"`;
+    return `${stays}; its slot is held for 7 days from now${renamed}`;
+  }
   return `DRAINING until rollcall undrain; ${room.taken + 1} of ${room.slots} drain slots of ${cluster} are taken`;
 }
 

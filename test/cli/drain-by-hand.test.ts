@@ -205,6 +205,12 @@ test('draining a node again that is drained by hand holds its slot anew', async 
   const request = { claim: claimOf('manual', 'by-hand-2'), maxSharePercent: 50 };
   await drainByHand({ ...deps, slots }, target, plan, before, request, signal);
   assert.deepEqual([renewed, await claim()], [[before?.lease], before]);
+  const other = { ...request, claim: { ...request.claim, reason: 'bad disk' } };
+  await drainByHand({ ...deps, slots }, target, plan, before, other, signal);
+  const now = await claim();
+  assert.deepEqual(now?.claim, { ...before?.claim, reason: 'bad disk' });
+  assert.deepEqual([renewed.length, now?.lease], [2, before?.lease]);
+  await assert.rejects(drainByHand(deps, target, plan, before, other, signal), /changed meanwhile/);
   assert.deepEqual(
     ecs.calls.filter((call) => call !== 'describe'),
     ['DRAINING'],

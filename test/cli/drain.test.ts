@@ -65,6 +65,27 @@ test('several nodes are drained in turn, each within the share, with a line each
   assert.deepEqual([none.code, none.stderr], [0, '']);
 });
 
+test('draining a node again with another reason says and keeps that one; without a reason it keeps what there is', async (t) => {
+  const { roll, rollcall } = await fleet(t, 1);
+  const reason = async () => (await roll.store.drainSlots.read(sampleInstanceId(1), never))?.claim.reason;
+  const drain = async (...args: string[]) => {
+    const { code, stdout, stderr } = await rollcall('drain', '10.0.0.1', ...args);
+    assert.equal(code, 0, stderr);
+    return stdout.trim();
+  };
+  await drain('--reason', 'kernel update');
+  const held = 'i-00000001 (10.0.0.1, demo): it is drained by hand already';
+  assert.equal(await drain(), `${held}; its slot is held for 7 days from now`);
+  assert.equal(await reason(), 'drained by hand: kernel update');
+  assert.equal(await drain('--reason', 'bad disk', '--dry-run'), held);
+  assert.equal(await reason(), 'drained by hand: kernel update');
+  assert.equal(
+    await drain('--reason', 'bad disk'),
+    `${held}; its slot is held for 7 days from now, and its reason is now "drained by hand: bad disk"`,
+  );
+  assert.equal(await reason(), 'drained by hand: bad disk');
+});
+
 test('a dry run of several counts the slots of those before', async (t) => {
   const { rollcall, statuses } = await fleet(t, 2);
   const dry = await rollcall('drain', '10.0.0.1', '10.0.0.2', '--dry-run');
