@@ -12,6 +12,8 @@ export interface SharedFiles {
   readonly credentialsFile: Readonly<Record<string, Settings>>;
   /** The sections `[services NAME]` by name; their settings are nested: `ecs.endpoint_url`. */
   readonly services: Readonly<Record<string, Settings>>;
+  /** The sections `[sso-session NAME]` by name. */
+  readonly ssoSessions: Readonly<Record<string, Settings>>;
   /** Their paths, for messages. */
   readonly paths: readonly [config: string, credentials: string];
 }
@@ -36,6 +38,7 @@ export async function readConfigFiles(env: Environment): Promise<SharedFiles> {
   return {
     configFile: profilesOf(sections, nameInConfig),
     services: profilesOf(sections, (section) => nameOfKind('services', section)),
+    ssoSessions: profilesOf(sections, (section) => nameOfKind('sso-session', section)),
     credentialsFile: profilesOf(parseIni(credentials ?? '', paths[1]), (section) => section),
     paths,
   };
@@ -63,7 +66,7 @@ function nameInConfig(section: string): string | undefined {
   return section === 'default' ? section : nameOfKind('profile', section);
 }
 
-function nameOfKind(kind: 'profile' | 'services', section: string): string | undefined {
+function nameOfKind(kind: 'profile' | 'services' | 'sso-session', section: string): string | undefined {
   return new RegExp(`^${kind}\\s+(["']?)(.+)\\1$`).exec(section)?.[2];
 }
 

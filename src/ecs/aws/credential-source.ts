@@ -160,7 +160,7 @@ function ofProfile(given: Given, profile: string, visited: readonly string[]): C
     return { kind: 'web-identity', setting, tokenFile: webFile || (tokenFile ?? ''), roleArn, sessionName };
   }
   const signOn = settings['sso_account_id'] ?? settings['sso_role_name'];
-  if (signOn !== undefined) return { kind: 'sso', profile };
+  if (signOn !== undefined) return ofSignOn(files, profile, settings);
   const stored = credentialsKeys();
   if (stored !== null) return stored;
   if (settings['login_session'] !== undefined) return { kind: 'login', profile };
@@ -168,7 +168,18 @@ function ofProfile(given: Given, profile: string, visited: readonly string[]): C
   const configured = configKeys();
   if (configured !== null) return configured;
   // Without an account and a role, which the error then names.
-  return (settings['sso_session'] ?? settings['sso_start_url']) === undefined ? null : { kind: 'sso', profile };
+  const isSignOn = (settings['sso_session'] ?? settings['sso_start_url']) !== undefined;
+  return isSignOn ? ofSignOn(files, profile, settings) : null;
+}
+
+/** The SDK reads a section that is missing all the same, and fails with a text about neither profile nor section. */
+function ofSignOn({ ssoSessions, paths: [path] }: SharedFiles, profile: string, settings: Settings): CredentialSource {
+  const { sso_session: session } = settings;
+  if (session !== undefined && !Object.hasOwn(ssoSessions, session)) {
+    const setting = `sso_session ${JSON.stringify(session)} of profile ${JSON.stringify(profile)}`;
+    throw new CredentialError(`${setting} does not exist`, `correct it, or add [sso-session ${session}] to ${path}`);
+  }
+  return { kind: 'sso', profile };
 }
 
 /** A role that the credentials of another source assume. */

@@ -6,6 +6,7 @@ import { runCommand } from '../../lib/run-command.ts';
 import { CredentialError, collectAnswer, type Sdk } from './call.ts';
 import { type Environment, readConfigFiles } from './config-files.ts';
 import { type CredentialSource, chooseCredentialSource, environmentKeys, type Keys } from './credential-source.ts';
+import { ignoresEndpoints } from './endpoint.ts';
 
 interface Credentials extends Keys {
   readonly expiration?: Date;
@@ -173,12 +174,13 @@ async function fromWebIdentity(
 
 /** IAM Identity Center and `aws login` keep a token in a file, which expires. */
 async function fromLogIn(
-  { requestHandler }: CredentialDeps,
+  { env, requestHandler }: CredentialDeps,
   profile: string,
   command: 'sso' | 'login',
   from: Sdk['fromSSO'] | Sdk['fromLoginCredentials'],
 ): Promise<Credentials> {
-  return from({ profile, clientConfig: { requestHandler } })().catch((error) => {
+  const clientConfig = { requestHandler, ...(ignoresEndpoints(env, {}) ? { ignoreConfiguredEndpointUrls: true } : {}) };
+  return from({ profile, clientConfig })().catch((error) => {
     const logIn = `aws ${command === 'sso' ? 'sso login' : 'login'} --profile ${profile}`;
     const help = `log in again: ${logIn}; if that does not help, check the network to AWS and HTTPS_PROXY`;
     throw new CredentialError(`profile ${JSON.stringify(profile)}: ${firstLine(error)}`, help);

@@ -19,8 +19,7 @@ export function configuredEndpoint(
   profile: string,
 ): string | null {
   const settings = files === null ? {} : profileSettings(files, profile);
-  const ignore = env['AWS_IGNORE_CONFIGURED_ENDPOINT_URLS'] ?? settings['ignore_configured_endpoint_urls'];
-  if (ignore?.toLowerCase() === 'true') return null;
+  if (ignoresEndpoints(env, settings)) return null;
   for (const name of [`AWS_ENDPOINT_URL_${service.toUpperCase()}`, 'AWS_ENDPOINT_URL']) {
     if (env[name]) return asUrl(env[name], name, `unset ${name}`);
   }
@@ -31,6 +30,12 @@ export function configuredEndpoint(
   }
   const url = settings['endpoint_url'];
   return url ? asUrl(url, `endpoint_url of profile ${quote(profile)}`, 'remove that setting') : null;
+}
+
+/** Whether configured endpoints do not count. The SDK understands only `true` in lower case. */
+export function ignoresEndpoints(env: Environment, settings: Settings): boolean {
+  const ignore = env['AWS_IGNORE_CONFIGURED_ENDPOINT_URLS'] ?? settings['ignore_configured_endpoint_urls'];
+  return ignore?.toLowerCase() === 'true';
 }
 
 /** A doubtful line is refused where credentials are read from the profile; keys in the environment do without it. */

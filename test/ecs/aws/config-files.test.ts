@@ -68,6 +68,7 @@ test('profiles of both files; a file that is missing has none, one that cannot b
     configFile: { default: { region: '1' }, o: { region: '2' }, 'a b': { region: '3' } },
     credentialsFile: {},
     services: {},
+    ssoSessions: { s: { sso_region: '5' } },
     paths: [config, credentials],
   });
   await writeFile(credentials, '[p]\nregion=6\n[profile q]\nregion=7\n');

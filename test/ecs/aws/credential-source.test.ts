@@ -18,7 +18,8 @@ function choose(
   configFile: Profiles,
   credentialsFile: Profiles = {},
 ) {
-  return chooseCredentialSource(env, { configFile, credentialsFile, services: {}, paths: ['/c', '/k'] }, profile);
+  const sections = { services: {}, ssoSessions: { corp: { sso_region: 'us-east-1' } } };
+  return chooseCredentialSource(env, { configFile, credentialsFile, ...sections, paths: ['/c', '/k'] }, profile);
 }
 
 /** Key id of the chosen keys, with their token; else the kind of the source, for a role also of the one behind it. */
@@ -209,6 +210,19 @@ describe('a named source without credentials is an error, never the role of the 
     ],
     [/has aws_access_key_id but not aws_secret_access_key in \/k$/, 'ops', {}, { ops: SECRET }, { ops: half }],
     [/has aws_secret_access_key but not aws_access_key_id in \/k$/, 'ops', {}, { ops: half }, { ops: SECRET }],
+    [/^sso_session "crop" of profile "ops" does not exist$/, 'ops', {}, { ops: { sso_session: 'crop' } }],
+    [
+      /^sso_session "toString" of profile "ops" does not exist$/,
+      'ops',
+      {},
+      { ops: { sso_session: 'toString', sso_account_id: '1', sso_role_name: 'r' } },
+    ],
+    [
+      /^sso_session "crop" of profile "base" does not exist$/,
+      'ops',
+      {},
+      { ops: role, base: { sso_session: 'crop', sso_account_id: '1' } },
+    ],
     [/^aws_access_key_id of profile "ops" is empty$/, 'ops', {}, { ops: { ...KEYS, aws_access_key_id: '' } }],
     [/^source_profile of profile "ops" is empty$/, 'ops', {}, { ops: { role_arn: ARN, source_profile: '' } }],
     [/^role_arn of profile "base" is empty$/, 'ops', {}, { ops: role, base: { role_arn: '' } }],
