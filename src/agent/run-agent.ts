@@ -6,6 +6,7 @@ import { sharedStoreStatus } from '../audit/fleet-status.ts';
 import type { Observation } from '../checks/check.ts';
 import type { Probe } from '../checks/probe.ts';
 import type { EcsApi, EcsSettings } from '../ecs/ecs-api.ts';
+import { sayUnexpected } from '../ecs/list-instances.ts';
 import { describeOpenPort, openAccess } from '../http/access.ts';
 import type { AgentReport } from '../http/agent-report.ts';
 import { agentRoutes } from '../http/routes/agent-routes.ts';
@@ -229,7 +230,10 @@ function continuousAudit(
     audit:
       deps.audit ??
       fleetAudit(
-        { store, clock, openEcs: (requestsPerSecond) => deps.openEcs({ ...ecs, requestsPerSecond }) },
+        {
+          ...{ store, clock, openEcs: (requestsPerSecond) => deps.openEcs({ ...ecs, requestsPerSecond }) },
+          onUnexpected: sayUnexpected((line) => deps.log.warn(`continuous audit: ${line}`)),
+        },
         { clusters, intervalMs },
         massLoss,
       ),

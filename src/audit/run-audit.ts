@@ -29,7 +29,7 @@ interface AuditDeps {
   readonly clock: Clock;
   /** Called before each wait, with the number of differences to check again. */
   readonly onRecheck?: (differences: number, waitMs: number) => void;
-  readonly onUnexpected?: OnUnexpected;
+  readonly onUnexpected?: OnUnexpected | undefined;
 }
 
 interface AuditRequest {
@@ -75,7 +75,7 @@ export async function runAudit(
     if (suspects.length === 0) break;
     onRecheck?.(suspects.length, RECHECK_AFTER_MS);
     await clock.sleep(RECHECK_AFTER_MS, signal);
-    sides = { ...sides, ...(await rereadSides({ store, ecs }, sides, suspects, signal)) };
+    sides = { ...sides, ...(await rereadSides({ store, ecs, onUnexpected }, sides, suspects, signal)) };
     verdicts = compareRolls(sides, memory, clock.wallMs());
     const before = new Set(suspects.map(verdictKey));
     for (const key of verdicts.map(verdictKey).filter((key) => before.has(key))) confirmed.add(key);
@@ -136,7 +136,7 @@ type Sides = BothSides & { readonly roll: Roll };
  * name a container instance that was not in ECS's list.
  */
 async function rereadSides(
-  { store, ecs }: { readonly store: Pick<Store, 'read' | 'readOne'>; readonly ecs: EcsApi },
+  { store, ecs, onUnexpected }: Pick<AuditDeps, 'store' | 'ecs' | 'onUnexpected'>,
   sides: Sides,
   suspects: readonly Verdict[],
   signal: AbortSignal,
@@ -157,7 +157,7 @@ async function rereadSides(
     if (!ids.has(ec2InstanceId) || arn === null || !isContainerInstanceArn(arn)) continue;
     if (sides.scopes.has(arnScope(arn))) add(arn, clusterOf(record));
   }
-  const again = await describeEach(ecs, clusterByArn, signal);
+  const again = await describeEach(ecs, clusterByArn, signal, onUnexpected);
   return {
     roll,
     instances: [...sides.instances.filter((each) => !clusterByArn.has(each.containerInstanceArn)), ...again],
@@ -190,11 +190,12 @@ async function describeEach(
   ecs: EcsApi,
   clusterByArn: ReadonlyMap<string, string>,
   signal: AbortSignal,
+  onUnexpected: OnUnexpected | undefined,
 ): Promise<readonly ContainerInstance[]> {
   const instances: ContainerInstance[] = [];
   for (const cluster of new Set(clusterByArn.values())) {
     const arns = [...clusterByArn.keys()].filter((arn) => clusterByArn.get(arn) === cluster);
-    instances.push(...(await describeInstances(ecs, cluster, arns, signal)));
+    instances.push(...(await describeInstances(ecs, cluster, arns, signal, onUnexpected)));
   }
   return instances;
 }

@@ -12,7 +12,6 @@ import { isLogged, logLevelOption, type OutputFormat, outputOption } from '../co
 import { repeatable } from '../config/flags-without-effect.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/mass-loss-flags.ts';
 import { storeConfig, storeOptions, timeoutOption } from '../config/store-flags.ts';
-import type { Failure } from '../ecs/ecs-api.ts';
 import { formatDuration } from '../lib/duration.ts';
 import { describeError, RollcallError, UsageError } from '../lib/errors.ts';
 import { printable } from '../lib/foreign-text.ts';
@@ -100,7 +99,7 @@ async function auditByCommand(
   clusters: readonly string[] | null,
 ): Promise<{ readonly report: AuditReport; readonly roll: Roll }> {
   // Loaded here, because most commands do not use ECS.
-  const [{ openEcsApi }, { runAudit }, { unexpectedFailure }] = await Promise.all([
+  const [{ openEcsApi }, { runAudit }, { sayUnexpected }] = await Promise.all([
     import('../ecs/open-ecs-api.ts'),
     import('../audit/run-audit.ts'),
     import('../ecs/list-instances.ts'),
@@ -111,9 +110,9 @@ async function auditByCommand(
     const nodes = differences === 1 ? '1 node seems' : `${differences} nodes seem`;
     context.stderr(`note: ${nodes} to differ; reading both sides again in ${formatDuration(waitMs)}`);
   };
-  const onUnexpected = (failure: Failure) => {
-    if (isLogged(flags.logLevel, 'warn')) context.stderr(unexpectedFailure(failure));
-  };
+  const onUnexpected = sayUnexpected((line) => {
+    if (isLogged(flags.logLevel, 'warn')) context.stderr(line);
+  });
   const ecs = await openEcsApi(ecsSettings(flags), context);
   try {
     return await readFromStore(

@@ -33,6 +33,19 @@ export function unexpectedFailure({ arn, reason }: Failure): string {
   return `ECS does not describe ${arn}: ${reason}; it counts as missing`;
 }
 
+const MAX_NAMED = 100;
+
+/** Says each such failure once, however often it is read, and at most so many in the life of the process. */
+export function sayUnexpected(say: (line: string) => void): OnUnexpected {
+  const said = new Set<string>();
+  return (failure) => {
+    const line = unexpectedFailure(failure);
+    if (said.has(line) || said.size > MAX_NAMED) return;
+    said.add(line);
+    say(said.size > MAX_NAMED ? 'ECS does not describe more container instances, which are not named' : line);
+  };
+}
+
 /**
  * Describes those of the given container instances that exist, 100 per request.
  * @throws EcsError also if ECS does not answer for one of them: without it the cluster would look smaller than it is
@@ -130,6 +143,7 @@ export async function disconnectedInstances(
   api: EcsApi,
   clusters: readonly string[],
   signal: AbortSignal,
+  onUnexpected?: OnUnexpected,
 ): Promise<Enumeration> {
   const read: string[] = [];
   const found: ContainerInstance[] = [];
@@ -138,7 +152,7 @@ export async function disconnectedInstances(
     const list = (page: string | null) => api.listContainerInstances(cluster, page, signal, DISCONNECTED);
     try {
       const arns = await allPages(`list the disconnected container instances of ${cluster}`, list);
-      found.push(...(await describeInstances(api, cluster, arns, signal)));
+      found.push(...(await describeInstances(api, cluster, arns, signal, onUnexpected)));
       read.push(cluster);
     } catch (error) {
       // Deleted since the clusters were listed: that must not hide the others.

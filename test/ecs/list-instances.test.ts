@@ -2,7 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Described, EcsApi, Page } from '../../src/ecs/ecs-api.ts';
 import { EcsError } from '../../src/ecs/ecs-errors.ts';
-import { disconnectedInstances, enumerateInstances, unexpectedFailure } from '../../src/ecs/list-instances.ts';
+import {
+  disconnectedInstances,
+  enumerateInstances,
+  sayUnexpected,
+  unexpectedFailure,
+} from '../../src/ecs/list-instances.ts';
 
 const SIGNAL = new AbortController().signal;
 const numbers = (from: number, count: number) => Array.from({ length: count }, (_, n) => String(from + n));
@@ -96,6 +101,17 @@ test('an instance that ECS refuses for an unknown reason counts as missing and i
   );
   assert.equal(instances.length, 1);
   assert.deepEqual(named, ['ECS does not describe b: SHARD_AWAY; it counts as missing']);
+});
+
+test('each such instance is named once, however often it is read, and not thousands of them', () => {
+  const said: string[] = [];
+  const say = sayUnexpected((line) => said.push(line));
+  for (let reading = 0; reading < 3; reading += 1) {
+    for (let n = 0; n < 300; n += 1) say({ arn: `arn:${n}`, reason: 'SHARD_AWAY' });
+  }
+  assert.deepEqual([said.length, new Set(said).size], [101, 101]);
+  assert.equal(said[0], 'ECS does not describe arn:0: SHARD_AWAY; it counts as missing');
+  assert.equal(said.at(-1), 'ECS does not describe more container instances, which are not named');
 });
 
 test('a list that never ends is an error', async () => {

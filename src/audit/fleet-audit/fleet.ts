@@ -1,6 +1,6 @@
 import { clusterName } from '../../ecs/arn.ts';
 import type { EcsApi } from '../../ecs/ecs-api.ts';
-import { disconnectedInstances, isAbsentCluster, listClusters } from '../../ecs/list-instances.ts';
+import { disconnectedInstances, isAbsentCluster, listClusters, type OnUnexpected } from '../../ecs/list-instances.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { RollcallError } from '../../lib/errors.ts';
 import { presenceState, type Roll } from '../../record/roll.ts';
@@ -36,6 +36,7 @@ interface FleetAuditDeps {
   readonly store: Pick<Store, 'read' | 'readOne'>;
   readonly clock: Clock;
   readonly openEcs: (requestsPerSecond: number) => Promise<EcsApi>;
+  readonly onUnexpected?: OnUnexpected;
 }
 
 /** A poll once a minute must not list the clusters and read the whole roll for them. */
@@ -49,7 +50,7 @@ const REQUESTS_PER_SECOND = 2;
  * @param massLoss null: every ghost counts at once
  */
 export function fleetAudit(
-  { store, clock, openEcs }: FleetAuditDeps,
+  { store, clock, openEcs, onUnexpected }: FleetAuditDeps,
   { clusters, intervalMs }: Pick<AuditConfig, 'clusters' | 'intervalMs'>,
   massLoss: MassLossLimits | null,
 ): Audit {
@@ -99,12 +100,14 @@ export function fleetAudit(
       const { runAudit } = await import('../run-audit.ts');
       const ecs = await ecsApi();
       const asked = clusters === 'roll' ? await clustersOnRoll(await store.read(signal), ecs, signal) : clusters;
-      return runAudit({ store, ecs, clock }, { clusters: asked === 'all' ? null : asked, memory, vanish }, signal);
+      const request = { clusters: asked === 'all' ? null : asked, memory, vanish };
+      return runAudit({ store, ecs, clock, onUnexpected }, request, signal);
     },
     disconnected: async (signal) => {
       const ecs = await ecsApi();
       const { clusters: asked, present } = await toPoll(ecs, signal);
-      const { instances } = await disconnectedInstances(ecs, asked, signal).catch((error: unknown) => {
+      const reading = disconnectedInstances(ecs, asked, signal, onUnexpected);
+      const { instances } = await reading.catch((error: unknown) => {
         if (isAbsentCluster(error)) polled = null;
         throw error;
       });

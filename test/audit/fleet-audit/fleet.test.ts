@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { fleetAudit } from '../../../src/audit/fleet-audit/fleet.ts';
 import { emptyAuditMemory } from '../../../src/audit/history.ts';
 import { clusterName } from '../../../src/ecs/arn.ts';
-import type { EcsApi } from '../../../src/ecs/ecs-api.ts';
+import type { EcsApi, Failure } from '../../../src/ecs/ecs-api.ts';
 import { EcsError } from '../../../src/ecs/ecs-errors.ts';
 import { createPacer } from '../../../src/lib/pacer.ts';
 import { fakeEcs } from '../../support/fake-ecs.ts';
@@ -114,6 +114,27 @@ test('the polls say which disconnected instances are those of present nodes', as
       ],
     );
   }
+});
+
+test('an instance that ECS does not describe for an unknown reason is named by each reading of the audit, and by the polls', async () => {
+  const clock = simulatedClock();
+  const store = fakeStore();
+  const arn = 'arn:aws:ecs:us-east-1:123456789012:container-instance/demo/00000000000000000000000000000000';
+  const ecs: EcsApi = {
+    ...fakeEcs(1, clock.monotonicMs),
+    listContainerInstances: async () => ({ arns: [arn], next: null }),
+    describeContainerInstances: async () => ({ instances: [], failures: [{ arn, reason: 'SHARD_AWAY' }] }),
+  };
+  store.commit([node(0, { cluster: 'demo', containerInstanceArn: arn })]);
+  const named: string[] = [];
+  const onUnexpected = ({ reason }: Failure) => named.push(reason);
+  const audit = fleetAudit({ store, clock, openEcs: async () => ecs, onUnexpected }, CONFIG, null);
+  const running = audit.run(emptyAuditMemory, signal);
+  for (let turn = 0; turn < 40; turn += 1) await clock.advance(1_000);
+  const { report } = await running;
+  assert.deepEqual([report.differences[0]?.kind, named.length], ['stray', 2]);
+  await audit.disconnected(signal);
+  assert.equal(named.length, 3);
 });
 
 test('10,000 nodes are audited in under three minutes, at two requests a second, with one API', async () => {
