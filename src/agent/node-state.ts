@@ -61,7 +61,9 @@ export type NodeEvent =
   /** The node's record as an earlier agent wrote it. `checks`: the names of all checks of this agent. */
   | { readonly kind: 'last-record'; readonly record: NodeRecord | null; readonly checks: readonly string[] }
   /** The result of a probe. `isSettled`: it counts at once, because it was damped where it was found. */
-  | { readonly kind: 'check'; readonly name: string; readonly seen: Observation; readonly isSettled?: boolean };
+  | { readonly kind: 'check'; readonly name: string; readonly seen: Observation; readonly isSettled?: boolean }
+  /** There is no such check any more. */
+  | { readonly kind: 'check-ended'; readonly name: string };
 
 export const initialNodeState: NodeState = {
   metadata: null,
@@ -112,6 +114,9 @@ function nextChecks(state: NodeState, event: NodeEvent, damping: Damping, nowMs:
     const checks = [...names].map((name) => recalled(name, checkOf(name)));
     return checks.filter((check) => check !== null).sort(inOrder);
   }
+  if (event.kind === 'check-ended') {
+    return checkOf(event.name) ? state.checks.filter(({ name }) => name !== event.name) : state.checks;
+  }
   const result = checkResult(event);
   if (!result) return state.checks;
   const before = checkOf(result.name);
@@ -145,6 +150,7 @@ export function checkResult(event: NodeEvent): { readonly name: string; readonly
         seen: { status: event.error === null ? 'passing' : 'warning', reason: reasonFrom(event.error ?? '') },
       };
     case 'last-record':
+    case 'check-ended':
       return null;
     case 'check':
       return event;

@@ -39,8 +39,8 @@ interface NodeObserver {
   interruption(): Interruption | null;
   /** Takes in the node's record as an earlier agent wrote it, if there is one, and calls `publish`. */
   recall(record: NodeRecord | null): void;
-  /** Takes in a result of the check `ecs-connection`, and calls `publish`. */
-  observeConnection(seen: Observation): void;
+  /** Takes in a result of the check `ecs-connection`, and calls `publish`. null: there is no such check. */
+  observeConnection(seen: Observation | null): void;
   sources(): readonly SourceStatus[];
   /** Closes connections that the loops left open. */
   close(): Promise<unknown>;
@@ -130,7 +130,13 @@ export function observeNode(
       const checks = [...SOURCE_CHECKS[config.identity.kind], ...audited, ...probes.map(({ name }) => name)];
       take({ kind: 'last-record', record, checks }, null);
     },
-    observeConnection: (seen) => take({ kind: 'check', name: CONNECTION_CHECK, seen, isSettled: true }, null),
+    observeConnection: (seen) =>
+      take(
+        seen === null
+          ? { kind: 'check-ended', name: CONNECTION_CHECK }
+          : { kind: 'check', name: CONNECTION_CHECK, seen, isSettled: true },
+        null,
+      ),
     sources: () => [...statuses.values()],
     close: sources.close,
   };

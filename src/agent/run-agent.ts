@@ -219,7 +219,7 @@ function continuousAudit(
   deps: AgentDependencies,
   monitor: LoopMonitor,
   desired: () => Desired | null,
-  onConnection: (seen: Observation) => void,
+  onConnection: (seen: Observation | null) => void,
 ): Auditor {
   const { store, clock, random, session, leaving } = deps;
   // A broken audit loop is reported with the audit's results: a failing liveness would restart the whole agent for it.
@@ -251,9 +251,8 @@ function continuousAudit(
     },
     onPollFailed: (reason) => deps.log.error(`continuous audit: connections: ${reason}; starting over`),
   };
-  const containerInstanceArn = () => desired()?.record.containerInstanceArn ?? null;
   const onBroken = (reason: string) => deps.log.error(`continuous audit: ${reason}`);
-  const auditor = createAuditor(options, onBroken, { containerInstanceArn, onConnection });
+  const auditor = createAuditor(options, onBroken, { record: () => desired()?.record ?? null, onConnection });
   return auditor;
 }
 

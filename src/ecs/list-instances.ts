@@ -1,4 +1,4 @@
-import { shortId } from './arn.ts';
+import { clusterName, clusterScope, isContainerInstanceArn, mayShareScope, shortId } from './arn.ts';
 import type { ContainerInstance, Described, EcsApi, Failure, Page } from './ecs-api.ts';
 import { EcsError } from './ecs-errors.ts';
 
@@ -136,23 +136,31 @@ const DISCONNECTED = 'agentConnected == false';
 
 /**
  * The container instances of these clusters whose ecs-agent ECS has disconnected: one request for each cluster and page
- * where there is none. A cluster that ECS does not have is left out. @param clusters names or ARNs
- * @returns `clusters`: those that were read @throws EcsError also if ECS has none of them
+ * where there is none. A cluster that ECS does not have is left out.
+ * @param clusters names or ARNs @param known ARNs of those that were disconnected before
+ * @returns `clusters`: those that were read; `gone`: of the known, those that are no longer in service
+ * @throws EcsError also if ECS has none of the clusters
  */
 export async function disconnectedInstances(
   api: EcsApi,
   clusters: readonly string[],
+  known: readonly string[],
   signal: AbortSignal,
   onUnexpected?: OnUnexpected,
-): Promise<Enumeration> {
+): Promise<Enumeration & { readonly gone: readonly string[] }> {
   const read: string[] = [];
   const found: ContainerInstance[] = [];
+  const before: string[] = [];
   let absent: EcsError | null = null;
   for (const cluster of clusters) {
     const list = (page: string | null) => api.listContainerInstances(cluster, page, signal, DISCONNECTED);
     try {
       const arns = await allPages(`list the disconnected container instances of ${cluster}`, list);
-      found.push(...(await describeInstances(api, cluster, arns, signal, onUnexpected)));
+      // One that is no longer listed is connected again, or deregistered.
+      const here = known.filter((arn) => isOfCluster(arn, cluster));
+      const described = await describeInstances(api, cluster, [...new Set([...arns, ...here])], signal, onUnexpected);
+      found.push(...described);
+      before.push(...here);
       read.push(cluster);
     } catch (error) {
       // Deleted since the clusters were listed: that must not hide the others.
@@ -162,10 +170,23 @@ export async function disconnectedInstances(
   }
   if (read.length === 0 && absent) throw absent;
   // One that is being registered or deregistered has no connection to lose.
-  const instances = found.filter(
-    ({ status, agentConnected }) => !agentConnected && (status === 'ACTIVE' || status === 'DRAINING'),
-  );
-  return { clusters: read, instances };
+  const serving = found.filter(({ status }) => status === 'ACTIVE' || status === 'DRAINING');
+  const there = new Set(serving.map(({ containerInstanceArn }) => containerInstanceArn));
+  return {
+    clusters: read,
+    instances: serving.filter(({ agentConnected }) => !agentConnected),
+    gone: before.filter((arn) => !there.has(arn)),
+  };
+}
+
+/**
+ * Of an ARN in the older form, which does not name its cluster, it is not known. One invalid ARN would make ECS refuse the
+ * whole request. @param cluster name or ARN
+ */
+function isOfCluster(arn: string, cluster: string): boolean {
+  const [, name, id] = arn.split('/');
+  if (id === undefined || !isContainerInstanceArn(arn)) return false;
+  return name === clusterName(cluster) && mayShareScope(clusterScope(arn), clusterScope(cluster));
 }
 
 /** True if ECS refused a request because it does not have the cluster. */

@@ -208,6 +208,15 @@ describe('node state', () => {
     );
   });
 
+  test('a check that ended is not in the record, and no longer counts for the health', () => {
+    const ended: NodeEvent = { kind: 'check-ended', name: 'app' };
+    const failing3 = Array<NodeEvent>(3).fill(check('app', failing));
+    const health = (...events: NodeEvent[]) => desiredRecord(after(metadata, ...events), identity)?.health;
+    assert.equal(health(...failing3)?.status, 'critical');
+    const left = health(...failing3, ended, ended);
+    assert.deepEqual([left?.status, left?.checks.map(({ name }) => name)], ['passing', ['metadata']]);
+  });
+
   const spot = { kind: 'spot-interruption', action: 'terminate', time: null };
   const rebalance = { kind: 'rebalance-recommendation', action: null, time: null };
   const noticesOf = (...events: NodeEvent[]) => desiredRecord(after(metadata, ...events), identity)?.interruption;

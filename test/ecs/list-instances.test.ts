@@ -144,11 +144,52 @@ test('the disconnected instances are those that ECS lists as such and describes 
     },
     describeContainerInstances: async () => ({ instances: described, failures: [] }) as unknown as Described,
   };
-  const { clusters, instances } = await disconnectedInstances(part as EcsApi, ['demo'], SIGNAL);
+  const { clusters, instances } = await disconnectedInstances(part as EcsApi, ['demo'], [], SIGNAL);
   assert.deepEqual(clusters, ['demo']);
   assert.deepEqual(
     instances.map(({ containerInstanceArn }) => containerInstanceArn),
     ['a', 'b'],
   );
   assert.deepEqual(filters, ['agentConnected == false', 'agentConnected == false']);
+});
+
+test('of what was disconnected before, what ECS no longer has in service is gone, and what it lists no more is connected', async () => {
+  const arn = (id: string, cluster = 'demo') =>
+    `arn:aws:ecs:us-east-1:123456789012:container-instance/${cluster}/${id.repeat(32)}`;
+  const of = (id: string, status: string, agentConnected: boolean) => ({
+    ...{ containerInstanceArn: arn(id), status, agentConnected },
+  });
+  const described = [
+    of('a', 'ACTIVE', false),
+    of('b', 'ACTIVE', true),
+    of('c', 'INACTIVE', false),
+    of('d', 'DEREGISTERING', false),
+  ];
+  const asked: (readonly string[])[] = [];
+  const part: Partial<EcsApi> = {
+    listContainerInstances: async () => ({ arns: [arn('a')], next: null }),
+    describeContainerInstances: async (_, arns) => {
+      asked.push(arns);
+      return {
+        instances: described.filter((each) => arns.includes(each.containerInstanceArn)),
+        failures: arns.includes(arn('e')) ? [{ arn: arn('e'), reason: 'MISSING' }] : [],
+      } as unknown as Described;
+    },
+  };
+  // Not those of a cluster that is not asked about, or that an ARN of the older form does not name, nor what is no ARN.
+  const known = [...'abcde']
+    .map((id) => arn(id))
+    .concat(
+      arn('f', 'other'),
+      `arn:aws:ecs:us-east-1:123456789012:container-instance/${'a'.repeat(32)}`,
+      `${arn('a')} x`,
+    );
+  const cluster = 'arn:aws:ecs:us-east-1:123456789012:cluster/demo';
+  const { instances, gone } = await disconnectedInstances(part as EcsApi, [cluster], known, SIGNAL);
+  assert.deepEqual(
+    instances.map((each) => each.containerInstanceArn),
+    [arn('a')],
+  );
+  assert.deepEqual(gone, [arn('c'), arn('d'), arn('e')]);
+  assert.deepEqual(asked, [[...'abcde'].map((id) => arn(id))], 'in one request');
 });

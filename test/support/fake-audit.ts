@@ -87,7 +87,7 @@ export function fakeAudit(clock: Clock, durationMs: number): FakeAudit {
         audit.running -= 1;
       }
     },
-    disconnected: async () => audit.disconnectedNow,
+    disconnected: async () => ({ clusters: ['demo'], disconnected: audit.disconnectedNow, gone: [] }),
     release: () => {
       audit.releases += 1;
     },

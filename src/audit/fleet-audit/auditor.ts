@@ -2,6 +2,7 @@ import type { Observation } from '../../checks/check.ts';
 import { abortable } from '../../lib/abort.ts';
 import { withDeadline } from '../../lib/deadline.ts';
 import { harmless, type Task } from '../../lib/run-group.ts';
+import type { NodeRecord } from '../../record/record.ts';
 import type { AuditReport } from '../audit-report.ts';
 import { type ConnectionDoubt, type ConnectionRead, judgeEcsConnection } from './connection-check.ts';
 import { type AuditDetails, type AuditSummary, decodeAuditSummary, decodeDetails, reportOf } from './documents.ts';
@@ -31,10 +32,13 @@ const READ_LIMIT_MS = 3_000;
 
 /** What an agent does with its node's connection. */
 interface ConnectionUse {
-  /** Of the node's record; null: not known. */
-  readonly containerInstanceArn: () => string | null;
-  /** Called at each step of the loop with the result of the check `ecs-connection`; not before a leader has polled. */
-  readonly onConnection: (seen: Observation) => void;
+  /** The node's record; null: not known. */
+  readonly record: () => Pick<NodeRecord, 'containerInstanceArn' | 'cluster'> | null;
+  /**
+   * Called at each step of the loop with the result of the check `ecs-connection`, not before a leader has polled; null: the
+   * node has no such check, since ECS is not asked about it.
+   */
+  readonly onConnection: (seen: Observation | null) => void;
 }
 
 /** An agent that has to write its record because ECS is away waits for up to so long. */
@@ -44,7 +48,7 @@ const MAX_SPREAD_MS = 60_000;
 export function createAuditor(
   options: AuditorOptions,
   onBroken: (reason: string) => void,
-  connection: ConnectionUse = { containerInstanceArn: () => null, onConnection: () => {} },
+  connection: ConnectionUse = { record: () => null, onConnection: () => {} },
 ): Auditor {
   const { clock, locks, session, ttlMs, intervalMs } = options;
   let broken: string | null = null;
@@ -58,13 +62,13 @@ export function createAuditor(
   const judge = () => {
     const judged = judgeEcsConnection(doubt, {
       read: state.leadership ? poll : state.connection,
-      containerInstanceArn: connection.containerInstanceArn(),
+      node: connection.record(),
       nowMs: clock.monotonicMs(),
       presenceTtlMs: ttlMs,
       spreadMs,
     });
     doubt = judged.doubt;
-    if (judged.seen) connection.onConnection(judged.seen);
+    if (judged.seen !== undefined) connection.onConnection(judged.seen);
   };
   // One for all readers of the same time: a thousand readers cost the store one read.
   let reading: Promise<AuditRead> | null = null;

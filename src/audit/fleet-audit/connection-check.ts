@@ -1,5 +1,7 @@
 import { type Observation, reasonFrom } from '../../checks/check.ts';
+import { clusterName, clusterOf, clusterScope, mayShareScope } from '../../ecs/arn.ts';
 import { formatDuration } from '../../lib/duration.ts';
+import type { NodeRecord } from '../../record/record.ts';
 import type { Holder } from '../../store/leader-lock.ts';
 import { CONNECTION_LIMITS, decodeNodeConnection, decodeShared } from './connections.ts';
 
@@ -23,8 +25,8 @@ const UNKNOWN_AFTER_MS = 3 * CONNECTION_LIMITS.pollIntervalMs;
 
 interface ConnectionInput {
   readonly read: ConnectionRead | null;
-  /** null: not known. */
-  readonly containerInstanceArn: string | null;
+  /** As the node is on the roll; null: not known. */
+  readonly node: Pick<NodeRecord, 'containerInstanceArn' | 'cluster'> | null;
   readonly nowMs: number;
   readonly presenceTtlMs: number;
   /** Another one for each agent, 0 to 60 s: a fleet that learns that ECS is away must not write all its records at once. */
@@ -34,24 +36,34 @@ interface ConnectionInput {
 /**
  * The check `ecs-connection`; pure. Only what the leader of now confirms makes it critical: while the leader changes, cannot
  * ask ECS, or the store cannot be read, it is a warning at most, and says so.
- * @returns `seen` null: there is no such check, since no leader has polled yet
+ * @returns `seen` undefined: what was said of it stays, since no leader has polled yet, or the node is not known; null: there
+ * is no such check, since ECS is not asked about the node's cluster
  */
 export function judgeEcsConnection(
   before: ConnectionDoubt,
-  { read, containerInstanceArn, nowMs, presenceTtlMs, spreadMs }: ConnectionInput,
-): { readonly seen: Observation | null; readonly doubt: ConnectionDoubt } {
-  if (!read || read.shared === null) return { seen: null, doubt: before };
+  { read, node, nowMs, presenceTtlMs, spreadMs }: ConnectionInput,
+): { readonly seen: Observation | null | undefined; readonly doubt: ConnectionDoubt } {
+  if (!read || read.shared === null) return { seen: undefined, doubt: before };
   const decoded = decodeShared(read.shared);
   const own = read.own === null ? null : decodeNodeConnection(read.own);
   const doubted = doubtful(read, decoded, nowMs, presenceTtlMs);
   const sinceMs = doubted === null ? null : (before.sinceMs ?? nowMs);
   const doubt = { sinceMs };
+  const containerInstanceArn = node?.containerInstanceArn ?? null;
+  const asked = decoded.ok ? decoded.value.clusters : null;
+  if (asked !== null) {
+    if (node === null || containerInstanceArn === null) return { seen: undefined, doubt };
+    if (!asked.some((cluster) => isInCluster(node, cluster))) return { seen: null, doubt };
+  }
   if (own?.ok === false) {
     const seen = warning(`what the store has of this node's connection cannot be read: ${own.reason}`);
     return { seen, doubt };
   }
   const found = own?.value.registrations.find((each) => each.containerInstanceArn === containerInstanceArn);
   if (!found) {
+    if (own?.value.stray && own.value.stray === containerInstanceArn) {
+      return { seen: warning('ECS does not have its container instance, as the last audit found'), doubt };
+    }
     const isLong = sinceMs !== null && nowMs - sinceMs >= UNKNOWN_AFTER_MS + spreadMs;
     return { seen: isLong ? warning(`not known: ${doubted}`) : { status: 'passing', reason: '' }, doubt };
   }
@@ -62,6 +74,12 @@ export function judgeEcsConnection(
   if (!found.critical) return { seen: warning(told), doubt };
   const reason = reasonFrom(`${told}, for more than ${formatDuration(found.lastedMs)}`);
   return { seen: { status: 'critical', reason }, doubt };
+}
+
+/** @param cluster name or ARN */
+function isInCluster(node: Pick<NodeRecord, 'containerInstanceArn' | 'cluster'>, cluster: string): boolean {
+  if (clusterName(cluster) !== clusterOf(node)) return false;
+  return mayShareScope(clusterScope(cluster), clusterScope(node.containerInstanceArn));
 }
 
 const CHANGING = 'the agent that audits has changed, and the new one has not asked ECS yet';

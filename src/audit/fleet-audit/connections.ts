@@ -20,6 +20,8 @@ export const CONNECTION_LIMITS: ConnectionLimits = { pollIntervalMs: 60_000, cri
  * those that are disconnected longest. ECS may keep thousands whose hosts are stopped or gone.
  */
 const MAX_KNOWN = 2_000;
+/** That every agent reads of: some 10 kB. */
+const MAX_CLUSTERS = 100;
 /** Intervals: what happened between two polls that are further apart is not known. */
 const MAX_COUNTED_GAP = 2;
 /** Polls in a row: a request that ECS throttles once says nothing. */
@@ -33,6 +35,15 @@ export interface Disconnected {
   readonly present: boolean;
 }
 
+/** What ECS answered to one poll. */
+export interface Poll {
+  /** Names or ARNs of the clusters that it was asked about. */
+  readonly clusters: readonly string[];
+  readonly disconnected: readonly Disconnected[];
+  /** ARNs of known ones that ECS no longer has in service, while their nodes are present under them. */
+  readonly gone: readonly string[];
+}
+
 interface Disconnection extends Disconnected {
   /** RFC 3339, by the clock of the leader that saw it first. */
   readonly since: string;
@@ -44,6 +55,8 @@ interface Disconnection extends Disconnected {
 export interface Connections {
   /** By ARN. */
   readonly known: ReadonlyMap<string, Disconnection>;
+  /** Those of the last poll, of an earlier leader perhaps; null: not known, or too many to tell. */
+  readonly clusters: readonly string[] | null;
   /** Of the last poll that succeeded, on the monotonic clock; null: none yet in this term. */
   readonly polledAtMs: number | null;
   /** Polls in a row. */
@@ -66,10 +79,10 @@ interface Now {
 }
 
 /**
- * What a new leader knows: what the documents of the nodes say, which it counts on from. @param texts of the nodes' documents; one
- * that cannot be read counts anew
+ * What a new leader knows: what the documents say, which it counts on from. @param texts of the nodes' documents; one that
+ * cannot be read counts anew @param shared the document that every agent reads; null: there is none
  */
-export function rememberedConnections(texts: ReadonlyMap<string, string>): Connections {
+export function rememberedConnections(texts: ReadonlyMap<string, string>, shared: string | null = null): Connections {
   const known = new Map<string, Disconnection>();
   for (const [instanceId, text] of texts) {
     const decoded = decodeNodeConnection(text);
@@ -77,26 +90,33 @@ export function rememberedConnections(texts: ReadonlyMap<string, string>): Conne
       known.set(containerInstanceArn, { instanceId, containerInstanceArn, present: true, since, lastedMs });
     }
   }
-  return { known, polledAtMs: null, failed: 0, failing: null };
+  const decoded = shared === null ? null : decodeShared(shared);
+  const clusters = decoded?.ok ? decoded.value.clusters : null;
+  return { known, clusters, polledAtMs: null, failed: 0, failing: null };
 }
 
-/** After a poll. A disconnection that began since the last poll has lasted for no time yet; pure. */
+/**
+ * After a poll. A disconnection that began since the last poll has lasted for no time yet. One whose container instance was
+ * deregistered meanwhile did not end by that: it stays as it was; pure.
+ */
 export function afterPoll(
   before: Connections,
-  seen: readonly Disconnected[],
+  { clusters, disconnected, gone }: Poll,
   { nowMs, wallMs }: Now,
   { pollIntervalMs, criticalAfterMs }: ConnectionLimits,
 ): Connections {
   const sincePollMs = before.polledAtMs === null ? 0 : Math.round(nowMs - before.polledAtMs);
   const gapMs = Math.min(sincePollMs, MAX_COUNTED_GAP * pollIntervalMs);
-  const known = seen.map((each): Disconnection => {
+  const known = disconnected.map((each): Disconnection => {
     const last = before.known.get(each.containerInstanceArn);
     if (!last) return { ...each, since: new Date(wallMs).toISOString(), lastedMs: 0 };
     return { ...last, ...each, lastedMs: Math.min(last.lastedMs + gapMs, criticalAfterMs) };
   });
+  known.push(...gone.flatMap((arn) => before.known.get(arn) ?? []));
   known.sort((a, b) => Number(b.present) - Number(a.present) || b.lastedMs - a.lastedMs);
   const kept = known.slice(0, MAX_KNOWN).map((each) => [each.containerInstanceArn, each] as const);
-  return { known: new Map(kept), polledAtMs: nowMs, failed: 0, failing: null };
+  const asked = clusters.length > MAX_CLUSTERS ? null : clusters.toSorted();
+  return { known: new Map(kept), clusters: asked, polledAtMs: nowMs, failed: 0, failing: null };
 }
 
 /** After a poll that failed; pure. */
@@ -113,6 +133,8 @@ interface SharedConnections {
   /** Grows with each publication of a leader, so that no two are the same. */
   readonly sequence: number;
   readonly failing: Failing | null;
+  /** Names or ARNs of the clusters that ECS is asked about; null: not told, as by an earlier version. */
+  readonly clusters: readonly string[] | null;
 }
 
 /** The document of a node, with each of its container instances: a former one may be disconnected, too. */
@@ -125,26 +147,32 @@ interface NodeConnection {
     readonly lastedMs: number;
     readonly critical: boolean;
   }[];
+  /** The ARN under which the node is on the roll and which ECS does not have, as the last audit found; null: it has. */
+  readonly stray: string | null;
 }
 
 /**
  * The documents of the nodes, by instance id: encoded `NodeConnection`s. A disconnection is written from the second poll
  * on that saw it: healthy ecs-agents lose their connection several times an hour, for less than that.
+ * @param strays instance id → ARN
  */
 export function toldConnections(
   { known }: Connections,
   by: string,
   { criticalAfterMs }: ConnectionLimits,
+  strays: ReadonlyMap<string, string> = new Map(),
 ): ReadonlyMap<string, string> {
   const lasting = [...known.values()].filter(({ lastedMs }) => lastedMs > 0);
+  const byNode = Map.groupBy(lasting, ({ instanceId }) => instanceId);
   return new Map(
-    [...Map.groupBy(lasting, ({ instanceId }) => instanceId)].map(([instanceId, of]) => {
-      const registrations = of
+    [...new Set([...byNode.keys(), ...strays.keys()])].map((instanceId) => {
+      const registrations = (byNode.get(instanceId) ?? [])
         .map(({ containerInstanceArn, since, lastedMs }) => {
           return { containerInstanceArn, since, lastedMs, critical: lastedMs >= criticalAfterMs };
         })
         .sort((a, b) => (a.containerInstanceArn < b.containerInstanceArn ? -1 : 1));
-      return [instanceId, JSON.stringify({ schemaVersion: SCHEMA_VERSION, by, registrations })];
+      const stray = strays.get(instanceId);
+      return [instanceId, JSON.stringify({ schemaVersion: SCHEMA_VERSION, by, registrations, stray })];
     }),
   );
 }
@@ -165,6 +193,10 @@ export function decodeShared(json: string): Decoded<SharedConnections> {
         since: field.text(each['since'], 'failing.since'),
         reason: field.text(each['reason'], 'failing.reason'),
       })),
+      clusters:
+        from['clusters'] == null
+          ? null
+          : field.list(from['clusters'], 'clusters').map((each) => field.text(each, 'cluster')),
     };
   });
 }
@@ -181,7 +213,7 @@ export function decodeNodeConnection(json: string): Decoded<NodeConnection> {
         critical: of['critical'] === true,
       };
     });
-    return { by: field.text(from['by'], 'by'), registrations };
+    return { by: field.text(from['by'], 'by'), registrations, stray: field.optionalText(from['stray'], 'stray') };
   });
 }
 

@@ -16,9 +16,11 @@ import {
   type AuditorState,
   type AuditorStep,
   initialAuditorState,
+  type Leadership,
   lockLeaseMs,
   planAudit,
 } from './fleet-audit-plan.ts';
+import { straysOf } from './kept-differences.ts';
 import { nodeDocument, SHARED_DOCUMENT, watchConnections } from './watch-connections.ts';
 
 /** What the auditor needs; it owns none of it. */
@@ -106,7 +108,7 @@ export async function runAuditor(options: AuditorOptions, signal: AbortSignal): 
             audit.release();
           }
           led = state.leadership !== null;
-          polls.follow(state.leadership?.term ?? null);
+          polls.follow(state.leadership);
           options.onStep(step, state);
         },
       },
@@ -121,7 +123,7 @@ export async function runAuditor(options: AuditorOptions, signal: AbortSignal): 
 
 /** The polls of the connections of the fleet, which go on beside the loop for as long as this agent leads. */
 interface Polls {
-  follow(term: Term | null): void;
+  follow(leadership: Leadership | null): void;
   /** How many in a row, of this term, failed for a reason that may be this agent's. */
   failed(): number;
 }
@@ -129,6 +131,7 @@ interface Polls {
 function pollsBeside(options: AuditorOptions): Polls {
   const { audit, locks, clock, session, limits = CONNECTION_LIMITS } = options;
   let followed: Term | null = null;
+  let differences: ReadonlyMap<string, string> = new Map();
   let current = new AbortController();
   let failed = 0;
   const onPolled = (error: unknown) => {
@@ -142,7 +145,10 @@ function pollsBeside(options: AuditorOptions): Polls {
   };
   return {
     failed: () => failed,
-    follow(term) {
+    follow(leadership) {
+      // Not before it is known what the last audit found: its strays must not pass until the next one.
+      const term = leadership?.memory ? leadership.term : null;
+      differences = leadership?.stored.differences ?? differences;
       if (term === followed) return;
       followed = term;
       failed = 0;
@@ -150,7 +156,8 @@ function pollsBeside(options: AuditorOptions): Polls {
       current = new AbortController();
       if (term === null) return;
       const { signal } = current;
-      const work = { term, locks, poll: (by: AbortSignal) => audit.disconnected(by), limits, clock, onPolled, onTold };
+      const poll: Audit['disconnected'] = (known, by) => audit.disconnected(known, by);
+      const work = { term, locks, poll, strays: () => straysOf(differences), limits, clock, onPolled, onTold };
       void (async () => {
         // Ended by the store, whose word is that the term is over, or by the loop. A defect must not end all polls.
         for (let isOver = false; !isOver; ) {

@@ -9,7 +9,7 @@ import type { Store } from '../../store/store.ts';
 import { StoreError } from '../../store/store-errors.ts';
 import type { AuditReport } from '../audit-report.ts';
 import { type AuditMemory, MAX_GAP_MS } from '../history.ts';
-import type { ConnectionLimits, Disconnected } from './connections.ts';
+import type { ConnectionLimits, Disconnected, Poll } from './connections.ts';
 
 /** The continuous audit, as each agent that takes part is configured. */
 export interface AuditConfig {
@@ -26,8 +26,8 @@ export interface Audit {
     memory: AuditMemory,
     signal: AbortSignal,
   ): Promise<{ readonly report: AuditReport; readonly memory: AuditMemory }>;
-  /** The container instances whose ecs-agent ECS has disconnected now. May run beside `run`, on the same budget of requests. */
-  disconnected(signal: AbortSignal): Promise<readonly Disconnected[]>;
+  /** Asks ECS what it has disconnected now. May run beside `run`, on the same budget of requests. @param known from before */
+  disconnected(known: readonly Disconnected[], signal: AbortSignal): Promise<Poll>;
   /** This agent no longer leads: frees what a run opened. */
   release(): void;
 }
@@ -56,10 +56,10 @@ export function fleetAudit(
 ): Audit {
   const vanish = { massLoss, maxGapMs: Math.max(MAX_GAP_MS, 2 * intervalMs) };
   let opened: Promise<EcsApi> | null = null;
-  /** The clusters to poll and the ids of the present nodes, as they were found. */
+  /** The clusters to poll, and the ARNs of the present nodes by instance id, as they were found. */
   let polled: {
     readonly clusters: readonly string[];
-    readonly present: ReadonlySet<string>;
+    readonly present: ReadonlyMap<string, string | null>;
     readonly atMs: number;
   } | null = null;
 
@@ -85,7 +85,7 @@ export function fleetAudit(
       const present = roll.entries.filter(({ presence }) => presence !== null);
       polled = {
         clusters: await clustersNow(ecs, roll, signal),
-        present: new Set(present.map(({ record }) => record.ec2InstanceId)),
+        present: new Map(present.map(({ record }) => [record.ec2InstanceId, record.containerInstanceArn])),
         atMs: nowMs,
       };
     } catch (error) {
@@ -103,17 +103,26 @@ export function fleetAudit(
       const request = { clusters: asked === 'all' ? null : asked, memory, vanish };
       return runAudit({ store, ecs, clock, onUnexpected }, request, signal);
     },
-    disconnected: async (signal) => {
+    disconnected: async (known, signal) => {
       const ecs = await ecsApi();
       const { clusters: asked, present } = await toPoll(ecs, signal);
-      const reading = disconnectedInstances(ecs, asked, signal, onUnexpected);
-      const { instances } = await reading.catch((error: unknown) => {
+      // Those of former registrations may go: no node is on the roll under their ARNs.
+      const current = known.flatMap(({ instanceId, containerInstanceArn: arn }) => {
+        return present.get(instanceId) === arn ? [arn] : [];
+      });
+      const reading = disconnectedInstances(ecs, asked, current, signal, onUnexpected);
+      const {
+        clusters: read,
+        instances,
+        gone,
+      } = await reading.catch((error: unknown) => {
         if (isAbsentCluster(error)) polled = null;
         throw error;
       });
-      return instances.flatMap(({ ec2InstanceId: instanceId, containerInstanceArn }) =>
+      const disconnected = instances.flatMap(({ ec2InstanceId: instanceId, containerInstanceArn }) =>
         instanceId === null ? [] : [{ instanceId, containerInstanceArn, present: present.has(instanceId) }],
       );
+      return { clusters: read, disconnected, gone };
     },
     release: () => {
       polled = null;

@@ -1,6 +1,11 @@
 import { createHash } from 'node:crypto';
 import { shortId } from '../../ecs/arn.ts';
-import { encodeDifference, KEPT_DIFFERENCE_KINDS, type KeptDifference } from '../../record/difference.ts';
+import {
+  decodeDifference,
+  encodeDifference,
+  KEPT_DIFFERENCE_KINDS,
+  type KeptDifference,
+} from '../../record/difference.ts';
 import { differenceKey } from '../../store/keys.ts';
 import { type AuditReport, type Difference, isUndecided } from '../audit-report.ts';
 
@@ -75,6 +80,18 @@ export function differenceChanges(
     .slice(0, Math.max(0, MAX_KEPT - stored.size + gone.length));
   const changes = [...gone.map((key) => [key, null] as const), ...added];
   return Object.fromEntries(changes.slice(0, MAX_CHANGES));
+}
+
+/** The strays among kept differences: instance id → ARN. @param stored by key */
+export function straysOf(stored: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
+  const strays = new Map<string, string>();
+  for (const text of stored.values()) {
+    const decoded = decodeDifference(text);
+    if (!decoded.ok || decoded.value.kind !== 'stray') continue;
+    const { instanceId, containerInstanceArn } = decoded.value;
+    if (instanceId !== null && containerInstanceArn !== null) strays.set(instanceId, containerInstanceArn);
+  }
+  return strays;
 }
 
 function instanceOf(key: string): string {

@@ -9,6 +9,7 @@ import {
   type Connections,
   type Disconnected,
   encodeShared,
+  type Poll,
   rememberedConnections,
   toldConnections,
 } from './connections.ts';
@@ -19,9 +20,11 @@ export const nodeDocument = (instanceId: string) => `${SHARED_DOCUMENT}/${instan
 
 interface WatchConnectionsOptions {
   readonly term: Term;
-  readonly locks: Pick<LeaderLocks, 'list' | 'publish'>;
-  /** The container instances that ECS has disconnected now. */
-  readonly poll: (signal: AbortSignal) => Promise<readonly Disconnected[]>;
+  readonly locks: Pick<LeaderLocks, 'list' | 'read' | 'publish'>;
+  /** What ECS has disconnected now. @param known what it had before */
+  readonly poll: (known: readonly Disconnected[], signal: AbortSignal) => Promise<Poll>;
+  /** Of the last audit: instance id → ARN. */
+  readonly strays: () => ReadonlyMap<string, string>;
   readonly limits: ConnectionLimits;
   readonly clock: Clock;
   /** Called after each poll. @param error null: it succeeded */
@@ -58,15 +61,19 @@ export async function watchConnections(options: WatchConnectionsOptions, signal:
   const told = new Map(
     await retried('read the connections', (callSignal) => locks.list(term.lock, nodeDocument(''), callSignal)),
   );
+  const before = await retried('read the connections', (callSignal) =>
+    locks.read(term.lock, [SHARED_DOCUMENT], callSignal),
+  );
   let shared: string | null = null;
-  let state = rememberedConnections(told);
+  let state = rememberedConnections(told, before.documents[0] ?? null);
   let sequence = 0;
   let isFailing = false;
+  let clusters: readonly string[] | null = null;
 
   /** False: the term is over. */
   const publish = async (changed: readonly (readonly [string, string | null])[]): Promise<boolean> => {
     sequence += 1;
-    const text = encodeShared({ by: term.session, sequence, failing: state.failing });
+    const text = encodeShared({ by: term.session, sequence, failing: state.failing, clusters: state.clusters });
     const nodes = changed.map(([instanceId, value]) => [nodeDocument(instanceId), value] as const);
     const documents = { [SHARED_DOCUMENT]: text, ...Object.fromEntries(nodes) };
     const outcome = await retried('publish the connections', (callSignal) =>
@@ -79,6 +86,7 @@ export async function watchConnections(options: WatchConnectionsOptions, signal:
     }
     shared = text;
     isFailing = state.failing !== null;
+    clusters = state.clusters;
     return true;
   };
 
@@ -86,10 +94,12 @@ export async function watchConnections(options: WatchConnectionsOptions, signal:
     const startMs = clock.monotonicMs();
     const outcome = await pollOnce(state, options, signal);
     state = outcome.state;
-    const wanted = outcome.ok ? toldConnections(state, term.session, limits) : told;
+    const wanted = outcome.ok ? toldConnections(state, term.session, limits, options.strays()) : told;
     const changed = changes(told, wanted);
+    const isElsewhere = outcome.ok && String(clusters) !== String(state.clusters);
+    const isNew = isElsewhere || isFailing !== (state.failing !== null);
     // Also without a change once a term, so that every agent knows that this leader has polled.
-    if (changed.length > 0 || isFailing !== (state.failing !== null) || (shared === null && outcome.ok)) {
+    if (changed.length > 0 || isNew || (shared === null && outcome.ok)) {
       for (let from = 0; from === 0 || from < changed.length; from += MAX_TOLD) {
         if (!(await publish(changed.slice(from, from + MAX_TOLD)))) return;
       }
@@ -106,9 +116,12 @@ async function pollOnce(
 ): Promise<{ readonly ok: boolean; readonly state: Connections }> {
   const now = () => ({ nowMs: clock.monotonicMs(), wallMs: clock.wallMs() });
   try {
-    const seen = await withDeadline(clock, MAX_POLL_MS, signal, 'read the connections from ECS', poll);
+    const known = [...before.known.values()];
+    const answer = await withDeadline(clock, MAX_POLL_MS, signal, 'read the connections from ECS', (callSignal) =>
+      poll(known, callSignal),
+    );
     onPolled(null);
-    return { ok: true, state: afterPoll(before, seen, now(), limits) };
+    return { ok: true, state: afterPoll(before, answer, now(), limits) };
   } catch (error) {
     signal.throwIfAborted();
     onPolled(error);

@@ -19,11 +19,16 @@ const ARN = 'arn:aws:ecs:us-east-1:123456789012:container-instance/demo/a';
 const node = { instanceId: 'i-00000001', containerInstanceArn: ARN, present: true };
 const none = rememberedConnections(new Map());
 
-/** Looks one minute apart, from `from` on: `x` disconnected, `.` connected, `!` no answer. */
+const poll = (disconnected: readonly Disconnected[], gone: readonly string[] = []) => ({
+  ...{ clusters: ['demo'], disconnected, gone },
+});
+
+/** Looks one minute apart, from `from` on: `x` disconnected, `.` connected, `!` no answer, `-` deregistered. */
 function looks(pattern: string, before: Connections = none, from = 0): Connections {
   return [...pattern].reduce((state, look, index) => {
     if (look === '!') return afterFailedPoll(state, 'throttled', at(from + index));
-    return afterPoll(state, look === 'x' ? [node] : [], at(from + index), CONNECTION_LIMITS);
+    const answer = poll(look === 'x' ? [node] : [], look === '-' ? [ARN] : []);
+    return afterPoll(state, answer, at(from + index), CONNECTION_LIMITS);
   }, before);
 }
 
@@ -79,7 +84,7 @@ const crowdOf = (present: boolean) =>
     present,
   }));
 const look = (state: Connections, seen: readonly Disconnected[], minute: number) =>
-  afterPoll(state, seen, at(minute), CONNECTION_LIMITS);
+  afterPoll(state, poll(seen), at(minute), CONNECTION_LIMITS);
 
 test('of more than 2,000 those that are disconnected longest are published', () => {
   const crowd = crowdOf(true);
@@ -100,8 +105,8 @@ test('a present node is published however many hosts that are gone ECS has disco
 
 const TTL_MS = 30_000;
 const leader = { session: 'leader', instanceId: 'i-9' };
-const shared = (failing: { since: string; reason: string } | null = null) =>
-  encodeShared({ by: 'leader', sequence: 1, failing });
+const shared = (failing: { since: string; reason: string } | null = null, clusters: readonly string[] | null = null) =>
+  encodeShared({ by: 'leader', sequence: 1, failing, clusters });
 
 /** The check after reads, each at its own minute; the last one is judged a moment after it. */
 function check(
@@ -113,10 +118,16 @@ function check(
     const atMs = minute * MINUTE_MS;
     const judged = judgeEcsConnection(doubt, {
       read: { atMs, holder: leader, shared: shared(), own: null, ...read },
-      ...{ containerInstanceArn: arn, nowMs: atMs + lateMs, presenceTtlMs: TTL_MS, spreadMs: 30_000 },
+      node: { containerInstanceArn: arn, cluster: 'demo' },
+      ...{ nowMs: atMs + lateMs, presenceTtlMs: TTL_MS, spreadMs: 30_000 },
     });
     doubt = judged.doubt;
-    text = judged.seen && `${judged.seen.status} ${judged.seen.reason}`.trim();
+    text =
+      judged.seen === undefined
+        ? null
+        : judged.seen === null
+          ? 'no check'
+          : `${judged.seen.status} ${judged.seen.reason}`.trim();
   }
   return text;
 }
@@ -162,4 +173,46 @@ test('a node that has read nothing passes while leaders change, and warns once n
   );
   assert.equal(check({ minute: 0, read: gone }, { minute: 2, read: {} }, { minute: 4, read: gone }), 'passing');
   assert.equal(check({ minute: 0, read: gone }, { minute: 4, read: gone }, { minute: 5, read: {} }), 'passing');
+});
+
+test('a disconnection does not end because the container instance was deregistered', () => {
+  const own = told(looks('xxxxxx---'));
+  assert.equal(own, told(looks('xxxxxx')));
+  assert.match(check({ read: { own } }) ?? '', /^critical /);
+  assert.equal(told(looks('xxxxxx--.')), null);
+});
+
+test('a node that the last audit found to be a stray does not pass, until it is registered anew', () => {
+  const strays = new Map([[node.instanceId, ARN]]);
+  const docOf = (state: Connections) =>
+    toldConnections(state, 'leader', CONNECTION_LIMITS, strays).get(node.instanceId) ?? null;
+  const own = docOf(looks('..'));
+  assert.equal(check({ read: { own } }), 'warning ECS does not have its container instance, as the last audit found');
+  assert.equal(check({ read: { own }, arn: `${ARN}b` }), 'passing');
+  assert.match(check({ read: { own: docOf(looks('xxxxxx')) } }) ?? '', /^critical /);
+  assert.equal(rememberedConnections(new Map([[node.instanceId, own ?? '']])).known.size, 0);
+});
+
+test('a node of a cluster that ECS is not asked about has no such check', () => {
+  const asked = (...clusters: string[]) => ({ read: { shared: shared(null, clusters) } });
+  const clusterArn = (region: string, name: string) => `arn:aws:ecs:${region}:123456789012:cluster/${name}`;
+  assert.equal(check(asked('demo', 'other')), 'passing');
+  assert.equal(check(asked(clusterArn('us-east-1', 'demo'))), 'passing');
+  assert.equal(check(asked('other')), 'no check');
+  assert.equal(check(asked(clusterArn('eu-west-1', 'demo'))), 'no check');
+  assert.equal(check({ ...asked('other'), arn: null }), null, 'as long as its ARN is not known what was said stays');
+  const failing = { read: { shared: shared({ since: 'S', reason: 'denied' }, ['other']) } };
+  assert.equal(check({ minute: 0, ...failing }, { minute: 9, ...failing }), 'no check');
+});
+
+test('the clusters are in the document that every agent reads, unless there are too many, and the next leader knows them', () => {
+  const state = (clusters: readonly string[]) =>
+    afterPoll(none, { clusters, disconnected: [], gone: [] }, at(0), CONNECTION_LIMITS).clusters;
+  assert.deepEqual(state(['b', 'a']), ['a', 'b']);
+  assert.equal(state(Array.from({ length: 101 }, (_, n) => `c${n}`)), null);
+  assert.deepEqual(rememberedConnections(new Map(), shared(null, ['a'])).clusters, ['a']);
+  // Of an earlier version, and one that cannot be read.
+  const earlier = JSON.stringify({ schemaVersion: 1, by: 'leader', sequence: 1, failing: null });
+  for (const text of [earlier, '{', null]) assert.equal(rememberedConnections(new Map(), text).clusters, null);
+  assert.equal(check({ read: { shared: earlier } }), 'passing');
 });

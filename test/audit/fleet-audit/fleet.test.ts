@@ -69,7 +69,7 @@ test('the polls pass over a cluster that was deleted, and take in a new one with
   const audit = fleetAudit({ store, clock, openEcs: async () => ecs }, CONFIG, null);
   const poll = async () => {
     asked.length = 0;
-    await audit.disconnected(signal);
+    await audit.disconnected([], signal);
     return [...asked];
   };
   assert.deepEqual(await poll(), ['blue', 'green']);
@@ -104,9 +104,9 @@ test('the polls say which disconnected instances are those of present nodes', as
   store.commit([node(0, { cluster: 'demo' }), node(1, { cluster: 'demo' }, null)]);
   for (const clusters of ['roll', 'all', ['demo']] as const) {
     const audit = fleetAudit({ store, clock, openEcs: async () => ecs }, { ...CONFIG, clusters }, null);
-    const seen = await audit.disconnected(signal);
+    const { disconnected } = await audit.disconnected([], signal);
     assert.deepEqual(
-      seen.map(({ instanceId, present }) => [instanceId, present]),
+      disconnected.map(({ instanceId, present }) => [instanceId, present]),
       [
         [sampleInstanceId(0), true],
         [sampleInstanceId(1), false],
@@ -133,8 +133,30 @@ test('an instance that ECS does not describe for an unknown reason is named by e
   for (let turn = 0; turn < 40; turn += 1) await clock.advance(1_000);
   const { report } = await running;
   assert.deepEqual([report.differences[0]?.kind, named.length], ['stray', 2]);
-  await audit.disconnected(signal);
+  await audit.disconnected([], signal);
   assert.equal(named.length, 3);
+});
+
+test('a container instance that was deregistered is gone while its node is on the roll under it; that of a former registration is not', async () => {
+  const clock = simulatedClock();
+  const store = fakeStore();
+  const arn = (n: number) =>
+    `arn:aws:ecs:us-east-1:123456789012:container-instance/demo/${String(n).padStart(32, '0')}`;
+  const ecs: EcsApi = {
+    ...fakeEcs(0, clock.monotonicMs),
+    describeContainerInstances: async (_, arns) => ({
+      instances: [],
+      failures: arns.map((each) => ({ arn: each, reason: 'MISSING' })),
+    }),
+  };
+  const at = (n: number, of: number) => node(n, { cluster: 'demo', containerInstanceArn: arn(of) });
+  store.commit([at(0, 0), at(1, 9), { ...at(2, 2), presence: null }]);
+  const known = [0, 1, 2].map((n) => {
+    return { instanceId: sampleInstanceId(n), containerInstanceArn: arn(n), present: true };
+  });
+  const audit = fleetAudit({ store, clock, openEcs: async () => ecs }, CONFIG, null);
+  const { clusters, gone } = await audit.disconnected(known, signal);
+  assert.deepEqual([clusters, gone], [[clusterArn('demo')], [arn(0)]]);
 });
 
 test('10,000 nodes are audited in under three minutes, at two requests a second, with one API', async () => {

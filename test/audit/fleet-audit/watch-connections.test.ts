@@ -23,17 +23,34 @@ async function fleet(t: TestContext) {
   const config = { kind: 'memory', label: 'memory:', name: randomUUID() } as const;
   const store = await openStore(config, { clock, random: seededRandom(1), create: true, signal: never });
   t.after(() => store.close());
-  const ecs = { disconnected: [] as string[], error: null as Error | null, deaf: new Set<string>(), looks: 0 };
+  const ecs = {
+    ...{ disconnected: [] as string[], gone: new Set<string>(), clusters: ['demo'] },
+    ...{ error: null as Error | null, deaf: new Set<string>(), looks: 0 },
+  };
+  const audits = { strays: [] as string[] };
   const start = (n: number) => {
     const instanceId = `i-0000000${n}`;
     const network = flakyStore(store);
     const stop = new AbortController();
     const audit = fakeAudit(clock, 1_000);
-    audit.disconnected = async () => {
+    const { run } = audit;
+    audit.run = (...args) => {
+      const differences = audits.strays.map((id) => ({
+        ...{ kind: 'stray' as const, instanceId: id, cluster: 'demo', containerInstanceArn: arnOf(id) },
+        ...{ privateIpAddress: null, since: null, reason: 'r' },
+      }));
+      audit.report = { differences };
+      return run(...args);
+    };
+    audit.disconnected = async (known) => {
       ecs.looks += 1;
       if (ecs.error) throw ecs.error;
       if (ecs.deaf.has(instanceId)) throw new EcsError('no answer', { code: 'NoAnswer', retryable: true });
-      return ecs.disconnected.map((id) => ({ instanceId: id, containerInstanceArn: arnOf(id), present: true }));
+      const disconnected = ecs.disconnected.map((id) => {
+        return { instanceId: id, containerInstanceArn: arnOf(id), present: true };
+      });
+      const gone = known.map((each) => each.containerInstanceArn).filter((arn) => ecs.gone.has(arn));
+      return { clusters: ecs.clusters, disconnected, gone };
     };
     const agent = {
       instanceId,
@@ -57,11 +74,11 @@ async function fleet(t: TestContext) {
       },
       (reason) => assert.fail(reason),
       {
-        containerInstanceArn: () => arnOf(instanceId),
+        record: () => ({ containerInstanceArn: arnOf(instanceId), cluster: 'demo' }),
         onConnection(seen) {
-          if (seen.status !== agent.seen?.status) agent.statuses.push(seen.status);
+          if (seen?.status !== agent.seen?.status) agent.statuses.push(seen?.status ?? 'none');
           agent.seen = seen;
-          agent.reasons.add(seen.reason);
+          if (seen) agent.reasons.add(seen.reason);
         },
       },
     );
@@ -80,6 +97,7 @@ async function fleet(t: TestContext) {
   return {
     clock,
     ecs,
+    audits,
     leader,
     first,
     second,
@@ -162,6 +180,39 @@ test('a leader that alone cannot ask ECS gives the lead up before any node warns
   ecs.disconnected = [leader.instanceId];
   await clock.advance(7 * MINUTE_MS);
   assert.deepEqual([leader.seen?.status, first.seen?.status], ['critical', 'passing']);
+});
+
+test('a node whose container instance is deregistered stays critical, and one that is a stray warns until it is none', async (t) => {
+  const { clock, ecs, audits, leader, first, second, revision, kill } = await fleet(t);
+  ecs.disconnected = [first.instanceId];
+  await clock.advance(7 * MINUTE_MS);
+  ecs.disconnected = [];
+  ecs.gone.add(arnOf(first.instanceId));
+  audits.strays = [first.instanceId, second.instanceId];
+  await clock.advance(7 * MINUTE_MS);
+  assert.deepEqual(first.statuses, TOLD);
+  assert.equal(second.seen?.reason, 'ECS does not have its container instance, as the last audit found');
+  const before = await revision();
+  await clock.advance(10 * MINUTE_MS);
+  assert.equal(Number(await revision()) - Number(before), 2, 'only the results of the audits were written');
+  kill(leader);
+  await clock.advance(3 * MINUTE_MS);
+  assert.deepEqual([first.seen?.status, second.seen?.status], ['critical', 'warning']);
+  assert.ok(!second.statuses.includes('critical'));
+  ecs.gone.clear();
+  audits.strays = [];
+  await clock.advance(7 * MINUTE_MS);
+  assert.deepEqual([first.seen?.status, second.seen?.status], ['passing', 'passing']);
+});
+
+test('a node of a cluster that is no longer asked about loses the check, and gets it again', async (t) => {
+  const { clock, ecs, first, leader } = await fleet(t);
+  ecs.clusters = ['other'];
+  await clock.advance(2 * MINUTE_MS);
+  assert.deepEqual([first.seen, leader.seen], [null, null]);
+  ecs.clusters = ['demo', 'other'];
+  await clock.advance(2 * MINUTE_MS);
+  assert.deepEqual([first.seen?.status, leader.seen?.status], ['passing', 'passing']);
 });
 
 test('a store that is away loses nothing of the count, and a mass of 250 nodes is published in pieces', async (t) => {
