@@ -54,7 +54,11 @@ export const applyDrain: Apply<DrainState, DrainStep, DrainAnswers> = {
     activatedArn: place.arn,
     refusal: initialDrainState.refusal,
   }),
-  mark: (state, _, claim) => ({ ...withoutLastError(state), claim: claim ?? undefined }),
+  mark: (state, _, claim, { nowMs }) => ({
+    ...withoutLastError(state),
+    claim: claim ?? undefined,
+    claimReadAtMs: nowMs,
+  }),
   renew: (state, _, alive, end) => ({
     ...withoutLastError(state),
     ...(alive ? { renewAtMs: renewAtMs(end) } : { claim: undefined }),

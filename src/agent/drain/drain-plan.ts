@@ -245,6 +245,11 @@ function planHeld(
     const reason = cause.kind === 'over' ? 'the cause is over' : cause.reason;
     return { action: 'give-back', held, phase: 'idle', reason };
   }
+  // A try before may have had no answer for minutes: an operator has replaced the claim since, perhaps, and freed the slot.
+  const readFirst = (step: DrainStep, readAtMs: number): DrainStep =>
+    state.claimReadAtMs >= readAtMs
+      ? step
+      : { action: 'read-claim', instanceId, phase, reason: 'whether the claim is still this one' };
   const standOff = cause.kind === 'stands' ? { standOff: { arn: place.arn, cause: cause.key } } : {};
   const describe: DrainStep = {
     action: 'describe',
@@ -259,7 +264,7 @@ function planHeld(
       // In the store before ECS is asked: an operator who drains this node in the meantime is not undone.
       if (claim.phase !== 'activating')
         return { action: 'mark', held, as: 'activating', phase, reason: 'the cause is over' };
-      return { action: 'activate', instanceId, place, phase, reason: 'the cause is over' };
+      return readFirst({ action: 'activate', instanceId, place, phase, reason: 'the cause is over' }, status.atMs);
     }
     return {
       action: 'give-back',
@@ -299,7 +304,7 @@ function planHeld(
   }
   if (cause.kind !== 'stands') return { action: 'give-back', held, phase: 'idle', reason: cause.reason };
   if (status.text === 'ACTIVE' && claim.phase === 'asked')
-    return { action: 'drain', instanceId, place, phase, reason: claim.reason };
+    return readFirst({ action: 'drain', instanceId, place, phase, reason: claim.reason }, status.atMs);
   if (status.text === 'ACTIVE') {
     // In the store before ECS is asked: the agent process after this one knows whose drain it is.
     return { action: 'mark', held, as: 'asked', phase, reason: claim.reason };

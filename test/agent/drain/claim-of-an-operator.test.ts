@@ -7,7 +7,7 @@ import { createCell } from '../../../src/lib/cell.ts';
 import type { NodeRecord } from '../../../src/record/record.ts';
 import { createRollStore } from '../../../src/store/roll-store.ts';
 import { openMemoryKv } from '../../../src/store/sqlite/sqlite-kv.ts';
-import { fakeAgentEcs } from '../../support/fake-agent-ecs.ts';
+import { fakeAgentEcs, noAnswer } from '../../support/fake-agent-ecs.ts';
 import { silentLog } from '../../support/kept-log.ts';
 import { sampleInstanceId, sampleRecord } from '../../support/sample-record.ts';
 import { seededRandom } from '../../support/seeded-random.ts';
@@ -84,7 +84,7 @@ async function start(t: TestContext, on: readonly ['interruption', 'critical'?] 
   const slowDown = (sleepMs: number) => {
     shortestSleepMs = sleepMs;
   };
-  return { clock, slowDown, operator, record, held, says, revision, inEcs: () => ecs.status(arn) };
+  return { clock, ecs, slowDown, operator, record, held, says, revision, inEcs: () => ecs.status(arn) };
 }
 
 test('an idle agent learns of a drain by hand, says so, and holds its slot for longer than 7 days', async (t) => {
@@ -143,4 +143,17 @@ test('the cause for which an operator undrained the node does not drain it, and 
   record({ interruption: SPOT });
   await clock.advance(15_000);
   assert.deepEqual([inEcs(), says()?.phase], ['DRAINING', 'draining']);
+});
+
+test('an agent whose request had no answer does not drain a node that was drained and undrained by hand meanwhile', async (t) => {
+  const { clock, ecs, operator, record, held, says, inEcs } = await start(t);
+  ecs.failing.set('ecs:UpdateContainerInstancesState', noAnswer('x'));
+  record({ interruption: SPOT });
+  await clock.advance(60_000);
+  assert.equal((await held())?.claim.phase, 'asked');
+  await assert.rejects(operator.drain(), /no answer/);
+  await operator.undrain();
+  ecs.failing.clear();
+  await clock.advance(60_000);
+  assert.deepEqual([inEcs(), (await held())?.claim.phase, says()?.phase], ['ACTIVE', 'overruled', 'left-alone']);
 });

@@ -91,6 +91,18 @@ const table: readonly [string, Partial<DrainState>, Partial<DrainInput>, string]
   ['a slot, ACTIVE', { claim: held('claimed'), ...seen('ACTIVE') }, {}, 'mark waiting'],
   ['about to be asked, ACTIVE', { claim: held('asked'), ...seen('ACTIVE') }, {}, 'drain waiting'],
   [
+    'about to be asked, ACTIVE, the claim read before the status: an operator may have replaced it',
+    { claim: held('asked'), ...seen('ACTIVE'), claimReadAtMs: NOW_MS - 1 },
+    {},
+    'read-claim waiting',
+  ],
+  [
+    'activating, over, DRAINING, the claim read before the status',
+    { claim: held('activating'), ...seen('DRAINING'), claimReadAtMs: NOW_MS - 1 },
+    { cause: over },
+    'read-claim draining',
+  ],
+  [
     'about to be asked, ACTIVE, the cause undecided',
     { claim: held('asked'), ...seen('ACTIVE') },
     { cause: undecided },
