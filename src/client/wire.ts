@@ -104,13 +104,17 @@ function isOfRoll(kind: EventKind): boolean {
   return kind === 'synced' || kind === 'uncertain' || kind === 'certain';
 }
 
-/** @throws UnreadableEventError for an event about one node, as those about the whole roll cannot be left out; FieldError */
+/**
+ * @throws UnreadableEventError for an event about one node, as those about the whole roll cannot be left out. Its key is the
+ * node only where its record is what cannot be read: what the audit says leaves the node as it is. FieldError
+ */
 function readKnownData(kind: EventKind, subject: string | null, data: unknown, revision: string): CloudEventData {
   try {
     return readData(kind, field.object(data, 'data'), revision);
   } catch (error) {
     if (isOfRoll(kind) || !(error instanceof FieldError)) throw error;
-    throw new UnreadableEventError(subject ?? eventType(kind), error);
+    const ofAudit = kind === 'difference' || kind === 'resolved';
+    throw new UnreadableEventError(ofAudit || subject === null ? eventType(kind) : subject, error);
   }
 }
 

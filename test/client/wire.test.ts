@@ -70,6 +70,12 @@ test('an event of a node that cannot be read is named, its deletion is not misse
   assert.throws(() => parse({ ...lost(8, 1), data: { ...lost(8, 1).data, record: newer } }), {
     skipped: { key: 'i-00000001', reason },
   });
+  // What the audit says of a node is not its record: the node stays.
+  const audited = { ...lost(8, 1), type: 'rollcall.audit.difference', data: { kind: 'a kind of the future' } };
+  assert.throws(
+    () => parse(audited),
+    (error: Error) => error instanceof UnreadableEventError && error.skipped.key === 'rollcall.audit.difference',
+  );
   const gone = parse({ ...forgotten(9, 1), data: { ...forgotten(9, 1).data, previous: newer } });
   assert.deepEqual(gone, { ...forgotten(9, 1), data: { ...forgotten(9, 1).data, previous: null } });
   for (const broken of [
