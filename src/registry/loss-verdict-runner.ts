@@ -53,7 +53,9 @@ export function createVerdictRunner({ clock, limits, countOverdue, onTelling }: 
   function feed(input: VerdictInput, agoMs = 0) {
     const now = { monotonicMs: nowMs() - agoMs, wallMs: clock.wallMs() - agoMs };
     const step = judgeLosses(state, input, now, limits);
-    if (state.phase.kind !== 'uncertain' && step.state.phase.kind === 'uncertain') massLosses += 1;
+    // What a reader with an old cursor made known was over long ago.
+    const isNew = input.kind !== 'past' && state.phase.kind !== 'uncertain' && step.state.phase.kind === 'uncertain';
+    if (isNew) massLosses += 1;
     ({ state, wakeAtMs } = step);
     sleepUntilWake();
     if (step.poll && !polling) void poll(running.signal);

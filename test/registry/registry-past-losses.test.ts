@@ -70,6 +70,7 @@ test('a process that starts with a cursor from before a mass loss is uncertain l
     ['', '3'],
     ['uncertain', '3'],
   ]);
+  assert.equal(process.registry.status().massLosses, 0, 'an alert for it would come hours late');
   assert.deepEqual(holding.states(), { present: 20 });
   w.store.commit(nodes(0, 4));
   await passHealthy(w.clock, w.store, 35_000);
