@@ -58,7 +58,7 @@ export function commandProbe(options: CommandProbeOptions): OpenProbe {
     timeoutMs,
     async run(signal) {
       const { argv } = check;
-      if (findProgram(argv[0], options.env['PATH']) === null) return noProgram(argv[0]);
+      if (findProgram(argv[0], options.env['PATH']) === null) return noProgram(argv[0], isCritical);
       // Before the first run nothing can be left.
       const left = hasRun ? await leftBehind(signal) : [];
       if (left.length >= MAX_LEFT_BEHIND) return notRun(left, isCritical);
@@ -81,12 +81,15 @@ export function commandProbe(options: CommandProbeOptions): OpenProbe {
   };
 }
 
-/** Pure. Told as a result, since an agent that ended for it would take a whole fleet off the roll by one wrong setting. */
-function noProgram(program: string): Observation {
+/**
+ * Pure. Told as a result, since an agent that ended for it would take a whole fleet off the roll by one wrong setting. A
+ * warning, as for `notRun`: a critical one would also drain nodes, where that is asked for.
+ */
+function noProgram(program: string, isCritical: boolean): Observation {
   const what = program.includes('/') ? 'an executable file' : 'a program on PATH';
   const name = printable(program).slice(0, 80);
   return {
-    status: 'critical',
+    status: isCritical ? 'critical' : 'warning',
     reason: `"${name}" is not ${what} where the agent runs; in a container it has to be mounted`,
   };
 }
