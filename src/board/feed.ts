@@ -179,8 +179,7 @@ async function keepRoll(reading: Reading, signal: AbortSignal): Promise<void> {
   let failures = 0;
   let isDue = false;
   while (!signal.aborted) {
-    // The agent, or a proxy before it, answers and sends no event.
-    let isMute = false;
+    let beganAtMs = deps.monotonicMs();
     try {
       if (reading.since === null || isDue) {
         const list = (await readJson(deps, '/v1/containerInstances?presence=all', ANSWER_MS, signal)) as RollJson;
@@ -188,11 +187,8 @@ async function keepRoll(reading: Reading, signal: AbortSignal): Promise<void> {
         reading.since = list.revision;
         update({ heardAtMs: deps.monotonicMs() });
       }
-      const onAnswer = () => {
-        isMute = true;
-      };
-      for await (const cursor of readStream(deps, reading.since, onAnswer, signal)) {
-        isMute = false;
+      beganAtMs = deps.monotonicMs();
+      for await (const cursor of readStream(deps, reading.since, signal)) {
         reading.since = cursor;
         failures = 0;
         update({ phase: 'live', error: null, heardAtMs: deps.monotonicMs() });
@@ -205,9 +201,11 @@ async function keepRoll(reading: Reading, signal: AbortSignal): Promise<void> {
       if (status === 400) reading.since = null;
       update({ phase: status === 401 ? 'denied' : 'retrying', error: (error as Error).message });
       if (status === 401) return;
+      // Otherwise the page would stand still beside an agent that answers and sends no event, or whose proxy holds them back.
+      const heardAtMs = feed().heardAtMs ?? 0;
+      const answers = status > 0 || feed().selfAtMs - beganAtMs > ANSWER_MS / 2;
+      isDue = answers && heardAtMs <= beganAtMs && deps.monotonicMs() - heardAtMs >= REREAD_MS;
     }
-    // Otherwise the page would stand still beside an agent that answers.
-    isDue = isMute && deps.monotonicMs() - (feed().heardAtMs ?? 0) > REREAD_MS;
     const pauseMs = Math.min(BACKOFF.maxMs, BACKOFF.firstMs * 2 ** failures) * (0.5 + deps.random() / 2);
     failures += 1;
     await deps.sleep(pauseMs, signal).catch(() => {});
@@ -215,16 +213,10 @@ async function keepRoll(reading: Reading, signal: AbortSignal): Promise<void> {
 }
 
 /** Applies events as they arrive; yields the cursor after each piece, null while a snapshot is not complete. */
-async function* readStream(
-  deps: FeedDeps,
-  since: string,
-  onAnswer: () => void,
-  signal: AbortSignal,
-): AsyncGenerator<string | null> {
+async function* readStream(deps: FeedDeps, since: string, signal: AbortSignal): AsyncGenerator<string | null> {
   const ending = new AbortController();
   const { reader } = await limited(deps, ANSWER_MS, ending, signal, async () => {
     const answer = await deps.get(`/v1/events?since=${since}`, ending.signal);
-    onAnswer();
     if (answer.status !== 200 || !answer.body) throw await answerError(answer);
     return { reader: answer.body.getReader() };
   });
