@@ -97,6 +97,7 @@ test('the help’s example for ROLLCALL reads the roll through a host on which n
       while [[ $1 = --* ]]; do
         case $1 in
           --env-file=*) while IFS= read -r line; do [[ $line = '#'* ]] || names+=("$line"); done <"\${1#*=}" ;;
+          --security-opt=*) ;;
           --env=*) names+=("\${1#*=}") ;;
           *) exit 125 ;;
         esac
