@@ -23,6 +23,8 @@ interface Following {
   readonly signal: AbortSignal;
   /** Called with the error each time before the store or the agent is asked again. */
   readonly onRetry: (error: Error) => void;
+  /** Called each time the store or the agent answers, after an error too: the roll that was yielded last is current again. */
+  readonly onOpen?: () => void;
   /** Called now and then: whether the roll may have changed since, because the store does not answer. */
   readonly onStale?: (stale: boolean) => void;
   /** Holds the losses of a mass loss until they are certain; default and null: facts, as they come. */
@@ -38,7 +40,7 @@ interface Following {
 export async function* rollChanges(
   context: CliContext,
   flags: FollowFlags,
-  { signal, onRetry, onStale, massLoss = null, onlyCurrent = false }: Following,
+  { signal, onRetry, onOpen = () => {}, onStale, massLoss = null, onlyCurrent = false }: Following,
 ): AsyncGenerator<FollowedRoll, void, undefined> {
   // Loaded here, because a command that prints and ends does not need it.
   const [{ createClient }, { applyEvent }] = await Promise.all([
@@ -63,7 +65,7 @@ export async function* rollChanges(
   let complete = false;
   let uncertain = false;
   try {
-    for await (const event of client.watch({ signal, onRetry, onSkipped, hold: massLoss !== null })) {
+    for await (const event of client.watch({ signal, onRetry, onSkipped, onOpen, hold: massLoss !== null })) {
       applyEvent(instances, event);
       // A snapshot in mid-stream replaces the roll node by node; until it is whole the last one stays.
       complete = event.snapshot !== true && (complete || event.type === 'rollcall.roll.synced');

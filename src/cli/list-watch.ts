@@ -71,13 +71,17 @@ export async function watchList(
     trouble = describeError(error);
     void drawSoon();
   };
+  const onOpen = () => {
+    if (trouble === null) return;
+    trouble = null;
+    void drawSoon();
+  };
   const onStale = (stale: boolean) => {
     if (stale === isStale) return;
     isStale = stale;
     void drawSoon();
   };
-  for await (const roll of rollChanges(context, flags, { signal, onRetry, onStale })) {
-    trouble = null;
+  for await (const roll of rollChanges(context, flags, { signal, onRetry, onOpen, onStale })) {
     last = roll;
     void drawSoon();
   }

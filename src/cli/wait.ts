@@ -60,12 +60,16 @@ export function waitCommand(context: CliContext): Command {
 async function waitForNodes(context: CliContext, flags: Omit<WaitFlags, 'timeout'>, limitMs: number): Promise<number> {
   const filter = parseFilter({ presence: ['present'], ...flags });
   let state = 'no answer yet';
-  let away = false;
+  let trouble: string | null = null;
   const onRetry = (error: Error) => {
-    state = describeError(error);
-    if (!away && isLogged(flags.logLevel, 'warn')) context.stderr(`warning: ${state}; trying again`);
-    away = true;
+    const isNew = trouble === null;
+    trouble = describeError(error);
+    if (isNew && isLogged(flags.logLevel, 'warn')) context.stderr(`warning: ${trouble}; trying again`);
     following = false;
+  };
+  const onOpen = () => {
+    trouble = null;
+    following = true;
   };
   // While it does not follow, the error says why.
   let [following, stale] = [false, false];
@@ -76,9 +80,7 @@ async function waitForNodes(context: CliContext, flags: Omit<WaitFlags, 'timeout
     stale = now;
   };
   const wait = async (signal: AbortSignal): Promise<number> => {
-    for await (const roll of rollChanges(context, flags, { signal, onRetry, onStale, onlyCurrent: true })) {
-      following = true;
-      away = false;
+    for await (const roll of rollChanges(context, flags, { signal, onRetry, onOpen, onStale, onlyCurrent: true })) {
       const entries = roll.entries();
       const matching = filterRoll(entries, filter).length;
       if (matching >= flags.count) return matching;
@@ -102,6 +104,6 @@ async function waitForNodes(context: CliContext, flags: Omit<WaitFlags, 'timeout
     return await withDeadline(context.clock, limitMs, context.signal, 'wait', waitForStore);
   } catch (error) {
     if (!(error instanceof DeadlineError) || error.timeoutMs !== limitMs) throw error;
-    throw new RollcallError(`not within ${formatDuration(limitMs)}: ${state}`);
+    throw new RollcallError(`not within ${formatDuration(limitMs)}: ${trouble ?? state}`);
   }
 }

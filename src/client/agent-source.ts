@@ -41,7 +41,8 @@ interface EventStreamOptions {
 }
 
 /**
- * Reads the batches of `/v1/events` until the stream ends. Reads the next batch only when the caller asks for it.
+ * Reads the batches of `/v1/events` until the stream ends, after an empty one for its first bytes, which an agent sends at
+ * once. Reads the next batch only when the caller asks for it.
  * @throws DeadlineError, SlowReaderError, FieldError or SseTooLargeError for invalid data, or the error of the body
  */
 async function* readEventStream(
@@ -52,9 +53,10 @@ async function* readEventStream(
   const parser = createSseParser(MAX_EVENT_CHARS);
   const chunks = body[Symbol.asyncIterator]();
   try {
-    for (;;) {
+    for (let isFirst = true; ; isFirst = false) {
       const next = await withDeadline(clock, silenceMs, signal, action, () => chunks.next());
       if (next.done) return;
+      if (isFirst) yield { events: [] };
       for (const block of parser.push(next.value)) yield batchOfBlock(block, action);
     }
   } finally {

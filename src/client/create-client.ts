@@ -91,8 +91,13 @@ interface ClientDeps {
 
 /** A client, and the way to make more calls that end with it. */
 interface OpenClient extends RollcallClient {
-  /** @param options `onCursor` is called whenever the watch's `cursor` is set, also where no event comes with it */
-  watch(options?: WatchOptions & { readonly onCursor?: (cursor: string | null) => void }): RollWatch;
+  /**
+   * @param options `onOpen` is called each time the source answers, `onCursor` whenever the watch's `cursor` is set: both
+   * also where no event comes with it
+   */
+  watch(
+    options?: WatchOptions & { readonly onOpen?: () => void; readonly onCursor?: (cursor: string | null) => void },
+  ): RollWatch;
   /** @param action the start of the message of a `DeadlineError` */
   within<T>(action: string, options: CallOptions, call: (signal: AbortSignal) => Promise<T>): Promise<T>;
 }
@@ -126,8 +131,9 @@ export function createClient(source: RollSource, deps: ClientDeps): OpenClient {
         options.onCursor?.(next);
       };
       try {
-        const { onRetry = () => {}, onSkipped = () => {} } = options;
-        yield* watchEvents(source, request, { clock, random, signal, onRetry, onSkipped, onCursor });
+        const { onRetry = () => {}, onSkipped = () => {}, onOpen = () => {} } = options;
+        const watching = { clock, random, signal, onRetry, onSkipped, onOpen, onCursor };
+        yield* watchEvents(source, request, watching);
       } catch (error) {
         if (signal.reason !== closed) throw error;
       }

@@ -71,7 +71,9 @@ export function openStoreSource(config: StoreConfig, options: StoreSourceOptions
       const feed = hold ? holdLosses(source) : source;
       const filter = { kinds: kinds && new Set(kinds), nodes: parseFilter(nodes) };
       let storeId = await source.storeId(signal);
-      for await (const batch of await feed.events({ since, signal })) {
+      const batches = await feed.events({ since, signal });
+      yield { events: [] };
+      for await (const batch of batches) {
         // A snapshot in mid-stream may come from a store restored from a backup, which has another id.
         if (batch.cursor === null) storeId = await source.storeId(signal);
         const wallMs = clock.wallMs();

@@ -185,7 +185,10 @@ export interface RollSource {
   readonly label: string;
   /** @param query of `/v1/containerInstances` */
   list(query: URLSearchParams, signal: AbortSignal): Promise<RollList>;
-  /** Events until the connection ends, with or without an error. Leaving the loop frees the connection. */
+  /**
+   * Events until the connection ends, with or without an error; first a batch that is empty, as soon as the source answers,
+   * since there may be no event for hours. Leaving the loop frees the connection.
+   */
   stream(request: StreamRequest, signal: AbortSignal): AsyncIterable<CloudBatch>;
   close(): Promise<void>;
 }

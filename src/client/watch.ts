@@ -17,6 +17,8 @@ interface WatchDeps {
   /** Called with the error before each retry. */
   readonly onRetry: (error: Error) => void;
   readonly onSkipped: (skipped: SkippedKey) => void;
+  /** Called each time the source answers, before its first event. */
+  readonly onOpen: () => void;
   /** Called with the new cursor after all yielded events are handled. */
   readonly onCursor: (cursor: string | null) => void;
 }
@@ -42,6 +44,7 @@ export async function* watchEvents(
 
   for (;;) {
     let broken: Error = new RollcallError(`watch the roll at ${source.label}: the stream ended`);
+    let openedAtMs: number | null = null;
     try {
       /**
        * This stream has had a cursor. From then on there is none until a snapshot is complete, because that may be of another
@@ -49,7 +52,9 @@ export async function* watchEvents(
        */
       let settled = false;
       for await (const batch of source.stream({ ...request, since: cursor }, signal)) {
-        backoff = backoff.reset();
+        if (openedAtMs === null) deps.onOpen();
+        openedAtMs ??= clock.monotonicMs();
+        if (batch.events.length > 0 || batch.skipped || batch.cursor !== undefined) backoff = backoff.reset();
         if (batch.skipped) deps.onSkipped(batch.skipped);
         const last = batch.events.at(-1);
         const next: string | null | undefined = settled ? batch.cursor : (batch.cursor ?? undefined);
@@ -71,6 +76,8 @@ export async function* watchEvents(
       broken = error;
     }
     deps.onRetry(broken);
+    // Not as soon as it was open: a source that always ends its streams at once must not be asked twice a second.
+    if (openedAtMs !== null && clock.monotonicMs() - openedAtMs >= MAX_RETRY_MS) backoff = backoff.reset();
     const pauseMs = broken instanceof AgentError ? broken.retryAfterMs : 0;
     await clock.sleep(pauseMs + backoff.delayMs(random()), signal);
     backoff = backoff.next();

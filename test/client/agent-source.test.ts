@@ -16,9 +16,11 @@ import { FutureRevisionError, SlowReaderError } from '../../src/registry/event-s
 import { until } from '../support/machine-time.ts';
 import { PATIENCE_MS } from '../support/rollcall-process.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
-import { lost, registered, sampleEntry, synced } from './sample-events.ts';
+import { lost, registered, sampleEntry, synced, eventText as text } from './sample-events.ts';
 import { EMPTY_LIST, json, type ScriptedAgent, startScriptedAgent, stream } from './scripted-agent.ts';
 
+/** The first batch of each stream. */
+const OPEN: CloudBatch = { events: [] };
 const ALL = { since: null, nodes: {}, kinds: null, hold: false };
 
 /** The two ways in which an agent is asked. */
@@ -34,10 +36,6 @@ const WAYS: Readonly<
 
 async function collect(batches: AsyncIterable<CloudBatch>, into: CloudBatch[]): Promise<void> {
   for await (const batch of batches) into.push(batch);
-}
-
-function text(event: RollCloudEvent, id?: string): string {
-  return `event: ${event.type}\ndata: ${JSON.stringify(event)}\n${id === undefined ? '' : `id: ${id}\n`}\n`;
 }
 
 for (const [name, way] of Object.entries(WAYS)) {
@@ -146,7 +144,7 @@ for (const [name, way] of Object.entries(WAYS)) {
       await assert.rejects(client(t, silent).list({ signal }), (error) => error === signal.reason);
     });
 
-    test('a stream gives events, the cursor of a batch, a cursor alone, and a cleared cursor', async (t) => {
+    test('a stream is open at its first bytes, and gives events, the cursor of a batch, a cursor alone, and a cleared one', async (t) => {
       const newer = { ...registered(9, 3), type: 'rollcall.instance.unheard-of' };
       const agent = await startScriptedAgent(
         t,
@@ -167,6 +165,7 @@ for (const [name, way] of Object.entries(WAYS)) {
       const request = { since: '5', nodes: { cluster: ['a', 'b'] }, kinds: ['lost', 'synced'], hold: true } as const;
       await collect(source(t, agent).stream(request, new AbortController().signal), seen);
       assert.deepEqual(seen, [
+        OPEN,
         { events: [registered(7, 1, true)] },
         { events: [synced(7, 1)], cursor: '7' },
         { events: [], cursor: '8' },
@@ -209,7 +208,7 @@ for (const [name, way] of Object.entries(WAYS)) {
       );
       const seen: CloudBatch[] = [];
       await collect(source(t, agent).stream({ ...ALL, since: '5', hold: true }, new AbortController().signal), seen);
-      assert.deepEqual(seen, [{ events: [lost(10, 1)], cursor: '10' }]);
+      assert.deepEqual(seen, [OPEN, { events: [lost(10, 1)], cursor: '10' }]);
       assert.deepEqual(agent.asked, ['/v1/events?uncertain=hold&since=5', '/v1/events?since=5']);
     });
 
@@ -267,10 +266,10 @@ for (const [name, way] of Object.entries(WAYS)) {
       const outcome = collect(source(t, beating, clock).stream(ALL, new AbortController().signal), seen).catch(
         (e) => e,
       );
-      await until('the first block is read', PATIENCE_MS, () => seen.length === 1);
+      await until('the first block is read', PATIENCE_MS, () => seen.length === 2);
       await clock.advance(29_000);
       beat();
-      await until('the second block is read', PATIENCE_MS, () => seen.length === 2);
+      await until('the second block is read', PATIENCE_MS, () => seen.length === 3);
       await clock.advance(29_000);
       await clock.advance(999);
       assert.equal(clock.sleepers(), 1, 'it still waits');

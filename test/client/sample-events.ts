@@ -41,3 +41,8 @@ export function forgotten(revision: number, n: number): RollCloudEvent {
 export function synced(revision: number, ...nodes: readonly number[]): RollCloudEvent {
   return told({ kind: 'synced', revision: String(revision), entries: nodes.map((n) => sampleEntry(n)) });
 }
+
+/** The event as an agent sends it. */
+export function eventText(event: RollCloudEvent, id?: string): string {
+  return `event: ${event.type}\ndata: ${JSON.stringify(event)}\n${id === undefined ? '' : `id: ${id}\n`}\n`;
+}

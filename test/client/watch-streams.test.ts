@@ -109,6 +109,31 @@ test('pauses grow to 5 s on average without data, and respect the agent’s Retr
   await w.client.close();
 });
 
+test('a stream that is open says so, also without data; the backoff ends with data, or after 10 s', async () => {
+  const clock = simulatedClock();
+  const quiet = { batches: [{ events: [] }] };
+  const source = scriptedSource([{ ...quiet, error: away() }, { ...quiet, error: away() }, quiet, { error: away() }]);
+  const long = source.stream;
+  source.stream = async function* (request, signal) {
+    const isThird = source.asked.length === 2;
+    yield* long(request, signal);
+    if (isThird) await clock.sleep(10_000, signal);
+  };
+  const client = createClient(source, { clock, random: () => 0.5, signal: undefined });
+  const told: string[] = [];
+  const watch = client.watch({ since: '5', onRetry: () => told.push('away'), onOpen: () => told.push('open') });
+  const ended = watch.next();
+  await clock.advance(250 + 500);
+  assert.deepEqual(told, ['open', 'away', 'open', 'away', 'open']);
+  await clock.advance(10_000 + 249);
+  assert.deepEqual(told.slice(5), ['away']);
+  assert.equal(source.asked.length, 3);
+  await clock.advance(1);
+  assert.equal(source.asked.length, 4, 'the pause is the first one again');
+  await client.close();
+  await ended;
+});
+
 test('an interrupted snapshot starts again, and so does one in mid-stream, because the store may be another', async () => {
   const [piece] = snapshot.batches;
   assert.ok(piece);

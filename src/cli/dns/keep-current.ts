@@ -90,9 +90,9 @@ export async function keepCurrent(
   const onStale = (stale: boolean) =>
     // Before the first roll the stream itself says why there is none.
     warn('stale', stale && latest !== null ? `warning: ${stays}: the store does not answer; trying again` : null);
-  const following = { signal, onRetry, onStale, massLoss: limits, onlyCurrent: true };
+  const onOpen = () => warn('source', null);
+  const following = { signal, onRetry, onOpen, onStale, massLoss: limits, onlyCurrent: true };
   for await (const roll of rollChanges(context, flags, following)) {
-    warn('source', null);
     warn(
       'uncertain',
       roll.uncertain ? 'warning: many nodes vanished at once: their names stay until it is certain' : null,

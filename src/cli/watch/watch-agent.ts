@@ -73,7 +73,6 @@ export async function watchAgent(
     };
     const saver = cursorFile === null ? null : createCursorSaver({ write, clock, warn: (line) => log('warn', line) });
     const onCursor = (cursor: string | null) => {
-      if (cursor !== null) answered();
       // After a reconnection at once, as that is when the store is checked.
       saver?.advance(cursor, checked !== retries);
     };
@@ -85,10 +84,10 @@ export async function watchAgent(
         signal: ending.signal,
         onRetry,
         onSkipped,
+        onOpen: answered,
         onCursor,
       });
       for await (const { cursor, ...event } of events) {
-        answered();
         const source = event.source.replace(/^rollcall:/, '');
         storeId ??= source;
         if (source !== storeId) throw otherStore(origin, source, storeId);

@@ -77,8 +77,8 @@ test('an agent gives the same events as the store, and one cursor file serves bo
   }
 });
 
-/** An agent whose n-th stream has no event, only `revisions[n]`, and is of the store `ids[n]` or the last of them. */
-async function eventless(t: TestContext, ids: readonly string[], revisions: readonly number[]) {
+/** An agent whose n-th stream has no event, only `revisions[n]`, if any, and is of the store `ids[n]` or the last of them. */
+async function eventless(t: TestContext, ids: readonly string[], revisions: readonly (number | null)[]) {
   let streams = 0;
   const agent = await startScriptedAgent(t, (req, res) => {
     if (req.url?.startsWith('/v1/status')) {
@@ -87,7 +87,10 @@ async function eventless(t: TestContext, ids: readonly string[], revisions: read
     }
     const revision = revisions[streams];
     streams += 1;
-    stream(`id: ${revision}\n\n`, streams < revisions.length ? 'end' : 'stay')(req, res);
+    stream(revision === null ? 'retry: 1000\n\n' : `id: ${revision}\n\n`, streams < revisions.length ? 'end' : 'stay')(
+      req,
+      res,
+    );
   });
   return { agent, file: join(await folder(t), 'cursor') };
 }
@@ -102,13 +105,20 @@ test('a cursor that moves without an event is saved', async (t) => {
 });
 
 test('each outage of an agent is logged, also where no event comes between them', async (t) => {
-  const { agent, file } = await eventless(t, ['a'], [5, 6, 7]);
-  const watch = watching(['--agent', agent.url, '--types', 'lost', '--cursor', file]);
-  await until('it is saved', PATIENCE_MS, async () => (await readFile(file, 'utf8').catch(() => '')).includes('"7"'));
-  await watch.stop();
-  const lines = watch.said.stderr.split('\n').map((line) => line.replace(/watch the roll at \S+: /, ''));
-  const outage = ['warning: the stream ended; trying again until the agent answers', 'note: the agent answers again'];
-  assert.deepEqual(lines, [...outage, ...outage, 'rollcall watch: ended by SIGINT', '']);
+  for (const revisions of [
+    [5, 6, 7],
+    [5, 5, 5], // nothing has happened meanwhile
+    [null, null, null], // and nothing did in the beginning
+  ]) {
+    const { agent, file } = await eventless(t, ['a'], revisions);
+    const watch = watching(['--agent', agent.url, '--types', 'lost', '--cursor', file]);
+    const again = () => watch.said.stderr.match(/answers again/g)?.length === 2;
+    await until('it answers again', PATIENCE_MS, again);
+    await watch.stop();
+    const lines = watch.said.stderr.split('\n').map((line) => line.replace(/watch the roll at \S+: /, ''));
+    const outage = ['warning: the stream ended; trying again until the agent answers', 'note: the agent answers again'];
+    assert.deepEqual(lines, [...outage, ...outage, 'rollcall watch: ended by SIGINT', '']);
+  }
 });
 
 test('a cursor is not saved for another store that answers at the same URL, and the watch ends', async (t) => {
