@@ -120,7 +120,7 @@ function currentSource(source: RollSource, clock: Clock): RollSource {
 const STALE_POLL_MS = 5_000;
 
 /** A stream says nothing while the store is away: its reader has the last roll. Ends with `signal`. */
-async function pollStale(
+export async function pollStale(
   source: RollSource,
   clock: Clock,
   onStale: (stale: boolean) => void,

@@ -9,6 +9,7 @@ import { describeError, RollcallError } from '../../lib/errors.ts';
 import { field } from '../../record/codec.ts';
 import { FutureRevisionError } from '../../registry/event-source.ts';
 import { type CliContext, streamSkipWarner } from '../context.ts';
+import { pollStale } from '../follow-roll.ts';
 import { explainAgentError } from '../roll-reader.ts';
 import { type CursorFile, cursorRefusal, resumeAt } from './cursor-file.ts';
 import { createCursorSaver } from './cursor-saver.ts';
@@ -47,6 +48,14 @@ export async function watchAgent(
     if (away) log('info', 'note: the agent answers again');
     away = false;
   };
+  let stale = false;
+  const onStale = (now: boolean) => {
+    // While the agent is away, the error says why nothing comes.
+    if (now === stale || (now && away)) return;
+    stale = now;
+    if (now) log('warn', `warning: the agent at ${origin} cannot read the store; events come when the store answers`);
+    else log('info', 'note: the store answers again');
+  };
   const agent = openHttpSource(origin, clock, config.access);
   const client = createClient(agent, { clock, random, signal: undefined });
   try {
@@ -60,6 +69,7 @@ export async function watchAgent(
       if (storeId !== null && (await isSameStore(storeId))) await cursorFile?.write({ store: storeId, revision });
     };
     using ending = linkSignals(signal);
+    void pollStale(agent, clock, onStale, ending.signal);
     // Only an event names its store: a cursor that moves without one may be of another store.
     const isSameStore = async (expected: string) => {
       if (checked === retries) return true;
@@ -97,6 +107,7 @@ export async function watchAgent(
       }
       throw new RollcallError(`watch the roll at ${origin}: the events ended`);
     } finally {
+      ending.abort();
       await saver?.close();
     }
   } catch (error) {

@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { runProgram } from '../../../src/cli/program.ts';
 import type { Terminal } from '../../../src/cli/terminal.ts';
-import { json, startScriptedAgent, stream } from '../../client/scripted-agent.ts';
+import { EMPTY_LIST, json, startScriptedAgent, stream } from '../../client/scripted-agent.ts';
 import { until } from '../../support/machine-time.ts';
-import { runInProcess, testContext } from '../../support/run-in-process.ts';
+import { runInProcess, soonStale, testContext } from '../../support/run-in-process.ts';
 import { openTestRoll } from '../../support/test-roll.ts';
 
 const PATIENCE_MS = 30_000;
@@ -17,7 +17,10 @@ function watching(args: readonly string[], terminal?: Terminal) {
   const said = { stdout: '', stderr: '' };
   const ending = new AbortController();
   let ended = false;
-  const code = runProgram(['watch', ...args], { ...testContext(said), signal: ending.signal, terminal }).finally(() => {
+  const code = runProgram(['watch', ...args], {
+    ...testContext(said),
+    ...{ signal: ending.signal, terminal, clock: soonStale },
+  }).finally(() => {
     ended = true;
   });
   return {
@@ -81,6 +84,7 @@ test('an agent gives the same events as the store, and one cursor file serves bo
 async function eventless(t: TestContext, ids: readonly string[], revisions: readonly (number | null)[]) {
   let streams = 0;
   const agent = await startScriptedAgent(t, (req, res) => {
+    if (req.url?.startsWith('/v1/containerInstances')) return json(200, EMPTY_LIST)(req, res);
     if (req.url?.startsWith('/v1/status')) {
       const id = ids[Math.min(Math.max(streams, 1), ids.length) - 1];
       return json(200, { store: { id } })(req, res);
@@ -119,6 +123,23 @@ test('each outage of an agent is logged, also where no event comes between them'
     const outage = ['warning: the stream ended; trying again until the agent answers', 'note: the agent answers again'];
     assert.deepEqual(lines, [...outage, ...outage, 'rollcall watch: ended by SIGINT', '']);
   }
+});
+
+test('while an agent cannot read its store it says so, once when it begins and once when it is over', async (t) => {
+  const roll = await openTestRoll(t);
+  await roll.register(1);
+  const { agent, cutOff, mend } = await roll.serveBreakable();
+  const watch = watching(['--agent', agent]);
+  await until('it is synced', PATIENCE_MS, () => watch.events().length === 2);
+  assert.equal(watch.said.stderr, '');
+  cutOff();
+  const away = `warning: the agent at ${agent} cannot read the store; events come when the store answers\n`;
+  await until('it says so', PATIENCE_MS, () => watch.said.stderr === away);
+  mend();
+  // The agent knows by any change that it reads the store again; without one, after some seconds.
+  await roll.register(2);
+  await until('it is over', PATIENCE_MS, () => watch.said.stderr === `${away}note: the store answers again\n`);
+  await watch.stop();
 });
 
 test('a cursor is not saved for another store that answers at the same URL, and the watch ends', async (t) => {
