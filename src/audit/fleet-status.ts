@@ -3,9 +3,10 @@ import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { describeError } from '../lib/errors.ts';
 import { FieldError, INSTANCE_ID } from '../record/codec.ts';
-import { filterRoll, type RollFilter } from '../record/filter.ts';
+import { describeUnmatched, filterRoll, type RollFilter } from '../record/filter.ts';
 import type { Roll } from '../record/roll.ts';
 import { rollStatus } from '../record/roll-status.ts';
+import { type MassLossLimits, massLossNote } from '../registry/mass-loss.ts';
 import type { Store } from '../store/store.ts';
 import { DIFFERENCE_KINDS, type DifferenceKind } from './audit-report.ts';
 import type { FleetStatus, StatusAudit, StatusClaim } from './fleet-answer.ts';
@@ -89,11 +90,14 @@ export function sharedStoreStatus(store: Store, clock: Clock): (signal: AbortSig
 }
 
 /** The roll with its freshness, as a registry reads it. */
-type StatusRoll = Pick<FleetStatus, 'ageMs' | 'stale' | 'uncertainty'> & { readonly roll: Roll };
+type StatusRoll = Pick<FleetStatus, 'ageMs' | 'stale' | 'uncertainty'> & {
+  readonly roll: Roll;
+  readonly massLoss: MassLossLimits | null;
+};
 
 /** Joins the two; pure. A filter selects nodes and, with them, drains. */
 export function fleetStatus(read: StatusRoll, store: StoreStatus, filter: RollFilter): FleetStatus {
-  const { roll, ageMs, stale, uncertainty } = read;
+  const { roll, ageMs, stale, uncertainty, massLoss } = read;
   const entries = filterRoll(roll.entries, filter);
   const chosen = new Map(entries.map(({ record }) => [record.ec2InstanceId, record]));
   const isWhole = entries.length === roll.entries.length;
@@ -104,5 +108,20 @@ export function fleetStatus(read: StatusRoll, store: StoreStatus, filter: RollFi
       return { ...claim, privateIpAddress, availabilityZone };
     }) ?? null;
   const draining = claims?.length ?? null;
-  return { revision: roll.revision, ageMs, stale, uncertainty, ...rollStatus(entries), ...store, drains, draining };
+  const notes = [...store.notes, ...describeUnmatched(roll.entries, filter)];
+  // While it is uncertain, `uncertainty` says so; afterwards the nodes stay lost for as long as the store has their records.
+  const asked = filterRoll(roll.entries, { ...filter, health: null, presence: null });
+  const loss = uncertainty === null ? massLossNote(asked, massLoss, true) : null;
+  if (loss !== null) notes.push(loss);
+  return {
+    revision: roll.revision,
+    ageMs,
+    stale,
+    uncertainty,
+    ...rollStatus(entries),
+    ...store,
+    drains,
+    draining,
+    notes,
+  };
 }

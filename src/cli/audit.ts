@@ -16,8 +16,8 @@ import { formatDuration } from '../lib/duration.ts';
 import { describeError, RollcallError, UsageError } from '../lib/errors.ts';
 import { printable } from '../lib/foreign-text.ts';
 import type { Roll } from '../record/roll.ts';
+import { massLossNote } from '../registry/mass-loss.ts';
 import { type CliContext, type ReadFlags, readFromStore, warnOfSkipped } from './context.ts';
-import { massLossNote } from './mass-loss-note.ts';
 import { renderTable } from './table.ts';
 
 interface AuditFlags extends ReadFlags, EcsFlags, MassLossFlags {
@@ -79,7 +79,7 @@ export function auditCommand(context: CliContext): Command {
     warnOfSkipped(context, flags, roll.skipped);
     const nodes = roll.entries.filter(({ record }) => report.clusters.includes(record.cluster ?? ''));
     const loss = massLossNote(nodes, massLossLimits(flags), true);
-    const notes = [...(isText ? renderNotes(report) : []), ...(loss === null ? [] : [loss])];
+    const notes = [...(isText ? renderNotes(report) : []), ...(loss === null ? [] : [`note: ${loss}`])];
     if (isLogged(flags.logLevel, 'warn')) for (const line of notes) context.stderr(line);
     if (report.differences.length > 0) throw new RollcallError('the roll and ECS differ');
     const undecided = report.notes.filter(({ kind }) => isUndecided(kind)).length;

@@ -2,16 +2,17 @@ import { Command } from 'commander';
 import type { FleetStatus } from '../audit/fleet-answer.ts';
 import { type FilterFlags, filterOptions } from '../config/filter-flags.ts';
 import { isLogged, logLevelOption, type OutputFormat, outputOption } from '../config/flags.ts';
+import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/mass-loss-flags.ts';
 import { readOptions } from '../config/store-flags.ts';
 import { formatDuration } from '../lib/duration.ts';
 import { printable } from '../lib/foreign-text.ts';
-import { describeUnmatched, FILTER_NAMES, parseFilter } from '../record/filter.ts';
+import { FILTER_NAMES, parseFilter } from '../record/filter.ts';
 import type { StatusNode } from '../record/roll-status.ts';
 import { type CliContext, type ReadFlags, readFromStore, warnOfSkipped } from './context.ts';
 import { withAgent } from './roll-reader.ts';
 import { renderTable } from './table.ts';
 
-interface StatusFlags extends ReadFlags, FilterFlags {
+interface StatusFlags extends ReadFlags, FilterFlags, MassLossFlags {
   readonly output: OutputFormat;
 }
 
@@ -34,7 +35,8 @@ export function statusCommand(context: CliContext): Command {
     .description('Print a summary of the fleet: nodes by cluster, zone and health, and which need attention.')
     .addOption(outputOption())
     .addHelpText('after', HELP);
-  for (const option of [...filterOptions(), ...readOptions(), logLevelOption()]) command.addOption(option);
+  for (const option of [...filterOptions(), ...massLossOptions('note'), ...readOptions(), logLevelOption()])
+    command.addOption(option);
   return command.action(async (flags: StatusFlags) => {
     const status =
       flags.agent === undefined ? await fromStore(context, flags) : await fromAgent(context, flags, flags.agent);
@@ -57,8 +59,8 @@ async function fromStore(context: CliContext, flags: StatusFlags): Promise<Fleet
     ]);
     warnOfSkipped(context, flags, roll.skipped);
     const filter = parseFilter(flags);
-    const notes = [...rest.notes, ...describeUnmatched(roll.entries, filter)];
-    return fleetStatus({ roll, ageMs: 0, stale: false, uncertainty: null }, { ...rest, notes }, filter);
+    const massLoss = massLossLimits(flags);
+    return fleetStatus({ roll, ageMs: 0, stale: false, uncertainty: null, massLoss }, rest, filter);
   });
 }
 

@@ -9,12 +9,12 @@ import { quote, UsageError } from '../lib/errors.ts';
 import { describeUnmatched, filterRoll, parseFilter, type RollFilter } from '../record/filter.ts';
 import { instanceJson, type Roll, type RollEntry } from '../record/roll.ts';
 import type { NodeSummary } from '../record/summary.ts';
+import { massLossNote } from '../registry/mass-loss.ts';
 import { defaultFields, LIST_FIELD_NAMES, LIST_FIELDS, type ListFieldName, summaryFields } from './columns.ts';
 import { type CliContext, type ReadFlags, warnOfClocks, warnOfRefused, warnOfSkipped } from './context.ts';
 import { keepNames } from './known-names.ts';
 import { ECS_LIST_FIELD_NAMES, listFromEcs } from './list-ecs.ts';
 import { type Picture, watchList } from './list-watch.ts';
-import { massLossNote } from './mass-loss-note.ts';
 import { withRoll } from './roll-reader.ts';
 import { sortByAddress } from './sort-by-address.ts';
 import { type ListField, listPieces, renderList, sortByFields } from './table.ts';
@@ -180,7 +180,7 @@ async function printRoll<R extends NodeSummary>(
     await context.stdout(piece);
   for (const line of hints(filter, roll, entries.length)) context.stderr(line);
   const note = massLossNote(asked, massLossLimits(flags), hasAbsent(filter));
-  if (note !== null && isLogged(flags.logLevel, 'warn')) context.stderr(note);
+  if (note !== null && isLogged(flags.logLevel, 'warn')) context.stderr(`note: ${note}`);
 }
 
 /** One picture of `--watch`: the list, and what would be on stderr. */
@@ -196,7 +196,7 @@ function drawRoll(
   const note = massLossNote(asked, massLossLimits(flags), hasAbsent(filter));
   return {
     text: renderList(flags, entries, fields, instanceJson, { revision: roll.revision }),
-    notes: [...hints(filter, roll, entries.length), ...(note === null ? [] : [note])],
+    notes: [...hints(filter, roll, entries.length), ...(note === null ? [] : [`note: ${note}`])],
   };
 }
 

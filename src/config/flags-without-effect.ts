@@ -126,6 +126,13 @@ const OTHER_MEANING: Readonly<Record<string, readonly string[]>> = {
   drain: ['drainMaxShare'],
 };
 
+/** An agent that is asked for events or the status judges by limits of its own. */
+const ITS_OWN_LIMITS: Rule = {
+  flags: ['massLossShare', 'massLossCount'],
+  noEffect: (given) =>
+    given('agent').value === undefined ? null : `with ${given('agent').text}, which has its own limits`,
+};
+
 /** Rules for one command only, where the same flag has an effect in others. */
 export const COMMAND_RULES: Readonly<Record<string, readonly Rule[]>> = {
   agent: [
@@ -137,12 +144,9 @@ export const COMMAND_RULES: Readonly<Record<string, readonly Rule[]>> = {
           : 'without --audit-interval, --ecs-attributes or --drain-on: only these use the ECS API',
     },
   ],
+  status: [ITS_OWN_LIMITS],
   watch: [
-    {
-      flags: ['massLossShare', 'massLossCount'],
-      noEffect: (given) =>
-        given('agent').value === undefined ? null : `with ${given('agent').text}, which has its own limits`,
-    },
+    ITS_OWN_LIMITS,
     {
       flags: ['output'],
       noEffect: (given) => {

@@ -41,6 +41,8 @@ export interface RegistryRead {
   readonly uncertainty: Uncertainty | null;
   /** Nodes that are lost in `roll`, in a mass loss or a moment ago: they may return. */
   readonly uncertainLosses: ReadonlySet<string>;
+  /** What counts as a mass loss; null: nothing does. */
+  readonly massLoss: MassLossLimits | null;
 }
 
 export interface RegistryStatus {
@@ -139,7 +141,7 @@ export function createRegistry(options: RegistryOptions): Registry {
       if (!view) throw notKnown();
       const uncertainty = live.uncertain()?.uncertainty ?? null;
       const uncertainLosses = new Set(live.openLosses().keys());
-      return { roll: view.roll(), ageMs: ageMs(), stale: isStale(), uncertainty, uncertainLosses };
+      return { roll: view.roll(), ageMs: ageMs(), stale: isStale(), uncertainty, uncertainLosses, massLoss };
     },
 
     reader,

@@ -86,6 +86,20 @@ describe('rollcall status', () => {
     }
   });
 
+  test('after a mass loss it says that the store may have failed, from the store and from an agent', async (t) => {
+    const roll = await openTestRoll(t);
+    await roll.register(1);
+    for (const n of [2, 3, 4, 5, 6]) await roll.end(n);
+    const note = /^note: 5 of 6 nodes are lost \(83%, more than 30%\): if this is new, the store .* within 30s\n$/;
+    for (const from of [
+      ['--store', roll.url],
+      ['--agent', await roll.serve()],
+    ])
+      assert.match((await runInProcess(['status', ...from])).stderr, note);
+    const off = await runInProcess(['status', '--store', roll.url, '--mass-loss-share', 'off']);
+    assert.deepEqual([off.code, off.stderr], [0, '']);
+  });
+
   test('an agent that has no such page is of another version', async (t) => {
     const old = await startScriptedAgent(t, json(404, { detail: 'unknown path' }), (_, res) =>
       res.end('rollcall 0.0.9\n'),

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { massLossNote } from '../../src/cli/mass-loss-note.ts';
 import type { RollEntry } from '../../src/record/roll.ts';
 import type { PastLoss } from '../../src/registry/loss-verdict.ts';
-import { isMassLoss, type MassLossLimits } from '../../src/registry/mass-loss.ts';
+import { isMassLoss, type MassLossLimits, massLossNote } from '../../src/registry/mass-loss.ts';
 import { replayChanges } from '../../src/registry/replay.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 import { verdictDriver } from '../support/verdict-driver.ts';

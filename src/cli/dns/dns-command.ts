@@ -8,8 +8,8 @@ import { RollcallError, UsageError } from '../../lib/errors.ts';
 import { printable } from '../../lib/foreign-text.ts';
 import { describeUnmatched, filterRoll, parseFilter } from '../../record/filter.ts';
 import type { Roll } from '../../record/roll.ts';
+import { lostDataNote, massLossNote } from '../../registry/mass-loss.ts';
 import { type CliContext, type ReadFlags, warnOfRefused, warnOfSkipped } from '../context.ts';
-import { lostDataNote, massLossNote } from '../mass-loss-note.ts';
 import { withRoll } from '../roll-reader.ts';
 import { openDnsFile, type RenderDns } from './dns-file.ts';
 import { type DnsNames, dnsNames, isDnsLabel, nextSerial, renderHosts, renderZone, serialOf } from './dns-names.ts';
@@ -104,7 +104,7 @@ export function dnsCommand(context: CliContext): Command {
         const limits = massLossLimits(flags);
         const note = massLossNote(entries, limits, true) ?? lostDataNote(opened.instanceIds(), entries, limits);
         if (note === null) return;
-        throw new RollcallError(`${stays}: ${note.replace(/^note: /, '')}; or set --mass-loss-share off`);
+        throw new RollcallError(`${stays}: ${note}; or set --mass-loss-share off`);
       };
       const outcome = await opened.update(await askForNames(context, flags, refuseLosses));
       if (outcome === 'kept') throw new RollcallError(`${file} stays as it is: no node matches, and it has names`);

@@ -3,9 +3,9 @@ import { type MassLossFlags, massLossLimits } from '../../config/mass-loss-flags
 import { formatDuration } from '../../lib/duration.ts';
 import { describeError, RollcallError } from '../../lib/errors.ts';
 import type { Roll, RollEntry } from '../../record/roll.ts';
+import { lostDataNote, massLossNote, returnSeconds } from '../../registry/mass-loss.ts';
 import type { CliContext, ReadFlags } from '../context.ts';
 import { type FollowedRoll, rollChanges } from '../follow-roll.ts';
-import { lostDataNote, massLossNote, returnSeconds } from '../mass-loss-note.ts';
 import type { DnsFile } from './dns-file.ts';
 import type { DnsNames } from './dns-names.ts';
 
@@ -52,7 +52,7 @@ export async function keepCurrent(
     } else if (keepUntilMs === null) {
       const holdMs = returnSeconds(entries) * 1_000 + BEYOND_TTL_MS;
       keepUntilMs = nowMs + holdMs;
-      warn('lost', `warning: ${stays} for ${formatDuration(holdMs)}: ${note.replace(/^note: /, '')}`);
+      warn('lost', `warning: ${stays} for ${formatDuration(holdMs)}: ${note}`);
     }
     if (keepUntilMs !== null && nowMs < keepUntilMs) return keepUntilMs - nowMs;
     isStarting = false;

@@ -192,7 +192,7 @@ export function status(
     if (!parsed.ok) return problem(400, parsed.detail, { instance: request.path });
     const [read, store] = await Promise.all([readForRoute(registry, request), readStore(request.signal)]);
     if ('status' in read) return read;
-    const notes = [...ofAgent, ...store.notes, ...describeUnmatched(read.roll.entries, parsed.value)];
+    const notes = [...ofAgent, ...store.notes];
     return taggedReply(fleetStatus(read, { ...store, notes }, parsed.value));
   };
 }

@@ -18,6 +18,7 @@ async function ask(records: readonly NodeRecord[], query = '', more: Partial<Reg
     stale: false,
     uncertainty: null,
     uncertainLosses: new Set<string>(),
+    massLoss: null,
     ...more,
   });
   const request: RouteRequest = {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { massLossNote } from '../../src/cli/mass-loss-note.ts';
 import type { RollEntry } from '../../src/record/roll.ts';
+import { massLossNote } from '../../src/registry/mass-loss.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 
 describe('mass loss note', () => {
@@ -19,7 +19,7 @@ describe('mass loss note', () => {
   test('a loss beyond both limits gives a note with its numbers, the limit and when running agents are back', () => {
     assert.equal(
       massLossNote(fleet(12, 18), LIMITS, false),
-      'note: 12 of 30 nodes are lost (40%, more than 30%): if this is new, the store or the network may have failed, and running agents are back within 20s; --all shows the lost nodes',
+      '12 of 30 nodes are lost (40%, more than 30%): if this is new, the store or the network may have failed, and running agents are back within 20s; --all shows the lost nodes',
     );
   });
 
@@ -36,7 +36,7 @@ describe('mass loss note', () => {
   });
 
   test('departed nodes count neither as lost nor as nodes', () => {
-    assert.match(massLossNote(fleet(5, 5, 90), LIMITS, false) ?? '', /^note: 5 of 10 nodes/);
+    assert.match(massLossNote(fleet(5, 5, 90), LIMITS, false) ?? '', /^5 of 10 nodes/);
   });
 
   test('without a present node the default TTL is in the note', () => {
