@@ -1,4 +1,4 @@
-import type { RollSource } from '../client/types.ts';
+import type { RollList, RollSource } from '../client/types.ts';
 import { type AgentAccessFlags, agentAccess, storeConfig } from '../config/store-flags.ts';
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
@@ -50,7 +50,8 @@ export async function* rollChanges(
   const { clock, random } = context;
   const source = await openSource(context, flags, massLoss);
   const ended = new AbortController();
-  if (onStale) void pollStale(source, clock, onStale, AbortSignal.any([signal, ended.signal]));
+  const onAnswer = ({ stale }: RollList) => onStale?.(stale);
+  if (onStale) void pollRoll(source, clock, EVERYTHING, onAnswer, AbortSignal.any([signal, ended.signal]));
   const client = createClient(onlyCurrent && flags.agent !== undefined ? currentSource(source, clock) : source, {
     clock,
     random,
@@ -92,17 +93,18 @@ class StaleRollError extends RollcallError {
   override readonly retryable = true;
 }
 
-const ONE = new URLSearchParams({ limit: '1' });
+const EVERYTHING = new URLSearchParams();
 const LIST_LIMIT_MS = 10_000;
 
-async function isStale(source: RollSource, clock: Clock, signal: AbortSignal): Promise<boolean> {
+/** What holds of the whole roll, with one node of it. */
+function askAbout(source: ListSource, clock: Clock, query: URLSearchParams, signal: AbortSignal): Promise<RollList> {
   const action = `list the roll at ${source.label}`;
-  const list = (within: AbortSignal) =>
-    source.list(ONE, within).catch((error) => {
+  return withDeadline(clock, LIST_LIMIT_MS, signal, action, (within) =>
+    source.list(new URLSearchParams([...query, ['limit', '1']]), within).catch((error) => {
       if (!/unknown parameter "limit"/.test(describeError(error))) throw error;
-      return source.list(new URLSearchParams(), within); // an older agent
-    });
-  return (await withDeadline(clock, LIST_LIMIT_MS, signal, action, list)).stale;
+      return source.list(query, within); // an older agent
+    }),
+  );
 }
 
 /** The source whose streams begin with a whole roll only while it reads the store. Those after a cursor miss nothing anyway. */
@@ -110,30 +112,36 @@ function currentSource(source: RollSource, clock: Clock): RollSource {
   return {
     ...source,
     async *stream(request, signal) {
-      if (request.since === null && (await isStale(source, clock, signal)))
+      if (request.since === null && (await askAbout(source, clock, EVERYTHING, signal)).stale)
         throw new StaleRollError(`${source.label} cannot read the store at present, and its roll may be old`);
       yield* source.stream(request, signal);
     },
   };
 }
 
-const STALE_POLL_MS = 5_000;
+const POLL_MS = 5_000;
 
-/** A stream says nothing while the store is away: its reader has the last roll. Ends with `signal`. */
-export async function pollStale(
-  source: RollSource,
+type ListSource = Pick<RollSource, 'label' | 'list'>;
+
+/**
+ * Asks now and then for what a stream does not say: whether the store is away, so that its reader has the last roll, and
+ * what of the filters no node has. Ends with `signal`. @param query the filters
+ */
+export async function pollRoll(
+  source: ListSource,
   clock: Clock,
-  onStale: (stale: boolean) => void,
+  query: URLSearchParams,
+  onAnswer: (roll: RollList) => void,
   signal: AbortSignal,
 ): Promise<void> {
   while (!signal.aborted) {
     try {
-      const stale = await isStale(source, clock, signal);
-      if (!signal.aborted) onStale(stale);
+      const roll = await askAbout(source, clock, query, signal);
+      if (!signal.aborted) onAnswer(roll);
     } catch {
       // The stream tells an error of its own.
     }
-    await clock.sleep(STALE_POLL_MS, signal).catch(() => {}); // aborted: the loop's condition ends it
+    await clock.sleep(POLL_MS, signal).catch(() => {}); // aborted: the loop's condition ends it
   }
 }
 

@@ -1,7 +1,7 @@
 import type { AgentSource } from '../../client/agent-source.ts';
-import { createClient } from '../../client/create-client.ts';
+import { createClient, filterQuery } from '../../client/create-client.ts';
 import { openHttpSource } from '../../client/http-source.ts';
-import type { WatchOptions } from '../../client/types.ts';
+import type { RollList, WatchOptions } from '../../client/types.ts';
 import { linkSignals } from '../../lib/abort.ts';
 import { Backoff } from '../../lib/backoff.ts';
 import { DeadlineError, withDeadline } from '../../lib/deadline.ts';
@@ -9,7 +9,7 @@ import { describeError, RollcallError } from '../../lib/errors.ts';
 import { field } from '../../record/codec.ts';
 import { FutureRevisionError } from '../../registry/event-source.ts';
 import { type CliContext, streamSkipWarner } from '../context.ts';
-import { pollStale } from '../follow-roll.ts';
+import { pollRoll } from '../follow-roll.ts';
 import { explainAgentError } from '../roll-reader.ts';
 import { type CursorFile, cursorRefusal, resumeAt } from './cursor-file.ts';
 import { createCursorSaver } from './cursor-saver.ts';
@@ -48,8 +48,11 @@ export async function watchAgent(
     if (away) log('info', 'note: the agent answers again');
     away = false;
   };
+  let asked = false;
   let stale = false;
-  const onStale = (now: boolean) => {
+  const onAnswer = ({ notes, stale: now }: RollList) => {
+    if (!asked) for (const note of notes) log('warn', `note: ${note}`);
+    asked = true;
     // While the agent is away, the error says why nothing comes.
     if (now === stale || (now && away)) return;
     stale = now;
@@ -69,7 +72,7 @@ export async function watchAgent(
       if (storeId !== null && (await isSameStore(storeId))) await cursorFile?.write({ store: storeId, revision });
     };
     using ending = linkSignals(signal);
-    void pollStale(agent, clock, onStale, ending.signal);
+    void pollRoll(agent, clock, filterQuery(watchOptions(config)), onAnswer, ending.signal);
     // Only an event names its store: a cursor that moves without one may be of another store.
     const isSameStore = async (expected: string) => {
       if (checked === retries) return true;

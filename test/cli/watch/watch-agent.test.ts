@@ -142,6 +142,30 @@ test('while an agent cannot read its store it says so, once when it begins and o
   await watch.stop();
 });
 
+test('a value of a filter that no node has is named at the start, from the store and from an agent', async (t) => {
+  const roll = await openTestRoll(t);
+  await roll.register(1);
+  for (const from of [
+    ['--store', roll.url],
+    ['--agent', await roll.serve()],
+  ]) {
+    const watch = watching([...from, '--cluster', 'demo,demoo', '--az', 'us-east-1z', '-l', 'role=nod,rack']);
+    const lines = () => watch.said.stderr.split('\n').filter(Boolean);
+    await until('they are named', PATIENCE_MS, () => lines().length === 4);
+    assert.deepEqual(
+      lines().map((line) => line.replace(/; .*/, '')),
+      [
+        'note: no node is in cluster "demoo"',
+        'note: no node is in zone "us-east-1z"',
+        'note: no node has the label role="nod"',
+        'note: no node has the label "rack"',
+      ],
+    );
+    await until('it is synced', PATIENCE_MS, () => watch.events().length > 0);
+    await watch.stop();
+  }
+});
+
 test('a cursor is not saved for another store that answers at the same URL, and the watch ends', async (t) => {
   const { agent, file } = await eventless(t, ['a', 'b'], [5, 6]);
   const watch = watching(['--agent', agent.url, '--types', 'lost', '--cursor', file]);
