@@ -30,11 +30,19 @@ const isAudit = process.argv[2] === 'audit';
 const failureStatus = isAudit ? 2 : 1;
 const failure = `${failurePrefix(process.argv.slice(2), process.env)}rollcall:`;
 
+/** These change ECS and the store: they go on to their end, also where what they print is lost. */
+const isWriter = ['drain', 'undrain', 'place'].includes(process.argv[2] ?? '');
+/** The least status where what was printed is lost. */
+let lostStatus = 0;
+
 // If the reader closes the pipe early (`rollcall list | head -1`), that is not a failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(isAudit ? 2 : 0);
-  process.stderr.write(`${failure} cannot write to stdout: ${describeError(error)}\n`);
-  process.exit(failureStatus);
+  const isClosed = error.code === 'EPIPE';
+  if (!isClosed && lostStatus === 0) {
+    lostStatus = failureStatus;
+    process.stderr.write(`${failure} cannot write to stdout: ${describeError(error)}\n`);
+  }
+  if (!isWriter) process.exit(isAudit ? 2 : lostStatus);
 });
 process.stderr.on('error', () => {});
 
@@ -100,4 +108,4 @@ if (process.argv[2] === 'agent') void keepSmall().catch(() => {});
 
 // After one turn of the event loop, because only then Node calls the handlers of a signal that came while the program loaded.
 // Exits explicitly, so that no open socket or timer keeps a finished command alive.
-setImmediate(() => void run().then((status) => process.exit(status)));
+setImmediate(() => void run().then((status) => process.exit(status || lostStatus)));

@@ -11,7 +11,7 @@ import { systemClock } from '../../src/lib/clock.ts';
 import type { NodeRecord } from '../../src/record/record.ts';
 import { openStore } from '../../src/store/open-store.ts';
 import { sampleArn, sampleEntry } from '../placement/sample-instance.ts';
-import { rollcall } from '../support/rollcall-process.ts';
+import { rollcall, startRollcall } from '../support/rollcall-process.ts';
 
 const NEVER = new AbortController().signal;
 
@@ -218,6 +218,32 @@ test('an instance that ECS refuses is named, the other tasks start, and nothing 
   assert.match(stdout, /^arn:\S+\/0 arn:\S+0002\n$/);
   assert.match(stderr, /^rollcall place: start web:7: 1 of 2 tasks started; refused: 0+1 RESOURCE:MEMORY\n$/);
   assert.equal(count('StartTask'), 1);
+});
+
+test('without a reader of stdout, what changes ECS goes on to its end, and its status says how it went', async (t) => {
+  const { env, url, calls, count } = await startWorld(t, {
+    UpdateContainerInstancesState: ({ containerInstances, status }) => ({
+      containerInstances: (containerInstances as string[]).map((arn) => ({ containerInstanceArn: arn, status })),
+      failures: [],
+    }),
+    StartTask: () => ({
+      tasks: [{ taskArn: 'arn:aws:ecs:us-east-1:123456789012:task/demo/0', containerInstanceArn: sampleArn(2) }],
+      failures: [{ arn: sampleArn(1), reason: 'RESOURCE:MEMORY' }],
+    }),
+  });
+  const unread = async (...args: string[]) => {
+    const { child, ended, stderr } = startRollcall(t, args, { ...env, ROLLCALL_STORE: url, ROLLCALL_CLUSTER: 'demo' });
+    child.stdout?.destroy();
+    return { code: (await ended).code, stderr: stderr() };
+  };
+  const nodes = [1, 2, 3].map((n) => sampleEntry(n).record.ec2InstanceId);
+  assert.deepEqual(await unread('drain', '--force', ...nodes), { code: 0, stderr: '' });
+  assert.equal(count('UpdateContainerInstancesState'), 3);
+  assert.ok(calls.every(({ action, input }) => !action.startsWith('Update') || input['status'] === 'DRAINING'));
+  assert.equal((await unread('undrain', '--dry-run', ...nodes, 'i-0123456789')).code, 1);
+  assert.equal((await unread('place', '--start', 'web:7', '--count', '2')).code, 1);
+  assert.equal(count('StartTask'), 1);
+  assert.deepEqual(await unread('list'), { code: 0, stderr: '' });
 });
 
 test('with incomplete knowledge, or if not all tasks fit, nothing is started: one line and status 1', async (t) => {
