@@ -17,7 +17,7 @@ export interface FleetStatus extends RollStatus {
   readonly draining: number | null;
   /** The continuous audit; null: it never ran, or is not known. */
   readonly audit: StatusAudit | null;
-  /** A line for each part that could not be read, for what no node of the filter has, and for a mass loss. */
+  /** Lines on what could not be read, what no node of the filter has, clocks that are off, and a mass loss. */
   readonly notes: readonly string[];
 }
 

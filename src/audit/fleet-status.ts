@@ -4,6 +4,8 @@ import { withDeadline } from '../lib/deadline.ts';
 import { describeError } from '../lib/errors.ts';
 import { FieldError, INSTANCE_ID } from '../record/codec.ts';
 import { describeUnmatched, filterRoll, type RollFilter } from '../record/filter.ts';
+import { describeClocks } from '../record/flaws.ts';
+import { onEc2Clock } from '../record/node-clock.ts';
 import type { Roll } from '../record/roll.ts';
 import { rollStatus } from '../record/roll-status.ts';
 import { type MassLossLimits, massLossNote } from '../registry/mass-loss.ts';
@@ -104,11 +106,15 @@ export function fleetStatus(read: StatusRoll, store: StoreStatus, filter: RollFi
   const claims = store.drains?.filter(({ ec2InstanceId }) => isWhole || chosen.has(ec2InstanceId));
   const drains =
     claims?.slice(0, MAX_STATUS_DRAINS).map((claim) => {
-      const { privateIpAddress = null, availabilityZone = null } = chosen.get(claim.ec2InstanceId) ?? {};
-      return { ...claim, privateIpAddress, availabilityZone };
+      const record = chosen.get(claim.ec2InstanceId);
+      const { privateIpAddress = null, availabilityZone = null } = record ?? {};
+      // A drain by hand is by the clock of another host.
+      const isByNode = record?.clockSkewSeconds && claim.since !== null && claim.phase !== 'manual';
+      const since = isByNode ? (onEc2Clock(record, claim.since) ?? claim.since) : claim.since;
+      return { ...claim, since, privateIpAddress, availabilityZone };
     }) ?? null;
   const draining = claims?.length ?? null;
-  const notes = [...store.notes, ...describeUnmatched(roll.entries, filter)];
+  const notes = [...store.notes, ...describeUnmatched(roll.entries, filter), ...describeClocks(entries)];
   // While it is uncertain, `uncertainty` says so; afterwards the nodes stay lost for as long as the store has their records.
   const asked = filterRoll(roll.entries, { ...filter, health: null, presence: null });
   const loss = uncertainty === null ? massLossNote(asked, massLoss, true) : null;

@@ -15,9 +15,10 @@ import { storeConfig, storeOptions, timeoutOption } from '../config/store-flags.
 import { formatDuration } from '../lib/duration.ts';
 import { describeError, RollcallError, UsageError } from '../lib/errors.ts';
 import { printable } from '../lib/foreign-text.ts';
+import { describeSkipped } from '../record/flaws.ts';
 import type { Roll } from '../record/roll.ts';
 import { massLossNote } from '../registry/mass-loss.ts';
-import { type CliContext, type ReadFlags, readFromStore, warnOfSkipped } from './context.ts';
+import { type CliContext, type ReadFlags, readFromStore, warn } from './context.ts';
 import { renderTable } from './table.ts';
 
 interface AuditFlags extends ReadFlags, EcsFlags, MassLossFlags {
@@ -76,7 +77,7 @@ export function auditCommand(context: CliContext): Command {
     await context.stdout(
       isText ? renderAudit(report) : `${JSON.stringify(report, null, flags.output === 'json' ? 2 : 0)}\n`,
     );
-    warnOfSkipped(context, flags, roll.skipped);
+    warn(context, flags, describeSkipped(roll.skipped));
     const nodes = roll.entries.filter(({ record }) => report.clusters.includes(record.cluster ?? ''));
     const loss = massLossNote(nodes, massLossLimits(flags), true);
     const notes = [...(isText ? renderNotes(report) : []), ...(loss === null ? [] : [`note: ${loss}`])];

@@ -2,12 +2,9 @@ import { isLogged, type LogLevel } from '../config/flags.ts';
 import { type AgentAccessFlags, type StoreFlags, storeConfig } from '../config/store-flags.ts';
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
-import { printable } from '../lib/foreign-text.ts';
 import type { StopSignal } from '../lib/stop-signals.ts';
-import { refusedFields } from '../record/codec.ts';
-import { describeSkew } from '../record/node-clock.ts';
-import type { RollEntry, SkippedKey } from '../record/roll.ts';
-import type { NodeSummary } from '../record/summary.ts';
+import { describeSkipped } from '../record/flaws.ts';
+import type { SkippedKey } from '../record/roll.ts';
 import { openStore } from '../store/open-store.ts';
 import type { Store } from '../store/store.ts';
 import { readTwice } from '../store/store-errors.ts';
@@ -43,9 +40,6 @@ export interface CliContext {
 
 /** Deadline of a whole read command. A roll of 10,000 nodes takes less than a second. */
 const READ_DEADLINE_MS = 30_000;
-/** More warnings would push the result off the screen. */
-const MAX_WARNINGS = 5;
-const MAX_LINE = 500;
 
 /** The flags of all commands that read the roll. */
 export interface ReadFlags extends StoreFlags, AgentAccessFlags {
@@ -74,50 +68,9 @@ export async function readFromStore<T>(
   }
 }
 
-/** Warns about fields of records that hold something else than they should, unless --log-level hides warnings. */
-export function warnOfRefused(
-  context: CliContext,
-  { logLevel }: ReadFlags,
-  entries: readonly RollEntry<NodeSummary>[],
-): void {
-  if (!isLogged(logLevel, 'warn')) return;
-  const flawed = entries.filter(({ record }) => refusedFields(record).length > 0);
-  for (const { record } of flawed.slice(0, MAX_WARNINGS)) {
-    const fields = refusedFields(record).join(', ');
-    context.stderr(
-      printable(`warning: the record of ${record.ec2InstanceId} has an invalid ${fields}`).slice(0, MAX_LINE),
-    );
-  }
-  const more = flawed.length - MAX_WARNINGS;
-  if (more > 0) context.stderr(`warning: ${more} more records have invalid fields`);
-}
-
-/** Warns about nodes whose clock is off, since the instants of their records are by it, unless --log-level hides warnings. */
-export function warnOfClocks(
-  context: CliContext,
-  { logLevel }: ReadFlags,
-  entries: readonly RollEntry<NodeSummary>[],
-): void {
-  if (!isLogged(logLevel, 'warn')) return;
-  const skews = entries.flatMap(({ record }) => describeSkew(record) ?? []);
-  for (const skew of skews.slice(0, MAX_WARNINGS))
-    context.stderr(`warning: ${skew}; the times in its record are by it`);
-  const more = skews.length - MAX_WARNINGS;
-  if (more > 0) context.stderr(`warning: the clocks of ${more} more nodes are off`);
-}
-
-/** Warns about unreadable keys on stderr, unless --log-level hides warnings. */
-export function warnOfSkipped(
-  context: CliContext,
-  { logLevel }: Pick<ReadFlags, 'logLevel'>,
-  skipped: readonly SkippedKey[],
-): void {
-  if (!isLogged(logLevel, 'warn')) return;
-  for (const { key, reason } of skipped.slice(0, MAX_WARNINGS)) {
-    context.stderr(printable(`warning: skipped ${key}: ${reason}`).slice(0, MAX_LINE));
-  }
-  const more = skipped.length - MAX_WARNINGS;
-  if (more > 0) context.stderr(`warning: skipped ${more} more unreadable keys`);
+/** Prints a warning for each line, unless --log-level hides warnings. */
+export function warn(context: CliContext, { logLevel }: Pick<ReadFlags, 'logLevel'>, lines: readonly string[]): void {
+  if (isLogged(logLevel, 'warn')) for (const line of lines) context.stderr(`warning: ${line}`);
 }
 
 const MAX_KEYS_OF_STREAM = 100;
@@ -128,6 +81,6 @@ export function streamSkipWarner(context: CliContext, flags: Pick<ReadFlags, 'lo
   return (skipped: SkippedKey) => {
     if (warned.has(skipped.key) || warned.size >= MAX_KEYS_OF_STREAM) return;
     warned.add(skipped.key);
-    warnOfSkipped(context, flags, [skipped]);
+    warn(context, flags, describeSkipped([skipped]));
   };
 }

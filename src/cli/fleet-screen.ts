@@ -7,8 +7,9 @@ import { readOptions } from '../config/store-flags.ts';
 import { formatDuration } from '../lib/duration.ts';
 import { printable } from '../lib/foreign-text.ts';
 import { FILTER_NAMES, parseFilter } from '../record/filter.ts';
+import { describeSkipped } from '../record/flaws.ts';
 import type { StatusNode } from '../record/roll-status.ts';
-import { type CliContext, type ReadFlags, readFromStore, warnOfSkipped } from './context.ts';
+import { type CliContext, type ReadFlags, readFromStore, warn } from './context.ts';
 import { withAgent } from './roll-reader.ts';
 import { renderTable } from './table.ts';
 
@@ -57,7 +58,7 @@ async function fromStore(context: CliContext, flags: StatusFlags): Promise<Fleet
       store.read(signal, { hurry: true }),
       readStoreStatus(store, context.clock, signal),
     ]);
-    warnOfSkipped(context, flags, roll.skipped);
+    warn(context, flags, describeSkipped(roll.skipped));
     const filter = parseFilter(flags);
     const massLoss = massLossLimits(flags);
     return fleetStatus({ roll, ageMs: 0, stale: false, uncertainty: null, massLoss }, rest, filter);
@@ -137,10 +138,11 @@ function auditText(audit: FleetStatus['audit'], nowMs: number): string {
   return `${by}; ${age(audit.finishedAt, nowMs)} ago: ${audit.agreeing} agree, ${found}`;
 }
 
-/** An unknown instant is itself. */
-function age(instant: string, nowMs: number): string {
+/** An unknown instant is itself. @param node of which it is, if it is of one */
+function age(instant: string, nowMs: number, node?: { readonly byOwnClock: boolean }, ago = ''): string {
   const atMs = Date.parse(instant);
-  return Number.isNaN(atMs) ? instant : formatDuration(Math.max(0, nowMs - atMs));
+  const by = node?.byOwnClock ? ' by its clock' : '';
+  return Number.isNaN(atMs) ? instant : `${formatDuration(Math.max(0, nowMs - atMs))}${ago}${by}`;
 }
 
 type Row = readonly (string | null)[];
@@ -178,15 +180,16 @@ function nodeRows(status: FleetStatus, nowMs: number): readonly Kind[] {
     ),
     some('departed', nodes.departed, status.departed, (node) => [
       ...place(node),
-      `${node.cause} ${age(node.at, nowMs)} ago`,
+      `${node.cause} ${age(node.at, nowMs, node, ' ago')}`,
     ]),
   ];
 }
 
 const healthy = ({ unhealthy }: FleetStatus, health: string) => unhealthy.filter((node) => node.health === health);
 
-function unhealthyText({ check, reason, since }: FleetStatus['unhealthy'][number], nowMs: number): string {
-  return `${[check, reason].filter((part) => part !== '').join(': ')} (${age(since, nowMs)})`;
+function unhealthyText(node: FleetStatus['unhealthy'][number], nowMs: number): string {
+  const what = [node.check, node.reason].filter((part) => part !== '').join(': ');
+  return `${what} (${age(node.since, nowMs, node)})`;
 }
 
 interface Kind {

@@ -7,11 +7,12 @@ import { type MassLossFlags, massLossLimits, massLossOptions } from '../config/m
 import { readOptions } from '../config/store-flags.ts';
 import { quote, UsageError } from '../lib/errors.ts';
 import { describeUnmatched, filterRoll, parseFilter, type RollFilter } from '../record/filter.ts';
+import { describeClocks, describeRefused, describeSkipped } from '../record/flaws.ts';
 import { instanceJson, type Roll, type RollEntry } from '../record/roll.ts';
 import type { NodeSummary } from '../record/summary.ts';
 import { massLossNote } from '../registry/mass-loss.ts';
 import { defaultFields, LIST_FIELD_NAMES, LIST_FIELDS, type ListFieldName, summaryFields } from './columns.ts';
-import { type CliContext, type ReadFlags, warnOfClocks, warnOfRefused, warnOfSkipped } from './context.ts';
+import { type CliContext, type ReadFlags, warn } from './context.ts';
 import { keepNames } from './known-names.ts';
 import { ECS_LIST_FIELD_NAMES, listFromEcs } from './list-ecs.ts';
 import { type Picture, watchList } from './list-watch.ts';
@@ -170,12 +171,12 @@ async function printRoll<R extends NodeSummary>(
   sorting: readonly ListField<RollEntry<R>>[],
   json: (entry: RollEntry<R>) => unknown,
 ): Promise<void> {
-  warnOfSkipped(context, flags, roll.skipped);
-  warnOfRefused(context, flags, roll.entries);
+  warn(context, flags, describeSkipped(roll.skipped));
+  warn(context, flags, describeRefused(roll.entries));
   keepNames(context, roll.entries);
   const asked = filterRoll(sortByAddress(roll.entries), { ...filter, health: null, presence: null });
   const entries = sortByFields(filterRoll(asked, filter), sorting);
-  warnOfClocks(context, flags, entries);
+  warn(context, flags, describeClocks(entries));
   for (const piece of listPieces(flags, entries, fields, json, { revision: roll.revision }))
     await context.stdout(piece);
   for (const line of hints(filter, roll, entries.length)) context.stderr(line);

@@ -8,7 +8,8 @@ import { withDeadline } from '../lib/deadline.ts';
 import { RollcallError } from '../lib/errors.ts';
 import type { Candidate } from '../placement/judge-nodes.ts';
 import { type PlacementReport, refusalText, renderPlacement, taskLine, whyLine } from '../placement/render.ts';
-import { type CliContext, type ReadFlags, readFromStore, warnOfSkipped } from './context.ts';
+import { describeSkipped } from '../record/flaws.ts';
+import { type CliContext, type ReadFlags, readFromStore, warn } from './context.ts';
 import { type PlaceFlags, placeOptions, requireClusterFlag, taskNeeds } from './place-flags.ts';
 
 interface Flags extends ReadFlags, EcsFlags, PlaceFlags {}
@@ -62,7 +63,7 @@ async function place(context: CliContext, flags: Flags, api: EcsApi): Promise<vo
   const cluster = clusterName(asked) ?? asked;
   // The store first, so that a command that cannot read it makes no AWS call.
   const roll = await readFromStore(context, flags, 'place', (store, signal) => store.read(signal, { hurry: true }));
-  warnOfSkipped(context, flags, roll.skipped);
+  warn(context, flags, describeSkipped(roll.skipped));
   const { clock, random } = context;
   const { defined, needs, instances } = await withDeadline(
     clock,

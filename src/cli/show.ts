@@ -5,11 +5,12 @@ import { formatDuration } from '../lib/duration.ts';
 import { RollcallError, UsageError } from '../lib/errors.ts';
 import { INSTANCE_ID } from '../record/codec.ts';
 import { findNode } from '../record/find-nodes.ts';
+import { describeRefused, describeSkipped } from '../record/flaws.ts';
 import { describeSkew, onEc2ClockMs } from '../record/node-clock.ts';
 import type { CheckVerdict } from '../record/record.ts';
 import { instanceJson, presenceState, type Roll, type RollEntry } from '../record/roll.ts';
 import { LIST_FIELDS, type ListFieldName } from './columns.ts';
-import { type CliContext, type ReadFlags, warnOfRefused, warnOfSkipped } from './context.ts';
+import { type CliContext, type ReadFlags, warn } from './context.ts';
 import { type RollReader, withRoll } from './roll-reader.ts';
 import { renderTable } from './table.ts';
 
@@ -118,8 +119,8 @@ export function showCommand(context: CliContext): Command {
     const found = names.map((name) => ({ name, ...findNode(roll.entries, name) }));
     for (const each of found) refuseName(each);
     const entries = [...new Set(found.flatMap((each) => (each.kind === 'found' ? [each.entry] : [])))];
-    warnOfSkipped(context, flags, roll.skipped);
-    warnOfRefused(context, flags, entries);
+    warn(context, flags, describeSkipped(roll.skipped));
+    warn(context, flags, describeRefused(entries));
     await context.stdout(renderNodes(flags, names.length > 1, { ...roll, entries }, context.clock.wallMs()));
     const absent = found.filter(({ kind }) => kind === 'absent').map(({ name }) => name);
     if (absent.length === 0) return;

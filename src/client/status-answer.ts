@@ -44,8 +44,16 @@ export function parseFleetStatus(text: string): FleetStatus {
       ...readCounts(item),
     })),
     lost: list('lost', readNode),
-    departed: list('departed', (item) => ({ ...readNode(item), ...readTexts(item, ['cause', 'at']) })),
-    unhealthy: list('unhealthy', (item) => ({ ...readNode(item), ...readTexts(item, ['check', 'reason', 'since']) })),
+    departed: list('departed', (item) => ({
+      ...readNode(item),
+      ...readTexts(item, ['cause', 'at']),
+      ...readClock(item),
+    })),
+    unhealthy: list('unhealthy', (item) => ({
+      ...readNode(item),
+      ...readTexts(item, ['check', 'reason', 'since']),
+      ...readClock(item),
+    })),
     notices,
     // An earlier version has no such numbers.
     noticed: field.number(from['noticed'] ?? notices.length, 'noticed'),
@@ -77,6 +85,11 @@ function readNode(from: Json): StatusNode {
     availabilityZone: optional(from, 'availabilityZone'),
     health: field.oneOf(HEALTH_STATUSES, from['health'], 'health'),
   };
+}
+
+/** An earlier version has instants as the node gave them. */
+function readClock(from: Json): { readonly byOwnClock: boolean } {
+  return { byOwnClock: from['byOwnClock'] !== false };
 }
 
 function storeAnswer(from: Json): FleetStatus['store'] {

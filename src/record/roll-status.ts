@@ -1,4 +1,5 @@
-import type { HealthStatus } from './record.ts';
+import { onEc2Clock } from './node-clock.ts';
+import type { HealthStatus, NodeRecord } from './record.ts';
 import { presenceState, type RollEntry } from './roll.ts';
 
 /** The numbers of a roll and the nodes to look at: what `rollcall status` and `/v1/status` say of the nodes. */
@@ -40,17 +41,23 @@ export interface StatusNode {
   readonly health: HealthStatus;
 }
 
-interface DepartedNode extends StatusNode {
+/** Of the instant that a node gave. */
+interface ByClock {
+  /** It is by the node's own clock, which is not compared with EC2's; false: it is brought to EC2's. */
+  readonly byOwnClock: boolean;
+}
+
+interface DepartedNode extends StatusNode, ByClock {
   readonly cause: string;
-  /** RFC 3339, by the node's clock. */
+  /** RFC 3339. */
   readonly at: string;
 }
 
-interface UnhealthyNode extends StatusNode {
+interface UnhealthyNode extends StatusNode, ByClock {
   /** The name and the reason of its worst check. */
   readonly check: string;
   readonly reason: string;
-  /** RFC 3339, by the node's clock. */
+  /** RFC 3339. */
   readonly since: string;
 }
 
@@ -85,9 +92,11 @@ export function rollStatus(entries: readonly RollEntry[]): RollStatus {
       gone
         .flatMap((entry) => {
           const { departure } = entry.record;
-          return departure === null ? [] : [{ ...statusNode(entry), cause: departure.cause, at: departure.at }];
+          if (departure === null) return [];
+          const [at, byOwnClock] = comparable(entry.record, departure.at);
+          return [{ ...statusNode(entry), cause: departure.cause, at, byOwnClock }];
         })
-        .sort((a, b) => (a.at < b.at ? 1 : -1)),
+        .sort((a, b) => msOf(b.at) - msOf(a.at)),
     ),
     unhealthy: bounded(present.flatMap(unhealthy).sort((a, b) => severityOf(b.health) - severityOf(a.health))),
     notices: bounded(notices),
@@ -128,8 +137,20 @@ function unhealthy(entry: RollEntry): readonly UnhealthyNode[] {
   const { health } = entry.record;
   if (health.status === 'passing') return [];
   const worst = health.checks.find(({ status }) => status === health.status);
-  const { name = '', reason = '', since = health.since } = worst ?? {};
-  return [{ ...statusNode(entry), check: name, reason, since }];
+  const { name = '', reason = '' } = worst ?? {};
+  const [since, byOwnClock] = comparable(entry.record, worst?.since ?? health.since);
+  return [{ ...statusNode(entry), check: name, reason, since, byOwnClock }];
+}
+
+/** An instant of the record on EC2's clock, or by the node's own where the two are not compared, and which of them it is. */
+function comparable(record: NodeRecord, instant: string): [instant: string, byOwnClock: boolean] {
+  const { clockSkewSeconds } = record;
+  return [(clockSkewSeconds && onEc2Clock(record, instant)) || instant, clockSkewSeconds === null];
+}
+
+/** What is no instant comes last. */
+function msOf(instant: string): number {
+  return Date.parse(instant) || 0;
 }
 
 function severityOf(status: HealthStatus): number {

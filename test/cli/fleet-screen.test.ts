@@ -100,6 +100,44 @@ describe('rollcall status', () => {
     assert.deepEqual([off.code, off.stderr], [0, '']);
   });
 
+  test('ages are by one clock, or say by which; a clock that is off is named', async (t) => {
+    const roll = await openTestRoll(t);
+    const nowMs = Date.now();
+    const ago = (seconds: number) => new Date(nowMs - seconds * 1_000).toISOString();
+    const sick = (since: string) => ({ ...SICK, since, checks: SICK.checks.map((check) => ({ ...check, since })) });
+    const claim = {
+      ...{ phase: 'drained' as const, arn: 'arn', cluster: 'demo', reason: 'a notice', session: 's' },
+      since: ago(3_600 + 120),
+    };
+    await roll.register(1, { health: sick(ago(3_600 + 120)), clockSkewSeconds: -3_600 });
+    await roll.register(2, { health: sick(ago(120)), clockSkewSeconds: null });
+    await roll.end(3, { departure: { cause: 'stopped', at: ago(120 - 3_600) }, clockSkewSeconds: 3_600 });
+    await roll.end(4, { departure: { cause: 'stopped', at: ago(120) }, clockSkewSeconds: null });
+    await roll.store.drainSlots.take({ instanceId: sampleInstanceId(1), claim, maxSharePercent: 50 }, never);
+    for (const from of [
+      ['--store', roll.url],
+      ['--agent', await roll.serve()],
+    ]) {
+      const { stdout, stderr } = await runInProcess(['status', ...from]);
+      const age = '[23]m(\\d+s)?';
+      for (const [node, what] of [
+        [1, `docker: no answer \\(${age}\\)`],
+        [2, `docker: no answer \\(${age} by its clock\\)`],
+        [3, `stopped ${age} ago`],
+        [4, `stopped ${age} ago by its clock`],
+        [1, `drained for ${age}: a notice`],
+      ])
+        assert.match(stdout, new RegExp(`^\\w+ +i-0000000${node} .* {2}${what}$`, 'm'));
+      assert.equal(
+        stderr,
+        [
+          "note: the clock of i-00000001 is 60 min behind EC2's; the times in its record are by it\n",
+          "note: the clock of i-00000003 is 60 min ahead of EC2's; the times in its record are by it\n",
+        ].join(''),
+      );
+    }
+  });
+
   test('an agent that has no such page is of another version', async (t) => {
     const old = await startScriptedAgent(t, json(404, { detail: 'unknown path' }), (_, res) =>
       res.end('rollcall 0.0.9\n'),

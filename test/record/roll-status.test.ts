@@ -67,7 +67,7 @@ test('the nodes to look at: lost, departed newest first, unhealthy worst first w
     {
       ...{ ec2InstanceId: sampleInstanceId(4), privateIpAddress: '10.0.0.4', cluster: 'demo' },
       ...{ availabilityZone: 'us-east-1a', health: 'critical', check: 'docker' },
-      ...{ reason: 'docker is ill', since: '2026-01-01T01:00:00Z' },
+      ...{ reason: 'docker is ill', since: '2026-01-01T01:00:00Z', byOwnClock: false },
     },
     { ...status.unhealthy[1], ec2InstanceId: sampleInstanceId(3), health: 'warning', check: 'disk' },
   ]);
@@ -79,6 +79,36 @@ test('the nodes to look at: lost, departed newest first, unhealthy worst first w
   assert.deepEqual(
     status.lost.map(({ ec2InstanceId }) => ec2InstanceId),
     [sampleInstanceId(6)],
+  );
+});
+
+test('instants are brought to EC2’s clock, and sorted by that; where the node’s clock is not compared it is said', () => {
+  const off = (clockSkewSeconds: number | null) => ({ clockSkewSeconds, health: sick('critical', 'docker') });
+  const { departed, unhealthy } = rollStatus([
+    node(1, false, { ...left('2026-01-01T00:30:00Z'), clockSkewSeconds: 3_600 }),
+    node(2, false, left('2026-01-01T00:00:00Z')),
+    node(3, false, { ...left('2025-12-31T23:15:00Z'), clockSkewSeconds: -3_600 }),
+    node(4, false, { ...left('2026-01-01T00:10:00Z'), clockSkewSeconds: null }),
+    node(5, false, { ...left('once'), clockSkewSeconds: -3_600 }),
+    node(6, true, off(3_600)),
+    node(7, true, off(null)),
+  ]);
+  assert.deepEqual(
+    departed.map(({ ec2InstanceId, at, byOwnClock }) => [ec2InstanceId, at, byOwnClock]),
+    [
+      ['i-00000003', '2026-01-01T00:15:00.000Z', false],
+      ['i-00000004', '2026-01-01T00:10:00Z', true],
+      ['i-00000002', '2026-01-01T00:00:00Z', false],
+      ['i-00000001', '2025-12-31T23:30:00.000Z', false],
+      ['i-00000005', 'once', false],
+    ],
+  );
+  assert.deepEqual(
+    unhealthy.map(({ since, byOwnClock }) => [since, byOwnClock]),
+    [
+      ['2026-01-01T00:00:00.000Z', false],
+      ['2026-01-01T01:00:00Z', true],
+    ],
   );
 });
 

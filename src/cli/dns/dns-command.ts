@@ -7,9 +7,10 @@ import { readOptions } from '../../config/store-flags.ts';
 import { RollcallError, UsageError } from '../../lib/errors.ts';
 import { printable } from '../../lib/foreign-text.ts';
 import { describeUnmatched, filterRoll, parseFilter } from '../../record/filter.ts';
+import { describeRefused, describeSkipped } from '../../record/flaws.ts';
 import type { Roll } from '../../record/roll.ts';
 import { lostDataNote, massLossNote } from '../../registry/mass-loss.ts';
-import { type CliContext, type ReadFlags, warnOfRefused, warnOfSkipped } from '../context.ts';
+import { type CliContext, type ReadFlags, warn } from '../context.ts';
 import { withRoll } from '../roll-reader.ts';
 import { openDnsFile, type RenderDns } from './dns-file.ts';
 import { type DnsNames, dnsNames, isDnsLabel, nextSerial, renderHosts, renderZone, serialOf } from './dns-names.ts';
@@ -116,8 +117,8 @@ export function dnsCommand(context: CliContext): Command {
 
 async function askForNames(context: CliContext, flags: DnsFlags, check: (roll: Roll) => void): Promise<DnsNames> {
   const roll = await withRoll(context, flags, 'dns', (reader, signal) => reader.read(signal));
-  warnOfSkipped(context, flags, roll.skipped);
-  warnOfRefused(context, flags, roll.entries);
+  warn(context, flags, describeSkipped(roll.skipped));
+  warn(context, flags, describeRefused(roll.entries));
   check(roll);
   const { names, notes } = namesOf(flags, roll);
   if (isLogged(flags.logLevel, 'warn')) for (const note of notes) context.stderr(note);

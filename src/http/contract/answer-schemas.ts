@@ -42,6 +42,10 @@ const statusNode = {
   health: healthStatus,
 };
 
+const byOwnClock = flag(
+  'The instant is by the node’s own clock, which is not compared with EC2’s; false: it is on EC2’s',
+);
+
 function statusSchema(ref: Ref): Schema {
   return {
     description: 'How the fleet is: its numbers, and at most 100 nodes of each kind to look at, and 5,000 drains',
@@ -53,8 +57,8 @@ function statusSchema(ref: Ref): Schema {
       nodes: objectOf(nodeCounts),
       groups: listOf(objectOf({ ...place, ...nodeCounts })),
       lost: listOf(objectOf(statusNode)),
-      departed: listOf(objectOf({ ...statusNode, cause: text(), at: instant() })),
-      unhealthy: listOf(objectOf({ ...statusNode, check: text(), reason: text(), since: instant() })),
+      departed: listOf(objectOf({ ...statusNode, cause: text(), at: instant(), byOwnClock })),
+      unhealthy: listOf(objectOf({ ...statusNode, check: text(), reason: text(), since: instant(), byOwnClock })),
       notices: listOf(objectOf({ ...statusNode, kind: text(), action: orNull(text()), time: orNull(text()) })),
       noticed: count(),
       store: objectOf({
