@@ -3,8 +3,8 @@ import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { describeError } from '../lib/errors.ts';
 import { FieldError, INSTANCE_ID } from '../record/codec.ts';
-import { describeUnmatched, filterRoll, type RollFilter } from '../record/filter.ts';
-import { describeClocks } from '../record/flaws.ts';
+import { filterRoll, type RollFilter } from '../record/filter.ts';
+import { describeClocks, describeSkipped, listNotes } from '../record/flaws.ts';
 import { onEc2Clock } from '../record/node-clock.ts';
 import type { Roll } from '../record/roll.ts';
 import { rollStatus } from '../record/roll-status.ts';
@@ -114,7 +114,12 @@ export function fleetStatus(read: StatusRoll, store: StoreStatus, filter: RollFi
       return { ...claim, since, privateIpAddress, availabilityZone };
     }) ?? null;
   const draining = claims?.length ?? null;
-  const notes = [...store.notes, ...describeUnmatched(roll.entries, filter), ...describeClocks(entries)];
+  const notes = [
+    ...store.notes,
+    ...describeSkipped(roll.skipped),
+    ...listNotes(roll.entries, filter),
+    ...describeClocks(entries),
+  ];
   // While it is uncertain, `uncertainty` says so; afterwards the nodes stay lost for as long as the store has their records.
   const asked = filterRoll(roll.entries, { ...filter, health: null, presence: null });
   const loss = uncertainty === null ? massLossNote(asked, massLoss, true) : null;

@@ -68,6 +68,15 @@ export async function readFromStore<T>(
   }
 }
 
+/** `tell` for each line that was not among those of the call before. */
+export function createOnce(tell: (lines: readonly string[]) => void): (lines: readonly string[]) => void {
+  let before: readonly string[] = [];
+  return (lines) => {
+    tell(lines.filter((line) => !before.includes(line)));
+    before = lines;
+  };
+}
+
 /** Prints a warning for each line, unless --log-level hides warnings. */
 export function warn(context: CliContext, { logLevel }: Pick<ReadFlags, 'logLevel'>, lines: readonly string[]): void {
   if (isLogged(logLevel, 'warn')) for (const line of lines) context.stderr(`warning: ${line}`);

@@ -7,9 +7,8 @@ import { readOptions } from '../config/store-flags.ts';
 import { formatDuration } from '../lib/duration.ts';
 import { printable } from '../lib/foreign-text.ts';
 import { FILTER_NAMES, parseFilter } from '../record/filter.ts';
-import { describeSkipped } from '../record/flaws.ts';
 import type { StatusNode } from '../record/roll-status.ts';
-import { type CliContext, type ReadFlags, readFromStore, warn } from './context.ts';
+import { type CliContext, type ReadFlags, readFromStore } from './context.ts';
 import { withAgent } from './roll-reader.ts';
 import { renderTable } from './table.ts';
 
@@ -58,7 +57,6 @@ async function fromStore(context: CliContext, flags: StatusFlags): Promise<Fleet
       store.read(signal, { hurry: true }),
       readStoreStatus(store, context.clock, signal),
     ]);
-    warn(context, flags, describeSkipped(roll.skipped));
     const filter = parseFilter(flags);
     const massLoss = massLossLimits(flags);
     return fleetStatus({ roll, ageMs: 0, stale: false, uncertainty: null, massLoss }, rest, filter);

@@ -3,6 +3,7 @@ import { type AgentAccessFlags, agentAccess, storeConfig } from '../config/store
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { describeError, RollcallError } from '../lib/errors.ts';
+import { describeSkipped } from '../record/flaws.ts';
 import type { InstanceJson, RollEntry, SkippedKey } from '../record/roll.ts';
 import type { MassLossLimits } from '../registry/mass-loss.ts';
 import { type CliContext, type ReadFlags, streamSkipWarner } from './context.ts';
@@ -25,8 +26,11 @@ interface Following {
   readonly onRetry: (error: Error) => void;
   /** Called each time the store or the agent answers, after an error too: the roll that was yielded last is current again. */
   readonly onOpen?: () => void;
-  /** Called now and then: whether the roll may have changed since, because the store does not answer. */
-  readonly onStale?: (stale: boolean) => void;
+  /**
+   * Called now and then with what the events do not say: whether the roll may have changed since, because the store does not
+   * answer (`stale`), and which keys and fields cannot be read.
+   */
+  readonly onAnswer: (roll: RollList) => void;
   /** Holds the losses of a mass loss until they are certain; default and null: facts, as they come. */
   readonly massLoss?: MassLossLimits | null;
   /** Takes no whole roll from an agent that cannot read the store: it may be old. Default: takes it. */
@@ -40,7 +44,7 @@ interface Following {
 export async function* rollChanges(
   context: CliContext,
   flags: FollowFlags,
-  { signal, onRetry, onOpen = () => {}, onStale, massLoss = null, onlyCurrent = false }: Following,
+  { signal, onRetry, onOpen = () => {}, onAnswer, massLoss = null, onlyCurrent = false }: Following,
 ): AsyncGenerator<FollowedRoll, void, undefined> {
   // Loaded here, because a command that prints and ends does not need it.
   const [{ createClient }, { applyEvent }] = await Promise.all([
@@ -50,8 +54,7 @@ export async function* rollChanges(
   const { clock, random } = context;
   const source = await openSource(context, flags, massLoss);
   const ended = new AbortController();
-  const onAnswer = ({ stale }: RollList) => onStale?.(stale);
-  if (onStale) void pollRoll(source, clock, EVERYTHING, onAnswer, AbortSignal.any([signal, ended.signal]));
+  void pollRoll(source, clock, EVERYTHING, onAnswer, AbortSignal.any([signal, ended.signal]));
   const client = createClient(onlyCurrent && flags.agent !== undefined ? currentSource(source, clock) : source, {
     clock,
     random,
@@ -93,6 +96,11 @@ class StaleRollError extends RollcallError {
   override readonly retryable = true;
 }
 
+/** What of the roll cannot be read. @param roll asked for without filters */
+export function describeFlaws({ skipped, notes }: RollList): readonly string[] {
+  return [...describeSkipped(skipped), ...notes];
+}
+
 const EVERYTHING = new URLSearchParams();
 const LIST_LIMIT_MS = 10_000;
 
@@ -124,8 +132,8 @@ const POLL_MS = 5_000;
 type ListSource = Pick<RollSource, 'label' | 'list'>;
 
 /**
- * Asks now and then for what a stream does not say: whether the store is away, so that its reader has the last roll, and
- * what of the filters no node has. Ends with `signal`. @param query the filters
+ * Asks now and then for what a stream does not say: whether the store is away, so that its reader has the last roll, what
+ * cannot be read, and what of the filters no node has. Ends with `signal`. @param query the filters
  */
 export async function pollRoll(
   source: ListSource,

@@ -1,9 +1,11 @@
+import type { RollList } from '../client/types.ts';
+import { isLogged } from '../config/flags.ts';
 import type { MassLossFlags } from '../config/mass-loss-flags.ts';
 import { onAbort } from '../lib/abort.ts';
 import { describeError } from '../lib/errors.ts';
-import type { Roll } from '../record/roll.ts';
+import type { Roll, SkippedKey } from '../record/roll.ts';
 import type { CliContext, ReadFlags } from './context.ts';
-import { type FollowedRoll, rollChanges } from './follow-roll.ts';
+import { describeFlaws, type FollowedRoll, rollChanges } from './follow-roll.ts';
 
 /** Changes that come faster are drawn together. */
 const REDRAW_MS = 1_000;
@@ -28,14 +30,16 @@ export async function watchList(
   const { clock, signal, terminal } = context;
   let trouble: string | null = null;
   let isStale = false;
+  let skipped: readonly SkippedKey[] = [];
+  let flaws: readonly string[] = [];
   let last: FollowedRoll | null = null;
 
   const draw = async () => {
     if (last === null && trouble === null) return;
     const { text, notes } =
-      last === null ? { text: '', notes: [] } : picture({ ...last, entries: last.entries(), skipped: [] });
+      last === null ? { text: '', notes: [] } : picture({ ...last, entries: last.entries(), skipped });
     const cause = trouble ?? (isStale ? 'the store does not answer' : null);
-    const below = [...notes, ...(cause === null ? [] : [`not current: ${cause}; trying again`])];
+    const below = [...flaws, ...notes, ...(cause === null ? [] : [`not current: ${cause}; trying again`])];
     if (terminal === undefined) {
       await context.stdout(`${text}\n`);
       for (const line of below) context.stderr(line);
@@ -76,12 +80,14 @@ export async function watchList(
     trouble = null;
     void drawSoon();
   };
-  const onStale = (stale: boolean) => {
-    if (stale === isStale) return;
-    isStale = stale;
-    void drawSoon();
+  const onAnswer = (roll: RollList) => {
+    const before = [isStale, ...flaws].join();
+    isStale = roll.stale;
+    skipped = roll.skipped;
+    flaws = isLogged(flags.logLevel, 'warn') ? describeFlaws(roll).map((line) => `warning: ${line}`) : [];
+    if ([isStale, ...flaws].join() !== before) void drawSoon();
   };
-  for await (const roll of rollChanges(context, flags, { signal, onRetry, onOpen, onStale })) {
+  for await (const roll of rollChanges(context, flags, { signal, onRetry, onOpen, onAnswer })) {
     last = roll;
     void drawSoon();
   }

@@ -197,7 +197,11 @@ function drawRoll(
   const note = massLossNote(asked, massLossLimits(flags), hasAbsent(filter));
   return {
     text: renderList(flags, entries, fields, instanceJson, { revision: roll.revision }),
-    notes: [...hints(filter, roll, entries.length), ...(note === null ? [] : [`note: ${note}`])],
+    notes: [
+      ...(isLogged(flags.logLevel, 'warn') ? describeClocks(entries).map((line) => `warning: ${line}`) : []),
+      ...hints(filter, roll, entries.length),
+      ...(note === null ? [] : [`note: ${note}`]),
+    ],
   };
 }
 

@@ -1,5 +1,4 @@
 import type { AgentSource } from '../client/agent-source.ts';
-import { isLogged } from '../config/flags.ts';
 import { type AgentAccessFlags, agentAccess } from '../config/store-flags.ts';
 import type { AgentAccess } from '../lib/agent-access.ts';
 import { DeadlineError, withDeadline } from '../lib/deadline.ts';
@@ -7,7 +6,7 @@ import { formatDuration } from '../lib/duration.ts';
 import { describeError, RollcallError, UsageError } from '../lib/errors.ts';
 import type { InstanceJson, Roll, RollEntry } from '../record/roll.ts';
 import type { NodeSummary } from '../record/summary.ts';
-import { type CliContext, type ReadFlags, readFromStore } from './context.ts';
+import { type CliContext, type ReadFlags, readFromStore, warn } from './context.ts';
 
 /** The roll as the commands read it: from the store, or from an agent. */
 export interface RollReader {
@@ -57,23 +56,21 @@ async function readFromAgent<T>(
 ): Promise<T> {
   // The whole roll, so that the filters and their notes are the same as with a store.
   const everything = new URLSearchParams({ presence: 'all' });
-  const { logLevel } = flags;
   return withAgent(context, flags, origin, action, (agent, whole) => {
-    const readAll = async (signal: AbortSignal): Promise<Roll> => {
-      const { containerInstances, revision, skipped, stale, ageMs } = await agent.list(everything, signal);
-      if (stale && isLogged(logLevel, 'warn')) {
-        context.stderr(
-          `warning: this roll is ${formatDuration(ageMs)} old: the agent at ${origin} cannot read the store at present`,
-        );
-      }
+    /** @param about the one node that is asked for */
+    const readAll = async (signal: AbortSignal, about = ''): Promise<Roll> => {
+      const { containerInstances, revision, skipped, notes, stale, ageMs } = await agent.list(everything, signal);
+      const age = `this roll is ${formatDuration(ageMs)} old: the agent at ${origin} cannot read the store at present`;
+      // Which fields a record lacks is not in it: the agent says that.
+      warn(context, flags, [...(stale ? [age] : []), ...notes.filter((note) => note.includes(about))]);
       return { entries: containerInstances.map(entryOf), revision, skipped, ...(stale ? { stale } : {}) };
     };
     const reader: RollReader = {
       label: origin,
-      read: readAll,
-      readSummaries: readAll,
+      read: (within) => readAll(within),
+      readSummaries: (within) => readAll(within),
       async readOne(instanceId, signal) {
-        const roll = await readAll(signal);
+        const roll = await readAll(signal, instanceId);
         return { ...roll, entries: roll.entries.filter(({ record }) => record.ec2InstanceId === instanceId) };
       },
     };

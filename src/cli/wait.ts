@@ -1,4 +1,5 @@
 import { Command, Option } from 'commander';
+import type { RollList } from '../client/types.ts';
 import { type FilterFlags, filterOptions } from '../config/filter-flags.ts';
 import { durationBetween, integerBetween, isLogged, logLevelOption } from '../config/flags.ts';
 import { agentReadOptions, storeOptions } from '../config/store-flags.ts';
@@ -7,8 +8,8 @@ import { formatDuration } from '../lib/duration.ts';
 import { describeError, RollcallError } from '../lib/errors.ts';
 import { describeUnmatched, filterRoll, parseFilter } from '../record/filter.ts';
 import { NoStoreFileError } from '../store/store-errors.ts';
-import type { CliContext, ReadFlags } from './context.ts';
-import { rollChanges } from './follow-roll.ts';
+import { type CliContext, createOnce, type ReadFlags, warn } from './context.ts';
+import { describeFlaws, rollChanges } from './follow-roll.ts';
 
 /** `timeout` is the limit of the whole command, in ms. */
 interface WaitFlags extends Omit<ReadFlags, 'timeout'>, FilterFlags {
@@ -73,14 +74,17 @@ async function waitForNodes(context: CliContext, flags: Omit<WaitFlags, 'timeout
   };
   // While it does not follow, the error says why.
   let [following, stale] = [false, false];
-  const onStale = (now: boolean) => {
+  const warnOnce = createOnce((lines) => warn(context, flags, lines));
+  const onAnswer = (roll: RollList) => {
+    const { stale: now } = roll;
+    warnOnce(describeFlaws(roll));
     if (now && !following) return;
     const line = now ? 'the store does not answer, so nodes may have changed; trying again' : 'the store answers again';
     if (now !== stale && isLogged(flags.logLevel, 'warn')) context.stderr(`warning: ${line}`);
     stale = now;
   };
   const wait = async (signal: AbortSignal): Promise<number> => {
-    for await (const roll of rollChanges(context, flags, { signal, onRetry, onOpen, onStale, onlyCurrent: true })) {
+    for await (const roll of rollChanges(context, flags, { signal, onRetry, onOpen, onAnswer, onlyCurrent: true })) {
       const entries = roll.entries();
       const matching = filterRoll(entries, filter).length;
       if (matching >= flags.count) return matching;

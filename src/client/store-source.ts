@@ -3,7 +3,8 @@ import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { UsageError } from '../lib/errors.ts';
 import { cloudEvent, filterEvent } from '../record/cloud-event.ts';
-import { describeUnmatched, filterRoll, parseFilter } from '../record/filter.ts';
+import { filterRoll, parseFilter } from '../record/filter.ts';
+import { listNotes } from '../record/flaws.ts';
 import { instanceJson } from '../record/roll.ts';
 import { holdLosses } from '../registry/hold.ts';
 import type { MassLossLimits } from '../registry/mass-loss.ts';
@@ -61,7 +62,7 @@ export function openStoreSource(config: StoreConfig, options: StoreSourceOptions
       const { filter, page } = parsed.value;
       const { entries, next } = pageOf(filterRoll(roll.entries, filter), page);
       const containerInstances = entries.map(instanceJson);
-      const notes = describeUnmatched(roll.entries, filter);
+      const notes = listNotes(roll.entries, filter);
       const { revision, skipped } = roll;
       return { containerInstances, revision, ageMs, stale, uncertainty, skipped, notes, next };
     },

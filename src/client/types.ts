@@ -119,7 +119,7 @@ export interface RollList {
   readonly uncertainty: Uncertainty | null;
   /** Keys that could not be read. */
   readonly skipped: readonly SkippedKey[];
-  /** A line for each cluster, zone and label asked for that no node has, with those there are. */
+  /** Lines on clusters, zones and labels asked for that no node has, and on records of which a field could not be read. */
   readonly notes: readonly string[];
   /** More nodes follow than `limit` lets in: the `after` of the next page; null: these are all. */
   readonly next: string | null;

@@ -3,6 +3,7 @@ import { type CloudEventData, eventType, parseEventKind } from '../record/cloud-
 import { FieldError, field, freeText, INSTANCE_ID, optionalFreeText, readRecord } from '../record/codec.ts';
 import { readDifference } from '../record/difference.ts';
 import type { EventKind, Uncertainty } from '../record/events.ts';
+import { describeRefused } from '../record/flaws.ts';
 import { type NodeRecord, SCHEMA_VERSION } from '../record/record.ts';
 import { type InstanceJson, PRESENCE_STATES, type SkippedKey } from '../record/roll.ts';
 import type { RollCloudEvent, RollList } from './types.ts';
@@ -10,7 +11,8 @@ import type { RollCloudEvent, RollList } from './types.ts';
 /** Parses a node in an agent's JSON. @throws FieldError */
 export function readInstance(value: unknown): InstanceJson {
   const from = field.object(value, 'instance');
-  return { ...readKnownRecord(from), presence: readPresence(from['presence']) };
+  // Not a copy: of that `refusedFields` knows nothing.
+  return Object.assign(readKnownRecord(from), { presence: readPresence(from['presence']) });
 }
 
 /** @throws FieldError, also for a record with a newer `schemaVersion` */
@@ -181,8 +183,11 @@ export function parseRollList(text: string): RollList {
     stale: from['stale'] === true,
     uncertainty: field.optional(from['uncertainty'], 'uncertainty', readUncertainty),
     skipped,
-    // Older agents do not send these.
-    notes: from['notes'] === undefined ? [] : field.list(from['notes'], 'notes').map((note) => freeText(note, 'notes')),
+    // Older agents do not send these. This reader may refuse more fields than the agent.
+    notes: [
+      ...field.list(from['notes'] ?? [], 'notes').map((note) => freeText(note, 'notes')),
+      ...describeRefused(containerInstances.map((record) => ({ record, presence: null }))),
+    ],
     next: optionalFreeText(from['next'], 'next'),
   };
 }

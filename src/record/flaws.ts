@@ -1,5 +1,6 @@
 import { printable } from '../lib/foreign-text.ts';
 import { refusedFields } from './codec.ts';
+import { describeUnmatched, type RollFilter } from './filter.ts';
 import { describeSkew } from './node-clock.ts';
 import type { RollEntry, SkippedKey } from './roll.ts';
 import type { NodeSummary } from './summary.ts';
@@ -30,6 +31,11 @@ export function describeRefused(entries: readonly RollEntry<NodeSummary>[]): rea
     ),
     (more) => `${more} more records have invalid fields`,
   );
+}
+
+/** What a list of the roll says beside its nodes; the keys that cannot be read have a list of their own. */
+export function listNotes(entries: readonly RollEntry[], filter: RollFilter): readonly string[] {
+  return [...describeUnmatched(entries, filter), ...describeRefused(entries)];
 }
 
 /** Clocks that are off, since the instants of a record are by its node's. */

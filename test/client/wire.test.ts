@@ -112,3 +112,12 @@ test('nor can its status, and an address in it is one', () => {
   const lostAs = (ec2InstanceId: string) => JSON.stringify({ ...status, lost: [{ ...odd, ec2InstanceId }] });
   assert.throws(() => parseFleetStatus(lostAs(HOSTILE)), FieldError);
 });
+
+test('a field that this reader refuses and the agent did not is in the notes, like those that the agent refused', () => {
+  const odd = { ...instanceJson(sampleEntry(1)), privateIpAddress: 'localhost' };
+  const { containerInstances, notes } = parseRollList(
+    JSON.stringify({ ...EMPTY_LIST, containerInstances: [odd, instanceJson(sampleEntry(2))], notes: ['of the agent'] }),
+  );
+  assert.equal(containerInstances[0]?.privateIpAddress, null);
+  assert.deepEqual(notes, ['of the agent', 'the record of i-00000001 has an invalid privateIpAddress']);
+});

@@ -1,11 +1,12 @@
+import type { RollList } from '../../client/types.ts';
 import { isLogged } from '../../config/flags.ts';
 import { type MassLossFlags, massLossLimits } from '../../config/mass-loss-flags.ts';
 import { formatDuration } from '../../lib/duration.ts';
 import { describeError, RollcallError } from '../../lib/errors.ts';
 import type { Roll, RollEntry } from '../../record/roll.ts';
 import { lostDataNote, massLossNote, returnSeconds } from '../../registry/mass-loss.ts';
-import type { CliContext, ReadFlags } from '../context.ts';
-import { type FollowedRoll, rollChanges } from '../follow-roll.ts';
+import { type CliContext, createOnce, type ReadFlags, warn as warnOf } from '../context.ts';
+import { describeFlaws, type FollowedRoll, rollChanges } from '../follow-roll.ts';
 import type { DnsFile } from './dns-file.ts';
 import type { DnsNames } from './dns-names.ts';
 
@@ -87,11 +88,14 @@ export async function keepCurrent(
   });
 
   const onRetry = (error: Error) => warn('source', `warning: ${stays}: ${describeError(error)}; trying again`);
-  const onStale = (stale: boolean) =>
+  const warnOnce = createOnce((lines) => warnOf(context, flags, lines));
+  const onAnswer = (roll: RollList) => {
+    warnOnce(describeFlaws(roll));
     // Before the first roll the stream itself says why there is none.
-    warn('stale', stale && latest !== null ? `warning: ${stays}: the store does not answer; trying again` : null);
+    warn('stale', roll.stale && latest !== null ? `warning: ${stays}: the store does not answer; trying again` : null);
+  };
   const onOpen = () => warn('source', null);
-  const following = { signal, onRetry, onOpen, onStale, massLoss: limits, onlyCurrent: true };
+  const following = { signal, onRetry, onOpen, onAnswer, massLoss: limits, onlyCurrent: true };
   for await (const roll of rollChanges(context, flags, following)) {
     warn(
       'uncertain',

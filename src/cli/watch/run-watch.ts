@@ -3,7 +3,7 @@ import { Backoff } from '../../lib/backoff.ts';
 import { describeError, RollcallError } from '../../lib/errors.ts';
 import { cloudEvent, type EventFilter, filterEvent } from '../../record/cloud-event.ts';
 import type { RollEvent } from '../../record/events.ts';
-import { describeUnmatched } from '../../record/filter.ts';
+import { describeSkipped, listNotes } from '../../record/flaws.ts';
 import { type EventSource, FutureRevisionError, SlowReaderError } from '../../registry/event-source.ts';
 import { holdLosses } from '../../registry/hold.ts';
 import { createRegistry } from '../../registry/registry.ts';
@@ -172,14 +172,15 @@ async function watchStore(
   const onStep = () => storeRetry.observe(registry.status().lastError);
   const registry = createRegistry({ store, clock, random, massLoss, onStep });
   const identify = () => storeRetry.retryWhileAway(() => registry.storeId(signal));
-  const tellUnmatched = async () => {
+  const tellNotes = async () => {
     const { roll } = await storeRetry.retryWhileAway(() => registry.read(signal));
-    for (const note of describeUnmatched(roll.entries, config.filter.nodes)) log('warn', `note: ${note}`);
+    const notes = [...describeSkipped(roll.skipped), ...listNotes(roll.entries, config.filter.nodes)];
+    for (const note of notes) log('warn', `note: ${note}`);
   };
   let saver: CursorSaver | null = null;
   try {
     const storeId = await identify();
-    void tellUnmatched().catch(() => {}); // the events have the same error
+    void tellNotes().catch(() => {}); // the events have the same error
     const since = cursorFile?.saved ? resumeAt(cursorFile, cursorFile.saved, storeId, store.label) : config.since;
     if (cursorFile) {
       const write = (revision: string | null) => cursorFile.write({ store: storeId, revision });

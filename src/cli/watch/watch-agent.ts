@@ -9,7 +9,7 @@ import { describeError, RollcallError } from '../../lib/errors.ts';
 import { field } from '../../record/codec.ts';
 import { FutureRevisionError } from '../../registry/event-source.ts';
 import { type CliContext, streamSkipWarner } from '../context.ts';
-import { pollRoll } from '../follow-roll.ts';
+import { describeFlaws, pollRoll } from '../follow-roll.ts';
 import { explainAgentError } from '../roll-reader.ts';
 import { type CursorFile, cursorRefusal, resumeAt } from './cursor-file.ts';
 import { createCursorSaver } from './cursor-saver.ts';
@@ -50,8 +50,9 @@ export async function watchAgent(
   };
   let asked = false;
   let stale = false;
-  const onAnswer = ({ notes, stale: now }: RollList) => {
-    if (!asked) for (const note of notes) log('warn', `note: ${note}`);
+  const onAnswer = (roll: RollList) => {
+    const { stale: now } = roll;
+    if (!asked) for (const note of describeFlaws(roll)) log('warn', `note: ${note}`);
     asked = true;
     // While the agent is away, the error says why nothing comes.
     if (now === stale || (now && away)) return;

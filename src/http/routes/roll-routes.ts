@@ -2,7 +2,8 @@ import { isIPv6 } from 'node:net';
 import { fleetStatus, type StoreStatus } from '../../audit/fleet-status.ts';
 import { describeError, quote } from '../../lib/errors.ts';
 import { INSTANCE_ID } from '../../record/codec.ts';
-import { describeUnmatched, filterRoll, type RollFilter } from '../../record/filter.ts';
+import { filterRoll, type RollFilter } from '../../record/filter.ts';
+import { listNotes } from '../../record/flaws.ts';
 import type { NodeRecord } from '../../record/record.ts';
 import { instanceJson, type PresenceState, presenceState, type RollEntry } from '../../record/roll.ts';
 import type { Registry, RegistryRead } from '../../registry/registry.ts';
@@ -49,7 +50,7 @@ export function containerInstances(registry: Pick<Registry, 'read'>, rollTag: Ro
     const selected = lists.list(
       roll.entries,
       filterKey(filter),
-      () => ({ entries: filterRoll(roll.entries, filter), notes: describeUnmatched(roll.entries, filter) }),
+      () => ({ entries: filterRoll(roll.entries, filter), notes: listNotes(roll.entries, filter) }),
       instanceJson,
     );
     const { notes } = selected;

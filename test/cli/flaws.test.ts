@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { runProgram } from '../../src/cli/program.ts';
+import { decodeRecord } from '../../src/record/codec.ts';
+import type { RollEntry } from '../../src/record/roll.ts';
+import { fakeStore } from '../support/fake-store.ts';
+import { until } from '../support/machine-time.ts';
+import { runInProcess, soonStale, testContext } from '../support/run-in-process.ts';
+import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
+import { serveStore } from '../support/serve-store.ts';
+
+const PATIENCE_MS = 30_000;
+const PRESENCE = { session: 's', since: '2026-01-01T00:00:00.000Z', ttlSeconds: 30 };
+const SKIPPED = 'skipped v1/records/junk: foreign';
+const REFUSED = 'the record of i-00000001 has an invalid publicIpAddress';
+
+function entry(n: number, overrides: object): RollEntry {
+  const text = JSON.stringify({ ...sampleRecord({ ec2InstanceId: sampleInstanceId(n) }), ...overrides });
+  const decoded = decodeRecord(sampleInstanceId(n), text);
+  assert.ok(decoded.ok);
+  return { record: decoded.value, presence: PRESENCE };
+}
+
+/** An agent of a store with a record of which one field is refused, a whole one, and a key that holds no record. */
+async function serveFlawed(t: TestContext) {
+  const store = fakeStore();
+  store.skipped = [{ key: 'v1/records/junk', reason: 'foreign' }];
+  store.commit([entry(1, { publicIpAddress: '-oProxyCommand=x' }), entry(2, { privateIpAddress: '10.0.0.2' })]);
+  const { url, close } = await serveStore(store);
+  t.after(close);
+  // It must not get old on a busy machine.
+  const confirming = setInterval(() => store.confirm(), 1_000);
+  t.after(() => clearInterval(confirming));
+  return url;
+}
+
+const linesOf = (stderr: string) => stderr.split('\n').filter(Boolean).sort();
+
+test('an agent names what it cannot read, as the store does', async (t) => {
+  const agent = await serveFlawed(t);
+  const warnings = [SKIPPED, REFUSED].map((line) => `warning: ${line}`);
+  for (const args of [['list'], ['show', '10.0.0.2'], ['dns']])
+    assert.deepEqual(linesOf((await runInProcess([...args, '--agent', agent])).stderr), warnings, args[0]);
+  const { stderr } = await runInProcess(['status', '--agent', agent]);
+  for (const line of [SKIPPED, REFUSED]) assert.ok(linesOf(stderr).includes(`note: ${line}`), stderr);
+  const one = await runInProcess(['show', 'i-00000002', '--agent', agent]);
+  assert.deepEqual(linesOf(one.stderr), [`warning: ${SKIPPED}`], 'of the nodes that are shown');
+  const quiet = await runInProcess(['list', '--agent', agent, '--log-level', 'error']);
+  assert.equal(quiet.stderr, '');
+});
+
+test('what follows an agent names it once', async (t) => {
+  const agent = await serveFlawed(t);
+  const dir = await mkdtemp(join(tmpdir(), 'rollcall-flaws-'));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  for (const [kind, ...args] of [
+    ['warning', 'wait', '--count', '9', '--timeout', '1h'],
+    ['warning', 'dns', '--watch', '--file', join(dir, 'names')],
+    ['note', 'watch'],
+    ['warning', 'list', '--watch'],
+  ]) {
+    const said = { stdout: '', stderr: '' };
+    const ending = new AbortController();
+    let polls = 0;
+    const clock: typeof soonStale = {
+      ...soonStale,
+      sleep(ms, signal) {
+        if (ms === 5_000) polls += 1;
+        return soonStale.sleep(ms, signal);
+      },
+    };
+    const context = { ...testContext(said), clock, signal: ending.signal };
+    const code = runProgram([...args, '--agent', agent], context);
+    t.after(() => ending.abort(new Error('the test has ended')));
+    await until('it has asked several times', PATIENCE_MS, () => polls > 3);
+    const lines = () => said.stderr.split('\n').filter((line) => line.startsWith(`${kind}: `));
+    const wanted = [SKIPPED, REFUSED].map((line) => `${kind}: ${line}`);
+    await until(`${args[0]} has named them`, PATIENCE_MS, () => wanted.every((line) => lines().includes(line)));
+    if (args[0] !== 'list') assert.deepEqual(lines().sort(), wanted, args[0]);
+    ending.abort(new Error('the test has ended'));
+    await code;
+  }
+});
