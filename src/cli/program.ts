@@ -108,7 +108,7 @@ const MIN_TEXT_WIDTH = 16;
 /** The terminal's, in columns; wider lines than 100 are hard to read. COLUMNS outranks it, as in other programs. */
 function helpWidth({ env, columns }: CliContext): number {
   const asked = /^[1-9]\d{0,4}$/.test(env['COLUMNS'] ?? '') ? Number(env['COLUMNS']) : columns;
-  return Math.min(Math.max(asked ?? 80, 40), 100);
+  return Math.min(Math.max(asked || 80, 40), 100);
 }
 
 /** Commander switches a flag on for any value of its variable. Makes `ROLLCALL_ALL=false` switch it off. */

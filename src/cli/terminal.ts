@@ -34,8 +34,9 @@ export function openTerminal(stream: TerminalStream, env: Readonly<Record<string
   const colours = !env['NO_COLOR'] && stream.hasColors?.() === true;
   const write = (text: string) => new Promise<void>((resolve) => stream.write(text, resolve));
   return {
-    columns: () => stream.columns ?? 80,
-    rows: () => stream.rows ?? 24,
+    // 0: nothing has set the size, as on a serial console or in some containers.
+    columns: () => stream.columns || 80,
+    rows: () => stream.rows || 24,
     redraw: (text) => write(`${CLEAR}${escapeOutput(text)}`),
     write: (pieces) =>
       write(

@@ -38,3 +38,13 @@ test('a picture begins at the top of a cleared screen, and cannot do more to it'
   assert.equal(written(), '\u001b[H\u001b[2Ja\\u001b[31m\n');
   assert.deepEqual([terminal.columns(), terminal.rows()], [100, 40]);
 });
+
+test('a size that is not known or 0 is that of a common terminal, now and later', () => {
+  const stream = { columns: 0, rows: 0, write: () => true };
+  const terminal = openTerminal(stream, {});
+  assert.deepEqual([terminal.columns(), terminal.rows()], [80, 24]);
+  Object.assign(stream, { columns: 120, rows: 50 });
+  assert.deepEqual([terminal.columns(), terminal.rows()], [120, 50]);
+  const unknown = openTerminal({ write: () => true }, {});
+  assert.deepEqual([unknown.columns(), unknown.rows()], [80, 24]);
+});
