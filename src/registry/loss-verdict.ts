@@ -7,7 +7,7 @@ import {
   type Uncertainty,
 } from '../record/events.ts';
 import { presenceState, type RollEntry } from '../record/roll.ts';
-import { isMassLoss, type MassLossLimits } from './mass-loss.ts';
+import { isMassLoss, MAX_WAIT_SECONDS, type MassLossLimits } from './mass-loss.ts';
 import { type LossMap, lossMap } from './sharded-map.ts';
 
 /** What is known about the latest losses: an immutable value. Instants are monotonic. */
@@ -128,11 +128,8 @@ interface VerdictTime {
   readonly wallMs: number;
 }
 
-/** A node's own record states its TTL. A wrong TTL must not keep an uncertainty open for longer than this. */
-const MAX_WAIT_MS = 300_000;
-
 function dueAt({ presence }: RollEntry, lostAtMs: number): number {
-  return lostAtMs + Math.min(Math.max((presence?.ttlSeconds ?? 0) * 1_000, 0), MAX_WAIT_MS);
+  return lostAtMs + Math.min(Math.max((presence?.ttlSeconds ?? 0) * 1_000, 0), MAX_WAIT_SECONDS * 1_000);
 }
 
 /** Opens the losses among the changes, and closes those of nodes that are not lost any more. */

@@ -27,6 +27,8 @@ export function isMassLoss(vanished: number, present: number, limits: MassLossLi
 }
 
 const USUAL_TTL_SECONDS = 30;
+/** A node's own record states its TTL. A wrong one must not decide that anything waits for longer than this. */
+export const MAX_WAIT_SECONDS = 300;
 
 /** A line for people if so many nodes are lost that the store or the network may have failed; else null. */
 export function massLossNote(
@@ -69,7 +71,8 @@ export function lostDataNote(
 
 /** How soon after the store is back running agents are: within their TTL. */
 export function returnSeconds(entries: readonly RollEntry<NodeSummary>[]): number {
-  return entries.reduce((most, { presence }) => Math.max(most, presence?.ttlSeconds ?? 0), 0) || USUAL_TTL_SECONDS;
+  const longest = entries.reduce((most, { presence }) => Math.max(most, presence?.ttlSeconds ?? 0), 0);
+  return Math.min(longest || USUAL_TTL_SECONDS, MAX_WAIT_SECONDS);
 }
 
 function percents(share: number, limits: MassLossLimits): string {

@@ -43,6 +43,10 @@ describe('mass loss note', () => {
     assert.match(massLossNote(fleet(9, 0), LIMITS, false) ?? '', /back within 30s/);
   });
 
+  test('a TTL of more than 5 minutes counts as 5 minutes', () => {
+    assert.match(massLossNote(fleet(5, 5, 0, 1e9), LIMITS, false) ?? '', /back within 300s/);
+  });
+
   test('without limits there is no note', () => {
     assert.equal(massLossNote(fleet(50, 0), null, false), null);
   });
