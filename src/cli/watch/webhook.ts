@@ -45,7 +45,7 @@ function askedPauseMs(header: string | string[] | undefined, wallMs: number): nu
 }
 
 /** The key as the file has it; a `whsec_` key is base64 behind that. @throws UsageError */
-export function readSecret(path: string): Buffer {
+function readSecret(path: string): Buffer {
   let text: string;
   try {
     text = readFileSync(path, 'utf8').replace(/\r?\n$/, '');
@@ -55,6 +55,22 @@ export function readSecret(path: string): Buffer {
   const key = text.startsWith('whsec_') ? Buffer.from(text.slice('whsec_'.length), 'base64') : Buffer.from(text);
   if (key.length === 0) throw new UsageError(`--http-secret-file ${path} holds no key; write one into it`);
   return key;
+}
+
+/** The key of the file at each call. While it has none, as a file may that is being replaced, the last one. @throws UsageError */
+function openSecret(path: string, warn: (line: string) => void): () => Buffer {
+  let key = readSecret(path);
+  let isThere = true;
+  return () => {
+    try {
+      key = readSecret(path);
+      isThere = true;
+    } catch (error) {
+      if (isThere) warn(`warning: ${describeError(error)}; until then the last key signs`);
+      isThere = false;
+    }
+    return key;
+  };
 }
 
 /**
@@ -87,7 +103,7 @@ interface Webhook {
 export function openWebhook({ url, timeoutMs, retries, secretFile }: WebhookConfig, deps: WatchDeps): Webhook {
   const { clock, random, signal, log } = deps;
   const { origin, pathname, search } = new URL(url);
-  if (secretFile !== null) readSecret(secretFile);
+  const secret = secretFile === null ? () => null : openSecret(secretFile, (line) => log('warn', line));
   const pool = openHttpPool(origin, { connections: 1, connectTimeoutMs: Math.min(CONNECT_TIMEOUT_MS, timeoutMs) });
   // Many services have their secret in the path.
   const shown = origin;
@@ -97,12 +113,7 @@ export function openWebhook({ url, timeoutMs, retries, secretFile }: WebhookConf
       const body = JSON.stringify(event);
       const about = printable(`event ${event.id} (${event.type}${event.subject ? ` of ${event.subject}` : ''})`);
       for (let number = 1; ; number += 1) {
-        const headers = webhookHeaders(
-          event.id,
-          body,
-          clock.wallMs(),
-          secretFile === null ? null : readSecret(secretFile),
-        );
+        const headers = webhookHeaders(event.id, body, clock.wallMs(), secret());
         const outcome = await attempt(pool, `${pathname}${search}`, body, headers);
         if (outcome.kind === 'done') return;
         const reason = printable(outcome.reason);

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import type { WebhookConfig } from '../../../src/cli/watch/watch-config.ts';
-import { judgeAnswer, openWebhook, readSecret, webhookHeaders } from '../../../src/cli/watch/webhook.ts';
+import { judgeAnswer, openWebhook, webhookHeaders } from '../../../src/cli/watch/webhook.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
 import { RollcallError, UsageError } from '../../../src/lib/errors.ts';
 import { type CloudEvent, cloudEvent } from '../../../src/record/cloud-event.ts';
@@ -154,16 +154,32 @@ describe('the signature', () => {
     });
   });
 
-  test('a replaced secret file signs the next event; a missing or empty one is refused', async (t) => {
+  test('a replaced secret file signs the next event; a missing or empty one is refused at the start', async (t) => {
     const folder = await mkdtemp(join(tmpdir(), 'rollcall-webhook-'));
     t.after(() => rm(folder, { recursive: true }));
     const secretFile = join(folder, 'secret');
     await writeFile(secretFile, 'one\n');
-    const { webhook, got } = await world(t, [status(200)], { secretFile });
+    const { webhook, got, log } = await world(t, [status(200)], { secretFile });
     await webhook.send(EVENT);
     await writeFile(secretFile, 'whsec_dHdv');
     await webhook.send(EVENT);
-    const expected = ['one', 'two'].map((key, n) => {
+    // While it is being replaced it may be empty or away.
+    await writeFile(secretFile, '\n');
+    await webhook.send(EVENT);
+    await rm(secretFile);
+    await webhook.send(EVENT);
+    assert.deepEqual(log, [
+      `warning: --http-secret-file ${secretFile} holds no key; write one into it; until then the last key signs`,
+    ]);
+    await writeFile(secretFile, 'three');
+    await webhook.send(EVENT);
+    await rm(secretFile);
+    await webhook.send(EVENT);
+    assert.match(
+      log[1] ?? '',
+      /^warning: cannot read --http-secret-file \S+: ENOENT.*; until then the last key signs$/,
+    );
+    const expected = ['one', 'two', 'two', 'two', 'three', 'three'].map((key, n) => {
       const { headers, body } = got[n] as Got;
       const signed = `${headers['webhook-id']}.${headers['webhook-timestamp']}.${body}`;
       return `v1,${createHmac('sha256', key).update(signed).digest('base64')}`;
@@ -172,8 +188,8 @@ describe('the signature', () => {
       got.map(({ headers }) => headers['webhook-signature']),
       expected,
     );
+    await assert.rejects(world(t, [], { secretFile }), /^UsageError: cannot read --http-secret-file .*ENOENT/);
     await writeFile(secretFile, '\n');
-    assert.throws(() => readSecret(secretFile), /holds no key/);
-    assert.throws(() => readSecret(join(folder, 'none')), /cannot read --http-secret-file .*ENOENT/);
+    await assert.rejects(world(t, [], { secretFile }), /^UsageError: .*holds no key/);
   });
 });
