@@ -104,8 +104,10 @@ export async function consumeEvents(consumer: Consumer): Promise<never> {
         if (batch.events.some((event) => 'snapshot' in event && event.snapshot)) {
           // A snapshot in mid-stream may come from another store, so there is no valid cursor until it is complete.
           // A snapshot at the start of a stream keeps the cursor: the next stream needs it to judge a mass loss.
-          if (since !== null && settled) onFinished(null, delivered);
-          since = null;
+          if (since !== null && settled) {
+            onFinished(null, delivered);
+            since = null;
+          }
         }
         const events = batch.events.map((event) => filterEvent(event, filter)).filter((event) => event !== null);
         if (events.length > 0) await deliver(events);

@@ -185,6 +185,23 @@ describe('consume events', () => {
     await assert.rejects(ended);
   });
 
+  test('nor is it given up by a consumer that was too slow in a snapshot at the start', async () => {
+    const entry = { record: sampleRecord({}), presence: null };
+    const instanceId = entry.record.ec2InstanceId;
+    const lost: RollEvent = { kind: 'lost', revision: '9', instanceId, before: null, after: entry, snapshot: true };
+    const { log, waiting, abort, ended } = consume(
+      [[{ events: [lost], cursor: null }, new SlowReaderError('too slow')], [batch('9')]],
+      { since: '8' },
+    );
+    await waiting;
+    assert.deepEqual(
+      log.filter((line) => /^(open|finished)/.test(line)),
+      ['open after 8', 'open after 8', 'finished 9'],
+    );
+    abort.abort();
+    await assert.rejects(ended);
+  });
+
   test('nor is it cleared where something else comes before the snapshot at the start', async () => {
     const entry = { record: sampleRecord({}), presence: null };
     const instanceId = entry.record.ec2InstanceId;
