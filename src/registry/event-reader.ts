@@ -27,6 +27,8 @@ export function openReader(
   let begun: Beginning | null = null;
   let sent = 0;
   let ready: (() => void) | null = null;
+  /** Where the reader resumed; null: it did not, or has taken a batch since. */
+  let resumedAfter: string | null = null;
   /** Something came since the last `take`, and nothing waited for it. */
   let missed = false;
 
@@ -45,13 +47,18 @@ export function openReader(
   };
   const aborting = onAbort(signal, close);
 
-  const begin = (beginning: Beginning | null) => {
-    begun = beginning ?? parts.snapshot();
+  const begin = (beginning: Beginning) => {
+    begun = beginning;
     sent = 0;
     wake();
   };
-  if (since === null) begin(null);
-  else resume(parts, since, signal).then(begin, wake); // rejects after an abort: `take` says so
+  if (since === null) begin(parts.snapshot());
+  else
+    resume(parts, since, signal).then((resumed) => {
+      if (resumed) resumedAfter = since;
+      // The reader knew these nodes as present, and a snapshot made before this does not say that they may return.
+      begin(resumed ?? parts.snapshot({ isNew: parts.live.takeLost() }));
+    }, wake); // rejects after an abort: `take` says so
 
   function take(): EventBatch | 'end' | null {
     signal.throwIfAborted();
@@ -62,13 +69,19 @@ export function openReader(
       // A reader that falls behind the log meanwhile gets all of them: only then has it a cursor to continue from.
       if (batch && reader.isCurrent()) {
         sent += 1;
+        resumedAfter = null;
         return batch;
       }
       // Nothing holds on to a snapshot that was sent.
       if (batches.length > 0) begun = { batches: [], reader };
       const next = reader.take();
+      if (next === null) return null;
+      const cursor = resumedAfter;
+      resumedAfter = null;
       if (next !== 'restarted') return next;
-      begin(null);
+      begin(parts.snapshot());
+      // The snapshot is one in mid-stream also for a reader that has had no change before it: a cursor tells it so.
+      if (cursor !== null) return { events: [], cursor };
     }
     return null;
   }
@@ -94,17 +107,16 @@ export async function* iterate(reader: EventReader): AsyncGenerator<EventBatch, 
   }
 }
 
+/** @returns null: only a snapshot can continue the stream */
 async function resume(
-  { log, live, catchUp, snapshot }: EventParts,
+  { log, live, catchUp }: EventParts,
   since: string,
   signal: AbortSignal,
-): Promise<Beginning> {
+): Promise<Beginning | null> {
   const reader = log.readAfter(since);
   const begun = reader ? { batches: [], reader } : await catchUp.resume(since, signal);
-  // The reader knew these nodes as present, and a snapshot made before this does not say that they may return.
-  if (begun === null) return snapshot({ isNew: live.takeLost() });
   const uncertain = live.uncertain();
-  if (uncertain === null) return begun;
+  if (begun === null || uncertain === null) return begun;
   // It may have begun before `since`, or in another process.
   return { ...begun, batches: [{ events: [uncertain], cursor: since }, ...begun.batches] };
 }

@@ -19,7 +19,7 @@ export function holdLosses(source: EventSource): EventSource {
   return {
     async events(options) {
       const batches = await source.events(options);
-      const hold = createHold(options.since);
+      const hold = createHold();
       return (async function* () {
         for await (const batch of batches) {
           const held = hold(batch);
@@ -31,9 +31,9 @@ export function holdLosses(source: EventSource): EventSource {
 }
 
 /** The same for one reader, batch by batch. @returns a function of each batch; null: there is nothing to send */
-export function createHold(since: string | null): (batch: EventBatch) => EventBatch | null {
+export function createHold(): (batch: EventBatch) => EventBatch | null {
   let held = NOTHING_HELD;
-  let cursor = since;
+  let cursor: string | null | undefined;
   return (batch) => {
     const step = holdBatch(held, batch);
     const isNew = step.batch.events.length > 0 || step.batch.cursor !== cursor;

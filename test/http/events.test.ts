@@ -421,8 +421,8 @@ test('with uncertain=hold an uncertain loss comes after certain, and a reader wi
     '8/certain  after 8',
   ]);
   assert.deepEqual(brief(holding), [
-    '8/i-00000002/registered  after ',
-    '8/certain  after ',
+    '8/i-00000002/registered  after 6',
+    '8/certain  after 6',
     '7/i-00000001/lost  after 8',
   ]);
 });

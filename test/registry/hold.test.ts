@@ -81,7 +81,7 @@ describe('hold uncertain losses', () => {
       batch(8, ...change(3, 8, gone(3), null)),
       batch(9, certain(9)),
     );
-    assert.deepEqual(out, ['registered:2@7 → 5', 'forgotten:3@8 → 5', 'certain@9 lost:4@6 → 9']);
+    assert.deepEqual(out, [' → 5', 'registered:2@7 → 5', 'forgotten:3@8 → 5', 'certain@9 lost:4@6 → 9']);
   });
 
   test('of two uncertainties in a row, the first `certain` releases only its own losses', async () => {
@@ -92,7 +92,7 @@ describe('hold uncertain losses', () => {
       batch(9, certain(9, 7)),
       batch(9, certain(9)),
     );
-    assert.deepEqual(out, ['certain@9 lost:1@6 → 7', 'certain@9 lost:2@8 → 9']);
+    assert.deepEqual(out, [' → 5', 'certain@9 lost:1@6 → 7', 'certain@9 lost:2@8 → 9']);
   });
 
   test('a snapshot replaces what is kept, and shows uncertain losses as present', async () => {
@@ -109,7 +109,12 @@ describe('hold uncertain losses', () => {
       batch(20, synced),
       batch(20, certain(20)),
     );
-    assert.deepEqual(out, ['=registered:1@20 =registered:2@20 → null', 'synced@20 → 14', 'certain@20 lost:2@15 → 20']);
+    assert.deepEqual(out, [
+      ' → 5',
+      '=registered:1@20 =registered:2@20 → null',
+      'synced@20 → 14',
+      'certain@20 lost:2@15 → 20',
+    ]);
   });
 
   test('the synced of such a snapshot has them as present too, so that a filter by presence keeps them', () => {
@@ -126,6 +131,7 @@ describe('hold uncertain losses', () => {
   test('a snapshot of an empty roll ends what is kept', async () => {
     const synced: RollEvent = { kind: 'synced', revision: '20', entries: [] };
     assert.deepEqual(await filter('5', batch(6, ...lost(1, 6)), batch(20, synced), batch(21, certain(21))), [
+      ' → 5',
       'synced@20 → 20',
       'certain@21 → 21',
     ]);

@@ -64,7 +64,7 @@ export function events({ feed, clock, random, maxReaders = 1_000 }: EventsRouteO
       const retryMs = RETRY_MS.least + RETRY_MS.spread * random();
       const { pieces, heartbeat } = createEventStream({
         reader,
-        hold: hold ? createHold(since) : (batch) => batch,
+        hold: hold ? createHold() : (batch) => batch,
         filter,
         // While the store does not answer, an open stream keeps the old store id.
         eventText: () => currentText(signal).catch(() => eventText),
@@ -150,14 +150,15 @@ export function createEventStream(options: EventStreamOptions): EventStream {
     // One at the start keeps it: a client that is cut off in it asks again after its old id, without which the next snapshot
     // cannot tell a mass loss.
     const id = cursor ?? (settled ? '' : lastId);
-    settled ||= cursor !== null;
-    if (id !== lastId) {
+    // The client must know, too, that the stream has a cursor: it does not obey an empty id before.
+    const settles = !settled && cursor !== null;
+    settled ||= settles;
+    if (id !== lastId || settles) {
       lastId = id;
       idDue = true;
     }
-    if (events.length === 0) return null;
     const accepted = acceptsAll ? events : filtered(events);
-    if (accepted.length === 0) return null;
+    if (accepted.length === 0) return settles ? Buffer.from(`${takeIdLine()}\n`) : null;
     // Clear the id before the first event, so that a client that is cut off in the snapshot does not resume after the old id.
     if (idDue && lastId === '') return Buffer.concat([Buffer.from(`${takeIdLine()}\n`), eventText(accepted, '')]);
     return eventText(accepted, takeIdLine());

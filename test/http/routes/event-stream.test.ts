@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createEventStream, createEventText } from '../../../src/http/routes/event-stream.ts';
 import { EVERY_NODE } from '../../../src/record/filter.ts';
-import { createEventLog } from '../../../src/registry/event-log.ts';
+import { createEventLog, type EventLog } from '../../../src/registry/event-log.ts';
 import { openReader } from '../../../src/registry/event-reader.ts';
 import type { EventBatch, EventReader } from '../../../src/registry/event-source.ts';
+import { createHold } from '../../../src/registry/hold.ts';
 
 test('a heartbeat never sends a cursor before its events', async () => {
   const told: EventBatch = { events: [{ kind: 'synced', revision: '5', entries: [] }], cursor: '5' };
@@ -60,14 +61,14 @@ test('a snapshot at the start of a stream keeps the id that the client has; one 
   assert.equal(heartbeat(), ':\n\n');
 });
 
-test('a change that comes while the client does not read is sent when it reads again, without another change', async () => {
-  const log = createEventLog();
-  log.restart('1');
+/** The stream of a client that resumes after revision 1, which is the newest of the log. */
+function resumed(log: EventLog, hold: (batch: EventBatch) => EventBatch | null) {
+  const restored: EventBatch = { events: [{ kind: 'synced', revision: '1', entries: [] }], cursor: null };
   const parts = {
     log,
     live: { uncertain: () => null, takeLost: () => false },
     catchUp: { resume: async () => assert.fail('the log has it'), count: () => 0 },
-    snapshot: () => assert.fail('the log has it'),
+    snapshot: () => ({ batches: [restored], reader: log.readFrom(log.here()) }),
   };
   const { pieces } = createEventStream({
     reader: openReader(
@@ -76,14 +77,32 @@ test('a change that comes while the client does not read is sent when it reads a
       new AbortController().signal,
       () => {},
     ),
-    hold: (batch) => batch,
+    hold,
     filter: { kinds: null, nodes: EVERY_NODE },
     eventText: async () => createEventText('store', { wallMs: () => 0 }),
     since: '1',
     retryMs: 1_000,
   });
+  return pieces[Symbol.asyncIterator]();
+}
+
+test('a stream that resumes in a quiet roll clears its id when the store is restored', async () => {
+  for (const hold of [createHold(), (batch: EventBatch) => batch]) {
+    const log = createEventLog();
+    log.restart('1');
+    const stream = resumed(log, hold);
+    await stream.next(); // retry
+    const next = stream.next();
+    log.restart('1');
+    assert.match(String((await next).value), /^id: 1\n\nid: \n\nevent: rollcall.roll.synced\n/);
+  }
+});
+
+test('a change that comes while the client does not read is sent when it reads again, without another change', async () => {
+  const log = createEventLog();
+  log.restart('1');
   const append = (revision: string) => log.append([{ revision, events: [{ kind: 'synced', revision, entries: [] }] }]);
-  const stream = pieces[Symbol.asyncIterator]();
+  const stream = resumed(log, (batch) => batch);
   await stream.next(); // retry
   const second = stream.next();
   setImmediate(() => append('2'));
