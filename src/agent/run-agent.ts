@@ -299,7 +299,10 @@ function sayHowItEnded(
   { leaving, log }: Pick<AgentDependencies, 'leaving' | 'log'>,
 ): void {
   if (last === null && state.hold && state.phase !== 'departed') {
-    log.warn(`could not deregister within ${DEPARTURE_LIMIT_MS} ms: readers see this node as lost`);
+    // It may be done: its answer may be lost, or it goes on to end what may come late.
+    log.warn(
+      `deregistration not confirmed within ${DEPARTURE_LIMIT_MS} ms: readers see this node as lost, if the store did not carry it out`,
+    );
   }
   if (last?.phase === 'superseded' && !leaving.get()) {
     throw new SupersededError(

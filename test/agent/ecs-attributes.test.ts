@@ -54,7 +54,7 @@ test('a deregistration that ECS does not answer does not hold up the departure',
   await agent.leave();
   assert.equal((await world.record())?.departure?.cause, 'stopped');
   assert.deepEqual(
-    agent.log().filter((line) => line.includes('could not deregister')),
+    agent.log().filter((line) => line.includes('deregistration not confirmed')),
     [],
   );
 });

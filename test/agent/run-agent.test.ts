@@ -54,3 +54,15 @@ test('an agent says once that the watch of the roll is down, warns in its check,
   assert.deepEqual(told().slice(1), ['info: the watch of the roll is up again, or no longer needed']);
   assert.equal(await isWatching(), '1');
 });
+
+test('a departure that the store carried out without an answer is not called failed', async (t) => {
+  const world = await startWorld(t);
+  const agent = await world.startAgent();
+  agent.network.loseAnswers = true;
+  await agent.leave();
+  assert.equal((await world.record())?.departure?.cause, 'stopped');
+  assert.deepEqual(
+    agent.log().filter((line) => line.includes('readers see')),
+    ['deregistration not confirmed within 2000 ms: readers see this node as lost, if the store did not carry it out'],
+  );
+});
