@@ -19,8 +19,6 @@ import type { WatchConfig, WatchDeps } from './watch-config.ts';
 const FIRST_RETRY_MS = 500;
 const MAX_RETRY_MS = 10_000;
 const READ_MS = 20_000;
-/** Before a cursor is saved; the end of a watch waits 2 s for that. */
-const CHECK_MS = 1_500;
 
 /**
  * As a watch of the store, over an agent's HTTP port: the same events, with the same ids, so a cursor file works for both.
@@ -78,8 +76,9 @@ export async function watchAgent(
     const isSameStore = async (expected: string) => {
       if (checked === retries) return true;
       const checking = retries;
-      const never = new AbortController().signal; // the last cursor is written after the watch has been ended
-      const id = await readStoreIdOnce(agent, origin, clock, never, CHECK_MS);
+      // The last cursor is written after the watch has been ended, which waits 2 s for that, and then closes the agent's source.
+      const never = new AbortController().signal;
+      const id = await readStoreIdOnce(agent, origin, clock, never);
       if (id === null) throw unknownStore(origin);
       if (id === expected) checked = checking;
       else ending.abort(otherStore(origin, id, expected));
@@ -144,10 +143,9 @@ function readStoreIdOnce(
   origin: string,
   clock: WatchDeps['clock'],
   signal: AbortSignal,
-  limitMs: number,
 ): Promise<string | null> {
   const action = `read the id of the store at ${origin}`;
-  return withDeadline(clock, limitMs, signal, action, (within) => agent.read('/v1/status', action, within, storeIdOf));
+  return withDeadline(clock, READ_MS, signal, action, (within) => agent.read('/v1/status', action, within, storeIdOf));
 }
 
 /** Asks until the agent knows it. @throws AgentError that a retry cannot fix */
@@ -159,7 +157,7 @@ async function readStoreId(
 ): Promise<string> {
   for (let backoff = new Backoff(FIRST_RETRY_MS, MAX_RETRY_MS); ; backoff = backoff.next()) {
     try {
-      const id = await readStoreIdOnce(agent, origin, clock, signal, READ_MS);
+      const id = await readStoreIdOnce(agent, origin, clock, signal);
       if (id !== null) return id;
       onRetry(unknownStore(origin));
     } catch (error) {

@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { runProgram } from '../../../src/cli/program.ts';
 import type { Terminal } from '../../../src/cli/terminal.ts';
 import { EMPTY_LIST, json, startScriptedAgent, stream } from '../../client/scripted-agent.ts';
@@ -173,6 +174,25 @@ test('a cursor is not saved for another store that answers at the same URL, and 
   assert.equal(await watch.code, 1);
   assert.match(watch.said.stderr, /now has another store: its id is b, was a; restart the watch\n$/);
   assert.deepEqual(JSON.parse(await readFile(file, 'utf8')), { version: 1, store: 'a', revision: '5' });
+});
+
+test('a cursor is saved also where the agent takes a while to say which store it has', async (t) => {
+  let streams = 0;
+  const agent = await startScriptedAgent(t, async (req, res) => {
+    if (req.url?.startsWith('/v1/events')) {
+      streams += 1;
+      return stream(`id: ${streams}\n\n`, streams < 2 ? 'end' : 'stay')(req, res);
+    }
+    if (!req.url?.startsWith('/v1/status')) return json(200, EMPTY_LIST)(req, res);
+    // Longer than the end of a watch waits for it.
+    if (streams > 1) await sleep(2_100);
+    json(200, { store: { id: 'a' } })(req, res);
+  });
+  const file = join(await folder(t), 'cursor');
+  const watch = watching(['--agent', agent.url, '--cursor', file]);
+  await until('it is saved', PATIENCE_MS, async () => (await readFile(file, 'utf8').catch(() => '')).includes('"2"'));
+  await watch.stop();
+  assert.doesNotMatch(watch.said.stderr, /cursor/);
 });
 
 test('on a terminal it prints a line when it is connected and one for each event; -o ndjson prints JSON', async (t) => {
