@@ -9,6 +9,7 @@ import { onEc2Clock } from '../record/node-clock.ts';
 import type { Roll } from '../record/roll.ts';
 import { rollStatus } from '../record/roll-status.ts';
 import { type MassLossLimits, massLossNote } from '../registry/mass-loss.ts';
+import { unreadableNodes } from '../store/read-roll.ts';
 import type { Store } from '../store/store.ts';
 import { DIFFERENCE_KINDS, type DifferenceKind } from './audit-report.ts';
 import type { FleetStatus, StatusAudit, StatusClaim } from './fleet-answer.ts';
@@ -97,13 +98,19 @@ type StatusRoll = Pick<FleetStatus, 'ageMs' | 'stale' | 'uncertainty'> & {
   readonly massLoss: MassLossLimits | null;
 };
 
-/** Joins the two; pure. A filter selects nodes and, with them, drains. */
+/**
+ * Joins the two; pure. A filter selects nodes and, with them, drains. The claim of a node that is forgotten, which outlives
+ * its record, is none.
+ */
 export function fleetStatus(read: StatusRoll, store: StoreStatus, filter: RollFilter): FleetStatus {
   const { roll, ageMs, stale, uncertainty, massLoss } = read;
   const entries = filterRoll(roll.entries, filter);
   const chosen = new Map(entries.map(({ record }) => [record.ec2InstanceId, record]));
   const isWhole = entries.length === roll.entries.length;
-  const claims = store.drains?.filter(({ ec2InstanceId }) => isWhole || chosen.has(ec2InstanceId));
+  const unreadable = unreadableNodes(roll.skipped);
+  const claims = store.drains?.filter(({ ec2InstanceId: id }) => {
+    return chosen.has(id) || (isWhole && unreadable(id) !== null);
+  });
   const drains =
     claims?.slice(0, MAX_STATUS_DRAINS).map((claim) => {
       const record = chosen.get(claim.ec2InstanceId);

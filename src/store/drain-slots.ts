@@ -3,7 +3,7 @@ import type { NodeRecord } from '../record/record.ts';
 import type { Roll } from '../record/roll.ts';
 import { DRAINS, drainAdmissionKey, drainKey } from './keys.ts';
 import { type Guard, type KeyValue, type Kv, type RangePage, releaseLeases } from './kv.ts';
-import { readRoll, WHOLE } from './read-roll.ts';
+import { readRoll, unreadableNodes, WHOLE } from './read-roll.ts';
 import { LeaseNotFoundError } from './store-errors.ts';
 
 /**
@@ -128,6 +128,7 @@ export function decideRoom(
   const scope = clusterScope(arn);
   const isNear = (arn: string | null | undefined) => mayShareScope(scope, clusterScope(arn));
   const records = new Map(roll.entries.map((entry) => [entry.record.ec2InstanceId, entry]));
+  const unreadable = unreadableNodes(roll.skipped);
   const present = roll.entries.filter(
     ({ record, presence }) => presence && record.cluster === cluster && isNear(record.containerInstanceArn),
   ).length;
@@ -137,8 +138,8 @@ export function decideRoom(
     if (claim?.phase === 'overruled') return false;
     const entry = records.get(instanceId);
     if (!isNear(claim?.arn ?? entry?.record.containerInstanceArn)) return false;
-    // An unreadable record may be this node's; an unreadable claim counts for its node's cluster.
-    if (!entry) return roll.skipped.length > 0 && (claim === null || claim.cluster === cluster);
+    // Of a forgotten node, whose claim outlives its record. An unreadable claim counts for its node's cluster.
+    if (!entry) return unreadable(instanceId) !== null && (claim === null || claim.cluster === cluster);
     if ((claim?.cluster ?? entry.record.cluster) !== cluster) return false;
     return entry.presence !== null || !goneForGood(entry.record);
   });

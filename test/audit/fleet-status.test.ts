@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { fleetStatus, readStoreStatus } from '../../src/audit/fleet-status.ts';
 import { parseFilter } from '../../src/record/filter.ts';
 import { DEFAULT_MASS_LOSS } from '../../src/registry/mass-loss.ts';
+import { recordKey } from '../../src/store/keys.ts';
 import type { Store } from '../../src/store/store.ts';
 import { fakeStore } from '../support/fake-store.ts';
 import { sampleInstanceId } from '../support/sample-record.ts';
@@ -63,4 +64,20 @@ test('many lost nodes are a note, among those that the filter asks for, unless t
   const instants = { since: '2026-01-01T00:00:00Z', until: '2026-01-01T00:00:30Z' };
   const uncertainty = { vanished: 8, nodes: 20, limitShare: 0.3, limitCount: 5, ...instants };
   assert.deepEqual(notes({ uncertainty }, 'demo', 'passing'), []);
+});
+
+test('the claim of a forgotten node does not count as draining; that of a node whose record cannot be read does', async () => {
+  const list = async () => [0, 1, 2].map((n) => ({ instanceId: sampleInstanceId(n), claim: null }));
+  const store: Store = Object.create(fakeStore(), { drainSlots: { value: { list } } });
+  const read = await readStoreStatus(store, simulatedClock(), signal);
+  const skipped = [{ key: recordKey(sampleInstanceId(1)), reason: 'not JSON' }];
+  const roll = {
+    roll: { revision: '7', entries: [sampleNode(0)], skipped },
+    ageMs: 0,
+    stale: false,
+    uncertainty: null,
+    massLoss: null,
+  };
+  const { drains, draining } = fleetStatus(roll, read, parseFilter({}));
+  assert.deepEqual([drains?.map(({ ec2InstanceId }) => ec2InstanceId), draining], [[0, 1].map(sampleInstanceId), 2]);
 });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Roll, RollEntry } from '../../src/record/roll.ts';
 import { decideRoom, type StoredClaim } from '../../src/store/drain-slots.ts';
+import { ROOT, recordKey } from '../../src/store/keys.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 
 const presence = { session: 's', since: '2026-01-01T00:00:00Z', ttlSeconds: 30 };
@@ -48,7 +49,20 @@ for (const [name, entries, more, taken] of [
   ['lost after a notice of its stop', [lostWith('spot-interruption', 'stop')], {}, 1],
   ['lost while its group waits to end it', [lostWith('asg-termination', 'terminate')], {}, 1],
   ['forgotten', [], {}, 0],
-  ['not there, with a record that cannot be read', [], { skipped: [{ key: 'k', reason: 'r' }] }, 1],
+  [
+    'not there, with a record that cannot be read',
+    [],
+    { skipped: [{ key: recordKey(sampleInstanceId(0)), reason: 'r' }] },
+    1,
+  ],
+  [
+    'forgotten, beside another’s record that cannot be read',
+    [],
+    { skipped: [{ key: recordKey(sampleInstanceId(1)), reason: 'r' }] },
+    0,
+  ],
+  ['forgotten, beside a foreign key', [], { skipped: [{ key: `${ROOT}x`, reason: 'r' }] }, 0],
+  ['not there, where more records than are named cannot be read', [], { skipped: [{ key: ROOT, reason: 'r' }] }, 1],
 ] as const) {
   test(`the claim of a node that is ${name} uses ${taken} slots`, () => {
     assert.equal(decideRoom(here, [claim(0)], rollOf(entries, more), 10).taken, taken);
