@@ -11,11 +11,11 @@ const STEP_BACK_MS = 3_000;
 
 /** The state after each answer; pure. */
 export const applyDrain: Apply<DrainState, DrainStep, DrainAnswers> = {
-  'read-claim': (state, _, claim, { nowMs }) => {
+  'read-claim': (state, { between }, claim, { nowMs }) => {
     // The age of a lease that this process has not renewed is not known: it is renewed at once.
     const isKnown = claim !== null && claim.lease === state.claim?.lease;
     // Read in its turn, not between tries of another call that fail.
-    const now = state.claim === undefined ? withoutLastError(state) : recovered(state);
+    const now = state.claim === undefined || between ? withoutLastError(state) : recovered(state);
     const since = isKnown ? {} : { renewAtMs: nowMs, claimSinceMs: nowMs };
     return { ...now, claim, claimReadAtMs: nowMs, ...since };
   },
@@ -38,19 +38,19 @@ export const applyDrain: Apply<DrainState, DrainStep, DrainAnswers> = {
     return { ...state, trouble: { ...state.trouble, retryAtMs, backoff: backoff.next() }, pauseReason };
   },
   describe(before, { place, instanceId }, described, { nowMs }) {
-    const state = withStatus(before, place, instanceId, described, nowMs);
+    const state = withStatus(withoutLastError(before), place, instanceId, described, nowMs);
     const activatedArn = state.status?.text === 'DRAINING' ? null : state.activatedArn;
     const canDrain = state.status?.text === 'ACTIVE' || state.status?.text === 'DRAINING';
     const standOff = canDrain ? initialDrainState.standOff : state.standOff;
     return { ...state, activatedArn, refusal: withoutError(state.refusal), standOff };
   },
   drain: (state, { place, instanceId }, described, { nowMs }) => ({
-    ...withStatus(state, place, instanceId, described, nowMs),
+    ...withStatus(recovered(state), place, instanceId, described, nowMs),
     drainDenied: false,
     refusal: initialDrainState.refusal,
   }),
   activate: (state, { place, instanceId }, described, { nowMs }) => ({
-    ...withStatus(state, place, instanceId, described, nowMs),
+    ...withStatus(recovered(state), place, instanceId, described, nowMs),
     activatedArn: place.arn,
     refusal: initialDrainState.refusal,
   }),
@@ -102,7 +102,7 @@ export function applyDrainFailure(before: DrainState, call: Call<DrainStep>, err
   return { ...state, claim, trouble: afterFailure(state.trouble, action, error, end) };
 }
 
-/** An answer alone does not make the next pause short again: reading the claim succeeds between tries that fail. */
+/** An answer alone does not make the next pause short again: reading the claim or the status succeeds between tries that fail. */
 function withoutLastError(state: DrainState): DrainState {
   return { ...state, trouble: withoutError(state.trouble) };
 }
@@ -118,7 +118,7 @@ function withStatus(
   described: Described,
   atMs: number,
 ): DrainState {
-  return { ...recovered(state), status: { arn, text: statusInEcs(described, arn, instanceId), atMs } };
+  return { ...state, status: { arn, text: statusInEcs(described, arn, instanceId), atMs } };
 }
 
 function renewAtMs({ nowMs, random }: CallEnd): number {

@@ -12,7 +12,8 @@ export type Place = { readonly arn: string; readonly cluster: string };
 export type DrainStep = Why &
   (
     | Wait
-    | { readonly action: 'read-claim'; readonly instanceId: string }
+    /** `between`: for another call, which may have failed before; not in its turn. */
+    | { readonly action: 'read-claim'; readonly instanceId: string; readonly between?: true }
     | { readonly action: 'take'; readonly instanceId: string; readonly place: Place; readonly cause: string }
     | { readonly action: 'describe' | 'drain' | 'activate'; readonly instanceId: string; readonly place: Place }
     | {
@@ -249,7 +250,7 @@ function planHeld(
   const readFirst = (step: DrainStep, readAtMs: number): DrainStep =>
     state.claimReadAtMs >= readAtMs
       ? step
-      : { action: 'read-claim', instanceId, phase, reason: 'whether the claim is still this one' };
+      : { action: 'read-claim', instanceId, between: true, phase, reason: 'whether the claim is still this one' };
   const standOff = cause.kind === 'stands' ? { standOff: { arn: place.arn, cause: cause.key } } : {};
   const describe: DrainStep = {
     action: 'describe',

@@ -6,7 +6,7 @@ import type { DrainSlots } from '../../../src/store/drain-slots.ts';
 import { createRollStore } from '../../../src/store/roll-store.ts';
 import { openMemoryKv } from '../../../src/store/sqlite/sqlite-kv.ts';
 import { StoreError } from '../../../src/store/store-errors.ts';
-import { fakeAgentEcs } from '../../support/fake-agent-ecs.ts';
+import { fakeAgentEcs, noAnswer } from '../../support/fake-agent-ecs.ts';
 import { keptLog, silentLog } from '../../support/kept-log.ts';
 import { sampleInstanceId, sampleRecord } from '../../support/sample-record.ts';
 import { seededRandom } from '../../support/seeded-random.ts';
@@ -113,4 +113,39 @@ test('a store that does not answer is a line for each kind of error, however oft
   assert.deepEqual(lines, ['drain: no answer within 801 ms', 'drain: connection refused']);
   stop.abort(new Error('the test ended'));
   await running;
+});
+
+test('a request to drain without an answer is repeated ever more rarely, although ECS describes the node each time', async () => {
+  const clock = simulatedClock();
+  const random = seededRandom(4);
+  const config = { kind: 'memory', label: 'memory:', name: 'unanswered-requests' } as const;
+  const store = createRollStore(await openMemoryKv(config, { clock, random, bootId: 'boot-1' }));
+  const ecs = fakeAgentEcs();
+  const arn = 'arn:aws:ecs:us-east-1:123456789012:container-instance/demo/1';
+  ecs.add(arn);
+  ecs.failing.set('ecs:UpdateContainerInstancesState', noAnswer('ecs:UpdateContainerInstancesState'));
+  const cell = createCell(sampleRecord({ containerInstanceArn: arn, interruption: SPOT }));
+  const stop = new AbortController();
+  const running = runDrain(
+    {
+      ...{ config: { on: ['interruption'], criticalAfterMs: 300_000, maxSharePercent: 10 }, clock, random },
+      ...{ log: silentLog, session: 's', slots: store.drainSlots, ecs: async () => ecs, record: cell.get },
+      ...{ noticesKnown: () => true, changes: cell, leaving: createCell(false), onStep: () => {} },
+    },
+    stop.signal,
+  ).catch(() => {}); // ended by the test
+  const sent = (status: string) => ecs.calls.filter((call) => call === status).length;
+  await clock.advance(1_800_000);
+  // Every 15 s on average, once the pause has grown.
+  assert.ok(sent('DRAINING') > 60 && sent('DRAINING') < 200, `${sent('DRAINING')} requests in half an hour`);
+  ecs.failing.clear();
+  await clock.advance(31_000);
+  assert.equal(ecs.status(arn), 'DRAINING');
+  ecs.failing.set('ecs:UpdateContainerInstancesState', noAnswer('ecs:UpdateContainerInstancesState'));
+  cell.set({ ...cell.get(), interruption: null });
+  await clock.advance(1_800_000);
+  assert.ok(sent('ACTIVE') > 60 && sent('ACTIVE') < 200, `${sent('ACTIVE')} requests in half an hour`);
+  stop.abort(new Error('the test ended'));
+  await running;
+  await store.close();
 });
