@@ -4,7 +4,7 @@ import { withDeadline } from '../../lib/deadline.ts';
 import { harmless, type Task } from '../../lib/run-group.ts';
 import type { NodeRecord } from '../../record/record.ts';
 import type { AuditReport } from '../audit-report.ts';
-import { type ConnectionDoubt, type ConnectionRead, judgeEcsConnection } from './connection-check.ts';
+import { type ConnectionRead, judgeEcsConnection, NO_DOUBT } from './connection-check.ts';
 import { type AuditDetails, type AuditSummary, decodeAuditSummary, decodeDetails, reportOf } from './documents.ts';
 import { initialAuditorState } from './fleet-audit-plan.ts';
 import { type AuditorOptions, LOCK, runAuditor } from './fleet-audit-run.ts';
@@ -57,7 +57,7 @@ export function createAuditor(
   let copy: SummaryCopy | null = null;
   /** Of this agent's own polls, while it leads. */
   let poll: ConnectionRead | null = null;
-  let doubt: ConnectionDoubt = { sinceMs: null };
+  let doubt = NO_DOUBT;
   const spreadMs = options.random() * MAX_SPREAD_MS;
   const judge = () => {
     const judged = judgeEcsConnection(doubt, {

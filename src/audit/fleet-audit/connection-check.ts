@@ -15,10 +15,23 @@ export interface ConnectionRead {
   readonly own: string | null;
 }
 
-/** Since when what the store has of all connections is not confirmed; pure state of `judgeEcsConnection`. */
-export interface ConnectionDoubt {
+/** Since when and why what the store has of all connections is not confirmed; pure state of `judgeEcsConnection`. */
+interface ConnectionDoubt {
   readonly sinceMs: number | null;
+  /**
+   * The first reason of the greatest weight so far. Where no agent can ask ECS, one after the other leads and resigns: a
+   * fleet that told of each would write all its records every few minutes.
+   */
+  readonly why: Why | null;
 }
+
+interface Why {
+  readonly text: string;
+  /** Of what is amiss: 0: the node's way to the store; 1: there is no leader, or a new one; 2: ECS; 3: the document. */
+  readonly weight: 0 | 1 | 2 | 3;
+}
+
+export const NO_DOUBT: ConnectionDoubt = { sinceMs: null, why: null };
 
 /** A new leader polls within a TTL. After this a node without a document does not know whether it is connected. */
 const UNKNOWN_AFTER_MS = 3 * CONNECTION_LIMITS.pollIntervalMs;
@@ -46,9 +59,8 @@ export function judgeEcsConnection(
   if (!read || read.shared === null) return { seen: undefined, doubt: before };
   const decoded = decodeShared(read.shared);
   const own = read.own === null ? null : decodeNodeConnection(read.own);
-  const doubted = doubtful(read, decoded, nowMs, presenceTtlMs);
-  const sinceMs = doubted === null ? null : (before.sinceMs ?? nowMs);
-  const doubt = { sinceMs };
+  const doubt = nextDoubt(before, doubtful(read, decoded, nowMs, presenceTtlMs), nowMs);
+  const { sinceMs } = doubt;
   const containerInstanceArn = node?.containerInstanceArn ?? null;
   const asked = decoded.ok ? decoded.value.clusters : null;
   if (asked !== null) {
@@ -65,11 +77,11 @@ export function judgeEcsConnection(
       return { seen: warning('ECS does not have its container instance, as the last audit found'), doubt };
     }
     const isLong = sinceMs !== null && nowMs - sinceMs >= UNKNOWN_AFTER_MS + spreadMs;
-    return { seen: isLong ? warning(`not known: ${doubted}`) : { status: 'passing', reason: '' }, doubt };
+    return { seen: isLong ? warning(`not known: ${doubt.why?.text}`) : { status: 'passing', reason: '' }, doubt };
   }
   const told = `ECS has ecs-agent disconnected since ${found.since}`;
   const isConfirmed = own?.value.by === read.holder?.session;
-  const why = doubted ?? (isConfirmed ? null : CHANGING);
+  const why = doubt.why?.text ?? (isConfirmed ? null : CHANGING);
   if (why !== null) return { seen: warning(`${told}, as last seen; ${why}`), doubt };
   if (!found.critical) return { seen: warning(told), doubt };
   const reason = reasonFrom(`${told}, for more than ${formatDuration(found.lastedMs)}`);
@@ -84,19 +96,25 @@ function isInCluster(node: Pick<NodeRecord, 'containerInstanceArn' | 'cluster'>,
 
 const CHANGING = 'the agent that audits has changed, and the new one has not asked ECS yet';
 
+function nextDoubt(before: ConnectionDoubt, now: Why | null, nowMs: number): ConnectionDoubt {
+  if (now === null) return NO_DOUBT;
+  const isKept = before.why !== null && before.why.weight >= now.weight;
+  return { sinceMs: before.sinceMs ?? nowMs, why: isKept ? before.why : now };
+}
+
 /** Why what the store has is not confirmed; null: it is. */
 function doubtful(
   { atMs, holder }: ConnectionRead,
   shared: ReturnType<typeof decodeShared>,
   nowMs: number,
   presenceTtlMs: number,
-): string | null {
-  if (nowMs - atMs > 2 * presenceTtlMs) return 'the store has not been read since';
-  if (!shared.ok) return `what the store has of all connections cannot be read: ${shared.reason}`;
-  if (holder === null) return 'no agent audits now';
-  if (holder.session !== shared.value.by) return CHANGING;
+): Why | null {
+  if (nowMs - atMs > 2 * presenceTtlMs) return { text: 'the store has not been read since', weight: 0 };
+  if (!shared.ok) return { text: `what the store has of all connections cannot be read: ${shared.reason}`, weight: 3 };
+  if (holder === null) return { text: 'no agent audits now', weight: 1 };
+  if (holder.session !== shared.value.by) return { text: CHANGING, weight: 1 };
   const { failing } = shared.value;
-  return failing && `the auditor cannot ask ECS since ${failing.since}: ${failing.reason}`;
+  return failing && { text: `the auditor cannot ask ECS since ${failing.since}: ${failing.reason}`, weight: 2 };
 }
 
 function warning(text: string): Observation {

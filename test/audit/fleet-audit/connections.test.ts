@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type ConnectionRead, judgeEcsConnection } from '../../../src/audit/fleet-audit/connection-check.ts';
+import { type ConnectionRead, judgeEcsConnection, NO_DOUBT } from '../../../src/audit/fleet-audit/connection-check.ts';
 import {
   afterFailedPoll,
   afterPoll,
@@ -112,7 +112,7 @@ const shared = (failing: { since: string; reason: string } | null = null, cluste
 function check(
   ...reads: readonly { minute?: number; read: Partial<ConnectionRead>; arn?: string | null; lateMs?: number }[]
 ) {
-  let doubt: { readonly sinceMs: number | null } = { sinceMs: null };
+  let doubt = NO_DOUBT;
   let text: string | null = null;
   for (const { minute = 0, read, arn = ARN, lateMs = 0 } of reads) {
     const atMs = minute * MINUTE_MS;
@@ -173,6 +173,52 @@ test('a node that has read nothing passes while leaders change, and warns once n
   );
   assert.equal(check({ minute: 0, read: gone }, { minute: 2, read: {} }, { minute: 4, read: gone }), 'passing');
   assert.equal(check({ minute: 0, read: gone }, { minute: 4, read: gone }, { minute: 5, read: {} }), 'passing');
+});
+
+test('in half an hour in which no leader can ask ECS the reason stays the same, although the leaders change', () => {
+  const leads = (name: string) => ({ holder: { session: name, instanceId: null } });
+  const deaf = (name: string, minute: number) => {
+    const failing = { since: `${minute}`, reason: `no answer to ${name}` };
+    return { ...leads(name), shared: encodeShared({ by: name, sequence: 1, failing, clusters: null }) };
+  };
+  const reads: { minute: number; read: Partial<ConnectionRead> }[] = [{ minute: 0, read: {} }];
+  // Each leader resigns after five polls, and the next one tells of it after three.
+  let last: Partial<ConnectionRead> = deaf('leader', 3);
+  reads.push({ minute: 3, read: last }, { minute: 4, read: last });
+  for (let minute = 5; minute < 33; minute += 5) {
+    const name = `leader ${minute}`;
+    reads.push({ minute, read: { ...last, holder: null } });
+    reads.push(...[1, 2].map((after) => ({ minute: minute + after, read: { ...last, ...leads(name) } })));
+    last = deaf(name, minute + 3);
+    reads.push(...[3, 4].map((after) => ({ minute: minute + after, read: last })));
+  }
+  const saidOf = (own: string | null) =>
+    reads.map((_, index) =>
+      check(...reads.slice(0, index + 1).map((each) => ({ ...each, read: { ...each.read, own } }))),
+    );
+  const steps = (said: readonly (string | null)[]) => said.filter((text, index) => text !== said[index - 1]);
+  assert.deepEqual(steps(saidOf(null)), [
+    'passing',
+    'warning not known: the auditor cannot ask ECS since 3: no answer to leader',
+  ]);
+  const since = 'ECS has ecs-agent disconnected since 2026-01-01T00:00:00.000Z';
+  assert.deepEqual(steps(saidOf(told(looks('xxxxxx')))), [
+    `critical ${since}, for more than 5m`,
+    `warning ${since}, as last seen; the auditor cannot ask ECS since 3: no answer to leader`,
+  ]);
+  const after = [...reads, { minute: 36, read: {} }, { minute: 37, read: { holder: null } }];
+  assert.equal(check(...after), 'passing', 'the next doubt is another');
+});
+
+test('what an agent learns of ECS counts for more than that no agent audits, and that for more than that its store was away', () => {
+  const gone = { holder: null };
+  const failing = { shared: shared({ since: 'S', reason: 'throttled' }) };
+  const silent = { minute: 0, read: {}, lateMs: 2 * TTL_MS + 1 };
+  const unaudited = [silent, { minute: 4, read: gone }, { minute: 9, read: gone }];
+  assert.equal(check(...unaudited), 'warning not known: no agent audits now');
+  const deaf = 'warning not known: the auditor cannot ask ECS since S: throttled';
+  assert.equal(check(...unaudited, { minute: 12, read: failing }), deaf);
+  assert.equal(check(...unaudited, { minute: 12, read: failing }, { minute: 15, read: gone }), deaf);
 });
 
 test('a disconnection does not end because the container instance was deregistered', () => {
