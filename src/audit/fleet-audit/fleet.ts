@@ -1,5 +1,6 @@
 import { clusterName } from '../../ecs/arn.ts';
 import type { EcsApi } from '../../ecs/ecs-api.ts';
+import { EcsError } from '../../ecs/ecs-errors.ts';
 import { disconnectedInstances, isAbsentCluster, listClusters, type OnUnexpected } from '../../ecs/list-instances.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { RollcallError } from '../../lib/errors.ts';
@@ -62,6 +63,8 @@ export function fleetAudit(
     readonly present: ReadonlyMap<string, string | null>;
     readonly atMs: number;
   } | null = null;
+  /** Of all clusters of the region, as ECS last listed them. */
+  let listed: readonly string[] = [];
 
   const ecsApi = (): Promise<EcsApi> => {
     const opening = opened ?? openEcs(REQUESTS_PER_SECOND);
@@ -74,7 +77,15 @@ export function fleetAudit(
 
   const clustersNow = async (ecs: EcsApi, roll: Roll, signal: AbortSignal): Promise<readonly string[]> => {
     if (clusters === 'all') return listClusters(ecs, signal);
-    return clusters === 'roll' ? clustersOnRoll(roll, ecs, signal) : clusters;
+    if (clusters === 'roll') return clustersOnRoll(roll, ecs, signal);
+    if (clusters.every(isArn)) return clusters;
+    // Only an ARN tells the nodes of a cluster from those of its namesake in another region. It is not worth a failed poll.
+    listed = await listClusters(ecs, signal).catch((error: unknown) => {
+      if (error instanceof EcsError) return listed;
+      throw error;
+    });
+    const arnOf = (name: string) => listed.find((arn) => clusterName(arn) === name) ?? name;
+    return [...new Set(clusters.map((each) => (isArn(each) ? each : arnOf(each))))];
   };
 
   const toPoll = async (ecs: EcsApi, signal: AbortSignal): Promise<NonNullable<typeof polled>> => {
@@ -130,6 +141,11 @@ export function fleetAudit(
       opened = null;
     },
   };
+}
+
+/** Of a name or ARN. */
+function isArn(cluster: string): boolean {
+  return cluster.includes(':');
 }
 
 /**

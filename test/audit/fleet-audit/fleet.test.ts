@@ -90,6 +90,25 @@ test('the polls pass over a cluster that was deleted, and take in a new one with
   assert.deepEqual(await poll(), ['green'], 'where ECS had none of them they are listed anew at once');
 });
 
+test('the polls tell of clusters that are given by name under their ARNs, as far as ECS lists them', async () => {
+  const clock = simulatedClock();
+  const { ecs } = changingEcs(clock.monotonicMs, ['blue', 'green']);
+  let refusal: Error | null = null;
+  const listClusters: EcsApi['listClusters'] = (...args) =>
+    refusal ? Promise.reject(refusal) : ecs.listClusters(...args);
+  const config = { ...CONFIG, clusters: ['blue', clusterArn('green'), 'green', 'gone'] };
+  const start = () =>
+    fleetAudit({ store: fakeStore(), clock, openEcs: async () => ({ ...ecs, listClusters }) }, config, null);
+  const audit = start();
+  const arns = [clusterArn('blue'), clusterArn('green')];
+  assert.deepEqual((await audit.disconnected([], signal)).clusters, arns);
+  refusal = new EcsError('denied', { code: 'AccessDeniedException', retryable: false });
+  await clock.advance(300_000);
+  assert.deepEqual((await audit.disconnected([], signal)).clusters, arns, 'what it knew stays');
+  const { clusters } = await start().disconnected([], signal);
+  assert.deepEqual(clusters, ['blue', clusterArn('green'), 'green'], 'a permission to list is not needed');
+});
+
 test('the polls say which disconnected instances are those of present nodes', async () => {
   const clock = simulatedClock();
   const store = fakeStore();
