@@ -91,6 +91,7 @@ async function consume(t: TestContext, registry: Registry, since: string | null 
   const received = () => batches.flatMap((batch) => batch.events);
   return {
     ended,
+    batches,
     received,
     kinds: () => received().map(({ kind }) => kind),
     cursor: () => batches.findLast((batch) => batch.cursor !== null)?.cursor ?? '0',
@@ -184,8 +185,10 @@ test('after a restore from a backup every reader gets a new snapshot and synced'
   await register(writer, 3);
   const consumer = await consume(t, registry);
   await until('the snapshot is complete', 60_000, () => consumer.kinds().includes('synced'));
+  const quiet = await consume(t, registry, consumer.cursor());
   await etcd.restore(join(folder, 'backup.db'));
-  await agrees(consumer, writer);
+  await Promise.all([agrees(consumer, writer), agrees(quiet, writer)]);
+  assert.notEqual(quiet.batches[0]?.cursor, null, 'a cursor says that the snapshot is one in mid-stream');
   assert.equal(consumer.roll().length, 1);
   assert.equal(consumer.kinds().at(-1), 'synced');
   await assert.rejects(registry.events({ since: '1000000', signal: NEVER }), /resume after revision 1000000/);
