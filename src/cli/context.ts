@@ -68,12 +68,13 @@ export async function readFromStore<T>(
   }
 }
 
-/** `tell` for each line that was not among those of the call before. */
+/** `tell` for each line that was not among those of the call before; how many more there are makes no other line. */
 export function createOnce(tell: (lines: readonly string[]) => void): (lines: readonly string[]) => void {
   let before: readonly string[] = [];
+  const withoutCount = (line: string) => line.replace(/\d+ more /, '');
   return (lines) => {
-    tell(lines.filter((line) => !before.includes(line)));
-    before = lines;
+    tell(lines.filter((line) => !before.includes(withoutCount(line))));
+    before = lines.map(withoutCount);
   };
 }
 

@@ -6,7 +6,7 @@ import { describeError, RollcallError } from '../lib/errors.ts';
 import { describeSkipped } from '../record/flaws.ts';
 import type { InstanceJson, RollEntry, SkippedKey } from '../record/roll.ts';
 import type { MassLossLimits } from '../registry/mass-loss.ts';
-import { type CliContext, type ReadFlags, streamSkipWarner } from './context.ts';
+import type { CliContext, ReadFlags } from './context.ts';
 import { entryOf, explainAgentError } from './roll-reader.ts';
 
 /** The roll as it is after the events so far. */
@@ -54,23 +54,24 @@ export async function* rollChanges(
   const { clock, random } = context;
   const source = await openSource(context, flags, massLoss);
   const ended = new AbortController();
-  void pollRoll(source, clock, EVERYTHING, onAnswer, AbortSignal.any([signal, ended.signal]));
+  const unread = createUnread(onAnswer);
+  void pollRoll(source, clock, EVERYTHING, unread.answered, AbortSignal.any([signal, ended.signal]));
   const client = createClient(onlyCurrent && flags.agent !== undefined ? currentSource(source, clock) : source, {
     clock,
     random,
     signal: undefined,
   });
   const instances = new Map<string, InstanceJson>();
-  const warn = streamSkipWarner(context, flags);
   const onSkipped = (skipped: SkippedKey) => {
-    warn(skipped);
     instances.delete(skipped.key);
+    unread.skipped(skipped);
   };
   let complete = false;
   let uncertain = false;
   try {
     for await (const event of client.watch({ signal, onRetry, onSkipped, onOpen, hold: massLoss !== null })) {
       applyEvent(instances, event);
+      if (event.subject !== undefined) unread.read(event.subject);
       // A snapshot in mid-stream replaces the roll node by node; until it is whole the last one stays.
       complete = event.snapshot !== true && (complete || event.type === 'rollcall.roll.synced');
       if (event.type === 'rollcall.roll.uncertain') uncertain = true;
@@ -91,6 +92,33 @@ export async function* rollChanges(
   }
 }
 
+const MAX_UNREAD = 100;
+
+/** Adds the nodes that this reader cannot read to what the agent says of the roll: a newer agent can read them. */
+function createUnread(onAnswer: (roll: RollList) => void) {
+  const unread = new Map<string, SkippedKey>();
+  let last: RollList | null = null;
+  const tell = () => {
+    if (last)
+      onAnswer({ ...last, skipped: [...last.skipped.filter(({ key }) => !unread.has(key)), ...unread.values()] });
+  };
+  return {
+    answered(roll: RollList) {
+      last = roll;
+      tell();
+    },
+    skipped(skipped: SkippedKey) {
+      const isKnown = unread.get(skipped.key)?.reason === skipped.reason;
+      if (isKnown || unread.size >= MAX_UNREAD) return;
+      unread.set(skipped.key, skipped);
+      tell();
+    },
+    read(key: string) {
+      if (unread.delete(key)) tell();
+    },
+  };
+}
+
 class StaleRollError extends RollcallError {
   override readonly name = 'StaleRollError';
   override readonly retryable = true;
@@ -104,15 +132,17 @@ export function describeFlaws({ skipped, notes }: RollList): readonly string[] {
 const EVERYTHING = new URLSearchParams();
 const LIST_LIMIT_MS = 10_000;
 
-/** What holds of the whole roll, with one node of it. */
-function askAbout(source: ListSource, clock: Clock, query: URLSearchParams, signal: AbortSignal): Promise<RollList> {
+/** What holds of the whole roll, with one node of it, or all of an older agent's: `isWhole`. */
+function askAbout(source: ListSource, clock: Clock, query: URLSearchParams, signal: AbortSignal) {
   const action = `list the roll at ${source.label}`;
-  return withDeadline(clock, LIST_LIMIT_MS, signal, action, (within) =>
-    source.list(new URLSearchParams([...query, ['limit', '1']]), within).catch((error) => {
+  return withDeadline(clock, LIST_LIMIT_MS, signal, action, async (within) => {
+    try {
+      return { roll: await source.list(new URLSearchParams([...query, ['limit', '1']]), within), isWhole: false };
+    } catch (error) {
       if (!/unknown parameter "limit"/.test(describeError(error))) throw error;
-      return source.list(query, within); // an older agent
-    }),
-  );
+      return { roll: await source.list(query, within), isWhole: true };
+    }
+  });
 }
 
 /** The source whose streams begin with a whole roll only while it reads the store. Those after a cursor miss nothing anyway. */
@@ -120,7 +150,7 @@ function currentSource(source: RollSource, clock: Clock): RollSource {
   return {
     ...source,
     async *stream(request, signal) {
-      if (request.since === null && (await askAbout(source, clock, EVERYTHING, signal)).stale)
+      if (request.since === null && (await askAbout(source, clock, EVERYTHING, signal)).roll.stale)
         throw new StaleRollError(`${source.label} cannot read the store at present, and its roll may be old`);
       yield* source.stream(request, signal);
     },
@@ -128,6 +158,8 @@ function currentSource(source: RollSource, clock: Clock): RollSource {
 }
 
 const POLL_MS = 5_000;
+/** For an agent of a version before `limit`, which answers with its whole roll: 12 MB for 10,000 nodes. */
+const WHOLE_POLL_MS = 60_000;
 
 type ListSource = Pick<RollSource, 'label' | 'list'>;
 
@@ -143,13 +175,15 @@ export async function pollRoll(
   signal: AbortSignal,
 ): Promise<void> {
   while (!signal.aborted) {
+    let pauseMs = POLL_MS;
     try {
-      const roll = await askAbout(source, clock, query, signal);
+      const { roll, isWhole } = await askAbout(source, clock, query, signal);
+      if (isWhole) pauseMs = WHOLE_POLL_MS;
       if (!signal.aborted) onAnswer(roll);
     } catch {
       // The stream tells an error of its own.
     }
-    await clock.sleep(POLL_MS, signal).catch(() => {}); // aborted: the loop's condition ends it
+    await clock.sleep(pauseMs, signal).catch(() => {}); // aborted: the loop's condition ends it
   }
 }
 

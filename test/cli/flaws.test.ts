@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { createOnce } from '../../src/cli/context.ts';
 import { runProgram } from '../../src/cli/program.ts';
 import { decodeRecord } from '../../src/record/codec.ts';
 import type { RollEntry } from '../../src/record/roll.ts';
@@ -83,4 +84,14 @@ test('what follows an agent names it once', async (t) => {
     ending.abort(new Error('the test has ended'));
     await code;
   }
+});
+test('a line is printed again only after it was gone, and how many more there are makes no other line', () => {
+  const told: string[] = [];
+  const once = createOnce((lines) => told.push(...lines));
+  once(['skipped a', 'skipped 3 more unreadable keys']);
+  once(['skipped a', 'skipped 4 more unreadable keys']);
+  assert.deepEqual(told, ['skipped a', 'skipped 3 more unreadable keys']);
+  once([]);
+  once(['skipped a']);
+  assert.deepEqual(told.slice(2), ['skipped a']);
 });
