@@ -1,4 +1,4 @@
-import type { RollList, RollSource } from '../client/types.ts';
+import type { RollCloudEvent, RollList, RollSource } from '../client/types.ts';
 import { type AgentAccessFlags, agentAccess, storeConfig } from '../config/store-flags.ts';
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
@@ -71,7 +71,7 @@ export async function* rollChanges(
   try {
     for await (const event of client.watch({ signal, onRetry, onSkipped, onOpen, hold: massLoss !== null })) {
       applyEvent(instances, event);
-      if (event.subject !== undefined) unread.read(event.subject);
+      unread.happened(event);
       // A snapshot in mid-stream replaces the roll node by node; until it is whole the last one stays.
       complete = event.snapshot !== true && (complete || event.type === 'rollcall.roll.synced');
       if (event.type === 'rollcall.roll.uncertain') uncertain = true;
@@ -92,29 +92,38 @@ export async function* rollChanges(
   }
 }
 
-const MAX_UNREAD = 100;
+/** Only the first few are named, so that the others can wait for the next answer: each call copies all. */
+const TELL_AT_ONCE = 6;
 
 /** Adds the nodes that this reader cannot read to what the agent says of the roll: a newer agent can read them. */
 function createUnread(onAnswer: (roll: RollList) => void) {
-  const unread = new Map<string, SkippedKey>();
+  const reasons = new Map<string, string>();
   let last: RollList | null = null;
   const tell = () => {
-    if (last)
-      onAnswer({ ...last, skipped: [...last.skipped.filter(({ key }) => !unread.has(key)), ...unread.values()] });
+    if (last === null) return;
+    const unread = [...reasons].map(([key, reason]) => ({ key, reason }));
+    onAnswer({ ...last, skipped: [...last.skipped.filter(({ key }) => !reasons.has(key)), ...unread] });
+  };
+  const tellSoon = () => {
+    if (reasons.size < TELL_AT_ONCE) tell();
   };
   return {
     answered(roll: RollList) {
       last = roll;
       tell();
     },
-    skipped(skipped: SkippedKey) {
-      const isKnown = unread.get(skipped.key)?.reason === skipped.reason;
-      if (isKnown || unread.size >= MAX_UNREAD) return;
-      unread.set(skipped.key, skipped);
-      tell();
+    /** One of the audit is named by its type, and no node is missing for it. */
+    skipped({ key, reason }: SkippedKey) {
+      if (key.startsWith('rollcall.') || reasons.get(key) === reason) return;
+      reasons.set(key, reason);
+      tellSoon();
     },
-    read(key: string) {
-      if (unread.delete(key)) tell();
+    happened(event: RollCloudEvent) {
+      if (event.type === 'rollcall.roll.synced') {
+        const there = new Set(event.data.instanceIds);
+        for (const key of reasons.keys()) if (!there.has(key)) reasons.delete(key);
+        tell();
+      } else if (event.type.startsWith('rollcall.instance.') && reasons.delete(event.subject ?? '')) tellSoon();
     },
   };
 }

@@ -78,7 +78,7 @@ test('it says that the roll is old while the agent cannot read the store', async
   await list.stop();
 });
 
-test('a node whose agent is newer than this command is left out, and named below the list until it can be read', async (t) => {
+test('a node whose agent is newer than this command is left out, and named below the list until it is gone', async (t) => {
   const newer = (revision: number) => {
     const { data, ...event } = registered(revision, 2);
     return { ...event, data: { ...data, record: { ...('record' in data ? data.record : null), schemaVersion: 2 } } };
@@ -98,15 +98,28 @@ test('a node whose agent is newer than this command is left out, and named below
     redraw: async (text) => void screens.push(text),
     write: async () => assert.fail('a list has no colours'),
   };
-  const told = stream(events.map((event) => `data: ${JSON.stringify(event)}\nid: ${event.revision}\n\n`).join(''));
-  const agent = await startScriptedAgent(t, (req, res) =>
-    (req.url?.startsWith('/v1/events') ? told : json(200, EMPTY_LIST))(req, res),
-  );
+  const text = (event: { readonly revision: string; readonly data: unknown }) =>
+    `data: ${JSON.stringify(event)}\nid: ${event.revision}\n\n`;
+  let send = (_: string) => {};
+  const agent = await startScriptedAgent(t, (req, res) => {
+    if (!req.url?.startsWith('/v1/events')) return json(200, EMPTY_LIST)(req, res);
+    stream(events.map(text).join(''))(req, res);
+    send = (more) => void res.write(more);
+  });
   const list = watching(agent, terminal, '-o', 'name');
   const warning = 'warning: skipped i-00000002: schemaVersion 2 is newer than 1; upgrade this reader';
-  const whole = ['i-00000001', 'i-00000003', warning, ''].join('\n');
-  await until('all is drawn', PATIENCE_MS, () => screens.at(-1) === whole).catch(() =>
-    assert.equal(screens.at(-1), whole),
-  );
+  const drawn = (...lines: string[]) =>
+    until('all is drawn', PATIENCE_MS, () => screens.at(-1) === [...lines, ''].join('\n')).catch(() =>
+      assert.equal(screens.at(-1), [...lines, ''].join('\n')),
+    );
+  await drawn('i-00000001', 'i-00000003', warning);
+  // What the audit says of a node is not its record, whether this command can read it or not.
+  const found = { kind: 'stray', reason: 'ECS does not know it' };
+  const audit = { ...registered(11, 2), type: 'rollcall.audit.difference' };
+  for (const data of [found, { kind: 'a kind of the future' }]) send(text({ ...audit, data }));
+  send(text(registered(12, 4)));
+  await drawn('i-00000001', 'i-00000003', 'i-00000004', warning);
+  send([registered(13, 1, true), synced(13, 1)].map(text).join(''));
+  await drawn('i-00000001');
   await list.stop();
 });

@@ -72,15 +72,20 @@ export async function watchAgent(
     };
     using ending = linkSignals(signal);
     void pollRoll(agent, clock, filterQuery(watchOptions(config)), onAnswer, ending.signal);
+    // Ends the check below once an event named the store. The watch's own signal does not: the last cursor is written after
+    // the watch has been ended, which waits 2 s for that, and then closes the agent's source.
+    let named = new AbortController();
     // Only an event names its store: a cursor that moves without one may be of another store.
     const isSameStore = async (expected: string) => {
       if (checked === retries) return true;
       const checking = retries;
-      // The last cursor is written after the watch has been ended, which waits 2 s for that, and then closes the agent's source.
-      const never = new AbortController().signal;
-      const id = await readStoreIdOnce(agent, origin, clock, never);
+      named = new AbortController();
+      const id = await readStoreIdOnce(agent, origin, clock, named.signal).catch((error) => {
+        if (named.signal.aborted) return expected;
+        throw error;
+      });
       if (id === null) throw unknownStore(origin);
-      if (id === expected) checked = checking;
+      if (id === expected) checked = Math.max(checked, checking);
       else ending.abort(otherStore(origin, id, expected));
       return id === expected;
     };
@@ -105,6 +110,7 @@ export async function watchAgent(
         storeId ??= source;
         if (source !== storeId) throw otherStore(origin, source, storeId);
         checked = retries;
+        named.abort(new Error('an event named the store'));
         await output.deliver([event]);
         saver?.advance(cursor, true);
       }

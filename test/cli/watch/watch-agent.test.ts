@@ -6,6 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { runProgram } from '../../../src/cli/program.ts';
 import type { Terminal } from '../../../src/cli/terminal.ts';
+import { registered } from '../../client/sample-events.ts';
 import { EMPTY_LIST, json, startScriptedAgent, stream } from '../../client/scripted-agent.ts';
 import { until } from '../../support/machine-time.ts';
 import { runInProcess, soonStale, testContext } from '../../support/run-in-process.ts';
@@ -193,6 +194,34 @@ test('a cursor is saved also where the agent takes a while to say which store it
   await until('it is saved', PATIENCE_MS, async () => (await readFile(file, 'utf8').catch(() => '')).includes('"2"'));
   await watch.stop();
   assert.doesNotMatch(watch.said.stderr, /cursor/);
+});
+
+test('a cursor is saved at the end of the watch where an event named the store before the agent did', async (t) => {
+  let streams = 0;
+  let asked = () => {};
+  const isAsked = new Promise<void>((resolve) => {
+    asked = resolve;
+  });
+  const event = registered(3, 1);
+  const store = event.source.replace('rollcall:', '');
+  const agent = await startScriptedAgent(t, async (req, res) => {
+    if (req.url?.startsWith('/v1/events')) {
+      streams += 1;
+      stream(`id: ${streams}\n\n`, streams < 2 ? 'end' : 'stay')(req, res);
+      if (streams < 2) return;
+      await isAsked;
+      res.write(`data: ${JSON.stringify(event)}\nid: 3\n\n`);
+      return;
+    }
+    if (!req.url?.startsWith('/v1/status')) return json(200, EMPTY_LIST)(req, res);
+    if (streams > 1) return asked(); // without an answer
+    json(200, { store: { id: store } })(req, res);
+  });
+  const file = join(await folder(t), 'cursor');
+  const watch = watching(['--agent', agent.url, '--cursor', file, '-o', 'ndjson']);
+  await until('the event is there', PATIENCE_MS, () => watch.events().length === 1);
+  await watch.stop();
+  assert.match(await readFile(file, 'utf8'), /"3"/);
 });
 
 test('on a terminal it prints a line when it is connected and one for each event; -o ndjson prints JSON', async (t) => {
