@@ -27,6 +27,8 @@ export function openReader(
   let begun: Beginning | null = null;
   let sent = 0;
   let ready: (() => void) | null = null;
+  /** Up to this revision the log was there before the reader resumed. */
+  let pastUpTo = 0n;
   /** Where the reader resumed; null: it did not, or has taken a batch since. */
   let resumedAfter: string | null = null;
   /** Something came since the last `take`, and nothing waited for it. */
@@ -56,6 +58,7 @@ export function openReader(
   else
     resume(parts, since, signal).then((resumed) => {
       if (resumed) resumedAfter = since;
+      pastUpTo = BigInt(parts.log.here().revision);
       // The reader knew these nodes as present, and a snapshot made before this does not say that they may return.
       begin(resumed ?? parts.snapshot({ isNew: parts.live.takeLost() }));
     }, wake); // rejects after an abort: `take` says so
@@ -78,7 +81,8 @@ export function openReader(
       if (next === null) return null;
       const cursor = resumedAfter;
       resumedAfter = null;
-      if (next !== 'restarted') return next;
+      if (next !== 'restarted') return next === 'end' || !isUpTo(next, pastUpTo) ? next : asPast(next);
+      pastUpTo = 0n;
       begin(parts.snapshot());
       // The snapshot is one in mid-stream also for a reader that has had no change before it: a cursor tells it so.
       if (cursor !== null) return { events: [], cursor };
@@ -94,6 +98,19 @@ export function openReader(
     },
     close,
   };
+}
+
+function isUpTo({ cursor }: EventBatch, revision: bigint): boolean {
+  return cursor !== null && BigInt(cursor) <= revision;
+}
+
+/** One for each batch, so that readers that resume together share what they make of it. */
+const past = new WeakMap<EventBatch, EventBatch>();
+
+function asPast(batch: EventBatch): EventBatch {
+  const known = past.get(batch) ?? { ...batch, isPast: true };
+  past.set(batch, known);
+  return known;
 }
 
 export async function* iterate(reader: EventReader): AsyncGenerator<EventBatch, void, undefined> {

@@ -37,6 +37,8 @@ export interface EventBatch {
    * yet, a snapshot is incomplete.
    */
   readonly cursor: string | null;
+  /** The reader that resumed may have been sent these before: it may have ended before its cursor moved. */
+  readonly isPast?: true;
 }
 
 /** The reader took too long: its next events are no longer kept. Its last cursor is still valid. */

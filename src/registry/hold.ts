@@ -50,6 +50,8 @@ interface KeptLoss {
   readonly loss: UncertainLoss;
   /** The lost node as it is now. */
   readonly now: RollEntry;
+  /** The consumer may have been sent the loss before. */
+  readonly isPast: boolean;
 }
 
 /** An immutable value. */
@@ -84,7 +86,7 @@ export function holdBatch(from: Held, batch: EventBatch): HoldStep {
   const events = [...decided.events];
   let { held } = decided;
   for (const event of batch.events) {
-    const next = holdEvent(held, event);
+    const next = holdEvent(held, event, batch.isPast === true);
     held = next.held;
     events.push(...next.events);
   }
@@ -124,7 +126,7 @@ interface Passed {
   readonly events: readonly RollEvent[];
 }
 
-function holdEvent(held: Held, event: RollEvent): Passed {
+function holdEvent(held: Held, event: RollEvent, isPast: boolean): Passed {
   if (event.kind === 'certain') {
     const { held: left, events } = release(held, (loss) => isCertain(loss, BigInt(event.upTo)));
     return { held: left, events: [event, ...events] };
@@ -137,7 +139,7 @@ function holdEvent(held: Held, event: RollEvent): Passed {
   if (!('instanceId' in event)) return { held, events: [event] };
   // What was kept before a snapshot is in the snapshot.
   const current = event.snapshot && !held.inSnapshot ? IN_SNAPSHOT : held;
-  return event.uncertain ? keep(current, event, event.uncertain) : pass(current, event);
+  return event.uncertain ? keep(current, event, event.uncertain, isPast) : pass(current, event);
 }
 
 /** With the kept nodes as they were: a filter by presence must not take them for gone. */
@@ -154,11 +156,12 @@ function outside(held: Held): Held {
   return held.kept.size === 0 ? NOTHING_HELD : { ...held, inSnapshot: false };
 }
 
-function keep(held: Held, event: InstanceEvent, loss: UncertainLoss): Passed {
+function keep(held: Held, event: InstanceEvent, loss: UncertainLoss, isPast: boolean): Passed {
   const { instanceId, after, revision, snapshot } = event;
   if (after === null || held.kept.size >= MAX_KEPT_LOSSES) return { held, events: [event] };
   const shown = snapshot ? diffEntry(instanceId, null, loss.before, revision, true) : [];
-  return { held: withLoss(held, instanceId, { loss, now: after }), events: shown };
+  const each = { loss, now: after, isPast: isPast || loss.isPast === true };
+  return { held: withLoss(held, instanceId, each), events: shown };
 }
 
 function withLoss(held: Held, instanceId: string, each: KeptLoss): Held {
@@ -180,7 +183,7 @@ function pass(held: Held, event: InstanceEvent): Passed {
   }
   const left = { ...held, kept: held.kept.without(instanceId) };
   // A consumer that resumes may have been sent the loss before, and ended before its cursor moved.
-  const events = known.loss.isPast ? [event] : diffEntry(instanceId, known.loss.before, after, revision);
+  const events = known.isPast ? [event] : diffEntry(instanceId, known.loss.before, after, revision);
   return { held: outside(left), events };
 }
 
