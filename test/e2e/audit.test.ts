@@ -110,7 +110,7 @@ test('each difference is a line with kind, instance, address, since, ARN and rea
   assert.deepEqual(text.stderr.trimEnd().split('\n'), [
     'note: 4 nodes seem to differ; reading both sides again in 12s',
     'note: disconnected-now: i-00000006 10.0.0.6 in demo: its ecs-agent is disconnected; ECS does not say for how long',
-    'note: 10 of 15 nodes are lost (67%, more than 30%): if this is new, the store or the network may have failed, and running agents are back within 3600s',
+    'note: 10 of 15 nodes are lost (67%, more than 30%): if this is new, the store or the network may have failed, and running agents are back within 300s',
     'rollcall audit: the roll and ECS differ',
   ]);
   const report: AuditReport = JSON.parse(json.stdout);
