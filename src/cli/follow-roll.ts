@@ -121,8 +121,9 @@ function createUnread(onAnswer: (roll: RollList) => void) {
     happened(event: RollCloudEvent) {
       if (event.type === 'rollcall.roll.synced') {
         const there = new Set(event.data.instanceIds);
-        for (const key of reasons.keys()) if (!there.has(key)) reasons.delete(key);
-        tell();
+        const gone = [...reasons.keys()].filter((key) => !there.has(key));
+        for (const key of gone) reasons.delete(key);
+        if (gone.length > 0) tell();
       } else if (event.type.startsWith('rollcall.instance.') && reasons.delete(event.subject ?? '')) tellSoon();
     },
   };
