@@ -1,13 +1,13 @@
 import { onAbort } from '../lib/abort.ts';
 import type { CatchUp } from './catch-up.ts';
 import type { EventLog } from './event-log.ts';
-import type { EventBatch, EventReader } from './event-source.ts';
+import { type EventBatch, type EventReader, markPast } from './event-source.ts';
 import type { LiveRoll } from './live-roll.ts';
 import type { Beginning, createSnapshots } from './snapshots.ts';
 
 interface EventParts {
   readonly log: EventLog;
-  readonly live: Pick<LiveRoll, 'uncertain' | 'takeLost'>;
+  readonly live: Pick<LiveRoll, 'uncertain' | 'takeLost' | 'view'>;
   readonly catchUp: CatchUp;
   readonly snapshot: ReturnType<typeof createSnapshots>;
 }
@@ -27,7 +27,7 @@ export function openReader(
   let begun: Beginning | null = null;
   let sent = 0;
   let ready: (() => void) | null = null;
-  /** Up to this revision the log was there before the reader resumed. */
+  /** What happened up to this revision was there before the reader resumed. */
   let pastUpTo = 0n;
   /** Where the reader resumed; null: it did not, or has taken a batch since. */
   let resumedAfter: string | null = null;
@@ -58,7 +58,8 @@ export function openReader(
   else
     resume(parts, since, signal).then((resumed) => {
       if (resumed) resumedAfter = since;
-      pastUpTo = BigInt(parts.log.here().revision);
+      // The view is ahead of the log by what waits for its verdict.
+      pastUpTo = BigInt(parts.live.view()?.revision() ?? parts.log.here().revision);
       // The reader knew these nodes as present, and a snapshot made before this does not say that they may return.
       begin(resumed ?? parts.snapshot({ isNew: parts.live.takeLost() }));
     }, wake); // rejects after an abort: `take` says so
@@ -81,7 +82,7 @@ export function openReader(
       if (next === null) return null;
       const cursor = resumedAfter;
       resumedAfter = null;
-      if (next !== 'restarted') return next === 'end' || !isUpTo(next, pastUpTo) ? next : asPast(next);
+      if (next !== 'restarted') return next === 'end' || !isUpTo(next, pastUpTo) ? next : markPast(next);
       pastUpTo = 0n;
       begin(parts.snapshot());
       // The snapshot is one in mid-stream also for a reader that has had no change before it: a cursor tells it so.
@@ -102,15 +103,6 @@ export function openReader(
 
 function isUpTo({ cursor }: EventBatch, revision: bigint): boolean {
   return cursor !== null && BigInt(cursor) <= revision;
-}
-
-/** One for each batch, so that readers that resume together share what they make of it. */
-const past = new WeakMap<EventBatch, EventBatch>();
-
-function asPast(batch: EventBatch): EventBatch {
-  const known = past.get(batch) ?? { ...batch, isPast: true };
-  past.set(batch, known);
-  return known;
 }
 
 export async function* iterate(reader: EventReader): AsyncGenerator<EventBatch, void, undefined> {

@@ -41,6 +41,20 @@ export interface EventBatch {
   readonly isPast?: true;
 }
 
+const marked = new WeakMap<EventBatch, EventBatch>();
+
+/** `batch` for a reader that may have been sent it before. */
+export function markPast(batch: EventBatch): EventBatch {
+  const copy: EventBatch = { ...batch, isPast: true };
+  marked.set(copy, batch);
+  return copy;
+}
+
+/** The batch that other readers get, so that what is made of it is shared. */
+export function unmarked(batch: EventBatch): EventBatch {
+  return marked.get(batch) ?? batch;
+}
+
 /** The reader took too long: its next events are no longer kept. Its last cursor is still valid. */
 export class SlowReaderError extends RollcallError {
   override readonly name = 'SlowReaderError';

@@ -1,6 +1,6 @@
 import { diffEntry, type InstanceEvent, type RollEvent, type UncertainLoss } from '../record/events.ts';
 import { presenceState, type RollEntry } from '../record/roll.ts';
-import type { EventBatch, EventSource } from './event-source.ts';
+import { type EventBatch, type EventSource, unmarked } from './event-source.ts';
 import { type LossMap, lossMap } from './sharded-map.ts';
 
 /**
@@ -34,12 +34,16 @@ export function holdLosses(source: EventSource): EventSource {
 export function createHold(): (batch: EventBatch) => EventBatch | null {
   let held = NOTHING_HELD;
   let cursor: string | null | undefined;
+  /** The consumer may have been sent losses up to this revision before, and ended before its cursor moved. */
+  let pastUpTo = 0n;
   return (batch) => {
-    const step = holdBatch(held, batch);
-    const isNew = step.batch.events.length > 0 || step.batch.cursor !== cursor;
+    if (batch.isPast && batch.cursor !== null) pastUpTo = BigInt(batch.cursor);
+    const step = holdBatch(held, unmarked(batch));
+    const out = step.returned && step.returned.oldestLoss <= pastUpTo ? step.returned.batch : step.batch;
+    const isNew = out.events.length > 0 || out.cursor !== cursor;
     held = step.held;
-    cursor = step.batch.cursor;
-    return isNew ? step.batch : null;
+    cursor = out.cursor;
+    return isNew ? out : null;
   };
 }
 
@@ -50,8 +54,6 @@ interface KeptLoss {
   readonly loss: UncertainLoss;
   /** The lost node as it is now. */
   readonly now: RollEntry;
-  /** The consumer may have been sent the loss before. */
-  readonly isPast: boolean;
 }
 
 /** An immutable value. */
@@ -74,6 +76,8 @@ const IN_SNAPSHOT: Held = { ...NOTHING_HELD, inSnapshot: true };
 interface HoldStep {
   readonly held: Held;
   readonly batch: EventBatch;
+  /** The batch for a consumer that may have been sent the loss of a node that returns in it; null: none does. */
+  readonly returned: { readonly oldestLoss: bigint; readonly batch: EventBatch } | null;
 }
 
 /** The last step of each batch: readers that are equally far share one, and so what they keep and its encoded text. */
@@ -84,18 +88,29 @@ export function holdBatch(from: Held, batch: EventBatch): HoldStep {
   if (known?.from === from) return known.step;
   const decided = releaseDecided(from, batch);
   const events = [...decided.events];
+  /** With all events of the nodes that return. */
+  const whole = [...decided.events];
+  let oldestLoss: bigint | null = null;
   let { held } = decided;
   for (const event of batch.events) {
-    const next = holdEvent(held, event, batch.isPast === true);
+    const next = holdEvent(held, event);
     held = next.held;
     events.push(...next.events);
+    whole.push(...(next.returned === undefined ? next.events : [event]));
+    if (next.returned !== undefined && (oldestLoss === null || next.returned < oldestLoss)) oldestLoss = next.returned;
   }
-  const isSame = events.length === batch.events.length && events.every((event, n) => event === batch.events[n]);
   const cursor = heldCursor(held, batch.cursor);
-  const out = { events: isSame ? batch.events : events, cursor };
-  const step = { held, batch: isSame && cursor === batch.cursor ? batch : out };
+  const returned = oldestLoss === null ? null : { oldestLoss, batch: batchOf(whole, cursor, batch) };
+  const step = { held, batch: batchOf(events, cursor, batch), returned };
   steps.set(batch, { from, step });
   return step;
+}
+
+/** `batch` itself where nothing in it is held: what is made of it is shared. */
+function batchOf(events: readonly RollEvent[], cursor: string | null, batch: EventBatch): EventBatch {
+  const isSame = events.length === batch.events.length && events.every((event, n) => event === batch.events[n]);
+  if (isSame && cursor === batch.cursor) return batch;
+  return { events: isSame ? batch.events : events, cursor };
 }
 
 /** Kept losses for each revision since the last check: to check each of 10,000 for each batch would be quadratic. */
@@ -124,9 +139,11 @@ function earlier(a: string | null, b: string | null): string | null {
 interface Passed {
   readonly held: Held;
   readonly events: readonly RollEvent[];
+  /** The revision of the kept loss that the event ends, where `events` is not simply the event. */
+  readonly returned?: bigint;
 }
 
-function holdEvent(held: Held, event: RollEvent, isPast: boolean): Passed {
+function holdEvent(held: Held, event: RollEvent): Passed {
   if (event.kind === 'certain') {
     const { held: left, events } = release(held, (loss) => isCertain(loss, BigInt(event.upTo)));
     return { held: left, events: [event, ...events] };
@@ -139,7 +156,7 @@ function holdEvent(held: Held, event: RollEvent, isPast: boolean): Passed {
   if (!('instanceId' in event)) return { held, events: [event] };
   // What was kept before a snapshot is in the snapshot.
   const current = event.snapshot && !held.inSnapshot ? IN_SNAPSHOT : held;
-  return event.uncertain ? keep(current, event, event.uncertain, isPast) : pass(current, event);
+  return event.uncertain ? keep(current, event, event.uncertain) : pass(current, event);
 }
 
 /** With the kept nodes as they were: a filter by presence must not take them for gone. */
@@ -156,12 +173,11 @@ function outside(held: Held): Held {
   return held.kept.size === 0 ? NOTHING_HELD : { ...held, inSnapshot: false };
 }
 
-function keep(held: Held, event: InstanceEvent, loss: UncertainLoss, isPast: boolean): Passed {
+function keep(held: Held, event: InstanceEvent, loss: UncertainLoss): Passed {
   const { instanceId, after, revision, snapshot } = event;
   if (after === null || held.kept.size >= MAX_KEPT_LOSSES) return { held, events: [event] };
   const shown = snapshot ? diffEntry(instanceId, null, loss.before, revision, true) : [];
-  const each = { loss, now: after, isPast: isPast || loss.isPast === true };
-  return { held: withLoss(held, instanceId, each), events: shown };
+  return { held: withLoss(held, instanceId, { loss, now: after }), events: shown };
 }
 
 function withLoss(held: Held, instanceId: string, each: KeptLoss): Held {
@@ -182,9 +198,9 @@ function pass(held: Held, event: InstanceEvent): Passed {
     return { held: { ...held, kept: held.kept.with(instanceId, { ...known, now: after }) }, events: [] };
   }
   const left = { ...held, kept: held.kept.without(instanceId) };
-  // A consumer that resumes may have been sent the loss before, and ended before its cursor moved.
-  const events = known.isPast ? [event] : diffEntry(instanceId, known.loss.before, after, revision);
-  return { held: outside(left), events };
+  if (known.loss.isPast) return { held: outside(left), events: [event] };
+  const events = diffEntry(instanceId, known.loss.before, after, revision);
+  return { held: outside(left), events, returned: BigInt(known.loss.revision) };
 }
 
 function isCertain({ revision, fate }: UncertainLoss, upTo: bigint): boolean {

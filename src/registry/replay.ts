@@ -98,7 +98,7 @@ export function replayChanges(
   const open = openLosses();
   const replayed = steps.map(({ revision, changes, audit }): PastBatch => {
     const told = changes.flatMap((change) => pastEvents(change, revision, losses.get(change), open));
-    return { revision, cursor: revision, events: [...told, ...audit] };
+    return { revision, cursor: revision, events: [...told, ...audit], isPast: true };
   });
   return { batches: replayed.filter((batch) => batch.events.length > 0), isUncertain };
 }

@@ -4,7 +4,7 @@ import { filterEvent } from '../../src/record/cloud-event.ts';
 import { diffEntry, type RollEvent } from '../../src/record/events.ts';
 import { parseFilter } from '../../src/record/filter.ts';
 import type { RollEntry } from '../../src/record/roll.ts';
-import type { EventBatch } from '../../src/registry/event-source.ts';
+import { type EventBatch, markPast, unmarked } from '../../src/registry/event-source.ts';
 import { type Held, holdBatch, holdLosses, NOTHING_HELD } from '../../src/registry/hold.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 
@@ -115,6 +115,19 @@ describe('hold uncertain losses', () => {
       'synced@20 → 14',
       'certain@20 lost:2@15 → 20',
     ]);
+  });
+
+  test('a consumer that may have been sent a loss before it resumed gets the return of the node, and no other consumer does', async () => {
+    const loss = batch(7, ...lost(2, 7));
+    const later = batch(8, ...lost(3, 8));
+    const back = batch(9, ...change(2, 9, gone(2), present(2)));
+    const alsoBack = batch(10, ...change(3, 10, gone(3), present(3)));
+    const marked = markPast(loss);
+    assert.deepEqual(await filter('5', loss, later, back, alsoBack), [' → 6', ' → 10']);
+    assert.deepEqual(await filter('5', marked, later, back, alsoBack), [' → 6', 'recovered:2@9 → 6', ' → 10']);
+    // What the filter keeps is one value for both.
+    const { held } = holdBatch(NOTHING_HELD, loss);
+    assert.equal(holdBatch(NOTHING_HELD, unmarked(marked)).held, held);
   });
 
   test('the synced of such a snapshot has them as present too, so that a filter by presence keeps them', () => {

@@ -66,7 +66,7 @@ function resumed(log: EventLog, hold: (batch: EventBatch) => EventBatch | null) 
   const restored: EventBatch = { events: [{ kind: 'synced', revision: '1', entries: [] }], cursor: null };
   const parts = {
     log,
-    live: { uncertain: () => null, takeLost: () => false },
+    live: { uncertain: () => null, takeLost: () => false, view: () => null },
     catchUp: { resume: async () => assert.fail('the log has it'), count: () => 0 },
     snapshot: () => ({ batches: [restored], reader: log.readFrom(log.here()) }),
   };
