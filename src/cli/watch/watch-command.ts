@@ -3,7 +3,14 @@ import { type FilterFlags, filterOptions } from '../../config/filter-flags.ts';
 import { durationBetween, integerBetween, logLevelOption, nonEmpty, parseCommand } from '../../config/flags.ts';
 import { repeatable } from '../../config/flags-without-effect.ts';
 import { type MassLossFlags, massLossLimits, massLossOptions } from '../../config/mass-loss-flags.ts';
-import { agentAccess, agentReadOptions, sourceVariables, storeConfig, storeOptions } from '../../config/store-flags.ts';
+import {
+  agentAccess,
+  agentReadOptions,
+  sourceVariables,
+  storeConfig,
+  storeOptions,
+  timeoutOption,
+} from '../../config/store-flags.ts';
 import { UsageError } from '../../lib/errors.ts';
 import { parseEventKind } from '../../record/cloud-event.ts';
 import { EVENT_KINDS, type EventKind } from '../../record/events.ts';
@@ -139,6 +146,7 @@ export function watchCommand(context: CliContext): Command {
     ...massLossOptions(),
     ...agentReadOptions(),
     ...storeOptions(),
+    timeoutOption(),
     logLevelOption(),
   ])
     command.addOption(option);

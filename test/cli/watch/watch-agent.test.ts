@@ -8,6 +8,7 @@ import { runProgram } from '../../../src/cli/program.ts';
 import type { Terminal } from '../../../src/cli/terminal.ts';
 import { registered } from '../../client/sample-events.ts';
 import { EMPTY_LIST, json, startScriptedAgent, stream } from '../../client/scripted-agent.ts';
+import { startSilentServer } from '../../support/etcd-impostors.ts';
 import { until } from '../../support/machine-time.ts';
 import { runInProcess, soonStale, testContext } from '../../support/run-in-process.ts';
 import { openTestRoll } from '../../support/test-roll.ts';
@@ -285,6 +286,14 @@ test('--http posts each event; where the webhook redirects, the watch ends and t
   const again = watching(args);
   await until('nothing is lost', PATIENCE_MS, () => bodies.at(-1)?.type === 'rollcall.instance.registered');
   await again.stop();
+});
+
+test('--timeout limits a call to etcd', async (t) => {
+  const etcd = await startSilentServer();
+  t.after(() => etcd.close());
+  const watch = watching(['--store', etcd.url.replace('http', 'etcd'), '--timeout', '700ms']);
+  await until('it says so', PATIENCE_MS, () => watch.said.stderr.includes('no answer within 700 ms'));
+  await watch.stop();
 });
 
 test('what is no agent ends the watch with one line, and wrong flags are wrong usage', async (t) => {
