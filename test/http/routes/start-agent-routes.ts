@@ -59,7 +59,7 @@ export async function startAgentRoutes(t: TestContext) {
     clock: systemClock,
     onError: (error) => errors.push(error),
   });
-  const pool = openHttpPool(server.url, { connections: 4, connectTimeoutMs: 1_000 });
+  const pool = openHttpPool(server.url, { connections: 4 });
   t.after(async () => {
     await pool.destroy();
     await server.close();
