@@ -300,8 +300,15 @@ function restored(world: World, fault: Fault): undefined {
   if (!data) return undefined;
   for (let member = 0; member < world.cluster.size; member += 1) world.network.hangUp(member);
   world.cluster.restore(data);
-  // As docs/events.md has it: a consumer that does not run while a store is restored is started without its cursor.
-  for (const watcher of world.watchers) if (watcher.agent === null) forgetCursors(watcher);
+  // As docs/events.md has it: a consumer that had not read this store since it was started is started without its cursor.
+  for (const watcher of world.watchers) {
+    const { agent } = watcher;
+    if (agent !== null && agent.registry.status().snapshots > 0) continue;
+    forgetCursors(watcher);
+    if (agent === null) continue;
+    agent.process.kill();
+    world.startWatcher(watcher);
+  }
   return undefined;
 }
 

@@ -301,7 +301,10 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
       if (Date.parse(other) < Date.parse(own)) {
         fail('the newest start wins', `${host.name}: by ${supersededBy}, which started at ${other}, and it at ${own}`);
       }
-      const touched = touchedAtMs.get(supersededBy ?? '') ?? Number.NEGATIVE_INFINITY;
+      const isAlive = node.agents.some(({ session, process }) => session === supersededBy && process.isAlive());
+      // The sweep may not have looked since its host moves again.
+      const touched =
+        isAlive && !host.isFrozen() ? nowMs() : (touchedAtMs.get(supersededBy ?? '') ?? Number.NEGATIVE_INFINITY);
       if (nowMs() - touched > 2.2 * ttlMs + RETURN_MS && nowMs() - storeDisturbedMs > 2.2 * ttlMs + RETURN_MS) {
         fail(
           'only a living agent supersedes',
