@@ -5,7 +5,7 @@ import { Banner } from './head.tsx';
 import type { BoardNode } from './nodes.ts';
 import { EventList } from './overview.tsx';
 import { Copy } from './table.tsx';
-import { ageText, commandsFor } from './text.ts';
+import { ageText, commandsFor, nodeAgeText, nodeClockText } from './text.ts';
 
 interface NodePageProps {
   readonly id: string;
@@ -100,7 +100,7 @@ function Checks({ node, nowMs }: { node: BoardNode; nowMs: number }) {
               <td>
                 <i class={status} aria-hidden="true" /> {status}
               </td>
-              <td title={since}>{ageText(nowMs - Date.parse(since))}</td>
+              <td title={since}>{nodeAgeText(node.record, since, nowMs)}</td>
               <td>{printable(reason)}</td>
             </tr>
           ))}
@@ -115,8 +115,8 @@ const ONLY_IF_KNOWN: readonly string[] = ['lease', 'agent started', 'departed', 
 
 function Facts({ node, nowMs, onCopy }: { node: BoardNode; nowMs: number; onCopy: (text: string) => void }) {
   const { record } = node;
-  const { presence, versionInfo, sidecar, departure, clockSkewSeconds } = record;
-  const ago = (at: string | null) => at && `${ageText(nowMs - Date.parse(at))} ago`;
+  const { presence, versionInfo, sidecar, departure } = record;
+  const ago = (at: string | null) => at && `${nodeAgeText(record, at, nowMs)} ago`;
   const facts: readonly (readonly [string, string | null | undefined])[] = [
     ['state', node.state],
     ['lease', presence.ttlSeconds === null ? null : `${presence.ttlSeconds} s`],
@@ -136,7 +136,7 @@ function Facts({ node, nowMs, onCopy }: { node: BoardNode; nowMs: number; onCopy
     ['ecs-agent', [versionInfo.agentVersion, versionInfo.agentHash].filter(Boolean).join(' ')],
     ['rollcall', sidecar.version],
     ['machine id', record.machineId],
-    ['clock', clockSkewSeconds ? `${clockSkewSeconds} s off` : null],
+    ['clock', nodeClockText(record)],
     ['labels', node.labels.join('  ')],
   ];
   return (

@@ -1,4 +1,5 @@
 import { printable } from '../lib/foreign-text.ts';
+import { forAge } from '../record/node-clock.ts';
 import type { HealthStatus } from '../record/record.ts';
 import type { InstanceJson } from '../record/roll.ts';
 
@@ -19,7 +20,10 @@ export interface BoardNode {
   readonly health: HealthStatus;
   /** Of the worst check; empty while all pass. */
   readonly reason: string;
-  /** RFC 3339: since when the state is what it is; null: not known, as for a lost node that was read from a snapshot. */
+  /**
+   * RFC 3339, on EC2's clock where the node's is known: since when the state is what it is; null: not known, as for a lost
+   * node that was read from a snapshot.
+   */
   readonly since: string | null;
   readonly notice: string | null;
   readonly labels: readonly string[];
@@ -38,7 +42,8 @@ export function boardNode(record: InstanceJson, lostAt: string | null = null): B
   const worst = health.checks.find(({ status }) => status === health.status && status !== 'passing');
   const labels = Object.entries(record.labels).map(([name, value]) => printable(`${name}=${value}`));
   const notice = record.interruption && printable([record.interruption.kind, record.interruption.action].join(' '));
-  const since = { present: health.since, departed: departure?.at ?? null, lost: lostAt }[presence.state];
+  const departedAt = departure && forAge(record, departure.at);
+  const since = { present: forAge(record, health.since), departed: departedAt, lost: lostAt }[presence.state];
   const shown = {
     address: clean(record.privateIpAddress),
     cluster: clean(record.cluster),
@@ -55,7 +60,7 @@ export function boardNode(record: InstanceJson, lostAt: string | null = null): B
     mood,
     health: health.status,
     since,
-    departedAt: departure?.at ?? null,
+    departedAt,
     labels,
     ...shown,
     addressKey: addressKey(shown.address),

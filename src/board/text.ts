@@ -1,3 +1,6 @@
+import { describeSkew, forAge } from '../record/node-clock.ts';
+import type { NodeRecord } from '../record/record.ts';
+
 /** Texts of the page that are not plain values: ages, commands. */
 
 /** Such as `4 s`, `3 min`, `2 h 5 min`, `12 d`; never negative. */
@@ -9,6 +12,20 @@ export function ageText(ms: number): string {
   const hours = Math.floor(minutes / 60);
   if (hours < 48) return minutes % 60 === 0 ? `${hours} h` : `${hours} h ${minutes % 60} min`;
   return `${Math.floor(hours / 24)} d`;
+}
+
+type OfNode = Pick<NodeRecord, 'ec2InstanceId' | 'clockSkewSeconds'>;
+
+/** How long ago an instant of a record was, which is by its node's clock. */
+export function nodeAgeText(record: OfNode, instant: string, nowMs: number): string {
+  return ageText(nowMs - Date.parse(forAge(record, instant)));
+}
+
+/** What the ages of a node's instants are worth; null: the node's clock is right. */
+export function nodeClockText(record: OfNode): string | null {
+  if (record.clockSkewSeconds === null) return "not compared with EC2's; the ages are by it";
+  const skew = describeSkew(record);
+  return skew && `${skew}; the ages are not by it`;
 }
 
 /**

@@ -38,6 +38,11 @@ export function onEc2Clock(record: Pick<OwnClock, 'clockSkewSeconds'>, instant: 
   return ms === null ? null : new Date(ms).toISOString();
 }
 
+/** The same for an age: an instant by the node's own clock where the difference is not known. */
+export function forAge(record: Pick<OwnClock, 'clockSkewSeconds'>, instant: string): string {
+  return (record.clockSkewSeconds && onEc2Clock(record, instant)) || instant;
+}
+
 /** `the clock of i-… is 60 min behind EC2's`; null: it is not, or that is not known. */
 export function describeSkew({ ec2InstanceId, clockSkewSeconds }: OwnClock): string | null {
   if (clockSkewSeconds === null || clockSkewSeconds === 0) return null;

@@ -1,4 +1,4 @@
-import { onEc2Clock } from './node-clock.ts';
+import { forAge } from './node-clock.ts';
 import type { HealthStatus, NodeRecord } from './record.ts';
 import { presenceState, type RollEntry } from './roll.ts';
 
@@ -144,8 +144,7 @@ function unhealthy(entry: RollEntry): readonly UnhealthyNode[] {
 
 /** An instant of the record on EC2's clock, or by the node's own where the two are not compared, and which of them it is. */
 function comparable(record: NodeRecord, instant: string): [instant: string, byOwnClock: boolean] {
-  const { clockSkewSeconds } = record;
-  return [(clockSkewSeconds && onEc2Clock(record, instant)) || instant, clockSkewSeconds === null];
+  return [forAge(record, instant), record.clockSkewSeconds === null];
 }
 
 /** What is no instant comes last. */

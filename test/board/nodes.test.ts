@@ -28,6 +28,18 @@ test('a node has the mood of its health while it is present, else of its presenc
   assert.deepEqual([boardNode(record).mood, boardNode(record).state], ['departed', 'departed: stopped']);
 });
 
+test('since when a node is what it is does not depend on its own clock', () => {
+  const slow = { clockSkewSeconds: -7_200 };
+  assert.equal(node(1, { ...slow, ...failing('critical', 'full') }).since, '2026-01-01T02:00:00.000Z');
+  assert.equal(node(1, { clockSkewSeconds: null, ...failing('critical', 'full') }).since, '2026-01-01T00:00:00.000Z');
+  // A day ago but for the clock.
+  const departure = { cause: 'stopped', at: '2025-12-31T23:00:00.000Z' } as const;
+  const gone = { ...sampleRecord({ departure, ...slow }), presence: { ...GONE, state: 'departed' as const } };
+  assert.equal(boardNode(gone).since, '2026-01-01T01:00:00.000Z');
+  assert.equal(isInTile('departed', boardNode(gone), new Set(), NOW_MS), true);
+  assert.equal(isInTile('departed', boardNode({ ...gone, clockSkewSeconds: 0 }), new Set(), NOW_MS), false);
+});
+
 test('text of a record cannot turn the text around it or control anything', () => {
   const hostile = node(1, {
     ...failing('warning', 'a\u202eb\u0007<img src=x onerror=alert(1)>'),

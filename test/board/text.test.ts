@@ -1,11 +1,32 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { ageText, commandsFor, noNodesText, shellWord, titleText } from '../../src/board/text.ts';
+import {
+  ageText,
+  commandsFor,
+  nodeAgeText,
+  nodeClockText,
+  noNodesText,
+  shellWord,
+  titleText,
+} from '../../src/board/text.ts';
 
 test('an age has at most two units and is never negative', () => {
   const ages = [-5_000, 999, 59_000, 61_000, 3_600_000, 3_900_000, 172_800_000].map(ageText);
   assert.deepEqual(ages, ['0 s', '0 s', '59 s', '1 min', '1 h', '1 h 5 min', '2 d']);
+});
+
+test('an age of a node is by the clock that all nodes share, or the page says by which it is', () => {
+  const nowMs = Date.parse('2026-01-01T12:00:00Z');
+  const of = (clockSkewSeconds: number | null) => ({ ec2InstanceId: 'i-00000001', clockSkewSeconds });
+  const ages = [0, -3_000, 300, null].map((skew) => nodeAgeText(of(skew), '2026-01-01T11:00:00.000Z', nowMs));
+  assert.deepEqual(ages, ['1 h', '10 min', '1 h 5 min', '1 h']);
+  assert.equal(nodeClockText(of(0)), null);
+  assert.match(
+    nodeClockText(of(-3_000)) ?? '',
+    /^the clock of i-00000001 is 50 min behind EC2's; the ages are not by it$/,
+  );
+  assert.match(nodeClockText(of(null)) ?? '', /; the ages are by it$/);
 });
 
 test('neither a cluster without nodes nor a roll not read looks like an empty store', () => {
