@@ -33,9 +33,9 @@ export const LIST_FIELDS = {
   agent: { header: 'ECS AGENT', value: ({ record }) => record.versionInfo.agentVersion },
   machine: { header: 'MACHINE', value: ({ record }) => record.machineId },
   labels: { header: 'LABELS', value: ({ record }) => labelText(record.labels) },
-  notice: { header: 'NOTICE', value: ({ record }) => noticeText(record.interruption) },
+  notice: { header: 'NOTICE', value: ({ record }) => cellOf(noticeText(record.interruption)) },
   cause: { header: 'CAUSE', value: ({ record }) => record.departure?.cause ?? null },
-  reason: { header: 'REASON', value: ({ record }) => reasonText(record.health.checks) },
+  reason: { header: 'REASON', value: ({ record }) => cellOf(reasonText(record.health.checks)) },
 } satisfies Record<string, ListField<RollEntry>>;
 
 export type ListFieldName = keyof typeof LIST_FIELDS;
@@ -78,6 +78,11 @@ function labelText(labels: Readonly<Record<string, string>>): string | null {
       .map(([key, value]) => `${key}=${value}`)
       .join(',') || null
   );
+}
+
+/** Free text of a record for a table. Two spaces separate columns, so a text that has them could look like several. */
+function cellOf(text: string | null): string | null {
+  return text === null ? null : text.trim().replaceAll(/\s+/g, ' ');
 }
 
 /** The notice of EC2, such as `spot-interruption terminate 2030-01-01T00:00:00Z`. */
