@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { LIST_FIELD_NAMES } from '../../src/cli/columns.ts';
@@ -43,4 +44,20 @@ test('docs/events.md names each type of event, and no other', () => {
 
 test('docs/health.md names each kind of notice, and no other', () => {
   assert.deepEqual(firstColumn(page('health'), 'Notices'), sorted(Object.keys(NO_NOTICES)));
+});
+
+test('the loop over nodes in docs/reading.md gives ssh each address as one argument that is no option', () => {
+  const loop =
+    /^ {4}rollcall list [^\n]* while read [\s\S]*?^ {4}done$/m.exec(page('reading'))?.[0] ?? assert.fail('none');
+  // This ssh takes its standard input, as the real one does without -n: the loop would end after the first node.
+  const script = `
+    rollcall() { printf '%s\\n' '10.0.0.1  i-1' '-         i-2' '-oProxyCommand=touch$IFS  i-3' '* i-4'; }
+    ssh() { [ "$1" = -n ] || cat >/dev/null; printf '<%s>' "$@"; echo; }
+    ${loop}`;
+  const lines = execFileSync('bash', ['-euc', script], { encoding: 'utf8' }).trimEnd().split('\n');
+  const called = ['10.0.0.1', '-oProxyCommand=touch$IFS', '*'];
+  assert.deepEqual(
+    lines,
+    called.map((ip) => `<-n><--><${ip}><uptime>`),
+  );
 });
