@@ -1,4 +1,5 @@
 import { linkSignals } from '../lib/abort.ts';
+import { printable } from '../lib/foreign-text.ts';
 import { type Decoded, decodePresence, decodeRecord } from '../record/codec.ts';
 import { decodeDifference, type KeptDifference, MAX_DIFFERENCES } from '../record/difference.ts';
 import type { NodeRecord, Presence } from '../record/record.ts';
@@ -49,6 +50,12 @@ export interface WatchBatch {
 /** A prefix that other programs use, too, may have any number of foreign keys: this many are named, the rest are counted. */
 export const MAX_SKIPPED = 100;
 
+/** More than any key of ours has. */
+const MAX_KEY_CHARS = 300;
+
+/** A key as readers get it: what can write the store can write any key, and readers print it or send it on. */
+const named = (key: string) => printable(key.slice(0, MAX_KEY_CHARS));
+
 /** What of each key is wanted. */
 interface Decoders<R extends NodeSummary> {
   readonly record: (instanceId: string, json: string) => Decoded<R>;
@@ -84,7 +91,7 @@ export function collectRoll<R extends NodeSummary>(decoders: Decoders<R>): RollC
 
   const skip = (key: string, reason: string) => {
     skippedCount += 1;
-    if (skipped.length < MAX_SKIPPED) skipped.push({ key, reason });
+    if (skipped.length < MAX_SKIPPED) skipped.push({ key: named(key), reason });
   };
 
   const add = ({ key, value }: RangeEntry, records: R[], presences: Present[]) => {
@@ -273,7 +280,7 @@ function interpretEvent({ key, value, previous }: KvEvent): Change[] {
   if (!key.startsWith(ROOT)) return [];
   const parsed = parseKey(key);
   if (parsed.kind === 'foreign')
-    return [value === null ? { kind: 'unskipped', key } : skippedChange(key, parsed.reason)];
+    return [value === null ? { kind: 'unskipped', key: named(key) } : skippedChange(key, parsed.reason)];
   if (parsed.kind === 'difference') {
     const now = readable(key, value, decodeDifference);
     const { value: before } = readable(key, previous, decodeDifference);
@@ -303,7 +310,7 @@ function readable<T>(
 }
 
 function skippedChange(key: string, reason: string): Change {
-  return { kind: 'skipped', skipped: { key, reason } };
+  return { kind: 'skipped', skipped: { key: named(key), reason } };
 }
 
 /** A sample of this size distinguishes a few nodes from a third of all. Each lease costs one request. */

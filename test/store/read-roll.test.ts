@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { encodePresence, encodeRecord } from '../../src/record/codec.ts';
 import { presenceKey, ROOT, recordKey } from '../../src/store/keys.ts';
 import type { KeyValue, Kv, RangeEntry, RangeQuery } from '../../src/store/kv.ts';
-import { collectRoll, readRoll, SUMMARY, WHOLE } from '../../src/store/read-roll.ts';
+import { collectRoll, interpretBatch, readRoll, SUMMARY, WHOLE } from '../../src/store/read-roll.ts';
 import { CompactedError, StoreError } from '../../src/store/store-errors.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 
@@ -57,6 +57,20 @@ describe('collect roll', () => {
         },
       ),
     );
+  });
+
+  test('a key that cannot be read is named by text that is safe to print, and by the same when it is gone', () => {
+    const hostile = `${recordKey('')}\u001b]0;x\u009b2J\u202e${'k'.repeat(1_000_000)}`;
+    const safe = `${recordKey('')}?]0;x?2J?${'k'.repeat(1_000)}`.slice(0, 300);
+    const roll = collectRoll(WHOLE);
+    roll.add([entry(hostile, '{}')]);
+    assert.deepEqual(roll.finish('7').skipped, [{ key: safe, reason: 'not named after an instance id' }]);
+    const changes = ['{}', null].flatMap((value) => {
+      const events = [{ key: hostile, value, previous: null }];
+      return interpretBatch({ revision: '8', events }).changes;
+    });
+    const named = changes.map((each) => (each.kind === 'skipped' ? each.skipped.key : 'key' in each && each.key));
+    assert.deepEqual(named, [safe, safe]);
   });
 });
 
