@@ -1,3 +1,4 @@
+import { isIPv6 } from 'node:net';
 import { InvalidArgumentError, Option } from 'commander';
 import { formatDuration, parseDuration } from '../lib/duration.ts';
 
@@ -60,7 +61,13 @@ export function listenAddress(text: string): { host: string; port: number } {
   if (!match || port > 65_535) {
     throw new InvalidArgumentError('Write HOST:PORT, such as 127.0.0.1:51690, or :51690 for all addresses.');
   }
-  return { host: match[1] ?? (match[2] || '::'), port };
+  return { host: match[1] === undefined ? match[2] || '::' : ipv6(match[1]), port };
+}
+
+/** In its one short form, so that each way to write `::` means all addresses. */
+function ipv6(text: string): string {
+  if (!isIPv6(text)) throw new InvalidArgumentError(`"${text.slice(0, 80)}" is not an IPv6 address.`);
+  return new URL(`http://[${text}]`).hostname.slice(1, -1);
 }
 
 const MAX_LABELS = 32;

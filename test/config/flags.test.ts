@@ -92,7 +92,10 @@ describe('parse option', () => {
   test('listen addresses are read', () => {
     assert.deepEqual(listenAddress('127.0.0.1:51690'), { host: '127.0.0.1', port: 51_690 });
     assert.deepEqual(listenAddress('[::1]:0'), { host: '::1', port: 0 });
-    assert.deepEqual(listenAddress(':80'), { host: '::', port: 80 });
+    for (const all of [':80', '[::]:80', '[::0]:80', '[0:0:0:0:0:0:0:0]:80']) {
+      assert.deepEqual(listenAddress(all), { host: '::', port: 80 }, all);
+    }
+    for (const bad of ['[:::]:80', '[1.2.3.4]:80']) assert.throws(() => listenAddress(bad), /not an IPv6 address/);
     for (const bad of ['80', 'h:', 'h:65536', 'h:-1', '::1:80']) assert.throws(() => listenAddress(bad), /HOST:PORT/);
   });
 
