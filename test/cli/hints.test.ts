@@ -10,6 +10,8 @@ const typed: readonly [readonly string[], string][] = [
   [['get', 'nodes'], "rollcall: unknown command 'get' (rollcall list does that); see rollcall --help"],
   [['describe', 'i-1'], "rollcall: unknown command 'describe' (rollcall show does that); see rollcall --help"],
   [['version'], "rollcall: unknown command 'version' (rollcall --version does that); see rollcall --help"],
+  [['help', 'nosuch'], "rollcall: unknown command 'nosuch'; see rollcall --help"],
+  [['help', 'lst'], "rollcall: unknown command 'lst' (Did you mean list?); see rollcall --help"],
   [['ls'], "rollcall: unknown command 'ls' (Did you mean list?); see rollcall --help"],
   [['list', '-A'], "rollcall list: unknown option '-A' (--all does that); see rollcall list --help"],
   [

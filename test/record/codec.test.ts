@@ -63,12 +63,15 @@ describe('the record codec', () => {
     fc.assert(
       fc.property(anyRecord, fc.constantFrom(...columns), hostile, (original, column, value) => {
         const changed = withText(original, column, value);
-        for (const json of [JSON.stringify(changed), encodeRecord(changed)]) {
+        for (const [json, refused] of [
+          [JSON.stringify(changed), [column]],
+          // It is not written either.
+          [encodeRecord(changed), []],
+        ] as const) {
           const decoded = decodeRecord(original.ec2InstanceId, json);
           assert.deepEqual(decoded, { ok: true, value: withText(original, column, null) });
+          assert.deepEqual(refusedFields(decoded.value), refused);
         }
-        const read = decodeRecord(original.ec2InstanceId, JSON.stringify(changed));
-        assert.deepEqual(read.ok && refusedFields(read.value), [column]);
       }),
       { numRuns: 200 },
     );
