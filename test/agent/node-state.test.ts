@@ -234,4 +234,15 @@ describe('node state', () => {
     assert.deepEqual(noticesOf(both, notices({ 'spot-interruption': null })), rebalance);
     assert.equal(noticesOf(both, notices({ 'spot-interruption': null, 'rebalance-recommendation': null })), null);
   });
+
+  test('whether the notice of the last record is over goes by EC2’s clock, an hour off the node’s', () => {
+    const kept = (clockSkewMs: number, time: string) => {
+      const interruption = { kind: 'spot-interruption', action: 'terminate', time };
+      const record = sampleRecord({ ec2InstanceId: facts.ec2InstanceId, interruption });
+      return noticesOf({ ...metadata, clockSkewMs }, { kind: 'last-record', record, checks: [] }) !== null;
+    };
+    // By the node's clock it is the first second of 1970.
+    assert.equal(kept(3_600_000, '1969-12-31T23:30:00Z'), true);
+    assert.equal(kept(-3_600_000, '1970-01-01T00:30:00Z'), false);
+  });
 });

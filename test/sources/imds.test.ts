@@ -302,3 +302,23 @@ test('close ends reads in progress and refuses later ones', async (t) => {
   await read;
   assert.match((await failure(client.get(ID, signal))).message, /the client is closed$/);
 });
+
+test('the clock of the host is compared with the Date of each answer that has one', async (t) => {
+  let date: string | null = null;
+  const server = await startRawServer(t, (req, res) => {
+    res.sendDate = false;
+    if (date !== null) res.setHeader('Date', date);
+    res.end(req.url === TOKEN_PATH ? 'TOKEN' : 'i-0123456789abcdef0');
+  });
+  const wallMs = () => Date.parse('2026-01-01T12:00:00Z');
+  const client = openClient(t, server.endpoint, { clock: { ...slowClock, wallMs } });
+  const after = async (answered: string | null) => {
+    date = answered;
+    await client.get(ID, signal);
+    return client.clockSkewMs();
+  };
+  assert.equal(await after(null), null);
+  assert.equal(await after('Thu, 01 Jan 2026 11:00:00 GMT'), 3_600_000);
+  assert.equal(await after('Thu, 01 Jan 2026 12:01:00 GMT'), -60_000);
+  assert.equal(await after('soon'), -60_000);
+});

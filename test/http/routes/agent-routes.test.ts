@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { instanceJson } from '../../../src/record/roll.ts';
 import { until } from '../../support/machine-time.ts';
-import { sampleInstanceId } from '../../support/sample-record.ts';
+import { sampleInstanceId, sampleRecord } from '../../support/sample-record.ts';
 import { sampleLease, sampleReport } from '../../support/sample-report.ts';
 import { openSse } from '../sse-reader.ts';
 import { node, startAgentRoutes, UNCERTAINTY } from './start-agent-routes.ts';
@@ -234,7 +234,8 @@ test('/v1/targets uses the last known roll in an outage', async (t) => {
 });
 
 test('/metrics has every sample in base units and does not read the store', async (t) => {
-  const { store, text } = await startAgentRoutes(t);
+  const { agent, store, text } = await startAgentRoutes(t);
+  agent.report = sampleReport({ record: sampleRecord({ clockSkewSeconds: -3_600 }) });
   const { status, headers, text: page } = await text('/metrics');
   assert.deepEqual([status, headers['content-type']], [200, 'text/plain; version=0.0.4; charset=utf-8']);
   assert.deepEqual(store.calls, { read: 0, watch: 0 });
@@ -279,7 +280,7 @@ test('/metrics has every sample in base units and does not read the store', asyn
     'rollcall_interruption{kind="maintenance"} 0',
     'rollcall_interruption{kind="rebalance-recommendation"} 0',
     'rollcall_loop_age_seconds{loop="publisher"} 0.4002',
-    'rollcall_clock_skew_seconds 0',
+    'rollcall_clock_skew_seconds -3600',
     'rollcall_registry_watching 0',
     'rollcall_registry_watch_down_seconds 0',
     'rollcall_registry_snapshots_total 0',
