@@ -63,6 +63,24 @@ test('a cluster of several pages is listed as a table and as JSON, without a sto
   );
 });
 
+test('no text that other programs wrote reaches a terminal as it is, not in JSON either', async (t) => {
+  const value = '\u009b2J\u202e\u001b]0;x\u0007';
+  const instance = sampleContainerInstance('demo', 1, { attributes: [{ name: 'note', value }] });
+  const endpoint = await startEcsEndpoint(t, ({ action }) =>
+    action === 'ListContainerInstances'
+      ? { containerInstanceArns: [arnOf('demo', 1)] }
+      : { containerInstances: [instance], failures: [] },
+  );
+  const env = { ...AWS, AWS_ENDPOINT_URL_ECS: endpoint.url };
+  for (const format of ['json', 'ndjson']) {
+    const { stdout } = await rollcall(['list', '--source', 'ecs', '--cluster', 'demo', '-o', format], env);
+    assert.doesNotMatch(stdout.replaceAll('\n', ''), /[\p{Cc}\p{Bidi_Control}]/u, format);
+    const answer = JSON.parse(stdout);
+    const [{ attributes }] = answer.containerInstances ?? [answer];
+    assert.deepEqual(attributes.at(-1), { name: 'note', value });
+  }
+});
+
 test('an instance deleted during the list is left out, and an empty cluster gives a line on stderr', async (t) => {
   const endpoint = await startEcsEndpoint(t, ({ action, input }) =>
     action === 'ListContainerInstances'
