@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -64,3 +64,42 @@ test('the agent hears SIGUSR2 when the unit is restarted, and SIGTERM when it is
   const other = { kills: ['ends'], jobs: job('rollcall.service', 'stop') } as const;
   assert.deepEqual([...new Set(await stopped(t, other))], [kill('TERM')]);
 });
+
+for (const name of ['rollcall', 'ecs-agent'] as const) {
+  test(`before ${name} starts, what docker could not remove before is removed, and what it cannot now is renamed`, async (t) => {
+    const dir = await mkdtemp(join(tmpdir(), 'rollcall-unit-'));
+    t.after(() => rm(dir, { recursive: true, force: true }));
+    const file = name === 'rollcall' ? 'rollcall.service' : 'amazon-ecs-agent.service';
+    const steps = settings(await readFile(new URL(`../../units/${file}`, import.meta.url), 'utf8'));
+    const step = steps.find(({ name, value }) => name === 'ExecStartPre' && value.includes('docker rename'))?.value;
+    const script =
+      /^-\/bin\/bash -c '(.*)'$/
+        .exec(step ?? '')?.[1]
+        ?.replaceAll('$$', '$')
+        .replaceAll('%%', '%') ?? '';
+    const run = async (docker: string) => {
+      const calls = join(dir, 'calls');
+      await writeFile(join(dir, 'docker'), `#!/bin/bash\necho "$*" >>${calls}\n${docker}\n`, { mode: 0o755 });
+      const env = { PATH: `${dir}:${process.env['PATH']}` };
+      const stdio: ('ignore' | 'pipe')[] = ['ignore', 'pipe', 'pipe'];
+      const { status, stderr } = spawnSync('/bin/bash', ['-c', script], { env, encoding: 'utf8', stdio });
+      assert.equal(status, 0, stderr);
+      const called = (await readFile(calls, 'utf8')).trim().split('\n');
+      await rm(calls);
+      return { called, stderr };
+    };
+    const clean = await run('[ "$1" = ps ] && exit; echo "Error: No such container: x" >&2; exit 1');
+    assert.deepEqual(clean, {
+      called: [`ps -aqf name=^/${name}-stuck-`, `rm -f ${name}`, clean.called[2] ?? ''],
+      stderr: '',
+    });
+    // It names the older ones too, each time.
+    const stuck = await run('case $1 in ps) printf "0123\\n4567\\n" ;; rm) echo busy >&2; exit 1 ;; esac');
+    assert.deepEqual(stuck.called.slice(0, 2), [`ps -aqf name=^/${name}-stuck-`, `rm -f ${name} 0123 4567`]);
+    const to = new RegExp(`^rename ${name} (${name}-stuck-\\d+)$`).exec(stuck.called[2] ?? '')?.[1] ?? '';
+    assert.ok(to.startsWith(`${name}-stuck-`), stuck.called.join('; '));
+    assert.ok(
+      stuck.stderr.includes(`<4>${name}: docker cannot remove the container of an earlier run; it is ${to} now`),
+    );
+  });
+}
