@@ -7,6 +7,7 @@ import { ETCD_LIMITED, startEtcdWithAuth } from '../support/etcd-auth.ts';
 import { makeEtcdCerts } from '../support/etcd-certs.ts';
 import { startEtcd } from '../support/etcd-server.ts';
 import { rollcall } from '../support/rollcall-process.ts';
+import { sampleRecord } from '../support/sample-record.ts';
 
 /** Fails unless it said one line on stderr, nothing on stdout, no stack, and ended with `code`. */
 async function complains(args: readonly string[], code: number, pattern: RegExp, env: Record<string, string> = {}) {
@@ -124,4 +125,34 @@ test('unreadable records are named on stderr, and the rest of the list is printe
   assert.doesNotMatch(stderr, /rollcallx/);
   const off = await rollcall(['list', '--store', store], { ROLLCALL_ALL: 'false' });
   assert.match(off.stdout, /^IP +INSTANCE +HEALTH/, 'a switch whose variable says false is off');
+});
+
+test('what a record has in place of an address or a word is unknown to every command, and named', async (t) => {
+  const etcd = await startEtcd();
+  t.after(() => etcd.dispose());
+  const store = etcd.clientUrl.replace('http', 'etcd');
+  const id = 'i-00000001';
+  const hostile = {
+    ...sampleRecord({ ec2InstanceId: id }),
+    privateIpAddress: ['-oProxyCommand=touch$', '{IFS}pwned'].join(''),
+    publicIpAddress: '10.9.9.9  i-8a8d0000  arn:aws:ecs',
+    cluster: '\u001b]0;x\u009b\u202e',
+  };
+  await etcd.etcdctl('put', `/rollcall/v1/records/${id}`, JSON.stringify(hostile));
+  const presence = { session: 'session-a', since: hostile.registeredAt, ttlSeconds: 30 };
+  await etcd.etcdctl('put', `/rollcall/v1/presence/${id}`, JSON.stringify(presence));
+  const named = `the record of ${id} has an invalid cluster, privateIpAddress, publicIpAddress`;
+  const run = async (...args: string[]) => {
+    const { code, stdout, stderr } = await rollcall([...args, '--store', store]);
+    assert.equal(code, 0, stderr);
+    assert.ok(
+      stderr.split('\n').some((line) => line.endsWith(`: ${named}`)),
+      `${args[0]}: ${stderr}`,
+    );
+    assert.doesNotMatch((stdout + stderr).replaceAll('\n', ''), /ProxyCommand|10\.9\.9\.9|[\p{Cc}\p{Bidi_Control}]/u);
+    return stdout;
+  };
+  assert.equal(await run('list', '--fields=ip,instance,public-ip,cluster', '--no-legend'), `-  ${id}  -  -\n`);
+  for (const format of ['wide', 'ndjson']) await run('list', '-o', format);
+  for (const args of [['show', id], ['status'], ['dns']]) await run(...args);
 });
