@@ -5,7 +5,7 @@ import type { Terminal } from '../../src/cli/terminal.ts';
 import { registered, synced } from '../client/sample-events.ts';
 import { EMPTY_LIST, json, startScriptedAgent, stream } from '../client/scripted-agent.ts';
 import { until } from '../support/machine-time.ts';
-import { soonStale, testContext } from '../support/run-in-process.ts';
+import { runInProcess, soonStale, testContext } from '../support/run-in-process.ts';
 import { openTestRoll, type TestRoll } from '../support/test-roll.ts';
 
 const PATIENCE_MS = 30_000;
@@ -52,6 +52,22 @@ test('a terminal shows the list in one place, cut to its size, and again after a
   await until('the new node is drawn', PATIENCE_MS, () => screens.at(-1)?.includes('10.0.0.0') === true);
   assert.equal(await list.stop(), 1);
   assert.equal(list.said.stdout, '');
+});
+
+test('a clock that is off is named, once and as long as the list is drawn', async (t) => {
+  const roll = await openTestRoll(t);
+  await roll.register(1, { clockSkewSeconds: -3_600 });
+  const warning = "warning: the clock of i-00000001 is 60 min behind EC2's; the times in its record are by it";
+  const once = await runInProcess(['list', '--store', roll.url, '-o', 'name']);
+  assert.deepEqual(once, { code: 0, stdout: 'i-00000001\n', stderr: `${warning}\n` });
+  const quiet = await runInProcess(['list', '--store', roll.url, '-o', 'name', '--log-level', 'error']);
+  assert.equal(quiet.stderr, '');
+  const list = watching(roll, undefined, '-o', 'name');
+  await until('it is named', PATIENCE_MS, () => list.said.stderr === `${warning}\n`);
+  await roll.register(1, { clockSkewSeconds: 0 });
+  await until('the next list', PATIENCE_MS, () => list.said.stdout.endsWith('\n\ni-00000001\n\n'));
+  assert.equal(list.said.stderr, `${warning}\n`);
+  await list.stop();
 });
 
 test('a pipe gets one list after the other', async (t) => {
