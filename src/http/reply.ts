@@ -1,4 +1,5 @@
 import { type IncomingHttpHeaders, STATUS_CODES } from 'node:http';
+import { escapeOutput } from '../lib/foreign-text.ts';
 
 /** A request, as a route sees it. */
 export interface RouteRequest {
@@ -41,7 +42,12 @@ export type Handler = (request: RouteRequest) => Reply | Promise<Reply>;
 export type Routes = Readonly<Record<string, Handler>>;
 
 export function jsonReply(value: unknown): Reply {
-  return { status: 200, contentType: 'application/json', body: `${JSON.stringify(value)}\n` };
+  return { status: 200, contentType: 'application/json', body: safeJson(value) };
+}
+
+/** One line of JSON that cannot control the terminal of who asks by hand: the store has text that other programs wrote. */
+function safeJson(value: unknown): string {
+  return escapeOutput(`${JSON.stringify(value)}\n`);
 }
 
 /** @param host an address without brackets, or a name */
@@ -69,7 +75,7 @@ export function problem(status: number, detail: string, options: ProblemOptions 
     status,
     contentType: 'application/problem+json',
     headers,
-    body: `${JSON.stringify({ ...body, ...extension })}\n`,
+    body: safeJson({ ...body, ...extension }),
   };
 }
 
