@@ -117,10 +117,13 @@ const HOSTILE = '<img src=x onerror="window.hacked=1">\u202e</script><script>win
 const ZONES = ['us-east-1a', 'us-east-1b', 'us-east-1c'];
 
 function recordOf(n: number, status: 'passing' | 'warning' | 'critical', reason: string): NodeRecord {
-  const since = '2026-11-01T00:00:00.000Z';
+  // By its own clock, which is an hour behind: five minutes ago.
+  const isSlow = n === 3;
+  const since = isSlow ? new Date(Date.now() - 65 * 60_000).toISOString() : '2026-11-01T00:00:00.000Z';
   const ec2InstanceId = spreadInstanceId(n);
   return sampleRecord({
     ec2InstanceId,
+    clockSkewSeconds: isSlow ? -3_600 : 0,
     cluster: n % 4 === 0 ? 'batch' : 'demo',
     privateIpAddress: `10.113.${n >> 8}.${n & 255}`,
     availabilityZone: ZONES[n % 3] ?? null,
@@ -321,6 +324,24 @@ test('more boards in one browser than it has connections: a hidden one gives its
   await until('it is live again', PATIENCE_MS, async () => /^2 not well/.test(await page.title()));
   assert.match(await page.locator('.lines').innerText(), /none free/);
   assert.deepEqual(complaints, []);
+});
+
+test('the ages of a node whose clock is off are right, and its page says that it is', async (t) => {
+  const { url } = await startRoll(t, 3);
+  const browser = await startBrowser(t);
+  const { page } = await openPage(browser, url);
+  const id = spreadInstanceId(3);
+  await page.goto(url);
+  const row = page.locator('.nodes tbody tr', { hasText: id });
+  await until('it is listed', PATIENCE_MS, async () => (await row.count()) === 1);
+  assert.match(await row.locator('.since').innerText(), /^[5-9] min$/);
+  await row.locator('.address a').click();
+  await page.locator('article.node').waitFor();
+  assert.match(await page.locator('.checks tbody tr').innerText(), /disk\s+passing\s+[5-9] min/);
+  assert.match(
+    await page.locator('.facts').innerText(),
+    /the clock of \S+ is 60 min behind EC2's; the ages are not by it/,
+  );
 });
 
 test('without JavaScript there is a plain table', async (t) => {
