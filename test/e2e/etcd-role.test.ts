@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import type { Simulator } from '../../src/simulator/simulator.ts';
 import { DRAINS, drainKey, presenceKey, recordKey } from '../../src/store/keys.ts';
 import { ETCD_ROOT, startEtcdWithAuth } from '../support/etcd-auth.ts';
+import { ETCDCTL_ENV } from '../support/etcd-server.ts';
 import { until } from '../support/machine-time.ts';
 import { agentUrl, getJson, PATIENCE_MS, type Running, rollcall, startRollcall } from '../support/rollcall-process.ts';
 import { startEcsSimulation } from '../support/start-ecs-simulation.ts';
@@ -30,7 +31,7 @@ async function startWorld(t: TestContext) {
     promisify(execFile)('bash', ['-euo', 'pipefail', '-c', commands(name)], {
       env: {
         PATH: process.env['PATH'],
-        ETCDCTL_API: '3',
+        ...ETCDCTL_ENV,
         ETCDCTL_ENDPOINTS: etcd.clientUrl,
         ETCDCTL_USER: `${ETCD_ROOT.user}:${ETCD_ROOT.password}`,
         node,

@@ -10,6 +10,8 @@ import { type EtcdVersion, etcdProgram } from './etcd-versions.ts';
 import { diesWithParent, killAtExit } from './owned-process.ts';
 
 const START_LIMIT_MS = 60_000;
+/** Its own limits of 2 s and 5 s are too short beside busy processes where etcd checks passwords, which costs it 0.1 s each. */
+export const ETCDCTL_ENV = { ETCDCTL_API: '3', ETCDCTL_DIAL_TIMEOUT: '30s', ETCDCTL_COMMAND_TIMEOUT: '30s' } as const;
 /** A test does not survive a power cut anyway, and fsync on a shared disk takes up to a second. */
 const SINCE_3_4 = ['--unsafe-no-fsync', '--logger=zap', '--log-level=error'];
 
@@ -108,7 +110,7 @@ export async function startEtcd(options: EtcdOptions = {}): Promise<EtcdServer> 
         `--initial-advertise-peer-urls=${peerUrl}`,
       ];
       await promisify(execFile)(ctl, ['snapshot', 'restore', snapshot, `--data-dir=${dataDir}`, ...identity], {
-        env: { ...process.env, ETCDCTL_API: '3' },
+        env: { ...process.env, ...ETCDCTL_ENV },
       });
       running = await run(program, args, () => isHealthy(metricsUrl));
     },
@@ -119,7 +121,7 @@ export async function startEtcd(options: EtcdOptions = {}): Promise<EtcdServer> 
     etcdctl: async (...ctlArgs) => {
       const flags = [`--endpoints=${clientUrl}`, ...(options.tls?.etcdctlArgs ?? []), ...(options.etcdctlArgs ?? [])];
       const done = await promisify(execFile)(ctl, [...flags, ...ctlArgs], {
-        env: { ...process.env, ETCDCTL_API: '3' },
+        env: { ...process.env, ...ETCDCTL_ENV },
         maxBuffer: 256 * 1024 * 1024,
       });
       return done.stdout;
