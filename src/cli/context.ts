@@ -24,6 +24,8 @@ export interface CliContext {
   readonly onStopSignal: (listener: (signal: StopSignal) => void) => void;
   /** Aborts at the first stop signal, unless the command uses `onStopSignal`. */
   readonly signal: AbortSignal;
+  /** A command that is about to do the most of its work says that it ends right after it. */
+  readonly endsSoon?: () => void;
   /** Resident memory of the process, including the runtime's shared pages. */
   readonly residentBytes: () => number;
   /** This process is the first one of its container, to which the kernel hands each process whose parent ends. Default: false. */

@@ -151,13 +151,21 @@ export function listCommand(context: CliContext): Command {
     }
     // A summary has no labels.
     if (fewFields !== null && filter.selector === null) {
-      const roll = await withRoll(context, flags, 'list', (reader, signal) => reader.readSummaries(signal));
+      const roll = await withRoll(context, flags, 'list', (reader, signal) =>
+        lastWork(context, reader.readSummaries(signal)),
+      );
       const [columns, sorting] = [fewFields.slice(0, names.length), fewFields.slice(names.length)];
       return printRoll(context, flags, filter, roll, columns, sorting, (entry) => entry);
     }
-    const roll = await withRoll(context, flags, 'list', (reader, signal) => reader.read(signal));
+    const roll = await withRoll(context, flags, 'list', (reader, signal) => lastWork(context, reader.read(signal)));
     await printRoll(context, flags, filter, roll, toFields(names), toFields(sortNames), instanceJson);
   });
+}
+
+/** @param work which has begun: by then nearly all of Node's modules are loaded */
+function lastWork<T>({ endsSoon }: CliContext, work: T): T {
+  endsSoon?.();
+  return work;
 }
 
 const toFields = (names: readonly ListFieldName[]) => names.map((name) => LIST_FIELDS[name]);

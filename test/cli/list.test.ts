@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { runProgram } from '../../src/cli/program.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { openStore } from '../../src/store/open-store.ts';
-import { runInProcess } from '../support/run-in-process.ts';
+import { runInProcess, testContext } from '../support/run-in-process.ts';
 import { sampleRecord } from '../support/sample-record.ts';
 
 /** A roll of one node for each cluster, critical where the name ends in an exclamation mark. */
@@ -141,4 +142,24 @@ test('-o name prints the ids alone, one a line', async (t) => {
   assert.equal((await runInProcess(['show', '--store', store, '-o', 'name', '10.0.0.1', 'i-00000000'])).stdout, stdout);
   const idle = await runInProcess(['list', '-o', 'name', '--fields', 'ip']);
   assert.match(idle.stderr, /--fields has no effect with -o name, which prints the ids alone; leave it out/);
+});
+
+test('a list says that it ends soon, once, when the roll is being read; --watch does not', async (t) => {
+  const store = await rollOf(t, ['a']);
+  for (const args of [[], ['-o', 'json'], ['--fields', 'dns']]) {
+    const said = { stdout: '', stderr: '' };
+    const seen: string[] = [];
+    const endsSoon = () => void seen.push(said.stdout);
+    assert.equal(await runProgram(['list', '--store', store, ...args], { ...testContext(said), endsSoon }), 0);
+    assert.deepEqual(seen, [''], args.join(' '));
+    assert.notEqual(said.stdout, '');
+  }
+  const ending = new AbortController();
+  const context = {
+    ...testContext({ stdout: '', stderr: '' }),
+    endsSoon: () => assert.fail('it does not end'),
+    stdout: async () => ending.abort(new Error('seen')),
+    signal: ending.signal,
+  };
+  assert.equal(await runProgram(['list', '--watch', '--store', store], context), 1);
 });
