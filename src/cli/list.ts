@@ -182,9 +182,11 @@ async function printRoll<R extends NodeSummary>(
   warn(context, flags, describeSkipped(roll.skipped));
   warn(context, flags, describeRefused(roll.entries));
   keepNames(context, roll.entries);
-  const asked = filterRoll(sortByAddress(roll.entries), { ...filter, health: null, presence: null });
-  const entries = sortByFields(filterRoll(asked, filter), sorting);
-  warn(context, flags, describeClocks(entries));
+  // Sorted last: then the nodes are no more in the order in which they lie in memory, and each look takes three times as long.
+  const asked = filterRoll(roll.entries, { ...filter, health: null, presence: null });
+  const shown = filterRoll(asked, filter);
+  warn(context, flags, describeClocks(shown));
+  const entries = sortByFields(sortByAddress(shown), sorting);
   for (const piece of listPieces(flags, entries, fields, json, { revision: roll.revision }))
     await context.stdout(piece);
   for (const line of hints(filter, roll, entries.length)) context.stderr(line);

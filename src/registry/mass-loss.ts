@@ -37,10 +37,10 @@ export function massLossNote(
   all: boolean,
 ): string | null {
   let [lost, present] = [0, 0];
-  for (const entry of entries) {
+  entries.forEach((entry) => {
     if (entry.presence !== null) present += 1;
     else if (presenceState(entry) === 'lost') lost += 1;
-  }
+  });
   if (limits === null || !isMassLoss(lost, present, limits)) return null;
   const nodes = lost + present;
   return (

@@ -144,7 +144,8 @@ export function collectRoll<R extends NodeSummary>(decoders: Decoders<R>): RollC
     add: (kvs) => {
       const records: R[] = [];
       const presences: Present[] = [];
-      for (const entry of kvs) add(entry, records, presences);
+      // An iterator would make an object for each.
+      for (let at = 0; at < kvs.length; at += 1) add(kvs[at] as RangeEntry, records, presences);
       recordPages.push(records);
       presencePages.push(presences);
     },

@@ -126,7 +126,9 @@ export function createHistoryCheck(root: string): HistoryCheck {
       // The store that took another's place may be at the very same revision: nothing of the old one is kept then.
       if (seen !== revision || refuted) forget();
       let newest = [...puts].at(-1) ?? null;
-      for (const { key, value, modRevision } of kvs) {
+      // An iterator would make an object for each.
+      for (let at = 0; at < kvs.length; at += 1) {
+        const { key, value, modRevision } = kvs[at] as Put & { readonly key: string };
         if (newest === null || isLaterRevision(modRevision, newest[1].modRevision)) {
           if (isText(key)) newest = [key, { value, modRevision }];
         }
