@@ -1,16 +1,15 @@
 import { fileURLToPath } from 'node:url';
 import { until } from '../test/support/machine-time.ts';
 import { type BenchContext, type Benchmark, type Figure, plainFigure } from './benchmark.ts';
-import { type Child, memoryOf, startChild } from './support/child.ts';
+import { memoryOf } from './support/child.ts';
 import { fanOutMs } from './support/fan-out.ts';
 import { type BenchEtcd, startBenchEtcd } from './support/fleet.ts';
 import { addReports, type FleetReport } from './support/fleet-report.ts';
 import { cpuMs, openFiles } from './support/process-load.ts';
+import { startWorkers, type Worker } from './support/workers.ts';
 
 const PROGRAM = fileURLToPath(new URL('./support/fleet-worker.ts', import.meta.url));
-const WORKERS = 4;
-/** Thousands of agents share a heap: with the default each small collection of garbage is soon followed by the next. */
-const WORKER_FLAGS = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=64'];
+const NO_REPORT: FleetReport = { held: 0, confirmedAtMs: 0, registrations: 0, beats: 0, failedBeats: 0, losses: 0 };
 const TTL_MS = 30_000;
 const DEFAULT_NODES = 500;
 /** Registrations and what etcd does after them are over by then. */
@@ -27,7 +26,7 @@ const ETCDCTL_EVERY_MS = 5_000;
 /** What a fleet costs one etcd at rest, and how soon it is back after etcd was away. */
 export const fleet: Benchmark = {
   name: 'fleet',
-  about: `the publishers of many agents in ${WORKERS} processes, a store connection each, TTL ${TTL_MS / 1_000} s, on one etcd that shares the machine; then etcd is stopped for ${STOPPED_MS / 1_000} s, and killed for ${KILLED_MS / 1_000} s`,
+  about: `the publishers of many agents in a few processes, a store connection each, TTL ${TTL_MS / 1_000} s, on one etcd that shares the machine; then etcd is stopped for ${STOPPED_MS / 1_000} s, and killed for ${KILLED_MS / 1_000} s`,
   async run(context) {
     const { clock, signal, quick } = context;
     const nodes = context.nodes ?? (quick ? 40 : DEFAULT_NODES);
@@ -39,7 +38,7 @@ export const fleet: Benchmark = {
     // Before there are agents: what they do meanwhile would count as well.
     const toldMs = await fanOutMs(context, etcd);
     const emptyFiles = await openFiles(server.pid);
-    const workers = startWorkers(context, etcd.url, nodes);
+    const workers = startWorkers(context, nodes, PROGRAM, [etcd.url, String(TTL_MS)], NO_REPORT);
     const total = () => addReports(workers.map(({ report }) => report()));
     const asking = startEtcdctl(context, etcd);
     startTelling(context, total);
@@ -129,7 +128,7 @@ interface Load {
 async function measured(
   { clock }: BenchContext,
   { server }: BenchEtcd,
-  workers: readonly Worker[],
+  workers: readonly Worker<FleetReport>[],
   work: () => Promise<unknown>,
 ): Promise<Load> {
   const read = async () => ({
@@ -211,33 +210,4 @@ function startEtcdctl({ clock, signal, cleanup }: BenchContext, { server }: Benc
       plainFigure('those that were not', 'count', failures),
     ],
   };
-}
-
-interface Worker {
-  readonly child: Child;
-  report(): FleetReport;
-}
-
-function startWorkers(context: BenchContext, url: string, nodes: number): Worker[] {
-  return Array.from({ length: WORKERS }, (_, index) => {
-    const first = Math.floor((nodes * index) / WORKERS);
-    const count = Math.floor((nodes * (index + 1)) / WORKERS) - first;
-    let newest: FleetReport = { held: 0, confirmedAtMs: 0, registrations: 0, beats: 0, failedBeats: 0, losses: 0 };
-    let rest = '';
-    const child = startChild(
-      context,
-      [process.execPath, ...WORKER_FLAGS, PROGRAM, url, String(first), String(count), String(TTL_MS)],
-      {
-        deathWatch: true,
-        onStdout: (chunk) => {
-          const lines = (rest + chunk).split('\n');
-          rest = lines.pop() ?? '';
-          const line = lines.at(-1);
-          if (line !== undefined) newest = JSON.parse(line);
-        },
-        onStderr: (chunk) => process.stderr.write(chunk),
-      },
-    );
-    return { child, report: () => newest };
-  });
 }

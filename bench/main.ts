@@ -4,6 +4,7 @@ import { describeError, UsageError } from '../src/lib/errors.ts';
 import { type BenchContext, type Benchmark, createCleanup } from './benchmark.ts';
 import { events } from './events.ts';
 import { fleet } from './fleet.ts';
+import { heartbeat } from './heartbeat.ts';
 import { http } from './http.ts';
 import { list } from './list.ts';
 import { memory } from './memory.ts';
@@ -11,7 +12,7 @@ import { quiet } from './quiet.ts';
 import { type BenchmarkResult, describeMachine, renderReport, reportJson } from './report.ts';
 import { start } from './start.ts';
 
-const BENCHMARKS: readonly Benchmark[] = [start, quiet, memory, list, events, http, fleet];
+const BENCHMARKS: readonly Benchmark[] = [start, quiet, memory, list, events, http, heartbeat, fleet];
 const interrupt = new AbortController();
 const onSignal = (name: NodeJS.Signals) => {
   // A second signal ends the run at once; exit handlers still kill the started processes.
@@ -86,15 +87,15 @@ function parseCommandLine(args: readonly string[]) {
   return { ...values, nodes, restMs: restSeconds === null ? null : restSeconds * 1_000, wanted };
 }
 
-/** A flag of the benchmark `fleet`. */
+/** A flag of the benchmarks with many agents. */
 function wholeNumber(flag: string, text: string | undefined, max: number, wanted: readonly Benchmark[]): number | null {
   if (text === undefined) return null;
   const value = Number(text);
   if (!(Number.isInteger(value) && value >= 1 && value <= max)) {
     throw new UsageError(`${flag} ${text}: give a whole number from 1 to ${max}`);
   }
-  if (!wanted.includes(fleet)) {
-    throw new UsageError(`${flag} has no effect without the benchmark fleet; leave it out`);
+  if (!wanted.includes(fleet) && !wanted.includes(heartbeat)) {
+    throw new UsageError(`${flag} has no effect without the benchmark heartbeat or fleet; leave it out`);
   }
   return value;
 }

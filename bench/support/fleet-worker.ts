@@ -9,11 +9,11 @@ import { sampleRecord, spreadInstanceId } from '../../test/support/sample-record
 import { type FleetReport, REPORT_EVERY_MS } from './fleet-report.ts';
 
 /**
- * fleet-worker.ts STORE-URL FIRST COUNT TTL-MS: the publishers of so many agents, with a store each, until it is ended.
+ * fleet-worker.ts STORE-URL TTL-MS FIRST COUNT: the publishers of so many agents, with a store each, until it is ended.
  * It starts them as fast as it can carry: on real nodes each has a processor of its own, and here none may wait in this
  * process for so long that its calls time out.
  */
-const [url = '', first = '0', count = '0', ttlMs = '30000'] = process.argv.slice(2);
+const [url = '', ttlMs = '', first = '', count = ''] = process.argv.slice(2);
 const none = { caFile: null, certFile: null, keyFile: null, user: null, password: null };
 const never = new AbortController().signal;
 

@@ -38,5 +38,5 @@ test('the help of scripts/bench names each benchmark', async () => {
   const [, list = ''] =
     /^const BENCHMARKS[^=]*= \[(.*)\];$/m.exec(await readFile(`${ROOT}/bench/main.ts`, 'utf8')) ?? [];
   const { stdout } = await run(`${ROOT}/scripts/bench`, ['--help']);
-  assert.match(stdout, new RegExp(`^ {2}BENCHMARK +${list}; default: all$`, 'm'));
+  assert.match(stdout.replace(/\s+/g, ' '), new RegExp(` BENCHMARK ${list}; default: all `));
 });
