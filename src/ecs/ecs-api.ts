@@ -82,7 +82,7 @@ export interface EcsApi {
    */
   listContainerInstances(cluster: string, page: string | null, signal: AbortSignal, filter?: string): Promise<Page>;
 
-  /** At most 100 ARNs. The result has an instance or a failure for each. */
+  /** At most 100 ARNs. The result has an instance or a failure for each, by the ARN as it is given here. */
   describeContainerInstances(cluster: string, arns: readonly string[], signal: AbortSignal): Promise<Described>;
 
   /** At most 10 ARNs. */

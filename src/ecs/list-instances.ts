@@ -1,4 +1,4 @@
-import { clusterName, clusterScope, isContainerInstanceArn, mayShareScope, shortId } from './arn.ts';
+import { clusterName, clusterScope, isContainerInstanceArn, mayShareScope } from './arn.ts';
 import type { ContainerInstance, Described, EcsApi, Failure, Page } from './ecs-api.ts';
 import { EcsError } from './ecs-errors.ts';
 
@@ -62,8 +62,8 @@ export async function describeInstances(
     const asked = arns.slice(from, from + MAX_DESCRIBED);
     const { instances, failures } = await api.describeContainerInstances(cluster, asked, signal);
     const refused = failures.filter(({ reason }) => reason !== 'UNANSWERED').map(({ arn }) => arn);
-    const answered = new Set([...instances.map((each) => each.containerInstanceArn), ...refused].map(shortId));
-    const unanswered = asked.find((arn) => !answered.has(shortId(arn)));
+    const answered = new Set([...instances.map((each) => each.containerInstanceArn), ...refused]);
+    const unanswered = asked.find((arn) => !answered.has(arn));
     if (unanswered !== undefined) {
       throw new EcsError(`describe ${unanswered}: no answer`, { code: 'PartialAnswer', retryable: true });
     }

@@ -34,9 +34,11 @@ export function parseDescribed(
   keepWhole = false,
 ): Described {
   const name = clusterName(cluster) ?? cluster;
-  const instances = list('containerInstances', answer.containerInstances).map((each) =>
-    parseInstance(name, each, keepWhole),
-  );
+  const whole = wholeArns(asked);
+  const instances = list('containerInstances', answer.containerInstances).map((each) => {
+    const instance = parseInstance(name, each, keepWhole);
+    return { ...instance, containerInstanceArn: whole(instance.containerInstanceArn) };
+  });
   return { instances, failures: parseFailures(answer.failures, asked, instances) };
 }
 
@@ -47,9 +49,10 @@ export function parseStarted(
     readonly failures?: SdkFailure[] | undefined;
   },
 ): Started {
+  const whole = wholeArns(asked);
   const tasks = list('tasks', answer.tasks).map((task) => ({
     taskArn: requireArn(task.taskArn),
-    containerInstanceArn: requireArn(task.containerInstanceArn),
+    containerInstanceArn: whole(requireArn(task.containerInstanceArn)),
   }));
   return { tasks, failures: parseFailures(answer.failures, asked, tasks) };
 }
@@ -109,21 +112,24 @@ function parseResources(resources: readonly Resource[] | undefined): Resources {
   };
 }
 
+/** An answer may name an ARN without its cluster part, or only the id: what is behind the last slash tells which was asked. */
+function wholeArns(asked: readonly string[]): (arn: string) => string {
+  const byId = new Map(asked.map((arn) => [shortId(arn), arn]));
+  return (arn) => byId.get(shortId(arn)) ?? arn;
+}
+
 function parseFailures(
   failures: readonly SdkFailure[] | undefined,
   asked: readonly string[],
   found: readonly { readonly containerInstanceArn: string }[],
 ): readonly Failure[] {
-  // A failure may name the ARN without its cluster part, so the ids behind the last slash are compared.
-  const whole = new Map(asked.map((arn) => [shortId(arn), arn]));
+  const whole = wholeArns(asked);
   const said = (failures ?? []).map(({ arn, reason }) => ({
-    arn: whole.get(shortId(nonEmptyText(arn) ?? '')) ?? nonEmptyText(arn) ?? '',
+    arn: whole(nonEmptyText(arn) ?? ''),
     reason: nonEmptyText(reason) ?? 'unknown',
   }));
-  const answered = new Set(
-    [...found.map((one) => one.containerInstanceArn), ...said.map(({ arn }) => arn)].map(shortId),
-  );
-  const unanswered = asked.filter((arn) => !answered.has(shortId(arn)));
+  const answered = new Set([...found.map((one) => one.containerInstanceArn), ...said.map(({ arn }) => arn)]);
+  const unanswered = asked.filter((arn) => !answered.has(arn));
   return [...said, ...unanswered.map((arn) => ({ arn, reason: 'UNANSWERED' }))];
 }
 

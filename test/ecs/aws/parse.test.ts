@@ -43,15 +43,29 @@ describe('parse answers', () => {
     assert.deepEqual(ports('none'), [[], []]);
   });
 
-  test('a failure belongs to the ARN with the same id, also without its cluster part', () => {
-    const asked = [arnOf('demo', 1), arnOf('demo', 2), arnOf('demo', 3)];
-    const short = asked[1]?.replace('/demo/', '/');
+  test('an instance and a failure belong to the ARN with the same id, in whatever form ECS writes it', () => {
+    const asked = [1, 2, 3, 4].map((n) => arnOf('demo', n));
     const containerInstances = [{ containerInstanceArn: asked[0]?.replace('/demo/', '/') }];
-    const failures = [{ arn: short, reason: 'MISSING' }];
-    assert.deepEqual(parseDescribed('demo', asked, { containerInstances, failures }).failures, [
+    const failures = [
+      { arn: asked[1]?.replace('/demo/', '/'), reason: 'MISSING' },
+      { arn: asked[2]?.replace(/.*\//, ''), reason: 'MISSING' },
+    ];
+    const described = parseDescribed('demo', asked, { containerInstances, failures });
+    assert.deepEqual(
+      described.instances.map((each) => each.containerInstanceArn),
+      [asked[0]],
+    );
+    assert.deepEqual(described.failures, [
       { arn: asked[1], reason: 'MISSING' },
-      { arn: asked[2], reason: 'UNANSWERED' },
+      { arn: asked[2], reason: 'MISSING' },
+      { arn: asked[3], reason: 'UNANSWERED' },
     ]);
+    const tasks = [
+      { taskArn: 'arn:aws:ecs:us-east-1:1:task/a', containerInstanceArn: asked[0]?.replace('/demo/', '/') },
+    ];
+    const started = parseStarted(asked.slice(0, 2), { tasks, failures: failures.slice(0, 1) });
+    assert.deepEqual(started.tasks[0]?.containerInstanceArn, asked[0]);
+    assert.deepEqual(started.failures, [{ arn: asked[1], reason: 'MISSING' }]);
   });
 
   test('an instant that no date can hold is not known', () => {
