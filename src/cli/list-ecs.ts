@@ -79,15 +79,16 @@ const LIST_TIMEOUT_MS = 300_000;
 export async function listFromEcs(context: CliContext, flags: EcsListFlags, command: Command): Promise<void> {
   const clusters = clustersOf(flags, command);
   // Loaded here, so that a command that asks nothing of ECS does not pay for it.
-  const { enumerateInstances, unexpectedFailure } = await import('../ecs/list-instances.ts');
+  const { enumerateInstances, sayUnexpected } = await import('../ecs/list-instances.ts');
   const { openEcsApi } = await import('../ecs/open-ecs-api.ts');
+  const onUnexpected = sayUnexpected((line) => {
+    if (isLogged(flags.logLevel, 'warn')) context.stderr(line);
+  });
   const api = await openEcsApi({ ...ecsSettings(flags), keepWhole: isJson(flags) }, context);
   try {
     const { clock, signal } = context;
     const { instances } = await withDeadline(clock, LIST_TIMEOUT_MS, signal, 'list from ECS', (inner) =>
-      enumerateInstances(api, clusters, inner, (failure) => {
-        if (isLogged(flags.logLevel, 'warn')) context.stderr(unexpectedFailure(failure));
-      }),
+      enumerateInstances(api, clusters, inner, onUnexpected),
     );
     const given = flags.output === 'name' ? undefined : (flags.fields as readonly EcsListFieldName[] | undefined);
     const fields = (given ?? defaultEcsFields(flags.output, clusters?.length !== 1)).map(

@@ -96,6 +96,14 @@ test('an instance deleted during the list is left out, and an empty cluster give
     (await rollcall([...args, '--no-legend'], env)).stdout,
     `i-00000002  DRAINING  false  ${arnOf('demo', 2)}\n`,
   );
+  const away = { arn: arnOf('demo', 1).replace('/demo/', '/'), reason: 'SHARD_AWAY' };
+  endpoint.answer = ({ action }) =>
+    action === 'ListContainerInstances'
+      ? { containerInstanceArns: [arnOf('demo', 1)] }
+      : { containerInstances: [], failures: [away] };
+  const told = `ECS does not describe ${arnOf('demo', 1)}: SHARD_AWAY; it counts as missing\n`;
+  assert.ok((await rollcall(args, env)).stderr.startsWith(told));
+  assert.ok(!(await rollcall([...args, '--log-level', 'error'], env)).stderr.includes('SHARD_AWAY'));
   endpoint.answer = () => ({ containerInstanceArns: [] });
   const none = await rollcall(args, env);
   assert.deepEqual(
