@@ -2,8 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { abortable } from '../../src/lib/abort.ts';
 import { deferred } from '../../src/lib/deferred.ts';
+import { fakeEcs } from '../audit/fake-ecs.ts';
+import { sampleInstance } from '../audit/sample-sides.ts';
 import { flakyStore } from '../support/flaky-store.ts';
-import { getJson } from '../support/rollcall-process.ts';
+import { until } from '../support/machine-time.ts';
+import { getJson, PATIENCE_MS } from '../support/rollcall-process.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
 import { startWorld } from './start-agent.ts';
 
@@ -53,6 +56,18 @@ test('an agent says once that the watch of the roll is down, warns in its check,
   await untilCheckIs('passing');
   assert.deepEqual(told().slice(1), ['info: the watch of the roll is up again, or no longer needed']);
   assert.equal(await isWatching(), '1');
+});
+
+test('the agent that audits names a container instance that ECS does not describe for an unknown reason', async (t) => {
+  const world = await startWorld(t);
+  const ecs = fakeEcs([sampleInstance(1)]);
+  const [{ containerInstanceArn: arn } = assert.fail()] = ecs.instances;
+  ecs.onDescribe = () => ({ instances: [], failures: [{ arn, reason: 'SHARD_AWAY' }] });
+  const config = { audit: { intervalMs: 200, clusters: ['demo'] } };
+  const agent = await world.startAgent({ openEcs: async () => ecs, config });
+  const told = () => agent.levelledLog().filter((line) => line.includes('SHARD_AWAY'));
+  await until('it is named', PATIENCE_MS, () => told().length > 0);
+  assert.equal(told()[0], `warn: continuous audit: ECS does not describe ${arn}: SHARD_AWAY; it counts as missing`);
 });
 
 test('a departure that the store carried out without an answer is not called failed', async (t) => {
