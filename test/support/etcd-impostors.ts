@@ -26,6 +26,11 @@ export async function startSilentServer(
   return { ...(await listen(server, at.port, at.host)), connections: () => connections };
 }
 
+/** Does with each connection what `handler` does. */
+export function startFakeTcp(handler: (socket: Socket) => void): Promise<Impostor> {
+  return listen(createServer(handler));
+}
+
 /** Answers HTTP/1.1 as `handler` does. */
 export function startFakeHttp1(handler: RequestListener): Promise<Impostor> {
   return listen(createHttpServer(handler));

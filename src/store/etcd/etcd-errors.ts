@@ -105,7 +105,9 @@ function judgeConnection({ message, cause }: RpcError, failed: Fail, tls: EtcdTl
   const tlsText = cause instanceof Error ? describeTls(cause, tls) : null;
   if (tlsText !== null) return failed(tlsText, { elsewhere: true, unsent: true }, { retryable: false });
   const closed = message === CLOSED ? `connection closed without an answer${tls === null ? WANTS_TLS : ''}` : null;
-  return failed(closed ?? describeError(message), { elsewhere: true, unsent: true, unexplained: true });
+  const rest = { elsewhere: true, unsent: true, unexplained: true };
+  // Of a connection that was closed grpc-js says no more.
+  return closed === null ? failed(describeError(message), rest) : failed(closed, rest, { cause: null });
 }
 
 const NO_CONNECTION = 'no connection in time: check the address in the store URL, and the firewalls on the way';
@@ -113,6 +115,7 @@ const NO_CONNECTION = 'no connection in time: check the address in the store URL
 const HANGS = 'check that etcd there is not frozen or overloaded, and the port of the store URL';
 const NETWORK: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'connection refused: check that etcd runs there, and the port of the store URL',
+  ECONNRESET: 'connection reset: check that etcd is what listens there, and the port of the store URL',
   ENOTFOUND: "its name does not resolve: check the host of the store URL, and this host's DNS",
   EAI_AGAIN: "its name cannot be resolved now: check this host's DNS",
   EHOSTUNREACH: 'no route to host: check the address in the store URL, routes and firewalls',

@@ -1,6 +1,6 @@
 import type { Clock } from '../../lib/clock.ts';
 import { withDeadline } from '../../lib/deadline.ts';
-import { describeError } from '../../lib/errors.ts';
+import { BodyTooLargeError, describeError } from '../../lib/errors.ts';
 import { printable } from '../../lib/foreign-text.ts';
 import { boundedRequest, openHttpPool } from '../../lib/http-client.ts';
 import type { EtcdTls } from '../store-url.ts';
@@ -11,7 +11,7 @@ const MAX_BODY_BYTES = 65_536;
 /**
  * Asks what answers at an endpoint whose gRPC fails for no known reason: every etcd, 2.0 included, says its version at
  * `GET /version`, on the same port and without authentication.
- * @returns a sentence for a person, which names the version where there is one; null: nothing answered in time
+ * @returns a sentence for a person, which names the version where there is one; null: nothing answered
  */
 export async function explainEndpoint(
   url: string,
@@ -30,9 +30,18 @@ export async function explainEndpoint(
     } finally {
       await pool.destroy();
     }
-  } catch {
-    return null; // the failure that led here says more
+  } catch (error) {
+    // For any other, the failure that led here says more.
+    return isForeign(error) ? NO_HTTP : null;
   }
+}
+
+const NO_HTTP = 'it is not etcd: it does not answer GET /version as HTTP does; check the address and port';
+
+/** What answers speaks another protocol, or sends a page without end. */
+function isForeign(error: unknown): boolean {
+  // The codes of Node's HTTP parser.
+  return error instanceof BodyTooLargeError || /^HPE_/.test((error as NodeJS.ErrnoException).code ?? '');
 }
 
 /** @param text the body */

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
+import type { Socket } from 'node:net';
 import { afterEach, describe, it } from 'node:test';
 import { explainVersionAnswer } from '../../../src/store/etcd/version.ts';
 import {
   type Impostor,
   startFakeGrpc,
   startFakeHttp1,
+  startFakeTcp,
   startSilentServer,
   startTcpProxy,
 } from '../../support/etcd-impostors.ts';
@@ -80,6 +82,37 @@ describe('an etcd that cannot be used', () => {
       assert.match(stderr, expected);
       assert.equal(code, 1, stderr);
       assert.equal(stdout, '');
+    }
+  });
+
+  it('is named as another server where it speaks another protocol, with what to check', async (t) => {
+    const noEtcd = /: Protocol error; it is not etcd: it does not answer GET \/version as HTTP does; check the address/;
+    const servers: Record<string, [(socket: Socket) => void, RegExp]> = {
+      'greets as ssh does': [(socket) => socket.write('SSH-2.0-OpenSSH_9.2p1\r\n'), noEtcd],
+      'refuses as Redis does': [
+        (socket) => socket.once('data', () => socket.write('-ERR unknown command\r\n')),
+        noEtcd,
+      ],
+      'sends a page without end': [
+        (socket) => {
+          const more = () => void (socket.writable && socket.write('x'.repeat(65_536), () => setImmediate(more)));
+          socket.write('HTTP/1.1 200 OK\r\n\r\n', more);
+        },
+        noEtcd,
+      ],
+      'resets each connection': [
+        (socket) => socket.resetAndDestroy(),
+        /: connection reset: check that etcd is what listens there, and the port of the store URL$/,
+      ],
+      'closes each connection': [
+        (socket) => socket.end(),
+        /: connection closed without an answer: if etcd speaks TLS, use an etcds:\/\/ store URL$/,
+      ],
+    };
+    for (const [what, [onSocket, expected]] of Object.entries(servers)) {
+      const server = await startFakeTcp(onSocket);
+      t.after(() => server.close());
+      await assert.rejects(openTestKv([server.url]).range({ prefix: '' }, never), { message: expected }, what);
     }
   });
 
