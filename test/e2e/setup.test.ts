@@ -347,6 +347,16 @@ test('a checkout that is not writable is named with its owner and the next step,
   await chmod(dir, 0o755);
 });
 
+test('a checkout that is not readable is named, with the next step', async (t) => {
+  const { dir, setup, path } = await checkout(t);
+  await chmod(dir, 0o755);
+  await chmod(path('package-lock.json'), 0);
+  const { code, lastLine } = await setup([], { prefix: unprivileged });
+  const lock = path('package-lock.json');
+  const told = `scripts/setup: cannot read ${lock}: see to whom it belongs (ls -l) and run this as that user`;
+  assert.deepEqual([code, lastLine], [1, told]);
+});
+
 test('a complete checkout needs no write permission', async (t) => {
   const { dir, setup } = await checkout(t);
   assert.equal((await setup()).code, 0);
