@@ -129,6 +129,14 @@ test('each difference is a line with kind, instance, address, since, ARN and rea
   assert.ok(!server.asked.includes('ListClusters'), 'where instances tell the region, no further permission is needed');
 });
 
+test('a container instance that ECS does not describe for an unknown reason counts as missing and is named', async (t) => {
+  const { audit, server } = await sides(t, [], [sampleInstance(1)]);
+  server.refusal = 'SHARD_AWAY';
+  const { code, stdout, stderr } = await audit('--cluster', 'demo');
+  assert.equal(stderr, `ECS does not describe ${sampleArn(1)}: SHARD_AWAY; it counts as missing\n`);
+  assert.deepEqual([code, stdout], [0, 'demo: 0 agree, none differs\n']);
+});
+
 test('if the audit could not tell there is one line with the cause, nothing on stdout, exit 2', async (t) => {
   const { audit, server } = await sides(t, [sampleNode(1)], [sampleInstance(1)]);
   const complains = async (pattern: RegExp, ...args: readonly string[]) => {

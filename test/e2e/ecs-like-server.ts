@@ -6,6 +6,8 @@ export interface EcsLikeServer {
   /** What a command needs in its environment to ask it. */
   readonly env: Record<string, string>;
   instances: readonly ContainerInstance[];
+  /** Not null: describes none, for this reason, and names them without their cluster. */
+  refusal: string | null;
   /** Operations, in order. */
   readonly asked: readonly string[];
   dispose(): Promise<void>;
@@ -25,6 +27,10 @@ export async function startEcsLikeServer(instances: readonly ContainerInstance[]
     const arns = server.instances.map((each) => each.containerInstanceArn);
     if (operation === 'ListContainerInstances') return [200, { containerInstanceArns: arns }];
     const wanted = input.containerInstances ?? [];
+    if (server.refusal !== null) {
+      const failures = wanted.map((arn) => ({ arn: arn.replace('/demo/', '/'), reason: server.refusal }));
+      return [200, { containerInstances: [], failures }];
+    }
     return [
       200,
       {
@@ -44,6 +50,7 @@ export async function startEcsLikeServer(instances: readonly ContainerInstance[]
   await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
   const server: EcsLikeServer = {
     instances,
+    refusal: null,
     asked,
     env: {
       AWS_ENDPOINT_URL_ECS: `http://127.0.0.1:${(http.address() as AddressInfo).port}`,
