@@ -16,27 +16,30 @@ const hangs = () => () => new Promise<never>(() => {});
 const refusal = (name: string, message: string) =>
   Object.assign(new Error(message), { name, $metadata: { httpStatusCode: 403 } });
 
+function depsOf(env: Readonly<Record<string, string>>, sdk: Partial<Record<keyof Sdk, unknown>>, speed = 200) {
+  const instance = { fromInstanceMetadata: () => async () => INSTANCE };
+  return {
+    sdk: { ...instance, ...sdk } as unknown as Sdk,
+    clock: scaledClock(speed),
+    env: { PATH: process.env['PATH'], AWS_SHARED_CREDENTIALS_FILE: '/dev/null', ...env },
+    requestHandler: {},
+    stsEndpoint: null,
+    region: () => 'eu-west-1',
+  };
+}
+
 /** On an instance that serves a role: what is thrown all the same, as the message and the next step. */
 async function refused(
   t: TestContext,
   config: string,
   env: Readonly<Record<string, string>> = {},
   sdk: Partial<Record<keyof Sdk, unknown>> = {},
-  speed = 200,
+  speed?: number,
 ): Promise<readonly [message: string, help: string, retryable: boolean]> {
   const dir = await mkdtemp(join(tmpdir(), 'rollcall-credentials-'));
   t.after(() => rm(dir, { recursive: true, force: true }));
   await writeFile(join(dir, 'config'), config);
-  const all = { AWS_CONFIG_FILE: join(dir, 'config'), AWS_SHARED_CREDENTIALS_FILE: '/dev/null', ...env };
-  const instance = { fromInstanceMetadata: () => async () => INSTANCE };
-  const deps = {
-    sdk: { ...instance, ...sdk } as unknown as Sdk,
-    clock: scaledClock(speed),
-    env: { PATH: process.env['PATH'], ...all },
-    requestHandler: {},
-    stsEndpoint: null,
-    region: () => 'eu-west-1',
-  };
+  const deps = depsOf({ AWS_CONFIG_FILE: join(dir, 'config'), ...env }, sdk, speed);
   const thrown = await readCredentials(deps, null).then(
     (keys) => assert.fail(`signed as ${keys.accessKeyId}`),
     (error: unknown) => error,
@@ -110,4 +113,13 @@ test('what STS refuses has a remedy of its own', async (t) => {
     'check the role’s ARN and the keys that it is assumed with',
     false,
   ]);
+});
+
+test('keys in the environment need no file: one that cannot be read fails only without them', async () => {
+  const own = { AWS_ACCESS_KEY_ID: 'AKIDENV', AWS_SECRET_ACCESS_KEY: 'secret' };
+  const unreadable = { AWS_CONFIG_FILE: tmpdir(), AWS_PROFILE: 'ops' };
+  const source = await readCredentials(depsOf({ ...own, ...unreadable }, {}), null);
+  assert.equal(source.accessKeyId, 'AKIDENV');
+  await assert.rejects(readCredentials(depsOf(unreadable, {}), null), /^CredentialError: cannot read /);
+  await assert.rejects(readCredentials(depsOf({ ...own, ...unreadable }, {}), 'ops'), /^CredentialError: cannot read /);
 });
