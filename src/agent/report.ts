@@ -139,8 +139,11 @@ export function createStoreCheck(clock: Clock, damping: Damping): StoreCheck {
       // The publisher reports a step before its call and after it; only the answer, or its absence, makes a new state.
       if (!before || before.state === state) return;
       const seen = storeObservation(state, watchDown, nowMs);
-      // Not on the roll is a fact from the first answer on, not a result that may be wrong.
-      check = observeCheck('store', check, seen, check ? damping : { ...damping, fall: 1 }, clock.wallMs());
+      // Whether the node is on the roll is a fact, not a result that may be wrong: not being on it counts from the first
+      // answer on, and being on it again at once. The next answer after a registration may be a third of a TTL away.
+      const { rise, fall } = damping;
+      const undamped = { rise: check?.status === 'critical' ? 1 : rise, fall: check ? fall : 1 };
+      check = observeCheck('store', check, seen, undamped, clock.wallMs());
       runs = countRun(runs, seen, nowMs - before.atMs, nowMs);
     },
     watched: () => (check && runs ? { check, runs } : null),

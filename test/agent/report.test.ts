@@ -31,9 +31,14 @@ async function publishing(t: TestContext, first: FlakyStore['network'] = 'up') {
   const leaving = createCell(false);
   const check = createStoreCheck(clock, { rise: 2, fall: 3 });
   const options = { store: network, clock, random: () => 0.5, session: 's', ttlMs: TTL_MS, retentionMs: 86_400_000 };
-  runPublisher({ ...options, desired, leaving, onStep: check.onStep }, stop.signal).catch(() => {});
+  let phase = '';
+  const onStep: typeof check.onStep = (step, state) => {
+    phase = state.phase;
+    check.onStep(step, state);
+  };
+  runPublisher({ ...options, desired, leaving, onStep }, stop.signal).catch(() => {});
   const verdict = () => check.watched()?.check.status;
-  return { clock, network, check, verdict };
+  return { clock, network, check, verdict, phase: () => phase };
 }
 
 test('passes while calls succeed, warns while they fail and the lease lives, is critical once it is gone, and recovers', async (t) => {
@@ -71,6 +76,15 @@ test('is critical from the first answer on while the node cannot register', asyn
   await clock.advance(10_000);
   assert.equal(verdict(), 'critical');
   assert.equal(check.watched()?.check.reason, 'not registered: connection refused');
+});
+
+test('passes as soon as the node is registered, at any TTL: that it is on the roll is a fact, not a result', async (t) => {
+  const { clock, network, verdict, phase } = await publishing(t, 'refuse');
+  await clock.advance(TTL_MS);
+  assert.equal(verdict(), 'critical');
+  network.network = 'up';
+  while (phase() !== 'held') await clock.advance(100);
+  assert.equal(verdict(), 'passing');
 });
 
 test('warns while the watch of the roll is down, though calls succeed', async (t) => {
