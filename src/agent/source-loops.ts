@@ -52,9 +52,12 @@ export function createSourceLoops(config: AgentConfig, deps: SourceLoopsDependen
         async read(readSignal) {
           const external = identity.kind === 'external';
           const read = external ? await readExternal(identity, thisHost) : await readMetadata(imds, readSignal);
-          const merged = mergeMetadata(facts(), read, external ? 'the SSM registration' : 'EC2 metadata');
+          const source = external ? 'the SSM registration' : 'EC2 metadata';
+          const merged = mergeMetadata(facts(), read, source);
+          // Every instance has one, so that there is none is no fact but an answer that lacks it, also at the first read.
+          const lacking = merged.facts && !merged.facts.privateIpAddress ? `${source} has no private address` : null;
           // The cause of a failed read says more than that its field is missing.
-          const problems = read.failures.length > 0 ? read.failures : [merged.refused];
+          const problems = read.failures.length > 0 ? read.failures : [merged.refused ?? lacking];
           const incomplete = problems.filter((each) => each !== null).join('; ') || null;
           return { value: merged.facts, incomplete, notes: read.notes };
         },

@@ -83,6 +83,15 @@ test('a private address that cannot be read is a warning: readers connect to it'
   assert.equal((await agent.record()).privateIpAddress, null);
 });
 
+test('an instance that has no private address at all is a warning too, and one line of the log', async (t) => {
+  const agent = await startOn(t, leaves({ 'local-ipv4': 404 }));
+  await until('it warns', PATIENCE_MS, async () => (await agent.status('metadata')) === 'warning');
+  const { checks } = (await agent.record()).health;
+  assert.equal(checks.find(({ name }) => name === 'metadata')?.reason, 'EC2 metadata has no private address');
+  await seenMore(agent, 'imds');
+  assert.deepEqual(agent.linesOf('imds'), ['EC2 metadata has no private address']);
+});
+
 test('notices that answer 401 for ever are a warning, but for the mere recommendation', async (t) => {
   const agent = await startOn(t, leaves({ 'spot/instance-action': 401, 'events/recommendations/rebalance': 401 }));
   await until('the check says so', PATIENCE_MS, async () => (await agent.status('notices')) === 'warning');
