@@ -62,20 +62,38 @@ const ACTION = 'IMDS events/maintenance/scheduled';
 /** Finished events stay in the list for days. AWS writes `canceled`; `cancelled` is accepted too. */
 const OVER = new Set(['completed', 'canceled', 'cancelled']);
 
+/** Some events of the list cannot be read, and may be what takes the node away. */
+class UnreadableEventError extends SourceError {
+  override readonly name = 'UnreadableEventError';
+  /** The next of the events that can be read; null: none of them is ahead. */
+  readonly next: Interruption | null;
+  constructor(message: string, next: Interruption | null) {
+    super(message);
+    this.next = next;
+  }
+}
+
 /**
  * The next scheduled event, with its code (`instance-reboot`, `system-reboot`, `system-maintenance`,
  * `instance-retirement`, `instance-stop`) as the action; null if no event is scheduled or in progress:
  * https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/viewing_scheduled_events.html
  * An unreadable date becomes null, because the event matters without it.
- * @throws SourceError if the text is not a list of events
+ * @throws SourceError if the text is not a list of events @throws UnreadableEventError
  */
 export function parseMaintenanceNotice(text: string): Interruption | null {
-  const ahead = parseList(text)
-    .map((event) => parseMaintenanceEvent(event, text))
-    .filter((event) => event !== null);
+  const events = parseList(text).filter((event) => !isOver(event));
+  const read = events.map(parseMaintenanceEvent);
+  const ahead = read.filter((event) => event !== null);
   // Also by code, so that the order of the list cannot change the record. An unknown date comes last.
-  const [next] = ahead.sort((a, b) => (sortKey(a) < sortKey(b) ? -1 : 1));
-  return next ?? null;
+  const [next = null] = ahead.sort((a, b) => (sortKey(a) < sortKey(b) ? -1 : 1));
+  const odd = read.indexOf(null);
+  if (odd === -1) return next;
+  throw new UnreadableEventError(`${ACTION}: Code: expected an event's code, got ${quote(events[odd])}`, next);
+}
+
+function isOver(event: unknown): boolean {
+  const { State: state } = Object(event) as Record<string, unknown>;
+  return typeof state === 'string' && OVER.has(state.toLowerCase());
 }
 
 function sortKey({ time, action }: Interruption): string {
@@ -93,12 +111,10 @@ function parseList(text: string): readonly unknown[] {
   return value;
 }
 
-function parseMaintenanceEvent(event: unknown, text: string): Interruption | null {
-  const { Code: code, NotBefore: notBefore, State: state } = Object(event) as Record<string, unknown>;
-  if (typeof code !== 'string' || !/^[a-z]+(-[a-z]+)*$/.test(code) || code.length > 64) {
-    throw new SourceError(`${ACTION}: Code: expected an event's code, got ${quote(text)}`);
-  }
-  if (typeof state === 'string' && OVER.has(state.toLowerCase())) return null;
+/** Null for an event without a code of EC2's kind. */
+function parseMaintenanceEvent(event: unknown): Interruption | null {
+  const { Code: code, NotBefore: notBefore } = Object(event) as Record<string, unknown>;
+  if (typeof code !== 'string' || !/^[a-z]+(-[a-z]+)*$/.test(code) || code.length > 64) return null;
   return { kind: 'maintenance', action: code, time: typeof notBefore === 'string' ? parseInstant(notBefore) : null };
 }
 
@@ -164,8 +180,12 @@ export async function readNotices(imds: ImdsClient, signal: AbortSignal): Promis
         const text = await imds.get(path, signal, LEAF_TIMEOUT_MS);
         return text === null ? null : parse(text);
       });
-      if ('error' in leaf) (DECIDING_NOTICES[kind] === undefined ? notes : failures).add(leaf.error.message);
-      else notices[kind] = leaf.value;
+      if ('error' in leaf) {
+        (DECIDING_NOTICES[kind] === undefined ? notes : failures).add(leaf.error.message);
+        if (leaf.error instanceof UnreadableEventError && leaf.error.next) notices[kind] = leaf.error.next;
+      } else {
+        notices[kind] = leaf.value;
+      }
     }),
   );
   return { notices, failures: [...failures].sort(), notes: [...notes].filter((line) => !failures.has(line)).sort() };

@@ -259,6 +259,24 @@ describe('read notices', () => {
     }
   });
 
+  test('a maintenance event that cannot be read hides none of the others, and is a failure while it is not over', async (t) => {
+    const stop = { Code: 'instance-stop', NotBefore: '21 Jan 2027 09:00:43 GMT', State: 'active' };
+    const read = async (...events: unknown[]) => {
+      const text = JSON.stringify(events);
+      const server = await startLeaves(t, { 'events/maintenance/scheduled': (res) => res.end(text) });
+      return readNotices(openClient(t, server.endpoint), signal);
+    };
+    for (const odd of [null, 3, { Code: 'Stop it', NotBefore: 'soon', State: 'active' }]) {
+      const { notices, failures } = await read(odd, stop);
+      assert.equal(notices.maintenance?.action, 'instance-stop');
+      assert.match(failures.join(), /^IMDS events\/maintenance\/scheduled: Code: expected an event's code, got /);
+      // It may be what takes the node away: so a notice that is known stays.
+      assert.equal('maintenance' in (await read(odd)).notices, false);
+    }
+    const over = await read({ Code: 'Stop it', State: 'completed' }, stop);
+    assert.deepEqual([over.notices.maintenance?.action, over.failures], ['instance-stop', []]);
+  });
+
   test('a recommendation that cannot be read is only a note', async (t) => {
     const path = 'events/recommendations/rebalance';
     const server = await startLeaves(t, { [path]: (res) => res.writeHead(401).end() });
