@@ -20,7 +20,8 @@ const MEANINGS: Readonly<Record<string, string>> = {
 function connectionFailure(where: string, error: unknown): string {
   const code = (error as { code?: unknown } | null)?.code;
   const meaning = typeof code === 'string' ? MEANINGS[code] : undefined;
-  return reasonFrom(`${meaning ?? describeError(error)} at ${where}`);
+  const text = meaning ?? describeError(error);
+  return reasonFrom(`${text.endsWith('wrong version number') ? 'it does not speak TLS' : text} at ${where}`);
 }
 
 /** @param where what was asked, for the reason */

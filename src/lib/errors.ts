@@ -65,9 +65,18 @@ export function firstLine(error: unknown): string {
 /** With what Node's text of an untrusted certificate ends: a flag that no command of ours takes. */
 const NODE_ADVICE = '; if the root CA is installed locally, try running Node.js with --use-system-ca';
 
+/**
+ * OpenSSL's text of a failure has an address of this process, different after each start, and a line of OpenSSL's source:
+ * `write EPROTO 400D667A7F7F0000:error:0A00010B:SSL routines:tls_…:wrong version number:../deps/…/tlsany_meth.c:77:`.
+ */
+const OPENSSL =
+  /(?:\b(?:read|write) EPROTO )?\b[0-9A-F]{8,}:error:[0-9A-F]{8}:[^:]*:[^:]*:([^:]+):[^:]*:\d+:(?:SSL alert number \d+)?/g;
+
 function oneLine(error: unknown): string {
   // If a connection fails on all addresses of a host, Node throws an AggregateError without a message.
   if (error instanceof AggregateError && error.message === '') return error.errors.map(oneLine).find(Boolean) ?? '';
   const text = error instanceof Error ? error.message : String(error);
-  return printable(text.replace(NODE_ADVICE, '').replace(/\s+/g, ' ')).trim().slice(0, 500);
+  return printable(text.replace(NODE_ADVICE, '').replace(OPENSSL, 'TLS failed: $1').replace(/\s+/g, ' '))
+    .trim()
+    .slice(0, 500);
 }

@@ -115,6 +115,25 @@ describe('http probe', () => {
     assert.doesNotMatch(babble.reason, /\n|secret/);
   });
 
+  test('a TLS failure is what it means, without the texts of OpenSSL, which differ from process to process', async () => {
+    const plain = createServer((_, response) => response.end());
+    await withServer(plain, async (port) => {
+      const { status, reason } = await runProbe(`https://127.0.0.1:${port}/`);
+      assert.deepEqual([status, reason], ['critical', 'it does not speak TLS at HOST/']);
+    });
+    const certs = await makeEtcdCerts();
+    try {
+      const [key, cert] = await Promise.all([readFile(certs.server.keyFile), readFile(certs.server.certFile)]);
+      const old = createTlsServer({ key, cert, maxVersion: 'TLSv1.1', minVersion: 'TLSv1', ciphers: 'ALL@SECLEVEL=0' });
+      await withServer(old, async (port) => {
+        const { reason } = await runProbe(`https://127.0.0.1:${port}/`);
+        assert.match(reason, /^TLS failed: [a-z0-9 ]+ at HOST\/$/);
+      });
+    } finally {
+      await certs.dispose();
+    }
+  });
+
   test('an abort rejects with its reason', async () => {
     const controller = new AbortController();
     await withServer(

@@ -31,3 +31,12 @@ test('a value is quoted on one printable line, cut to 60 characters', () => {
     ['"{"a":1}"', '"2"', '"null"', 'missing'],
   );
 });
+
+test('a failure of TLS is its reason, without an address of this process and the line of OpenSSL’s source', () => {
+  const routine = 'error:0A000410:SSL routines:ssl3_read_bytes';
+  const source = '../deps/openssl/openssl/ssl/record/rec_layer_s3.c:916';
+  const alert = `400D667A7F7F0000:${routine}:ssl/tls alert handshake failure:${source}:SSL alert number 40\n`;
+  assert.equal(describeError(new Error(alert)), 'TLS failed: ssl/tls alert handshake failure');
+  const text = `write EPROTO 40ED46FACD7F0000:${routine}:wrong version number:${source}:\n`;
+  assert.equal(describeError(new Error(`POST: ${text}`)), 'POST: TLS failed: wrong version number');
+});
