@@ -311,12 +311,17 @@ function sayHowItEnded(
   }
 }
 
-/** A machine id that cannot be read (undefined) is a warning: the node registers without it. */
+/** No machine id (null), or one that cannot be read (undefined), is a warning: the node registers without it. */
 async function machineIdIfReadable(path: string, log: Log): Promise<string | null | undefined> {
   try {
-    return await readMachineId(path);
+    const id = await readMachineId(path);
+    if (id === null)
+      log.warn(
+        `no machine id: ${path} does not exist, or systemd has not filled it yet; it does not change the health`,
+      );
+    return id;
   } catch (error) {
-    log.warn(describeError(error));
+    log.warn(`${describeError(error)}; it does not change the health`);
     return undefined;
   }
 }

@@ -17,6 +17,21 @@ test('an agent says what its record leaves out, such as a label that is no word'
   assert.deepEqual(told, ['left out of the record, since lists cannot show it: labels.team']);
 });
 
+test('an agent that has no machine id says so once: fleet’s machine is not found by it', async (t) => {
+  const world = await startWorld(t);
+  const told = async (machineIdFile: string) => {
+    const agent = await world.startAgent({ config: { machineIdFile } });
+    await agent.leave();
+    return agent.levelledLog().filter((line) => line.includes('machine id'));
+  };
+  assert.deepEqual(await told('/nonexistent'), [
+    'warn: no machine id: /nonexistent does not exist, or systemd has not filled it yet; it does not change the health',
+  ]);
+  const [other, ...more] = await told('/etc/passwd');
+  assert.match(other ?? '', /^warn: machine id in \/etc\/passwd: expected .*; it does not change the health$/);
+  assert.deepEqual(more, []);
+});
+
 test('an agent says once that the watch of the roll is down, warns in its check, and says once that it is up again', async (t) => {
   const clock = simulatedClock();
   const world = await startWorld(t, clock);
