@@ -197,6 +197,9 @@ test('the agent hears the cluster that ecs-agent is configured with, and nothing
   assert.equal(await run(`ECS_CLUSTER=${arn}\n`), arn);
   // As systemd reads it for ecs-agent, such as from user data that is indented.
   assert.equal(await run('  ECS_CLUSTER = demo-3\n\tOTHER=ECS_CLUSTER=x\n'), 'demo-3');
+  // What can be no cluster stays as it is, and the agent says so: without its spaces it would be one that does not exist.
+  assert.equal(await run('ECS_CLUSTER=demo # production\n'), 'demo # production');
+  assert.equal(await run('ECS_CLUSTER="demo,demo-2"\r\n'), 'demo,demo-2');
   assert.equal(await run('# ECS_CLUSTER=none\nMY_ECS_CLUSTER=x\n'), '');
   assert.equal(await run(null), '');
   assert.equal(await run('ECS_CLUSTER=demo\n', { ECS_CLUSTER: 'of-the-agent' }), 'of-the-agent');
