@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import type { AgentConfig } from '../agent/agent-config.ts';
 import {
   type AgentFlags,
   agentConfig,
@@ -9,8 +10,10 @@ import {
   notifyOption,
 } from '../config/agent-flags.ts';
 import { storeOptions } from '../config/store-flags.ts';
+import { misspeltVariables, unusableCluster } from '../config/unused-variables.ts';
 import type { EcsSettings } from '../ecs/ecs-api.ts';
 import { createCell } from '../lib/cell.ts';
+import { quote } from '../lib/errors.ts';
 import { openStore } from '../store/open-store.ts';
 import { createLog, isOnJournal, type JournalHow } from './agent-log.ts';
 import type { CliContext } from './context.ts';
@@ -34,7 +37,8 @@ interface Flags extends AgentFlags {
   readonly journal: JournalHow;
 }
 
-export function agentCommand(context: CliContext): Command {
+/** @param all every command of the program */
+export function agentCommand(context: CliContext, all: () => readonly Command[]): Command {
   const command = new Command('agent').description(
     'Publish this node and its health, and answer HTTP requests. The unit runs it on every node.',
   );
@@ -58,12 +62,6 @@ export function agentCommand(context: CliContext): Command {
       priorities: isOnJournal(flags.journal, context.env['JOURNAL_STREAM']),
       instanceId: () => instanceId,
     });
-    // Node reaps only what it started itself.
-    if (context.isProcess1 && config.checks.exec.length > 0) {
-      log.warn(
-        'this agent is process 1 of its container, and does not reap what the commands of --check-exec leave behind: write ROLLCALL_DOCKER_ARGS=--init, or docker run --init',
-      );
-    }
     const notify = openNotifyChannel(notifyConfig(flags.notify, context.env), context);
     const leaving = createCell(false);
     const opening = new AbortController();
@@ -83,6 +81,8 @@ export function agentCommand(context: CliContext): Command {
     if (store === null) return;
     const session = randomUUID();
     const { probes, close: closeProbes } = openProbes(config.checks, { clock, env, owner: session });
+    const isDockerChecked = probes.some(({ name }) => name === 'docker');
+    for (const note of settingNotes(command, config, context, isDockerChecked, all)) log.warn(note);
     try {
       const openEcs = (settings: EcsSettings) => openEcsApi(settings, context);
       const dependencies = {
@@ -109,4 +109,34 @@ export function agentCommand(context: CliContext): Command {
       log.flush();
     }
   });
+}
+
+/**
+ * What an agent says at its start of settings that do not do what they are for: one line each. None of them keeps a node
+ * off the roll.
+ * @param isDockerChecked whether the agent has found docker's socket @param all every command of the program
+ */
+function settingNotes(
+  command: Command,
+  config: AgentConfig,
+  { env, isProcess1 }: CliContext,
+  isDockerChecked: boolean,
+  all: () => readonly Command[],
+): string[] {
+  const has = (one: Command, name: string) => one.options.some(({ envVar }) => envVar === name);
+  // The other commands are made only for a variable that this one does not have: in the unit there is none.
+  const isKnown = (name: string) => has(command, name) || all().some((one) => has(one, name));
+  const notes = [misspeltVariables(env, isKnown), unusableCluster(env, config.cluster)];
+  const { dockerSocket, exec } = config.checks;
+  // Where the default path has no socket, docker is not mounted, as in the unit.
+  if (dockerSocket !== null && !isDockerChecked && command.getOptionValueSource('dockerSocket') !== 'default')
+    notes.push(
+      `docker is not checked: ${quote(dockerSocket)} is no socket where the agent runs; in a container, mount it, then restart the agent`,
+    );
+  // Node reaps only what it started itself.
+  if (isProcess1 && exec.length > 0)
+    notes.push(
+      'this agent is process 1 of its container, and does not reap what the commands of --check-exec leave behind: write ROLLCALL_DOCKER_ARGS=--init, or docker run --init',
+    );
+  return notes.filter((note) => note !== null);
 }

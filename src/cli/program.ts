@@ -57,7 +57,8 @@ function storeSource(program: Command, [name]: readonly string[]): string {
 }
 
 const COMMANDS = {
-  agent: agentCommand,
+  // Without the environment: a switch that it has set off loses its variable.
+  agent: (context: CliContext) => agentCommand(context, () => buildProgram({ ...context, env: {} }, []).commands),
   list: listCommand,
   status: statusCommand,
   show: showCommand,

@@ -6,7 +6,8 @@ import { test } from 'node:test';
 import { ETCD_LIMITED, startEtcdWithAuth } from '../support/etcd-auth.ts';
 import { makeEtcdCerts } from '../support/etcd-certs.ts';
 import { startEtcd } from '../support/etcd-server.ts';
-import { rollcall } from '../support/rollcall-process.ts';
+import { until } from '../support/machine-time.ts';
+import { PATIENCE_MS, rollcall, startRollcall } from '../support/rollcall-process.ts';
 import { sampleRecord } from '../support/sample-record.ts';
 
 /** Fails unless it said one line on stderr, nothing on stdout, no stack, and ended with `code`. */
@@ -65,6 +66,26 @@ test('wrong usage is one line with the flag or variable, the value and what is a
     2,
     /cannot read the etcd password file \/nonexistent/,
   );
+});
+
+test('an agent names each setting that does not do what it is for, and runs', async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), 'rollcall-bad-'));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  const firstLines = async (env: Record<string, string>) => {
+    const away = { ROLLCALL_METADATA_ENDPOINT: 'http://127.0.0.1:1', ROLLCALL_LISTEN: '127.0.0.1:0' };
+    const { stderr } = startRollcall(t, ['agent', '--store', `sqlite:${dir}/roll.db`], { ...away, ...env });
+    await until('it answers', PATIENCE_MS, () => stderr().includes('answers on'));
+    return stderr();
+  };
+  const said = await firstLines({
+    ...{ ROLLCALL_PRESENSE_TTL: '5s', ECS_CLUSTER: 'a b', ROLLCALL_DOCKER_SOCKET: `${dir}/none.sock` },
+    ...{ ROLLCALL_IMAGE: 'x', ROLLCALL_COUNT: '3', ROLLCALL_ALL: 'false', ROLLCALL_ECS_ATTRIBUTES: 'off' },
+  });
+  assert.match(said, /"level":"warn",.*"ROLLCALL_PRESENSE_TTL is no variable of rollcall and has no effect/);
+  assert.match(said, /"level":"warn",.*ECS_CLUSTER .*a b.* is not the name or ARN of one ECS cluster and is not used/);
+  assert.match(said, /"level":"warn",.*docker is not checked: .*none\.sock.* is no socket where the agent runs/);
+  assert.doesNotMatch(said, /(IMAGE|COUNT|ALL|ATTRIBUTES) .* no effect/);
+  assert.doesNotMatch(await firstLines({}), /no effect|not used|docker is not checked/);
 });
 
 test('an unusable embedded store is one line with the path and the cause; status 1, nothing changed', async () => {
