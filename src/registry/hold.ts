@@ -37,6 +37,8 @@ export function createHold(): (batch: EventBatch) => EventBatch | null {
   /** The consumer may have been sent losses up to this revision before, and ended before its cursor moved. */
   let pastUpTo = 0n;
   return (batch) => {
+    // It has all nodes anew, and the revisions of a restored store are lower.
+    if (batch.events.at(-1)?.kind === 'synced') pastUpTo = 0n;
     if (batch.isPast && batch.cursor !== null) pastUpTo = BigInt(batch.cursor);
     const step = holdBatch(held, unmarked(batch));
     const out = step.returned && step.returned.oldestLoss <= pastUpTo ? step.returned.batch : step.batch;

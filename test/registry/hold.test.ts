@@ -127,6 +127,21 @@ describe('hold uncertain losses', () => {
     assert.deepEqual(await filter('5', marked, later, back, alsoBack), [' → 6', 'recovered:2@9 → 6', ' → 10']);
   });
 
+  test('after a restored backup, whose revisions are lower, a loss that was held is new to a consumer that has resumed', async () => {
+    const past = markPast(batch(70, ...change(9, 70, null, present(9))));
+    const restored: RollEvent = { kind: 'synced', revision: '20', entries: [present(2)] };
+    const states = batch(null, ...diffEntry(sampleInstanceId(2), null, present(2), '20', true));
+    const loss = batch(25, ...lost(2, 25));
+    const back = batch(26, ...change(2, 26, gone(2), present(2)));
+    assert.deepEqual(await filter('60', past, states, batch(20, restored), loss, back), [
+      'registered:9@70 → 70',
+      '=registered:2@20 → null',
+      'synced@20 → 20',
+      ' → 24',
+      ' → 26',
+    ]);
+  });
+
   test('a consumer that resumed and one that did not share each loss that is released', async () => {
     const loss = batch(7, ...lost(2, 7));
     const end = batch(8, certain(8));
