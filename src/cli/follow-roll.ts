@@ -26,11 +26,10 @@ interface Following {
   readonly onRetry: (error: Error) => void;
   /** Called each time the store or the agent answers, after an error too: the roll that was yielded last is current again. */
   readonly onOpen?: () => void;
-  /**
-   * Called now and then with what the events do not say: whether the roll may have changed since, because the store does not
-   * answer (`stale`), and which keys and fields cannot be read.
-   */
-  readonly onAnswer: (roll: RollList) => void;
+  /** Called now and then with what the events do not say: the roll may have changed since, because the store does not answer. */
+  readonly onStale: (stale: boolean) => void;
+  /** Called then, and when the events say more, with the keys and fields that cannot be read. */
+  readonly onFlaws: (flaws: Flaws) => void;
   /** Holds the losses of a mass loss until they are certain; default and null: facts, as they come. */
   readonly massLoss?: MassLossLimits | null;
   /** Takes no whole roll from an agent that cannot read the store: it may be old. Default: takes it. */
@@ -44,7 +43,7 @@ interface Following {
 export async function* rollChanges(
   context: CliContext,
   flags: FollowFlags,
-  { signal, onRetry, onOpen = () => {}, onAnswer, massLoss = null, onlyCurrent = false }: Following,
+  { signal, onRetry, onOpen = () => {}, onStale, onFlaws, massLoss = null, onlyCurrent = false }: Following,
 ): AsyncGenerator<FollowedRoll, void, undefined> {
   // Loaded here, because a command that prints and ends does not need it.
   const [{ createClient }, { applyEvent }] = await Promise.all([
@@ -54,8 +53,12 @@ export async function* rollChanges(
   const { clock, random } = context;
   const source = await openSource(context, flags, massLoss);
   const ended = new AbortController();
-  const unread = createUnread(onAnswer);
-  void pollRoll(source, clock, EVERYTHING, unread.answered, AbortSignal.any([signal, ended.signal]));
+  const unread = createUnread(onFlaws);
+  const onAnswer = (roll: RollList) => {
+    unread.answered(roll);
+    onStale(roll.stale);
+  };
+  void pollRoll(source, clock, EVERYTHING, onAnswer, AbortSignal.any([signal, ended.signal]));
   const client = createClient(onlyCurrent && flags.agent !== undefined ? currentSource(source, clock) : source, {
     clock,
     random,
@@ -96,20 +99,20 @@ export async function* rollChanges(
 const TELL_AT_ONCE = 6;
 
 /** Adds the nodes that this reader cannot read to what the agent says of the roll: a newer agent can read them. */
-function createUnread(onAnswer: (roll: RollList) => void) {
+function createUnread(onFlaws: (flaws: Flaws) => void) {
   const reasons = new Map<string, string>();
-  let last: RollList | null = null;
+  let last: Flaws | null = null;
   const tell = () => {
     if (last === null) return;
     const unread = [...reasons].map(([key, reason]) => ({ key, reason }));
-    onAnswer({ ...last, skipped: [...last.skipped.filter(({ key }) => !reasons.has(key)), ...unread] });
+    onFlaws({ notes: last.notes, skipped: [...last.skipped.filter(({ key }) => !reasons.has(key)), ...unread] });
   };
   const tellSoon = () => {
     if (reasons.size < TELL_AT_ONCE) tell();
   };
   return {
-    answered(roll: RollList) {
-      last = roll;
+    answered(flaws: Flaws) {
+      last = flaws;
       tell();
     },
     /** One of the audit is named by its type, and no node is missing for it. */
@@ -121,9 +124,8 @@ function createUnread(onAnswer: (roll: RollList) => void) {
     happened(event: RollCloudEvent) {
       if (event.type === 'rollcall.roll.synced') {
         const there = new Set(event.data.instanceIds);
-        const gone = [...reasons.keys()].filter((key) => !there.has(key));
-        for (const key of gone) reasons.delete(key);
-        if (gone.length > 0) tell();
+        for (const key of reasons.keys()) if (!there.has(key)) reasons.delete(key);
+        tell();
       } else if (event.type.startsWith('rollcall.instance.') && reasons.delete(event.subject ?? '')) tellSoon();
     },
   };
@@ -134,8 +136,10 @@ class StaleRollError extends RollcallError {
   override readonly retryable = true;
 }
 
-/** What of the roll cannot be read. @param roll asked for without filters */
-export function describeFlaws({ skipped, notes }: RollList): readonly string[] {
+/** What of the roll cannot be read, as an answer to a request without filters says it. */
+export type Flaws = Pick<RollList, 'skipped' | 'notes'>;
+
+export function describeFlaws({ skipped, notes }: Flaws): readonly string[] {
   return [...describeSkipped(skipped), ...notes];
 }
 

@@ -1,11 +1,10 @@
-import type { RollList } from '../client/types.ts';
 import { isLogged } from '../config/flags.ts';
 import type { MassLossFlags } from '../config/mass-loss-flags.ts';
 import { onAbort } from '../lib/abort.ts';
 import { describeError } from '../lib/errors.ts';
 import type { Roll, SkippedKey } from '../record/roll.ts';
 import type { CliContext, ReadFlags } from './context.ts';
-import { describeFlaws, type FollowedRoll, rollChanges } from './follow-roll.ts';
+import { describeFlaws, type Flaws, type FollowedRoll, rollChanges } from './follow-roll.ts';
 
 /** Changes that come faster are drawn together. */
 const REDRAW_MS = 1_000;
@@ -80,14 +79,18 @@ export async function watchList(
     trouble = null;
     void drawSoon();
   };
-  const onAnswer = (roll: RollList) => {
-    const before = [isStale, ...flaws].join();
-    isStale = roll.stale;
-    skipped = roll.skipped;
-    flaws = isLogged(flags.logLevel, 'warn') ? describeFlaws(roll).map((line) => `warning: ${line}`) : [];
-    if ([isStale, ...flaws].join() !== before) void drawSoon();
+  const onStale = (now: boolean) => {
+    if (now === isStale) return;
+    isStale = now;
+    void drawSoon();
   };
-  for await (const roll of rollChanges(context, flags, { signal, onRetry, onOpen, onAnswer })) {
+  const onFlaws = (now: Flaws) => {
+    const before = flaws.join();
+    skipped = now.skipped;
+    flaws = isLogged(flags.logLevel, 'warn') ? describeFlaws(now).map((line) => `warning: ${line}`) : [];
+    if (flaws.join() !== before) void drawSoon();
+  };
+  for await (const roll of rollChanges(context, flags, { signal, onRetry, onOpen, onStale, onFlaws })) {
     last = roll;
     void drawSoon();
   }

@@ -1,5 +1,4 @@
 import { Command, Option } from 'commander';
-import type { RollList } from '../client/types.ts';
 import { type FilterFlags, filterOptions } from '../config/filter-flags.ts';
 import { durationBetween, integerBetween, isLogged, logLevelOption } from '../config/flags.ts';
 import { agentReadOptions, storeOptions } from '../config/store-flags.ts';
@@ -9,7 +8,7 @@ import { describeError, RollcallError } from '../lib/errors.ts';
 import { describeUnmatched, filterRoll, parseFilter } from '../record/filter.ts';
 import { NoStoreFileError } from '../store/store-errors.ts';
 import { type CliContext, createOnce, type ReadFlags, warn } from './context.ts';
-import { describeFlaws, rollChanges } from './follow-roll.ts';
+import { describeFlaws, type Flaws, rollChanges } from './follow-roll.ts';
 
 /** `timeout` is the limit of the whole command, in ms. */
 interface WaitFlags extends Omit<ReadFlags, 'timeout'>, FilterFlags {
@@ -75,16 +74,16 @@ async function waitForNodes(context: CliContext, flags: Omit<WaitFlags, 'timeout
   // While it does not follow, the error says why.
   let [following, stale] = [false, false];
   const warnOnce = createOnce((lines) => warn(context, flags, lines));
-  const onAnswer = (roll: RollList) => {
-    const { stale: now } = roll;
-    warnOnce(describeFlaws(roll));
+  const onFlaws = (flaws: Flaws) => warnOnce(describeFlaws(flaws));
+  const onStale = (now: boolean) => {
     if (now && !following) return;
     const line = now ? 'the store does not answer, so nodes may have changed; trying again' : 'the store answers again';
     if (now !== stale && isLogged(flags.logLevel, 'warn')) context.stderr(`warning: ${line}`);
     stale = now;
   };
   const wait = async (signal: AbortSignal): Promise<number> => {
-    for await (const roll of rollChanges(context, flags, { signal, onRetry, onOpen, onAnswer, onlyCurrent: true })) {
+    const calls = { signal, onRetry, onOpen, onStale, onFlaws, onlyCurrent: true };
+    for await (const roll of rollChanges(context, flags, calls)) {
       const entries = roll.entries();
       const matching = filterRoll(entries, filter).length;
       if (matching >= flags.count) return matching;

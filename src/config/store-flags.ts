@@ -82,7 +82,7 @@ export function chooseSource(command: Command): void {
   });
 }
 
-/** For commands that read the store and end. */
+/** For the commands that read etcd, but for the agent, whose limits follow from its TTL, and `wait`, which has another flag of that name. */
 export function timeoutOption(): Option {
   return new Option('--timeout <duration>', 'how long a call to etcd may take, over all its endpoints; default: 2.5s')
     .env('ROLLCALL_TIMEOUT')

@@ -5,9 +5,11 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { CliContext } from '../../src/cli/context.ts';
 import { runProgram } from '../../src/cli/program.ts';
+import type { RollCloudEvent } from '../../src/client/types.ts';
 import { type Clock, systemClock } from '../../src/lib/clock.ts';
 import { openStore } from '../../src/store/open-store.ts';
-import { EMPTY_LIST, json, startScriptedAgent } from '../client/scripted-agent.ts';
+import { eventText, registered, synced } from '../client/sample-events.ts';
+import { EMPTY_LIST, json, startScriptedAgent, stream } from '../client/scripted-agent.ts';
 import { until } from '../support/machine-time.ts';
 import { runInProcess, soonStale, testContext } from '../support/run-in-process.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
@@ -105,6 +107,34 @@ test('it says once that the store behind an agent does not answer, once that it 
   await roll.register(2);
   assert.equal(await waiting, 0);
   assert.equal(said.stdout, '2 nodes match\n');
+});
+
+test('it does not repeat that the agent cannot read the store when the agent has read it since', async (t) => {
+  for (const schemaVersion of [1, 2]) {
+    const first = registered(7, 1, true) as Extract<RollCloudEvent, { type: 'rollcall.instance.registered' }>;
+    const { record } = first.data;
+    const told = { ...first, data: { ...first.data, record: { ...record, schemaVersion } } } as RollCloudEvent;
+    const roll = [told, synced(7, 1), registered(8, 2), registered(9, 3)].map((event) => eventText(event)).join('');
+    let asked = 0;
+    const agent = await startScriptedAgent(t, (req, res) => {
+      if (req.url?.startsWith('/v1/events')) return stream(roll)(req, res);
+      asked += 1;
+      // The first two are the poll, which then has a pause without end, and what is asked before the roll is taken.
+      json(200, { ...EMPTY_LIST, stale: asked <= 2 })(req, res);
+    });
+    const said = { stdout: '', stderr: '' };
+    const clock: Clock = {
+      ...systemClock,
+      sleep: (ms, signal) => systemClock.sleep(ms === 5_000 ? 3_600_000 : ms, signal),
+    };
+    const args = ['wait', '--count', '2', '--timeout', '1h', '--agent', agent.url];
+    assert.equal(await runProgram(args, { ...testContext(said), clock }), 0);
+    const newer = 'warning: skipped i-00000001: schemaVersion 2 is newer than 1; upgrade this reader\n';
+    assert.equal(
+      said.stderr,
+      `warning: ${agent.url} cannot read the store at present, and its roll may be old; trying again\n${schemaVersion === 2 ? newer : ''}`,
+    );
+  }
 });
 
 test('what is away is asked again until the time is over; what is no agent ends it at once', async (t) => {

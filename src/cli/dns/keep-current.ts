@@ -1,4 +1,3 @@
-import type { RollList } from '../../client/types.ts';
 import { isLogged } from '../../config/flags.ts';
 import { type MassLossFlags, massLossLimits } from '../../config/mass-loss-flags.ts';
 import { formatDuration } from '../../lib/duration.ts';
@@ -6,7 +5,7 @@ import { describeError, RollcallError } from '../../lib/errors.ts';
 import type { Roll, RollEntry } from '../../record/roll.ts';
 import { lostDataNote, massLossNote, returnSeconds } from '../../registry/mass-loss.ts';
 import { type CliContext, createOnce, type ReadFlags, warn as warnOf } from '../context.ts';
-import { describeFlaws, type FollowedRoll, rollChanges } from '../follow-roll.ts';
+import { describeFlaws, type Flaws, type FollowedRoll, rollChanges } from '../follow-roll.ts';
 import type { DnsFile } from './dns-file.ts';
 import type { DnsNames } from './dns-names.ts';
 
@@ -89,13 +88,13 @@ export async function keepCurrent(
 
   const onRetry = (error: Error) => warn('source', `warning: ${stays}: ${describeError(error)}; trying again`);
   const warnOnce = createOnce((lines) => warnOf(context, flags, lines));
-  const onAnswer = (roll: RollList) => {
-    warnOnce(describeFlaws(roll));
+  const onFlaws = (flaws: Flaws) => warnOnce(describeFlaws(flaws));
+  const onStale = (stale: boolean) => {
     // Before the first roll the stream itself says why there is none.
-    warn('stale', roll.stale && latest !== null ? `warning: ${stays}: the store does not answer; trying again` : null);
+    warn('stale', stale && latest !== null ? `warning: ${stays}: the store does not answer; trying again` : null);
   };
   const onOpen = () => warn('source', null);
-  const following = { signal, onRetry, onOpen, onAnswer, massLoss: limits, onlyCurrent: true };
+  const following = { signal, onRetry, onOpen, onStale, onFlaws, massLoss: limits, onlyCurrent: true };
   for await (const roll of rollChanges(context, flags, following)) {
     warn(
       'uncertain',
