@@ -180,7 +180,7 @@ async function printRoll<R extends NodeSummary>(
   json: (entry: RollEntry<R>) => unknown,
 ): Promise<void> {
   warn(context, flags, describeSkipped(roll.skipped));
-  warn(context, flags, describeRefused(roll.entries));
+  warn(context, flags, [...describeRefused(roll.entries), ...(roll.notes ?? [])]);
   keepNames(context, roll.entries);
   // Sorted last: then the nodes are no more in the order in which they lie in memory, and each look takes three times as long.
   const asked = filterRoll(roll.entries, { ...filter, health: null, presence: null });

@@ -57,20 +57,18 @@ async function readFromAgent<T>(
   // The whole roll, so that the filters and their notes are the same as with a store.
   const everything = new URLSearchParams({ presence: 'all' });
   return withAgent(context, flags, origin, action, (agent, whole) => {
-    /** @param about the one node that is asked for */
-    const readAll = async (signal: AbortSignal, about = ''): Promise<Roll> => {
+    const readAll = async (signal: AbortSignal): Promise<Roll> => {
       const { containerInstances, revision, skipped, notes, stale, ageMs } = await agent.list(everything, signal);
       const age = `this roll is ${formatDuration(ageMs)} old: the agent at ${origin} cannot read the store at present`;
-      // Which fields a record lacks is not in it: the agent says that.
-      warn(context, flags, [...(stale ? [age] : []), ...notes.filter((note) => note.includes(about))]);
-      return { entries: containerInstances.map(entryOf), revision, skipped, ...(stale ? { stale } : {}) };
+      if (stale) warn(context, flags, [age]);
+      return { entries: containerInstances.map(entryOf), revision, skipped, notes, ...(stale ? { stale } : {}) };
     };
     const reader: RollReader = {
       label: origin,
-      read: (within) => readAll(within),
-      readSummaries: (within) => readAll(within),
+      read: readAll,
+      readSummaries: readAll,
       async readOne(instanceId, signal) {
-        const roll = await readAll(signal, instanceId);
+        const roll = await readAll(signal);
         return { ...roll, entries: roll.entries.filter(({ record }) => record.ec2InstanceId === instanceId) };
       },
     };
@@ -167,10 +165,10 @@ export async function explainAgentError(
 /** The version in the first line of `/`; null: that is not an agent's. */
 async function versionAt({ clock, signal }: CliContext, access: AgentAccess, origin: string): Promise<string | null> {
   const { boundedRequest } = await import('../lib/http-client.ts');
-  const { authorization, openAgentPool } = await import('../lib/agent-access.ts');
+  const { openAgentPool } = await import('../lib/agent-access.ts');
   const pool = openAgentPool(origin, access, { connections: 1, connectTimeoutMs: EXPLAIN_LIMIT_MS });
   try {
-    const headers = { accept: 'text/plain', ...(await authorization(access)) };
+    const headers = { accept: 'text/plain' };
     const { status, text } = await withDeadline(clock, EXPLAIN_LIMIT_MS, signal, `read ${origin}/`, (within) =>
       boundedRequest(pool, { method: 'GET', path: '/', headers, maxBytes: MAX_INDEX_BYTES, signal: within }),
     );

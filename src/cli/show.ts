@@ -119,16 +119,22 @@ export function showCommand(context: CliContext): Command {
     const found = names.map((name) => ({ name, ...findNode(roll.entries, name) }));
     for (const each of found) refuseName(each);
     const entries = [...new Set(found.flatMap((each) => (each.kind === 'found' ? [each.entry] : [])))];
-    warn(context, flags, describeSkipped(roll.skipped));
-    warn(context, flags, describeRefused(entries));
-    await context.stdout(renderNodes(flags, names.length > 1, { ...roll, entries }, context.clock.wallMs()));
     const absent = found.filter(({ kind }) => kind === 'absent').map(({ name }) => name);
+    warn(context, flags, describeShown(roll, entries, absent.length > 0));
+    await context.stdout(renderNodes(flags, names.length > 1, { ...roll, entries }, context.clock.wallMs()));
     if (absent.length === 0) return;
     const are = absent.length === 1 ? 'is' : 'are';
     throw new RollcallError(
       `${absent.join(', ')} ${are} not on the roll at ${label}; rollcall list --all prints all nodes`,
     );
   });
+}
+
+/** What cannot be read of the nodes that are shown; of all where one was not found, as it may be among them. */
+function describeShown(roll: Roll, shown: readonly RollEntry[], isLacking: boolean): readonly string[] {
+  const isShown = (text: string) => shown.some(({ record }) => text.includes(record.ec2InstanceId));
+  const skipped = roll.skipped.filter(({ key }) => isLacking || isShown(key));
+  return [...describeSkipped(skipped), ...describeRefused(shown), ...(roll.notes ?? []).filter(isShown)];
 }
 
 /** @throws UsageError for a text that names no node, or several */

@@ -27,6 +27,8 @@ export interface Roll<R extends NodeSummary = NodeRecord> {
   readonly differences?: ReadonlyMap<string, KeptDifference>;
   /** True: from an agent that cannot read the store at present. Absent: as the store is. */
   readonly stale?: boolean;
+  /** From an agent: lines on records that it cannot read whole, which is not in them. */
+  readonly notes?: readonly string[];
 }
 
 /** A presence counts more than a departure: an agent is registered now. */

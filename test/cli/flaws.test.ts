@@ -43,14 +43,23 @@ const linesOf = (stderr: string) => stderr.split('\n').filter(Boolean).sort();
 test('an agent names what it cannot read, as the store does', async (t) => {
   const agent = await serveFlawed(t);
   const warnings = [SKIPPED, REFUSED].map((line) => `warning: ${line}`);
-  for (const args of [['list'], ['show', '10.0.0.2'], ['dns']])
+  for (const args of [['list'], ['dns']])
     assert.deepEqual(linesOf((await runInProcess([...args, '--agent', agent])).stderr), warnings, args[0]);
   const { stderr } = await runInProcess(['status', '--agent', agent]);
   for (const line of [SKIPPED, REFUSED]) assert.ok(linesOf(stderr).includes(`note: ${line}`), stderr);
-  const one = await runInProcess(['show', 'i-00000002', '--agent', agent]);
-  assert.deepEqual(linesOf(one.stderr), [`warning: ${SKIPPED}`], 'of the nodes that are shown');
   const quiet = await runInProcess(['list', '--agent', agent, '--log-level', 'error']);
   assert.equal(quiet.stderr, '');
+});
+
+test('show names what cannot be read of the nodes that it shows, or of all where one is not found', async (t) => {
+  const agent = await serveFlawed(t);
+  const show = async (...names: string[]) => linesOf((await runInProcess(['show', ...names, '--agent', agent])).stderr);
+  const [skipped, refused] = [SKIPPED, REFUSED].map((line) => `warning: ${line}`);
+  for (const name of ['i-00000002', '10.0.0.2']) assert.deepEqual(await show(name), [], name);
+  assert.deepEqual(await show('i-00000001'), [refused]);
+  assert.deepEqual(await show('10.0.0.2', 'i-00000001'), [refused]);
+  const absent = `rollcall show: 10.0.0.9 is not on the roll at ${agent}; rollcall list --all prints all nodes`;
+  assert.deepEqual(await show('10.0.0.9'), [absent, skipped]);
 });
 
 test('what follows an agent names it once', async (t) => {

@@ -118,7 +118,7 @@ export function dnsCommand(context: CliContext): Command {
 async function askForNames(context: CliContext, flags: DnsFlags, check: (roll: Roll) => void): Promise<DnsNames> {
   const roll = await withRoll(context, flags, 'dns', (reader, signal) => reader.read(signal));
   warn(context, flags, describeSkipped(roll.skipped));
-  warn(context, flags, describeRefused(roll.entries));
+  warn(context, flags, [...describeRefused(roll.entries), ...(roll.notes ?? [])]);
   check(roll);
   const { names, notes } = namesOf(flags, roll);
   if (isLogged(flags.logLevel, 'warn')) for (const note of notes) context.stderr(note);
