@@ -1,4 +1,4 @@
-import { type AgentAccess, authorization, OPEN_ACCESS, openAgentPool } from '../lib/agent-access.ts';
+import { type AgentAccess, OPEN_ACCESS, openAgentPool } from '../lib/agent-access.ts';
 import type { Clock } from '../lib/clock.ts';
 import { boundedGunzip, boundedText, statusOf } from '../lib/http-client.ts';
 import { type AgentSource, createAgentSource } from './agent-source.ts';
@@ -16,8 +16,12 @@ export function openHttpSource(origin: string, clock: Clock, access: AgentAccess
   const pool = openAgentPool(origin, access, limits);
   return createAgentSource(origin, clock, {
     async get(path, headers, signal) {
-      const authorized = { ...codingFor(headers), ...headers, ...(await authorization(access)) };
-      const answer = await pool.request({ method: 'GET', path, headers: authorized, signal });
+      const answer = await pool.request({
+        method: 'GET',
+        path,
+        headers: { ...codingFor(headers), ...headers },
+        signal,
+      });
       return {
         status: statusOf(answer),
         header(name) {

@@ -22,32 +22,62 @@ interface AgentPoolOptions {
   readonly connectTimeoutMs: number;
 }
 
-/** `openHttpPool` for an agent, over TLS for an `https:` origin. */
+/**
+ * `openHttpPool` for an agent, over TLS for an `https:` origin; each request carries the token.
+ * A request rejects with an AccessFileError as well.
+ */
 export function openAgentPool(origin: string, access: AgentAccess, options: AgentPoolOptions): HttpPool {
-  return openHttpPool(origin, { ...options, tls: () => readPems(access) });
+  const read = createAccessFiles();
+  const pool = openHttpPool(origin, { ...options, tls: () => readPems(access, read) });
+  return {
+    ...pool,
+    async request(request) {
+      const headers = { ...request.headers, ...(await authorization(access, read)) };
+      return pool.request({ ...request, headers });
+    },
+  };
 }
 
-/** The header that carries the token; none without one. @throws RollcallError when the file cannot be read */
-export async function authorization({ token, tokenFile }: AgentAccess): Promise<Record<string, string>> {
-  const text = tokenFile === null ? token : (await readAccessFile('token', tokenFile)).toString('utf8').trim();
+/** A file of the access is missing, empty, or cannot be read. */
+class AccessFileError extends RollcallError {
+  override readonly name = 'AccessFileError';
+  override readonly retryable: boolean;
+  constructor(what: string, { cause, retryable }: { readonly cause: unknown; readonly retryable: boolean }) {
+    super(`cannot read ${what}: ${describeError(cause)}`, { cause });
+    this.retryable = retryable;
+  }
+}
+
+type ReadAccessFile = (what: string, path: string) => Promise<Buffer>;
+
+/** One that could be read before may be missing or empty for a moment, while it is replaced: a retry can help. */
+function createAccessFiles(): ReadAccessFile {
+  const known = new Set<string>();
+  return async (what, path) => {
+    try {
+      const bytes = await readFile(path);
+      if (bytes.toString('latin1').trim() === '') throw new Error('it is empty');
+      known.add(path);
+      return bytes;
+    } catch (cause) {
+      throw new AccessFileError(`the ${what} file ${path}`, { cause, retryable: known.has(path) });
+    }
+  };
+}
+
+/** The header that carries the token; none without one. */
+async function authorization({ token, tokenFile }: AgentAccess, read: ReadAccessFile): Promise<Record<string, string>> {
+  const text = tokenFile === null ? token : (await read('token', tokenFile)).toString('utf8').trim();
   if (text === null) return {};
   // Several tokens may stand in the file of an agent, the newest first.
   return { authorization: `Bearer ${text.split(/\s+/, 1)[0] ?? ''}` };
 }
 
-async function readPems({ caFile, certFile, keyFile }: AgentAccess) {
+async function readPems({ caFile, certFile, keyFile }: AgentAccess, read: ReadAccessFile) {
   const [ca, cert, key] = await Promise.all([
-    caFile === null ? null : readAccessFile('CA', caFile),
-    certFile === null ? null : readAccessFile('client certificate', certFile),
-    keyFile === null ? null : readAccessFile('client key', keyFile),
+    caFile === null ? null : read('CA', caFile),
+    certFile === null ? null : read('client certificate', certFile),
+    keyFile === null ? null : read('client key', keyFile),
   ]);
   return { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) };
-}
-
-async function readAccessFile(what: string, path: string): Promise<Buffer> {
-  try {
-    return await readFile(path);
-  } catch (error) {
-    throw new RollcallError(`cannot read the ${what} file ${path}: ${describeError(error)}`, { cause: error });
-  }
 }

@@ -12,7 +12,7 @@ import { type AccessFiles, describeOpenPort, NO_ACCESS_FILES, openAccess } from 
 import { type Handler, jsonReply } from '../../src/http/reply.ts';
 import { type ServerLimits, startHttpServer } from '../../src/http/server.ts';
 import { untilAborted } from '../../src/lib/abort.ts';
-import { type AgentAccess, authorization, OPEN_ACCESS, openAgentPool } from '../../src/lib/agent-access.ts';
+import { type AgentAccess, OPEN_ACCESS, openAgentPool } from '../../src/lib/agent-access.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { boundedRequest } from '../../src/lib/http-client.ts';
 import { replaceFile } from '../../src/lib/replace-file.ts';
@@ -71,8 +71,7 @@ async function serve(t: TestContext, files: Partial<AccessFiles>, limits: Partia
     const whole = { ...OPEN_ACCESS, ...access };
     const pool = openAgentPool(server.url, whole, { connections: 1, connectTimeoutMs: 5_000 });
     try {
-      const headers = await authorization(whole);
-      return await boundedRequest(pool, { method: 'GET', path, headers, maxBytes: 10_000, signal });
+      return await boundedRequest(pool, { method: 'GET', path, maxBytes: 10_000, signal });
     } finally {
       await pool.destroy();
     }
@@ -249,7 +248,8 @@ test('a port that every host reaches without a token is named; loopback is not',
 });
 
 test('the client gets in with a token, over TLS, with a certificate, and says why it does not', async (t) => {
-  const tokenFile = join(await folder(t), 'token');
+  const dir = await folder(t);
+  const tokenFile = join(dir, 'token');
   await writeFile(tokenFile, TOKEN);
   const { url } = await serve(t, { ...certs.server, clientCaFile: certs.caFile, tokenFile });
   const revision = async (options: ConnectOptions) => {
@@ -268,6 +268,27 @@ test('the client gets in with a token, over TLS, with a certificate, and says wh
   await assert.rejects(revision({ ...certs.client, token: TOKEN }), {
     message: `list the roll at ${url}: self-signed certificate in certificate chain; trust its authority with --agent-ca-file, caFile or NODE_EXTRA_CA_CERTS`,
   });
+  const replaced = join(dir, 'ca');
+  await assert.rejects(revision({ caFile: replaced, token: TOKEN }), {
+    message: `cannot read the CA file ${replaced}: ENOENT: no such file or directory, open '${replaced}'`,
+    retryable: false,
+  });
+  await copyFile(caFile, replaced);
+  const kept = connect(url, { caFile: replaced, ...certs.client, tokenFile });
+  t.after(() => kept.close());
+  assert.equal((await kept.list()).revision, '7');
+  for (const file of [replaced, tokenFile]) {
+    await rm(file);
+    await assert.rejects(kept.list(), { message: /: ENOENT: /, retryable: true }, 'it is missing while it is replaced');
+    await writeFile(file, '');
+    await assert.rejects(kept.list(), {
+      message: `cannot read the ${file === replaced ? 'CA' : 'token'} file ${file}: it is empty`,
+      retryable: true,
+    });
+    if (file === replaced) await copyFile(caFile, file);
+    else await writeFile(file, TOKEN);
+    assert.equal((await kept.list()).revision, '7');
+  }
   const mixed = { caFile, token: TOKEN, certFile: certs.client.certFile, keyFile: certs.server.keyFile };
   await assert.rejects(
     revision(mixed),
