@@ -9,6 +9,7 @@ import { onEc2Clock } from '../record/node-clock.ts';
 import type { Roll } from '../record/roll.ts';
 import { rollStatus } from '../record/roll-status.ts';
 import { type MassLossLimits, massLossNote } from '../registry/mass-loss.ts';
+import { isGoneForGood } from '../store/drain-slots.ts';
 import { unreadableNodes } from '../store/read-roll.ts';
 import type { Store } from '../store/store.ts';
 import { DIFFERENCE_KINDS, type DifferenceKind } from './audit-report.ts';
@@ -100,20 +101,21 @@ type StatusRoll = Pick<FleetStatus, 'ageMs' | 'stale' | 'uncertainty'> & {
 
 /**
  * Joins the two; pure. A filter selects nodes and, with them, drains. The claim of a node that is forgotten, which outlives
- * its record, is none.
+ * its record, is none, and so is one of a node whose instance is terminated: neither takes a slot.
  */
 export function fleetStatus(read: StatusRoll, store: StoreStatus, filter: RollFilter): FleetStatus {
   const { roll, ageMs, stale, uncertainty, massLoss } = read;
   const entries = filterRoll(roll.entries, filter);
-  const chosen = new Map(entries.map(({ record }) => [record.ec2InstanceId, record]));
+  const chosen = new Map(entries.map((entry) => [entry.record.ec2InstanceId, entry]));
   const isWhole = entries.length === roll.entries.length;
   const unreadable = unreadableNodes(roll.skipped);
   const claims = store.drains?.filter(({ ec2InstanceId: id }) => {
-    return chosen.has(id) || (isWhole && unreadable(id) !== null);
+    const entry = chosen.get(id);
+    return entry ? !isGoneForGood(entry) : isWhole && unreadable(id) !== null;
   });
   const drains =
     claims?.slice(0, MAX_STATUS_DRAINS).map((claim) => {
-      const record = chosen.get(claim.ec2InstanceId);
+      const record = chosen.get(claim.ec2InstanceId)?.record;
       const { privateIpAddress = null, availabilityZone = null } = record ?? {};
       // A drain by hand is by the clock of another host.
       const isByNode = record?.clockSkewSeconds && claim.since !== null && claim.phase !== 'manual';

@@ -1,6 +1,5 @@
 import { clusterScope, mayShareScope } from '../ecs/arn.ts';
-import type { NodeRecord } from '../record/record.ts';
-import type { Roll } from '../record/roll.ts';
+import type { Roll, RollEntry } from '../record/roll.ts';
 import { DRAINS, drainAdmissionKey, drainKey } from './keys.ts';
 import { type Guard, type KeyValue, type Kv, type RangePage, releaseLeases } from './kv.ts';
 import { readRoll, unreadableNodes, WHOLE } from './read-roll.ts';
@@ -141,7 +140,7 @@ export function decideRoom(
     // Of a forgotten node, whose claim outlives its record. An unreadable claim counts for its node's cluster.
     if (!entry) return unreadable(instanceId) !== null && (claim === null || claim.cluster === cluster);
     if ((claim?.cluster ?? entry.record.cluster) !== cluster) return false;
-    return entry.presence !== null || !goneForGood(entry.record);
+    return !isGoneForGood(entry);
   });
   const taken = holders.length;
   const names = holders.slice(0, 3).map(({ instanceId }) => instanceId);
@@ -155,7 +154,8 @@ export function decideRoom(
  * deregistered, or, for a spot interruption, which AWS does not withdraw, when it was lost. An instance or agent that was
  * only stopped may come back as the same container instance, still drained.
  */
-function goneForGood({ departure, interruption }: NodeRecord): boolean {
+export function isGoneForGood({ presence, record: { departure, interruption } }: RollEntry): boolean {
+  if (presence !== null) return false;
   const cause = departure?.cause ?? (interruption?.kind === 'spot-interruption' ? interruption.kind : null);
   return (cause === 'spot-interruption' || cause === 'asg-termination') && interruption?.action === 'terminate';
 }

@@ -66,6 +66,24 @@ test('many lost nodes are a note, among those that the filter asks for, unless t
   assert.deepEqual(notes({ uncertainty }, 'demo', 'passing'), []);
 });
 
+test('the claim of a node whose instance is terminated does not count as draining, as it takes no slot; that of a stopped one does', async () => {
+  const list = async () => [0, 1, 2].map((n) => ({ instanceId: sampleInstanceId(n), claim: null }));
+  const store: Store = Object.create(fakeStore(), { drainSlots: { value: { list } } });
+  const read = await readStoreStatus(store, simulatedClock(), signal);
+  const at = '2026-01-01T00:00:00Z';
+  const interruption = { kind: 'asg-termination', action: 'terminate', time: null } as const;
+  const gone = (n: number, cause: 'stopped' | 'asg-termination') => ({
+    ...sampleNode(n, { departure: { cause, at }, interruption: cause === 'stopped' ? null : interruption }),
+    presence: null,
+  });
+  const entries = [sampleNode(0), gone(1, 'stopped'), gone(2, 'asg-termination')];
+  const roll = {
+    ...{ roll: { revision: '7', entries, skipped: [] }, ageMs: 0, stale: false, uncertainty: null, massLoss: null },
+  };
+  const { drains, draining } = fleetStatus(roll, read, parseFilter({}));
+  assert.deepEqual([drains?.map(({ ec2InstanceId }) => ec2InstanceId), draining], [[0, 1].map(sampleInstanceId), 2]);
+});
+
 test('the claim of a forgotten node does not count as draining; that of a node whose record cannot be read does', async () => {
   const list = async () => [0, 1, 2].map((n) => ({ instanceId: sampleInstanceId(n), claim: null }));
   const store: Store = Object.create(fakeStore(), { drainSlots: { value: { list } } });
