@@ -15,6 +15,9 @@ test('a continuous audit whose loop broke is reported, gives up leadership, and 
   await until('there is a result', PATIENCE_MS, async () => (await asked()).status === 200);
   assert.equal((await asked()).body.broken, null);
   assert.ok((await agent.self()).loops.some(({ name }: { name: string }) => name === 'audit'));
+  const connection = async () =>
+    (await world.record())?.health.checks.find(({ name }: { name: string }) => name === 'ecs-connection');
+  await until('ECS has it connected', PATIENCE_MS, async () => (await connection())?.status === 'passing');
 
   audit.release = () => {
     throw new TypeError('a defect');
@@ -26,8 +29,12 @@ test('a continuous audit whose loop broke is reported, gives up leadership, and 
   assert.deepEqual([status, body.broken, body.leader, body.report.agreeing], [200, reason, null, 20]);
   assert.deepEqual(
     agent.log().filter((line) => line.includes('a defect')),
-    [`continuous audit: ${reason}`],
+    [`check ecs-connection is warning: not known: the auditor of this agent ${reason}`, `continuous audit: ${reason}`],
   );
+  await until('what ECS said of it does not stay for ever', PATIENCE_MS, async () => {
+    const { status: now, reason: why } = (await connection()) ?? {};
+    return now === 'warning' && why === `not known: the auditor of this agent ${reason}`;
+  });
   const metrics = await (await fetch(`${agent.url}/metrics`)).text();
   assert.match(metrics, /^rollcall_audit_leader 0$/m);
   // What does not run is not waited for: a restart is for a person to decide.

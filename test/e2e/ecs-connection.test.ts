@@ -123,7 +123,7 @@ test('what ECS says of a node’s connection is its health: short, long, throttl
   assert.ok(await leaderAmong([first, second]));
 
   await ecs.control('PUT', '/ecs/faults', { ListContainerInstances: 'throttle' });
-  await becomes(first.id, 'warning', /, as last seen; the auditor cannot ask ECS since \S+: /);
+  await becomes(first.id, 'warning', /, as last seen; no agent could ask ECS since \S+: /);
   await ecs.control('PUT', '/ecs/faults', { ListContainerInstances: 'none' });
   await connect(first.id, true);
   await becomes(first.id, 'passing');

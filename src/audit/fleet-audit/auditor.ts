@@ -1,4 +1,4 @@
-import type { Observation } from '../../checks/check.ts';
+import { type Observation, reasonFrom } from '../../checks/check.ts';
 import { abortable } from '../../lib/abort.ts';
 import { withDeadline } from '../../lib/deadline.ts';
 import { harmless, type Task } from '../../lib/run-group.ts';
@@ -58,6 +58,7 @@ export function createAuditor(
   /** Of this agent's own polls, while it leads. */
   let poll: ConnectionRead | null = null;
   let doubt = NO_DOUBT;
+  let hasCheck = false;
   const spreadMs = options.random() * MAX_SPREAD_MS;
   const judge = () => {
     const judged = judgeEcsConnection(doubt, {
@@ -68,7 +69,9 @@ export function createAuditor(
       spreadMs,
     });
     doubt = judged.doubt;
-    if (judged.seen !== undefined) connection.onConnection(judged.seen);
+    if (judged.seen === undefined) return;
+    hasCheck = judged.seen !== null;
+    connection.onConnection(judged.seen);
   };
   // One for all readers of the same time: a thousand readers cost the store one read.
   let reading: Promise<AuditRead> | null = null;
@@ -114,6 +117,11 @@ export function createAuditor(
         ),
       (reason) => {
         broken = reason;
+        // What was said last would stay for ever.
+        if (hasCheck) {
+          const text = reasonFrom(`not known: the auditor of this agent ${reason}`);
+          connection.onConnection({ status: 'warning', reason: text });
+        }
         onBroken(reason);
       },
     ),

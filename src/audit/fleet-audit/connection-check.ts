@@ -114,7 +114,8 @@ function doubtful(
   if (holder === null) return { text: 'no agent audits now', weight: 1 };
   if (holder.session !== shared.value.by) return { text: CHANGING, weight: 1 };
   const { failing } = shared.value;
-  return failing && { text: `the auditor cannot ask ECS since ${failing.since}: ${failing.reason}`, weight: 2 };
+  // Of any agent, so that it stays true where none audits any more: the first reason stays until one can ask.
+  return failing && { text: `no agent could ask ECS since ${failing.since}: ${failing.reason}`, weight: 2 };
 }
 
 function warning(text: string): Observation {

@@ -162,10 +162,10 @@ test('while ECS throttles every look the nodes are warnings that say so, and aft
   await clock.advance(7 * MINUTE_MS);
   ecs.error = new EcsError('ThrottlingException', { code: 'ThrottlingException', retryable: true });
   await clock.advance(4 * MINUTE_MS);
-  assert.match(first.seen?.reason ?? '', /as last seen; the auditor cannot ask ECS since \S+: ThrottlingException$/);
+  assert.match(first.seen?.reason ?? '', /as last seen; no agent could ask ECS since \S+: ThrottlingException$/);
   await clock.advance(5 * MINUTE_MS);
   assert.deepEqual([first.seen?.status, second.seen?.status], ['warning', 'warning']);
-  assert.match(second.seen?.reason ?? '', /^not known: the auditor cannot ask ECS since/);
+  assert.match(second.seen?.reason ?? '', /^not known: no agent could ask ECS since/);
   ecs.error = null;
   await clock.advance(2 * MINUTE_MS);
   assert.deepEqual([first.seen?.status, second.seen?.status], ['critical', 'passing']);
