@@ -1,37 +1,33 @@
 import assert from 'node:assert/strict';
-import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import type { AgentConfig } from '../../src/agent/agent-config.ts';
-import { runAgent } from '../../src/agent/run-agent.ts';
-import { openEcsApi } from '../../src/ecs/open-ecs-api.ts';
 import { NO_ACCESS_FILES } from '../../src/http/access.ts';
-import { createCell } from '../../src/lib/cell.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { openStore } from '../../src/store/open-store.ts';
-import { keptLog } from '../support/kept-log.ts';
 import { until } from '../support/machine-time.ts';
-import { getJson, PATIENCE_MS } from '../support/rollcall-process.ts';
-import { seededRandom } from '../support/seeded-random.ts';
+import { startOwned } from '../support/owned-process.ts';
+import { CLEAN_ENV, getJson, PATIENCE_MS } from '../support/rollcall-process.ts';
 import { type EcsSimulationForTest, startEcsSimulation } from '../support/start-ecs-simulation.ts';
 
+const AGENT = fileURLToPath(new URL('./audited-agent.ts', import.meta.url));
 const never = new AbortController().signal;
 /** The real ones are a minute and five. */
 const LIMITS = { pollIntervalMs: 1_000, criticalAfterMs: 5_000 };
 const CHECK = 'ecs-connection';
 
-/** Three real agents of one memory store that take part in the continuous audit of a simulated ECS, asked through the SDK. */
+/** Three real agents of one store, each a process, that audit a simulated ECS, asked through the SDK. */
 async function startFleet(t: TestContext) {
   const ecs: EcsSimulationForTest = await startEcsSimulation(t, { nodes: 3 });
-  Object.assign(process.env, ecs.env); // where the SDK reads it
-  const stores = { kind: 'memory', label: 'memory:', name: randomUUID() } as const;
-  const store = await openStore(stores, { clock: systemClock, random: seededRandom(1), create: true, signal: never });
-  const ends: Promise<unknown>[] = [];
-  const stops: AbortController[] = [];
-  t.after(async () => {
-    for (const stop of stops) stop.abort(new Error('the test ended'));
-    await Promise.all(ends);
-    await store.close();
-  });
+  const dir = await mkdtemp(join(tmpdir(), 'rollcall-connection-'));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  const path = join(dir, 'roll.db');
+  const stores = { kind: 'sqlite', label: `sqlite:${path}`, path } as const;
+  const store = await openStore(stores, { clock: systemClock, random: Math.random, create: true, signal: never });
+  t.after(() => store.close());
   const start = async ({ node, imdsEndpoint, introspectionEndpoint }: (typeof ecs.simulator.nodes)[number]) => {
     const config: AgentConfig = {
       ...{ store: stores, presenceTtlMs: 4_000, retentionMs: 86_400_000, listen: { host: '127.0.0.1', port: 0 } },
@@ -44,29 +40,18 @@ async function startFleet(t: TestContext) {
       ecs: { region: 'us-east-1', profile: null },
       drain: { on: ['critical'], criticalAfterMs: 100, maxSharePercent: 50 },
     };
-    const lines: { url?: string }[] = [];
-    const stop = new AbortController();
-    stops.push(stop);
-    const ended = runAgent(
-      config,
-      {
-        ...{
-          store,
-          clock: systemClock,
-          random: Math.random,
-          log: keptLog<(typeof lines)[number]>((line) => lines.push(line)),
-        },
-        ...{ version: '1', session: randomUUID(), leaving: createCell(false), probes: [], notify: null },
-        openEcs: (settings) => openEcsApi(settings, { clock: systemClock, env: process.env }),
-        residentBytes: () => process.memoryUsage.rss(),
-      },
-      stop.signal,
-    );
-    ends.push(ended.catch(() => {}));
-    await until('the agent answers', PATIENCE_MS, () => lines.some(({ url }) => url));
-    const url = lines.find((line) => line.url)?.url ?? '';
+    const argv = [process.execPath, '--disable-warning=ExperimentalWarning', AGENT, JSON.stringify(config)] as const;
+    const { child, stop } = startOwned(t, argv, { ...CLEAN_ENV, ...ecs.env });
+    let said = '';
+    for (const pipe of [child.stdout, child.stderr]) pipe.on('data', (chunk) => (said += chunk));
+    const urlOf = () => /"url":"(http:[^"]+)"/.exec(said)?.[1];
+    await until('the agent answers', PATIENCE_MS, () => {
+      assert.equal(child.exitCode, null, said);
+      return urlOf() !== undefined;
+    });
+    const url = urlOf() ?? '';
     const self = async () => (await getJson(`${url}/v1/self`)).body;
-    return { id: node.instanceId, url, self, stop };
+    return { id: node.instanceId, url, self, kill: () => stop('SIGKILL') };
   };
   const agents = await Promise.all(ecs.simulator.nodes.map(start));
   const checkOf = async (id: string) => {
@@ -116,11 +101,15 @@ test('what ECS says of a node’s connection is its health: short, long, throttl
   await until('it drains', PATIENCE_MS, async () => (await first.self()).drain.state === 'draining');
   assert.ok(await drained());
 
-  // Its leader is killed: the next one takes over what the store has, and confirms it.
-  leader.stop.abort(new Error('killed'));
+  // The leader is killed: the next one takes over what the store has, which counts again once it has asked ECS itself.
+  const { reason } = await checkOf(first.id);
+  await ecs.control('PUT', '/ecs/faults', { ListContainerInstances: 'throttle' });
+  await leader.kill();
+  await until('another one leads', PATIENCE_MS, async () => (await leaderAmong([first, second])) !== null);
   await becomes(first.id, 'warning', /, as last seen; /);
+  await ecs.control('PUT', '/ecs/faults', { ListContainerInstances: 'none' });
   await becomes(first.id, 'critical');
-  assert.ok(await leaderAmong([first, second]));
+  assert.equal((await checkOf(first.id)).reason, reason, 'since when and for how long stays');
 
   await ecs.control('PUT', '/ecs/faults', { ListContainerInstances: 'throttle' });
   await becomes(first.id, 'warning', /, as last seen; no agent could ask ECS since \S+: /);
