@@ -16,10 +16,12 @@ export interface ConnectionLimits {
 export const CONNECTION_LIMITS: ConnectionLimits = { pollIntervalMs: 60_000, criticalAfterMs: 300_000 };
 
 /**
- * Of the disconnected container instances, so many have a document: those of present nodes first, which alone read it, then
- * those that are disconnected longest. ECS may keep thousands whose hosts are stopped or gone.
+ * Of the disconnected container instances of hosts that are stopped or gone, of which ECS may keep thousands, so many have a
+ * document: those that are disconnected longest. Only a present node reads its own.
  */
-const MAX_KNOWN = 2_000;
+const MAX_ABSENT = 2_000;
+/** Of present nodes all have one, as one without passes: this is more than the greatest supported fleet has. */
+const MAX_PRESENT = 50_000;
 /** That every agent reads of: some 10 kB. */
 const MAX_CLUSTERS = 100;
 /** Intervals: what happened between two polls that are further apart is not known. */
@@ -113,8 +115,11 @@ export function afterPoll(
     return { ...last, ...each, lastedMs: Math.min(last.lastedMs + gapMs, criticalAfterMs) };
   });
   known.push(...gone.flatMap((arn) => before.known.get(arn) ?? []));
-  known.sort((a, b) => Number(b.present) - Number(a.present) || b.lastedMs - a.lastedMs);
-  const kept = known.slice(0, MAX_KNOWN).map((each) => [each.containerInstanceArn, each] as const);
+  known.sort((a, b) => b.lastedMs - a.lastedMs);
+  const kept = [
+    ...known.filter(({ present }) => present).slice(0, MAX_PRESENT),
+    ...known.filter(({ present }) => !present).slice(0, MAX_ABSENT),
+  ].map((each) => [each.containerInstanceArn, each] as const);
   const asked = clusters.length > MAX_CLUSTERS ? null : clusters.toSorted();
   return { known: new Map(kept), clusters: asked, polledAtMs: nowMs, failed: 0, failing: null };
 }

@@ -79,19 +79,30 @@ test('polls that fail are published after three in a row, and the time that noth
 
 const crowdOf = (present: boolean) =>
   Array.from({ length: 3_000 }, (_, n) => ({
-    instanceId: `i-${(n + 16).toString(16).padStart(8, '0')}`,
-    containerInstanceArn: `${ARN}${n}`,
+    instanceId: `i-${(n + (present ? 16 : 16_000)).toString(16).padStart(8, '0')}`,
+    containerInstanceArn: `${ARN}${present}${n}`,
     present,
   }));
 const look = (state: Connections, seen: readonly Disconnected[], minute: number) =>
   afterPoll(state, poll(seen), at(minute), CONNECTION_LIMITS);
 
-test('of more than 2,000 those that are disconnected longest are published', () => {
-  const crowd = crowdOf(true);
-  const first = look(none, [node], 0);
-  const state = look(look(first, [...crowd, node], 1), [...crowd, node], 2);
+test('of more than 2,000 hosts that are gone those that are disconnected longest are published', () => {
+  const crowd = crowdOf(false);
+  const gone = { ...node, present: false };
+  const first = look(none, [gone], 0);
+  const state = look(look(first, [...crowd, gone], 1), [...crowd, gone], 2);
   assert.equal(state.known.size, 2_000);
   assert.equal(lastedOf(state), 120_000);
+});
+
+test('of present nodes all are published, however many are disconnected at once: one that is not known would pass', () => {
+  const crowd = crowdOf(true);
+  let state = none;
+  for (let minute = 0; minute < 6; minute += 1) state = look(state, [...crowd, ...crowdOf(false), node], minute);
+  const published = toldConnections(state, 'leader', CONNECTION_LIMITS);
+  const isCritical = ({ instanceId }: Disconnected) => /"critical":true/.test(published.get(instanceId) ?? '');
+  assert.equal([...crowd, node].filter(isCritical).length, 3_001);
+  assert.equal(published.size, 5_001);
 });
 
 test('a present node is published however many hosts that are gone ECS has disconnected for longer', () => {
@@ -99,7 +110,7 @@ test('a present node is published however many hosts that are gone ECS has disco
   let state = none;
   for (let minute = 0; minute < 10; minute += 1) state = look(state, crowd, minute);
   for (let minute = 10; minute < 16; minute += 1) state = look(state, [...crowd, node], minute);
-  assert.equal(state.known.size, 2_000);
+  assert.equal(state.known.size, 2_001);
   assert.equal(lastedOf(state), 300_000);
 });
 

@@ -215,9 +215,9 @@ test('a node of a cluster that is no longer asked about loses the check, and get
   assert.deepEqual([first.seen?.status, leader.seen?.status], ['passing', 'passing']);
 });
 
-test('a store that is away loses nothing of the count, and a mass of 250 nodes is published in pieces', async (t) => {
+test('a store that is away loses nothing of the count, and a mass of 3,000 nodes is published in pieces', async (t) => {
   const { clock, ecs, leader, first } = await fleet(t);
-  ecs.disconnected = Array.from({ length: 250 }, (_, n) => `i-${(n + 256).toString(16).padStart(8, '0')}`);
+  ecs.disconnected = Array.from({ length: 3_000 }, (_, n) => `i-${(n + 4_096).toString(16).padStart(8, '0')}`);
   ecs.disconnected.push(first.instanceId);
   await clock.advance(3 * MINUTE_MS);
   assert.equal(first.seen?.status, 'warning');
