@@ -6,6 +6,9 @@ import { DEAD_AFTER_MS } from './network.ts';
 import { type Fault, type FaultKind, LEADER, READERS } from './scenario.ts';
 import type { Node, Watcher, World } from './world.ts';
 
+/** A request to a slow store takes up to this much longer. */
+export const MAX_SLOW_MS = 6_200;
+
 /** Lets the faults of the scenario happen, each in its time. */
 export function scheduleFaults(world: World, onFault: (fault: Fault, isOver: boolean) => void): void {
   const { scheduler, scenario } = world;
@@ -252,7 +255,7 @@ const BEGIN: Readonly<Record<FaultKind, Begin>> = {
     return () => world.cluster.setLag(member, 0);
   },
   slow(world, fault) {
-    world.cluster.setSlow(200 + fault.force ** 2 * 6_000);
+    world.cluster.setSlow(200 + fault.force ** 2 * (MAX_SLOW_MS - 200));
     return () => world.cluster.setSlow(0);
   },
   full(world) {

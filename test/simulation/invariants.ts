@@ -1,6 +1,6 @@
 import type { Agent } from './agent.ts';
 import { ELECTION_MS } from './etcd/leader.ts';
-import { reachOf } from './faults.ts';
+import { MAX_SLOW_MS, reachOf } from './faults.ts';
 import type { Process } from './host.ts';
 import type { Count, LinkState } from './network.ts';
 import { CALM_MINUTES, calmSinceMs, type Fault, isStormy } from './scenario.ts';
@@ -130,6 +130,7 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
     sweeps += 1;
     const isSame = takeInStore();
     if (!wasWell) storeDisturbedMs = nowMs();
+    if (!answered) leasesDisturbedMs = Math.max(leasesDisturbedMs, nowMs());
     // The trouble of a host begins and ends with a fault, which looks at all of them.
     if (!isSame) takeInHosts();
     else for (const index of troubled) takeIn(index);
@@ -149,6 +150,12 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
     return false;
   }
 
+  /** @param isHeld what a frozen process sent before arrives only now */
+  function touchAll({ host, agents, touchedAtMs }: Node, index: number, isHeld = false) {
+    if ((host.isFrozen() && !isHeld) || !canReach(index)) return;
+    for (const { session } of agents) touchedAtMs.set(session, nowMs());
+  }
+
   /** An agent that is to be on the roll: its process moves, and it does not leave. */
   const belongs = (agent: Agent) => agent.process.isAlive() && !agent.host.isFrozen() && !agent.isLeaving();
 
@@ -162,17 +169,14 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
     settle(watch, null);
     const stored = truth.nodes.get(instanceId);
     const presence = stored?.presence ?? null;
-    const canTouch = !host.isFrozen() && canReach(index);
-    for (const agent of agents) {
-      if (!watch.known.has(agent)) onStart(node, index, agent, presence !== null);
-      if (canTouch) touchedAtMs.set(agent.session, nowMs());
-    }
+    for (const agent of agents) if (!watch.known.has(agent)) onStart(node, index, agent, presence !== null);
+    touchAll(node, index);
 
     if (presence !== null) {
       const touched = touchedAtMs.get(presence.session) ?? 0;
       const lossy = lossyMs[index] ?? 0;
       const lateMs = lossy > touched - RESENT_MS ? RESENT_MS : 0;
-      const deadMs = nowMs() - Math.max(touched + lateMs, storeDisturbedMs, leasesRestartMs);
+      const deadMs = nowMs() - Math.max(touched + lateMs, leasesDisturbedMs, leasesRestartMs);
       if (deadMs > ttlMs + PROMPT_MS) {
         fail('no dead node stays present', `${host.name}: session ${presence.session} has been dead for ${deadMs} ms`);
       }
@@ -232,6 +236,11 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
 
   /** From when all leases last began anew: a new leader adds the time of an election. */
   let leasesRestartMs = 0;
+  /**
+   * Up to when a lease may be renewed though its agent is dead, or not end though it is over: while there is no leader, or
+   * it is slow. A member that is down, cut off or behind does neither.
+   */
+  let leasesDisturbedMs = 0;
 
   world.onCommit = ({ changes }, by) => {
     for (const { key, now, previous } of changes) {
@@ -397,6 +406,9 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
       const { kind } = fault;
       const reach = reachOf(world, fault);
       if (kind === 'restore' || kind === 'lose-second') leasesRestartMs = nowMs() + ELECTION_MS;
+      // What came to the member meanwhile is carried out then.
+      if (isOver && kind === 'pause') leasesDisturbedMs = Math.max(leasesDisturbedMs, nowMs());
+      if (isOver && kind === 'slow') leasesDisturbedMs = nowMs() + MAX_SLOW_MS;
       if (reach === 'all') {
         storeDisturbedMs = nowMs();
         // A leader that comes back and revokes what others renewed is no excuse.
@@ -409,7 +421,11 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
       }
       takeInStore();
       takeInHosts();
-      for (const watch of nodeWatches) unsettleOne(watch);
+      for (const watch of nodeWatches) {
+        unsettleOne(watch);
+        // The next fault may come before the next sweep.
+        touchAll(watch.node, watch.index, isOver && (kind === 'cut' || kind === 'cut-all'));
+      }
       // What was held back while the link was cut arrives now, also from a process that has ended since.
       for (const { touchedAtMs } of world.nodes) {
         for (const [session, atMs] of touchedAtMs) {

@@ -42,6 +42,19 @@ describe('a fleet in simulated time', () => {
   }
 });
 
+test('a dead node that stays is found also while a member of the store is down', async () => {
+  const parts =
+    MUTATIONS.find(({ what }) => what === 'the presence is put on the retention lease')?.parts ?? REAL_PARTS;
+  const each = { host: 0, member: 1, force: 0.5 };
+  const faults: Fault[] = [
+    { ...each, kind: 'stop-member', atMs: 60_000, forMs: 540_000 },
+    { ...each, kind: 'crash', atMs: 120_000, forMs: 480_000 },
+  ];
+  const scenario = { seed: 1, nodes: 2, members: 3, readers: 0, ttlMs: 30_000, minutes: 5, faults };
+  assert.equal((await simulate(scenario)).violation, null);
+  assert.equal((await simulate(scenario, parts)).violation?.invariant, 'no dead node stays present');
+});
+
 test('a scenario that breaks a promise becomes small', async () => {
   const parts = MUTATIONS.find(({ what }) => what === 'a departure is written without its cause')?.parts ?? REAL_PARTS;
   const noise: Fault[] = Array.from({ length: 12 }, (_, index) => {

@@ -20,6 +20,8 @@ export interface Answer {
   readonly outcome: Outcome;
   /** The shrunk scenario; null: no promise was broken. */
   readonly scenario: Scenario | null;
+  /** Of a processor, without the shrinking: a busy machine takes longer for the same. */
+  readonly cpuMs: number;
 }
 
 installFastAbort();
@@ -27,8 +29,10 @@ parentPort?.on('message', async ({ seed, nodeHours, mutation, shrinkMs }: Job) =
   const mutated = mutation === null ? undefined : MUTATIONS[mutation];
   const parts = mutated?.parts ?? REAL_PARTS;
   const scenario = mutated?.scenario ?? scenarioOf(seed, nodeHours);
+  const before = process.threadCpuUsage();
   const outcome = await simulate(scenario, parts);
+  const { user, system } = process.threadCpuUsage(before);
   const found = outcome.violation !== null && shrinkMs > 0 ? await shrink(scenario, parts, shrinkMs) : null;
-  const answer: Answer = { outcome, scenario: found };
+  const answer: Answer = { outcome, scenario: found, cpuMs: (user + system) / 1_000 };
   parentPort?.postMessage(answer);
 });
