@@ -55,6 +55,23 @@ export const FOUND: readonly { readonly what: string; readonly scenario: Scenari
     },
   },
   {
+    what: 'a node whose clock was set back came later than the promise said, which had no place for its pause after an outage',
+    scenario: {
+      seed: 1,
+      nodes: 1,
+      members: 1,
+      readers: 0,
+      ttlMs: 120_000,
+      minutes: 14,
+      faults: [
+        { kind: 'jump-wall', atMs: 60_000, forMs: 1_000, host: 0, member: 0, force: 0.05 },
+        { kind: 'full', atMs: 270_000, forMs: 100_000, host: 0, member: 0, force: 0.5 },
+        { kind: 'crash', atMs: 300_000, forMs: 10_000, host: 0, member: 0, force: 0.5 },
+        { kind: 'stop-store', atMs: 340_000, forMs: 160_000, host: 0, member: 0, force: 0.5 },
+      ],
+    },
+  },
+  {
     what: 'a restored backup had the presence of a session that was dead, and its successor ended for it',
     scenario: {
       seed: 3,
