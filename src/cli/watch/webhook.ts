@@ -1,10 +1,12 @@
 import { createHash, createHmac } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import type { IncomingMessage } from 'node:http';
+import { linkSignals } from '../../lib/abort.ts';
 import { withDeadline } from '../../lib/deadline.ts';
 import { formatDuration } from '../../lib/duration.ts';
 import { describeError, RollcallError, UsageError } from '../../lib/errors.ts';
 import { printable } from '../../lib/foreign-text.ts';
-import { boundedRequest, type HttpPool, openHttpPool } from '../../lib/http-client.ts';
+import { boundedText, type HttpPool, openHttpPool, statusOf } from '../../lib/http-client.ts';
 import type { CloudEvent } from '../../record/cloud-event.ts';
 import { nextStep } from './handler.ts';
 import type { WatchDeps, WebhookConfig } from './watch-config.ts';
@@ -87,7 +89,9 @@ export function webhookHeaders(id: string, body: string, wallMs: number, key: Bu
   return { ...named, 'webhook-signature': `v1,${signature}` };
 }
 
-const MAX_ANSWER_BYTES = 1024 * 1024;
+/** Most of an answer's body that is read, unused, so that its connection can be kept. */
+const MAX_DISCARDED_BYTES = 64 * 1024;
+export const DISCARD_MS = 1_000;
 const CONNECT_TIMEOUT_MS = 10_000;
 
 interface Webhook {
@@ -145,14 +149,24 @@ export function openWebhook({ url, timeoutMs, retries, secretFile }: WebhookConf
   ): Promise<Outcome> {
     // The structured mode of CloudEvents over HTTP.
     const headers = { ...signing, 'content-type': 'application/cloudevents+json; charset=utf-8' };
+    using ending = linkSignals(signal);
     try {
-      const answer = await withDeadline(clock, timeoutMs, signal, 'POST', (within) =>
-        boundedRequest(to, { method: 'POST', path, headers, body, maxBytes: MAX_ANSWER_BYTES, signal: within }),
+      const answer = await withDeadline(clock, timeoutMs, signal, 'POST', () =>
+        to.request({ method: 'POST', path, headers, body, signal: ending.signal }),
       );
-      return judgeAnswer(answer.status, answer.headers, clock.wallMs());
+      // The status alone decides: an event that was taken must not be sent again because of what stands below it.
+      await discard(answer);
+      return judgeAnswer(statusOf(answer), answer.headers, clock.wallMs());
     } catch (error) {
+      ending.abort(error);
       signal.throwIfAborted();
       return { kind: 'again', reason: describeError(error), pauseMs: 0 };
     }
+  }
+
+  /** Reads a short body to its end, so that its connection can be used again; closes that of any other. */
+  async function discard(answer: IncomingMessage): Promise<void> {
+    const reading = () => boundedText(answer, MAX_DISCARDED_BYTES);
+    await withDeadline(clock, DISCARD_MS, signal, 'read the answer', reading).catch(() => answer.destroy());
   }
 }

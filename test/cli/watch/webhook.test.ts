@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import type { WebhookConfig } from '../../../src/cli/watch/watch-config.ts';
-import { judgeAnswer, openWebhook, webhookHeaders } from '../../../src/cli/watch/webhook.ts';
+import { DISCARD_MS, judgeAnswer, openWebhook, webhookHeaders } from '../../../src/cli/watch/webhook.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
 import { RollcallError, UsageError } from '../../../src/lib/errors.ts';
 import { type CloudEvent, cloudEvent } from '../../../src/record/cloud-event.ts';
@@ -49,7 +49,7 @@ async function world(t: TestContext, answers: readonly RequestListener[], config
   const clock = {
     ...systemClock,
     sleep: async (ms: number, signal: AbortSignal) => {
-      if (ms === (config.timeoutMs ?? TIMEOUT_MS)) return systemClock.sleep(ms, signal);
+      if (ms === (config.timeoutMs ?? TIMEOUT_MS) || ms === DISCARD_MS) return systemClock.sleep(ms, signal);
       pauses.push(ms);
     },
   };
@@ -125,6 +125,22 @@ test('a redirect ends the watch as wrong usage and is not followed', async (t) =
     (error) => error instanceof UsageError && /HTTP 307, a redirect, which is not followed/.test(error.message),
   );
   assert.deepEqual(asked, ['/in?key=1']);
+});
+
+test('the status alone decides: a body that is huge, never ends or is cut short takes nothing back', async (t) => {
+  const { webhook, got, log } = await world(t, [
+    (_, res) => res.end('x'.repeat(1_000_000)),
+    (_, res) => res.write('the end never comes'),
+    (_, res) => res.write('cut', () => res.destroy()),
+    (_, res) => res.writeHead(422).end('x'.repeat(1_000_000)),
+    status(204),
+  ]);
+  for (let sent = 0; sent < 5; sent += 1) await webhook.send(EVENT);
+  assert.equal(got.length, 5);
+  assert.deepEqual(
+    log.map((line) => /HTTP \d+/.exec(line)?.[0]),
+    ['HTTP 422'],
+  );
 });
 
 test('one that hangs, or fails each time, ends the watch with the event not finished', async (t) => {
