@@ -3,7 +3,7 @@ import { Command, Option } from 'commander';
 import { listenAddress } from '../config/flags.ts';
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
-import { describeError, RollcallError, UsageError } from '../lib/errors.ts';
+import { describeError, isNoHttp, RollcallError, UsageError } from '../lib/errors.ts';
 import { printable } from '../lib/foreign-text.ts';
 import type { CliContext } from './context.ts';
 
@@ -107,6 +107,7 @@ async function askHealth(
 /** Of a connection that failed: the cause and the next step. */
 function whyUnread(error: unknown, cause: string, certFile: string | null): string {
   const code = String((error as { code?: unknown } | null)?.code);
+  if (isNoHttp(error)) return NOT_AN_AGENT;
   if (certFile === null) {
     // How a port that speaks TLS ends a request of plain HTTP.
     return `${cause}; ${cause === 'socket hang up' ? 'if the agent speaks HTTPS, set --listen-cert-file' : RUNNING}`;
@@ -117,6 +118,7 @@ function whyUnread(error: unknown, cause: string, certFile: string | null): stri
   return `${cause}; ${RUNNING}`;
 }
 
+const NOT_AN_AGENT = 'the answer is not from a rollcall agent; check --listen';
 const RUNNING = 'is the agent running?';
 const NO_TLS = ['EPROTO', 'ERR_SSL_WRONG_VERSION_NUMBER'];
 const UNTRUSTED = [
@@ -151,5 +153,5 @@ function detail(body: string): string {
   } catch {
     // not from an agent
   }
-  return 'the answer is not from a rollcall agent; check --listen';
+  return NOT_AN_AGENT;
 }

@@ -1,7 +1,7 @@
 import { linkSignals } from '../lib/abort.ts';
 import type { Clock } from '../lib/clock.ts';
 import { DeadlineError, withDeadline } from '../lib/deadline.ts';
-import { BodyTooLargeError, describeError, quote, RollcallError, UsageError } from '../lib/errors.ts';
+import { BodyTooLargeError, describeError, isNoHttp, quote, RollcallError, UsageError } from '../lib/errors.ts';
 import { FieldError, field } from '../record/codec.ts';
 import { FutureRevisionError, parseRevision, SlowReaderError } from '../registry/event-source.ts';
 import { createSseParser, type SseBlock, SseTooLargeError } from './sse.ts';
@@ -240,7 +240,8 @@ function publicError(action: string, error: unknown): unknown {
     error instanceof FieldError ||
     error instanceof SyntaxError ||
     error instanceof BodyTooLargeError ||
-    error instanceof SseTooLargeError;
+    error instanceof SseTooLargeError ||
+    isNoHttp(error);
   const code = String((error as { code?: unknown } | null)?.code);
   if (NO_TLS.includes(code)) {
     // Without its cause: OpenSSL's text names lines of its source.
@@ -278,6 +279,15 @@ const ADVICE: Readonly<Record<string, string>> = {
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: TRUST,
   ERR_TLS_CERT_ALTNAME_INVALID: 'use a name that is in its certificate',
 };
+
+/**
+ * The URL as text; a `URL` is one, too. The error names what is missing, as of a variable that is not set.
+ * @throws UsageError
+ */
+export function requireUrl(url: unknown): string {
+  if (typeof url === 'string' || url instanceof URL) return String(url);
+  throw new UsageError(`the URL is ${quote(url ?? undefined)}: expected a text, such as http://127.0.0.1:51690`);
+}
 
 /** @throws UsageError */
 export function parseOrigin(url: string): string {

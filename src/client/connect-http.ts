@@ -3,7 +3,7 @@ import { webClock } from '../lib/clock.ts';
 import { quote, UsageError } from '../lib/errors.ts';
 import { field, INSTANCE_ID } from '../record/codec.ts';
 import type { InstanceJson } from '../record/roll.ts';
-import { createAgentSource, parseOrigin } from './agent-source.ts';
+import { createAgentSource, parseOrigin, requireUrl } from './agent-source.ts';
 import { createClient, filterQuery } from './create-client.ts';
 import { fetchTransport } from './fetch-transport.ts';
 import { parseFleetStatus } from './status-answer.ts';
@@ -38,10 +38,10 @@ export interface OneInstance {
  * A client of the agent at `url`, `http://HOST:PORT` or `https://HOST:PORT`. Connects at the first call.
  * @throws UsageError for an invalid URL
  */
-export function connectHttp(url: string, options: HttpOptions = {}): HttpClient {
+export function connectHttp(url: string | URL, options: HttpOptions = {}): HttpClient {
   // Not the global one of now: a test may replace it later.
   const { token, fetch: ask = (...request) => fetch(...request), signal } = options;
-  const origin = parseOrigin(url);
+  const origin = parseOrigin(requireUrl(url));
   const clock = webClock;
   const ofToken = typeof token === 'string' ? () => token : (token ?? null);
   const source = createAgentSource(origin, clock, fetchTransport(origin, ask, ofToken));

@@ -3,7 +3,7 @@ import { systemClock } from '../lib/clock.ts';
 import { UsageError } from '../lib/errors.ts';
 import { DEFAULT_MASS_LOSS, type MassLossLimits } from '../registry/mass-loss.ts';
 import { parseStoreUrl, type StoreConfig } from '../store/store-url.ts';
-import { parseOrigin, shownUrl } from './agent-source.ts';
+import { parseOrigin, requireUrl, shownUrl } from './agent-source.ts';
 import { createClient } from './create-client.ts';
 import { openHttpSource } from './http-source.ts';
 import { openStoreSource } from './store-source.ts';
@@ -49,8 +49,8 @@ function requireLimits({ share, count }: MassLossLimits): void {
  * (`http://HOST:PORT`, `https://…`). Both give the same results. An agent uses one watch of the store for all its clients.
  * Connects at the first call. @throws UsageError for an invalid URL or option
  */
-export function connect(url: string, options: ConnectOptions = {}): RollcallClient {
-  const target = parseTarget(url, options);
+export function connect(url: string | URL, options: ConnectOptions = {}): RollcallClient {
+  const target = parseTarget(requireUrl(url), options);
   const clock = systemClock;
   const random = Math.random;
   const source =

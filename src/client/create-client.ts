@@ -57,7 +57,7 @@ function parseWatchOptions(options: WatchOptions): StreamRequest {
   return {
     since: since === null ? null : parseSince(since),
     nodes: filterTexts(options),
-    kinds: types === undefined ? null : nonEmptyList('types', types).map(eventKind),
+    kinds: types === undefined ? null : nonEmptyList('types', [types].flat().flatMap(splitCommas)).map(eventKind),
     hold,
   };
 }
@@ -67,6 +67,8 @@ function parseSince(text: string): string {
   if (parsed !== undefined) return parsed;
   throw new UsageError(`since ${quote(text)}: expected a store revision, a decimal number such as an event's cursor`);
 }
+
+const splitCommas = (text: string) => String(text).split(',');
 
 function eventKind(text: string): EventKind {
   const kind = parseEventKind(text);
@@ -157,6 +159,7 @@ export function createClient(source: RollSource, deps: ClientDeps): OpenClient {
   const within: OpenClient['within'] = async (action, options, call) => {
     using ending = linkSignals(life.signal, options.signal);
     const timeoutMs = options.timeoutMs ?? CALL_TIMEOUT_MS;
+    if (!(timeoutMs > 0)) throw new UsageError(`timeoutMs ${quote(timeoutMs)}: expected milliseconds, more than 0`);
     return await withDeadline(clock, timeoutMs, ending.signal, action, call);
   };
 

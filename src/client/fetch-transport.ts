@@ -1,4 +1,4 @@
-import { BodyTooLargeError } from '../lib/errors.ts';
+import { BodyTooLargeError, UsageError } from '../lib/errors.ts';
 import type { AgentAnswer, AgentTransport } from './agent-source.ts';
 
 /** What a fetch rejects with has the cause as its own. */
@@ -15,7 +15,7 @@ export function fetchTransport(
 ): AgentTransport {
   return {
     async get(path, headers, signal) {
-      const authorized = token === null ? headers : { ...headers, authorization: `Bearer ${await token()}` };
+      const authorized = token === null ? headers : { ...headers, authorization: `Bearer ${asHeader(await token())}` };
       // An abort of the signal ends the body as well.
       const answer = await ask(`${origin}${path}`, { headers: authorized, redirect: 'manual', signal }).catch(
         (error: unknown) => {
@@ -34,6 +34,13 @@ export function fetchTransport(
     // Nothing of it stays open: the process ends though fetch keeps connections for a few seconds.
     close: async () => {},
   };
+}
+
+/** Of a text that is no header the error of `fetch` would say all. @throws UsageError */
+function asHeader(token: string): string {
+  const text = token.trim();
+  if (/^[\x20-\x7e]*$/.test(text)) return text;
+  throw new UsageError('token: expected one line of printable ASCII; pass one token');
 }
 
 async function* chunksOf({ body }: Response): AsyncGenerator<Uint8Array, void, undefined> {

@@ -137,8 +137,8 @@ export interface WatchOptions extends FilterOptions {
    * meanwhile. false: each `lost` is sent at once, with `data.uncertain` until it is certain.
    */
   readonly hold?: boolean;
-  /** Short (`lost`) or full (`rollcall.instance.lost`). */
-  readonly types?: readonly (EventKind | RollEventType)[];
+  /** Short (`lost`) or full (`rollcall.instance.lost`); several in a list or comma-separated, as in the filters. */
+  readonly types?: string | readonly (EventKind | RollEventType)[];
   readonly signal?: AbortSignal;
   /** Called with the error each time before the watch reconnects. Retries inside a store are not reported. */
   readonly onRetry?: (error: Error) => void;

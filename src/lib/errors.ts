@@ -24,7 +24,7 @@ export class RollcallError extends Error {
 
 /** Invalid usage: an unknown flag, a malformed URL, a value out of its range. */
 export class UsageError extends RollcallError {
-  override readonly name = 'UsageError';
+  override readonly name: string = 'UsageError';
   override readonly exitCode = 2;
 }
 
@@ -40,6 +40,11 @@ export class BodyTooLargeError extends Error {
   constructor(maxBytes: number) {
     super(`the answer is larger than ${maxBytes} bytes`);
   }
+}
+
+/** What answers speaks another protocol, such as SSH. By the text that Node's client and `fetch` share: not every one has a code. */
+export function isNoHttp(error: unknown): boolean {
+  return error instanceof Error && /\bExpected HTTP\//.test(error.message);
 }
 
 /** One line for any thrown value: the message and its causes, outermost first, without a stack trace. At most 500 characters each, 5 deep. */

@@ -63,6 +63,7 @@ export class SlowReaderError extends RollcallError {
 
 /** The revision to resume after is newer than the store: it is another store, or was restored from a backup. */
 export class FutureRevisionError extends UsageError {
+  override readonly name = 'FutureRevisionError';
   readonly since: string;
   readonly current: string;
   constructor(since: string, current: string) {

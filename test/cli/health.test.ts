@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createNetServer } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { readHealth } from '../../src/cli/health.ts';
 import { problem } from '../../src/http/reply.ts';
@@ -48,6 +48,17 @@ test('503 is unhealthy with the agent’s reason; any other answer is not from a
   assert.match(
     (await readHealth(foreign, systemClock, never)).reason,
     /HTTP 404: the answer is not from a rollcall agent; check --listen$/,
+  );
+});
+
+test('another protocol is not an agent', async (t) => {
+  const ssh = createNetServer((socket) => socket.end('SSH-2.0-OpenSSH_9.2\r\n')).listen(0, '127.0.0.1');
+  await once(ssh, 'listening');
+  t.after(() => ssh.close());
+  const { port } = ssh.address() as AddressInfo;
+  assert.match(
+    (await readHealth({ host: '127.0.0.1', port }, systemClock, never)).reason,
+    /: the answer is not from a rollcall agent; check --listen$/,
   );
 });
 

@@ -124,6 +124,11 @@ for (const [name, way] of Object.entries(WAYS)) {
         ],
         [(_, res) => res.end('<html>'), /: cannot read the answer: Unexpected token/, false],
         [
+          (_, res) => res.socket?.end('SSH-2.0-OpenSSH_9.2\r\n'),
+          /: cannot read the answer: .*Expected HTTP.*; use the URL of a rollcall agent$/,
+          false,
+        ],
+        [
           (_, res) => res.destroy(),
           /: (socket hang up; if the port speaks TLS, use https:\/\/|other side closed)$/,
           true,
@@ -140,6 +145,8 @@ for (const [name, way] of Object.entries(WAYS)) {
       }
       const silent = await startScriptedAgent(t, () => {});
       await assert.rejects(client(t, silent).list({ timeoutMs: 50 }), DeadlineError);
+      for (const timeoutMs of [0, -1, Number.NaN])
+        await assert.rejects(client(t, silent).list({ timeoutMs }), /^UsageError: timeoutMs .*: expected milliseconds/);
       const signal = AbortSignal.timeout(50);
       await assert.rejects(client(t, silent).list({ signal }), (error) => error === signal.reason);
     });

@@ -191,6 +191,7 @@ test('a filtered watch continues after a cursor with both sources; both refuse a
   for (const client of Object.values(clients)) {
     await assert.rejects(take(client, 1, { since: '999999999' }), (error: FutureRevisionError) => {
       assert.ok(error instanceof FutureRevisionError);
+      assert.equal(error.name, 'FutureRevisionError');
       assert.equal(error.since, '999999999');
       assert.match(error.message, /the store is at \d+, so it is another store/);
       return true;

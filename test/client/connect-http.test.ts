@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { connect as connectAny } from '../../src/client/connect.ts';
 import { connectHttp as connect } from '../../src/client/connect-http.ts';
 import { AgentError } from '../../src/client/types.ts';
 import { EMPTY_LIST, json, startScriptedAgent } from './scripted-agent.ts';
@@ -22,6 +23,19 @@ test('a token is sent with each request, and may change between two', async (t) 
     await client.close();
   }
   assert.deepEqual(seen, ['Bearer fixed', 'Bearer fixed', 'Bearer turn 1', 'Bearer turn 2']);
+});
+
+test('a token that is no header is refused, and not shown', async () => {
+  const client = connect('http://127.0.0.1:1', { token: 'secret-1\nsecret-2' });
+  await assert.rejects(client.list(), (error: Error) => error.name === 'UsageError' && !/secret/.test(error.message));
+});
+
+test('the error names a URL that is missing, as of a variable that is not set; a URL object is one', () => {
+  for (const open of [connect, connectAny] as readonly ((url: never) => unknown)[]) {
+    for (const url of [undefined, null, 5])
+      assert.throws(() => open(url as never), /^UsageError: the URL is .*: expected a text, such as http:/);
+    assert.doesNotThrow(() => open(new URL('http://127.0.0.1:1') as never));
+  }
 });
 
 test('another fetch is asked with the whole URL, and its failure has its cause', async () => {

@@ -269,9 +269,12 @@ test('an invalid option throws at once, with the value and what is allowed', () 
     [{ since: '9999999999999999999' }, /since "9999999999999999999"/],
     [{ types: ['gone' as 'lost'] }, /types "gone" is not known; allowed: registered, .*synced/],
     [{ types: [] }, /types is empty/],
+    [{ types: 'lost,gone' }, /types "gone" is not known/],
+    [{ types: '' }, /types is empty/],
     [{ cluster: '' }, /cluster has an empty value/],
     [{ cluster: 'arn:aws:ecs:us-east-1:1:cluster/a' }, /cluster "arn:\S+" is not the name or the ARN of a cluster/],
   ];
   for (const [options, message] of cases) assert.throws(() => client.watch(options), message);
+  assert.doesNotThrow(() => client.watch({ types: 'lost,rollcall.roll.synced' }));
   assert.doesNotThrow(() => client.watch({ types: ['lost', 'rollcall.roll.synced'], cluster: ['a', 'b'], since: '0' }));
 });

@@ -7,6 +7,7 @@ import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { systemClock } from '../../src/lib/clock.ts';
 import { openStore } from '../../src/store/open-store.ts';
+import { loadSqlite } from '../../src/store/sqlite/database.ts';
 import { minimumTtlMs, type StoreConfig } from '../../src/store/store-url.ts';
 import { sampleRecord } from '../support/sample-record.ts';
 
@@ -22,6 +23,20 @@ describe('open store', () => {
     tls: null,
     credentials: null,
   };
+
+  it('a Node.js without SQLite is named, with the one that has it', async () => {
+    const missing = Object.assign(new Error('No such built-in module: node:sqlite'), {
+      code: 'ERR_UNKNOWN_BUILTIN_MODULE',
+    });
+    await assert.rejects(
+      loadSqlite(() => Promise.reject(missing)),
+      /^UsageError: this Node\.js has no SQLite.*; use Node\.js 22\.13 or later, or etcd$/,
+    );
+    await assert.rejects(
+      loadSqlite(() => Promise.reject(new Error('out of memory'))),
+      /^Error: out of memory$/,
+    );
+  });
 
   it('opens the embedded stores for use', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'rollcall-open-'));

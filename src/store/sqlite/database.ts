@@ -3,7 +3,20 @@ import { dirname } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
 import { Backoff } from '../../lib/backoff.ts';
 import type { Clock } from '../../lib/clock.ts';
+import { UsageError } from '../../lib/errors.ts';
 import { NoStoreFileError, StoreError } from '../store-errors.ts';
+
+/** Loaded on use: a process without such a store does not need it. @throws UsageError where this Node.js has none */
+export async function loadSqlite(load = () => import('node:sqlite')): Promise<typeof DatabaseSync> {
+  try {
+    return (await load()).DatabaseSync;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_UNKNOWN_BUILTIN_MODULE') throw error;
+    throw new UsageError(
+      'this Node.js has no SQLite, which a sqlite: store needs; use Node.js 22.13 or later, or etcd',
+    );
+  }
+}
 
 const MAGIC = 'SQLite format 3\0';
 

@@ -6,6 +6,7 @@ import { CompactedError, StoreError } from '../store-errors.ts';
 import type { MemoryStoreConfig, SqliteStoreConfig } from '../store-url.ts';
 import {
   createTables,
+  loadSqlite,
   openDatabase,
   prepareStatements,
   type RetryDeps,
@@ -132,7 +133,7 @@ export interface EmbeddedDeps extends RetryDeps {
  */
 export async function openSqliteKv(config: SqliteStoreConfig, deps: EmbeddedDeps): Promise<Kv> {
   const { label, path } = config;
-  const { DatabaseSync } = await import('node:sqlite');
+  const DatabaseSync = await loadSqlite();
   const open = () => {
     const db = openDatabase(DatabaseSync, path, deps.create);
     const engine = createEngine(prepareStatements(db), deps.keptChanges ?? KEPT_CHANGES);
@@ -168,7 +169,7 @@ export async function openMemoryKv(
   deps: Omit<EmbeddedDeps, 'create' | 'signal'>,
 ): Promise<Kv> {
   const { label, name } = config;
-  const { DatabaseSync } = await import('node:sqlite');
+  const DatabaseSync = await loadSqlite();
   const shared = stores.get(name) ?? { statements: emptyDatabase(new DatabaseSync(':memory:')), users: 0 };
   stores.set(name, shared);
   shared.users += 1;
