@@ -56,7 +56,10 @@ export function completionCommand(context: CliContext, commands: () => readonly 
 export function completeWords(words: readonly string[], commands: readonly Command[], names: KnownNames): string[] {
   const word = words.at(-1) ?? '';
   const [name = ''] = words;
-  if (words.length <= 1) return startingWith(word, [...commands.map((command) => command.name()), 'help']);
+  if (words.length <= 1) {
+    const flags = word.startsWith('-') ? ['--help', '--version'] : [];
+    return startingWith(word, [...commands.map((command) => command.name()), 'help', ...flags]);
+  }
   const command = commands.find((each) => each.name() === name);
   if (command === undefined)
     return name === 'help'
@@ -74,14 +77,10 @@ export function completeWords(words: readonly string[], commands: readonly Comma
   const withValue =
     value === undefined ? undefined : command.options.find((each) => each.long === flag && takesValue(each));
   if (withValue) return lastOfList(value ?? '', valuesFor(withValue, names)).map((each) => `${flag}=${each}`);
-  if (word.startsWith('-'))
-    return startingWith(
-      word,
-      command.options.flatMap(({ long }) => long ?? []),
-    );
-  return command.registeredArguments.some((argument) => argument.name() === 'node')
-    ? startingWith(word, names.instances)
-    : [];
+  if (word.startsWith('-')) return startingWith(word, [...command.options.flatMap(({ long }) => long ?? []), '--help']);
+  const argument = command.registeredArguments[0]?.name();
+  if (argument === 'node') return startingWith(word, names.instances);
+  return argument === 'shell' && words.length === 2 ? startingWith(word, Object.keys(SCRIPTS)) : [];
 }
 
 const takesValue = (option: Option) => option.required || option.optional;

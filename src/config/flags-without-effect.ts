@@ -76,6 +76,13 @@ export const RULES: readonly Rule[] = [
     flags: ['agentTokenFile', 'agentCaFile', 'agentCertFile', 'agentKeyFile'],
     noEffect: without('agent', '--agent'),
   },
+  {
+    flags: ['agentCaFile', 'agentCertFile', 'agentKeyFile'],
+    noEffect: (given) => {
+      const { value, text } = given('agent');
+      return /^http:/i.test(String(value)) ? `with ${text}, which is not https` : null;
+    },
+  },
   { flags: ['fields'], noEffect: inJson('columns') },
   { flags: ['legend'], noEffect: inJson('header line') },
   {

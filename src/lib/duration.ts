@@ -1,10 +1,14 @@
-const UNITS_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+/** Of a day, an hour, a minute, a second, a millisecond. */
+const UNITS_MS = [86_400_000, 3_600_000, 60_000, 1_000, 1];
 
-/** Reads `30s`, `1.5m`, `250ms`, `24h`, `7d` as milliseconds; `undefined` for any other text. */
+const PART = String.raw`(?:(\d+(?:\.\d+)?)UNIT)?`;
+const PARTS = new RegExp(`^${['d', 'h', 'm(?!s)', 's', 'ms'].map((unit) => PART.replace('UNIT', unit)).join('')}$`);
+
+/** Reads `30s`, `1.5m`, `250ms`, `24h`, `1m30s` as milliseconds; `undefined` for any other text. */
 export function parseDuration(text: string): number | undefined {
-  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text);
+  const match = text === '' ? null : PARTS.exec(text);
   if (!match) return undefined;
-  const durationMs = Number(match[1]) * UNITS_MS[match[2] as keyof typeof UNITS_MS];
+  const durationMs = UNITS_MS.reduce((sumMs, unitMs, index) => sumMs + Number(match[index + 1] ?? 0) * unitMs, 0);
   return Number.isFinite(durationMs) ? Math.round(durationMs) : undefined;
 }
 

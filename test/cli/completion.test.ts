@@ -33,6 +33,10 @@ describe('what is completed', () => {
     assert.deepEqual(complete('help wa'), ['wait', 'watch']);
     assert.deepEqual(complete('list --sor'), ['--sort-by']);
     assert.deepEqual(complete('nope --x'), []);
+    assert.deepEqual(complete('--'), ['--help', '--version']);
+    assert.deepEqual(complete('list --hel'), ['--help']);
+    assert.deepEqual(complete('completion '), ['bash', 'zsh', 'fish']);
+    assert.deepEqual(complete('completion bash '), []);
   });
 
   test('values of flags: those of a fixed list, and names of the last answer; the last of a list', () => {

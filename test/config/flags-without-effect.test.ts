@@ -19,6 +19,11 @@ const IDLE: readonly (readonly [string, RegExp])[] = [
   ['list --timeout 1s', /--timeout has no effect with --store sqlite:/],
   ['list --source ecs --cluster demo --timeout 1s', /--timeout cannot be used with --source ecs/],
   ['show i-12345678 --store sqlite:/tmp/none.db --timeout 1s', /--timeout has no effect/],
+  [
+    'list --agent http://127.0.0.1:1 --agent-ca-file /x',
+    /--agent-ca-file has no effect with --agent http:.* not https/,
+  ],
+  ['watch --agent HTTP://127.0.0.1:1 --agent-key-file /x', /--agent-key-file has no effect with --agent .* not https/],
   ['watch --exec-timeout 5s', /--exec-timeout has no effect without --exec; leave it out/],
   ['watch --exec-retries 1', /--exec-retries has no effect without --exec/],
   ['agent --disk-warning 20', /--disk-warning has no effect without --disk/],

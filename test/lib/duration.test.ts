@@ -9,10 +9,20 @@ test('reads the units it writes', () => {
     ['5m', 300_000],
     ['24h', 86_400_000],
     ['7d', 604_800_000],
+    ['1.5m', 90_000],
+    ['1m30s', 90_000],
+    ['1d2h3m4s5ms', 93_784_005],
+    ['2m500ms', 120_500],
   ] as const) {
     assert.equal(parseDuration(text), ms);
   }
-  for (const bad of ['', '5', 's', '5 s', '-5s', '5w', '1e3s', '5s5']) assert.equal(parseDuration(bad), undefined);
+  for (const bad of ['', '5', 's', '5 s', '-5s', '5w', '1e3s', '5s5', '30s1m', '1m1m', '1m 30s', '.5s', 'm'])
+    assert.equal(parseDuration(bad), undefined);
+});
+
+test('reads what it writes', () => {
+  for (const ms of [7, 1_000, 61_000, 3_660_000, 90_000_000, 86_400_000])
+    assert.equal(parseDuration(formatDuration(ms)), ms, formatDuration(ms));
 });
 
 test('writes at most two units', () => {
