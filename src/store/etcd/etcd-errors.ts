@@ -100,7 +100,7 @@ function judgeConnection({ message, cause }: RpcError, failed: Fail, tls: EtcdTl
     );
   if (cause instanceof HandshakeCutError) {
     const text = `${cause.message}: if etcd speaks no TLS, use an etcd:// store URL`;
-    return failed(text, { elsewhere: true, unsent: true });
+    return failed(text, { elsewhere: true, unsent: true }, { cause: null });
   }
   const tlsText = cause instanceof Error ? describeTls(cause, tls) : null;
   if (tlsText !== null) return failed(tlsText, { elsewhere: true, unsent: true }, { retryable: false });

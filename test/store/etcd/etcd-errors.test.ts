@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { DeadlineError } from '../../../src/lib/deadline.ts';
+import { describeError } from '../../../src/lib/errors.ts';
 import { RpcError } from '../../../src/store/etcd/channel.ts';
+import { HandshakeCutError } from '../../../src/store/etcd/dial.ts';
 import { isAnswerTooLarge, judge } from '../../../src/store/etcd/etcd-errors.ts';
 import { CompactedError, LeaseNotFoundError } from '../../../src/store/store-errors.ts';
 
@@ -39,6 +41,15 @@ describe('what a failed attempt means', () => {
       assert.equal(error.retryable, false, message);
       assert.equal(elsewhere, false, message);
     }
+  });
+
+  it('says once that the handshake was cut, and the next step last', () => {
+    const cut = new HandshakeCutError('connection closed in the TLS handshake');
+    const { error } = unconnected('HandshakeCutError: connection closed in the TLS handshake', cut);
+    assert.match(
+      describeError(error),
+      /2379: connection closed in the TLS handshake: if etcd speaks no TLS, use an etcd:\/\/ store URL$/,
+    );
   });
 
   it('asks for credentials where none were given', () => {
