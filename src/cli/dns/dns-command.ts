@@ -138,7 +138,9 @@ function namesOf(
   const { leftOut } = names;
   const lines = leftOut.slice(0, MAX_LEFT_OUT).map((line) => printable(`warning: left out: ${line}`));
   const more = leftOut.length - lines.length;
-  const unmatched = describeUnmatched(entries, filter).map((note) => `note: ${note}`);
+  const named = flags.byLabel.map((key) => ({ kind: 'exists', key }) as const);
+  const asked = { ...filter, selector: [...(filter.selector ?? []), ...named] };
+  const unmatched = describeUnmatched(entries, asked).map((note) => `note: ${note}`);
   return { names, notes: [...lines, ...(more > 0 ? [`warning: left out: ${more} more names`] : []), ...unmatched] };
 }
 

@@ -36,6 +36,14 @@ async function world(t: TestContext) {
   return { roll, dir, file, dns, watch, names };
 }
 
+test('a label of the names that no node has is named with those there are', async (t) => {
+  const { roll, dns } = await world(t);
+  await roll.register(1, { labels: { role: 'web' } });
+  await roll.register(2, { labels: { rack: '3' }, health: SICK });
+  const { code, stderr } = await dns('--by-label', 'rol,rack');
+  assert.deepEqual([code, stderr], [0, 'note: no node has the label "rol"; labels: rack, role\n']);
+});
+
 test('it prints present, passing nodes; a label that is no name is left out and named', async (t) => {
   const { roll, dns } = await world(t);
   await roll.register(1, { labels: { role: 'web' } });
