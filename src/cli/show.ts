@@ -5,7 +5,7 @@ import { formatDuration } from '../lib/duration.ts';
 import { RollcallError, UsageError } from '../lib/errors.ts';
 import { INSTANCE_ID } from '../record/codec.ts';
 import { findNode } from '../record/find-nodes.ts';
-import { describeRefused, describeSkipped } from '../record/flaws.ts';
+import { describeRefused, describeSkipped, unreadReason } from '../record/flaws.ts';
 import { describeSkew, onEc2ClockMs } from '../record/node-clock.ts';
 import type { CheckVerdict } from '../record/record.ts';
 import { instanceJson, presenceState, type Roll, type RollEntry } from '../record/roll.ts';
@@ -123,6 +123,9 @@ export function showCommand(context: CliContext): Command {
     warn(context, flags, describeShown(roll, entries, absent.length > 0));
     await context.stdout(renderNodes(flags, names.length > 1, { ...roll, entries }, context.clock.wallMs()));
     if (absent.length === 0) return;
+    const unread = absent.find((name) => unreadReason(roll.skipped, name) !== null);
+    if (unread !== undefined)
+      throw new RollcallError(`the record of ${unread} cannot be read: ${unreadReason(roll.skipped, unread)}`);
     const are = absent.length === 1 ? 'is' : 'are';
     throw new RollcallError(
       `${absent.join(', ')} ${are} not on the roll at ${label}; rollcall list --all prints all nodes`,

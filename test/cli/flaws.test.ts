@@ -26,9 +26,9 @@ function entry(n: number, overrides: object): RollEntry {
 }
 
 /** An agent of a store with a record of which one field is refused, a whole one, and a key that holds no record. */
-async function serveFlawed(t: TestContext) {
+async function serveFlawed(t: TestContext, key = 'v1/records/junk') {
   const store = fakeStore();
-  store.skipped = [{ key: 'v1/records/junk', reason: 'foreign' }];
+  store.skipped = [{ key, reason: 'foreign' }];
   store.commit([entry(1, { publicIpAddress: '-oProxyCommand=x' }), entry(2, { privateIpAddress: '10.0.0.2' })]);
   const { url, close } = await serveStore(store);
   t.after(close);
@@ -60,6 +60,16 @@ test('show names what cannot be read of the nodes that it shows, or of all where
   assert.deepEqual(await show('10.0.0.2', 'i-00000001'), [refused]);
   const absent = `rollcall show: 10.0.0.9 is not on the roll at ${agent}; rollcall list --all prints all nodes`;
   assert.deepEqual(await show('10.0.0.9'), [absent, skipped]);
+});
+
+test('show does not say of a node whose record it cannot read that it is gone', async (t) => {
+  const agent = await serveFlawed(t, 'v1/records/i-00000009');
+  for (const names of [['i-00000009'], ['i-00000002', 'i-00000009']]) {
+    const { code, stderr } = await runInProcess(['show', ...names, '--agent', agent]);
+    assert.equal(code, 1);
+    assert.match(stderr, /^rollcall show: the record of i-00000009 cannot be read: foreign$/m);
+  }
+  assert.match((await runInProcess(['show', 'i-00000008', '--agent', agent])).stderr, /i-00000008 is not on the roll/);
 });
 
 test('what follows an agent names it once', async (t) => {

@@ -155,6 +155,18 @@ test('/v1/containerInstances/{id} is one node with any presence, 404 or 400', as
   }
 });
 
+test('a node whose record cannot be read is not one that is gone', async (t) => {
+  const { store, trouble, json } = await startAgentRoutes(t);
+  store.commit([node(1)]);
+  const newer = sampleInstanceId(8);
+  const skipped = [{ key: `v1/records/${newer}`, reason: 'schemaVersion 99 is newer than 1' }];
+  trouble.read = { roll: { revision: '2', entries: [node(1)], skipped } };
+  const { status, body } = await json(`/v1/containerInstances/${newer}`);
+  assert.equal(status, 503);
+  assert.equal(body.detail, `the record of ${newer} cannot be read: schemaVersion 99 is newer than 1`);
+  assert.equal((await json(`/v1/containerInstances/${sampleInstanceId(9)}`)).status, 404);
+});
+
 test('in an outage the last known roll is stale with its age, and an unknown node is not a 404', async (t) => {
   const { store, clock, json } = await startAgentRoutes(t);
   store.commit([node(1)]);
