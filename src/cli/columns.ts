@@ -7,7 +7,7 @@ import type { ListField } from './table.ts';
 /** Columns that need no more of a record than its summary. */
 const SUMMARY_FIELDS = {
   ip: { header: 'IP', value: ({ record }) => record.privateIpAddress },
-  instance: { header: 'INSTANCE', value: ({ record }) => record.ec2InstanceId },
+  instance: { header: 'INSTANCE', value: ({ record }) => record.ec2InstanceId, isId: true },
   state: { header: 'STATE', value: presenceState },
   health: {
     header: 'HEALTH',
@@ -15,7 +15,7 @@ const SUMMARY_FIELDS = {
     // The worst first.
     rank: (status) => ['critical', 'warning', 'passing'].indexOf(status),
   },
-  arn: { header: 'CONTAINER INSTANCE ARN', value: ({ record }) => record.containerInstanceArn },
+  arn: { header: 'CONTAINER INSTANCE ARN', value: ({ record }) => record.containerInstanceArn, isId: true },
   cluster: { header: 'CLUSTER', value: ({ record }) => record.cluster },
   az: { header: 'AZ', value: ({ record }) => record.availabilityZone },
 } satisfies Record<string, ListField<RollEntry<NodeSummary>>>;
@@ -26,12 +26,12 @@ export const LIST_FIELDS = {
   region: { header: 'REGION', value: ({ record }) => record.region },
   type: { header: 'TYPE', value: ({ record }) => record.instanceType },
   lifecycle: { header: 'LIFECYCLE', value: ({ record }) => record.instanceLifecycle },
-  image: { header: 'IMAGE', value: ({ record }) => record.imageId },
+  image: { header: 'IMAGE', value: ({ record }) => record.imageId, isId: true },
   account: { header: 'ACCOUNT', value: ({ record }) => record.accountId },
   'public-ip': { header: 'PUBLIC IP', value: ({ record }) => record.publicIpAddress },
   dns: { header: 'DNS NAME', value: ({ record }) => record.privateDnsName },
   agent: { header: 'ECS AGENT', value: ({ record }) => record.versionInfo.agentVersion },
-  machine: { header: 'MACHINE', value: ({ record }) => record.machineId },
+  machine: { header: 'MACHINE', value: ({ record }) => record.machineId, isId: true },
   labels: { header: 'LABELS', value: ({ record }) => labelText(record.labels) },
   notice: { header: 'NOTICE', value: ({ record }) => cellOf(noticeText(record.interruption)) },
   cause: { header: 'CAUSE', value: ({ record }) => record.departure?.cause ?? null },

@@ -11,14 +11,14 @@ import { type ListField, listPieces, sortByFields } from './table.ts';
 const ECS_LIST_FIELDS = {
   // ECS has no address. The column exists so that --fields=ip,instance,arn works with both sources.
   ip: { header: 'IP', value: () => null },
-  instance: { header: 'INSTANCE', value: ({ ec2InstanceId }) => ec2InstanceId },
+  instance: { header: 'INSTANCE', value: ({ ec2InstanceId }) => ec2InstanceId, isId: true },
   status: { header: 'STATUS', value: ({ status }) => status },
   connected: { header: 'AGENT CONNECTED', value: ({ agentConnected }) => String(agentConnected) },
-  arn: { header: 'CONTAINER INSTANCE ARN', value: ({ containerInstanceArn }) => containerInstanceArn },
+  arn: { header: 'CONTAINER INSTANCE ARN', value: ({ containerInstanceArn }) => containerInstanceArn, isId: true },
   cluster: { header: 'CLUSTER', value: ({ cluster }) => cluster },
   az: { header: 'AZ', value: (instance) => attribute(instance, 'ecs.availability-zone') },
   type: { header: 'TYPE', value: (instance) => attribute(instance, 'ecs.instance-type') },
-  image: { header: 'IMAGE', value: (instance) => attribute(instance, 'ecs.ami-id') },
+  image: { header: 'IMAGE', value: (instance) => attribute(instance, 'ecs.ami-id'), isId: true },
   agent: { header: 'ECS AGENT', value: ({ agentVersion }) => agentVersion },
   running: { header: 'RUNNING', value: ({ runningTasksCount }) => String(runningTasksCount) },
   pending: { header: 'PENDING', value: ({ pendingTasksCount }) => String(pendingTasksCount) },

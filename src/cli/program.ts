@@ -35,7 +35,9 @@ Examples:
  * Runs one command line. Returns its exit status: 0 done, 2 usage, 3 superseded, 1 any other failure. A failure is one
  * line on stderr.
  */
-export async function runProgram(args: readonly string[], context: CliContext): Promise<number> {
+export async function runProgram(given: readonly string[], context: CliContext): Promise<number> {
+  // `-o=json`, as kubectl takes it, and `-l=role=web`: no value of either flag begins with the sign.
+  const args = given.map((arg) => arg.replace(/^-([ol])=/, '-$1'));
   // `help NAME` of a name that is no command is as wrong as the name itself; commander would print the general help.
   const [asked = '', about = ''] = args;
   if (asked === 'help' && about !== '' && !Object.hasOwn(COMMANDS, about)) return runProgram([about], context);

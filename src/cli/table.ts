@@ -7,6 +7,8 @@ export interface ListField<Item> {
   readonly value: (item: Item) => string | null;
   /** Where sorting goes by another order than that of the text: smaller comes first. */
   readonly rank?: (value: string) => number;
+  /** Its digits are no numbers, as in hexadecimal ids: sorting compares character by character. */
+  readonly isId?: true;
 }
 
 /**
@@ -56,7 +58,7 @@ function gapsAfter(width: number): readonly string[] {
 
 /**
  * Sorts by these columns, the first one first; what is unknown comes last, equal items keep their order. A number in a
- * text counts as a number: 10.0.0.9 comes before 10.0.0.10.
+ * text that is no id counts as a number: 10.0.0.9 comes before 10.0.0.10.
  */
 export function sortByFields<Item>(items: readonly Item[], fields: readonly ListField<Item>[]): readonly Item[] {
   if (fields.length === 0) return items;
@@ -69,13 +71,15 @@ export function sortByFields<Item>(items: readonly Item[], fields: readonly List
       if (left === null) return 1;
       if (right === null) return -1;
       const rank = field.rank === undefined ? 0 : field.rank(left) - field.rank(right);
-      const order = rank === 0 ? compare(left, right) : rank;
+      const order = rank === 0 ? (field.isId ? compareText : compare)(left, right) : rank;
       if (order !== 0) return order;
     }
     return 0;
   });
   return keyed.map(({ item }) => item);
 }
+
+const compareText = (left: string, right: string) => (left < right ? -1 : 1);
 
 /** A list in the format of `-o`, whole: see `listPieces`. */
 export function renderList<Item>(...list: Parameters<typeof listPieces<Item>>): string {

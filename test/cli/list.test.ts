@@ -5,6 +5,7 @@ import { systemClock } from '../../src/lib/clock.ts';
 import { openStore } from '../../src/store/open-store.ts';
 import { runInProcess, testContext } from '../support/run-in-process.ts';
 import { sampleRecord } from '../support/sample-record.ts';
+import { openTestRoll } from '../support/test-roll.ts';
 
 /** A roll of one node for each cluster, critical where the name ends in an exclamation mark. */
 async function rollOf(t: TestContext, clusters: readonly (string | null)[]): Promise<string> {
@@ -116,6 +117,14 @@ test('a wrong store URL is named with the flag or the variable that it came from
   const variable = await runInProcess(['show', 'i-12345678'], { env: { ROLLCALL_STORE: 'etcd://u:secret@h:x' } });
   assert.match(variable.stderr, /^rollcall show: ROLLCALL_STORE: cannot read the store URL "etcd:\/\/\*\*\*@h:x": /);
   assert.equal(variable.code, 2);
+});
+
+test('ids are sorted as text, and a flag takes its value behind = as kubectl has it', async (t) => {
+  const roll = await openTestRoll(t);
+  for (const id of ['i-8a000000', 'i-59e00000', 'i-00000059'])
+    await roll.register(1, { ec2InstanceId: id, labels: { role: 'web' } });
+  const args = ['list', '--store', roll.url, '--sort-by', 'instance', '-o=name', '-l=role=web'];
+  assert.deepEqual(await runInProcess(args), { code: 0, stdout: 'i-00000059\ni-59e00000\ni-8a000000\n', stderr: '' });
 });
 
 test('a list is sorted by columns: numbers as numbers, the worst health first, what is unknown last', async (t) => {
