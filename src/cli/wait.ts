@@ -68,17 +68,22 @@ async function waitForNodes(context: CliContext, flags: Omit<WaitFlags, 'timeout
     following = false;
   };
   const onOpen = () => {
+    const what = flags.agent === undefined ? 'store' : 'agent';
+    if (trouble !== null && opened && isLogged(flags.logLevel, 'warn'))
+      context.stderr(`note: the ${what} answers again`);
     trouble = null;
-    following = true;
+    [opened, following] = [true, true];
   };
   // While it does not follow, the error says why.
-  let [following, stale] = [false, false];
+  let [opened, following, stale] = [false, false, false];
   const warnOnce = createOnce((lines) => warn(context, flags, lines));
   const onFlaws = (flaws: Flaws) => warnOnce(describeFlaws(flaws));
   const onStale = (now: boolean) => {
     if (now && !following) return;
-    const line = now ? 'the store does not answer, so nodes may have changed; trying again' : 'the store answers again';
-    if (now !== stale && isLogged(flags.logLevel, 'warn')) context.stderr(`warning: ${line}`);
+    const line = now
+      ? 'warning: the store does not answer, so nodes may have changed; trying again'
+      : 'note: the store answers again';
+    if (now !== stale && isLogged(flags.logLevel, 'warn')) context.stderr(line);
     stale = now;
   };
   const wait = async (signal: AbortSignal): Promise<number> => {

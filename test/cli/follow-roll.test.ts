@@ -77,7 +77,7 @@ test('wait says in the end how many match, not what had happened to a connection
   assert.equal(await code, 1);
   assert.match(
     said.stderr,
-    /^warning: .*the stream ended; trying again\nrollcall wait: not within 1m: 1 of 2 nodes match\n$/,
+    /^warning: .*the stream ended; trying again\nnote: the agent answers again\nrollcall wait: not within 1m: 1 of 2 nodes match\n$/,
   );
 });
 

@@ -103,7 +103,7 @@ test('it says once that the store behind an agent does not answer, once that it 
   // The agent knows by any change that it reads the store again; without one, after some seconds.
   await roll.register(3, { cluster: 'other' });
   await until('the store is back', PATIENCE_MS, () => said.stderr !== '');
-  assert.equal(said.stderr, 'warning: the store answers again\n');
+  assert.equal(said.stderr, 'note: the store answers again\n');
   await roll.register(2);
   assert.equal(await waiting, 0);
   assert.equal(said.stdout, '2 nodes match\n');
@@ -135,6 +135,26 @@ test('it does not repeat that the agent cannot read the store when the agent has
       `warning: ${agent.url} cannot read the store at present, and its roll may be old; trying again\n${schemaVersion === 2 ? newer : ''}`,
     );
   }
+});
+
+test('a line says that an agent is back, though its roll is the same', async (t) => {
+  const list = json(200, EMPTY_LIST);
+  const streams = [stream(eventText(synced(7), '7'), 'end'), stream(': back\n\n')];
+  const agent = await startScriptedAgent(t, (req, res) =>
+    (/^\/v1\/events/.test(req.url ?? '') ? (streams.shift() ?? stream('')) : list)(req, res),
+  );
+  const said = { stdout: '', stderr: '' };
+  const ending = new AbortController();
+  const context: CliContext = { ...testContext(said), signal: ending.signal };
+  const waiting = runProgram(['wait', '--timeout', '1h', '--agent', agent.url], context);
+  t.after(() => ending.abort(new Error('the test has ended')));
+  await until('it is back', PATIENCE_MS, () => /again\n.*again\n/s.test(said.stderr));
+  assert.match(
+    said.stderr,
+    /^warning: watch the roll at \S+: the stream ended; trying again\nnote: the agent answers again\n$/,
+  );
+  ending.abort(new Error('ended'));
+  assert.equal(await waiting, 1);
 });
 
 test('what is away is asked again until the time is over; what is no agent ends it at once', async (t) => {
