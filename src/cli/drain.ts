@@ -8,7 +8,8 @@ import { withDeadline } from '../lib/deadline.ts';
 import { describeError, RollcallError } from '../lib/errors.ts';
 import { printable } from '../lib/foreign-text.ts';
 import { findNode } from '../record/find-nodes.ts';
-import type { RollEntry } from '../record/roll.ts';
+import { unreadReason } from '../record/flaws.ts';
+import type { Roll, RollEntry } from '../record/roll.ts';
 import { decideRoom, type StoredClaim } from '../store/drain-slots.ts';
 import { openStore } from '../store/open-store.ts';
 import type { Store } from '../store/store.ts';
@@ -148,14 +149,14 @@ async function withNodes(
     withDeadline(clock, limitMs, signal, action, (ending) => readTwice(() => work(ending), ending));
 
   const actOn = async (node: Named): Promise<void> => {
-    if (node.instanceId === null) throw absent(node.name, store);
+    if (node.instanceId === null) throw absent(node.name, node.unread, store);
     const kept: KeptSlot = { label: null, note: null };
     const { name, instanceId } = node;
     const said = await namingKeptSlot(kept, () =>
       within(async (ending) => {
         // Read anew: the node may have changed while those before it were worked on.
-        const { entry } = await store.readOne(instanceId, ending);
-        if (entry === null) throw absent(name, store);
+        const { entry, skipped } = await store.readOne(instanceId, ending);
+        if (entry === null) throw absent(name, unreadReason(skipped, instanceId), store);
         const target = targetOf(entry);
         kept.label = target.label;
         try {
@@ -170,9 +171,7 @@ async function withNodes(
   };
 
   try {
-    const nodes = await within(async (ending) =>
-      whichNodes((await store.read(ending, { hurry: true })).entries, names),
-    );
+    const nodes = await within(async (ending) => whichNodes(await store.read(ending, { hurry: true }), names));
     const [only, ...others] = nodes;
     if (only && others.length === 0) return await actOn(only);
     let failed = 0;
@@ -198,26 +197,29 @@ function interrupted(error: unknown, at: string, rest: readonly string[]): unkno
   return new RollcallError(`${describeError(error)}; it was at ${at}${left}`, { cause: error });
 }
 
-/** A node as it was named; `instanceId` null: it is not on the roll. */
+/** A node as it was named; `instanceId` null: it is not on the roll, or its record cannot be read, for the reason `unread`. */
 interface Named {
   readonly name: string;
   readonly instanceId: string | null;
+  readonly unread: string | null;
 }
 
 /** Each once, in the order of the names. @throws UsageError for a name that several nodes have */
-function whichNodes(entries: readonly RollEntry[], names: readonly string[]): readonly Named[] {
+function whichNodes({ entries, skipped }: Roll, names: readonly string[]): readonly Named[] {
   const nodes = new Map<string, Named>();
   for (const name of names) {
     const found = findNode(entries, name);
     refuseName(found);
     const instanceId = found.kind === 'found' ? found.entry.record.ec2InstanceId : null;
     const key = instanceId ?? name;
-    if (!nodes.has(key)) nodes.set(key, { name, instanceId });
+    const unread = instanceId === null ? unreadReason(skipped, name) : null;
+    if (!nodes.has(key)) nodes.set(key, { name, instanceId, unread });
   }
   return [...nodes.values()];
 }
 
-function absent(name: string, { label }: Store): RollcallError {
+function absent(name: string, unread: string | null, { label }: Store): RollcallError {
+  if (unread !== null) return new RollcallError(`the record of ${name} cannot be read: ${unread}`);
   return new RollcallError(`${name} is not on the roll at ${label}; rollcall list --all prints all nodes`);
 }
 

@@ -65,6 +65,14 @@ test('several nodes are drained in turn, each within the share, with a line each
   assert.deepEqual([none.code, none.stderr], [0, '']);
 });
 
+test('a node whose record cannot be read is not called gone', async (t) => {
+  const { roll, rollcall } = await fleet(t, 1);
+  await roll.register(9, { schemaVersion: 99 as never });
+  const { code, stderr } = await rollcall('drain', sampleInstanceId(9));
+  assert.equal(code, 1);
+  assert.match(stderr, /^rollcall drain: the record of i-00000009 cannot be read: schemaVersion 99 is newer than 1/);
+});
+
 test('draining a node again with another reason says and keeps that one; without a reason it keeps what there is', async (t) => {
   const { roll, rollcall } = await fleet(t, 1);
   const reason = async () => (await roll.store.drainSlots.read(sampleInstanceId(1), never))?.claim.reason;
