@@ -76,16 +76,17 @@ export const MAX_LIMIT = 10_000;
 export function parseListQuery(query: URLSearchParams): ParsedQuery<ListQuery> {
   return parseQuery(query, [...FILTER_NAMES, 'limit', 'after'], () => ({
     filter: readRollFilter(query),
-    page: { limit: readLimit(query), after: readAfter(query) },
+    page: { limit: readLimit(query, MAX_LIMIT, 'nodes'), after: readAfter(query) },
   }));
 }
 
-function readLimit(query: URLSearchParams): number | null {
+/** @param what is counted */
+function readLimit(query: URLSearchParams, max: number, what: string): number | null {
   const text = singleValue(query, 'limit');
   if (text === null) return null;
   const limit = /^\d{1,5}$/.test(text) ? Number(text) : 0;
-  if (limit >= 1 && limit <= MAX_LIMIT) return limit;
-  throw new QueryError(`limit ${quote(text)} is not a number of nodes; allowed: 1 to ${MAX_LIMIT}`);
+  if (limit >= 1 && limit <= max) return limit;
+  throw new QueryError(`limit ${quote(text)} is not a number of ${what}; allowed: 1 to ${max}`);
 }
 
 function readAfter(query: URLSearchParams): string | null {
@@ -168,6 +169,23 @@ export function parseEventQuery(query: URLSearchParams, lastEventId: string | un
       hold: isHolding(query),
     };
   });
+}
+
+interface NodeEventsQuery {
+  /** null: every kind. */
+  readonly kinds: ReadonlySet<EventKind> | null;
+  readonly limit: number;
+}
+
+export const MAX_NODE_EVENTS = 1_000;
+export const DEFAULT_NODE_EVENTS = 100;
+
+/** Reads the parameters of a node's events: `types` and `limit`. */
+export function parseNodeEventsQuery(query: URLSearchParams): ParsedQuery<NodeEventsQuery> {
+  return parseQuery(query, ['types', 'limit'], () => ({
+    kinds: readKinds(query),
+    limit: readLimit(query, MAX_NODE_EVENTS, 'events') ?? DEFAULT_NODE_EVENTS,
+  }));
 }
 
 function readRevision(name: string, text: string | null): string | null {

@@ -1,3 +1,4 @@
+import type { Clock } from '../lib/clock.ts';
 import type { RollEvent } from '../record/events.ts';
 import type { NodeRecord } from '../record/record.ts';
 import { type EventBatch, SlowReaderError } from './event-source.ts';
@@ -20,6 +21,8 @@ export interface EventLog {
   /** Calls `changed` at each change of the log, and when it is closed, until the answer is disposed. */
   follow(changed: () => void): Disposable;
   followers(): number;
+  /** What the log has now. */
+  content(): LogContent;
   /** Ends all readers. */
   close(): void;
   /** Readers cut off so far. */
@@ -29,6 +32,15 @@ export interface EventLog {
 export interface RevisionEvents {
   readonly revision: string;
   readonly events: readonly RollEvent[];
+}
+
+export interface LogContent {
+  /** Newest first, each with its `atMs`. */
+  readonly batches: readonly EventBatch[];
+  /** When the log started over, ms since the epoch. */
+  readonly begunAtMs: number;
+  /** The log has all events that it got after this instant: later than `begunAtMs` once it has dropped some. */
+  readonly sinceMs: number;
 }
 
 /** A position in the log; opaque outside of it. */
@@ -87,7 +99,7 @@ interface Logged {
   readonly bytes: number;
 }
 
-export function createEventLog(): EventLog {
+export function createEventLog(clock: Pick<Clock, 'wallMs'>): EventLog {
   const followers = new Set<() => void>();
   let generation = 0;
   let kept: Logged[] = [];
@@ -97,6 +109,7 @@ export function createEventLog(): EventLog {
   let [count, bytes] = [0, 0];
   /** The log has all events after this revision. */
   let floor = 0n;
+  let [begunAtMs, sinceMs] = [0, 0];
   let head = 0n;
   let closed = false;
   let slowReaders = 0;
@@ -109,7 +122,9 @@ export function createEventLog(): EventLog {
   function trim() {
     const end = kept.findIndex((logged) => count - logged.count < KEPT && bytes - logged.bytes < KEPT_BYTES);
     if (end <= 0) return;
-    floor = kept[end - 1]?.revision ?? floor;
+    const last = kept[end - 1];
+    floor = last?.revision ?? floor;
+    sinceMs = last?.batch.atMs ?? sinceMs;
     first += end;
     kept.splice(0, end);
   }
@@ -141,7 +156,7 @@ export function createEventLog(): EventLog {
         for (let logged = kept[next - first]; logged; logged = kept[next - first]) {
           next += 1;
           if (logged.revision <= skipTo) continue;
-          if (logged.cursor < sent) return { events: logged.batch.events, cursor: String(sent) };
+          if (logged.cursor < sent) return { ...logged.batch, cursor: String(sent) };
           sent = logged.cursor;
           // The same object for all readers, so that its encoded text can be shared.
           return logged.batch;
@@ -159,9 +174,12 @@ export function createEventLog(): EventLog {
       [kept, first] = [[], 0];
       floor = BigInt(revision);
       head = floor;
+      begunAtMs = clock.wallMs();
+      sinceMs = begunAtMs;
       wake();
     },
     append(batches) {
+      const atMs = clock.wallMs();
       for (const event of batches.flatMap(({ events }) => events)) {
         count += 1;
         bytes += 'after' in event ? estimateBytes(event.before?.record, event.after?.record) : 0;
@@ -172,7 +190,7 @@ export function createEventLog(): EventLog {
         for (const [n, piece] of pieces.entries()) {
           // Only the last piece has the cursor of its revision.
           const cursor = n + 1 < pieces.length ? head : revision;
-          kept.push({ revision, cursor, batch: { events: piece, cursor: String(cursor) }, count, bytes });
+          kept.push({ revision, cursor, batch: { events: piece, cursor: String(cursor), atMs }, count, bytes });
         }
         head = revision;
       }
@@ -193,6 +211,7 @@ export function createEventLog(): EventLog {
       return { [Symbol.dispose]: () => void followers.delete(changed) };
     },
     followers: () => followers.size,
+    content: () => ({ batches: kept.map(({ batch }) => batch).reverse(), begunAtMs, sinceMs }),
     close() {
       closed = true;
       wake();

@@ -37,6 +37,8 @@ export interface EventBatch {
    * yet, a snapshot is incomplete.
    */
   readonly cursor: string | null;
+  /** When this process saw the events, ms since the epoch; absent: they are of a snapshot, or read from the store again. */
+  readonly atMs?: number;
   /** The reader that resumed may have been sent these before: it may have ended before its cursor moved. */
   readonly isPast?: true;
 }

@@ -112,7 +112,8 @@ export function holdBatch(from: Held, batch: EventBatch): HoldStep {
 function batchOf(events: readonly RollEvent[], cursor: string | null, batch: EventBatch): EventBatch {
   const isSame = events.length === batch.events.length && events.every((event, n) => event === batch.events[n]);
   if (isSame && cursor === batch.cursor) return batch;
-  return { events: isSame ? batch.events : events, cursor };
+  const { atMs } = batch;
+  return { events: isSame ? batch.events : events, cursor, ...(atMs === undefined ? {} : { atMs }) };
 }
 
 /** Kept losses for each revision since the last check: to check each of 10,000 for each batch would be quadratic. */

@@ -7,7 +7,7 @@ import type { PresenceState, Roll } from '../record/roll.ts';
 import type { Store } from '../store/store.ts';
 import { StoreError } from '../store/store-errors.ts';
 import { createCatchUp } from './catch-up.ts';
-import { createEventLog } from './event-log.ts';
+import { createEventLog, type LogContent } from './event-log.ts';
 import { iterate, openReader } from './event-reader.ts';
 import { type EventReader, type EventSource, type EventsOptions, FutureRevisionError } from './event-source.ts';
 import { createFollower, type WatchDown } from './follower.ts';
@@ -73,12 +73,20 @@ export interface RegistryStatus {
   readonly catchUps: number;
 }
 
+/** The newest events that this process has seen: the log that its readers of events share. */
+export interface RegistryHistory extends LogContent, Pick<RegistryRead, 'ageMs' | 'stale'> {
+  /** The log has what happened up to this revision. */
+  readonly revision: string;
+}
+
 /** The read side of one process: all readers share one watch, and an agent without readers costs the store nothing. */
 export interface Registry extends EventSource {
   /** As `events`. */
   reader(options: EventsOptions): Promise<EventReader>;
   /** Rejects with `StoreError` when no roll was ever read and the store does not answer, or with `signal`'s reason. */
   read(signal: AbortSignal): Promise<RegistryRead>;
+  /** Rejects as `read`. */
+  history(signal: AbortSignal): Promise<RegistryHistory>;
   /** As `Store.id`, read once. */
   storeId(signal: AbortSignal): Promise<string>;
   /** Never starts the watch. */
@@ -93,7 +101,7 @@ export function createRegistry(options: RegistryOptions): Registry {
   const { massLoss = DEFAULT_MASS_LOSS, onStep = () => {}, onWatch = () => {} } = options;
   const life = new AbortController();
   const storeId = createStoreId(store, life.signal);
-  const log = createEventLog();
+  const log = createEventLog(clock);
   const live = createLiveRoll({ store, clock, random, massLoss, log });
   const catchUp = createCatchUp({ store, clock, log, live, massLoss, life: life.signal });
   const parts = { log, live, catchUp, snapshot: createSnapshots(live, log, clock) };
@@ -142,6 +150,12 @@ export function createRegistry(options: RegistryOptions): Registry {
       const uncertainty = live.uncertain()?.uncertainty ?? null;
       const uncertainLosses = new Set(live.openLosses().keys());
       return { roll: view.roll(), ageMs: ageMs(), stale: isStale(), uncertainty, uncertainLosses, massLoss };
+    },
+
+    async history(signal) {
+      await follower.ensure(live.isBased, signal);
+      if (!live.isBased()) throw notKnown();
+      return { ...log.content(), revision: log.here().revision, ageMs: ageMs(), stale: isStale() };
     },
 
     reader,

@@ -10,12 +10,13 @@ function event(revision: number): RollEvent {
 
 /** A log that goes on from revision 10. */
 function startLog() {
-  const log = createEventLog();
+  const now = { ms: 1_000 };
+  const log = createEventLog({ wallMs: () => now.ms });
   log.restart('10');
   const append = (revision: number, events = 1) =>
     log.append([{ revision: String(revision), events: Array(events).fill(event(revision)) }]);
   const confirm = (revision: number) => append(revision, 0);
-  return { log, append, confirm };
+  return { log, append, confirm, now };
 }
 
 function readAfter(log: ReturnType<typeof createEventLog>, revision: number): LogReader {
@@ -66,6 +67,31 @@ test('confirmations without events advance the cursor, and a reader gets only th
   assert.equal(reader.take(), null);
   append(15);
   assert.deepEqual(nextOf(reader), [['15'], '15']);
+});
+
+test('the content is newest first, with the time of each batch, and says how far back it reaches', () => {
+  const { log, append, confirm, now } = startLog();
+  const shown = () => {
+    const { batches, begunAtMs, sinceMs } = log.content();
+    return { batches: batches.map(({ cursor, atMs }) => [cursor, atMs]), begunAtMs, sinceMs };
+  };
+  assert.deepEqual(shown(), { batches: [], begunAtMs: 1_000, sinceMs: 1_000 });
+  now.ms = 2_000;
+  append(11);
+  now.ms = 3_000;
+  confirm(12);
+  append(13, 100);
+  const batches = [
+    ['13', 3_000],
+    ['12', 3_000],
+    ['11', 2_000],
+  ];
+  assert.deepEqual(shown(), { batches, begunAtMs: 1_000, sinceMs: 1_000 });
+  now.ms = 4_000;
+  append(14, 4_096);
+  assert.deepEqual([shown().begunAtMs, shown().sinceMs, shown().batches.at(-1)], [1_000, 3_000, ['13', 4_000]]);
+  log.restart('20');
+  assert.deepEqual(shown(), { batches: [], begunAtMs: 4_000, sinceMs: 4_000 });
 });
 
 test('there is no reader for a revision older than the log', () => {

@@ -199,6 +199,15 @@ export function answerSchemas(ref: Ref): Readonly<Record<string, Schema>> {
       next: orNull({ ...instanceId, description: 'The `after` of the next page; null: these are all' }),
     }),
     OneInstance: objectOf({ containerInstance: ref('Instance'), revision, ageMs: age, stale }),
+    NodeEvents: objectOf({
+      events: listOf(ref('Event'), 'Newest first; the time of each is when this agent saw it'),
+      omitted: count('So many older ones are in the log too'),
+      since: instant('The log has every event that the agent saw after this'),
+      begun: instant('When the agent began its log, from the roll as it was then; anew where it could not follow'),
+      revision,
+      ageMs: age,
+      stale,
+    }),
     Targets: {
       description: 'Scrape targets for Prometheus, as its http_sd takes them',
       ...listOf(objectOf({ targets: listOf(text()), labels: mapOf(text()) })),

@@ -1,7 +1,7 @@
 import type { FilterName } from '../../record/filter.ts';
 import { HEALTH_STATUSES } from '../../record/record.ts';
 import { PRESENCE_STATES } from '../../record/roll.ts';
-import { MAX_LIMIT } from '../query.ts';
+import { DEFAULT_NODE_EVENTS, MAX_LIMIT, MAX_NODE_EVENTS } from '../query.ts';
 import { answerSchemas } from './answer-schemas.ts';
 import type { Schema } from './json-schema.ts';
 
@@ -62,6 +62,9 @@ function get(operationId: string, summary: string, content: Schema, options: Opt
   };
 }
 
+const instanceIdParameter = { name: 'id', in: 'path', required: true, description: 'Instance id', schema: textual };
+const types = query('types', 'Kinds of events, such as lost,health');
+
 const NOT_KNOWN = { 503: 'The roll is not known: never an empty list instead' };
 const REFUSED = { 400: 'A parameter is unknown or has a wrong value', ...NOT_KNOWN };
 const okay = (status: string) =>
@@ -97,9 +100,28 @@ export function openApiDocument(version: string): Schema {
         'One node, whatever its presence',
         json(ref('OneInstance')),
         {
-          parameters: [{ name: 'id', in: 'path', required: true, description: 'Instance id', schema: textual }],
+          parameters: [instanceIdParameter],
           tagged: true,
           also: { 400: 'Not an instance id', 404: 'Not on the roll', ...NOT_KNOWN },
+        },
+      ),
+      '/v1/containerInstances/{id}/events': get(
+        'listNodeEvents',
+        'The newest events of one node that the agent has in its log, also of one that is not on the roll any more',
+        json(ref('NodeEvents')),
+        {
+          parameters: [
+            instanceIdParameter,
+            types,
+            query('limit', 'At most so many', {
+              type: 'integer',
+              minimum: 1,
+              maximum: MAX_NODE_EVENTS,
+              default: DEFAULT_NODE_EVENTS,
+            }),
+          ],
+          tagged: true,
+          also: REFUSED,
         },
       ),
       '/v1/status': get('getStatus', 'The fleet on one page', json(ref('Status')), {
@@ -116,7 +138,7 @@ export function openApiDocument(version: string): Schema {
           parameters: [
             ...filters,
             query('since', 'Only what happened after this revision; without it a snapshot comes first'),
-            query('types', 'Kinds of events, such as lost,health'),
+            types,
             query('uncertain', 'hold: of many losses at once none is sent before it is certain', { const: 'hold' }),
             { name: 'Last-Event-ID', in: 'header', description: 'As since, and before it', schema: textual },
           ],

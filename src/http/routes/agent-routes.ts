@@ -13,6 +13,7 @@ import { type Handler, jsonReply, problem, type Routes } from '../reply.ts';
 import { createRollLists } from '../roll-lists.ts';
 import { events } from './event-stream.ts';
 import { metrics } from './metrics.ts';
+import { nodeEvents } from './node-events.ts';
 import { containerInstance, containerInstances, status, targets, unavailable } from './roll-routes.ts';
 
 interface AgentRouteDeps {
@@ -63,6 +64,7 @@ export function agentRoutes(deps: AgentRouteDeps): Routes {
     '/v1/status': status(registry, storeStatus, notes),
     '/v1/containerInstances': containerInstances(registry, rollTag, lists),
     '/v1/containerInstances/:id': containerInstance(registry),
+    '/v1/containerInstances/:id/events': nodeEvents(registry),
     '/v1/events': events({ feed: registry, clock, random }),
     '/v1/targets': targets(registry, rollTag, targetLists),
     '/v1/audit': audit(auditor),

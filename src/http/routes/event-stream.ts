@@ -145,7 +145,7 @@ export function createEventStream(options: EventStreamOptions): EventStream {
     return line;
   }
 
-  function render({ events, cursor }: EventBatch, eventText: EventText): Buffer | null {
+  function render({ events, cursor, atMs }: EventBatch, eventText: EventText): Buffer | null {
     // A snapshot in mid-stream clears the id, because the old one may be ahead of a store that was restored from a backup.
     // One at the start keeps it: a client that is cut off in it asks again after its old id, without which the next snapshot
     // cannot tell a mass loss.
@@ -160,8 +160,8 @@ export function createEventStream(options: EventStreamOptions): EventStream {
     const accepted = acceptsAll ? events : filtered(events);
     if (accepted.length === 0) return settles ? Buffer.from(`${takeIdLine()}\n`) : null;
     // Clear the id before the first event, so that a client that is cut off in the snapshot does not resume after the old id.
-    if (idDue && lastId === '') return Buffer.concat([Buffer.from(`${takeIdLine()}\n`), eventText(accepted, '')]);
-    return eventText(accepted, takeIdLine());
+    if (idDue && lastId === '') return Buffer.concat([Buffer.from(`${takeIdLine()}\n`), eventText(accepted, '', atMs)]);
+    return eventText(accepted, takeIdLine(), atMs);
   }
 
   /** Returns the same array if nothing is filtered, so that `eventText` finds its bytes for all readers. */
@@ -213,34 +213,37 @@ export function createEventStream(options: EventStreamOptions): EventStream {
   return { pieces: pieces(), heartbeat: () => (idDue && !unwritten ? `${takeIdLine()}\n` : ':\n\n') };
 }
 
-/** Renders events for an event stream. @param idLine the id line of the last event, with its line end; '': none */
-type EventText = (events: readonly RollEvent[], idLine: string) => Buffer;
+/**
+ * Renders events for an event stream.
+ * @param idLine the id line of the last event, with its line end; '': none @param atMs as that of their batch
+ */
+type EventText = (events: readonly RollEvent[], idLine: string, atMs?: number) => Buffer;
 
 /** Number of batches whose bytes are kept, for the readers that are up to date. */
 const RECENT = 16;
 
 /**
  * Serializes each event once for all readers, because with 1,000 readers the JSON, and a copy per socket, would take most of
- * the time. The event's `time` is then that of its first reader. A text lives as long as its event.
+ * the time. An event that has no time of its own gets that of its first reader. A text lives as long as its event.
  */
 export function createEventText(storeId: string, clock: Pick<Clock, 'wallMs'>): EventText {
   const texts = new WeakMap<RollEvent, string>();
   const recent = new Map<readonly RollEvent[], { readonly idLine: string; readonly bytes: Buffer }>();
 
-  function textOf(event: RollEvent): string {
+  function textOf(event: RollEvent, atMs: number | undefined): string {
     const known = texts.get(event);
     if (known !== undefined) return known;
-    const sent = cloudEvent(event, storeId, clock.wallMs());
+    const sent = cloudEvent(event, storeId, atMs ?? clock.wallMs());
     // JSON.stringify adds no line breaks, so the data is one line.
     const text = `event: ${sent.type}\ndata: ${JSON.stringify(sent)}\n`;
     texts.set(event, text);
     return text;
   }
 
-  return (events, idLine) => {
+  return (events, idLine, atMs) => {
     const known = recent.get(events);
     if (known?.idLine === idLine) return known.bytes;
-    const bytes = Buffer.from(`${events.map(textOf).join('\n')}${idLine}\n`);
+    const bytes = Buffer.from(`${events.map((event) => textOf(event, atMs)).join('\n')}${idLine}\n`);
     recent.set(events, { idLine, bytes });
     for (const oldest of recent.keys()) {
       if (recent.size <= RECENT) break;

@@ -87,15 +87,19 @@ function taggedReply<T extends { readonly stale: boolean; readonly ageMs: number
   return { ...jsonReply(value), ...(value.stale ? {} : { etag: entityTag(content) }) };
 }
 
+/** The answer to a path with an instance id that is none; null: it is one. */
+export function refuseInstanceId(id: string, instance: string): Reply | null {
+  if (INSTANCE_ID.test(id)) return null;
+  return problem(400, `${quote(id)} is not an instance id: i- or mi- and 8 to 32 hex digits`, { instance });
+}
+
 /** One node by its instance id, with any presence. */
 export function containerInstance(registry: Pick<Registry, 'read'>): Handler {
   return async (request) => {
     const { path: instance, params } = request;
     const id = params['id'] ?? '';
-    if (!INSTANCE_ID.test(id)) {
-      const detail = `${quote(id)} is not an instance id: i- or mi- and 8 to 32 hex digits`;
-      return problem(400, detail, { instance });
-    }
+    const refused = refuseInstanceId(id, instance);
+    if (refused) return refused;
     const read = await readForRoute(registry, request);
     if ('status' in read) return read;
     const { roll, ageMs, stale } = read;

@@ -95,6 +95,18 @@ describe('what agents answer has the properties of the document, and no others',
     }
   });
 
+  test('the events of a node', async (t) => {
+    const { store, clock, url } = await startAgentRoutes(t);
+    store.commit([node(1)]);
+    const ask = async () =>
+      (await contract.answer(url, `${LIST}/${sampleInstanceId(1)}/events`, `${LIST}/{id}/events`)).body['events'];
+    assert.deepEqual(await ask(), []);
+    store.commit([node(1, {}, null)]);
+    store.commit([], [sampleInstanceId(1)]);
+    await clock.advance(0);
+    assert.equal(((await ask()) as unknown[]).length, 2);
+  });
+
   test('the agent itself, with and without what it may lack', async (t) => {
     const { agent, url } = await startAgentRoutes(t);
     await contract.answer(url, '/v1/self');

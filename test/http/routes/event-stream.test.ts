@@ -88,7 +88,7 @@ function resumed(log: EventLog, hold: (batch: EventBatch) => EventBatch | null) 
 
 test('a stream that resumes in a quiet roll clears its id when the store is restored', async () => {
   for (const hold of [createHold(), (batch: EventBatch) => batch]) {
-    const log = createEventLog();
+    const log = createEventLog({ wallMs: () => 0 });
     log.restart('1');
     const stream = resumed(log, hold);
     await stream.next(); // retry
@@ -99,7 +99,7 @@ test('a stream that resumes in a quiet roll clears its id when the store is rest
 });
 
 test('a change that comes while the client does not read is sent when it reads again, without another change', async () => {
-  const log = createEventLog();
+  const log = createEventLog({ wallMs: () => 0 });
   log.restart('1');
   const append = (revision: string) => log.append([{ revision, events: [{ kind: 'synced', revision, entries: [] }] }]);
   const stream = resumed(log, (batch) => batch);
