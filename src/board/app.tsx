@@ -3,6 +3,7 @@ import type { BoardRoll } from './board-roll.ts';
 import { auditAgeMs, type Feed, pageAgeMs } from './feed.ts';
 import { AuditPanel, DrainsPanel } from './findings.tsx';
 import { Banners, Head, Picker } from './head.tsx';
+import type { NodeEvents } from './node-history.ts';
 import { NodePage } from './node-page.tsx';
 import { LiveEvents, Tiles, Zones } from './overview.tsx';
 import { NodesTable } from './table.tsx';
@@ -12,6 +13,8 @@ interface AppProps {
   readonly feed: Feed;
   readonly roll: BoardRoll;
   readonly view: View;
+  /** Of the node that the view shows; null: it shows none. */
+  readonly nodeEvents: NodeEvents | null;
   /** On the page's monotonic clock, as the times of the feed. */
   readonly monotonicMs: number;
   /** Of the agent's clock. */
@@ -107,13 +110,12 @@ export function App(props: AppProps) {
           <NodePage
             id={view.node}
             node={roll.nodes.get(view.node) ?? null}
-            lines={roll.lines}
+            events={props.nodeEvents}
             drain={feed.drains?.find((each) => each.ec2InstanceId === view.node) ?? null}
             nowMs={nowMs}
             origin={props.origin}
             authorized={props.authorized}
             onBack={() => onView({ ...view, node: null }, true)}
-            onNode={openNode}
             onCopy={onCopy}
           />
         ) : (
@@ -121,7 +123,7 @@ export function App(props: AppProps) {
             {tiles}
             <div class="overview">
               {zones}
-              <LiveEvents lines={roll.lines} onNode={openNode} />
+              <LiveEvents lines={roll.lines} nowMs={nowMs} onNode={openNode} />
             </div>
             <Tabs {...props} shownCount={shown.length} onTab={(tab) => change({ tab })} />
             {view.tab === 'audit' && (

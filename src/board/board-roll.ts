@@ -1,5 +1,7 @@
 import { printable } from '../lib/foreign-text.ts';
+import type { CloudEvent } from '../record/cloud-event.ts';
 import type { KeptDifference } from '../record/difference.ts';
+import { whatHappened } from '../record/event-words.ts';
 import type { Uncertainty } from '../record/events.ts';
 import type { InstanceJson } from '../record/roll.ts';
 import { type BoardNode, boardNode } from './nodes.ts';
@@ -48,6 +50,8 @@ export interface BoardRoll {
   readonly nodes: ReadonlyMap<string, BoardNode>;
   /** Counts the changes of `nodes`. */
   version: number;
+  /** How often the roll was read whole, or came whole as a snapshot: what happened in between may be in no event. */
+  readings: number;
   revision: string | null;
   uncertainty: Uncertainty | null;
   /** Newest first, at most `MAX_LINES`. */
@@ -59,11 +63,13 @@ export interface BoardRoll {
 /** In memory; more are of no use on a screen. */
 const MAX_LINES = 500;
 
-export function createBoardRoll(): BoardRoll {
+/** @param onLine called with each line, as more may come at once than `lines` has */
+export function createBoardRoll(onLine: (line: EventLine) => void = () => {}): BoardRoll {
   const nodes = new Map<string, BoardNode>();
   const roll: BoardRoll = {
     nodes,
     version: 0,
+    readings: 0,
     revision: null,
     uncertainty: null,
     lines: [],
@@ -71,6 +77,7 @@ export function createBoardRoll(): BoardRoll {
     replace({ containerInstances, revision, uncertainty }) {
       const lostAt = new Map([...nodes].map(([id, { mood, since }]) => [id, mood === 'lost' ? since : null]));
       roll.version += 1;
+      roll.readings += 1;
       nodes.clear();
       for (const record of containerInstances) {
         const id = record.ec2InstanceId;
@@ -82,7 +89,6 @@ export function createBoardRoll(): BoardRoll {
 
     apply(event) {
       const { type, subject, data } = event;
-      const kind = type.replace(/^rollcall\.(instance|roll|audit)\./, '');
       roll.version += 1;
       roll.revision = event.revision;
       if (subject !== undefined && type.startsWith('rollcall.instance.')) {
@@ -90,58 +96,37 @@ export function createBoardRoll(): BoardRoll {
           const lostAt = event.snapshot ? null : event.time;
           nodes.set(subject, boardNode({ ...data.record, presence: data.presence }, lostAt));
         } else nodes.delete(subject);
-      } else if (kind === 'synced') {
+      } else if (type === 'rollcall.roll.synced') {
         // A snapshot is complete: what is not in it is gone.
         const there = new Set(data.instanceIds);
         for (const id of nodes.keys()) if (!there.has(id)) nodes.delete(id);
+        roll.readings += 1;
         return;
-      } else if (kind === 'uncertain') roll.uncertainty = data as Uncertainty;
-      else if (kind === 'certain') roll.uncertainty = null;
+      } else if (type === 'rollcall.roll.uncertain') roll.uncertainty = data as Uncertainty;
+      else if (type === 'rollcall.roll.certain') roll.uncertainty = null;
       if (event.snapshot) return;
-      roll.lines = [eventLine(event, kind), ...roll.lines].slice(0, MAX_LINES);
+      const line = eventLine(event);
+      roll.lines = [line, ...roll.lines].slice(0, MAX_LINES);
+      onLine(line);
     },
   };
   return roll;
 }
 
-function eventLine(event: EventJson, kind: string): EventLine {
-  const { record, previous, containerInstanceArn } = event.data;
-  const known = record ?? previous ?? (containerInstanceArn === undefined ? null : event.data);
+/** The line of an event that is not from a snapshot. */
+export function eventLine(event: EventJson): EventLine {
+  const { type, data } = event;
+  const { record, previous, containerInstanceArn } = data;
+  const isOfAudit = containerInstanceArn !== undefined;
+  const known = record ?? previous ?? (isOfAudit ? data : null);
+  const text = whatHappened(event as CloudEvent);
   return {
     id: event.id,
-    kind,
+    kind: type.slice(type.lastIndexOf('.') + 1),
     time: event.time,
-    instanceId: containerInstanceArn === undefined ? (event.subject ?? null) : (event.data.instanceId ?? null),
+    instanceId: isOfAudit ? (data.instanceId ?? null) : (event.subject ?? null),
     address: known?.privateIpAddress ? printable(known.privateIpAddress) : null,
     cluster: known?.cluster ? printable(known.cluster) : null,
-    text: printable(describeEvent(kind, event.data)),
+    text: printable(isOfAudit && data.instanceId === null ? `${text}, ${containerInstanceArn}` : text),
   };
-}
-
-function describeEvent(event: string, data: EventJson['data']): string {
-  const { record, previous, vanished, nodes, returned, lost, kind, reason } = data;
-  switch (event) {
-    case 'difference':
-    case 'resolved':
-      return `${kind}: ${reason}${data.instanceId === null ? `, ${data.containerInstanceArn}` : ''}`;
-    case 'health': {
-      const worst = record?.health.checks.find(({ status }) => status === record.health.status);
-      const why = record?.health.status === 'passing' || !worst ? '' : `, ${worst.name}: ${worst.reason}`;
-      return `${previous?.health.status ?? 'unknown'} → ${record?.health.status ?? 'unknown'}${why}`;
-    }
-    case 'departed':
-      return record?.departure?.cause ?? '';
-    case 'interruption':
-      return record?.interruption
-        ? [record.interruption.kind, record.interruption.action].filter(Boolean).join(' ')
-        : 'notice withdrawn';
-    case 'lost':
-      return `${previous ? `last ${previous.health.status}` : ''}${data.uncertain ? ', uncertain' : ''}`;
-    case 'uncertain':
-      return `${vanished} of ${nodes} nodes vanished at once`;
-    case 'certain':
-      return `${returned} returned, ${lost} lost`;
-    default:
-      return '';
-  }
 }

@@ -2,7 +2,7 @@ import type { ComponentChildren } from 'preact';
 import { printable } from '../lib/foreign-text.ts';
 import type { Uncertainty } from '../record/events.ts';
 import type { Feed } from './feed.ts';
-import { ageText } from './text.ts';
+import { ageText, momentText } from './text.ts';
 import type { Facets, FacetValue } from './view.ts';
 
 interface HeadProps {
@@ -126,7 +126,7 @@ interface BannersProps {
 
 /** What a reader must know before the page is believed. */
 export function Banners({ feed, uncertainty, ageMs, drainsAgeMs, nowMs }: BannersProps) {
-  const asOf = ageMs === null ? '' : clockText(nowMs - ageMs);
+  const asOf = ageMs === null ? '' : momentText(nowMs - ageMs, nowMs);
   const { roll } = feed.self ?? {};
   const isAway = feed.phase === 'retrying';
   return (
@@ -156,7 +156,7 @@ export function Banners({ feed, uncertainty, ageMs, drainsAgeMs, nowMs }: Banner
         <Banner tone="note" title="The drains cannot be read">
           {printable(feed.drainsError)}.{' '}
           {feed.drains
-            ? `They are shown as of ${clockText(nowMs - drainsAgeMs)}.`
+            ? `They are shown as of ${momentText(nowMs - drainsAgeMs, nowMs)}.`
             : 'Which nodes are draining is not known.'}
         </Banner>
       )}
@@ -183,9 +183,4 @@ export function Banner({ tone, title, children }: { tone: string; title: string;
       <strong>{title}</strong> {children}
     </p>
   );
-}
-
-/** The time of day of the reader. */
-function clockText(wallMs: number): string {
-  return new Date(wallMs).toLocaleTimeString([], { hour12: false });
 }

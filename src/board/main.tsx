@@ -1,9 +1,10 @@
 /** The board in a browser: the only file of it that touches the page, its clocks and its storage. */
 import { render } from 'preact';
 import { App } from './app.tsx';
-import { createPageClock } from './attention.ts';
+import { createPageClock, pageIsSeen } from './attention.ts';
 import { createBoardRoll } from './board-roll.ts';
 import { type Feed, LOADING, runFeed } from './feed.ts';
+import { createNodeEvents } from './node-history.ts';
 import { titleText } from './text.ts';
 import { DEFAULT_VIEW, queryOfView, type View, viewOfQuery } from './view.ts';
 
@@ -15,7 +16,6 @@ const TOAST_MS = 2_500;
 const TOKEN_KEY = 'rollcall-token';
 
 const root = document.getElementById('board') as HTMLElement;
-const roll = createBoardRoll();
 const monotonicMs = createPageClock(
   () => performance.now(),
   () => Date.now(),
@@ -25,6 +25,16 @@ let feed: Feed = LOADING;
 let copied: string | null = null;
 let drawing: ReturnType<typeof setTimeout> | null = null;
 let reading = new AbortController();
+const attention = { sleep, monotonicMs, isHidden: () => document.hidden, hiddenChanges };
+const asking = { get: askAgent, sleep, wallMs: () => Date.now() };
+const nodeEvents = createNodeEvents({
+  ...asking,
+  isSeen: (signal) => pageIsSeen(attention, signal),
+  onChange: draw,
+});
+const roll = createBoardRoll(nodeEvents.add);
+/** Of the roll, when the events of the node were read. */
+let readings = 0;
 
 function sleep(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -58,27 +68,29 @@ function token(): string | null {
   return sessionStorage.getItem(TOKEN_KEY);
 }
 
+function askAgent(path: string, signal: AbortSignal): Promise<Response> {
+  const known = token();
+  const headers: Record<string, string> = known === null ? {} : { Authorization: `Bearer ${known}` };
+  return fetch(path, { headers, signal, cache: 'no-store' });
+}
+
 function start() {
   reading.abort();
   reading = new AbortController();
   const { signal } = reading;
   const deps = {
+    ...asking,
+    ...attention,
     roll,
-    get: (path: string, inner: AbortSignal) => {
-      const known = token();
-      const headers: Record<string, string> = known === null ? {} : { Authorization: `Bearer ${known}` };
-      return fetch(path, { headers, signal: inner, cache: 'no-store' });
-    },
-    sleep,
-    monotonicMs,
-    wallMs: () => Date.now(),
     random: Math.random,
-    isHidden: () => document.hidden,
-    hiddenChanges,
     onChange: (next: Feed) => {
       if (signal.aborted) return;
       const isFirst = feed.heardAtMs === null && next.heardAtMs !== null;
+      // The agent may have been started again, or its log begun anew.
+      const isNew = roll.readings !== readings || (feed.phase !== 'live' && next.phase === 'live');
+      readings = roll.readings;
       feed = next;
+      if (isNew) nodeEvents.readAgain();
       if (isFirst) drawNow();
       else draw();
     },
@@ -97,12 +109,14 @@ function drawNow() {
   if (drawing !== null) clearTimeout(drawing);
   drawing = null;
   const bad = [...roll.nodes.values()].filter(({ mood }) => mood === 'lost' || mood === 'critical').length;
+  nodeEvents.open(view.node, roll.lines);
   document.title = titleText(feed.phase, bad, view.cluster);
   render(
     <App
       feed={feed}
       roll={roll}
       view={view}
+      nodeEvents={nodeEvents.shown()}
       monotonicMs={monotonicMs()}
       nowMs={Math.floor((Date.now() + feed.clockOffsetMs) / 1_000) * 1_000}
       origin={location.origin}

@@ -1,30 +1,29 @@
 import { printable } from '../lib/foreign-text.ts';
-import type { EventLine } from './board-roll.ts';
 import type { DrainJson } from './feed.ts';
 import { Banner } from './head.tsx';
+import type { NodeEvents } from './node-history.ts';
 import type { BoardNode } from './nodes.ts';
-import { EventList } from './overview.tsx';
+import { EventItem } from './overview.tsx';
 import { Copy } from './table.tsx';
-import { ageText, commandsFor, nodeAgeText, nodeClockText } from './text.ts';
+import { ageText, commandsFor, momentText, nodeAgeText, nodeClockText } from './text.ts';
 
 interface NodePageProps {
   readonly id: string;
   /** null: it is not on the roll. */
   readonly node: BoardNode | null;
-  readonly lines: readonly EventLine[];
+  /** null: not asked for yet. */
+  readonly events: NodeEvents | null;
   readonly drain: DrainJson | null;
   readonly nowMs: number;
   readonly origin: string;
   readonly authorized: boolean;
   readonly onBack: () => void;
-  readonly onNode: (id: string) => void;
   readonly onCopy: (text: string) => void;
 }
 
 /** Everything about one node. */
 export function NodePage(props: NodePageProps) {
-  const { id, node, lines, drain, nowMs, origin, authorized, onBack, onNode, onCopy } = props;
-  const own = lines.filter(({ instanceId }) => instanceId === id);
+  const { id, node, events, drain, nowMs, origin, authorized, onBack, onCopy } = props;
   return (
     <article class="node">
       <button type="button" class="back" onClick={onBack}>
@@ -53,12 +52,7 @@ export function NodePage(props: NodePageProps) {
       {node && <Checks node={node} nowMs={nowMs} />}
       <div class="columns">
         {node && <Facts node={node} nowMs={nowMs} onCopy={onCopy} />}
-        <section class="panel">
-          <h2>
-            Events <small>since this page was opened</small>
-          </h2>
-          <EventList lines={own} empty="No event of this node." onNode={onNode} />
-        </section>
+        {events && <Events events={events} nowMs={nowMs} />}
       </div>
       {node && (
         <section class="panel commands">
@@ -108,6 +102,43 @@ function Checks({ node, nowMs }: { node: BoardNode; nowMs: number }) {
       </table>
     </section>
   );
+}
+
+/** What happened to the node, newest first, and how far back that reaches. */
+function Events({ events, nowMs }: { events: NodeEvents; nowMs: number }) {
+  const { lines, earlier, log, error } = events;
+  const since = log && momentText(Date.parse(log.since), nowMs);
+  return (
+    <section class="panel own-events">
+      <h2>
+        Events <small>since {since ?? 'this page was opened'}</small>
+      </h2>
+      {error !== null && (
+        <p class="hint" role="status">
+          What happened before is not shown: {printable(error)}.
+        </p>
+      )}
+      {lines.length === 0 && <p class="empty">No event of this node since.</p>}
+      <ol class="lines">
+        {lines.map((line) => (
+          <EventItem key={line.id} line={line} nowMs={nowMs} onNode={null} />
+        ))}
+        {earlier.length > 0 && (
+          <li class="hint">The log of this agent begins at {since}. What happened shortly before may be missing.</li>
+        )}
+        {earlier.map((line) => (
+          <EventItem key={line.id} line={line} nowMs={nowMs} onNode={null} />
+        ))}
+      </ol>
+      {log && <p class="hint">{reachText(log, since ?? '')}</p>}
+    </section>
+  );
+}
+
+function reachText({ since, begun, omitted }: NonNullable<NodeEvents['log']>, at: string): string {
+  if (omitted > 0) return `${omitted.toLocaleString('en')} older ones are not shown.`;
+  if (since === begun) return `This agent began its log at ${at}, at first or anew; what happened before is not in it.`;
+  return `This agent keeps the newest events of all nodes: what happened before ${at} is not in its log any more.`;
 }
 
 /** Left out where they do not apply; of the others an unknown value is shown as such. */

@@ -1,7 +1,7 @@
 import { useMemo, useState } from 'preact/hooks';
 import type { EventLine } from './board-roll.ts';
 import { type BoardNode, isInTile, MOODS, type Mood, type Tile, type Zone, zonesOf } from './nodes.ts';
-import { noNodesText } from './text.ts';
+import { momentText, noNodesText } from './text.ts';
 import { UNKNOWN } from './view.ts';
 
 interface TilesProps {
@@ -125,6 +125,8 @@ function Legend() {
 
 interface EventsProps {
   readonly lines: readonly EventLine[];
+  /** Of the agent's clock. */
+  readonly nowMs: number;
   readonly onNode: (id: string) => void;
 }
 
@@ -132,7 +134,7 @@ interface EventsProps {
 const SHOWN_LINES = 100;
 
 /** What happens, newest first. A pause keeps the lines still; nothing is missed. */
-export function LiveEvents({ lines, onNode }: EventsProps) {
+export function LiveEvents({ lines, nowMs, onNode }: EventsProps) {
   const [held, setHeld] = useState<readonly EventLine[] | null>(null);
   const shown = held ?? lines;
   const newest = held?.[0];
@@ -145,38 +147,41 @@ export function LiveEvents({ lines, onNode }: EventsProps) {
           {held === null ? 'Pause' : waiting === 0 ? 'Resume' : `Resume (${waiting < 0 ? 'many' : waiting} new)`}
         </button>
       </h2>
-      <EventList lines={shown} empty="Nothing has happened since this page was opened." onNode={onNode} />
+      {shown.length === 0 && <p class="empty">Nothing has happened since this page was opened.</p>}
+      <ol class="lines">
+        {shown.slice(0, SHOWN_LINES).map((line) => (
+          <EventItem key={line.id} line={line} nowMs={nowMs} onNode={onNode} />
+        ))}
+      </ol>
     </section>
   );
 }
 
-interface EventListProps extends EventsProps {
-  /** Shown where there is no line. */
-  readonly empty: string;
+interface EventItemProps {
+  readonly line: EventLine;
+  readonly nowMs: number;
+  /** null: the page is that of the node. */
+  readonly onNode: ((id: string) => void) | null;
 }
 
-export function EventList({ lines, empty, onNode }: EventListProps) {
-  if (lines.length === 0) return <p class="empty">{empty}</p>;
+export function EventItem({ line, nowMs, onNode }: EventItemProps) {
+  const { kind, time, instanceId, address, text } = line;
   return (
-    <ol class="lines">
-      {lines.slice(0, SHOWN_LINES).map((line) => (
-        <li key={line.id} class={line.kind}>
-          <time dateTime={line.time}>{new Date(line.time).toLocaleTimeString([], { hour12: false })}</time>
-          <b>{line.kind}</b>
-          {line.instanceId && (
-            <a
-              href={`?node=${line.instanceId}`}
-              onClick={(event) => {
-                event.preventDefault();
-                onNode(line.instanceId ?? '');
-              }}
-            >
-              {line.address ?? line.instanceId}
-            </a>
-          )}
-          {line.text && <span>{line.text}</span>}
-        </li>
-      ))}
-    </ol>
+    <li class={kind}>
+      <time dateTime={time}>{momentText(Date.parse(time), nowMs)}</time>
+      <b>{kind}</b>
+      {instanceId && onNode && (
+        <a
+          href={`?node=${instanceId}`}
+          onClick={(event) => {
+            event.preventDefault();
+            onNode(instanceId);
+          }}
+        >
+          {address ?? instanceId}
+        </a>
+      )}
+      {text && <span>{text}</span>}
+    </li>
   );
 }

@@ -28,6 +28,14 @@ export function nodeClockText(record: OfNode): string | null {
   return skew && `${skew}; the ages are not by it`;
 }
 
+/** The time of day of the reader, with the date if that is another than now. */
+export function momentText(atMs: number, nowMs: number): string {
+  const [at, now] = [new Date(atMs), new Date(nowMs)];
+  const time = at.toLocaleTimeString([], { hour12: false });
+  if (at.toDateString() === now.toDateString()) return time;
+  return `${at.toLocaleDateString([], { month: 'short', day: 'numeric' })} ${time}`;
+}
+
 /**
  * The title of the page, which is all that a reader sees of a hidden tab: it has a number only while that is kept current.
  * @param bad how many nodes are lost or critical @param cluster null for all
@@ -71,6 +79,10 @@ export function commandsFor({ id, arn, cluster, address }: Subject, origin: stri
     {
       what: 'the same from this agent',
       line: `curl -s ${header}${shellWord(`${origin}/v1/containerInstances/${id}`)}`,
+    },
+    {
+      what: 'what happened to it, as far as this agent has it',
+      line: `curl -s ${header}${shellWord(`${origin}/v1/containerInstances/${id}/events`)}`,
     },
     { what: 'what happens to nodes of its cluster', line: cluster && `rollcall watch --cluster ${shellWord(cluster)}` },
     {

@@ -73,7 +73,7 @@ test('an uncertainty lasts until it is certain, and says its numbers', () => {
   };
   roll.apply(sent({ kind: 'uncertain', revision: '9', uncertainty, part: 0 }));
   assert.deepEqual(roll.uncertainty, uncertainty);
-  assert.equal(roll.lines[0]?.text, '40 of 100 nodes vanished at once');
+  assert.equal(roll.lines[0]?.text, '40 of 100 nodes vanished at once; the store or the network may be what failed');
   roll.apply(sent({ kind: 'certain', revision: '10', upTo: '10', part: 0, returned: 39, lost: 1 }));
   assert.equal(roll.uncertainty, null);
 });

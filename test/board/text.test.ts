@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import {
   ageText,
   commandsFor,
+  momentText,
   nodeAgeText,
   nodeClockText,
   noNodesText,
@@ -27,6 +28,12 @@ test('an age of a node is by the clock that all nodes share, or the page says by
     /^the clock of i-00000001 is 50 min behind EC2's; the ages are not by it$/,
   );
   assert.match(nodeClockText(of(null)) ?? '', /; the ages are by it$/);
+});
+
+test('an instant of another day has its date', () => {
+  const now = new Date(2026, 10, 22, 12, 48, 27).getTime();
+  assert.equal(momentText(now - 60_000, now), '12:47:27');
+  assert.equal(momentText(now - 86_400_000, now), 'Nov 21 12:48:27');
 });
 
 test('neither a cluster without nodes nor a roll not read looks like an empty store', () => {

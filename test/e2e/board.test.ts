@@ -246,6 +246,65 @@ test('10,000 nodes are searched, filtered, sorted and copied, and an event chang
   assert.deepEqual(complaints, []);
 });
 
+test('the page of a node tells what happened before it was opened, and goes on, each event once', async (t) => {
+  const { url, update } = await startRoll(t, 3);
+  // The log of the agent begins with its first reader.
+  await (await fetch(`${url}/v1/containerInstances`)).arrayBuffer();
+  await update(2, 'warning', HOSTILE);
+  await update(3, 'critical', 'of another node');
+  await update(2, 'passing', '');
+  const browser = await startBrowser(t);
+  const { page, complaints } = await openPage(browser, url);
+  const path = `/v1/containerInstances/${spreadInstanceId(2)}/events`;
+  const events = page.locator('.own-events');
+  const lines = events.locator('.lines li');
+  const shows = (count: number) => until(`${count} lines`, PATIENCE_MS, async () => (await lines.count()) === count);
+  await page.goto(`${url}/?node=${spreadInstanceId(2)}`);
+  await shows(2);
+  assert.match(await lines.first().innerText(), /^\d\d:\d\d:\d\d\s+health\s+warning → passing$/);
+  assert.match(
+    await lines.last().innerText(),
+    /passing → warning: disk: <img src=x onerror="window\.hacked=1">\?<\/script>/,
+  );
+  assert.equal(await page.evaluate('window.hacked'), undefined);
+  assert.match(
+    await events.innerText(),
+    /^Events\s+since \d\d:\d\d:\d\d\s[\s\S]*This agent began its log at \d\d:\d\d:\d\d/,
+  );
+  await update(2, 'critical', 'none free');
+  await shows(3);
+  assert.match(await lines.first().innerText(), /passing → critical: disk: none free/);
+  await takePictures(page, 'node-events');
+
+  // The log is begun anew, as after a restart of the agent; the page says what it has seen itself.
+  const begun = new Date(Date.now() + 3_600_000).toISOString();
+  await page.route(`**${path}*`, (route) => route.fulfill({ json: { events: [], omitted: 0, since: begun, begun } }));
+  await page.locator('.back').click();
+  await page.goBack();
+  await shows(2);
+  assert.match(
+    await lines.first().innerText(),
+    /^The log of this agent begins at \d\d:\d\d:\d\d\. What happened shortly before/,
+  );
+
+  // An agent of a version without the answer.
+  await page.unroute(`**${path}*`);
+  await page.route(`**${path}*`, (route) =>
+    route.fulfill({ status: 404, json: { detail: 'unknown path; / lists the paths' } }),
+  );
+  await page.goto(`${url}/?node=${spreadInstanceId(2)}`);
+  await until('it says so', PATIENCE_MS, async () =>
+    /this agent is of a version that does not tell what happened before/.test(await events.innerText()),
+  );
+  assert.match(await events.innerText(), /^Events\s+since this page was opened/);
+  await until('the page is live', PATIENCE_MS, async () => /live/.test(await page.locator('.fresh').innerText()));
+  await update(2, 'passing', '');
+  await shows(1);
+  assert.match(await lines.first().innerText(), /critical → passing/);
+  for (const width of [640, 400, 320]) await fits(page, width);
+  assert.deepEqual(complaints, []);
+});
+
 test('what a board cannot read is called old, and why; what it does not have whole, too', async (t) => {
   const { url } = await startRoll(t, 3);
   const browser = await startBrowser(t);
