@@ -1,7 +1,7 @@
 import { useMemo } from 'preact/hooks';
 import type { BoardRoll } from './board-roll.ts';
 import { auditAgeMs, type Feed, pageAgeMs } from './feed.ts';
-import { AuditPanel, DrainsPanel } from './findings.tsx';
+import { AuditPanel, DrainsPanel, differenceCount } from './findings.tsx';
 import { Banners, Head, Picker } from './head.tsx';
 import type { NodeEvents } from './node-history.ts';
 import { NodePage } from './node-page.tsx';
@@ -110,6 +110,7 @@ export function App(props: AppProps) {
           <NodePage
             id={view.node}
             node={roll.nodes.get(view.node) ?? null}
+            isRead={isRead}
             events={props.nodeEvents}
             drain={feed.drains?.find((each) => each.ec2InstanceId === view.node) ?? null}
             nowMs={nowMs}
@@ -204,7 +205,7 @@ interface TabsProps extends AppProps {
 function Tabs({ feed, view, shownCount, onTab }: TabsProps) {
   const tabs: readonly (readonly [Tab, string, number | null])[] = [
     ['nodes', 'Nodes', shownCount],
-    ['audit', 'Audit', feed.audit?.report.differences.length ?? null],
+    ['audit', 'Audit', feed.audit && differenceCount(feed.audit.report)],
     ['drains', 'Drains', feed.drains && feed.draining],
   ];
   return (

@@ -44,7 +44,8 @@ interface StatusJson {
 }
 
 export interface AuditJson {
-  readonly report: AuditReport;
+  /** `omitted`: how many more there were of each kind. */
+  readonly report: AuditReport & { readonly omitted: Readonly<Record<string, number>> };
   readonly ageMs: number | null;
   readonly stale: boolean;
   readonly staleReason: string | null;

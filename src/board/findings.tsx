@@ -1,3 +1,4 @@
+import { DIFFERENCE_KINDS } from '../audit/audit-report.ts';
 import { printable } from '../lib/foreign-text.ts';
 import type { AuditJson, DrainJson } from './feed.ts';
 import { Banner } from './head.tsx';
@@ -13,17 +14,25 @@ interface AuditPanelProps {
   readonly onNode: (id: string) => void;
 }
 
+/** How many differences there are, also those that the agent leaves out. */
+export function differenceCount({ differences, omitted }: AuditJson['report']): number {
+  return DIFFERENCE_KINDS.reduce((sum, kind) => sum + (omitted[kind] ?? 0), differences.length);
+}
+
 /** What the continuous audit found: the roll against ECS. */
 export function AuditPanel({ audit, ageMs, error, nowMs, onNode }: AuditPanelProps) {
   if (!audit) return <p class="empty">{error ? printable(error) : 'Loading …'}</p>;
   const { report } = audit;
   const findings = [...report.differences, ...report.notes];
+  const left = Object.entries(report.omitted)
+    .filter(([kind]) => kind !== 'cluster')
+    .map(([kind, count]) => `${count.toLocaleString('en')} more of the kind ${kind}`);
   return (
     <section class="panel">
       <h2>
         Audit{' '}
         <small>
-          {report.agreeing.toLocaleString('en')} agree, {report.differences.length} differ
+          {report.agreeing.toLocaleString('en')} agree, {differenceCount(report).toLocaleString('en')} differ
           {ageMs !== null && `; ${ageText(ageMs)} old`}
           {audit.stale && ', stale'}
         </small>
@@ -61,6 +70,7 @@ export function AuditPanel({ audit, ageMs, error, nowMs, onNode }: AuditPanelPro
           </tbody>
         </table>
       )}
+      {left.length > 0 && <p class="hint">Not shown: {left.join(', ')}. rollcall audit names all.</p>}
     </section>
   );
 }

@@ -11,6 +11,8 @@ interface NodePageProps {
   readonly id: string;
   /** null: it is not on the roll. */
   readonly node: BoardNode | null;
+  /** Whether there is a roll, however old. */
+  readonly isRead: boolean;
   /** null: not asked for yet. */
   readonly events: NodeEvents | null;
   readonly drain: DrainJson | null;
@@ -23,7 +25,7 @@ interface NodePageProps {
 
 /** Everything about one node. */
 export function NodePage(props: NodePageProps) {
-  const { id, node, events, drain, nowMs, origin, authorized, onBack, onCopy } = props;
+  const { id, node, isRead, events, drain, nowMs, origin, authorized, onBack, onCopy } = props;
   return (
     <article class="node">
       <button type="button" class="back" onClick={onBack}>
@@ -33,7 +35,8 @@ export function NodePage(props: NodePageProps) {
         {node?.address ?? printable(id)}
         {node && <span class={`mood strong ${node.mood}`}>{node.mood === 'departed' ? node.state : node.mood}</span>}
       </h1>
-      {!node && (
+      {!node && !isRead && <p class="empty">No roll has been read yet.</p>}
+      {!node && isRead && (
         <Banner tone="note" title="Not on the roll">
           The store has no record of this node: it never registered, or its record was kept for its retention and is
           gone.

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -246,6 +246,51 @@ test('10,000 nodes are searched, filtered, sorted and copied, and an event chang
   assert.deepEqual(complaints, []);
 });
 
+test('the page is one file of at most 60 kB', async () => {
+  assert.ok((await stat(BOARD)).size <= 60_000);
+});
+
+test('a node is not called gone before the roll was read', async (t) => {
+  const { url } = await startRoll(t, 3);
+  const browser = await startBrowser(t);
+  const { page, complaints } = await openPage(browser, url);
+  const list = '**/v1/containerInstances?*';
+  await page.route(list, (route) => route.fulfill({ status: 503, json: { detail: 'the roll is not known' } }));
+  await page.goto(`${url}/?node=${spreadInstanceId(2)}`);
+  await banner(page, /No roll yet\s+the roll is not known/);
+  assert.doesNotMatch(await page.locator('main').innerText(), /Not on the roll/);
+  assert.match(await page.locator('article').innerText(), /No roll has been read yet/);
+  await page.unroute(list);
+  await until('it is read', PATIENCE_MS, async () => (await page.locator('article .checks').count()) === 1);
+  await page.goto(`${url}/?node=${spreadInstanceId(4)}`);
+  await until('one that is not there is called so', PATIENCE_MS, async () =>
+    /Not on the roll/.test(await page.locator('main').innerText()),
+  );
+  assert.deepEqual(complaints, []);
+});
+
+test('the audit counts what it does not show', async (t) => {
+  const { url } = await startRoll(t, 3);
+  const browser = await startBrowser(t);
+  const { page, complaints } = await openPage(browser, url);
+  const ghosts = Array.from({ length: 200 }, (_, n) => ({
+    ...{ kind: 'ghost', instanceId: spreadInstanceId(n + 10), cluster: 'demo', containerInstanceArn: `arn:${n}` },
+    ...{ privateIpAddress: null, since: null, reason: 'never on the roll' },
+  }));
+  const report = { agreeing: 3, differences: ghosts, notes: [], omitted: { ghost: 1_300, cluster: 2 } };
+  await page.route('**/v1/audit', (route) =>
+    route.fulfill({ json: { report, ageMs: 1_000, stale: false, staleReason: null } }),
+  );
+  await page.goto(`${url}/?tab=audit`);
+  await until('all are counted', PATIENCE_MS, async () =>
+    /3 agree, 1,500 differ/.test(await page.locator('h2', { hasText: 'Audit' }).innerText()),
+  );
+  assert.match(await page.locator('.tabs').innerText(), /Audit 1,500/);
+  assert.match(await page.locator('.hint').innerText(), /^Not shown: 1,300 more of the kind ghost\. rollcall audit/);
+  await takePictures(page, 'audit');
+  assert.deepEqual(complaints, []);
+});
+
 test('the page of a node tells what happened before it was opened, and goes on, each event once', async (t) => {
   const { url, update } = await startRoll(t, 3);
   // The log of the agent begins with its first reader.
@@ -319,7 +364,7 @@ test('what a board cannot read is called old, and why; what it does not have who
     });
   }
   const drain = { ec2InstanceId: spreadInstanceId(1), phase: 'drained', cluster: 'demo', reason: HOSTILE, since: null };
-  const report = { agreeing: 2, differences: [], notes: [] };
+  const report = { agreeing: 2, differences: [], notes: [], omitted: {} };
   answers['events'] = { status: 503, json: { detail: 'all 1000 event readers of this agent are in use' } };
   answers['status'] = { status: 200, json: { drains: [drain], draining: 6_000, notes: [] } };
   answers['audit'] = { status: 200, json: { report, ageMs: 60_000, stale: false, staleReason: null } };
