@@ -125,56 +125,73 @@ interface BannersProps {
 }
 
 /** What a reader must know before the page is believed. */
-export function Banners({ feed, uncertainty, ageMs, drainsAgeMs, nowMs }: BannersProps) {
+export function Banners(props: BannersProps) {
+  const banners = bannersOf(props);
+  return (
+    <>
+      <div class="banners">
+        {banners.map(({ tone, title, body }) => (
+          <Banner key={title} tone={tone} title={title}>
+            {body}
+          </Banner>
+        ))}
+      </div>
+      {/* Their times change each second, which no reader can listen to. */}
+      <p class="unseen" role="status">
+        {banners.map(({ title }) => `${title}.`).join(' ')}
+      </p>
+    </>
+  );
+}
+
+interface BannerText {
+  readonly tone: 'bad' | 'doubt' | 'note';
+  readonly title: string;
+  readonly body: ComponentChildren;
+}
+
+function bannersOf({ feed, uncertainty, ageMs, drainsAgeMs, nowMs }: BannersProps): readonly BannerText[] {
   const asOf = ageMs === null ? '' : momentText(nowMs - ageMs, nowMs);
   const { roll } = feed.self ?? {};
   const isAway = feed.phase === 'retrying';
-  return (
-    <div class="banners" aria-live="polite">
-      {isAway && (
-        <Banner tone="bad" title={ageMs === null ? 'No roll yet' : 'Not connected'}>
-          {feed.error}. The page reconnects by itself
-          {ageMs === null ? '.' : `; it shows the roll as of ${asOf}.`}
-        </Banner>
-      )}
-      {!isAway && roll?.stale && ageMs !== null && (
-        <Banner tone="bad" title="The store does not answer">
-          The roll is as of {asOf}, {ageText(ageMs)} ago. Nodes go on running; their agents register again by
-          themselves.
-          {roll.lastError && <code>{roll.lastError}</code>}
-        </Banner>
-      )}
-      {uncertainty && (
-        <Banner tone="doubt" title={`${uncertainty.vanished} of ${uncertainty.nodes} nodes vanished at once`}>
-          {`More than ${Math.round(uncertainty.limitShare * 100)} % and ${uncertainty.limitCount} nodes: the store or the network may be what failed. `}
-          {Date.parse(uncertainty.until) > nowMs
-            ? `Those that have not returned in ${ageText(Date.parse(uncertainty.until) - nowMs)} count as lost.`
-            : 'It ends once the store has confirmed which of them are gone.'}
-        </Banner>
-      )}
-      {!isAway && feed.drainsError !== null && (
-        <Banner tone="note" title="The drains cannot be read">
-          {printable(feed.drainsError)}.{' '}
-          {feed.drains
-            ? `They are shown as of ${momentText(nowMs - drainsAgeMs, nowMs)}.`
-            : 'Which nodes are draining is not known.'}
-        </Banner>
-      )}
-      {feed.drains && feed.draining > feed.drains.length && (
-        <Banner
-          tone="note"
-          title={`Only ${feed.drains.length.toLocaleString('en')} of ${feed.draining.toLocaleString('en')} drains are shown`}
-        >
-          The number and the table know no more of them: rollcall status --cluster NAME counts those of a cluster.
-        </Banner>
-      )}
-      {feed.audit?.stale && (
-        <Banner tone="note" title="The audit is stale">
-          {feed.audit.staleReason}
-        </Banner>
-      )}
-    </div>
-  );
+  const banners: BannerText[] = [];
+  if (isAway) {
+    const body = `${printable(feed.error ?? '')}. The page reconnects by itself${ageMs === null ? '.' : `; it shows the roll as of ${asOf}.`}`;
+    banners.push({ tone: 'bad', title: ageMs === null ? 'No roll yet' : 'Not connected', body });
+  } else if (roll?.stale && ageMs !== null) {
+    const body = (
+      <>
+        The roll is as of {asOf}, {ageText(ageMs)} ago. Nodes go on running; their agents register again by themselves.
+        {roll.lastError && <code>{printable(roll.lastError)}</code>}
+      </>
+    );
+    banners.push({ tone: 'bad', title: 'The store does not answer', body });
+  }
+  if (uncertainty) {
+    const { vanished, nodes, limitShare, limitCount, until } = uncertainty;
+    const limits = `More than ${Math.round(limitShare * 100)} % and ${limitCount} nodes: the store or the network may be what failed.`;
+    const end =
+      Date.parse(until) > nowMs
+        ? `Those that have not returned in ${ageText(Date.parse(until) - nowMs)} count as lost.`
+        : 'It ends once the store has confirmed which of them are gone.';
+    banners.push({ tone: 'doubt', title: `${vanished} of ${nodes} nodes vanished at once`, body: `${limits} ${end}` });
+  }
+  if (!isAway && feed.drainsError !== null) {
+    const shown = feed.drains
+      ? `They are shown as of ${momentText(nowMs - drainsAgeMs, nowMs)}.`
+      : 'Which nodes are draining is not known.';
+    const body = `${printable(feed.drainsError)}. ${shown}`;
+    banners.push({ tone: 'note', title: 'The drains cannot be read', body });
+  }
+  if (feed.drains && feed.draining > feed.drains.length) {
+    const [shown, all] = [feed.drains.length, feed.draining].map((count) => count.toLocaleString('en'));
+    const body =
+      'The number and the table know no more of them: rollcall status --cluster NAME counts those of a cluster.';
+    banners.push({ tone: 'note', title: `Only ${shown} of ${all} drains are shown`, body });
+  }
+  if (feed.audit?.stale)
+    banners.push({ tone: 'note', title: 'The audit is stale', body: printable(feed.audit.staleReason ?? '') });
+  return banners;
 }
 
 export function Banner({ tone, title, children }: { tone: string; title: string; children: ComponentChildren }) {

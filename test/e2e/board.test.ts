@@ -269,6 +269,27 @@ test('a node is not called gone before the roll was read', async (t) => {
   assert.deepEqual(complaints, []);
 });
 
+test('a screen reader hears of a banner once, not of each second that it counts', async (t) => {
+  const { url } = await startRoll(t, 3);
+  const browser = await startBrowser(t);
+  const { page, complaints } = await openPage(browser, url);
+  const uncertainty = { vanished: 4, nodes: 7, limitShare: 0.3, limitCount: 2, since: '2026-01-01T00:00:00Z' };
+  const untilAt = new Date(Date.now() + 3_600_000).toISOString();
+  await page.route('**/v1/self', async (route) => {
+    const self = (await (await fetch(`${url}/v1/self`)).json()) as { roll: object };
+    const roll = { ...self.roll, stale: true, uncertainty: { ...uncertainty, until: untilAt } };
+    await route.fulfill({ json: { ...self, roll } }).catch(() => {}); // ended by the test
+  });
+  await page.goto(url);
+  await banner(page, /The store does not answer.* ago[\s\S]*4 of 7 nodes vanished at once.*count as lost/);
+  assert.equal(
+    await page.locator('[role=status].unseen').textContent(),
+    'The store does not answer. 4 of 7 nodes vanished at once.',
+  );
+  assert.equal(await page.locator('.banners [aria-live], .banners[aria-live]').count(), 0);
+  assert.deepEqual(complaints, []);
+});
+
 test('the audit counts what it does not show', async (t) => {
   const { url } = await startRoll(t, 3);
   const browser = await startBrowser(t);
