@@ -1,3 +1,4 @@
+import { useEffect, useRef } from 'preact/hooks';
 import { printable } from '../lib/foreign-text.ts';
 import type { DrainJson } from './feed.ts';
 import { Banner } from './head.tsx';
@@ -26,12 +27,15 @@ interface NodePageProps {
 /** Everything about one node. */
 export function NodePage(props: NodePageProps) {
   const { id, node, isRead, events, drain, nowMs, origin, authorized, onBack, onCopy } = props;
+  const title = useRef<HTMLHeadingElement>(null);
+  // The link that led here is gone, and with it the place of the keyboard and of a screen reader.
+  useEffect(() => title.current?.focus({ preventScroll: true }), [id]);
   return (
     <article class="node">
       <button type="button" class="back" onClick={onBack}>
         ← All nodes
       </button>
-      <h1>
+      <h1 tabIndex={-1} ref={title}>
         {node?.address ?? printable(id)}
         {node && <span class={`mood strong ${node.mood}`}>{node.mood === 'departed' ? node.state : node.mood}</span>}
       </h1>

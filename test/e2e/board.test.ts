@@ -237,6 +237,9 @@ test('10,000 nodes are searched, filtered, sorted and copied, and an event chang
   });
   await rows.last().locator('.address a').click();
   await page.locator('article.node').waitFor();
+  await until('the title has the focus', PATIENCE_MS, () =>
+    page.evaluate<boolean>("document.activeElement.matches('h1')"),
+  );
   assert.match(await page.locator('.commands').innerText(), new RegExp(`rollcall show ${spreadInstanceId(10_000)}`));
   await takePictures(page, 'node');
   await page.goBack();
