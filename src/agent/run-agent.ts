@@ -87,7 +87,8 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
   });
   const onError = (error: unknown) => log.error(`answering a request failed: ${describeError(error)}`);
   const access = await openAccess(config.access, clock);
-  const server = await startHttpServer({ listen: config.listen, routes, clock, onError, access });
+  const onAccessError = (error: unknown) => log.error(`${describeError(error)}; what was read before stays`);
+  const server = await startHttpServer({ listen: config.listen, routes, clock, onError, onAccessError, access });
   if (openTo) log.warn(openTo);
   log.info({ url: server.url, store: deps.store.label }, `rollcall ${deps.version} answers on ${server.url}`);
   try {

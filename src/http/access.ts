@@ -39,7 +39,8 @@ export interface Access {
   /** The answer to a request that is not let in; null: it is. */
   refuse(req: IncomingMessage, path: string): Reply | null;
   /**
-   * Reads the files anew every 5 s until `signal` aborts. Files that cannot be used are reported once and change nothing.
+   * Reads the files anew every 5 s until `signal` aborts. What cannot be used is reported once and changes nothing; the others
+   * count all the same.
    */
   follow(on: AccessChanges, onError: (error: unknown) => void, signal: AbortSignal): Promise<void>;
 }
@@ -62,36 +63,28 @@ const PAGE_PATH = '/';
 const REREAD_MS = 5_000;
 const MIN_TOKEN_CHARS = 16;
 
-interface Loaded {
-  readonly tls: ServerPems | null;
-  /** SHA-256 of each token; null: none is needed. */
-  readonly tokens: readonly Buffer[] | null;
-}
-
 /** @returns null where no file is set: there is nothing to check or to read anew @throws RollcallError for a file that cannot be used */
 export async function openAccess(files: AccessFiles, clock: Pick<Clock, 'sleep'>): Promise<Access | null> {
   if (Object.values(files).every((path) => path === null)) return null;
   const { createSecureContext } = await import('node:tls');
-  const load = async (): Promise<Loaded> => {
-    const tls = await loadPems(files);
+  const readPair = async (ca: Buffer | null) => {
+    const pair = await loadPair(files);
+    if (pair === null) return null;
+    const pems: ServerPems = { ...pair, ...(ca && { ca }) };
     try {
-      if (tls?.ca) new X509Certificate(tls.ca); // an empty file would be no error below
-    } catch (error) {
-      throw new RollcallError(
-        `listen: the client CA file ${files.clientCaFile} has no certificate: ${describeError(error)}`,
-      );
-    }
-    try {
-      if (tls) createSecureContext(tls);
+      createSecureContext(pems);
     } catch (error) {
       throw new RollcallError(`listen: ${files.certFile} and ${files.keyFile} cannot be used: ${describeError(error)}`);
     }
-    return { tls, tokens: files.tokenFile === null ? null : await loadTokens(files.tokenFile) };
+    return pems;
   };
-  let loaded = await load();
+  const readTokens = async () => (files.tokenFile === null ? null : loadTokens(files.tokenFile));
+  let tls = await readPair(await loadAuthority(files));
+  /** SHA-256 of each token; null: none is needed. */
+  let tokens = await readTokens();
 
   return {
-    tls: () => loaded.tls,
+    tls: () => tls,
 
     refuse(req, path) {
       if (path === OPEN_PATH) return null;
@@ -99,7 +92,6 @@ export async function openAccess(files: AccessFiles, clock: Pick<Clock, 'sleep'>
         const detail = 'a client certificate is needed that the authority of this agent has signed';
         return problem(403, detail, { instance: path });
       }
-      const { tokens } = loaded;
       if (tokens === null || path === PAGE_PATH || hasToken(req, tokens)) return null;
       const detail = req.headers.authorization
         ? 'this token is not known; send one of the agent’s --listen-token-file'
@@ -108,35 +100,67 @@ export async function openAccess(files: AccessFiles, clock: Pick<Clock, 'sleep'>
     },
 
     async follow(on, onError, signal) {
-      let lastError: string | null = null;
+      // Each apart: a certificate that cannot be used must not keep a token in that was removed.
+      const parts = [
+        async () => {
+          const before = tokens;
+          tokens = await readTokens();
+          if (before?.some((token) => !tokens?.some((other) => other.equals(token)))) on.revoked('token');
+        },
+        async () => {
+          const ca = await loadAuthority(files);
+          if (tls === null || sameBytes(ca ?? undefined, tls.ca)) return;
+          const next = { ...tls, ...(ca && { ca }) };
+          on.renewed(next);
+          tls = next;
+          on.revoked('authority');
+        },
+        async () => {
+          const next = await readPair(tls?.ca ?? null);
+          if (next === null || samePair(next, tls)) return;
+          on.renewed(next);
+          tls = next;
+        },
+      ].map((read) => reportingOnce(read, onError));
       for (;;) {
         await clock.sleep(REREAD_MS, signal).catch(() => {}); // an abort is handled in the next line
         if (signal.aborted) return;
-        try {
-          const next = await load();
-          const before = loaded;
-          loaded = next;
-          lastError = null;
-          if (next.tls && !samePems(next.tls, before.tls)) on.renewed(next.tls);
-          if (before.tokens?.some((token) => !next.tokens?.some((other) => other.equals(token)))) on.revoked('token');
-          if (!sameBytes(next.tls?.ca, before.tls?.ca)) on.revoked('authority');
-        } catch (error) {
-          if (describeError(error) !== lastError) onError(error);
-          lastError = describeError(error);
-        }
+        for (const read of parts) await read();
       }
     },
   };
 }
 
-async function loadPems({ certFile, keyFile, clientCaFile }: AccessFiles): Promise<ServerPems | null> {
+/** Reports an error where the last call had none, or another. */
+function reportingOnce(read: () => Promise<void>, onError: (error: unknown) => void): () => Promise<void> {
+  let last: string | null = null;
+  return async () => {
+    try {
+      await read();
+      last = null;
+    } catch (error) {
+      const text = describeError(error);
+      if (text !== last) onError(error);
+      last = text;
+    }
+  };
+}
+
+async function loadPair({ certFile, keyFile }: AccessFiles): Promise<ServerPems | null> {
   if (certFile === null || keyFile === null) return null;
-  const [cert, key, ca] = await Promise.all([
-    readListenFile('certificate', certFile),
-    readListenFile('key', keyFile),
-    clientCaFile === null ? null : readListenFile('client CA', clientCaFile),
-  ]);
-  return { cert, key, ...(ca && { ca }) };
+  const [cert, key] = await Promise.all([readListenFile('certificate', certFile), readListenFile('key', keyFile)]);
+  return { cert, key };
+}
+
+async function loadAuthority({ clientCaFile }: AccessFiles): Promise<Buffer | null> {
+  if (clientCaFile === null) return null;
+  const ca = await readListenFile('client CA', clientCaFile);
+  try {
+    new X509Certificate(ca);
+    return ca;
+  } catch (error) {
+    throw new RollcallError(`listen: the client CA file ${clientCaFile} has no certificate: ${describeError(error)}`);
+  }
 }
 
 async function loadTokens(path: string): Promise<readonly Buffer[]> {
@@ -159,8 +183,8 @@ async function readListenFile(what: string, path: string): Promise<Buffer> {
   }
 }
 
-function samePems(one: ServerPems, other: ServerPems | null): boolean {
-  return sameBytes(one.cert, other?.cert) && sameBytes(one.key, other?.key) && sameBytes(one.ca, other?.ca);
+function samePair(one: ServerPems, other: ServerPems | null): boolean {
+  return sameBytes(one.cert, other?.cert) && sameBytes(one.key, other?.key);
 }
 
 function sameBytes(one?: Buffer, other?: Buffer): boolean {

@@ -184,6 +184,8 @@ export interface HttpServerOptions {
   readonly clock: Clock;
   /** Called with an unexpected error of a handler; the client gets a 500 without details. */
   readonly onError: (error: unknown) => void;
+  /** A file of `access` that cannot be used any more; default `onError`. */
+  readonly onAccessError?: (error: unknown) => void;
   readonly limits?: Partial<ServerLimits>;
   /** Who is let in, and the certificates of the port; default: everyone, without TLS. */
   readonly access?: Access | null;
@@ -295,7 +297,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
         if (what === 'authority') for (const socket of sockets) socket.destroy();
       },
     };
-    access.follow(changes, onError, following.signal).catch(onError);
+    access.follow(changes, options.onAccessError ?? onError, following.signal).catch(onError);
   }
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
     // During an answer, these bytes would become part of it.

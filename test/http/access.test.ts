@@ -196,6 +196,29 @@ test('over HTTPS the server has its certificate, and takes up another', async (t
   });
 });
 
+test('a file that cannot be used keeps none of the others from being read', async (t) => {
+  const dir = await folder(t);
+  const [certFile, keyFile, tokenFile] = [join(dir, 'cert'), join(dir, 'key'), join(dir, 'token')];
+  await copyFile(certs.server.certFile, certFile);
+  await copyFile(certs.server.keyFile, keyFile);
+  const removed = 'the-removed-token-0123456789';
+  await writeFile(tokenFile, `${removed}\n${TOKEN}\n`);
+  const files = { certFile, keyFile, tokenFile, clientCaFile: certs.caFile };
+  const { ask, clock, errors } = await serve(t, files);
+  const statusOf = async (token: string) =>
+    (await ask('/v1/self', { token, caFile: certs.caFile, ...certs.client })).status;
+  assert.equal(await statusOf(removed), 200);
+  await replaceFile(certFile, 'no certificate');
+  await replaceFile(tokenFile, TOKEN);
+  await later(clock, 'the token is removed', async () => (await statusOf(removed)) === 401);
+  await later(clock, 'the certificate is named', () => errors.length > 0);
+  assert.match(errors.join(), /^[^,]*cert and \S+key cannot be used: [^,]+$/);
+  await replaceFile(tokenFile, 'short');
+  await later(clock, 'the token file is named, too', () => errors.length > 1);
+  await copyFile(certs.server.certFile, certFile);
+  assert.equal(await statusOf(TOKEN), 200);
+});
+
 /** A connection that says nothing, as of a port scanner or of a host without power. */
 async function connectSilently(t: TestContext, url: string) {
   const socket = connectTcp(Number(new URL(url).port), '127.0.0.1');
