@@ -3,6 +3,7 @@ import type { ContainerInstance, EcsApi } from '../ecs/ecs-api.ts';
 import { describeInstances, enumerateInstances, type OnUnexpected } from '../ecs/list-instances.ts';
 import type { Clock } from '../lib/clock.ts';
 import { RollcallError } from '../lib/errors.ts';
+import { publishedSkew } from '../record/node-clock.ts';
 import type { Roll } from '../record/roll.ts';
 import type { Store } from '../store/store.ts';
 import {
@@ -41,6 +42,13 @@ interface AuditRequest {
   readonly vanish?: VanishLimits | null;
 }
 
+interface Audited {
+  readonly report: AuditReport;
+  readonly memory: AuditMemory;
+  /** By how much this machine's clock is ahead of ECS's, in whole minutes; 0: less than a minute, null: not known. */
+  readonly skewSeconds: number | null;
+}
+
 /**
  * The time for both sides to become equal by themselves: a record follows ecs-agent within 11 s (poll interval 10 s, plus
  * 1 s), and ECS is eventually consistent: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeContainerInstances.html
@@ -59,8 +67,11 @@ export async function runAudit(
   { store, ecs, clock, onRecheck, onUnexpected }: AuditDeps,
   { clusters, memory, vanish = null }: AuditRequest,
   signal: AbortSignal,
-): Promise<{ readonly report: AuditReport; readonly memory: AuditMemory }> {
-  const startedMs = clock.wallMs();
+): Promise<Audited> {
+  const startedMs = clock.monotonicMs();
+  // On ECS's clock, which what is compared goes by: a machine whose own is off would find what lasts for hours, or nothing.
+  const skewSeconds = () => publishedSkew(null, ecs.clockSkewMs?.() ?? null);
+  const wallMs = () => clock.wallMs() - 1_000 * (skewSeconds() ?? 0);
   const roll = await store.read(signal);
   const enumeration = await enumerateInstances(ecs, clusters && withoutDuplicates(clusters), signal, onUnexpected);
   if (enumeration.clusters.length === 0) {
@@ -68,7 +79,7 @@ export async function runAudit(
   }
   const scopes = await findScopes(ecs, clusters ?? [], enumeration.instances, signal);
   let sides = { roll, ...enumeration, all: clusters === null, scopes };
-  let verdicts = compareRolls(sides, memory, clock.wallMs());
+  let verdicts = compareRolls(sides, memory, wallMs());
   const confirmed = new Set<string>();
   for (let comparison = 1; comparison < MAX_COMPARISONS; comparison += 1) {
     const suspects = unconfirmedDifferences(verdicts, confirmed);
@@ -76,18 +87,24 @@ export async function runAudit(
     onRecheck?.(suspects.length, RECHECK_AFTER_MS);
     await clock.sleep(RECHECK_AFTER_MS, signal);
     sides = { ...sides, ...(await rereadSides({ store, ecs, onUnexpected }, sides, suspects, signal)) };
-    verdicts = compareRolls(sides, memory, clock.wallMs());
+    verdicts = compareRolls(sides, memory, wallMs());
     const before = new Set(suspects.map(verdictKey));
     for (const key of verdicts.map(verdictKey).filter((key) => before.has(key))) confirmed.add(key);
   }
   const changing = new Set(unconfirmedDifferences(verdicts, confirmed));
   const known = verdicts.map((verdict) => (changing.has(verdict) ? asChanging(verdict) : verdict));
-  const finishedMs = clock.wallMs();
+  const finishedMs = wallMs();
   const finalVerdicts = vanish ? withoutVanished(known, memory, finishedMs, vanish) : known;
-  const about = { clusters: enumeration.clusters, startedMs, finishedMs, revision: sides.roll.revision };
+  const about = {
+    clusters: enumeration.clusters,
+    startedMs: finishedMs - (clock.monotonicMs() - startedMs),
+    finishedMs,
+    revision: sides.roll.revision,
+  };
   return {
     report: buildAuditReport(finalVerdicts, about),
     memory: remember(memory, finalVerdicts, finishedMs, vanish?.maxGapMs),
+    skewSeconds: skewSeconds(),
   };
 }
 

@@ -16,6 +16,7 @@ import { formatDuration } from '../lib/duration.ts';
 import { describeError, RollcallError, UsageError } from '../lib/errors.ts';
 import { printable } from '../lib/foreign-text.ts';
 import { describeSkipped } from '../record/flaws.ts';
+import { describeSkew } from '../record/node-clock.ts';
 import type { Roll } from '../record/roll.ts';
 import { massLossNote } from '../registry/mass-loss.ts';
 import { type CliContext, type ReadFlags, readFromStore, warn } from './context.ts';
@@ -69,7 +70,7 @@ export function auditCommand(context: CliContext): Command {
   return command.action(async (flags: AuditFlags) => {
     const clusters = askedClusters(command, flags);
     storeConfig(flags); // a wrong store URL is wrong usage, so refuse it before any request
-    const { report, roll } = await auditByCommand(context, flags, clusters).catch((error: unknown) => {
+    const { report, roll, skewSeconds } = await auditByCommand(context, flags, clusters).catch((error: unknown) => {
       context.signal.throwIfAborted();
       throw new UndecidedError(`could not tell: ${describeError(error)}`);
     });
@@ -78,6 +79,8 @@ export function auditCommand(context: CliContext): Command {
       isText ? renderAudit(report) : `${JSON.stringify(report, null, flags.output === 'json' ? 2 : 0)}\n`,
     );
     warn(context, flags, describeSkipped(roll.skipped));
+    const skew = describeSkew({ ec2InstanceId: 'this machine', clockSkewSeconds: skewSeconds });
+    warn(context, flags, skew === null ? [] : [`${skew}; the audit goes by that of ECS`]);
     const nodes = roll.entries.filter(({ record }) => report.clusters.includes(record.cluster ?? ''));
     const loss = massLossNote(nodes, massLossLimits(flags), true);
     const notes = [...(isText ? renderNotes(report) : []), ...(loss === null ? [] : [`note: ${loss}`])];
@@ -98,7 +101,7 @@ async function auditByCommand(
   context: CliContext,
   flags: AuditFlags,
   clusters: readonly string[] | null,
-): Promise<{ readonly report: AuditReport; readonly roll: Roll }> {
+): Promise<{ readonly report: AuditReport; readonly roll: Roll; readonly skewSeconds: number | null }> {
   // Loaded here, because most commands do not use ECS.
   const [{ openEcsApi }, { runAudit }, { sayUnexpected }] = await Promise.all([
     import('../ecs/open-ecs-api.ts'),
@@ -128,8 +131,8 @@ async function auditByCommand(
           return newest;
         };
         const deps = { store: { ...store, read }, ecs, clock, onRecheck, onUnexpected };
-        const { report } = await runAudit(deps, { clusters, memory: emptyAuditMemory }, signal);
-        return { report, roll: roll ?? (await read(signal)) };
+        const { report, skewSeconds } = await runAudit(deps, { clusters, memory: emptyAuditMemory }, signal);
+        return { report, roll: roll ?? (await read(signal)), skewSeconds };
       },
       AUDIT_DEADLINE_MS,
     );

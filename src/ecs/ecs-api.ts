@@ -73,6 +73,9 @@ export interface EcsApi {
   /** Region and endpoint, for messages. */
   readonly label: string;
 
+  /** By how much this machine's clock is ahead of ECS's, by its newest answer; null: none had a `Date`. Default: null. */
+  clockSkewMs?(): number | null;
+
   /** ARNs of up to 100 clusters. @param page null: the first */
   listClusters(page: string | null, signal: AbortSignal): Promise<Page>;
 

@@ -70,6 +70,30 @@ test('two equal sides are compared once, without a wait or a write', async () =>
   assert.equal(store.calls.read, 1);
 });
 
+test('a machine whose clock is an hour off finds the same as one whose clock is right', async () => {
+  const minutesAgo = (minutes: number) => new Date(NOW_MS - minutes * 60_000).toISOString();
+  const checks = [{ name: 'ecs-agent', status: 'critical' as const, reason: 'refused', since: minutesAgo(1) }];
+  const health = { status: 'critical' as const, since: minutesAgo(1), checks };
+  for (const skewMs of [0, 3_600_000, -3_600_000]) {
+    const { store, ecs } = world(
+      [sampleNode(1, { health, clockSkewSeconds: 0 })],
+      [
+        sampleInstance(1, { agentConnected: false }),
+        sampleInstance(2, { registeredAt: minutesAgo(2) }),
+        sampleInstance(3, { registeredAt: minutesAgo(7) }),
+      ],
+    );
+    const clock = simulatedClock({ wallMs: NOW_MS + skewMs });
+    const { report } = await audit({ store, ecs: { ...ecs, clockSkewMs: () => skewMs + 700 }, clock });
+    assert.deepEqual(kinds([...report.differences, ...report.notes]), [
+      'ghost i-00000003',
+      'disconnected-now i-00000001',
+      'registering i-00000002',
+    ]);
+    assert.deepEqual([report.startedAt, report.finishedAt], [minutesAgo(0), minutesAgo(-0.2)]);
+  }
+});
+
 test('a difference counts only if a second comparison finds it, which reads only what differs', async () => {
   const { store, ecs, clock } = world(
     [sampleNode(1), sampleNode(2), absentNode(3, null)],

@@ -23,6 +23,8 @@ const silence = () => {};
 
 interface ClientDeps extends EcsDeps {
   readonly maxAttempts: number;
+  /** Called with the `Date` of each answer that has one, in ms since the epoch. */
+  readonly onDate: (ms: number) => void;
   readonly network: AwsNetwork;
   /** null: they cannot be read, which is an error where the credentials are in them. */
   readonly files: SharedFiles | null;
@@ -37,7 +39,7 @@ interface ClientDeps extends EcsDeps {
 function openClient(
   sdk: Sdk,
   { region, profile, requestsPerSecond }: EcsSettings,
-  { maxAttempts, clock, env, network, files }: ClientDeps,
+  { maxAttempts, onDate, clock, env, network, files }: ClientDeps,
 ): Client {
   const named = profile ?? (env['AWS_PROFILE'] || env['AWS_DEFAULT_PROFILE']);
   const [ecsEndpoint, stsEndpoint] = (['ecs', 'sts'] as const).map((service) =>
@@ -90,6 +92,16 @@ function openClient(
     },
     { step: 'build', name: 'rememberEndpoint' },
   );
+  client.middlewareStack.add(
+    (next) => async (args) => {
+      const result = await next(args);
+      const { headers } = result.response as { readonly headers?: Readonly<Record<string, string>> };
+      const dateMs = Date.parse(headers?.['date'] ?? '');
+      if (!Number.isNaN(dateMs)) onDate(dateMs);
+      return result;
+    },
+    { step: 'deserialize', priority: 'low', name: 'noteDate' },
+  );
   if (requestsPerSecond !== undefined) {
     const turn = createPacer(clock, requestsPerSecond);
     // The SDK passes no signal to middleware. The wait ends with the deadline of the call at the latest.
@@ -137,9 +149,14 @@ export async function createSdkEcsApi(sdk: Sdk, settings: EcsSettings, deps: Ecs
   const { clock } = deps;
   const files = await readConfigFiles(deps.env).catch(() => null);
   const network = awsNetwork(deps.env);
-  const queries = openClient(sdk, settings, { maxAttempts: MAX_ATTEMPTS, network, files, ...deps });
+  let clockSkewMs: number | null = null;
+  const onDate = (ms: number) => {
+    clockSkewMs = clock.wallMs() - ms;
+  };
+  const common = { network, files, onDate, ...deps };
+  const queries = openClient(sdk, settings, { maxAttempts: MAX_ATTEMPTS, ...common });
   // StartTask has no client token: a retry after a lost answer would start the tasks twice.
-  const starting = openClient(sdk, settings, { maxAttempts: 1, network, files, ...deps });
+  const starting = openClient(sdk, settings, { maxAttempts: 1, ...common });
 
   async function send<I extends ServiceInputTypes, O extends ServiceOutputTypes, T>(
     action: string,
@@ -174,6 +191,7 @@ export async function createSdkEcsApi(sdk: Sdk, settings: EcsSettings, deps: Ecs
       const { region, endpoint } = queries.place();
       return `ECS${region === null ? '' : ` in ${region}`}${endpoint === null ? '' : ` at ${endpoint}`}`;
     },
+    clockSkewMs: () => clockSkewMs,
     listClusters: (page, signal) => {
       const command = new sdk.ListClustersCommand({ maxResults: PAGE, ...pageToken(page) });
       return send('ListClusters', command, signal, (answer) => parsePage(answer.clusterArns, answer.nextToken));

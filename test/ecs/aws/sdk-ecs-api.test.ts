@@ -52,6 +52,23 @@ test('calls go to the endpoint in the environment, signed, with pages of 100', a
   assert.equal(api.label, `ECS in us-east-1 at ${endpoint.url}`);
 });
 
+test('the clock of this machine is compared with the Date of each answer, also of a refusal', async (t) => {
+  const wallMs = () => Date.parse('2026-01-01T12:00:00Z');
+  const answers = [undefined, 'Thu, 01 Jan 2026 11:00:00 GMT', 'Thu, 01 Jan 2026 12:01:00 GMT', 'soon'];
+  const { api, endpoint } = await apiAt(t, () => ({}), { ...systemClock, wallMs });
+  const skews: unknown[] = [api.clockSkewMs?.()];
+  for (const date of answers) {
+    endpoint.answer = () => (response) => {
+      response.sendDate = false;
+      if (date !== undefined) response.setHeader('date', date);
+      ecsFailure('AccessDeniedException', 'denied')(response);
+    };
+    await assert.rejects(api.listClusters(null, live()));
+    skews.push(api.clockSkewMs?.());
+  }
+  assert.deepEqual(skews, [null, null, 3_600_000, -60_000, -60_000]);
+});
+
 test('an instance is described with valid ports only, and a deleted one is a failure', async (t) => {
   const { api } = await apiAt(t, ecsOf({ demo: 1 }));
   const gone = arnOf('demo', 7);
