@@ -52,6 +52,8 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
   let storeDisturbedMs = 0;
   const disturbedMs = world.hosts.map(() => 0);
   const lossyMs = world.hosts.map(() => Number.NEGATIVE_INFINITY);
+  /** Since when a link of the host has been cut or lossy; null: none is. */
+  const unclearSinceMs: (number | null)[] = world.hosts.map(() => null);
   /** Since when the host reaches a store that works; null: it does not. */
   const reachSinceMs: (number | null)[] = world.hosts.map(() => 0);
   const watches = new Map<Node, NodeWatch>();
@@ -115,7 +117,10 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
     } else {
       troubled.delete(index);
     }
-    if (!isClear) lossyMs[index] = nowMs();
+    if (!isClear) {
+      lossyMs[index] = nowMs();
+      unclearSinceMs[index] ??= nowMs();
+    }
     if (reaches) {
       reachSinceMs[index] ??= nowMs();
       return;
@@ -428,11 +433,13 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
         // The next fault may come before the next sweep.
         touchAll(watch.node, watch.index, isOver && (kind === 'cut' || kind === 'cut-all'));
       }
-      // What was held back while the link was cut arrives now, also from a process that has ended since.
-      for (const { touchedAtMs } of world.nodes) {
+      // What was held back while a link was cut arrives now, also from a process that has ended since.
+      for (const [index, { touchedAtMs }] of world.nodes.entries()) {
+        const sinceMs = unclearSinceMs[index] ?? Number.POSITIVE_INFINITY;
         for (const [session, atMs] of touchedAtMs) {
-          if (isOver && nowMs() - atMs < 2 * RESENT_MS) touchedAtMs.set(session, nowMs());
+          if (isOver && atMs > sinceMs - RESENT_MS) touchedAtMs.set(session, nowMs());
         }
+        if (lossyMs[index] !== nowMs()) unclearSinceMs[index] = null;
       }
     },
   };
