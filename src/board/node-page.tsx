@@ -42,8 +42,8 @@ export function NodePage(props: NodePageProps) {
       {!node && !isRead && <p class="empty">No roll has been read yet.</p>}
       {!node && isRead && (
         <Banner tone="note" title="Not on the roll">
-          The store has no record of this node: it never registered, or its record was kept for its retention and is
-          gone.
+          The agent has no record of this node that it can read: the node never registered, or its record was kept for
+          its retention and is gone, or is of a version that this agent does not know.
         </Banner>
       )}
       {node?.notice && (
