@@ -16,7 +16,7 @@ const hangs = () => () => new Promise<never>(() => {});
 const refusal = (name: string, message: string) =>
   Object.assign(new Error(message), { name, $metadata: { httpStatusCode: 403 } });
 
-function depsOf(env: Readonly<Record<string, string>>, sdk: Partial<Record<keyof Sdk, unknown>>, speed = 200) {
+function depsOf(env: Readonly<Record<string, string>>, sdk: Partial<Record<keyof Sdk, unknown>>, speed = 1) {
   const instance = { fromInstanceMetadata: () => async () => INSTANCE };
   return {
     sdk: { ...instance, ...sdk } as unknown as Sdk,
@@ -55,7 +55,7 @@ const BY_HAND = 'run the command of that setting by hand';
 
 test('a credential_process that hangs is ended and named, also where it is the source of a role', async (t) => {
   // The limit of the process is 15 s before that of the whole search.
-  const slow = [{}, {}, 20] as const;
+  const slow = [{}, {}, 5] as const;
   const late = (profile: string) => `credential_process of profile "${profile}" gave no answer within 30 s`;
   assert.deepEqual(await refused(t, `[default]\n${HUNG}`, ...slow), [late('default'), BY_HAND, true]);
   const source = `${ROLE}source_profile = base\n[profile base]\n${HUNG}`;
@@ -66,8 +66,8 @@ test('a source that hangs is named after 45 s', async (t) => {
   const env = { AWS_CONTAINER_CREDENTIALS_FULL_URI: 'http://127.0.0.1/x' };
   const late = (kind: string) => `no credentials within 45 s from the source ${kind}`;
   const help = 'check whether that source answers';
-  assert.deepEqual(await refused(t, '', env, { fromHttp: hangs }), [late('container'), help, true]);
-  assert.deepEqual(await refused(t, BY_KEYS, {}, { fromTemporaryCredentials: hangs }), [late('role'), help, true]);
+  assert.deepEqual(await refused(t, '', env, { fromHttp: hangs }, 200), [late('container'), help, true]);
+  assert.deepEqual(await refused(t, BY_KEYS, {}, { fromTemporaryCredentials: hangs }, 200), [late('role'), help, true]);
 });
 
 test('the role of a container that is named and not there is not replaced by that of the instance', async (t) => {
