@@ -86,4 +86,24 @@ export const FOUND: readonly { readonly what: string; readonly scenario: Scenari
       ],
     },
   },
+  {
+    what: 'after a restore an agent wrote the same as before, at the same revision, and a reader took the store for the old one',
+    scenario: {
+      seed: 4000063,
+      nodes: 4,
+      members: 1,
+      readers: 2,
+      ttlMs: 15_000,
+      minutes: 72,
+      faults: [
+        { kind: 'restore', atMs: 137_411, forMs: 1704, host: 0, member: -1, force: 0.431023 },
+        { kind: 'slow', atMs: 323_397, forMs: 72_073, host: 2, member: 0, force: 0.686156 },
+        { kind: 'stop-member', atMs: 1_066_889, forMs: 2978, host: 2, member: -1, force: 0.864065 },
+        { kind: 'delete-key', atMs: 4_204_294, forMs: 12_378, host: 3, member: -1, force: 0.929911 },
+        { kind: 'pause', atMs: 4_226_864, forMs: 146_285, host: 3, member: 0, force: 0.56687 },
+        { kind: 'restart', atMs: 4_231_266, forMs: 7725, host: 1, member: -1, force: 0.415191 },
+        { kind: 'restore', atMs: 4_231_581, forMs: 17_388, host: 3, member: -1, force: 0.156337 },
+      ],
+    },
+  },
 ];

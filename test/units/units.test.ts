@@ -199,7 +199,8 @@ test('the agent hears the cluster that ecs-agent is configured with, and nothing
   assert.equal(await run('  ECS_CLUSTER = demo-3\n\tOTHER=ECS_CLUSTER=x\n'), 'demo-3');
   // What can be no cluster stays as it is, and the agent says so: without its spaces it would be one that does not exist.
   assert.equal(await run('ECS_CLUSTER=demo # production\n'), 'demo # production');
-  for (const none of ['# production', '$CLUSTER', '$\u007bCLUSTER}']) assert.equal(await run(`ECS_CLUSTER=${none}\n`), none);
+  for (const none of ['# production', '$CLUSTER', '$\u007bCLUSTER}'])
+    assert.equal(await run(`ECS_CLUSTER=${none}\n`), none);
   assert.equal(await run('ECS_CLUSTER="demo,demo-2"\r\n'), 'demo,demo-2');
   assert.equal(await run('# ECS_CLUSTER=none\nMY_ECS_CLUSTER=x\n'), '');
   assert.equal(await run(null), '');

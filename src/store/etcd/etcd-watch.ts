@@ -159,7 +159,7 @@ function judged(client: EtcdClient, context: EtcdContext, { endpoint }: WatchStr
   return verdict.error;
 }
 
-/** Whether what was seen at `revision` is there: a revision of the same number may be of another history. */
+/** Whether what was seen up to `revision` is there: a revision of the same number may be of another history. */
 async function isSameStore(
   client: EtcdClient,
   stream: WatchStream,
@@ -167,11 +167,15 @@ async function isSameStore(
   revision: string,
 ): Promise<boolean> {
   const how = { repeatable: true, only: stream.endpoint };
-  for (const { key, isMet } of history.at(revision)) {
-    const same = await client.call(RANGE, { key, revision }, how, stream.signal, ({ kvs }) => isMet(kvs));
-    if (!same) return false;
-  }
-  return true;
+  const met = history.at(revision).map(({ key, revision: at, isMet }) =>
+    client
+      .call(RANGE, { key, revision: at }, how, stream.signal, ({ kvs }) => isMet(kvs))
+      .catch((error: unknown) => {
+        if (at !== revision && error instanceof CompactedError) return true;
+        throw error;
+      }),
+  );
+  return (await Promise.all(met)).every(Boolean);
 }
 
 /** Everything up to `revision` was received, without an event of ours in it. */

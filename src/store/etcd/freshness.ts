@@ -91,8 +91,9 @@ export interface HistoryCheck {
 }
 
 interface Expected {
-  /** The key to read at the revision. */
+  /** The key to read, and the revision to read it at; a compaction may have taken one before that which was asked about. */
   readonly key: string;
+  readonly revision: string;
   /** @param kvs what the read brought */
   isMet(kvs: readonly { readonly value: string; readonly modRevision: string }[]): boolean;
 }
@@ -104,19 +105,24 @@ interface Put {
 
 /** The keys that were written last: where the last of them is deleted again, another one still tells. */
 const MAX_PUTS = 8;
+/**
+ * How many of the last changes have to be the same, too: agents do after a restore what they did before it, so the last
+ * change of both histories may be the same, at the same revision.
+ */
+const MAX_CHANGES = 4;
 
 /** @param root what every key of ours starts with */
 export function createHistoryCheck(root: string): HistoryCheck {
   let seen: string | null = null;
   /** Keys that are there at `seen`, the newest last. */
   const puts = new Map<string, Put>();
-  /** What was deleted at `seen`, where nothing was written; null: something was. */
-  let gone: string | null = null;
+  /** One key for each of the last revisions that brought events, the newest first. A put where there was one. */
+  let changes: readonly { readonly key: string; readonly value: string | null; readonly revision: string }[] = [];
   let refuted = false;
 
   const forget = () => {
     puts.clear();
-    gone = null;
+    changes = [];
     refuted = false;
   };
 
@@ -142,7 +148,10 @@ export function createHistoryCheck(root: string): HistoryCheck {
       if (known.length === 0) return;
       // What was seen at a later revision need not have been there yet.
       if (refuted || (seen !== null && isLaterRevision(seen, revision))) forget();
-      gone = known.some(({ value }) => value !== null) ? null : (known[0]?.key ?? null);
+      const { key: changed, value: now } = known.find(({ value }) => value !== null) ?? (known[0] as KvEvent);
+      // Another watch may have brought the same.
+      const before = changes.filter((change) => change.revision !== revision);
+      changes = [{ key: changed, value: now, revision }, ...before].slice(0, MAX_CHANGES);
       for (const { key, value } of known) {
         puts.delete(key);
         if (value !== null) puts.set(key, { value, modRevision: revision });
@@ -156,13 +165,15 @@ export function createHistoryCheck(root: string): HistoryCheck {
       const last = [...puts].at(-1);
       if (last) {
         const [key, { value, modRevision }] = last;
-        expected.push({
-          key: root + key,
-          isMet: ([kv]) => kv?.modRevision === modRevision && kv.value === value,
-        });
+        const isMet: Expected['isMet'] = ([kv]) => kv?.modRevision === modRevision && kv.value === value;
+        expected.push({ key: root + key, revision, isMet });
       }
-      // That alone says little: many histories have a key missing.
-      if (gone !== null) expected.push({ key: root + gone, isMet: ([kv]) => kv === undefined });
+      for (const { key, value, revision: at } of changes) {
+        // What is deleted alone says little: many histories have a key missing.
+        const isMet: Expected['isMet'] = ([kv]) =>
+          value === null ? kv === undefined : kv?.modRevision === at && kv.value === value;
+        expected.push({ key: root + key, revision: at, isMet });
+      }
       return expected;
     },
     refute: () => {
