@@ -3,7 +3,7 @@ import type { ContainerInstance } from '../ecs/ecs-api.ts';
 import { describeSkew, onEc2Clock } from '../record/node-clock.ts';
 import type { NodeRecord } from '../record/record.ts';
 import { presenceState, type Roll, type RollEntry } from '../record/roll.ts';
-import { type UnreadableNodes, unreadableNodes } from '../store/read-roll.ts';
+import { type UnreadableNodes, unreadableNodes } from '../store/unreadable-nodes.ts';
 import { isDifference, type Verdict, verdictKey } from './audit-report.ts';
 import { type AuditMemory, recall, type Sighting } from './history.ts';
 

@@ -8,12 +8,12 @@ import { withDeadline } from '../lib/deadline.ts';
 import { describeError, RollcallError } from '../lib/errors.ts';
 import { printable } from '../lib/foreign-text.ts';
 import { findNode } from '../record/find-nodes.ts';
-import { unreadReason } from '../record/flaws.ts';
 import type { Roll, RollEntry } from '../record/roll.ts';
 import { decideRoom, type StoredClaim } from '../store/drain-slots.ts';
 import { openStore } from '../store/open-store.ts';
 import type { Store } from '../store/store.ts';
 import { readTwice } from '../store/store-errors.ts';
+import { describeUnread } from '../store/unreadable-nodes.ts';
 import type { CliContext, ReadFlags } from './context.ts';
 import {
   drainByHand,
@@ -156,7 +156,7 @@ async function withNodes(
       within(async (ending) => {
         // Read anew: the node may have changed while those before it were worked on.
         const { entry, skipped } = await store.readOne(instanceId, ending);
-        if (entry === null) throw absent(name, unreadReason(skipped, instanceId), store);
+        if (entry === null) throw absent(name, describeUnread(skipped, instanceId), store);
         const target = targetOf(entry);
         kept.label = target.label;
         try {
@@ -197,7 +197,7 @@ function interrupted(error: unknown, at: string, rest: readonly string[]): unkno
   return new RollcallError(`${describeError(error)}; it was at ${at}${left}`, { cause: error });
 }
 
-/** A node as it was named; `instanceId` null: it is not on the roll, or its record cannot be read, for the reason `unread`. */
+/** A node as it was named; `instanceId` null: it is not on the roll, or its record cannot be read, as `unread` says. */
 interface Named {
   readonly name: string;
   readonly instanceId: string | null;
@@ -212,14 +212,14 @@ function whichNodes({ entries, skipped }: Roll, names: readonly string[]): reado
     refuseName(found);
     const instanceId = found.kind === 'found' ? found.entry.record.ec2InstanceId : null;
     const key = instanceId ?? name;
-    const unread = instanceId === null ? unreadReason(skipped, name) : null;
+    const unread = instanceId === null ? describeUnread(skipped, name) : null;
     if (!nodes.has(key)) nodes.set(key, { name, instanceId, unread });
   }
   return [...nodes.values()];
 }
 
 function absent(name: string, unread: string | null, { label }: Store): RollcallError {
-  if (unread !== null) return new RollcallError(`the record of ${name} cannot be read: ${unread}`);
+  if (unread !== null) return new RollcallError(unread);
   return new RollcallError(`${name} is not on the roll at ${label}; rollcall list --all prints all nodes`);
 }
 

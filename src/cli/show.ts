@@ -5,10 +5,11 @@ import { formatDuration } from '../lib/duration.ts';
 import { RollcallError, UsageError } from '../lib/errors.ts';
 import { INSTANCE_ID } from '../record/codec.ts';
 import { findNode } from '../record/find-nodes.ts';
-import { describeRefused, describeSkipped, unreadReason } from '../record/flaws.ts';
+import { describeRefused, describeSkipped } from '../record/flaws.ts';
 import { describeSkew, onEc2ClockMs } from '../record/node-clock.ts';
 import type { CheckVerdict } from '../record/record.ts';
 import { instanceJson, presenceState, type Roll, type RollEntry } from '../record/roll.ts';
+import { describeUnread } from '../store/unreadable-nodes.ts';
 import { LIST_FIELDS, type ListFieldName } from './columns.ts';
 import { type CliContext, type ReadFlags, warn } from './context.ts';
 import { type RollReader, withRoll } from './roll-reader.ts';
@@ -123,9 +124,10 @@ export function showCommand(context: CliContext): Command {
     warn(context, flags, describeShown(roll, entries, absent.length > 0));
     await context.stdout(renderNodes(flags, names.length > 1, { ...roll, entries }, context.clock.wallMs()));
     if (absent.length === 0) return;
-    const unread = absent.find((name) => unreadReason(roll.skipped, name) !== null);
-    if (unread !== undefined)
-      throw new RollcallError(`the record of ${unread} cannot be read: ${unreadReason(roll.skipped, unread)}`);
+    for (const name of absent) {
+      const unread = describeUnread(roll.skipped, name);
+      if (unread !== null) throw new RollcallError(unread);
+    }
     const are = absent.length === 1 ? 'is' : 'are';
     throw new RollcallError(
       `${absent.join(', ')} ${are} not on the roll at ${label}; rollcall list --all prints all nodes`,

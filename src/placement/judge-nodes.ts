@@ -1,7 +1,7 @@
 import type { ContainerInstance, Resources, TaskNeeds, TaskRequirements } from '../ecs/ecs-api.ts';
 import type { NodeRecord } from '../record/record.ts';
 import type { Roll, RollEntry } from '../record/roll.ts';
-import { unreadableNodes } from '../store/read-roll.ts';
+import { unreadableNodes } from '../store/unreadable-nodes.ts';
 
 /** A node that may get tasks, as many as it has room for. */
 export interface Candidate {

@@ -22,11 +22,6 @@ export function describeSkipped(skipped: readonly SkippedKey[]): readonly string
   );
 }
 
-/** Why a node has no entry although it has a record; null: it has none. A node that cannot be read is not one that is gone. */
-export function unreadReason(skipped: readonly SkippedKey[], instanceId: string): string | null {
-  return skipped.find(({ key }) => key.split('/').at(-1) === instanceId)?.reason ?? null;
-}
-
 /** Fields that hold something else than they should. */
 export function describeRefused(entries: readonly RollEntry<NodeSummary>[]): readonly string[] {
   const flawed = entries.filter(({ record }) => refusedFields(record).length > 0);

@@ -136,6 +136,7 @@ export function createLiveRoll({ store, clock, random, massLoss, log }: LiveRoll
       snapshotAtMs = runner.nowMs();
     },
     onBatch(batch) {
+      if (requireView().isVague()) return false;
       const changes = requireView().apply(batch);
       if (changes === null) return false;
       const audit = auditEvents(batch.changes, batch.revision);

@@ -2,7 +2,7 @@ import { type KeptDifference, MAX_DIFFERENCES } from '../record/difference.ts';
 import type { EntryChange } from '../record/events.ts';
 import type { NodeRecord, Presence } from '../record/record.ts';
 import { type PresenceState, presenceState, type Roll, type RollEntry, type SkippedKey } from '../record/roll.ts';
-import { presenceKey, recordKey } from '../store/keys.ts';
+import { presenceKey, ROOT, recordKey } from '../store/keys.ts';
 import type { Change, WatchBatch } from '../store/read-roll.ts';
 import { MAX_SKIPPED } from '../store/read-roll.ts';
 
@@ -17,6 +17,8 @@ export interface View {
   roll(): Roll;
   /** The roll's revision, without building the roll. */
   revision(): string;
+  /** All keys that it named can be read by now; whether the rest can, only a new snapshot tells. */
+  isVague(): boolean;
   /** Entries by presence. */
   count(): Readonly<Record<PresenceState, number>>;
 }
@@ -73,7 +75,9 @@ export function createView(snapshot: Roll): View {
       const before = new Map<string, RollEntry | null>();
       for (const change of batch.changes) {
         if (change.kind === 'skipped') {
-          if (skipped.size < MAX_SKIPPED) skipped.set(change.skipped.key, change.skipped);
+          const { key } = change.skipped;
+          if (skipped.size < MAX_SKIPPED || skipped.has(key)) skipped.set(key, change.skipped);
+          else skipped.set(ROOT, REST);
           continue;
         }
         if (change.kind === 'unskipped') {
@@ -120,9 +124,13 @@ export function createView(snapshot: Roll): View {
     },
 
     revision: () => revision,
+    isVague: () => skipped.size === 1 && skipped.has(ROOT),
     count: () => ({ ...counts }),
   };
 }
+
+/** In place of those beyond `MAX_SKIPPED`. Which of them are deleted later is not known, and so neither is their number. */
+const REST: SkippedKey = { key: ROOT, reason: 'more keys that cannot be read' };
 
 function hasRecord(node: NodeView): node is RollEntry {
   return node.record !== null;
@@ -136,8 +144,11 @@ function byInstanceId(a: RollEntry, b: RollEntry): number {
 function* orphans(nodes: Map<string, NodeView>, skipped: Map<string, SkippedKey>): Iterable<SkippedKey> {
   let room = MAX_SKIPPED - skipped.size;
   for (const [instanceId, node] of nodes) {
-    if (room <= 0) return;
     if (hasRecord(node) || skipped.has(recordKey(instanceId))) continue;
+    if (room <= 0) {
+      if (!skipped.has(ROOT)) yield REST;
+      return;
+    }
     room -= 1;
     yield { key: presenceKey(instanceId), reason: 'a presence without a record' };
   }

@@ -2,8 +2,9 @@ import { clusterScope, mayShareScope } from '../ecs/arn.ts';
 import type { Roll, RollEntry } from '../record/roll.ts';
 import { DRAINS, drainAdmissionKey, drainKey } from './keys.ts';
 import { type Guard, type KeyValue, type Kv, type RangePage, releaseLeases } from './kv.ts';
-import { readRoll, unreadableNodes, WHOLE } from './read-roll.ts';
+import { readRoll, WHOLE } from './read-roll.ts';
 import { LeaseNotFoundError } from './store-errors.ts';
+import { unreadableNodes } from './unreadable-nodes.ts';
 
 /**
  * How many nodes of a cluster may drain at once, agreed among all agents through the store. A claim holds a slot from

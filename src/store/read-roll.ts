@@ -251,26 +251,6 @@ function pieceBounds(): Piece[] {
   });
 }
 
-/**
- * Why a node may exist although the roll does not show it, such as `its record cannot be read: not JSON`; null: no reason
- * to think so.
- */
-export type UnreadableNodes = (instanceId: string) => string | null;
-
-export function unreadableNodes(skipped: Roll['skipped']): UnreadableNodes {
-  const reasons = new Map<string, string>();
-  for (const { key, reason } of skipped) {
-    const parsed = parseKey(key);
-    if (parsed.kind === 'record' || parsed.kind === 'presence') {
-      reasons.set(parsed.instanceId, `its ${parsed.kind} cannot be read: ${reason}`);
-    }
-  }
-  // A roll names only `MAX_SKIPPED` of them and then their number: any node may be among the rest.
-  const unnamed = skipped.find(({ key }) => key === ROOT)?.reason;
-  const maybe = unnamed === undefined ? null : `its record may be among those that cannot be read: ${unnamed}`;
-  return (instanceId) => reasons.get(instanceId) ?? maybe;
-}
-
 /** Decodes the raw changes of one revision. A foreign key is `skipped` when written and `unskipped` when deleted. */
 export function interpretBatch(batch: KvBatch): WatchBatch {
   const { events, ...rest } = batch;

@@ -71,6 +71,10 @@ test('a node whose record cannot be read is not called gone', async (t) => {
   const { code, stderr } = await rollcall('drain', sampleInstanceId(9));
   assert.equal(code, 1);
   assert.match(stderr, /^rollcall drain: the record of i-00000009 cannot be read: schemaVersion 99 is newer than 1/);
+  for (let n = 100; n < 201; n += 1) await roll.register(n, { schemaVersion: 99 as never });
+  const among = await rollcall('drain', '10.0.0.200');
+  assert.equal(among.code, 1);
+  assert.match(among.stderr, /^rollcall drain: the record of 10\.0\.0\.200 may be among those that cannot be read: /);
 });
 
 test('draining a node again with another reason says and keeps that one; without a reason it keeps what there is', async (t) => {

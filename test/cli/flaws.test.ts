@@ -70,6 +70,9 @@ test('show does not say of a node whose record it cannot read that it is gone', 
     assert.match(stderr, /^rollcall show: the record of i-00000009 cannot be read: foreign$/m);
   }
   assert.match((await runInProcess(['show', 'i-00000008', '--agent', agent])).stderr, /i-00000008 is not on the roll/);
+  const crowded = await serveFlawed(t, 'v1/');
+  const { stderr } = await runInProcess(['show', 'i-00000009', '--agent', crowded]);
+  assert.match(stderr, /^rollcall show: the record of i-00000009 may be among those that cannot be read: foreign$/m);
 });
 
 test('what follows an agent names it once', async (t) => {

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import type { Presence } from '../../src/record/record.ts';
 import type { RollEntry } from '../../src/record/roll.ts';
 import { createView } from '../../src/registry/roll-view.ts';
+import { describeUnread } from '../../src/store/unreadable-nodes.ts';
 import { startMachineTimer } from '../support/machine-time.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 
@@ -82,7 +83,24 @@ test('a skipped key is named until its record can be read, and any number of for
     const junk = { key: `junk/${n}`, reason: 'foreign' };
     view.apply({ revision: String(n + 4), changes: [{ kind: 'skipped', skipped: junk }] });
   }
-  assert.equal(view.roll().skipped.length, 100);
+  const { skipped } = view.roll();
+  assert.equal(skipped.length, 101);
+  assert.match(describeUnread(skipped, key) ?? '', /may be among those that cannot be read: more keys/);
+  for (let n = 0; n < 100; n += 1) {
+    assert.equal(view.isVague(), false);
+    view.apply({ revision: String(n + 2_000), changes: [{ kind: 'unskipped', key: `junk/${n}` }] });
+  }
+  assert.equal(view.isVague(), true);
+});
+
+test('of any number of presences without a record some are named, and a line stands for the rest', () => {
+  const view = createView({ ...empty(), entries: Array.from({ length: 102 }, (_, n) => entry(n)) });
+  for (let n = 0; n < 102; n += 1) {
+    const instanceId = sampleInstanceId(n);
+    view.apply({ revision: String(n + 2), changes: [{ kind: 'record', instanceId, record: null, previous: null }] });
+  }
+  const { skipped } = view.roll();
+  assert.deepEqual([skipped.length, skipped.at(-1)?.key], [101, 'v1/']);
 });
 
 test('a foreign key is named until it is deleted', () => {

@@ -3,11 +3,12 @@ import { fleetStatus, type StoreStatus } from '../../audit/fleet-status.ts';
 import { describeError, quote } from '../../lib/errors.ts';
 import { INSTANCE_ID } from '../../record/codec.ts';
 import { filterRoll, type RollFilter } from '../../record/filter.ts';
-import { listNotes, unreadReason } from '../../record/flaws.ts';
+import { listNotes } from '../../record/flaws.ts';
 import type { NodeRecord } from '../../record/record.ts';
 import { instanceJson, type PresenceState, presenceState, type RollEntry } from '../../record/roll.ts';
 import type { Registry, RegistryRead } from '../../registry/registry.ts';
 import { StoreError } from '../../store/store-errors.ts';
+import { describeUnread } from '../../store/unreadable-nodes.ts';
 import { entityTag, type RollTag } from '../entity-tag.ts';
 import { pageOf, parseListQuery, parseStatusQuery, parseTargetsQuery } from '../query.ts';
 import { type Handler, jsonList, jsonReply, problem, type Reply, type RouteRequest } from '../reply.ts';
@@ -105,8 +106,8 @@ export function containerInstance(registry: Pick<Registry, 'read'>): Handler {
     const { roll, ageMs, stale } = read;
     const entry = roll.entries.find(({ record }) => record.ec2InstanceId === id);
     if (entry) return taggedReply({ containerInstance: instanceJson(entry), revision: roll.revision, ageMs, stale });
-    const unread = unreadReason(roll.skipped, id);
-    if (unread !== null) return unavailable(`the record of ${id} cannot be read: ${describeError(unread)}`, instance);
+    const unread = describeUnread(roll.skipped, id);
+    if (unread !== null) return unavailable(describeError(unread), instance);
     const detail = `${id} is not on the roll at revision ${roll.revision}`;
     // On a stale roll a missing node may be registered by now, so a 404 could be wrong.
     return stale ? unavailable(`${detail}, which is ${ageMs} ms old`, instance) : problem(404, detail, { instance });

@@ -164,7 +164,13 @@ test('a node whose record cannot be read is not one that is gone', async (t) => 
   const { status, body } = await json(`/v1/containerInstances/${newer}`);
   assert.equal(status, 503);
   assert.equal(body.detail, `the record of ${newer} cannot be read: schemaVersion 99 is newer than 1`);
-  assert.equal((await json(`/v1/containerInstances/${sampleInstanceId(9)}`)).status, 404);
+  const other = `/v1/containerInstances/${sampleInstanceId(9)}`;
+  assert.equal((await json(other)).status, 404);
+  const rest = { key: 'v1/', reason: '7 more keys that cannot be read' };
+  trouble.read = { roll: { revision: '2', entries: [node(1)], skipped: [...skipped, rest] } };
+  const { status: doubtful, body: told } = await json(other);
+  assert.equal(doubtful, 503);
+  assert.match(told.detail, /^the record of \S+9 may be among those that cannot be read: 7 more keys/);
 });
 
 test('in an outage the last known roll is stale with its age, and an unknown node is not a 404', async (t) => {
