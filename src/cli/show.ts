@@ -5,7 +5,7 @@ import { formatDuration } from '../lib/duration.ts';
 import { RollcallError, UsageError } from '../lib/errors.ts';
 import { INSTANCE_ID } from '../record/codec.ts';
 import { findNode } from '../record/find-nodes.ts';
-import { describeRefused, describeSkipped } from '../record/flaws.ts';
+import { describeRefused, describeSkipped, notesOf } from '../record/flaws.ts';
 import { describeSkew, onEc2ClockMs } from '../record/node-clock.ts';
 import type { CheckVerdict } from '../record/record.ts';
 import { instanceJson, presenceState, type Roll, type RollEntry } from '../record/roll.ts';
@@ -137,9 +137,9 @@ export function showCommand(context: CliContext): Command {
 
 /** What cannot be read of the nodes that are shown; of all where one was not found, as it may be among them. */
 function describeShown(roll: Roll, shown: readonly RollEntry[], isLacking: boolean): readonly string[] {
-  const isShown = (text: string) => shown.some(({ record }) => text.includes(record.ec2InstanceId));
+  const isShown = (key: string) => shown.some(({ record }) => key.includes(record.ec2InstanceId));
   const skipped = roll.skipped.filter(({ key }) => isLacking || isShown(key));
-  return [...describeSkipped(skipped), ...describeRefused(shown), ...(roll.notes ?? []).filter(isShown)];
+  return [...describeSkipped(skipped), ...describeRefused(shown), ...notesOf(roll.notes ?? [], shown)];
 }
 
 /** @throws UsageError for a text that names no node, or several */

@@ -29,7 +29,18 @@ export function describeRefused(entries: readonly RollEntry<NodeSummary>[]): rea
     flawed.map(
       ({ record }) => `the record of ${record.ec2InstanceId} has an invalid ${refusedFields(record).join(', ')}`,
     ),
-    (more) => `${more} more records have invalid fields`,
+    (more) => `${more} ${MORE_REFUSED}`,
+  );
+}
+
+const MORE_REFUSED = 'more records have invalid fields';
+
+/** Of the notes of a whole roll those that hold for `shown`: that there are more holds for any that no note names. */
+export function notesOf(notes: readonly string[], shown: readonly RollEntry<NodeSummary>[]): readonly string[] {
+  const names = (note: string, { record }: RollEntry<NodeSummary>) => note.includes(record.ec2InstanceId);
+  const isUnnamed = shown.some((entry) => !notes.some((note) => names(note, entry)));
+  return notes.filter(
+    (note) => shown.some((entry) => names(note, entry)) || (isUnnamed && note.endsWith(MORE_REFUSED)),
   );
 }
 

@@ -62,6 +62,18 @@ test('show names what cannot be read of the nodes that it shows, or of all where
   assert.deepEqual(await show('10.0.0.9'), [absent, skipped]);
 });
 
+test('show says of a node that no note names that it may be among the rest', async (t) => {
+  const store = fakeStore();
+  const flawed = [1, 2, 3, 4, 5, 6].map((n) => entry(n, { publicIpAddress: '-oProxyCommand=x' }));
+  store.commit(flawed);
+  const { url, close } = await serveStore(store);
+  t.after(close);
+  const warnings = async (id: string) => linesOf((await runInProcess(['show', id, '--agent', url])).stderr);
+  const refused = (n: number) => `warning: the record of i-0000000${n} has an invalid publicIpAddress`;
+  assert.deepEqual(await warnings('i-00000005'), [refused(5)]);
+  assert.deepEqual(await warnings('i-00000006'), ['warning: 1 more records have invalid fields']);
+});
+
 test('show does not say of a node whose record it cannot read that it is gone', async (t) => {
   const agent = await serveFlawed(t, 'v1/records/i-00000009');
   for (const names of [['i-00000009'], ['i-00000002', 'i-00000009']]) {
