@@ -26,6 +26,9 @@ import { startEcsSimulation } from '../support/start-ecs-simulation.ts';
 const { signal } = new AbortController();
 const BOARD = fileURLToPath(new URL('../../dist/board.html.gz', import.meta.url));
 
+/** A time of day as the page writes it, with the date in a run that crosses midnight. */
+const MOMENT = String.raw`(?:\w+ \d+ )?\d\d:\d\d:\d\d`;
+
 /** The number on a tile. */
 async function tile(page: Page, name: string): Promise<number> {
   const text = await page.locator(`.tile.${name} b`).textContent();
@@ -93,7 +96,7 @@ test('the board shows real agents: a drain, a loss, a store that is away, an age
   await takePictures(page, 'three-nodes');
 
   await etcd.stop('SIGKILL');
-  await banner(page, /The store does not answer.*as of \d\d:\d\d:\d\d/);
+  await banner(page, new RegExp(`The store does not answer.*as of ${MOMENT}`));
   assert.match(await page.locator('.fresh').innerText(), /stale/);
   await takePictures(page, 'store-away');
   await etcd.restart();
@@ -330,7 +333,7 @@ test('the page of a node tells what happened before it was opened, and goes on, 
   const shows = (count: number) => until(`${count} lines`, PATIENCE_MS, async () => (await lines.count()) === count);
   await page.goto(`${url}/?node=${spreadInstanceId(2)}`);
   await shows(2);
-  assert.match(await lines.first().innerText(), /^\d\d:\d\d:\d\d\s+health\s+warning → passing$/);
+  assert.match(await lines.first().innerText(), new RegExp(String.raw`^${MOMENT}\s+health\s+warning → passing$`));
   assert.match(
     await lines.last().innerText(),
     /passing → warning: disk: <img src=x onerror="window\.hacked=1">\?<\/script>/,
@@ -338,7 +341,7 @@ test('the page of a node tells what happened before it was opened, and goes on, 
   assert.equal(await page.evaluate('window.hacked'), undefined);
   assert.match(
     await events.innerText(),
-    /^Events\s+since \d\d:\d\d:\d\d\s[\s\S]*This agent began its log at \d\d:\d\d:\d\d/,
+    new RegExp(String.raw`^Events\s+since ${MOMENT}\s[\s\S]*This agent began its log at ${MOMENT}`),
   );
   await update(2, 'critical', 'none free');
   await shows(3);
@@ -346,14 +349,14 @@ test('the page of a node tells what happened before it was opened, and goes on, 
   await takePictures(page, 'node-events');
 
   // The log is begun anew, as after a restart of the agent; the page says what it has seen itself.
-  const begun = new Date(Date.now() + 3_600_000).toISOString();
+  const begun = new Date().toISOString();
   await page.route(`**${path}*`, (route) => route.fulfill({ json: { events: [], omitted: 0, since: begun, begun } }));
   await page.locator('.back').click();
   await page.goBack();
   await shows(2);
   assert.match(
     await lines.first().innerText(),
-    /^The log of this agent begins at \d\d:\d\d:\d\d\. What happened shortly before/,
+    new RegExp(String.raw`^The log of this agent begins at ${MOMENT}\. What happened shortly before`),
   );
 
   // An agent of a version without the answer.
@@ -393,7 +396,7 @@ test('what a board cannot read is called old, and why; what it does not have who
   answers['status'] = { status: 200, json: { drains: [drain], draining: 6_000, notes: [] } };
   answers['audit'] = { status: 200, json: { report, ageMs: 60_000, stale: false, staleReason: null } };
   await page.goto(url);
-  await banner(page, /Not connected.*all 1000 event readers.*as of \d\d:\d\d:\d\d/);
+  await banner(page, new RegExp(`Not connected.*all 1000 event readers.*as of ${MOMENT}`));
   assert.match(await page.locator('.fresh').innerText(), /reconnecting/);
   assert.match(await page.title(), /^not connected/);
   await banner(page, /Only 1 of 6,000 drains/);
