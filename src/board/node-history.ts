@@ -9,9 +9,9 @@ export interface NodeEvents {
   readonly lines: readonly EventLine[];
   /** Those that the page has seen and the log does not have: it was begun anew, or has dropped them. */
   readonly earlier: readonly EventLine[];
-  /** The log of the agent; null: it was not read. */
+  /** The log of the agent when it was last read; null: never. */
   readonly log: AgentLog | null;
-  /** Why it could not be read; null: it could, or is being read. */
+  /** Why it could not be read, or not again; null: it could, or is being read. */
   readonly error: string | null;
 }
 
@@ -72,7 +72,7 @@ export function createNodeEvents(deps: NodeEventsDeps): NodeEventsReader {
       } catch (error) {
         if (signal.aborted || shown === null) return;
         const status = error instanceof AnswerError ? error.status : 0;
-        shown = { ...shown, log: null, error: status === 404 ? OLD_AGENT : (error as Error).message };
+        shown = { ...shown, error: status === 404 ? OLD_AGENT : (error as Error).message };
         deps.onChange();
         // Another version may answer the next time that the page connects; a token is asked for by the page itself.
         if (status === 404 || status === 401) return;

@@ -122,7 +122,8 @@ function Events({ events, nowMs }: { events: NodeEvents; nowMs: number }) {
       </h2>
       {error !== null && (
         <p class="hint" role="status">
-          What happened before is not shown: {printable(error)}.
+          {log ? 'The log of this agent could not be read again' : 'What happened before is not shown'}:{' '}
+          {printable(error)}.
         </p>
       )}
       {lines.length === 0 && <p class="empty">No event of this node since.</p>}

@@ -31,7 +31,7 @@ export function nodeClockText(record: OfNode): string | null {
 /** The time of day of the reader, with the date if that is another than now. */
 export function momentText(atMs: number, nowMs: number): string {
   const [at, now] = [new Date(atMs), new Date(nowMs)];
-  const time = at.toLocaleTimeString([], { hour12: false });
+  const time = at.toLocaleTimeString([], { hourCycle: 'h23' });
   if (at.toDateString() === now.toDateString()) return time;
   return `${at.toLocaleDateString([], { month: 'short', day: 'numeric' })} ${time}`;
 }

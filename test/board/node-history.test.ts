@@ -183,6 +183,10 @@ test('a failure is said and tried again, not while the page is hidden', async (t
   await answer({ events: [] });
   assert.deepEqual([shown().error, shown().lines], [null, []]);
   assert.equal(await after(), 3);
+  // What was read of it stays true.
+  reader.readAgain();
+  await refuse(503, 'the roll is not known');
+  assert.deepEqual([shown().error, shown().log?.since], ['the roll is not known', BEGUN]);
 });
 
 test('what is no instance id is not asked for, and an answer for a node that is left changes nothing', async (t) => {

@@ -34,6 +34,8 @@ test('an instant of another day has its date', () => {
   const now = new Date(2026, 10, 22, 12, 48, 27).getTime();
   assert.equal(momentText(now - 60_000, now), '12:47:27');
   assert.equal(momentText(now - 86_400_000, now), 'Nov 21 12:48:27');
+  const night = new Date(2026, 10, 22, 0, 20).getTime();
+  assert.equal(momentText(night, night), '00:20:00');
 });
 
 test('neither a cluster without nodes nor a roll not read looks like an empty store', () => {
