@@ -65,17 +65,18 @@ export function eventType(kind: RollEvent['kind']): string {
   return `rollcall.${INSTANCE_KINDS.has(kind) ? 'instance' : AUDIT_KINDS.has(kind) ? 'audit' : 'roll'}.${kind}`;
 }
 
-/** @param storeId as of `Store.id` @param wallMs ms since the epoch */
+/** @param storeId as of `Store.id` @param wallMs ms since the epoch, of an event that has no time of its own */
 export function cloudEvent(event: RollEvent, storeId: string, wallMs: number): CloudEvent {
   const subject = 'instanceId' in event ? event.instanceId : 'difference' in event ? subjectOf(event.difference) : null;
   const about = subject === null ? {} : { subject };
+  const atMs = ('seenAtMs' in event && event.seenAtMs) || wallMs;
   return {
     specversion: '1.0',
     id: eventId(event),
     source: `rollcall:${storeId}`,
     type: eventType(event.kind),
     ...about,
-    time: new Date(wallMs).toISOString(),
+    time: new Date(atMs).toISOString(),
     datacontenttype: 'application/json',
     revision: event.revision,
     ...('snapshot' in event && event.snapshot ? { snapshot: true } : {}),

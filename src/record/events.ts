@@ -40,6 +40,8 @@ export interface InstanceEvent {
   readonly after: RollEntry | null;
   /** true in a snapshot: the event states what is, not what happened. */
   readonly snapshot: boolean;
+  /** Only of a loss that was held back: when this process saw it, ms since the epoch. Absent: when it saw the batch. */
+  readonly seenAtMs?: number;
   /** Only in `lost`: the node is one of many that vanished at once, and may return. Then see the next `certain`. */
   readonly uncertain?: UncertainLoss;
 }

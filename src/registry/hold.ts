@@ -56,6 +56,8 @@ interface KeptLoss {
   readonly loss: UncertainLoss;
   /** The lost node as it is now. */
   readonly now: RollEntry;
+  /** That of the batch in which it came, so that the loss has the same time as for those who got it then. */
+  readonly seenAtMs: number | undefined;
 }
 
 /** An immutable value. */
@@ -95,7 +97,7 @@ export function holdBatch(from: Held, batch: EventBatch): HoldStep {
   let oldestLoss: bigint | null = null;
   let { held } = decided;
   for (const event of batch.events) {
-    const next = holdEvent(held, event);
+    const next = holdEvent(held, event, batch.atMs);
     held = next.held;
     events.push(...next.events);
     whole.push(...(next.returned === undefined ? next.events : [event]));
@@ -146,7 +148,7 @@ interface Passed {
   readonly returned?: bigint;
 }
 
-function holdEvent(held: Held, event: RollEvent): Passed {
+function holdEvent(held: Held, event: RollEvent, atMs: number | undefined): Passed {
   if (event.kind === 'certain') {
     const { held: left, events } = release(held, (loss) => isCertain(loss, BigInt(event.upTo)));
     return { held: left, events: [event, ...events] };
@@ -159,7 +161,7 @@ function holdEvent(held: Held, event: RollEvent): Passed {
   if (!('instanceId' in event)) return { held, events: [event] };
   // What was kept before a snapshot is in the snapshot.
   const current = event.snapshot && !held.inSnapshot ? IN_SNAPSHOT : held;
-  return event.uncertain ? keep(current, event, event.uncertain) : pass(current, event);
+  return event.uncertain ? keep(current, event, event.uncertain, atMs) : pass(current, event);
 }
 
 /** With the kept nodes as they were: a filter by presence must not take them for gone. */
@@ -176,11 +178,11 @@ function outside(held: Held): Held {
   return held.kept.size === 0 ? NOTHING_HELD : { ...held, inSnapshot: false };
 }
 
-function keep(held: Held, event: InstanceEvent, loss: UncertainLoss): Passed {
+function keep(held: Held, event: InstanceEvent, loss: UncertainLoss, seenAtMs: number | undefined): Passed {
   const { instanceId, after, revision, snapshot } = event;
   if (after === null || held.kept.size >= MAX_KEPT_LOSSES) return { held, events: [event] };
   const shown = snapshot ? diffEntry(instanceId, null, loss.before, revision, true) : [];
-  return { held: withLoss(held, instanceId, { loss, now: after }), events: shown };
+  return { held: withLoss(held, instanceId, { loss, now: after, seenAtMs }), events: shown };
 }
 
 function withLoss(held: Held, instanceId: string, each: KeptLoss): Held {
@@ -221,6 +223,10 @@ function release(held: Held, isDue: (loss: UncertainLoss) => boolean): Passed {
   let kept = due.length === held.kept.size ? NOTHING_HELD.kept : held.kept;
   if (kept.size > 0) for (const [instanceId] of due) kept = kept.without(instanceId);
   due.sort(([idA, a], [idB, b]) => Number(BigInt(a.loss.revision) - BigInt(b.loss.revision)) || (idA < idB ? -1 : 1));
-  const events = due.flatMap(([instanceId, { loss, now }]) => diffEntry(instanceId, loss.before, now, loss.revision));
+  const events = due.flatMap(([instanceId, { loss, now, seenAtMs }]) =>
+    diffEntry(instanceId, loss.before, now, loss.revision).map((event) =>
+      seenAtMs === undefined ? event : { ...event, seenAtMs },
+    ),
+  );
   return { held: kept.size === 0 ? NOTHING_HELD : { ...held, kept, resumeAfter }, events };
 }

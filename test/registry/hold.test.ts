@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { filterEvent } from '../../src/record/cloud-event.ts';
+import { cloudEvent, filterEvent } from '../../src/record/cloud-event.ts';
 import { diffEntry, type RollEvent } from '../../src/record/events.ts';
 import { parseFilter } from '../../src/record/filter.ts';
 import type { RollEntry } from '../../src/record/roll.ts';
@@ -71,6 +71,15 @@ describe('hold uncertain losses', () => {
       batch(10, ...change(9, 10, present(9), null)),
     );
     assert.deepEqual(out, ['registered:9@7 → 6', 'certain@9 lost:2@7 lost:1@8 → 9', 'forgotten:9@10 → 10']);
+  });
+
+  test('a loss that was held has the time at which it was seen, as for those who got it then', () => {
+    const hold = createHold();
+    hold({ ...batch(6, ...lost(1, 6)), atMs: 1_000 });
+    const [first, second] = hold({ ...batch(9, certain(9)), atMs: 31_000 })?.events ?? [];
+    assert.ok(first && second);
+    const times = [first, second].map((event) => Date.parse(cloudEvent(event, 'store', 31_000).time));
+    assert.deepEqual(times, [31_000, 1_000]);
   });
 
   test('a node that is back was never lost: it gets what changed', async () => {
