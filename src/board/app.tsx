@@ -1,6 +1,6 @@
 import { useMemo } from 'preact/hooks';
 import type { BoardRoll } from './board-roll.ts';
-import { auditAgeMs, type Feed, pageAgeMs } from './feed.ts';
+import { auditAgeMs, ec2NowMs, type Feed, pageAgeMs } from './feed.ts';
 import { AuditPanel, DrainsPanel, differenceCount } from './findings.tsx';
 import { Banners, Head, Picker } from './head.tsx';
 import type { NodeEvents } from './node-history.ts';
@@ -52,7 +52,8 @@ export function App(props: AppProps) {
     () => [...roll.nodes.values()].filter(({ cluster }) => view.cluster === null || cluster === view.cluster),
     [roll, version, view.cluster],
   );
-  const minuteMs = Math.floor(nowMs / 60_000) * 60_000;
+  const ec2Ms = ec2NowMs(feed, nowMs);
+  const minuteMs = Math.floor(ec2Ms / 60_000) * 60_000;
   const shown = useMemo(() => selectNodes(inCluster, view, draining, minuteMs), [inCluster, view, draining, minuteMs]);
   const change = (part: Partial<View>) => onView({ ...view, ...part }, false);
   const openNode = (id: string) => onView({ ...view, node: id }, true);
@@ -62,7 +63,7 @@ export function App(props: AppProps) {
       <Tiles
         nodes={inCluster}
         draining={draining}
-        nowMs={minuteMs}
+        ec2Ms={minuteMs}
         selected={view.tile}
         onSelect={(tile) => change({ tile, tab: 'nodes' })}
       />
@@ -114,6 +115,7 @@ export function App(props: AppProps) {
             events={props.nodeEvents}
             drain={feed.drains?.find((each) => each.ec2InstanceId === view.node) ?? null}
             nowMs={nowMs}
+            ec2Ms={ec2Ms}
             origin={props.origin}
             authorized={props.authorized}
             onBack={() => onView({ ...view, node: null }, true)}
@@ -168,6 +170,7 @@ export function App(props: AppProps) {
                   nodes={shown}
                   draining={draining}
                   nowMs={nowMs}
+                  ec2Ms={ec2Ms}
                   sort={view.sort}
                   descending={view.descending}
                   onSort={(sort) => change(sortBy(view, sort))}

@@ -1,6 +1,7 @@
 import type { AuditReport } from '../audit/audit-report.ts';
 import { createSseParser } from '../client/sse.ts';
 import type { Uncertainty } from '../record/events.ts';
+import type { NodeRecord } from '../record/record.ts';
 import { AnswerError, type AskDeps, answerError, limited, readJson } from './ask.ts';
 import { attentionEnds, pageIsSeen } from './attention.ts';
 import type { BoardRoll, EventJson, RollJson } from './board-roll.ts';
@@ -17,6 +18,8 @@ interface SelfJson {
   readonly version: string;
   /** Of the agent's process. */
   readonly session: string;
+  /** Of the agent's own node; null: not published yet. */
+  readonly record: Pick<NodeRecord, 'clockSkewSeconds'> | null;
   readonly lease: { readonly store: string };
   readonly roll: {
     readonly ageMs: number | null;
@@ -127,6 +130,14 @@ export function pageAgeMs({ phase, heardAtMs, self, selfAtMs }: Feed, nowMs: num
   const silentMs = nowMs - heardAtMs;
   const isHeard = phase === 'live' && silentMs <= QUIET_MS;
   return Math.max(agentAgeMs === null ? 0 : agentAgeMs + nowMs - selfAtMs, isHeard ? 0 : silentMs);
+}
+
+/**
+ * Now on EC2's clock, for the ages of instants of records, which are by it. @param nowMs by the agent's clock, which stands
+ * for EC2's where the agent has not compared them
+ */
+export function ec2NowMs({ self }: Pick<Feed, 'self'>, nowMs: number): number {
+  return nowMs - (self?.record?.clockSkewSeconds ?? 0) * 1_000;
 }
 
 /** null: the agent does not know it. */

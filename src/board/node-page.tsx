@@ -17,7 +17,10 @@ interface NodePageProps {
   /** null: not asked for yet. */
   readonly events: NodeEvents | null;
   readonly drain: DrainJson | null;
+  /** Now by the agent's clock. */
   readonly nowMs: number;
+  /** Now by EC2's. */
+  readonly ec2Ms: number;
   readonly origin: string;
   readonly authorized: boolean;
   readonly onBack: () => void;
@@ -26,7 +29,7 @@ interface NodePageProps {
 
 /** Everything about one node. */
 export function NodePage(props: NodePageProps) {
-  const { id, node, isRead, events, drain, nowMs, origin, authorized, onBack, onCopy } = props;
+  const { id, node, isRead, events, drain, nowMs, ec2Ms, origin, authorized, onBack, onCopy } = props;
   const title = useRef<HTMLHeadingElement>(null);
   // The link that led here is gone, and with it the place of the keyboard and of a screen reader.
   useEffect(() => title.current?.focus({ preventScroll: true }), [id]);
@@ -56,9 +59,9 @@ export function NodePage(props: NodePageProps) {
           {printable(drain.reason ?? '')} {drain.since && `for ${ageText(nowMs - Date.parse(drain.since))}`}
         </Banner>
       )}
-      {node && <Checks node={node} nowMs={nowMs} />}
+      {node && <Checks node={node} ec2Ms={ec2Ms} />}
       <div class="columns">
-        {node && <Facts node={node} nowMs={nowMs} onCopy={onCopy} />}
+        {node && <Facts node={node} ec2Ms={ec2Ms} onCopy={onCopy} />}
         {events && <Events events={events} nowMs={nowMs} />}
       </div>
       {node && (
@@ -81,7 +84,7 @@ export function NodePage(props: NodePageProps) {
   );
 }
 
-function Checks({ node, nowMs }: { node: BoardNode; nowMs: number }) {
+function Checks({ node, ec2Ms }: { node: BoardNode; ec2Ms: number }) {
   return (
     <section class="panel">
       <h2>Checks {node.mood !== node.health && <small>as they were when it was last present</small>}</h2>
@@ -101,7 +104,7 @@ function Checks({ node, nowMs }: { node: BoardNode; nowMs: number }) {
               <td>
                 <i class={status} aria-hidden="true" /> {status}
               </td>
-              <td title={since}>{nodeAgeText(node.record, since, nowMs)}</td>
+              <td title={since}>{nodeAgeText(node.record, since, ec2Ms)}</td>
               <td>{printable(reason)}</td>
             </tr>
           ))}
@@ -152,10 +155,10 @@ function reachText({ since, begun, omitted }: NonNullable<NodeEvents['log']>, at
 /** Left out where they do not apply; of the others an unknown value is shown as such. */
 const ONLY_IF_KNOWN: readonly string[] = ['lease', 'agent started', 'departed', 'clock'];
 
-function Facts({ node, nowMs, onCopy }: { node: BoardNode; nowMs: number; onCopy: (text: string) => void }) {
+function Facts({ node, ec2Ms, onCopy }: { node: BoardNode; ec2Ms: number; onCopy: (text: string) => void }) {
   const { record } = node;
   const { presence, versionInfo, sidecar, departure } = record;
-  const ago = (at: string | null) => at && `${nodeAgeText(record, at, nowMs)} ago`;
+  const ago = (at: string | null) => at && `${nodeAgeText(record, at, ec2Ms)} ago`;
   const facts: readonly (readonly [string, string | null | undefined])[] = [
     ['state', node.state],
     ['lease', presence.ttlSeconds === null ? null : `${presence.ttlSeconds} s`],

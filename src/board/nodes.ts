@@ -21,8 +21,8 @@ export interface BoardNode {
   /** Of the worst check; empty while all pass. */
   readonly reason: string;
   /**
-   * RFC 3339, on EC2's clock where the node's is known: since when the state is what it is; null: not known, as for a lost
-   * node that was read from a snapshot.
+   * RFC 3339, on EC2's clock where the node's is known, of a lost node by the agent's: since when the state is what it is;
+   * null: not known, as for a lost node that was read from a snapshot.
    */
   readonly since: string | null;
   readonly notice: string | null;
@@ -68,6 +68,11 @@ export function boardNode(record: InstanceJson, lostAt: string | null = null): B
   };
 }
 
+/** For how long the state is what it is; null: not known. @param nowMs by the agent's clock @param ec2Ms by EC2's */
+export function stateAgeMs({ mood, since }: BoardNode, nowMs: number, ec2Ms: number): number | null {
+  return since === null ? null : (mood === 'lost' ? nowMs : ec2Ms) - Date.parse(since);
+}
+
 const haystacks = new WeakMap<BoardNode, string>();
 
 /** All texts of a node in lower case, for the search; made when it is first searched. */
@@ -95,14 +100,14 @@ export type Tile = 'present' | 'passing' | 'warning' | 'critical' | 'lost' | 'de
 
 const DAY_MS = 86_400_000;
 
-/** Whether a node counts in a tile. @param nowMs of the agent's clock */
-export function isInTile(tile: Tile, node: BoardNode, draining: ReadonlySet<string>, nowMs: number): boolean {
+/** Whether a node counts in a tile. @param ec2Ms now on EC2's clock */
+export function isInTile(tile: Tile, node: BoardNode, draining: ReadonlySet<string>, ec2Ms: number): boolean {
   const isPresent = node.mood !== 'lost' && node.mood !== 'departed';
   switch (tile) {
     case 'present':
       return isPresent;
     case 'departed':
-      return node.mood === 'departed' && Date.parse(node.departedAt ?? '') > nowMs - DAY_MS;
+      return node.mood === 'departed' && Date.parse(node.departedAt ?? '') > ec2Ms - DAY_MS;
     case 'notices':
       return isPresent && node.notice !== null;
     case 'draining':

@@ -7,7 +7,8 @@ import { UNKNOWN } from './view.ts';
 interface TilesProps {
   readonly nodes: readonly BoardNode[];
   readonly draining: ReadonlySet<string>;
-  readonly nowMs: number;
+  /** Now on EC2's clock. */
+  readonly ec2Ms: number;
   readonly selected: Tile | null;
   readonly onSelect: (tile: Tile | null) => void;
 }
@@ -24,12 +25,12 @@ const TILE_TEXTS: readonly (readonly [tile: Tile, text: string])[] = [
 ];
 
 /** The numbers; each filters the table. */
-export function Tiles({ nodes, draining, nowMs, selected, onSelect }: TilesProps) {
+export function Tiles({ nodes, draining, ec2Ms, selected, onSelect }: TilesProps) {
   return (
     <ul class="tiles" aria-label="Numbers of nodes">
       {TILE_TEXTS.map(([tile, text]) => {
         let count = 0;
-        for (const node of nodes) if (isInTile(tile, node, draining, nowMs)) count += 1;
+        for (const node of nodes) if (isInTile(tile, node, draining, ec2Ms)) count += 1;
         return (
           <li key={tile}>
             <button

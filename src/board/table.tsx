@@ -1,6 +1,6 @@
 import { Component } from 'preact';
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
-import type { BoardNode } from './nodes.ts';
+import { type BoardNode, stateAgeMs } from './nodes.ts';
 import { ageText } from './text.ts';
 import type { SortField } from './view.ts';
 
@@ -9,6 +9,8 @@ interface NodesTableProps {
   readonly draining: ReadonlySet<string>;
   /** Of the agent's clock, in whole seconds, so that rows are not drawn anew more often. */
   readonly nowMs: number;
+  /** The same of EC2's clock. */
+  readonly ec2Ms: number;
   readonly sort: SortField;
   readonly descending: boolean;
   readonly onSort: (field: SortField) => void;
@@ -34,7 +36,7 @@ const SPARE_ROWS = 12;
 
 /** Only the rows in the window are in the page: 10,000 would take seconds. */
 export function NodesTable(props: NodesTableProps) {
-  const { nodes, draining, nowMs, sort, descending, onSort, onNode, onCopy } = props;
+  const { nodes, draining, nowMs, ec2Ms, sort, descending, onSort, onNode, onCopy } = props;
   const body = useRef<HTMLTableSectionElement>(null);
   const { first, last, rowPx } = useWindowRows(body, nodes.length);
   const shown = nodes.slice(first, last);
@@ -64,7 +66,7 @@ export function NodesTable(props: NodesTableProps) {
             key={node.id}
             node={node}
             index={first + index + 2}
-            age={node.since === null ? '–' : ageText(nowMs - Date.parse(node.since))}
+            age={ageOf(stateAgeMs(node, nowMs, ec2Ms))}
             isDraining={draining.has(node.id)}
             onNode={onNode}
             onCopy={onCopy}
@@ -74,6 +76,10 @@ export function NodesTable(props: NodesTableProps) {
       </tbody>
     </table>
   );
+}
+
+function ageOf(ms: number | null): string {
+  return ms === null ? '–' : ageText(ms);
 }
 
 function Gap({ rows, rowPx }: { rows: number; rowPx: number }) {

@@ -16,9 +16,9 @@ export function ageText(ms: number): string {
 
 type OfNode = Pick<NodeRecord, 'ec2InstanceId' | 'clockSkewSeconds'>;
 
-/** How long ago an instant of a record was, which is by its node's clock. */
-export function nodeAgeText(record: OfNode, instant: string, nowMs: number): string {
-  return ageText(nowMs - Date.parse(forAge(record, instant)));
+/** How long ago an instant of a record was, which is by its node's clock. @param ec2Ms now on EC2's clock */
+export function nodeAgeText(record: OfNode, instant: string, ec2Ms: number): string {
+  return ageText(ec2Ms - Date.parse(forAge(record, instant)));
 }
 
 /** What the ages of a node's instants are worth; null: the node's clock is right. */

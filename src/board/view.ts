@@ -108,12 +108,12 @@ export function apiPath({ cluster, zone, tile, label }: View): string {
   return `/v1/containerInstances${query.size === 0 ? '' : `?${query}`}`;
 }
 
-/** The nodes that the view shows, sorted. @param nowMs of the agent's clock */
+/** The nodes that the view shows, sorted. @param ec2Ms now on EC2's clock */
 export function selectNodes(
   nodes: Iterable<BoardNode>,
   view: View,
   draining: ReadonlySet<string>,
-  nowMs: number,
+  ec2Ms: number,
 ): readonly BoardNode[] {
   const words = view.search.toLowerCase().split(/\s+/).filter(Boolean);
   const { tile } = view;
@@ -125,7 +125,7 @@ export function selectNodes(
       (view.type === null || (node.type ?? UNKNOWN) === view.type) &&
       (view.agent === null || (node.agentVersion ?? UNKNOWN) === view.agent) &&
       (view.label === null || node.labels.includes(view.label)) &&
-      (tile === null || isInTile(tile, node, draining, nowMs)) &&
+      (tile === null || isInTile(tile, node, draining, ec2Ms)) &&
       words.every((word) => haystackOf(node).includes(word))
     ) {
       found.push(node);

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { createPageClock } from '../../src/board/attention.ts';
 import { createBoardRoll } from '../../src/board/board-roll.ts';
-import { auditAgeMs, type Feed, pageAgeMs, runFeed } from '../../src/board/feed.ts';
+import { auditAgeMs, ec2NowMs, type Feed, pageAgeMs, runFeed } from '../../src/board/feed.ts';
+import { nodeAgeText } from '../../src/board/text.ts';
 import { instanceJson } from '../../src/record/roll.ts';
 import { sampleRecord } from '../support/sample-record.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
@@ -10,6 +11,7 @@ import { simulatedClock } from '../support/simulated-clock.ts';
 const SELF = {
   version: '1',
   session: 'first',
+  record: { clockSkewSeconds: -3_600 },
   lease: { store: 'memory:' },
   roll: { ageMs: 5, stale: false, uncertainty: null, lastError: null },
 };
@@ -309,4 +311,15 @@ test('an audit and drains that can no longer be read age, and the page says why'
   agent.status = () => json({ drains: [], draining: 0, notes: [] });
   await pass(10);
   assert.deepEqual([last().drains, last().drainsError], [[], null]);
+});
+
+test("the ages of records are by EC2's clock, also where that of the agent is off", () => {
+  const roll = { ageMs: 0, stale: false, uncertainty: null, lastError: null };
+  const of = (record: { clockSkewSeconds: number | null } | null) => ({ ...SELF, roll, record });
+  const nowMs = Date.parse('2026-01-01T11:00:00Z');
+  assert.equal(ec2NowMs({ self: of({ clockSkewSeconds: -3_600 }) }, nowMs), Date.parse('2026-01-01T12:00:00Z'));
+  for (const self of [null, of(null), of({ clockSkewSeconds: null })]) assert.equal(ec2NowMs({ self }, nowMs), nowMs);
+  // That of its own node: both moved by the same.
+  const record = { ec2InstanceId: 'i-00000001', clockSkewSeconds: -3_600 };
+  assert.equal(nodeAgeText(record, '2026-01-01T10:55:00Z', ec2NowMs({ self: of(record) }, nowMs)), '5 min');
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { boardNode, byMood, haystackOf, isInTile, zonesOf } from '../../src/board/nodes.ts';
+import { boardNode, byMood, haystackOf, isInTile, stateAgeMs, zonesOf } from '../../src/board/nodes.ts';
 import type { NodeRecord } from '../../src/record/record.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 
@@ -38,6 +38,15 @@ test('since when a node is what it is does not depend on its own clock', () => {
   assert.equal(boardNode(gone).since, '2026-01-01T01:00:00.000Z');
   assert.equal(isInTile('departed', boardNode(gone), new Set(), NOW_MS), true);
   assert.equal(isInTile('departed', boardNode({ ...gone, clockSkewSeconds: 0 }), new Set(), NOW_MS), false);
+});
+
+test("the age of a state is by EC2's clock, but that of a loss, which the agent saw", () => {
+  const since = '2026-01-01T00:00:00.000Z';
+  const lost = boardNode({ ...sampleRecord(), presence: GONE }, since);
+  const nowMs = NOW_MS - 3_600_000;
+  assert.equal(stateAgeMs(node(1, failing('critical', 'full')), nowMs, NOW_MS), 86_400_000);
+  assert.equal(stateAgeMs(lost, nowMs, NOW_MS), 82_800_000);
+  assert.equal(stateAgeMs({ ...lost, since: null }, nowMs, NOW_MS), null);
 });
 
 test('text of a record cannot turn the text around it or control anything', () => {
