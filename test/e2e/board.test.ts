@@ -120,9 +120,9 @@ const HOSTILE = '<img src=x onerror="window.hacked=1">\u202e</script><script>win
 const ZONES = ['us-east-1a', 'us-east-1b', 'us-east-1c'];
 
 function recordOf(n: number, status: 'passing' | 'warning' | 'critical', reason: string): NodeRecord {
-  // By its own clock, which is an hour behind: five minutes ago.
+  // By its own clock, which is an hour behind: more than five minutes ago, as an answer has whole seconds in `Date`.
   const isSlow = n === 3;
-  const since = isSlow ? new Date(Date.now() - 65 * 60_000).toISOString() : '2026-11-01T00:00:00.000Z';
+  const since = isSlow ? new Date(Date.now() - 65.5 * 60_000).toISOString() : '2026-11-01T00:00:00.000Z';
   const ec2InstanceId = spreadInstanceId(n);
   return sampleRecord({
     ec2InstanceId,
@@ -473,6 +473,22 @@ test('the ages of a node whose clock is off are right, and its page says that it
     await page.locator('.facts').innerText(),
     /the clock of \S+ is 60 min behind EC2's; the ages are not by it/,
   );
+  // The agent finds that its own clock is an hour behind: so it is an hour later than it had said.
+  await page.route('**/v1/self', async (route) => {
+    const answer = await route.fetch();
+    const self = await answer.json();
+    await route.fulfill({
+      response: answer,
+      json: { ...self, record: { ...self.record, clockSkewSeconds: -3_600 } },
+    });
+  });
+  await until('the ages are by that', PATIENCE_MS, async () =>
+    /disk\s+passing\s+1 h [5-9] min/.test(await page.locator('.checks tbody tr').innerText()),
+  );
+  await page.locator('.back').click();
+  assert.match(await row.locator('.since').innerText(), /^1 h [5-9] min$/);
+  // One may be under way.
+  await page.unrouteAll({ behavior: 'ignoreErrors' });
 });
 
 test('without JavaScript there is a plain table', async (t) => {
