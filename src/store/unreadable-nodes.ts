@@ -1,3 +1,4 @@
+import { INSTANCE_ID } from '../record/codec.ts';
 import type { Roll } from '../record/roll.ts';
 import { parseKey, ROOT } from './keys.ts';
 
@@ -10,7 +11,8 @@ export type UnreadableNodes = (instanceId: string) => string | null;
 export function unreadableNodes(skipped: Roll['skipped']): UnreadableNodes {
   const reasons = new Map<string, string>();
   for (const { key, reason } of skipped) {
-    const parsed = parseKey(key);
+    // What a reader of an agent's answer cannot read it names by the instance id alone.
+    const parsed = INSTANCE_ID.test(key) ? ({ kind: 'record', instanceId: key } as const) : parseKey(key);
     if (parsed.kind === 'record' || parsed.kind === 'presence') {
       reasons.set(parsed.instanceId, `its ${parsed.kind} cannot be read: ${reason}`);
     }

@@ -5,8 +5,10 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { createOnce } from '../../src/cli/context.ts';
 import { runProgram } from '../../src/cli/program.ts';
+import { parseRollList } from '../../src/client/wire.ts';
 import { decodeRecord } from '../../src/record/codec.ts';
 import type { RollEntry } from '../../src/record/roll.ts';
+import { describeUnread } from '../../src/store/unreadable-nodes.ts';
 import { fakeStore } from '../support/fake-store.ts';
 import { until } from '../support/machine-time.ts';
 import { runInProcess, soonStale, testContext } from '../support/run-in-process.ts';
@@ -85,6 +87,13 @@ test('show does not say of a node whose record it cannot read that it is gone', 
   const crowded = await serveFlawed(t, 'v1/');
   const { stderr } = await runInProcess(['show', 'i-00000009', '--agent', crowded]);
   assert.match(stderr, /^rollcall show: the record of i-00000009 may be among those that cannot be read: foreign$/m);
+});
+
+test('a node of which the reader of an agent cannot read the record is not called gone', () => {
+  const list = { containerInstances: [{ ec2InstanceId: 'i-00000009' }], skipped: [], revision: '7', ageMs: 0 };
+  const { skipped } = parseRollList(JSON.stringify(list));
+  assert.match(describeUnread(skipped, 'i-00000009') ?? '', /^the record of i-00000009 cannot be read: /);
+  assert.equal(describeUnread(skipped, 'i-00000008'), null);
 });
 
 test('what follows an agent names it once', async (t) => {
