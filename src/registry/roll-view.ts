@@ -17,7 +17,10 @@ export interface View {
   roll(): Roll;
   /** The roll's revision, without building the roll. */
   revision(): string;
-  /** All keys that it named can be read by now; whether the rest can, only a new snapshot tells. */
+  /**
+   * Half of the keys that it named can be read by now, or are gone; whether the rest can be, only a new snapshot tells. One
+   * that has a rest names all that it may name, so snapshots do not follow each other.
+   */
   isVague(): boolean;
   /** Entries by presence. */
   count(): Readonly<Record<PresenceState, number>>;
@@ -124,7 +127,7 @@ export function createView(snapshot: Roll): View {
     },
 
     revision: () => revision,
-    isVague: () => skipped.size === 1 && skipped.has(ROOT),
+    isVague: () => skipped.has(ROOT) && skipped.size <= MAX_SKIPPED / 2,
     count: () => ({ ...counts }),
   };
 }

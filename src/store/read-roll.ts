@@ -53,8 +53,11 @@ export const MAX_SKIPPED = 100;
 /** More than any key of ours has. */
 const MAX_KEY_CHARS = 300;
 
-/** A key as readers get it: what can write the store can write any key, and readers print it or send it on. */
-const named = (key: string) => printable(key.slice(0, MAX_KEY_CHARS));
+/**
+ * A key as readers get it: what can write the store can write any key, and readers print it or send it on. `ROOT` stands for
+ * the keys that are not named: a key of that name is in quotes.
+ */
+const named = (key: string) => (key === ROOT ? JSON.stringify(key) : printable(key.slice(0, MAX_KEY_CHARS)));
 
 /** What of each key is wanted. */
 interface Decoders<R extends NodeSummary> {

@@ -6,6 +6,7 @@ import { presenceKey, ROOT, recordKey } from '../../src/store/keys.ts';
 import type { KeyValue, Kv, RangeEntry, RangeQuery } from '../../src/store/kv.ts';
 import { collectRoll, interpretBatch, readRoll, SUMMARY, WHOLE } from '../../src/store/read-roll.ts';
 import { CompactedError, StoreError } from '../../src/store/store-errors.ts';
+import { describeUnread } from '../../src/store/unreadable-nodes.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
 
 describe('collect roll', () => {
@@ -56,6 +57,17 @@ describe('collect roll', () => {
           assert.deepEqual(skipped.map(({ key }) => key).sort(), named.sort());
         },
       ),
+    );
+  });
+
+  test('a key that has the name of the prefix is not taken for the line that stands for more', () => {
+    const roll = collectRoll(WHOLE);
+    roll.add([entry(ROOT, '')]);
+    const { skipped } = roll.finish('7');
+    assert.equal(describeUnread(skipped, sampleInstanceId(1)), null);
+    assert.deepEqual(
+      skipped.map(({ key }) => key),
+      ['"v1/"'],
     );
   });
 
