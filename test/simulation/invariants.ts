@@ -436,8 +436,10 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
       // What was held back while a link was cut arrives now, also from a process that has ended since.
       for (const [index, { touchedAtMs }] of world.nodes.entries()) {
         const sinceMs = unclearSinceMs[index] ?? Number.POSITIVE_INFINITY;
+        const arrives =
+          isOver && (kind === 'cut' || kind === 'cut-all') && (reach === 'all' || reach === world.hosts[index]);
         for (const [session, atMs] of touchedAtMs) {
-          if (isOver && atMs > sinceMs - RESENT_MS) touchedAtMs.set(session, nowMs());
+          if (arrives && atMs > sinceMs - RESENT_MS) touchedAtMs.set(session, nowMs());
         }
         if (lossyMs[index] !== nowMs()) unclearSinceMs[index] = null;
       }
