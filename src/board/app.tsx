@@ -134,7 +134,7 @@ export function App(props: AppProps) {
                 audit={feed.audit}
                 ageMs={auditAgeMs(feed, props.monotonicMs)}
                 error={feed.auditError}
-                nowMs={nowMs}
+                ec2Ms={ec2Ms}
                 onNode={openNode}
               />
             )}
@@ -144,6 +144,7 @@ export function App(props: AppProps) {
                 ageMs={props.monotonicMs - feed.drainsAtMs}
                 error={feed.drainsError}
                 nowMs={nowMs}
+                ec2Ms={ec2Ms}
                 onNode={openNode}
               />
             )}

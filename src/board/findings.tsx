@@ -2,7 +2,7 @@ import { DIFFERENCE_KINDS } from '../audit/audit-report.ts';
 import { printable } from '../lib/foreign-text.ts';
 import type { AuditJson, DrainJson } from './feed.ts';
 import { Banner } from './head.tsx';
-import { ageText } from './text.ts';
+import { ageText, drainAgeText } from './text.ts';
 
 interface AuditPanelProps {
   readonly audit: AuditJson | null;
@@ -10,7 +10,8 @@ interface AuditPanelProps {
   readonly ageMs: number | null;
   /** Why it could not be read since; null: it could. */
   readonly error: string | null;
-  readonly nowMs: number;
+  /** Now by EC2's clock. */
+  readonly ec2Ms: number;
   readonly onNode: (id: string) => void;
 }
 
@@ -20,7 +21,7 @@ export function differenceCount({ differences, omitted }: AuditJson['report']): 
 }
 
 /** What the continuous audit found: the roll against ECS. */
-export function AuditPanel({ audit, ageMs, error, nowMs, onNode }: AuditPanelProps) {
+export function AuditPanel({ audit, ageMs, error, ec2Ms, onNode }: AuditPanelProps) {
   if (!audit) return <p class="empty">{error ? printable(error) : 'Loading …'}</p>;
   const { report } = audit;
   const findings = [...report.differences, ...report.notes];
@@ -63,7 +64,7 @@ export function AuditPanel({ audit, ageMs, error, nowMs, onNode }: AuditPanelPro
                   {each.instanceId === null && printable(each.containerInstanceArn ?? '–')}
                 </td>
                 <td>{printable(each.cluster ?? '–')}</td>
-                <td>{each.since === null ? '–' : ageText(nowMs - Date.parse(each.since))}</td>
+                <td>{each.since === null ? '–' : ageText(ec2Ms - Date.parse(each.since))}</td>
                 <td>{printable(each.reason)}</td>
               </tr>
             ))}
@@ -81,12 +82,15 @@ interface DrainsPanelProps {
   readonly ageMs: number;
   /** Why they could not be read since; null: they could. */
   readonly error: string | null;
+  /** Now by the agent's clock. */
   readonly nowMs: number;
+  /** Now by EC2's. */
+  readonly ec2Ms: number;
   readonly onNode: (id: string) => void;
 }
 
 /** The nodes that rollcall drains, or is about to. */
-export function DrainsPanel({ drains, ageMs, error, nowMs, onNode }: DrainsPanelProps) {
+export function DrainsPanel({ drains, ageMs, error, nowMs, ec2Ms, onNode }: DrainsPanelProps) {
   if (!drains) return <p class="empty">{error === null ? 'Loading …' : printable(error)}</p>;
   const age = `read ${ageText(ageMs)} ago`;
   if (drains.length === 0) return <p class="empty">No node is draining because of rollcall ({age}).</p>;
@@ -113,7 +117,7 @@ export function DrainsPanel({ drains, ageMs, error, nowMs, onNode }: DrainsPanel
                 <NodeLink id={each.ec2InstanceId} onNode={onNode} />
               </td>
               <td>{printable(each.cluster ?? '–')}</td>
-              <td>{each.since === null ? '–' : ageText(nowMs - Date.parse(each.since))}</td>
+              <td>{drainAgeText(each, nowMs, ec2Ms) ?? '–'}</td>
               <td>{printable(each.reason ?? '')}</td>
             </tr>
           ))}

@@ -6,7 +6,7 @@ import type { NodeEvents } from './node-history.ts';
 import type { BoardNode } from './nodes.ts';
 import { EventItem } from './overview.tsx';
 import { Copy } from './table.tsx';
-import { ageText, commandsFor, momentText, nodeAgeText, nodeClockText } from './text.ts';
+import { commandsFor, drainAgeText, momentText, nodeAgeText, nodeClockText } from './text.ts';
 
 interface NodePageProps {
   readonly id: string;
@@ -56,7 +56,7 @@ export function NodePage(props: NodePageProps) {
       )}
       {drain && (
         <Banner tone="note" title={`Drain: ${drain.phase ?? 'unreadable'}`}>
-          {printable(drain.reason ?? '')} {drain.since && `for ${ageText(nowMs - Date.parse(drain.since))}`}
+          {printable(drain.reason ?? '')} {drain.since && `for ${drainAgeText(drain, nowMs, ec2Ms)}`}
         </Banner>
       )}
       {node && <Checks node={node} ec2Ms={ec2Ms} />}

@@ -1,5 +1,6 @@
 import { describeSkew, forAge } from '../record/node-clock.ts';
 import type { NodeRecord } from '../record/record.ts';
+import type { DrainJson } from './feed.ts';
 
 /** Texts of the page that are not plain values: ages, commands. */
 
@@ -19,6 +20,14 @@ type OfNode = Pick<NodeRecord, 'ec2InstanceId' | 'clockSkewSeconds'>;
 /** How long ago an instant of a record was, which is by its node's clock. @param ec2Ms now on EC2's clock */
 export function nodeAgeText(record: OfNode, instant: string, ec2Ms: number): string {
   return ageText(ec2Ms - Date.parse(forAge(record, instant)));
+}
+
+/**
+ * How long ago a drain began, which is by EC2's clock; one by hand is by the clock of some host. null: not known.
+ * @param nowMs by the agent's clock, for want of that host's @param ec2Ms by EC2's
+ */
+export function drainAgeText({ phase, since }: Pick<DrainJson, 'phase' | 'since'>, nowMs: number, ec2Ms: number) {
+  return since === null ? null : ageText((phase === 'manual' ? nowMs : ec2Ms) - Date.parse(since));
 }
 
 /** What the ages of a node's instants are worth; null: the node's clock is right. */

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import {
   ageText,
   commandsFor,
+  drainAgeText,
   momentText,
   nodeAgeText,
   nodeClockText,
@@ -28,6 +29,14 @@ test('an age of a node is by the clock that all nodes share, or the page says by
     /^the clock of i-00000001 is 50 min behind EC2's; the ages are not by it$/,
   );
   assert.match(nodeClockText(of(null)) ?? '', /; the ages are by it$/);
+});
+
+test('an age of a drain is by the clock by which the drain began', () => {
+  const since = '2026-01-01T11:00:00.000Z';
+  const nowMs = Date.parse('2026-01-01T12:00:00Z');
+  const ageOf = (phase: string | null) => drainAgeText({ phase, since }, nowMs, nowMs + 3_600_000);
+  assert.deepEqual(['claimed', 'drained', null, 'manual'].map(ageOf), ['2 h', '2 h', '2 h', '1 h']);
+  assert.equal(drainAgeText({ phase: 'drained', since: null }, nowMs, nowMs), null);
 });
 
 test('an instant of another day has its date', () => {

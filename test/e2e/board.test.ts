@@ -462,6 +462,16 @@ test('the ages of a node whose clock is off are right, and its page says that it
   const browser = await startBrowser(t);
   const { page } = await openPage(browser, url);
   const id = spreadInstanceId(3);
+  // What the agent says of a drain and of an audit is by EC2's clock as well; a drain by hand is by that of a host.
+  const since = new Date(Date.now() - 5.5 * 60_000).toISOString();
+  const drain = { ec2InstanceId: id, phase: 'drained', cluster: 'demo', reason: 'stopping', since };
+  const drains = [drain, { ...drain, ec2InstanceId: spreadInstanceId(1), phase: 'manual' }];
+  await page.route('**/v1/status*', (route) => route.fulfill({ json: { drains, draining: 2, notes: [] } }));
+  const difference = { kind: 'ghost', instanceId: id, containerInstanceArn: null, cluster: 'demo', since, reason: '' };
+  const report = { agreeing: 2, differences: [difference], notes: [], omitted: {} };
+  await page.route('**/v1/audit*', (route) =>
+    route.fulfill({ json: { report, ageMs: 0, stale: false, staleReason: null } }),
+  );
   await page.goto(url);
   const row = page.locator('.nodes tbody tr', { hasText: id });
   await until('it is listed', PATIENCE_MS, async () => (await row.count()) === 1);
@@ -485,8 +495,21 @@ test('the ages of a node whose clock is off are right, and its page says that it
   await until('the ages are by that', PATIENCE_MS, async () =>
     /disk\s+passing\s+1 h [5-9] min/.test(await page.locator('.checks tbody tr').innerText()),
   );
+  await until('its drain is said', PATIENCE_MS, async () =>
+    /stopping for 1 h [5-9] min/.test(await page.locator('article.node').innerText()),
+  );
   await page.locator('.back').click();
   assert.match(await row.locator('.since').innerText(), /^1 h [5-9] min$/);
+  const findings = page.locator('.findings tbody');
+  await page.locator('.tabs button', { hasText: 'Drains' }).click();
+  await until('the drains are shown', PATIENCE_MS, async () => {
+    const text = await findings.innerText();
+    return /^drained\s+\S+\s+demo\s+1 h [5-9] min/m.test(text) && /^manual\s+\S+\s+demo\s+[5-9] min/m.test(text);
+  });
+  await page.locator('.tabs button', { hasText: 'Audit' }).click();
+  await until('the audit is shown', PATIENCE_MS, async () =>
+    /^ghost\s+\S+\s+demo\s+1 h [5-9] min/m.test(await findings.innerText()),
+  );
   // One may be under way.
   await page.unrouteAll({ behavior: 'ignoreErrors' });
 });
