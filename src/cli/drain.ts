@@ -7,7 +7,7 @@ import type { EcsApi } from '../ecs/ecs-api.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { describeError, RollcallError } from '../lib/errors.ts';
 import { printable } from '../lib/foreign-text.ts';
-import { findNode } from '../record/find-nodes.ts';
+import { findNode, isLongId } from '../record/find-nodes.ts';
 import type { Roll, RollEntry } from '../record/roll.ts';
 import { decideRoom, type StoredClaim } from '../store/drain-slots.ts';
 import { openStore } from '../store/open-store.ts';
@@ -197,7 +197,7 @@ function interrupted(error: unknown, at: string, rest: readonly string[]): unkno
   return new RollcallError(`${describeError(error)}; it was at ${at}${left}`, { cause: error });
 }
 
-/** A node as it was named; `instanceId` null: it is not on the roll, or its record cannot be read, as `unread` says. */
+/** A node as it was named; `instanceId` null: not known, as the roll has no such node, or cannot read it, as `unread` says. */
 interface Named {
   readonly name: string;
   readonly instanceId: string | null;
@@ -210,7 +210,9 @@ function whichNodes({ entries, skipped }: Roll, names: readonly string[]): reado
   for (const name of names) {
     const found = findNode(entries, name);
     refuseName(found);
-    const instanceId = found.kind === 'found' ? found.entry.record.ec2InstanceId : null;
+    // Of a whole id the store is asked once more: the roll does not name all keys that cannot be read.
+    const absentId = isLongId(name) ? name : null;
+    const instanceId = found.kind === 'found' ? found.entry.record.ec2InstanceId : absentId;
     const key = instanceId ?? name;
     const unread = instanceId === null ? describeUnread(skipped, name) : null;
     if (!nodes.has(key)) nodes.set(key, { name, instanceId, unread });

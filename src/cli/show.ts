@@ -4,11 +4,12 @@ import { readOptions } from '../config/store-flags.ts';
 import { formatDuration } from '../lib/duration.ts';
 import { RollcallError, UsageError } from '../lib/errors.ts';
 import { INSTANCE_ID } from '../record/codec.ts';
-import { findNode } from '../record/find-nodes.ts';
+import { findNode, isLongId } from '../record/find-nodes.ts';
 import { describeRefused, describeSkipped, notesOf } from '../record/flaws.ts';
 import { describeSkew, onEc2ClockMs } from '../record/node-clock.ts';
 import type { CheckVerdict } from '../record/record.ts';
 import { instanceJson, presenceState, type Roll, type RollEntry } from '../record/roll.ts';
+import { ROOT } from '../store/keys.ts';
 import { describeUnread } from '../store/unreadable-nodes.ts';
 import { LIST_FIELDS, type ListFieldName } from './columns.ts';
 import { type CliContext, type ReadFlags, warn } from './context.ts';
@@ -120,19 +121,33 @@ export function showCommand(context: CliContext): Command {
     const found = names.map((name) => ({ name, ...findNode(roll.entries, name) }));
     for (const each of found) refuseName(each);
     const entries = [...new Set(found.flatMap((each) => (each.kind === 'found' ? [each.entry] : [])))];
-    const absent = found.filter(({ kind }) => kind === 'absent').map(({ name }) => name);
-    warn(context, flags, describeShown(roll, entries, absent.length > 0));
+    const absent = new Set(found.flatMap(({ kind, name }) => (kind === 'absent' ? [name] : [])));
+    warn(context, flags, describeShown(roll, entries, absent.size > 0));
     await context.stdout(renderNodes(flags, names.length > 1, { ...roll, entries }, context.clock.wallMs()));
-    if (absent.length === 0) return;
-    for (const name of absent) {
-      const unread = describeUnread(roll.skipped, name);
-      if (unread !== null) throw new RollcallError(unread);
-    }
-    const are = absent.length === 1 ? 'is' : 'are';
-    throw new RollcallError(
-      `${absent.join(', ')} ${are} not on the roll at ${label}; rollcall list --all prints all nodes`,
-    );
+    if (absent.size > 0) throw new RollcallError(describeAbsent([...absent], roll, label));
   });
+}
+
+/** An error is 500 characters at most: what is known of one name must not push out that others were not found. */
+const MAX_REASONS = 3;
+const MAX_REASON = 120;
+
+/** What is known of each of the nodes that were not found, first what is sure. */
+function describeAbsent(names: readonly string[], { skipped }: Roll, label: string): string {
+  const named = skipped.filter(({ key }) => key !== ROOT);
+  const unread = names.flatMap((name) => describeUnread(named, name) ?? []);
+  const rest = names.filter((name) => describeUnread(named, name) === null);
+  const more = unread.length - MAX_REASONS;
+  const reasons = unread
+    .slice(0, MAX_REASONS)
+    .map((reason) => (names.length > 1 ? reason.slice(0, MAX_REASON) : reason));
+  if (more > 0) reasons.push(`${more} more cannot be read`);
+  if (rest.length > 0) {
+    const are = rest.length === 1 ? 'is' : 'are';
+    const gone = `${rest.join(', ')} ${are} not on the roll at ${label}; rollcall list --all prints all nodes`;
+    reasons.push(describeUnread(skipped, rest.join(' or ')) ?? gone);
+  }
+  return reasons.join('; ');
 }
 
 /** What cannot be read of the nodes that are shown; of all where one was not found, as it may be among them. */
@@ -152,7 +167,7 @@ async function readNamed(reader: RollReader, names: readonly string[], signal: A
   const [name = ''] = names;
   if (names.length === 1 && INSTANCE_ID.test(name)) {
     const one = await reader.readOne(name, signal);
-    if (one.entries.length > 0 || one.skipped.length > 0) return one;
+    if (isLongId(name) || one.entries.length > 0 || one.skipped.length > 0) return one;
   }
   return reader.read(signal);
 }

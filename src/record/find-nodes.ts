@@ -9,6 +9,7 @@ type FoundNode =
   | { readonly kind: 'refused'; readonly refusal: string };
 
 const ID_START = /^m?i-[0-9a-f]{1,32}$/;
+const LONG_ID = /^m?i-[0-9a-f]{17,32}$/;
 /** fleet prints the first 8 digits of a machine id. */
 const MACHINE_START = /^[0-9a-f]{8,32}$/;
 const INSTANCE_ARN = /^arn:[^:\s]+:ecs:[^:\s]+:\d+:container-instance\/\S+$/;
@@ -32,6 +33,11 @@ export function findNode(entries: readonly RollEntry[], text: string): FoundNode
   if (entry === undefined) return { kind: 'absent' };
   const isOne = all.length === 1 || (isIP(text) !== 0 && present.length === 1);
   return isOne ? { kind: 'found', entry } : { kind: 'refused', refusal: severalNodes(text, all) };
+}
+
+/** An instance id that is no start of another: EC2 and SSM give none that is longer; one of 8 digits may be a start. */
+export function isLongId(text: string): boolean {
+  return LONG_ID.test(text);
 }
 
 function matcherOf(text: string): ((entry: RollEntry) => boolean) | null {

@@ -75,6 +75,9 @@ test('a node whose record cannot be read is not called gone', async (t) => {
   const among = await rollcall('drain', '10.0.0.200');
   assert.equal(among.code, 1);
   assert.match(among.stderr, /^rollcall drain: the record of 10\.0\.0\.200 may be among those that cannot be read: /);
+  // The store has no key of it, whatever else cannot be read there.
+  const gone = await rollcall('drain', 'i-0abc1234def567890');
+  assert.match(gone.stderr, /^rollcall drain: i-0abc1234def567890 is not on the roll at /);
 });
 
 test('draining a node again with another reason says and keeps that one; without a reason it keeps what there is', async (t) => {
