@@ -18,8 +18,8 @@ export interface View {
   /** The roll's revision, without building the roll. */
   revision(): string;
   /**
-   * Half of the keys that it named can be read by now, or are gone; whether the rest can be, only a new snapshot tells. One
-   * that has a rest names all that it may name, so snapshots do not follow each other.
+   * Half of the keys that it named can be read by now, or are gone; whether the rest can be, only a new snapshot tells. Never
+   * true of a snapshot itself, or snapshots would follow each other.
    */
   isVague(): boolean;
   /** Entries by presence. */
@@ -38,6 +38,8 @@ interface NodeView {
 export function createView(snapshot: Roll): View {
   const nodes = new Map<string, NodeView>(snapshot.entries.map((entry) => [entry.record.ec2InstanceId, entry]));
   const skipped = new Map<string, SkippedKey>(snapshot.skipped.map((key) => [key.key, key]));
+  // Different keys may have one name, so a snapshot may have fewer than it may name.
+  const mostNamed = skipped.has(ROOT) ? Math.min(skipped.size, MAX_SKIPPED) : MAX_SKIPPED;
   let differences: ReadonlyMap<string, KeptDifference> = snapshot.differences ?? new Map();
   let revision = snapshot.revision;
   let entries: readonly RollEntry[] | null = snapshot.entries;
@@ -127,7 +129,7 @@ export function createView(snapshot: Roll): View {
     },
 
     revision: () => revision,
-    isVague: () => skipped.has(ROOT) && skipped.size <= MAX_SKIPPED / 2,
+    isVague: () => skipped.has(ROOT) && skipped.size <= mostNamed / 2,
     count: () => ({ ...counts }),
   };
 }

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import type { Presence } from '../../src/record/record.ts';
 import type { RollEntry } from '../../src/record/roll.ts';
 import { createView } from '../../src/registry/roll-view.ts';
+import { collectRoll, WHOLE } from '../../src/store/read-roll.ts';
 import { describeUnread } from '../../src/store/unreadable-nodes.ts';
 import { startMachineTimer } from '../support/machine-time.ts';
 import { sampleInstanceId, sampleRecord } from '../support/sample-record.ts';
@@ -91,6 +92,14 @@ test('a skipped key is named until its record can be read, and any number of for
     view.apply({ revision: String(n + 2_000), changes: [{ kind: 'unskipped', key: `junk/${n}` }] });
   }
   assert.equal(view.isVague(), true);
+});
+
+test('a new snapshot is never asked for at once, also where all keys that it cannot read have one name', () => {
+  const roll = collectRoll(WHOLE);
+  roll.add(Array.from({ length: 101 }, (_, n) => ({ key: `v1/${'k'.repeat(400)}${n}`, value: '', modRevision: '1' })));
+  const view = createView(roll.finish('7'));
+  assert.equal(view.roll().skipped.length, 2);
+  assert.equal(view.isVague(), false);
 });
 
 test('of any number of presences without a record some are named, and a line stands for the rest', () => {

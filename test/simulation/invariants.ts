@@ -412,6 +412,7 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
     onFault(fault, isOver) {
       const { kind } = fault;
       const reach = reachOf(world, fault);
+      const endsCut = isOver && (kind === 'cut' || kind === 'refuse' || kind === 'cut-all');
       if (kind === 'restore' || kind === 'lose-second') leasesRestartMs = nowMs() + ELECTION_MS;
       // What came to the member meanwhile is carried out then.
       if (isOver && kind === 'pause') leasesDisturbedMs = Math.max(leasesDisturbedMs, nowMs());
@@ -431,13 +432,12 @@ export function watchInvariants(world: World): { readonly onFault: (fault: Fault
       for (const watch of nodeWatches) {
         unsettleOne(watch);
         // The next fault may come before the next sweep.
-        touchAll(watch.node, watch.index, isOver && (kind === 'cut' || kind === 'cut-all'));
+        touchAll(watch.node, watch.index, endsCut);
       }
       // What was held back while a link was cut arrives now, also from a process that has ended since.
       for (const [index, { touchedAtMs }] of world.nodes.entries()) {
         const sinceMs = unclearSinceMs[index] ?? Number.POSITIVE_INFINITY;
-        const arrives =
-          isOver && (kind === 'cut' || kind === 'cut-all') && (reach === 'all' || reach === world.hosts[index]);
+        const arrives = endsCut && (reach === 'all' || reach === world.hosts[index]);
         for (const [session, atMs] of touchedAtMs) {
           if (arrives && atMs > sinceMs - RESENT_MS) touchedAtMs.set(session, nowMs());
         }
