@@ -83,7 +83,7 @@ export function cutRange(bytes: Buffer, root: string): RangeAnswer | null {
   }
   // In UTF-8 each character that is not ASCII takes one byte more. Those of the numbers were passed one by one.
   const isAscii = Buffer.byteLength(text) - length === highBytes;
-  const isExact = at === length && end === 0 && Number.isSafeInteger(count + more);
+  const isExact = at === length && end === 0 && Number.isSafeInteger(count) && Number.isSafeInteger(more);
   return isAscii && isExact ? { header, kvs, more: more !== 0, count: String(count) } : null;
 }
 

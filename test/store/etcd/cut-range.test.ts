@@ -72,6 +72,12 @@ describe('a range whose texts are cut out of the answer', () => {
     );
   });
 
+  it('is cut for the largest count that is exact', () => {
+    const bytes = Sent.encode({ kvs: [], more: true, count: String(Number.MAX_SAFE_INTEGER) });
+    assert.notEqual(cutRange(bytes, ''), null);
+    isAsDecoded(bytes);
+  });
+
   it('has keys without the root, and is refused where a key does not start with it', () => {
     const answer = (...keys: readonly string[]) => Sent.encode({ kvs: keys.map((key) => ({ key, value: 'b' })) });
     for (const cut of [true, false]) {
