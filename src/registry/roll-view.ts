@@ -38,8 +38,8 @@ interface NodeView {
 export function createView(snapshot: Roll): View {
   const nodes = new Map<string, NodeView>(snapshot.entries.map((entry) => [entry.record.ec2InstanceId, entry]));
   const skipped = new Map<string, SkippedKey>(snapshot.skipped.map((key) => [key.key, key]));
-  // Different keys may have one name, so a snapshot may have fewer than it may name.
-  const mostNamed = skipped.has(ROOT) ? Math.min(skipped.size, MAX_SKIPPED) : MAX_SKIPPED;
+  // Different keys may have one name, so a snapshot with a rest may name few. None: there was no rest.
+  const firstNamed = skipped.has(ROOT) ? [...skipped.keys()].filter((key) => key !== ROOT) : [];
   let differences: ReadonlyMap<string, KeptDifference> = snapshot.differences ?? new Map();
   let revision = snapshot.revision;
   let entries: readonly RollEntry[] | null = snapshot.entries;
@@ -129,7 +129,10 @@ export function createView(snapshot: Roll): View {
     },
 
     revision: () => revision,
-    isVague: () => skipped.has(ROOT) && skipped.size <= mostNamed / 2,
+    isVague: () =>
+      skipped.has(ROOT) &&
+      skipped.size <= MAX_SKIPPED / 2 &&
+      firstNamed.filter((key) => skipped.has(key)).length <= firstNamed.length / 2,
     count: () => ({ ...counts }),
   };
 }
