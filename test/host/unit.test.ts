@@ -30,21 +30,43 @@ test('the unit on a booted host', async (t) => {
     assert.equal(JSON.parse(record).machineId, machineId);
   });
 
+  await t.test('neither waits for an ecs-agent that hangs in its start, nor starts one that was stopped', async () => {
+    const folder = '/run/systemd/system/amazon-ecs-agent.service.d';
+    const ecsAgent = async () =>
+      (await machine.must('systemctl show amazon-ecs-agent --property=ActiveState --value')).trim();
+    await machine.must(
+      `mkdir -p ${folder} && printf '[Service]\\nExecStartPre=\\nExecStartPre=/bin/sleep 3600\\n' >${folder}/hangs.conf
+      systemctl daemon-reload; systemctl start --no-block amazon-ecs-agent`,
+    );
+    await until('ecs-agent’s start hangs', 10_000 + SLACK_MS, async () => (await ecsAgent()) === 'activating');
+    await machine.must('systemctl restart rollcall');
+    session = await backOnTheRoll(machine, session);
+    assert.equal(await ecsAgent(), 'activating');
+
+    await machine.must(`systemctl stop amazon-ecs-agent; rm ${folder}/hangs.conf; systemctl daemon-reload`);
+    await machine.must('kill -KILL $(systemctl show rollcall --property=MainPID --value)');
+    session = await backOnTheRoll(machine, session);
+    // "failed" is how the stop left it, since that ended its start.
+    assert.equal(await ecsAgent(), 'failed');
+  });
+
   await t.test('survives its watchdog limit, and systemd refuses no notification', async () => {
+    const restarts = await property(machine, 'NRestarts');
     await new Promise((resolve) => setTimeout(resolve, WATCHDOG_SECONDS * 2_000));
-    assert.equal(await property(machine, 'NRestarts'), '0');
+    assert.equal(await property(machine, 'NRestarts'), restarts);
     assert.equal((await readNode(machine)).session, session);
     const journal = await machine.must('journalctl --no-pager --output=cat');
     assert.doesNotMatch(journal, REFUSED);
   });
 
   await t.test('says what is wrong with the node, and keeps running', async () => {
+    const restarts = await property(machine, 'NRestarts');
     process.kill(machine.ec2.pid, 'SIGUSR1');
     await until('the unit says that ecs-agent is away', 60_000 + SLACK_MS, async () =>
       /critical \(ecs-agent: .*refused/.test(await property(machine, 'StatusText')),
     );
     process.kill(machine.ec2.pid, 'SIGUSR2');
-    assert.equal(await property(machine, 'NRestarts'), '0');
+    assert.equal(await property(machine, 'NRestarts'), restarts);
   });
 
   await t.test('docker’s health check reads the agent’s health', async () => {
