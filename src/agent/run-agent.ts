@@ -30,6 +30,7 @@ import { observeNode } from './observe-node.ts';
 import { type Desired, initialPublisherState, type PublisherState, type Step } from './publisher/publisher-plan.ts';
 import { createPublishLog, runPublisher, untilLeaving } from './publisher/publisher-run.ts';
 import { buildAgentReport, createStoreCheck, describeWatchDown, type StoreCheck } from './report.ts';
+import { serveHttp } from './serve-http.ts';
 import { type NotifyChannel, runNotifier } from './systemd.ts';
 
 /** What an agent works with. The caller opens and closes it. */
@@ -88,9 +89,14 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
   const onError = (error: unknown) => log.error(`answering a request failed: ${describeError(error)}`);
   const access = await openAccess(config.access, clock);
   const onAccessError = (error: unknown) => log.error(`${describeError(error)}; what was read before stays`);
-  const server = await startHttpServer({ listen: config.listen, routes, clock, onError, onAccessError, access });
-  if (openTo) log.warn(openTo);
-  log.info({ url: server.url, store: deps.store.label }, `rollcall ${deps.version} answers on ${server.url}`);
+  const serving = await serveHttp({
+    ...{ listen: config.listen, clock, log },
+    start: () => startHttpServer({ listen: config.listen, routes, clock, onError, onAccessError, access }),
+    onServing({ url }) {
+      if (openTo) log.warn(openTo);
+      log.info({ url, store: deps.store.label }, `rollcall ${deps.version} answers on ${url}`);
+    },
+  });
   try {
     const tasks: Task<PublisherState | null>[] = [
       ...node.loops,
@@ -102,12 +108,13 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
         return left;
       },
       (groupSignal) => giveUpDeparture(leaving, clock, groupSignal),
-      ...(deps.notify ? [notifySystemd(deps, deps.notify, report)] : []),
+      serving.loop,
+      ...(deps.notify ? [notifySystemd(deps, deps.notify, report, serving.isServing)] : []),
       ...(auditor ? [auditor.loop] : []),
     ];
     sayHowItEnded(await runGroup(tasks, signal), publishing.state(), deps);
   } finally {
-    await Promise.all([server.close(), registry.close(), node.close(), ecsWork.close()]);
+    await Promise.all([serving.close(), registry.close(), node.close(), ecsWork.close()]);
   }
 }
 
@@ -285,9 +292,10 @@ function notifySystemd(
   { clock, leaving, log }: AgentDependencies,
   channel: NotifyChannel,
   report: () => AgentReport,
+  isServing: () => boolean,
 ): Task<null> {
   const onError = (error: unknown) => log.warn(`cannot notify systemd: ${describeError(error)}`);
-  return (signal) => runNotifier({ channel, clock, report, leaving, onError }, signal);
+  return (signal) => runNotifier({ channel, clock, report, isServing, leaving, onError }, signal);
 }
 
 /**

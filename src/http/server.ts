@@ -5,6 +5,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { Clock } from '../lib/clock.ts';
 import { describeError, RollcallError } from '../lib/errors.ts';
 import type { Access } from './access.ts';
+import { PortInUseError } from './held-port.ts';
 import { oneAtATime } from './one-at-a-time.ts';
 import { isLoopback, problem, type Reply, type RouteRequest, type Routes } from './reply.ts';
 import { sendHeartbeats, sendReply } from './send-reply.ts';
@@ -174,7 +175,8 @@ export function listenError(address: string, error: unknown, nextStep: string): 
   const code = (error as { code?: unknown } | null)?.code;
   const cause = (typeof code === 'string' && CAUSES[code]) || describeError(error);
   // No `cause`, because its message repeats the same.
-  return new RollcallError(`listen on ${address}: ${cause}; ${nextStep}`);
+  const Kind = code === 'EADDRINUSE' ? PortInUseError : RollcallError;
+  return new Kind(`listen on ${address}: ${cause}; ${nextStep}`);
 }
 
 export interface HttpServerOptions {
@@ -191,7 +193,7 @@ export interface HttpServerOptions {
   readonly access?: Access | null;
 }
 
-interface HttpServer {
+export interface HttpServer {
   /** With the actual port: `http://127.0.0.1:51690`. */
   readonly url: string;
   /** Stops listening, ends streams, waits up to `closeGraceMs` for answers in progress, then closes all connections. */
@@ -225,7 +227,7 @@ async function createListener(
 
 /**
  * A read-only HTTP server: GET and HEAD, no bodies, every error an RFC 9457 problem.
- * @throws RollcallError if it cannot listen on the address
+ * @throws RollcallError if it cannot listen on the address, PortInUseError if that is because of the port
  */
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
   const { listen, routes, clock, onError, access = null } = options;

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer } from 'node:net';
+import { type TestContext, test } from 'node:test';
 import { abortable } from '../../src/lib/abort.ts';
 import { deferred } from '../../src/lib/deferred.ts';
 import { fakeEcs } from '../audit/fake-ecs.ts';
@@ -15,6 +17,44 @@ test('an agent says what its record leaves out, such as a label that is no word'
   const agent = await world.startAgent({ config: { labels: { role: 'web', team: 'web servers' } } });
   const told = agent.log().filter((line) => line.startsWith('left out'));
   assert.deepEqual(told, ['left out of the record, since lists cannot show it: labels.team']);
+});
+
+/** A connection from this host to this host; Linux chose its local port. */
+async function outgoingConnection(t: TestContext) {
+  const server = createServer((socket) => socket.on('error', () => {})).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const client = connect((server.address() as AddressInfo).port, '127.0.0.1');
+  t.after(() => {
+    client.destroy();
+    server.close();
+  });
+  await once(client, 'connect');
+  return client;
+}
+
+test('an agent whose port an outgoing connection has is on the roll, and answers once the port is free', async (t) => {
+  const world = await startWorld(t);
+  const connection = await outgoingConnection(t);
+  const port = connection.localPort ?? assert.fail();
+  const starting = world.startAgent({ config: { listen: { host: '127.0.0.1', port } } });
+  await until('its node is registered', PATIENCE_MS, async () => (await world.record()) !== null);
+  connection.resetAndDestroy(); // which leaves no TIME_WAIT, unlike an end in order
+  const agent = await starting;
+  assert.equal(agent.url, `http://127.0.0.1:${port}`);
+  const told = agent.levelledLog().filter((line) => line.includes('outgoing connection'));
+  assert.equal(told.length, 1);
+  assert.match(told[0] ?? '', new RegExp(`^warn: port ${port} is taken .*ip_local_reserved_ports=${port}$`));
+});
+
+test('an agent whose port another program listens on ends, and registers nothing', async (t) => {
+  const world = await startWorld(t);
+  const other = createServer().listen(0, '127.0.0.1');
+  t.after(() => other.close());
+  await once(other, 'listening');
+  const { port } = other.address() as AddressInfo;
+  const starting = world.startAgent({ config: { listen: { host: '127.0.0.1', port } } });
+  await assert.rejects(starting, new RegExp(`listen on 127.0.0.1:${port}: the port is in use; .*--listen`));
+  assert.equal(await world.record(), null);
 });
 
 test('an agent that has no machine id says so once: fleet’s machine is not found by it', async (t) => {

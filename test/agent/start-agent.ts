@@ -101,7 +101,9 @@ export async function startWorld(t: TestContext, worldClock: Clock = systemClock
       };
       const ended = runAgent(config, deps, stop.signal);
       ends.push(ended.catch(() => {}));
-      await until('the agent answers', PATIENCE_MS, () => lines.some(({ url }) => url));
+      const failed = new AbortController();
+      ended.catch((error: unknown) => failed.abort(error));
+      await until('the agent answers', PATIENCE_MS, () => lines.some(({ url }) => url), { signal: failed.signal });
       const url = lines.find((line) => line.url)?.url ?? '';
       const self = async () => (await getJson(`${url}/v1/self`)).body;
       if (network.network === 'up') {
