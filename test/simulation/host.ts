@@ -56,11 +56,21 @@ export function createHost(name: string, scheduler: Scheduler): Host {
     since = { trueMs: scheduler.nowMs(), monotonicMs: monotonicMs(), wallMs: wallMs() };
   };
 
+  /** The first of what waits. */
+  const wake = () => {
+    if (!frozen) waiting.shift()?.();
+  };
+  /** Behind all that waits already, also while that is being woken. */
+  const wait = (act: () => void) => {
+    waiting.push(act);
+    if (!frozen) scheduler.after(0, wake);
+  };
+
   function start(): Process {
     let timers: Timer[] = [];
     let alive = true;
     const deliver = (act: () => void) => {
-      if (frozen) waiting.push(() => deliver(act));
+      if (frozen || waiting.length > 0) wait(() => alive && act());
       else if (alive) act();
     };
     const sleep: Clock['sleep'] = (delayMs, signal) =>
@@ -109,10 +119,8 @@ export function createHost(name: string, scheduler: Scheduler): Host {
     },
     thaw() {
       frozen = false;
-      const acts = waiting;
-      waiting = [];
       // One after the other, as the kernel wakes them.
-      for (const act of acts) scheduler.after(0, act);
+      for (let n = 0; n < waiting.length; n += 1) scheduler.after(0, wake);
     },
     reboot() {
       for (const process of processes) process.kill();
