@@ -106,4 +106,23 @@ export const FOUND: readonly { readonly what: string; readonly scenario: Scenari
       ],
     },
   },
+  {
+    what: 'a connection that was dead brought its frozen host what was sent later, and a reader took that for the next',
+    scenario: {
+      seed: 10300060,
+      nodes: 2,
+      members: 3,
+      readers: 1,
+      ttlMs: 300_000,
+      minutes: 21,
+      faults: [
+        { kind: 'cut-all', atMs: 811_517, forMs: 388_483, host: 0, member: 1, force: 0.447568 },
+        { kind: 'move-leader', atMs: 860_105, forMs: 339_895, host: 1, member: 2, force: 0.37915 },
+        { kind: 'cut', atMs: 864_054, forMs: 54_386, host: 1000, member: 0, force: 0.816104 },
+        { kind: 'freeze', atMs: 1_001_960, forMs: 198_040, host: 1000, member: 1, force: 0.729522 },
+        { kind: 'change', atMs: 1_017_156, forMs: 153_579, host: 1, member: 1, force: 0.073601 },
+        { kind: 'cut-all', atMs: 1_126_711, forMs: 73_289, host: 1, member: -1, force: 0.813861 },
+      ],
+    },
+  },
 ];

@@ -194,7 +194,14 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
         failure ??= { reason };
         wake();
       };
-      const flight = { fail: (error: RpcError) => process.deliver(() => fail(error)) };
+      // Nothing passes a connection that is dead, however late its process hears of that.
+      let isDead = false;
+      const flight = {
+        fail(error: RpcError) {
+          isDead = true;
+          process.deliver(() => fail(error));
+        },
+      };
       const close = () => {
         if (isOver) return;
         isOver = true;
@@ -213,7 +220,7 @@ export function createNetwork(scheduler: Scheduler, random: () => number, cluste
       own.push(flight);
       underWay.number += 1;
       const inOrder = (arrive: () => void) => {
-        lastMs = transmit(link, () => process.deliver(arrive), lastMs);
+        lastMs = transmit(link, () => (isDead ? QUIET : process.deliver(arrive)), lastMs);
       };
       if (link.cut === 'refused') scheduler.after(BASE_MS, () => flight.fail(refused()));
       else {
