@@ -109,7 +109,7 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
       },
       (groupSignal) => giveUpDeparture(leaving, clock, groupSignal),
       serving.loop,
-      ...(deps.notify ? [notifySystemd(deps, deps.notify, report, serving.isServing)] : []),
+      ...(deps.notify ? [notifySystemd(deps, deps.notify, report)] : []),
       ...(auditor ? [auditor.loop] : []),
     ];
     sayHowItEnded(await runGroup(tasks, signal), publishing.state(), deps);
@@ -292,10 +292,9 @@ function notifySystemd(
   { clock, leaving, log }: AgentDependencies,
   channel: NotifyChannel,
   report: () => AgentReport,
-  isServing: () => boolean,
 ): Task<null> {
   const onError = (error: unknown) => log.warn(`cannot notify systemd: ${describeError(error)}`);
-  return (signal) => runNotifier({ channel, clock, report, isServing, leaving, onError }, signal);
+  return (signal) => runNotifier({ channel, clock, report, leaving, onError }, signal);
 }
 
 /**

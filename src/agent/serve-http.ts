@@ -17,7 +17,6 @@ interface ServingDependencies {
 }
 
 interface Serving {
-  readonly isServing: () => boolean;
   /** Tries again until the port is free, and then only waits. */
   readonly loop: Task<never>;
   close(): Promise<void>;
@@ -43,7 +42,6 @@ export async function serveHttp({ start, listen, clock, log, onServing }: Servin
     );
   }
   return {
-    isServing: () => server !== null,
     async loop(signal) {
       while (server === null) {
         await clock.sleep(RETRY_MS, signal);

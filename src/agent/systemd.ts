@@ -53,8 +53,6 @@ export interface NotifyInput {
   readonly status: string;
   /** All loops of the agent made a step within their limits. */
   readonly progressing: boolean;
-  /** The agent answers HTTP. */
-  readonly serving: boolean;
   readonly leaving: boolean;
   /** Null without a watchdog. */
   readonly watchdogMs: number | null;
@@ -62,8 +60,9 @@ export interface NotifyInput {
 
 /**
  * The assignments of systemd's protocol (sd_notify(3)) that are due at `nowMs`, and the state once they are sent; pure.
- * READY is due once the agent answers HTTP. MAINPID is never sent: a pid inside a container is another process, or none, on
- * the host.
+ * READY is due at the first call: the caller answers HTTP already, or waits for its port, which may take longer than a start
+ * may. MAINPID is never sent: a pid inside a container is
+ * another process, or none, on the host.
  */
 export function dueNotifications(
   state: NotifyState,
@@ -76,7 +75,7 @@ export function dueNotifications(
   if (input.leaving && !state.stopping) {
     assignments.push('STOPPING=1');
     next = { ...next, stopping: true };
-  } else if (!input.leaving && input.serving && !state.ready) {
+  } else if (!input.leaving && !state.ready) {
     assignments.push('READY=1');
     next = { ...next, ready: true };
   }
@@ -122,7 +121,6 @@ interface NotifierOptions {
   readonly channel: NotifyChannel;
   readonly clock: Clock;
   readonly report: () => AgentReport;
-  readonly isServing: () => boolean;
   readonly leaving: Pick<Cell<boolean>, 'get' | 'onChange'>;
   /** Called for the first failure in a row. The agent goes on: the unit decides whether that is fatal. */
   readonly onError: (error: unknown) => void;
@@ -130,9 +128,9 @@ interface NotifierOptions {
 
 const TICK_MS = 1_000;
 
-/** Notifies the service manager until `signal` aborts, and rejects with its reason. */
+/** Notifies the service manager until `signal` aborts, and rejects with its reason. Start it once the agent answers HTTP, or knows that it cannot yet. */
 export async function runNotifier(options: NotifierOptions, signal: AbortSignal): Promise<never> {
-  const { channel, clock, report, isServing, leaving, onError } = options;
+  const { channel, clock, report, leaving, onError } = options;
   let state = INITIAL_NOTIFY_STATE;
   let failing = false;
   for (;;) {
@@ -140,7 +138,6 @@ export async function runNotifier(options: NotifierOptions, signal: AbortSignal)
     const due = dueNotifications(state, clock.monotonicMs(), {
       status: describeStatus(now),
       progressing: now.loops.every((loop) => loop.ageMs <= loop.limitMs),
-      serving: isServing(),
       leaving: leaving.get(),
       watchdogMs: channel.watchdogMs,
     });

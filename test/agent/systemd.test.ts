@@ -50,13 +50,7 @@ describe('describe status', () => {
 });
 
 describe('notifications', () => {
-  const well: NotifyInput = {
-    status: 'registered',
-    progressing: true,
-    serving: true,
-    leaving: false,
-    watchdogMs: 30_000,
-  };
+  const well: NotifyInput = { status: 'registered', progressing: true, leaving: false, watchdogMs: 30_000 };
 
   /** Asks each second for `seconds`, with what `input` says then; answers with what was due, and when. */
   function run(seconds: number, input: (second: number) => NotifyInput): string[] {
@@ -102,13 +96,6 @@ describe('notifications', () => {
   test('leaving is sent once and at once, whatever was sent just before', () => {
     const told = run(4, (second) => ({ ...well, leaving: second >= 1, watchdogMs: null }));
     assert.deepEqual(told.slice(2), ['1 STOPPING=1', '1 STATUS=leaving the roll']);
-  });
-
-  test('READY waits until the agent answers HTTP, its status does not', () => {
-    assert.deepEqual(
-      run(6, (second) => ({ ...well, serving: second >= 5, watchdogMs: null })),
-      ['0 STATUS=registered', '5 READY=1'],
-    );
   });
 
   test('an agent asked to leave before it served never says READY', () => {
@@ -170,7 +157,6 @@ describe('run notifier', () => {
       channel: { send, watchdogMs: null },
       clock,
       report,
-      isServing: () => true,
       leaving,
       onError: (error: unknown) => errors.push(error),
     };
