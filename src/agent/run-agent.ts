@@ -87,11 +87,14 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
     notes: openTo === null ? [] : [openTo],
   });
   const onError = (error: unknown) => log.error(`answering a request failed: ${describeError(error)}`);
-  const access = await openAccess(config.access, clock);
   const onAccessError = (error: unknown) => log.error(`${describeError(error)}; what was read before stays`);
   const serving = await serveHttp({
     ...{ listen: config.listen, clock, log },
-    start: () => startHttpServer({ listen: config.listen, routes, clock, onError, onAccessError, access }),
+    async start() {
+      // Each try reads the files anew: they may have changed while the agent waited for its port.
+      const access = await openAccess(config.access, clock);
+      return startHttpServer({ listen: config.listen, routes, clock, onError, onAccessError, access });
+    },
     onServing({ url }) {
       if (openTo) log.warn(openTo);
       log.info({ url, store: deps.store.label }, `rollcall ${deps.version} answers on ${url}`);
@@ -109,7 +112,7 @@ export async function runAgent(config: AgentConfig, deps: AgentDependencies, sig
       },
       (groupSignal) => giveUpDeparture(leaving, clock, groupSignal),
       serving.loop,
-      ...(deps.notify ? [notifySystemd(deps, deps.notify, report)] : []),
+      ...(deps.notify ? [notifySystemd(deps, deps.notify, report, serving.trouble)] : []),
       ...(auditor ? [auditor.loop] : []),
     ];
     sayHowItEnded(await runGroup(tasks, signal), publishing.state(), deps);
@@ -292,9 +295,10 @@ function notifySystemd(
   { clock, leaving, log }: AgentDependencies,
   channel: NotifyChannel,
   report: () => AgentReport,
+  httpTrouble: () => string | null,
 ): Task<null> {
   const onError = (error: unknown) => log.warn(`cannot notify systemd: ${describeError(error)}`);
-  return (signal) => runNotifier({ channel, clock, report, leaving, onError }, signal);
+  return (signal) => runNotifier({ channel, clock, report, httpTrouble, leaving, onError }, signal);
 }
 
 /**

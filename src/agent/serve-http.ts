@@ -1,7 +1,8 @@
-import { isListenedOn, PortInUseError } from '../http/held-port.ts';
+import { isHeldByConnection, PortInUseError } from '../http/held-port.ts';
 import type { HttpServer } from '../http/server.ts';
-import { untilAborted } from '../lib/abort.ts';
+import { abortable, untilAborted } from '../lib/abort.ts';
 import type { Clock } from '../lib/clock.ts';
+import { describeError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { Task } from '../lib/run-group.ts';
 
@@ -17,40 +18,60 @@ interface ServingDependencies {
 }
 
 interface Serving {
-  /** Tries again until the port is free, and then only waits. */
+  /** Why the agent does not answer HTTP; null: it does. */
+  readonly trouble: () => string | null;
+  /** Tries again until it can listen, and then only waits. */
   readonly loop: Task<never>;
   close(): Promise<void>;
 }
 
 /**
- * Answers HTTP at once or, while an outgoing connection has the port, once it is free. Its node stays on the roll meanwhile:
- * that it ended would take the node off the roll for a minute, because of a connection that has nothing to do with it.
+ * Answers HTTP at once or, while a connection has the port, once it is free. Its node stays on the roll meanwhile: an agent
+ * that ended would take it off for a minute, because of a connection that has nothing to do with it.
  * @throws RollcallError when it cannot listen for any other reason, such as another program that listens on the port
  */
-export async function serveHttp({ start, listen, clock, log, onServing }: ServingDependencies): Promise<Serving> {
+export async function serveHttp(dependencies: ServingDependencies): Promise<Serving> {
+  const { start, clock, log, onServing } = dependencies;
+  const { host, port } = dependencies.listen;
   let server: HttpServer | null = null;
+  let trouble: string | null = null;
+  let closed = false;
   const begin = async () => {
-    server = await start();
+    const opened = await start();
+    if (closed) return opened.close();
+    server = opened;
+    trouble = null;
     onServing(server);
   };
+  const wait = (reason: string) => {
+    if (reason !== trouble) log.warn(`${reason}; the agent publishes, and answers HTTP once it can listen`);
+    trouble = reason;
+  };
+  const taken = `port ${port} is taken by a connection of this host; net.ipv4.ip_local_reserved_ports keeps it free`;
   try {
     await begin();
   } catch (error) {
-    if (!(error instanceof PortInUseError) || (await isListenedOn(listen.port))) throw error;
-    log.warn(
-      `port ${listen.port} is taken by an outgoing connection of this host; the agent publishes, and answers HTTP once the port is free; to reserve it: sysctl net.ipv4.ip_local_reserved_ports=${listen.port}`,
-    );
+    if (!(error instanceof PortInUseError) || !(await isHeldByConnection(host, port))) throw error;
+    wait(taken);
   }
   return {
+    trouble: () => trouble,
     async loop(signal) {
       while (server === null) {
         await clock.sleep(RETRY_MS, signal);
-        await begin().catch((error: unknown) => {
-          if (!(error instanceof PortInUseError)) throw error;
-        });
+        try {
+          await abortable(begin(), signal);
+        } catch (error) {
+          signal.throwIfAborted();
+          const same = error instanceof PortInUseError && (await isHeldByConnection(host, port));
+          wait(same ? taken : describeError(error));
+        }
       }
       return untilAborted(signal);
     },
-    close: async () => server?.close(),
+    async close() {
+      closed = true;
+      await server?.close();
+    },
   };
 }

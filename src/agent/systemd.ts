@@ -5,8 +5,16 @@ import { type Cell, sleepUnlessChanged } from '../lib/cell.ts';
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
 
-/** The status line of an agent in `systemctl status`: its registration, or what it waits for; pure, without changing numbers. */
-export function describeStatus(report: Pick<AgentReport, 'record' | 'lease' | 'sources' | 'loops'>): string {
+/** The status line of an agent in `systemctl status`: what it is on the roll, and why its HTTP does not answer; pure. */
+export function describeStatus(report: StatusReport, httpTrouble: string | null = null): string {
+  const status = describeRegistration(report);
+  return httpTrouble === null ? status : `${status}; no HTTP: ${httpTrouble}`;
+}
+
+type StatusReport = Pick<AgentReport, 'record' | 'lease' | 'sources' | 'loops'>;
+
+/** Its registration, or what it waits for, without changing numbers. */
+function describeRegistration(report: StatusReport): string {
   const { record, lease, sources, loops } = report;
   const stuck = loops.find((loop) => loop.ageMs > loop.limitMs);
   if (stuck) return `stuck: loop ${stuck.name} makes no progress`;
@@ -121,6 +129,8 @@ interface NotifierOptions {
   readonly channel: NotifyChannel;
   readonly clock: Clock;
   readonly report: () => AgentReport;
+  /** Why the agent does not answer HTTP; null: it does. */
+  readonly httpTrouble: () => string | null;
   readonly leaving: Pick<Cell<boolean>, 'get' | 'onChange'>;
   /** Called for the first failure in a row. The agent goes on: the unit decides whether that is fatal. */
   readonly onError: (error: unknown) => void;
@@ -130,13 +140,13 @@ const TICK_MS = 1_000;
 
 /** Notifies the service manager until `signal` aborts, and rejects with its reason. Start it once the agent answers HTTP, or knows that it cannot yet. */
 export async function runNotifier(options: NotifierOptions, signal: AbortSignal): Promise<never> {
-  const { channel, clock, report, leaving, onError } = options;
+  const { channel, clock, report, httpTrouble, leaving, onError } = options;
   let state = INITIAL_NOTIFY_STATE;
   let failing = false;
   for (;;) {
     const now = report();
     const due = dueNotifications(state, clock.monotonicMs(), {
-      status: describeStatus(now),
+      status: describeStatus(now, httpTrouble()),
       progressing: now.loops.every((loop) => loop.ageMs <= loop.limitMs),
       leaving: leaving.get(),
       watchdogMs: channel.watchdogMs,

@@ -1,29 +1,40 @@
 import { readFile } from 'node:fs/promises';
+import { isIPv4 } from 'node:net';
 import { RollcallError } from '../lib/errors.ts';
 
-/** Another socket has the port: one that listens, or an outgoing connection. */
+/** Another socket has the port: one that listens, or one end of a connection. */
 export class PortInUseError extends RollcallError {}
 
-/** Of this host, or of its network namespace, IPv4 and IPv6. Source: proc_net_tcp.rst of the kernel. */
+/** The TCP sockets of this network namespace. Source: proc_net_tcp.rst of the kernel. */
 const TABLES = ['/proc/net/tcp', '/proc/net/tcp6'];
+
+/** A row: its number, the local address and port, the remote ones, and the state, all in hexadecimal digits. */
+const ROW = /^ *\d+: ([0-9A-F]+):([0-9A-F]{4}) \S+ ([0-9A-F]{2}) /gm;
 
 /** The state TCP_LISTEN. */
 const LISTENING = '0A';
 
 /**
- * Whether a program listens on TCP port `port`. If none does and the port is in use all the same, an outgoing connection has
- * it: Linux takes their ports from 32768 to 60999, and keeps one for up to 60 s after the connection has ended.
- * @returns true, too, where there is no such table to read
+ * Whether only connections have TCP port `port`, and no program listens where `host` would: Linux takes the ports of
+ * outgoing connections from 32768 to 60999, and keeps one for up to 60 s after its connection has ended.
+ * @param host an address or a name, without brackets
+ * @returns false, too, where there are no such tables
  */
-export async function isListenedOn(
+export async function isHeldByConnection(
+  host: string,
   port: number,
   readTable = (path: string) => readFile(path, 'latin1'),
 ): Promise<boolean> {
-  const local = new RegExp(
-    `^\\s*\\d+: [0-9A-F]+:${port.toString(16).toUpperCase().padStart(4, '0')} \\S+ ${LISTENING} `,
-    'm',
-  );
-  const tables = await Promise.all(TABLES.map((path) => readTable(path).catch(() => null)));
-  if (tables.every((table) => table === null)) return true;
-  return tables.some((table) => table !== null && local.test(table));
+  const tables = await Promise.all(TABLES.map((path) => readTable(path).catch(() => '')));
+  const own = port.toString(16).toUpperCase().padStart(4, '0');
+  const sockets = tables.flatMap((table) => [...table.matchAll(ROW)]).filter(([, , local]) => local === own);
+  const listens = sockets.some(([, address = '', , state]) => state === LISTENING && overlaps(address, host));
+  return !listens && sockets.some(([, , , state]) => state !== LISTENING);
+}
+
+/** Whether a listener on `address` keeps another from listening on `host`. One whose family is not known does. */
+function overlaps(address: string, host: string): boolean {
+  if (!isIPv4(host) || host === '0.0.0.0' || /^0+$/.test(address)) return true;
+  const bytes = host.split('.').map((byte) => Number(byte).toString(16).padStart(2, '0'));
+  return address.toUpperCase().endsWith(bytes.reverse().join('').toUpperCase());
 }

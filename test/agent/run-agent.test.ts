@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { NO_ACCESS_FILES } from '../../src/http/access.ts';
 import { abortable } from '../../src/lib/abort.ts';
 import { deferred } from '../../src/lib/deferred.ts';
 import { fakeEcs } from '../audit/fake-ecs.ts';
@@ -32,18 +36,48 @@ async function outgoingConnection(t: TestContext) {
   return client;
 }
 
-test('an agent whose port an outgoing connection has is on the roll, and answers once the port is free', async (t) => {
-  const world = await startWorld(t);
+test('an agent whose port a connection has is on the roll, and answers once it can, by the files of then', async (t) => {
+  const clock = simulatedClock();
+  const world = await startWorld(t, clock);
   const connection = await outgoingConnection(t);
   const port = connection.localPort ?? assert.fail();
-  const starting = world.startAgent({ config: { listen: { host: '127.0.0.1', port } } });
+  const tokenFile = join(await mkdtemp(join(tmpdir(), 'rollcall-port-')), 'tokens');
+  t.after(() => rm(dirname(tokenFile), { recursive: true }));
+  await writeFile(tokenFile, 'the-token-of-before\n');
+  const lines: string[] = [];
+  const config = { listen: { host: '127.0.0.1', port }, access: { ...NO_ACCESS_FILES, tokenFile } };
+  const starting = world.startAgent({ config, token: 'the-token-of-now', onLog: (line) => lines.push(line) });
+  const told = () => lines.filter((line) => line.includes('once it can listen'));
   await until('its node is registered', PATIENCE_MS, async () => (await world.record()) !== null);
+  assert.match(
+    told().join(),
+    new RegExp(`^warn: port ${port} is taken by a connection of this host; [^;]*; the agent pub`),
+  );
+  await writeFile(tokenFile, 'the-token-of-now\n');
+
   connection.resetAndDestroy(); // which leaves no TIME_WAIT, unlike an end in order
-  const agent = await starting;
+  const other = createServer();
+  await until('another program has the port', PATIENCE_MS, async () => {
+    if (!other.listening) other.once('error', () => {}).listen(port, '127.0.0.1');
+    return other.listening;
+  });
+  await until('the agent says so', PATIENCE_MS, async () => {
+    await clock.advance(1_000);
+    return told().length > 1;
+  });
+  assert.match(told()[1] ?? '', new RegExp(`^warn: listen on 127.0.0.1:${port}: the port is in use; `));
+  other.close();
+
+  const untilAnswers = until('the agent answers', PATIENCE_MS, async () => {
+    await clock.advance(1_000);
+    return lines.some((line) => line.includes('answers on'));
+  });
+  const [agent] = await Promise.all([starting, untilAnswers]);
   assert.equal(agent.url, `http://127.0.0.1:${port}`);
-  const told = agent.levelledLog().filter((line) => line.includes('outgoing connection'));
-  assert.equal(told.length, 1);
-  assert.match(told[0] ?? '', new RegExp(`^warn: port ${port} is taken .*ip_local_reserved_ports=${port}$`));
+  assert.equal(told().length, 2);
+  const ask = async (token: string) =>
+    (await fetch(`${agent.url}/v1/self`, { headers: { authorization: `Bearer ${token}` } })).status;
+  assert.deepEqual([await ask('the-token-of-before'), await ask('the-token-of-now')], [401, 200]);
 });
 
 test('an agent whose port another program listens on ends, and registers nothing', async (t) => {

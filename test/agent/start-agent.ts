@@ -15,7 +15,7 @@ import { openStore } from '../../src/store/open-store.ts';
 import { type FlakyStore, flakyStore } from '../support/flaky-store.ts';
 import { keptLog } from '../support/kept-log.ts';
 import { until } from '../support/machine-time.ts';
-import { getJson, PATIENCE_MS } from '../support/rollcall-process.ts';
+import { PATIENCE_MS } from '../support/rollcall-process.ts';
 import { seededRandom } from '../support/seeded-random.ts';
 
 /**
@@ -83,7 +83,10 @@ export async function startWorld(t: TestContext, worldClock: Clock = systemClock
         ...options.config,
       };
       const lines: { level: string; msg: string; url?: string }[] = [];
-      const log = keptLog<(typeof lines)[number]>((line) => lines.push(line));
+      const log = keptLog<(typeof lines)[number]>((line) => {
+        lines.push(line);
+        options.onLog?.(`${line.level}: ${line.msg}`);
+      });
       const leaving = createCell(false);
       const deps = {
         store: network,
@@ -105,7 +108,8 @@ export async function startWorld(t: TestContext, worldClock: Clock = systemClock
       ended.catch((error: unknown) => failed.abort(error));
       await until('the agent answers', PATIENCE_MS, () => lines.some(({ url }) => url), { signal: failed.signal });
       const url = lines.find((line) => line.url)?.url ?? '';
-      const self = async () => (await getJson(`${url}/v1/self`)).body;
+      const headers = { authorization: `Bearer ${options.token}` }; // not looked at where no token is asked for
+      const self = async () => JSON.parse(await (await fetch(`${url}/v1/self`, { headers })).text());
       if (network.network === 'up') {
         await until('the agent is registered', PATIENCE_MS, async () => (await self()).lease.state === 'held');
       }
@@ -139,4 +143,8 @@ interface StartOptions {
   readonly network?: FlakyStore;
   readonly audit?: Audit;
   readonly config?: Partial<AgentConfig>;
+  /** What its port asks for. */
+  readonly token?: string;
+  /** Each line of its log, with its level before it; also of an agent that does not answer yet. */
+  readonly onLog?: (line: string) => void;
 }

@@ -43,6 +43,13 @@ describe('describe status', () => {
     assert.match(describeStatus(sampleReport({ lease: sampleLease({ state: 'superseded' }) })), /^superseded: /);
   });
 
+  test('and why the agent does not answer HTTP', () => {
+    assert.equal(
+      describeStatus(sampleReport(), 'port 51690 is taken'),
+      'registered as i-00000000 in demo, passing; no HTTP: port 51690 is taken',
+    );
+  });
+
   test('a stuck loop goes before all else', () => {
     const loops = [{ name: 'publisher', ageMs: 60_001, limitMs: 60_000 }];
     assert.equal(describeStatus(sampleReport({ loops })), 'stuck: loop publisher makes no progress');
@@ -157,6 +164,7 @@ describe('run notifier', () => {
       channel: { send, watchdogMs: null },
       clock,
       report,
+      httpTrouble: () => null,
       leaving,
       onError: (error: unknown) => errors.push(error),
     };

@@ -28,7 +28,7 @@ test('the unit on a booted host', async (t) => {
       );
       await machine.must('systemctl start rollcall', 120_000);
       await until('the node is on the roll', 60_000 + SLACK_MS, async () =>
-        /^registered as /.test(await property(machine, 'StatusText')),
+        /^registered as .*; no HTTP: port 51690 is taken /.test(await property(machine, 'StatusText')),
       );
       const answers = async () => (await machine.run(': </dev/tcp/127.0.0.1/51690')).code === 0;
       assert.equal(await answers(), false);
