@@ -67,8 +67,13 @@ test('the demo prints ip, instance and arn of three nodes, answers HTTP, and lea
   assert.deepEqual(left, [], 'its folder is gone');
 });
 
-test('the demo with --once prints three nodes and exits with 0', async () => {
-  const demo = spawn(DEMO, ['--once'], { env: CLEAN_ENV, stdio: ['ignore', 'pipe', 'inherit'] });
+test('the demo with --once prints three nodes and exits with 0, whatever the shell has set for other commands', async () => {
+  const others = {
+    ROLLCALL_STORE: 'sqlite:/nowhere/roll.db',
+    ROLLCALL_AGENT: 'http://127.0.0.1:1',
+    ROLLCALL_HEALTH: 'critical',
+  };
+  const demo = spawn(DEMO, ['--once'], { env: { ...CLEAN_ENV, ...others }, stdio: ['ignore', 'pipe', 'inherit'] });
   let stdout = '';
   demo.stdout.on('data', (chunk) => {
     stdout += chunk;
