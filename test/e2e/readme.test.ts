@@ -101,6 +101,27 @@ test('every marked block is found, among them list, show, watch, jq and curl', (
   }
 });
 
+test('no block leaves a variable that it exports in the shell of a reader who pastes it', () => {
+  const left = blocks.flatMap(({ path, heading, script }) => {
+    const unset = script.match(/(?<=\bunset )[^\n;]+/g)?.join(' ') ?? '';
+    const exported = [...script.matchAll(/\bexport ([^\n;]+?)(?: +#.*)?(?:$|;)/gm)].flatMap(([, words = '']) => {
+      const file = /^\$\(cat (\S+)\)$/.exec(words)?.[1];
+      return file ? [`$(cut -d= -f1 ${file})`] : words.split(' ').map((word) => word.split('=')[0] ?? '');
+    });
+    return exported.filter((name) => !unset.includes(name)).map((name) => `${path}, ${heading}: ${name}`);
+  });
+  assert.deepEqual(left, []);
+});
+
+test('a block that waits for a word in a file waits without an error for the file, too', () => {
+  assert.deepEqual(
+    blocks.flatMap(({ path, script }) =>
+      (script.match(/\bgrep -q [^|\n]*\$dir/g) ?? []).map((line) => `${path}: ${line}`),
+    ),
+    [],
+  );
+});
+
 test('docs/reading.md has the tested example for Node programs', async () => {
   const example = await readFile(`${ROOT}/examples/watch.mjs`, 'utf8');
   assert.ok(texts.get('docs/reading.md')?.includes(`\`\`\`js\n${example}\`\`\``));
