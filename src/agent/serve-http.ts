@@ -6,6 +6,8 @@ import { describeError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { Task } from '../lib/run-group.ts';
 
+/** ecs-agent's introspection: a connection takes it in the same way, and the setting that keeps one port free names all. */
+const ECS_AGENT_PORT = 51_678;
 /** Pause between two tries to listen. */
 const RETRY_MS = 1_000;
 
@@ -47,7 +49,8 @@ export async function serveHttp(dependencies: ServingDependencies): Promise<Serv
     if (reason !== trouble) log.warn(`${reason}; the agent publishes, and answers HTTP once it can listen`);
     trouble = reason;
   };
-  const taken = `port ${port} is taken by a connection of this host; net.ipv4.ip_local_reserved_ports keeps it free`;
+  const reserved = `net.ipv4.ip_local_reserved_ports=${ECS_AGENT_PORT},${port}`;
+  const taken = `port ${port} is taken by a connection of this host; ${reserved} in /etc/sysctl.d/ (it replaces the list) keeps it free`;
   try {
     await begin();
   } catch (error) {
