@@ -5,7 +5,7 @@
 # Finds fleetctl, and whether it can replace a unit in one step, which it can since 0.13.
 open_fleet() {
   command -v fleetctl >/dev/null ||
-    fail "fleetctl is not installed: put it on the PATH, or run this on a CoreOS host of the fleet"
+    fail "fleetctl is not installed: put fleetctl 0.11 to 1.0 on the PATH"
   ask fleetctl --version || true
   [ -n "$answer" ] || fail "cannot read fleetctl's version: $(cause); try fleetctl --version"
   [[ $answer =~ ^fleetctl\ version\ v?([0-9]+)\.([0-9]+) ]] ||

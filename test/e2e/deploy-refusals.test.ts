@@ -67,7 +67,7 @@ test('a missing program is named; without aws, --skip-cluster works', async (t) 
   await symlink(join(w.fleet.bin, 'fleetctl'), join(fleetOnly, 'fleetctl'));
   const args = ['--store', w.store, '--cluster', 'demo', '--units', w.units, '--yes'];
   const without = await w.fleet.script('deploy', args, { PATH: none });
-  assert.match(lastLine(without.stderr), /fleetctl is not installed: put it on the PATH/);
+  assert.match(lastLine(without.stderr), /fleetctl is not installed: put fleetctl 0\.11 to 1\.0 on the PATH$/);
   const noAws = await w.fleet.script('deploy', args, { PATH: fleetOnly });
   assert.equal(noAws.code, 1);
   assert.match(lastLine(noAws.stderr), /aws CLI is not installed.*--skip-cluster/);
