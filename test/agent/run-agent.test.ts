@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { type AddressInfo, connect, createServer } from 'node:net';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { NO_ACCESS_FILES } from '../../src/http/access.ts';
 import { abortable } from '../../src/lib/abort.ts';
 import { deferred } from '../../src/lib/deferred.ts';
@@ -12,6 +12,7 @@ import { fakeEcs } from '../audit/fake-ecs.ts';
 import { sampleInstance } from '../audit/sample-sides.ts';
 import { flakyStore } from '../support/flaky-store.ts';
 import { until } from '../support/machine-time.ts';
+import { outgoingConnection } from '../support/outgoing-connection.ts';
 import { getJson, PATIENCE_MS } from '../support/rollcall-process.ts';
 import { simulatedClock } from '../support/simulated-clock.ts';
 import { startWorld } from './start-agent.ts';
@@ -22,19 +23,6 @@ test('an agent says what its record leaves out, such as a label that is no word'
   const told = agent.log().filter((line) => line.startsWith('left out'));
   assert.deepEqual(told, ['left out of the record, since lists cannot show it: labels.team']);
 });
-
-/** A connection from this host to this host; Linux chose its local port. */
-async function outgoingConnection(t: TestContext) {
-  const server = createServer((socket) => socket.on('error', () => {})).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const client = connect((server.address() as AddressInfo).port, '127.0.0.1');
-  t.after(() => {
-    client.destroy();
-    server.close();
-  });
-  await once(client, 'connect');
-  return client;
-}
 
 test('an agent whose port a connection has is on the roll, and answers once it can, by the files of then', async (t) => {
   const clock = simulatedClock();
