@@ -23,7 +23,8 @@ const RESENT_MS = 8_000;
 const MAX_CALLS = 16;
 const MAX_SLEEPS = 60;
 const MAX_TIMERS_EACH = 80;
-const MAX_REQUESTS_IN_10_S = 80;
+/** Each call of an agent is tried at each member: 27 calls of one that leads are 81 requests where three members are down. */
+const MAX_REQUESTS_IN_10_S = 90;
 /** A reader that sees a loss asks about 32 presences, every 200 ms at the most. */
 const MAX_READER_REQUESTS_IN_10_S = 1_700;
 
