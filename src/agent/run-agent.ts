@@ -70,7 +70,8 @@ const REGISTRY_LIMIT_MS = 65_000;
 /**
  * The whole agent: answers HTTP, observes its node and publishes the record, until it has deregistered.
  * @param signal ends it at once, without a deregistration
- * @throws SupersededError when another session registered this node; RollcallError when the port is not available
+ * @throws SupersededError when another session registered this node; RollcallError when a program listens on the port, or
+ * there is no such address
  */
 export async function runAgent(config: AgentConfig, deps: AgentDependencies, signal: AbortSignal): Promise<void> {
   const { clock, random, log, leaving } = deps;

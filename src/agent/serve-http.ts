@@ -6,7 +6,7 @@ import { describeError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { Task } from '../lib/run-group.ts';
 
-/** ecs-agent's introspection: a connection takes it in the same way, and the setting that keeps one port free names all. */
+/** Of ecs-agent's introspection. The kernel's setting is one list, so the advice names both ports. */
 const ECS_AGENT_PORT = 51_678;
 /** Pause between two tries to listen. */
 const RETRY_MS = 1_000;

@@ -6,7 +6,7 @@ import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
 
 /** The status line of an agent in `systemctl status`: what it is on the roll, and why its HTTP does not answer; pure. */
-export function describeStatus(report: StatusReport, httpTrouble: string | null = null): string {
+export function describeStatus(report: StatusReport, httpTrouble: string | null): string {
   const status = describeRegistration(report);
   return httpTrouble === null ? status : `${status}; no HTTP: ${httpTrouble}`;
 }
@@ -68,9 +68,8 @@ export interface NotifyInput {
 
 /**
  * The assignments of systemd's protocol (sd_notify(3)) that are due at `nowMs`, and the state once they are sent; pure.
- * READY is due at the first call: the caller answers HTTP already, or waits for its port, which may take longer than a start
- * may. MAINPID is never sent: a pid inside a container is
- * another process, or none, on the host.
+ * READY is due at the first call: the caller answers HTTP already, or waits for its port, which may take longer than
+ * TimeoutStartSec=. MAINPID is never sent: a pid inside a container is another process, or none, on the host.
  */
 export function dueNotifications(
   state: NotifyState,

@@ -47,6 +47,7 @@ test('an agent whose port a connection has is on the roll, and answers once it c
 
   connection.resetAndDestroy(); // which leaves no TIME_WAIT, unlike an end in order
   const other = createServer();
+  t.after(() => other.close());
   await until('another program has the port', PATIENCE_MS, async () => {
     if (!other.listening) other.once('error', () => {}).listen(port, '127.0.0.1');
     return other.listening;

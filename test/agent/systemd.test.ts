@@ -21,11 +21,11 @@ import { simulatedClock } from '../support/simulated-clock.ts';
 
 describe('describe status', () => {
   test('on the roll: who, where and how', () => {
-    assert.equal(describeStatus(sampleReport()), 'registered as i-00000000 in demo, passing');
+    assert.equal(describeStatus(sampleReport(), null), 'registered as i-00000000 in demo, passing');
     const checks = [{ name: 'ecs-agent', status: 'critical' as const, reason: 'connection refused', since: '' }];
     const record = sampleRecord({ health: { status: 'critical', since: '', checks }, cluster: null });
     assert.equal(
-      describeStatus(sampleReport({ record })),
+      describeStatus(sampleReport({ record }), null),
       'registered as i-00000000 in no cluster yet, critical (ecs-agent: connection refused)',
     );
   });
@@ -34,13 +34,17 @@ describe('describe status', () => {
     assert.equal(
       describeStatus(
         sampleReport({ lease: sampleLease({ state: 'lost', believedGood: false, lastError: 'connection refused' }) }),
+        null,
       ),
       'not on the roll: i-00000000 in demo waits for etcd://10.0.0.1:2379: connection refused',
     );
-    assert.equal(describeStatus(sampleReport({ record: null })), 'waiting for the EC2 metadata');
+    assert.equal(describeStatus(sampleReport({ record: null }), null), 'waiting for the EC2 metadata');
     const sources = sampleReport().sources.map((source) => ({ ...source, lastError: 'HTTP 500' }));
-    assert.equal(describeStatus(sampleReport({ record: null, sources })), 'waiting for the EC2 metadata: HTTP 500');
-    assert.match(describeStatus(sampleReport({ lease: sampleLease({ state: 'superseded' }) })), /^superseded: /);
+    assert.equal(
+      describeStatus(sampleReport({ record: null, sources }), null),
+      'waiting for the EC2 metadata: HTTP 500',
+    );
+    assert.match(describeStatus(sampleReport({ lease: sampleLease({ state: 'superseded' }) }), null), /^superseded: /);
   });
 
   test('and why the agent does not answer HTTP', () => {
@@ -52,7 +56,7 @@ describe('describe status', () => {
 
   test('a stuck loop goes before all else', () => {
     const loops = [{ name: 'publisher', ageMs: 60_001, limitMs: 60_000 }];
-    assert.equal(describeStatus(sampleReport({ loops })), 'stuck: loop publisher makes no progress');
+    assert.equal(describeStatus(sampleReport({ loops }), null), 'stuck: loop publisher makes no progress');
   });
 });
 
@@ -164,7 +168,7 @@ describe('run notifier', () => {
       channel: { send, watchdogMs: null },
       clock,
       report,
-      httpTrouble: () => null,
+      httpTrouble: () => 'its port is taken',
       leaving,
       onError: (error: unknown) => errors.push(error),
     };
@@ -173,7 +177,7 @@ describe('run notifier', () => {
     assert.deepEqual([told.length, errors.length], [0, 1]);
     broken = false;
     await clock.advance(1_000);
-    assert.deepEqual(told, ['READY=1', 'STATUS=registered as i-00000000 in demo, passing']);
+    assert.deepEqual(told, ['READY=1', 'STATUS=registered as i-00000000 in demo, passing; no HTTP: its port is taken']);
     leaving.set(true); // no tick is waited for
     await clock.advance(0);
     assert.deepEqual(told.slice(2), ['STOPPING=1', 'STATUS=leaving the roll']);
