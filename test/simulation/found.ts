@@ -125,4 +125,23 @@ export const FOUND: readonly { readonly what: string; readonly scenario: Scenari
       ],
     },
   },
+  {
+    what: 'after two restores of one backup a reader took the second store for the first, of which it knew the last change alone',
+    scenario: {
+      seed: 10,
+      nodes: 3,
+      members: 1,
+      readers: 1,
+      ttlMs: 120_000,
+      minutes: 6,
+      faults: [
+        { kind: 'restart', atMs: 120_000, forMs: 5_000, host: 0, member: 0, force: 0.5 },
+        { kind: 'restart', atMs: 130_000, forMs: 5_000, host: 1, member: 0, force: 0.5 },
+        { kind: 'restore', atMs: 180_000, forMs: 1_000, host: 0, member: 0, force: 80 / 600 },
+        { kind: 'cut', atMs: 220_000, forMs: 60_000, host: 1000, member: 0, force: 0.9 },
+        { kind: 'change', atMs: 230_000, forMs: 1_000, host: 2, member: 0, force: 0.2 },
+        { kind: 'restore', atMs: 250_000, forMs: 1_000, host: 0, member: 0, force: 0.25 },
+      ],
+    },
+  },
 ];

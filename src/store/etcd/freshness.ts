@@ -103,6 +103,15 @@ interface Put {
   readonly modRevision: string;
 }
 
+/** What a key was made at `revision`; null: deleted. */
+interface KeyChange {
+  readonly key: string;
+  readonly value: string | null;
+  readonly revision: string;
+  /** When it was seen, which a compaction takes later. */
+  readonly seenAt: string;
+}
+
 /** The keys that were written last: where the last of them is deleted again, another one still tells. */
 const MAX_PUTS = 8;
 /**
@@ -116,8 +125,8 @@ export function createHistoryCheck(root: string): HistoryCheck {
   let seen: string | null = null;
   /** Keys that are there at `seen`, the newest last. */
   const puts = new Map<string, Put>();
-  /** One key for each of the last revisions that brought events, the newest first. A put where there was one. */
-  let changes: readonly { readonly key: string; readonly value: string | null; readonly revision: string }[] = [];
+  /** One key for each of the last revisions that changed any, the newest first. A put where there was one. */
+  let changes: KeyChange[] = [];
   let refuted = false;
 
   const forget = () => {
@@ -128,7 +137,7 @@ export function createHistoryCheck(root: string): HistoryCheck {
 
   return {
     sawKeys: (revision, kvs) => {
-      // Of all pages read at one revision the key that changed last: the later, the less a backup has of it.
+      // Of all pages read at one revision the keys that changed last: the later, the less a backup has of it.
       // The store that took another's place may be at the very same revision: nothing of the old one is kept then.
       if (seen !== revision || refuted) forget();
       let newest = [...puts].at(-1) ?? null;
@@ -138,6 +147,12 @@ export function createHistoryCheck(root: string): HistoryCheck {
         if (newest === null || isLaterRevision(modRevision, newest[1].modRevision)) {
           if (isText(key)) newest = [key, { value, modRevision }];
         }
+        const oldest = changes[MAX_CHANGES - 1];
+        if (oldest && !isLaterRevision(modRevision, oldest.revision)) continue;
+        const place = changes.findIndex((change) => !isLaterRevision(change.revision, modRevision));
+        if (changes[place]?.revision === modRevision || !isText(key)) continue;
+        changes.splice(place < 0 ? changes.length : place, 0, { key, value, revision: modRevision, seenAt: revision });
+        changes.splice(MAX_CHANGES);
       }
       if (newest) puts.delete(newest[0]);
       if (newest) puts.set(...newest);
@@ -151,7 +166,7 @@ export function createHistoryCheck(root: string): HistoryCheck {
       const { key: changed, value: now } = known.find(({ value }) => value !== null) ?? (known[0] as KvEvent);
       // Another watch may have brought the same.
       const before = changes.filter((change) => change.revision !== revision);
-      changes = [{ key: changed, value: now, revision }, ...before].slice(0, MAX_CHANGES);
+      changes = [{ key: changed, value: now, revision, seenAt: revision }, ...before].slice(0, MAX_CHANGES);
       for (const { key, value } of known) {
         puts.delete(key);
         if (value !== null) puts.set(key, { value, modRevision: revision });
@@ -161,20 +176,22 @@ export function createHistoryCheck(root: string): HistoryCheck {
     },
     at: (revision) => {
       if (seen !== revision) return [];
-      const expected: Expected[] = [];
+      /** One key for each revision that changed any. */
+      const expected = new Map<string, Expected>();
       const last = [...puts].at(-1);
       if (last) {
         const [key, { value, modRevision }] = last;
         const isMet: Expected['isMet'] = ([kv]) => kv?.modRevision === modRevision && kv.value === value;
-        expected.push({ key: root + key, revision, isMet });
+        expected.set(modRevision, { key: root + key, revision, isMet });
       }
-      for (const { key, value, revision: at } of changes) {
+      for (const { key, value, revision: at, seenAt } of changes) {
+        if (expected.has(at)) continue;
         // What is deleted alone says little: many histories have a key missing.
         const isMet: Expected['isMet'] = ([kv]) =>
           value === null ? kv === undefined : kv?.modRevision === at && kv.value === value;
-        expected.push({ key: root + key, revision: at, isMet });
+        expected.set(at, { key: root + key, revision: seenAt, isMet });
       }
-      return expected;
+      return [...expected.values()];
     },
     refute: () => {
       refuted = true;
