@@ -35,6 +35,7 @@ export async function isHeldByConnection(
 /** Whether a listener on `address` keeps another from listening on `host`. One whose family is not known does. */
 function overlaps(address: string, host: string): boolean {
   if (!isIPv4(host) || host === '0.0.0.0' || /^0+$/.test(address)) return true;
+  // The kernel writes the bytes in the order of a little-endian machine, as all that rollcall runs on are.
   const bytes = host.split('.').map((byte) => Number(byte).toString(16).padStart(2, '0'));
-  return address.toUpperCase().endsWith(bytes.reverse().join('').toUpperCase());
+  return address.endsWith(bytes.reverse().join('').toUpperCase());
 }
